@@ -9,7 +9,8 @@ const matchBytesMin = 4;
  * Throws `RangeError` on a frame that is not LZ4 legacy or is damaged.
  */
 export function unpackLz4Legacy(frame: Buffer): Buffer {
-  if (frame.length < 8 || frame.readUInt32LE(0) !== legacyMagic) throw new RangeError('not an LZ4 legacy frame');
+  if (frame.length < 8 || frame.readUInt32LE(0) !== legacyMagic)
+    throw new RangeError('not an LZ4 legacy frame');
   const blocks: Buffer[] = [];
   let at = 4;
   while (at + 4 <= frame.length) {
@@ -43,7 +44,8 @@ function unpackBlock(packed: Buffer): Buffer {
   while (from < packed.length) {
     const token = packed.readUInt8(from++);
     const literals = longLength(token >> 4);
-    if (from + literals > packed.length || to + literals > out.length) throw new RangeError('torn LZ4 literals');
+    if (from + literals > packed.length || to + literals > out.length)
+      throw new RangeError('torn LZ4 literals');
     packed.copy(out, to, from, from + literals);
     from += literals;
     to += literals;
