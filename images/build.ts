@@ -1,22 +1,32 @@
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { buildDebianImage } from './debian.ts';
 import { buildDefaultImage } from './micro.ts';
 
-export { buildDefaultImage };
+export type { BuildOptions, BuiltImage } from './lib/publish.ts';
+export { buildDebianImage, buildDefaultImage };
 
-if (import.meta.main) {
+const builders = new Map([
+  ['default', buildDefaultImage],
+  ['debian', buildDebianImage],
+]);
+
+async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { out: { type: 'string' }, cache: { type: 'string' } },
   });
-  const outDir = values.out;
-  if (positionals[0] !== 'default' || outDir === undefined) {
-    console.error('usage: node images/build.ts default|debian --out DIR [--cache DIR]');
-    process.exit(2);
+  const build = builders.get(positionals[0] ?? '');
+  if (build === undefined || values.out === undefined) {
+    console.error(`usage: node images/build.ts ${[...builders.keys()].join('|')} --out DIR [--cache DIR]`);
+    return 2;
   }
-  const built = await buildDefaultImage({
-    outDir,
-    cacheDir: values.cache ?? `${outDir}/cache`,
-    log: console.log,
-  });
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  const cacheDir = values.cache ?? join(values.out, '.cache');
+  const built = await build({ outDir: values.out, cacheDir, log: console.log, signal: stop.signal });
   console.log(`${built.built ? 'built' : 'unchanged'} ${built.dir} ${built.manifest.digest}`);
+  return 0;
 }
+
+if (import.meta.main) process.exitCode = await main();

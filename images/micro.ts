@@ -1,10 +1,8 @@
-import { chmod, chown, copyFile, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type CpioEntry, writeCpio } from './lib/cpio.ts';
 import { makeDisk } from './lib/disk.ts';
-import { extractVmlinux } from './lib/kernel.ts';
+import { bootKernel, buildInitramfs } from './lib/initramfs.ts';
 import { describeFile } from './lib/manifest.ts';
-import { moduleClosure } from './lib/modules.ts';
 import {
   fetchPackages,
   kernelPackageName,
@@ -14,21 +12,14 @@ import {
 } from './lib/packages.ts';
 import { type BuildOptions, type BuiltImage, publish, recipeKey } from './lib/publish.ts';
 import { run } from './lib/run.ts';
+import { memcheckProgram } from './programs/memcheck.ts';
+import { reseedProgram } from './programs/reseed.ts';
 
 const name = 'pando-micro';
 const here = import.meta.dirname;
 const diskBytes = 1024 ** 3;
 const ec2User = 1000;
 
-const modulesWanted = [
-  'virtio_pci',
-  'virtio_blk',
-  'virtio_net',
-  'virtio_rng',
-  'virtio_balloon',
-  'button',
-  'evdev',
-];
 const libraryPackages = [
   'libc6',
   'libcom-err2',
@@ -53,8 +44,8 @@ const libraries = [
 ];
 
 /**
- * The kernel's command line. `pci=lastbus=0`: one bus, the other 255 are not probed. `8250.nr_uarts=1`,
- * `i8042.nopnp` and the like spare probes of devices that the machine does not have.
+ * The kernel's command line. Without the tracing file system's thousands of entries the kernel starts 0.1 s sooner
+ * and needs 8 MiB less, which is what makes 64 MiB enough.
  */
 const cmdline = [
   'console=ttyS0',
@@ -68,6 +59,7 @@ const cmdline = [
   'rcupdate.rcu_expedited=1',
   '8250.nr_uarts=1',
   'random.trust_cpu=on',
+  'initcall_blacklist=tracer_init_tracefs',
   'net.ifnames=0',
 ].join(' ');
 
@@ -80,7 +72,7 @@ export async function buildDefaultImage(options: BuildOptions): Promise<BuiltIma
   const kernelPackage = await kernelPackageName('linux-image-cloud-amd64', signal);
   const names = [kernelPackage, 'busybox-static', 'dropbear-bin', 'e2fsprogs', ...libraryPackages];
   const packages = await resolvePackages(names, signal);
-  const recipe = await recipeKey([join(here, 'micro'), join(here, 'lib')], {
+  const recipe = await recipeKey([join(here, 'micro'), join(here, 'lib'), join(here, 'programs')], {
     cmdline,
     packages,
     source: await readFile(import.meta.filename, 'utf8'),
@@ -90,8 +82,8 @@ export async function buildDefaultImage(options: BuildOptions): Promise<BuiltIma
     log(`${name}: fetching ${packages.length} packages`);
     const unpacked = await unpackAll(packages, options.cacheDir, scratch, signal);
     log(`${name}: kernel and initramfs`);
-    await writeKernel(unpacked, kernelPackage, dir);
-    await writeInitramfs(unpacked, dir);
+    await writeFile(join(dir, 'kernel'), await bootKernel(unpacked, kernelPackage));
+    await writeFile(join(dir, 'initrd'), await buildInitramfs(unpacked, join(here, 'micro/initramfs/init')));
     log(`${name}: root file system`);
     const root = join(scratch, 'root');
     await writeRoot(unpacked, root);
@@ -131,29 +123,6 @@ async function unpackAll(
   return into;
 }
 
-async function writeKernel(unpacked: string, kernelPackage: string, dir: string): Promise<void> {
-  const version = kernelPackage.replace('linux-image-', '');
-  const bzImage = await readFile(join(unpacked, 'boot', `vmlinuz-${version}`));
-  await writeFile(join(dir, 'kernel'), extractVmlinux(bzImage) ?? bzImage);
-}
-
-async function writeInitramfs(unpacked: string, dir: string): Promise<void> {
-  const modules = await moduleClosure(join(unpacked, 'lib/modules'), modulesWanted);
-  const file = (path: string, mode: number, data: Buffer): CpioEntry => ({ kind: 'file', path, mode, data });
-  const applets = ['insmod', 'mount', 'poweroff', 'sh', 'switch_root', 'usleep'];
-  const directories = ['bin', 'dev', 'modules', 'proc', 'root', 'sys'];
-  const entries: CpioEntry[] = [
-    ...directories.map((path): CpioEntry => ({ kind: 'directory', path })),
-    { kind: 'character-device', path: 'dev/console', mode: 0o600, major: 5, minor: 1 },
-    file('bin/busybox', 0o755, await readFile(join(unpacked, 'bin/busybox'))),
-    ...applets.map((applet): CpioEntry => ({ kind: 'symlink', path: `bin/${applet}`, target: 'busybox' })),
-    file('init', 0o755, await readFile(join(here, 'micro/initramfs/init'))),
-    file('modules/order', 0o644, Buffer.from(modules.map((one) => `${one.name}.ko\n`).join(''))),
-    ...modules.map((one) => file(`modules/${one.name}.ko`, 0o644, one.data)),
-  ];
-  await writeFile(join(dir, 'initrd'), writeCpio(entries));
-}
-
 async function writeRoot(unpacked: string, root: string): Promise<void> {
   await cp(join(here, 'micro/root'), root, { recursive: true });
   for (const path of [
@@ -180,6 +149,8 @@ async function writeRoot(unpacked: string, root: string): Promise<void> {
     join(root, 'lib64/ld-linux-x86-64.so.2'),
   );
   await copyFile(join(unpacked, 'bin/busybox'), join(root, 'bin/busybox'));
+  await writeFile(join(root, 'usr/lib/pando/memcheck'), memcheckProgram());
+  await writeFile(join(root, 'usr/lib/pando/reseed'), reseedProgram());
   await linkApplets(join(root, 'bin/busybox'), root);
   await symlink('/run', join(root, 'var/run'));
   await symlink('/run/pando/resolv.conf', join(root, 'etc/resolv.conf'));
@@ -224,5 +195,5 @@ async function setModes(root: string): Promise<void> {
       await chown(join(root, path), owner, owner);
     await chmod(join(root, home), 0o700);
   }
-  await rm(join(root, 'etc/.keep'), { force: true });
+  await chmod(join(root, 'home'), 0o755);
 }

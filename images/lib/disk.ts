@@ -12,13 +12,15 @@ export interface DiskPlan {
   scratch: string;
   virtualBytes: number;
   label: string;
+  /** Smaller, slower to read. */
+  compress?: boolean;
   signal?: AbortSignal;
 }
 
 /** The UUID and the hash seed need not differ between disks: nothing is looked up by them. A fixed one makes equal builds equal. */
 const fixedUuid = '70616e64-6f2d-4d69-8372-6f2d726f6f74';
-/** Large enough that an online growth to the largest volume has its descriptors (the reserve is set by this). */
-const growthBlocksMax = (16 * 1024 ** 4) / 4096 - 1;
+/** The reserve of group descriptors is made for this many blocks: an online growth up to 1 TiB. */
+const growthBlocksMax = 1024 ** 4 / 4096;
 
 /**
  * Makes an ext4 disk without a partition table, from a directory, with no mount and no loop device. Inode tables
@@ -32,7 +34,7 @@ export async function makeDisk(plan: DiskPlan): Promise<void> {
     'lazy_itable_init=0',
     'lazy_journal_init=0',
     `hash_seed=${fixedUuid}`,
-    `resize=${Math.min(growthBlocksMax, 2 ** 28)}`,
+    `resize=${growthBlocksMax}`,
   ];
   const args = [
     '-q',
@@ -60,7 +62,8 @@ export async function makeDisk(plan: DiskPlan): Promise<void> {
       env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
     },
   );
-  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-o', 'lazy_refcounts=off', raw, plan.disk], {
+  const packing = plan.compress === true ? ['-c', '-o', 'compression_type=zstd'] : [];
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...packing, raw, plan.disk], {
     signal: plan.signal,
   });
   await rm(raw);
