@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import fc from 'fast-check';
+import { writeCpio } from '../../images/lib/cpio.ts';
+import { unpackLz4Legacy } from '../../images/lib/lz4.ts';
+import { canonicalJson } from '../../images/lib/manifest.ts';
+import { dependsOf } from '../../images/lib/modules.ts';
+import { memcheckProgram } from '../../images/programs/memcheck.ts';
+
+const magic = Buffer.from([0x02, 0x21, 0x4c, 0x18]);
+
+function frame(block: readonly number[]): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(block.length);
+  return Buffer.concat([magic, length, Buffer.from(block)]);
+}
+
+test('LZ4: literals, a match that overlaps itself, and long lengths', () => {
+  // "ab", then 4 + 2 bytes from 2 back; then the last literal.
+  assert.equal(unpackLz4Legacy(frame([0x22, 0x61, 0x62, 2, 0, 0x10, 0x63])).toString(), 'abababab' + 'c');
+  // One literal, a match of 15 + 255 + 3 + 4 bytes from one back, then nothing.
+  const long = unpackLz4Legacy(frame([0x1f, 0x78, 1, 0, 255, 3, 0x00]));
+  assert.equal(long.toString(), 'x'.repeat(1 + 15 + 255 + 3 + 4));
+});
+
+test('LZ4: a damaged frame is refused, never read beyond', () => {
+  assert.throws(() => unpackLz4Legacy(Buffer.from('not a frame')), RangeError);
+  assert.throws(() => unpackLz4Legacy(frame([0x12, 0x61, 9, 0, 0])), RangeError);
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 1, maxLength: 64 }), (bytes) => {
+      try {
+        unpackLz4Legacy(frame([...bytes]));
+      } catch (error) {
+        assert.ok(error instanceof RangeError);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('cpio: what is written, cpio lists', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'pando-cpio-'));
+  try {
+    await writeFile(
+      join(dir, 'archive'),
+      writeCpio([
+        { kind: 'directory', path: 'bin' },
+        { kind: 'file', path: 'bin/odd', mode: 0o755, data: Buffer.from('12345') },
+        { kind: 'symlink', path: 'bin/sh', target: 'odd' },
+      ]),
+    );
+    await promisify(execFile)('busybox', ['cpio', '-id', '-F', 'archive'], { cwd: dir });
+    assert.equal(await readFile(join(dir, 'bin/sh'), 'utf8'), '12345');
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+test('modules: dependencies are read from the module', () => {
+  assert.deepEqual(dependsOf(Buffer.from('license=GPL\0depends=virtio,virtio_ring\0name=x\0')), [
+    'virtio',
+    'virtio_ring',
+  ]);
+  assert.deepEqual(dependsOf(Buffer.from('license=GPL\0depends=\0')), []);
+  assert.deepEqual(dependsOf(Buffer.from('nothing')), []);
+});
+
+test('canonical JSON does not depend on the order of members', () => {
+  assert.equal(canonicalJson({ b: [1, { d: 2, c: undefined }], a: 'x' }), '{"a":"x","b":[1,{"d":2}]}');
+});
+
+/** The word that the witness writes at the start of its memory tells its round in the upper half. */
+test('the memory witness counts rounds, and counts a word that changed behind its back', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'pando-memcheck-'));
+  const report = join(dir, 'report');
+  await writeFile(join(dir, 'memcheck'), memcheckProgram(), { mode: 0o755 });
+  const output = await open(report, 'w');
+  const witness = spawn(join(dir, 'memcheck'), ['3', '20'], { stdio: ['ignore', output.fd, 'ignore'] });
+  const ended = new Promise((resolve) => witness.once('exit', resolve));
+  try {
+    const read = async (): Promise<{ round: number; errors: number } | undefined> => {
+      const [, round = '', errors = ''] =
+        /^round=(.{16}) errors=(.{16})\n$/.exec(await readFile(report, 'utf8')) ?? [];
+      return round === ''
+        ? undefined
+        : { round: Number.parseInt(round, 16), errors: Number.parseInt(errors, 16) };
+    };
+    const until = async (done: (now: { round: number; errors: number }) => boolean): Promise<void> => {
+      for (let tries = 0; tries < 500; tries++) {
+        const now = await read();
+        if (now !== undefined && done(now)) return;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      assert.fail(`the report never came to it: ${await readFile(report, 'utf8')}`);
+    };
+    await until((now) => now.round >= 3 && now.errors === 0);
+    await spoil(witness.pid ?? 0);
+    await until((now) => now.errors === 1);
+  } finally {
+    witness.kill('SIGKILL');
+    await ended;
+    await output.close();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+/** Flips a bit in the witness's mapping, the one of exactly 3 MiB. */
+async function spoil(pid: number): Promise<void> {
+  const maps = await readFile(`/proc/${pid}/maps`, 'utf8');
+  const start = maps
+    .split('\n')
+    .map((line) => /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line))
+    .filter((match) => match !== null)
+    .map(([, from = '', to = '']) => [Number.parseInt(from, 16), Number.parseInt(to, 16)] as const)
+    .find(([from, to]) => to - from === 3 * 1024 ** 2)?.[0];
+  assert.ok(start !== undefined, 'the mapping is there');
+  const memory = await open(`/proc/${pid}/mem`, 'r+');
+  try {
+    await memory.write(Buffer.from([0xaa]), 0, 1, start + 0x10_0007);
+  } finally {
+    await memory.close();
+  }
+}
