@@ -1,0 +1,24 @@
+/** A process's configuration: a JSON file named by `--config`, checked by its own zod schema. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+/** Where a process's TLS material lies: paths of PEM files. */
+export const tlsFiles = z.object({ ca: z.string(), cert: z.string(), key: z.string() });
+
+/** Reads and checks the file after `--config`; exits with a message that names the field that is wrong. */
+export const loadConfig = <T>(schema: z.ZodType<T>, argv: readonly string[] = process.argv): T => {
+  const at = argv.indexOf('--config');
+  const path = at >= 0 ? argv[at + 1] : undefined;
+  if (path === undefined)
+    throw new Error('start this process with --config FILE (pando up writes one for each process)');
+  const parsed = schema.safeParse(JSON.parse(readFileSync(path, 'utf8')));
+  if (!parsed.success) throw new Error(`${path}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+};
+
+/** Reads the PEM files into the material that TLS wants. */
+export const loadTls = (files: z.infer<typeof tlsFiles>): { ca: string; cert: string; key: string } => ({
+  ca: readFileSync(files.ca, 'utf8'),
+  cert: readFileSync(files.cert, 'utf8'),
+  key: readFileSync(files.key, 'utf8'),
+});

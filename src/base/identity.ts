@@ -1,0 +1,24 @@
+/** Who a process is: the material of mutually authenticated TLS, and the identity inside a peer's certificate. */
+import type { TLSSocket } from 'node:tls';
+
+/** What a process needs to speak mutually authenticated TLS. PEM texts. */
+export interface TlsMaterial {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The `spiffe://` identity in the peer's verified certificate, if it has exactly one. */
+export const identityOf = (socket: TLSSocket): string | undefined => {
+  const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
+  const identities = names
+    .filter((name) => name.startsWith('URI:spiffe://'))
+    .map((name) => name.slice('URI:'.length));
+  return identities.length === 1 ? identities[0] : undefined;
+};
+
+/** Role and name of a `spiffe://pando/<role>/<name>` identity. */
+export const parseIdentity = (identity: string): { role: string; name: string } | undefined => {
+  const match = /^spiffe:\/\/pando\/([a-z]+)\/([A-Za-z0-9._-]+)$/.exec(identity);
+  return match?.[1] && match[2] ? { role: match[1], name: match[2] } : undefined;
+};

@@ -1,0 +1,76 @@
+/** Certificates: one authority per installation or cell, short-lived process certificates with a `spiffe://` identity. */
+import { webcrypto } from 'node:crypto';
+import 'reflect-metadata';
+import * as x509 from '@peculiar/x509';
+import type { TlsMaterial } from './identity.ts';
+
+x509.cryptoProvider.set(globalThis.crypto);
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+const authorityDays = 3650;
+const clockSkewMs = 5 * 60_000;
+const dayMs = 86_400_000;
+
+/** An authority's certificate and private key, PEM. */
+export interface Authority {
+  readonly cert: string;
+  readonly key: string;
+}
+
+const pem = async (key: webcrypto.CryptoKey): Promise<string> =>
+  x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
+
+const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
+  webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
+
+/** Creates an authority named `name`. */
+export const createAuthority = async (name: string): Promise<Authority> => {
+  const keys = await newKeys();
+  const cert = await x509.X509CertificateGenerator.createSelfSigned({
+    name: `CN=${name}`,
+    keys,
+    notBefore: new Date(Date.now() - clockSkewMs),
+    notAfter: new Date(Date.now() + authorityDays * dayMs),
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+    ],
+  });
+  return { cert: cert.toString('pem'), key: await pem(keys.privateKey) };
+};
+
+/** Issues a certificate for `identity` (`spiffe://pando/<role>/<name>`), valid for `days`. */
+export const issueCertificate = async (
+  authority: Authority,
+  identity: string,
+  days = 30,
+): Promise<TlsMaterial> => {
+  const keys = await newKeys();
+  const issuer = new x509.X509Certificate(authority.cert);
+  const issuerKey = await webcrypto.subtle.importKey(
+    'pkcs8',
+    x509.PemConverter.decodeFirst(authority.key),
+    algorithm,
+    false,
+    ['sign'],
+  );
+  const cert = await x509.X509CertificateGenerator.create({
+    subject: `CN=${identity.slice(identity.lastIndexOf('/') + 1)}`,
+    issuer: issuer.subject,
+    notBefore: new Date(Date.now() - clockSkewMs),
+    notAfter: new Date(Date.now() + days * dayMs),
+    signingAlgorithm: algorithm,
+    publicKey: keys.publicKey,
+    signingKey: issuerKey,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.ExtendedKeyUsageExtension([
+        x509.ExtendedKeyUsage.clientAuth,
+        x509.ExtendedKeyUsage.serverAuth,
+      ]),
+      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: identity }]),
+    ],
+  });
+  return { ca: authority.cert, cert: cert.toString('pem'), key: await pem(keys.privateKey) };
+};

@@ -1,0 +1,12 @@
+/** Limits of an RPC stream. */
+export const frameBytesMax = 16 * 1024 * 1024;
+export const inFlightCallsMax = 1024;
+export const callTimeoutMsDefault = 30_000;
+export const handshakeTimeoutMs = 5_000;
+export const keepAliveEveryMs = 2_000;
+/** A peer that has said nothing for this long is taken for dead. */
+export const silenceMsMax = 8_000;
+export const reconnectMsMin = 50;
+export const reconnectMsMax = 1_000;
+/** Bytes waiting in the socket above which new calls fail at once (back-pressure). */
+export const unsentBytesMax = 32 * 1024 * 1024;

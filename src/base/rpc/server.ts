@@ -1,0 +1,74 @@
+/** Listens for RPC streams. Each peer must present a certificate of the same authority; `authorize` decides by its identity. */
+import type { AddressInfo } from 'node:net';
+import { createServer, type TLSSocket } from 'node:tls';
+import { identityOf, type TlsMaterial } from '../identity.ts';
+import type { Contract, Handlers } from './contract.ts';
+import { handshakeTimeoutMs } from './limits.ts';
+import { RpcStream } from './stream.ts';
+
+export interface RpcServerOptions<Own extends Contract, Remote extends Contract> {
+  readonly tls: TlsMaterial;
+  readonly host: string;
+  readonly port: number;
+  readonly contract: Own;
+  /** What we may call on the peer. */
+  readonly remote: Remote;
+  /** Whether this identity may connect at all. */
+  authorize(identity: string): boolean;
+  handlers(stream: RpcStream<Own, Remote>): Handlers<Own>;
+  onClose?(stream: RpcStream<Own, Remote>): void;
+}
+
+export interface RpcServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export const serveRpc = async <Own extends Contract, Remote extends Contract>(
+  options: RpcServerOptions<Own, Remote>,
+): Promise<RpcServer> => {
+  const streams = new Set<RpcStream<Own, Remote>>();
+  const accept = (socket: TLSSocket): void => {
+    const identity = identityOf(socket);
+    if (!socket.authorized || identity === undefined || !options.authorize(identity)) {
+      socket.destroy();
+      return;
+    }
+    // Handlers may need the stream itself (to call back), so they are made after it, behind a late-bound object.
+    const handlers: Handlers<Own> = {};
+    const stream: RpcStream<Own, Remote> = new RpcStream(socket, options.remote, {
+      peer: identity,
+      contract: options.contract,
+      handlers,
+      onClose: () => {
+        streams.delete(stream);
+        options.onClose?.(stream);
+      },
+    });
+    streams.add(stream);
+    Object.assign(handlers, options.handlers(stream));
+  };
+  const server = createServer(
+    {
+      ...options.tls,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.3',
+      handshakeTimeout: handshakeTimeoutMs,
+    },
+    accept,
+  );
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const stream of streams) stream.close('the server is closing');
+      }),
+  };
+};

@@ -1,0 +1,232 @@
+/** One live stream between two processes: calls in both directions, deadlines, cancellation, keep-alive, bounded in flight. */
+import { randomUUID } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import type {
+  CallContext,
+  Caller,
+  CallOptions,
+  Contract,
+  Handlers,
+  Method,
+  Params,
+  Result,
+} from './contract.ts';
+import { type Frame, FrameReader, writeFrame } from './frames.ts';
+import {
+  callTimeoutMsDefault,
+  inFlightCallsMax,
+  keepAliveEveryMs,
+  silenceMsMax,
+  unsentBytesMax,
+} from './limits.ts';
+
+interface Pending {
+  readonly method: string;
+  readonly timer: NodeJS.Timeout;
+  resolve(value: unknown): void;
+  reject(error: PandoError): void;
+}
+
+type AnyHandler = (params: unknown, context: CallContext) => unknown;
+
+export interface StreamOptions<Own extends Contract> {
+  readonly peer: string;
+  /** Contract and handlers of the calls that the other side may make. */
+  readonly contract: Own;
+  readonly handlers: Handlers<Own>;
+  onClose?(reason: string): void;
+}
+
+export class RpcStream<Own extends Contract, Remote extends Contract> implements Caller<Remote> {
+  readonly peer: string;
+  readonly #socket: TLSSocket;
+  readonly #options: StreamOptions<Own>;
+  readonly #remote: Remote;
+  readonly #pending = new Map<number, Pending>();
+  readonly #serving = new Map<number, AbortController>();
+  readonly #reader = new FrameReader();
+  readonly #keepAlive: NodeJS.Timeout;
+  #nextId = 1;
+  #heardAt = Date.now();
+  #closed: string | undefined;
+
+  constructor(socket: TLSSocket, remote: Remote, options: StreamOptions<Own>) {
+    this.#socket = socket;
+    this.#remote = remote;
+    this.#options = options;
+    this.peer = options.peer;
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('error', (error) => this.close(error.message));
+    socket.on('close', () => this.close('the stream was closed'));
+    this.#keepAlive = setInterval(() => this.#beat(), keepAliveEveryMs);
+    this.#keepAlive.unref();
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  call<M extends Method<Remote>>(
+    method: M,
+    params: Params<Remote, M>,
+    options: CallOptions = {},
+  ): Promise<Result<Remote, M>> {
+    if (this.#closed !== undefined) return Promise.reject(unreachable(this.peer, this.#closed));
+    if (this.#pending.size >= inFlightCallsMax || this.#socket.writableLength > unsentBytesMax)
+      return Promise.reject(
+        new PandoError('RequestLimitExceeded', `Too many calls in flight to ${this.peer}.`),
+      );
+    const id = this.#nextId++;
+    const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
+      this.#pending.set(id, {
+        method,
+        timer,
+        reject,
+        resolve: (value) => {
+          const parsed = this.#remote[method]?.result.safeParse(value);
+          if (parsed?.success) resolve(parsed.data as Result<Remote, M>);
+          else reject(new PandoError('InternalError', `${this.peer} answered ${method} out of contract.`));
+        },
+      });
+      this.#write({
+        t: 'c',
+        id,
+        m: method,
+        p: params,
+        ms: timeoutMs,
+        rid: options.requestId ?? randomUUID(),
+      });
+    });
+  }
+
+  close(reason: string): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    clearInterval(this.#keepAlive);
+    for (const pending of this.#pending.values()) {
+      clearTimeout(pending.timer);
+      pending.reject(unreachable(this.peer, reason));
+    }
+    this.#pending.clear();
+    for (const controller of this.#serving.values()) controller.abort(unreachable(this.peer, reason));
+    this.#serving.clear();
+    this.#socket.destroy();
+    this.#options.onClose?.(reason);
+  }
+
+  #write(frame: Frame): void {
+    try {
+      if (this.#closed === undefined) writeFrame(this.#socket, frame);
+    } catch (error) {
+      this.close(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #beat(): void {
+    if (Date.now() - this.#heardAt > silenceMsMax)
+      this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
+    else this.#write({ t: 'p' });
+  }
+
+  #expire(id: number, timeoutMs: number): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    this.#pending.delete(id);
+    this.#write({ t: 'x', id });
+    pending.reject(
+      new PandoError('DeadlineExceeded', `${this.peer} did not answer ${pending.method} in ${timeoutMs} ms.`),
+    );
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#heardAt = Date.now();
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
+    } catch (error) {
+      this.close(`bad frame: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    switch (frame.t) {
+      case 'c':
+        void this.#serve(frame);
+        return;
+      case 'r':
+        this.#settle(frame.id)?.resolve(frame.v);
+        return;
+      case 'e':
+        this.#settle(frame.id)?.reject(
+          new PandoError(frame.code as ErrorCode, frame.message, { details: frame.details }),
+        );
+        return;
+      case 'x':
+        this.#serving.get(frame.id)?.abort(new PandoError('Cancelled', 'The caller gave up.'));
+        return;
+      case 'p':
+        return;
+    }
+  }
+
+  /** An answer that matches no outstanding call is dropped (S2.7's rule, kept on every stream). */
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return undefined;
+    this.#pending.delete(id);
+    clearTimeout(pending.timer);
+    return pending;
+  }
+
+  async #serve(frame: Extract<Frame, { t: 'c' }>): Promise<void> {
+    const { id, m: method } = frame;
+    const controller = new AbortController();
+    try {
+      if (this.#serving.size >= inFlightCallsMax)
+        throw new PandoError('RequestLimitExceeded', 'Too many calls are being served.');
+      this.#serving.set(id, controller);
+      const timer = setTimeout(
+        () => controller.abort(new PandoError('DeadlineExceeded', 'Too late.')),
+        frame.ms,
+      );
+      try {
+        this.#write({
+          t: 'r',
+          id,
+          v: await this.#dispatch(method, frame.p, {
+            peer: this.peer,
+            requestId: frame.rid,
+            signal: controller.signal,
+          }),
+        });
+      } finally {
+        clearTimeout(timer);
+      }
+    } catch (error) {
+      const known = PandoError.from(error);
+      this.#write({ t: 'e', id, code: known.code, message: known.message, details: known.details });
+    } finally {
+      this.#serving.delete(id);
+    }
+  }
+
+  async #dispatch(method: string, params: unknown, context: CallContext): Promise<unknown> {
+    const entry = Object.hasOwn(this.#options.contract, method) ? this.#options.contract[method] : undefined;
+    const handler = (this.#options.handlers as Record<string, AnyHandler | undefined>)[method];
+    if (entry === undefined || handler === undefined)
+      throw new PandoError('UnsupportedOperation', `${method} is not served here.`);
+    const parsed = entry.params.safeParse(params);
+    if (!parsed.success)
+      throw new PandoError(
+        'InvalidParameterValue',
+        `${method}: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
+      );
+    return (await handler(parsed.data, context)) ?? {};
+  }
+}
+
+const unreachable = (peer: string, reason: string): PandoError =>
+  new PandoError('HostUnreachable', `${peer} cannot be reached: ${reason}`);

@@ -1,0 +1,21 @@
+/** Router → region and router → cell: one EC2 action, already authenticated and decoded. */
+import { z } from 'zod';
+
+export const backendContract = {
+  'ec2.call': {
+    params: z.object({
+      requestId: z.string(),
+      accountId: z.string(),
+      /** arn of the caller. */
+      principal: z.string(),
+      action: z.string(),
+      /** Input as JSON (timestamps ISO 8601, blobs base64); revive with `reviveInput` of wire. */
+      input: z.unknown(),
+    }),
+    result: z.object({ output: z.unknown() }),
+  },
+  'process.health': {
+    params: z.object({}),
+    result: z.object({ name: z.string(), ready: z.boolean(), detail: z.string().optional() }),
+  },
+} as const;

@@ -1,0 +1,90 @@
+/** What a card (or gateway) answers: agent → card, region → gateway. Every call is idempotent; repeated is the same as once. */
+import { z } from 'zod';
+import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
+
+const empty = z.object({});
+const endpoint = z.object({ ip: z.string(), port: z.number().int() });
+const queueCounters = z.object({
+  held: z.number(),
+  heldBytes: z.number(),
+  forwarded: z.number(),
+  dropped: z.number(),
+});
+
+export const cardContract = {
+  /** Who and where this device is, and what it has: the versions per VPC and the ports that are attached here. */
+  'card.status': {
+    params: empty,
+    result: z.object({
+      vtep: z.string(),
+      netns: z.string(),
+      startedAt: z.string(),
+      vpcs: z.array(z.object({ vpcId: z.string(), version: z.number() })),
+      ports: z.array(z.object({ eniId: z.string(), vpcId: z.string(), tap: z.string(), epoch: z.number() })),
+    }),
+  },
+  /** Declares a VPC's state. With `from`: refused as drift (Conflict) when the device is not at that version (S8.2). */
+  'card.applyVpc': {
+    params: z.object({ from: z.number().int().optional(), state: vpcState }),
+    result: z.object({ version: z.number() }),
+  },
+  'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
+  /** Administrative operation: metadata service (and DHCP lease) of one VM. */
+  'card.prepareAdministrative': {
+    params: z.object({ vpcId: z.string(), eniId: z.string(), metadata: vmMetadata }),
+    result: networkOperation,
+  },
+  /** VPC operation: takes the tap (already in the card's namespace under this name) into the VPC and opens it. */
+  'card.attachPort': {
+    params: z.object({ vpcId: z.string(), port: vpcPort, tap: z.string(), activate: z.boolean() }),
+    result: networkOperation,
+  },
+  /** Removes tap, routes, rules, metadata of an interface; unknown: nothing. Keeps forwarding if `forwardTo` is given (S6.6). */
+  'card.detachPort': {
+    params: z.object({ eniId: z.string(), forwardTo: z.string().optional() }),
+    result: empty,
+  },
+  /** Target of a migration: opens the packet queue of a port (S7.2), passing until told to hold. */
+  'card.openQueue': {
+    params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint }),
+    result: endpoint,
+  },
+  'card.setQueue': {
+    params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint.optional() }),
+    result: queueCounters,
+  },
+  /** Releases what is held, in order, then closes once nothing has arrived for `idleMs`. */
+  'card.closeQueue': {
+    params: z.object({ eniId: z.string(), idleMs: z.number().int() }),
+    result: queueCounters,
+  },
+  /** Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap. */
+  'card.redirectPort': {
+    params: z.object({ eniId: z.string(), to: endpoint.optional() }),
+    result: empty,
+  },
+  'card.exportFlows': {
+    params: z.object({ eniId: z.string() }),
+    result: z.object({ flows: z.array(trackedFlow) }),
+  },
+  'card.importFlows': {
+    params: z.object({ eniId: z.string(), flows: z.array(trackedFlow) }),
+    result: empty,
+  },
+  /** Target of a migration: the attached port begins to receive from now on. */
+  'card.activatePort': { params: z.object({ eniId: z.string() }), result: empty },
+  'card.counters': {
+    params: empty,
+    result: z.object({
+      ports: z.array(
+        z.object({
+          eniId: z.string(),
+          rxBytes: z.number(),
+          txBytes: z.number(),
+          rxPackets: z.number(),
+          txPackets: z.number(),
+        }),
+      ),
+    }),
+  },
+} as const;

@@ -1,0 +1,177 @@
+/** What a cell processor asks of a host (real agent or simulated), and what a host tells its cell. */
+import { z } from 'zod';
+import { cardContract } from './card.ts';
+import { networkOperation, vmMetadata, vpcPort, vpcState } from './network.ts';
+
+const empty = z.object({});
+
+/** Who commands: the host refuses an older epoch of the same workflow (StaleEpoch), and answers a repeated step from its record. */
+export const commandKey = z.object({ workflowId: z.string(), step: z.string(), epoch: z.number().int() });
+export type CommandKey = z.infer<typeof commandKey>;
+
+export const vmState = z.enum(['absent', 'preparing', 'incoming', 'running', 'paused', 'stopped', 'failed']);
+export type VmState = z.infer<typeof vmState>;
+
+/** What a VM needs of a host. `vcpus` may be a fraction (a quarter CPU: 0.25), enforced by quota. */
+export const vmRequirement = z.object({
+  vcpus: z.number().positive(),
+  memoryMib: z.number().int().positive(),
+  rootDiskMib: z.number().int().positive(),
+});
+export type VmRequirement = z.infer<typeof vmRequirement>;
+
+export const imageRef = z.object({ imageId: z.string(), digest: z.string() });
+export type ImageRef = z.infer<typeof imageRef>;
+
+export const hostCapacity = z.object({
+  vcpus: z.number(),
+  memoryMib: z.number().int(),
+  diskMib: z.number().int(),
+});
+
+export const vmReport = z.object({
+  instanceId: z.string(),
+  state: vmState,
+  requirement: vmRequirement,
+  eniId: z.string().optional(),
+  /** Bytes resident now, CPU seconds so far; absent when no VMM runs. */
+  residentBytes: z.number().optional(),
+  cpuSeconds: z.number().optional(),
+  rxBytes: z.number().optional(),
+  txBytes: z.number().optional(),
+  /** Why it is stopped or failed, for people. */
+  reason: z.string().optional(),
+});
+export type VmReport = z.infer<typeof vmReport>;
+
+const command = { command: commandKey, instanceId: z.string() };
+
+/** Cell → host. */
+export const hostContract = {
+  'host.describe': {
+    params: empty,
+    result: z.object({
+      hostId: z.string(),
+      zone: z.string(),
+      vtep: z.string(),
+      accelerator: z.string(),
+      capacity: hostCapacity,
+      vms: z.array(vmReport),
+      card: z.enum(['ok', 'degraded']),
+    }),
+  },
+  /** Makes the image present in the host's cache (fetched from the region by digest). */
+  'vm.ensureImage': {
+    params: z.object({ ...command, image: imageRef }),
+    result: z.object({ fetched: z.boolean() }),
+  },
+  /** The two network operations of a launch (S1.2): tap, VPC attachment, metadata. */
+  'vm.prepareNetwork': {
+    params: z.object({
+      ...command,
+      vpc: vpcState,
+      port: vpcPort,
+      metadata: vmMetadata,
+      /** false on the target of a migration: the port is attached but receives nothing yet. */
+      activate: z.boolean(),
+    }),
+    result: z.object({ administrative: networkOperation, vpc: networkOperation }),
+  },
+  /** Starts the VMM. Requirement, image and both network results are required; missing any: refused (S1.4). Keeps an existing disk. */
+  'vm.launch': {
+    params: z.object({
+      ...command,
+      requirement: vmRequirement,
+      image: imageRef,
+      network: z.object({ administrative: networkOperation, vpc: networkOperation }),
+      /** Incoming: waits for a migration instead of booting. */
+      incoming: z.boolean(),
+    }),
+    result: z.object({
+      state: vmState,
+      /** Set when incoming: where the source sends memory and the disk. */
+      migration: z.object({ memoryUri: z.string(), diskUri: z.string() }).optional(),
+    }),
+  },
+  /** Powers down: ACPI first unless `force`, killed after `graceMs`. The disk stays. */
+  'vm.stop': {
+    params: z.object({ ...command, force: z.boolean(), graceMs: z.number().int() }),
+    result: z.object({ state: vmState }),
+  },
+  'vm.reboot': { params: z.object({ ...command }), result: empty },
+  /** Leaves nothing: process, cgroup, tap, card state, files (S1.12). Unknown VM: nothing to do. */
+  'vm.destroy': { params: z.object({ ...command }), result: empty },
+  /** Detaches the network of a stopped VM, keeping its disk. */
+  'vm.detachNetwork': { params: z.object({ ...command }), result: empty },
+  'vm.describe': { params: z.object({ instanceId: z.string() }), result: vmReport },
+  'vm.console': {
+    params: z.object({ instanceId: z.string() }),
+    result: z.object({ output: z.string(), at: z.string() }),
+  },
+  /** Source: starts copying disk and memory to the target. Returns at once. */
+  'migrate.start': {
+    params: z.object({
+      ...command,
+      memoryUri: z.string(),
+      diskUri: z.string(),
+      bandwidthMaxMibPerS: z.number().optional(),
+    }),
+    result: empty,
+  },
+  'migrate.progress': {
+    params: z.object({ instanceId: z.string() }),
+    result: z.object({
+      phase: z.enum(['none', 'disk', 'memory', 'converged', 'failed', 'completed']),
+      remainingBytes: z.number(),
+      totalBytes: z.number(),
+      expectedDowntimeMs: z.number(),
+      reason: z.string().optional(),
+    }),
+  },
+  /** Source, critical phase: pause the guest, finish the disk mirror, hand over the rest of memory; the source stays paused. */
+  'migrate.switch': {
+    params: z.object({ ...command, budgetMs: z.number().int() }),
+    result: z.object({ downtimeMs: z.number() }),
+  },
+  /** Target: runs the guest and checks that it makes progress. */
+  'migrate.commission': { params: z.object({ ...command }), result: empty },
+  /** Source: gives up the migration and runs on. */
+  'migrate.cancel': { params: z.object({ ...command }), result: z.object({ state: vmState }) },
+  /** A call straight to the host's card, for the critical phase and for network state. */
+  'card.call': {
+    params: z.object({
+      method: z.enum(Object.keys(cardContract) as [keyof typeof cardContract]),
+      params: z.unknown(),
+    }),
+    result: z.object({ result: z.unknown() }),
+  },
+} as const;
+
+/** Host → cell. Sent to every processor that the host is connected to. */
+export const hostEventsContract = {
+  'host.hello': {
+    params: z.object({
+      hostId: z.string(),
+      zone: z.string(),
+      vtep: z.string(),
+      accelerator: z.string(),
+      capacity: hostCapacity,
+      card: z.enum(['ok', 'degraded']),
+      vms: z.array(vmReport),
+    }),
+    /** Refused with Conflict when the host belongs to another cell (S3.2). */
+    result: z.object({ cellId: z.string(), reportEveryMs: z.number().int() }),
+  },
+  'host.report': {
+    params: z.object({
+      hostId: z.string(),
+      /** Grows by one per report of this agent's life. */
+      sequence: z.number().int(),
+      card: z.enum(['ok', 'degraded']),
+      memoryAvailableMib: z.number(),
+      loadAverage1: z.number(),
+      vms: z.array(vmReport),
+    }),
+    result: empty,
+  },
+} as const;

@@ -1,0 +1,116 @@
+/** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
+import { z } from 'zod';
+import { backendContract } from './backend.ts';
+import { vpcPort, vpcState } from './network.ts';
+
+const empty = z.object({});
+
+export const cellRecord = z.object({
+  cellId: z.string(),
+  /** Named by the first digits of the cell's ids (S3.4). */
+  number: z.number().int(),
+  /** `host:port` of each request processor. */
+  processors: z.array(z.string()),
+  zone: z.string(),
+  state: z.enum(['active', 'draining']),
+});
+export type CellRecord = z.infer<typeof cellRecord>;
+
+export const imageRecord = z.object({
+  imageId: z.string(),
+  digest: z.string(),
+  architecture: z.string(),
+  minMemoryMib: z.number().int(),
+  diskVirtualMib: z.number().int(),
+  rootDeviceName: z.string(),
+});
+
+export const regionContract = {
+  ...backendContract,
+  /** Router: the secret and owner of an access key; unknown: `found: false`. Cached by routers for a bounded time. */
+  'region.accessKey': {
+    params: z.object({ accessKeyId: z.string() }),
+    result: z.object({
+      found: z.boolean(),
+      secret: z.string().optional(),
+      accountId: z.string().optional(),
+      arn: z.string().optional(),
+      userId: z.string().optional(),
+    }),
+  },
+  'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
+  /** Cell processor: announces itself; the region then pushes network state over this stream. */
+  'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
+  /** Gateway: announces itself as the region's internet gateway device. */
+  'region.joinGateway': { params: z.object({ vtep: z.string(), mac: z.string() }), result: empty },
+  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing. */
+  'region.resolveLaunch': {
+    params: z.object({
+      accountId: z.string(),
+      imageId: z.string(),
+      keyName: z.string().optional(),
+      subnetId: z.string().optional(),
+      zone: z.string().optional(),
+      groupIds: z.array(z.string()),
+      groupNames: z.array(z.string()),
+      privateIp: z.string().optional(),
+    }),
+    result: z.object({
+      image: imageRecord,
+      publicKey: z.string().optional(),
+      vpcId: z.string(),
+      subnetId: z.string(),
+      zone: z.string(),
+      groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
+      mapPublicIp: z.boolean(),
+      domainName: z.string(),
+    }),
+  },
+  /** Creates the primary interface of an instance; the same instance id gives the same interface again. */
+  'region.allocateInterface': {
+    params: z.object({
+      accountId: z.string(),
+      instanceId: z.string(),
+      subnetId: z.string(),
+      groupIds: z.array(z.string()),
+      privateIp: z.string().optional(),
+      publicIp: z.boolean(),
+    }),
+    result: z.object({ vpcId: z.string(), port: vpcPort }),
+  },
+  /**
+   * Sets where an interface is: compare-and-set on its epoch (older: StaleEpoch; equal and same place: no change).
+   * `vtep` absent: nowhere (stopped). Returns the VPC's new state; other devices are told before the answer (bounded wait).
+   */
+  'region.placeInterface': {
+    params: z.object({ eniId: z.string(), vtep: z.string().optional(), epoch: z.number().int() }),
+    result: z.object({ state: vpcState, unreachable: z.array(z.string()) }),
+  },
+  /** Deletes the interface of a terminated instance, freeing its addresses; unknown: nothing. */
+  'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },
+  'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
+  /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */
+  'region.interfaces': {
+    params: z.object({ accountId: z.string(), instanceIds: z.array(z.string()) }),
+    result: z.object({ interfaces: z.record(z.string(), z.array(z.unknown())) }),
+  },
+  /** Agents (through their cell's trust): one chunk of an image file, base64. `file` is a key of the manifest's files or `manifest`. */
+  'region.imageChunk': {
+    params: z.object({
+      digest: z.string(),
+      file: z.string(),
+      offset: z.number().int(),
+      length: z.number().int(),
+    }),
+    result: z.object({ data: z.string(), eof: z.boolean() }),
+  },
+} as const;
+
+/** Region → cell processor, over the stream that the processor opened. Answered when the cell's reachable hosts have it. */
+export const cellPushContract = {
+  'cell.applyVpc': {
+    params: z.object({ state: vpcState }),
+    result: z.object({ version: z.number(), unreachable: z.array(z.string()) }),
+  },
+  'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
+} as const;

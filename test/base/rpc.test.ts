@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { z } from 'zod';
+import type { TlsMaterial } from '#base/identity.ts';
+import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { RpcClient } from '#base/rpc/client.ts';
+import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
+import { PandoError } from '#contracts/errors.ts';
+
+const contract = {
+  'test.echo': {
+    params: z.object({ text: z.string() }),
+    result: z.object({ text: z.string(), peer: z.string() }),
+  },
+  'test.fail': { params: z.object({}), result: z.object({}) },
+  'test.hang': { params: z.object({}), result: z.object({}) },
+} as const;
+const back = {
+  'test.back': { params: z.object({ n: z.number() }), result: z.object({ n: z.number() }) },
+} as const;
+
+describe('rpc stream', () => {
+  let server: RpcServer;
+  let mine: TlsMaterial;
+  let theirs: TlsMaterial;
+  let aborted = 0;
+  const start = async (port = 0) =>
+    serveRpc({
+      tls: theirs,
+      host: '127.0.0.1',
+      port,
+      contract,
+      remote: back,
+      authorize: (identity) => identity.startsWith('spiffe://pando/agent/'),
+      handlers: (stream) => ({
+        'test.echo': async ({ text }, { peer }) => ({
+          text: text + (await stream.call('test.back', { n: 1 })).n,
+          peer,
+        }),
+        'test.fail': () => {
+          throw new PandoError('Conflict', 'no');
+        },
+        'test.hang': (_params, { signal }) =>
+          new Promise((_resolve, reject) => {
+            signal.addEventListener('abort', () => {
+              aborted += 1;
+              reject(signal.reason);
+            });
+          }),
+      }),
+    });
+  const dial = (tls: TlsMaterial, port = server.port, expect = 'spiffe://pando/cell/a') =>
+    new RpcClient({
+      tls,
+      host: '127.0.0.1',
+      port,
+      expect,
+      remote: contract,
+      contract: back,
+      handlers: { 'test.back': ({ n }) => ({ n: n + 1 }) },
+    });
+
+  before(async () => {
+    const authority = await createAuthority('test');
+    mine = await issueCertificate(authority, 'spiffe://pando/agent/h-1');
+    theirs = await issueCertificate(authority, 'spiffe://pando/cell/a');
+    server = await start();
+  });
+  after(() => server.close());
+
+  it('calls in both directions over one stream and knows the peer', async () => {
+    const client = dial(mine);
+    await client.ready(5000);
+    assert.deepEqual(await client.call('test.echo', { text: 'x' }), {
+      text: 'x2',
+      peer: 'spiffe://pando/agent/h-1',
+    });
+    client.close();
+  });
+
+  it('carries error codes, and tells the other side when the deadline is past', async () => {
+    const client = dial(mine);
+    await client.ready(5000);
+    await assert.rejects(client.call('test.fail', {}), { code: 'Conflict' });
+    await assert.rejects(client.call('test.hang', {}, { timeoutMs: 30 }), { code: 'DeadlineExceeded' });
+    // The cancel frame is on the wire before this call, so the answer proves that it has been read.
+    await client.call('test.echo', { text: 'y' });
+    assert.equal(aborted, 1);
+    client.close();
+  });
+
+  it('refuses a contract violation without losing the stream', async () => {
+    const client = dial(mine);
+    await client.ready(5000);
+    await assert.rejects(client.call('test.echo', { text: 3 } as never), { code: 'InvalidParameterValue' });
+    await assert.rejects(client.call('constructor' as never, {} as never), { code: 'UnsupportedOperation' });
+    assert.equal((await client.call('test.echo', { text: 'z' })).text, 'z2');
+    client.close();
+  });
+
+  it('refuses a peer of another authority, a role that is not allowed, and a server that is not the expected one', async () => {
+    const stranger = dial(await issueCertificate(await createAuthority('other'), 'spiffe://pando/agent/h-1'));
+    const wrongRole = dial(await issueCertificate(await createAuthority('test'), 'spiffe://pando/vm/x'));
+    const wrongServer = dial(mine, server.port, 'spiffe://pando/cell/b');
+    for (const client of [stranger, wrongRole, wrongServer]) {
+      await assert.rejects(
+        client.ready(300).then(() => client.call('test.echo', { text: 'x' })),
+        { code: 'HostUnreachable' },
+      );
+      client.close();
+    }
+  });
+
+  it('fails calls in flight when the stream is lost, and reconnects by itself', async () => {
+    const own = await start();
+    const client = dial(mine, own.port);
+    await client.ready(5000);
+    const hanging = assert.rejects(client.call('test.hang', {}), { code: 'HostUnreachable' });
+    await own.close();
+    await hanging;
+    const again = await start(own.port);
+    await client.ready(5000);
+    assert.equal((await client.call('test.echo', { text: 'a' })).text, 'a2');
+    client.close();
+    await again.close();
+  });
+});
