@@ -27,7 +27,6 @@ const request = {
   InvalidParameter: client,
   InvalidParameterValue: client,
   InvalidParameterCombination: client,
-  ParameterLimitExceeded: client,
   InvalidRequest: client,
   InvalidNextToken: client,
   InvalidPaginationToken: client,

@@ -1,0 +1,135 @@
+import { PandoError } from '#contracts/errors.ts';
+import { operationOf } from './actions.ts';
+import { parseTimestamp } from './scalars.ts';
+import {
+  type ListShape,
+  type Member,
+  type Operation,
+  type Scalar,
+  type Shape,
+  type StructureShape,
+  schemaSource,
+} from './schema.ts';
+import type { KnownAction } from './types.ts';
+import { escapeXml, textElement, xmlDeclaration } from './xml.ts';
+
+/** Items of a top-level list between two parts of a response: about a millisecond of work. */
+const itemsPerPart = 50;
+
+/**
+ * A response as XML. An empty list is an empty element, an absent member is no element, members that the
+ * schema does not have are left out. Times may be `Date` or ISO 8601 text, blobs bytes or base64.
+ *
+ * @param version the request's API version, echoed in the namespace.
+ * @throws `InternalError` if a value is not of its schema's type.
+ */
+export function encodeResponse(
+  action: KnownAction,
+  output: object,
+  requestId: string,
+  version?: string,
+): string {
+  let text = '';
+  for (const part of encodeResponseParts(action, output, requestId, version)) text += part;
+  return text;
+}
+
+/** {@link encodeResponse} in parts, so that a page of a thousand instances need not block other requests. */
+export function* encodeResponseParts(
+  action: KnownAction,
+  output: object,
+  requestId: string,
+  version?: string,
+): Generator<string, void, undefined> {
+  const operation = operationOf(action);
+  const { xmlns, version: ownVersion } = schemaSource(operation.service);
+  const namespace = escapeXml(`${xmlns}${version ?? ownVersion}/`);
+  yield `${xmlDeclaration}<${action}Response xmlns="${namespace}">${opening(operation, requestId)}`;
+  if (operation.output === undefined) yield operation.service === 'ec2' ? '<return>true</return>' : '';
+  else yield* structureParts(operation.output, output);
+  yield `${closing(operation, requestId)}</${action}Response>`;
+}
+
+function opening(operation: Operation, requestId: string): string {
+  return operation.service === 'ec2' ? textElement('requestId', requestId) : `<${operation.name}Result>`;
+}
+
+function closing(operation: Operation, requestId: string): string {
+  if (operation.service === 'ec2') return '';
+  return `</${operation.name}Result><ResponseMetadata>${textElement('RequestId', requestId)}</ResponseMetadata>`;
+}
+
+function* structureParts(shape: StructureShape, output: object): Generator<string, void, undefined> {
+  for (const member of shape.members) {
+    const value: unknown = Reflect.get(output, member.name);
+    if (member.shape.kind === 'list' && Array.isArray(value) && value.length > itemsPerPart) {
+      yield `<${member.xmlName}>`;
+      for (let i = 0; i < value.length; i += itemsPerPart)
+        yield items(member.shape, value.slice(i, i + itemsPerPart));
+      yield `</${member.xmlName}>`;
+    } else {
+      yield memberElement(member, value);
+    }
+  }
+}
+
+function memberElement(member: Member, value: unknown): string {
+  if (value === undefined || value === null) return '';
+  return element(member.xmlName, content(member.shape, value, member.name));
+}
+
+function element(name: string, inner: string): string {
+  return inner === '' ? `<${name}/>` : `<${name}>${inner}</${name}>`;
+}
+
+function content(shape: Shape, value: unknown, name: string): string {
+  switch (shape.kind) {
+    case 'scalar':
+      return scalarText(shape.scalar, value) ?? refuse(name, shape.scalar);
+    case 'list':
+      return Array.isArray(value) ? items(shape, value) : refuse(name, 'list');
+    case 'structure':
+      return typeof value === 'object' && value !== null ? members(shape, value) : refuse(name, 'structure');
+  }
+}
+
+function members(shape: StructureShape, value: object): string {
+  let text = '';
+  for (const member of shape.members) text += memberElement(member, Reflect.get(value, member.name));
+  return text;
+}
+
+function items(shape: ListShape, values: readonly unknown[]): string {
+  let text = '';
+  for (const value of values) {
+    if (value !== undefined && value !== null)
+      text += element(shape.tag, content(shape.element, value, shape.tag));
+  }
+  return text;
+}
+
+function scalarText(scalar: Scalar, value: unknown): string | undefined {
+  switch (scalar) {
+    case 'string':
+      return typeof value === 'string' ? escapeXml(value) : undefined;
+    case 'integer':
+    case 'decimal':
+      return Number.isFinite(value) ? String(value) : undefined;
+    case 'boolean':
+      return typeof value === 'boolean' ? String(value) : undefined;
+    case 'timestamp':
+      return timestampText(value);
+    case 'blob':
+      if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+      return typeof value === 'string' ? escapeXml(value) : undefined;
+  }
+}
+
+function timestampText(value: unknown): string | undefined {
+  const date = typeof value === 'string' ? parseTimestamp(value) : value;
+  return date instanceof Date && !Number.isNaN(date.getTime()) ? date.toISOString() : undefined;
+}
+
+function refuse(name: string, expected: string): never {
+  throw PandoError.from(new TypeError(`the response's ${name} is not of type ${expected}`));
+}
