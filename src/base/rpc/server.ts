@@ -1,5 +1,5 @@
 /** Listens for RPC streams. Each peer must present a certificate of the same authority; `authorize` decides by its identity. */
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { identityOf, type TlsMaterial } from '../identity.ts';
 import type { Contract, Handlers } from './contract.ts';
@@ -58,6 +58,12 @@ export const serveRpc = async <Own extends Contract, Remote extends Contract>(
     },
     accept,
   );
+  // A client in TLS 1.3 may think itself connected before the server has its certificate: closing must find those sockets too.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -69,6 +75,7 @@ export const serveRpc = async <Own extends Contract, Remote extends Contract>(
       new Promise((resolve) => {
         server.close(() => resolve());
         for (const stream of streams) stream.close('the server is closing');
+        for (const socket of sockets) socket.destroy();
       }),
   };
 };
