@@ -32,11 +32,13 @@ export async function callHandler<C>(
   input: WireInput,
   context: C,
 ): Promise<object> {
+  // Seen as a plain object: the compiler would otherwise compare eight hundred signatures.
+  const table: object = handlers;
   const handler: ((input: WireInput, context: C) => Promise<object>) | undefined = Object.hasOwn(
-    handlers,
+    table,
     action,
   )
-    ? Reflect.get(handlers, action)
+    ? Reflect.get(table, action)
     : undefined;
   if (handler === undefined) {
     throw new PandoError('UnsupportedOperation', `The action ${action} is not supported.`);

@@ -5,7 +5,9 @@ type Ec2 = typeof ec2;
 type Sts = typeof sts;
 
 /** An action of EC2, built or not. */
-export type ActionName = { [K in keyof Ec2]: K extends `${infer Name}Command` ? Name : never }[keyof Ec2];
+export type ActionName = {
+  [K in keyof Ec2]: K extends `${infer Name}Command` ? (Name extends `$` ? never : Name) : never;
+}[keyof Ec2];
 
 /** The actions of STS that Pando answers. */
 export type StsActionName = 'GetCallerIdentity';

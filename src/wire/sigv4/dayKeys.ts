@@ -1,0 +1,52 @@
+import { createHmac } from 'node:crypto';
+import { wireLimits } from '../limits.ts';
+
+interface Entry {
+  readonly secret: string;
+  readonly key: Buffer;
+}
+
+/**
+ * Signing keys by (access key, day, region, service), least recently used out first: deriving one takes four
+ * HMACs, and a client's requests of a day share it.
+ */
+export class DayKeys {
+  readonly #entries = new Map<string, Entry>();
+  readonly #max: number;
+
+  constructor(max: number = wireLimits.dayKeysMax) {
+    this.#max = max;
+  }
+
+  /** The key with which a request of that scope is signed. */
+  derive(
+    scope: { accessKeyId: string; day: string; region: string; service: string },
+    secret: string,
+  ): Buffer {
+    const id = `${scope.accessKeyId}/${scope.day}/${scope.region}/${scope.service}`;
+    const known = this.#entries.get(id);
+    this.#entries.delete(id);
+    // A secret that was replaced under the same access key must not live on here.
+    const entry = known?.secret === secret ? known : { secret, key: deriveKey(scope, secret) };
+    this.#entries.set(id, entry);
+    const oldest = this.#entries.size > this.#max ? this.#entries.keys().next().value : undefined;
+    if (oldest !== undefined) this.#entries.delete(oldest);
+    return entry.key;
+  }
+
+  /** How many keys are held. */
+  get size(): number {
+    return this.#entries.size;
+  }
+}
+
+function deriveKey(scope: { day: string; region: string; service: string }, secret: string): Buffer {
+  let key = hmac(`AWS4${secret}`, scope.day);
+  for (const part of [scope.region, scope.service, 'aws4_request']) key = hmac(key, part);
+  return key;
+}
+
+/** HMAC-SHA256. */
+export function hmac(key: string | Uint8Array, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
