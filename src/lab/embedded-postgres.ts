@@ -1,0 +1,244 @@
+/**
+ * Supervises an embedded PostgreSQL: one cluster in a directory of its own, reached by a Unix socket alone.
+ *
+ * A postmaster outlives whoever started it (unless asked to die with it), so a start first looks for one that was left
+ * behind: it adopts it when it listens where we want it, else it stops it.
+ */
+import { spawn } from 'node:child_process';
+import { chmod, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { exec } from '#base/exec.ts';
+import { type PostgresPackage, postgresPackage } from './postgres-package.ts';
+
+const startTimeoutMs = 30_000;
+const recoveryTimeoutMs = 120_000;
+const stopTimeoutMs = 15_000;
+const killTimeoutMs = 5_000;
+const pollMs = 20;
+/** A Unix socket's path is at most 107 bytes; PostgreSQL adds `/.s.PGSQL.5432.lock`. */
+const socketDirBytesMax = 107 - '/.s.PGSQL.5432.lock'.length;
+
+export interface StartPostgresOptions {
+  /** The cluster's directory; made by `initdb` when it is empty or absent. */
+  readonly dataDir: string;
+  /** Where the socket lies; made if absent, private to its owner. */
+  readonly socketDir: string;
+  /** File that the server's own log is appended to. */
+  readonly log: string;
+  /** Die with the process that starts it (tests). Default: outlive it, to be adopted by the next start. */
+  readonly dieWithParent?: boolean;
+  /** Extra `-c` settings, for example `{ shared_buffers: '32MB' }`. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface RunningPostgres {
+  /** URL of the `postgres` database of the cluster. */
+  readonly url: string;
+  readonly pid: number;
+  /** Whether the server was found running rather than started. */
+  readonly adopted: boolean;
+  /** Shuts down cleanly (clients are disconnected); kills after a bounded wait. Repeatable. */
+  stop(): Promise<void>;
+}
+
+/** Starts (or adopts) the cluster in `dataDir` and returns when it accepts connections. */
+export const startPostgres = async (options: StartPostgresOptions): Promise<RunningPostgres> => {
+  if (Buffer.byteLength(path.resolve(options.socketDir)) > socketDirBytesMax)
+    throw new RangeError(
+      `the socket directory ${options.socketDir} is longer than ${socketDirBytesMax} bytes: choose a shorter one`,
+    );
+  await mkdir(options.socketDir, { recursive: true, mode: 0o700 });
+  await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+  const dataDir = await realpath(options.dataDir);
+  const socketDir = await realpath(options.socketDir);
+  const left = await findPostmaster(dataDir);
+  if (left !== undefined && left.socketDir === socketDir) {
+    await waitReady(dataDir, left.pid, recoveryTimeoutMs);
+    return running(dataDir, socketDir, left.pid, true);
+  }
+  if (left !== undefined) await stopPostmaster(dataDir, left.pid);
+  await clearRemains(dataDir, socketDir);
+  const files = await postgresPackage(path.join(socketDir, 'lib'));
+  await initialise(files, dataDir);
+  const pid = await launch(files, dataDir, socketDir, options);
+  await waitReady(dataDir, pid, recoveryTimeoutMs, options.log);
+  return running(dataDir, socketDir, pid, false);
+};
+
+const running = (dataDir: string, socketDir: string, pid: number, adopted: boolean): RunningPostgres => ({
+  url: `postgresql://pando@localhost/postgres?host=${encodeURIComponent(socketDir)}`,
+  pid,
+  adopted,
+  stop: () => stopPostmaster(dataDir, pid),
+});
+
+/** PostgreSQL refuses to run as root: as root, it gets a user namespace in which we are an ordinary user. */
+const unprivileged = (command: readonly string[]): readonly string[] =>
+  process.getuid?.() === 0
+    ? ['unshare', '--user', '--map-user=1000', '--map-group=1000', ...command]
+    : command;
+
+const initialise = async (files: PostgresPackage, dataDir: string): Promise<void> => {
+  if (await exists(path.join(dataDir, 'PG_VERSION'))) return;
+  await chmod(dataDir, 0o700);
+  const [command = '', ...args] = unprivileged([
+    files.initdb,
+    '--pgdata',
+    dataDir,
+    '--username=pando',
+    '--auth=trust',
+    '--encoding=UTF8',
+    '--locale-provider=builtin',
+    '--locale=C.UTF-8',
+    '--data-checksums',
+    '--no-instructions',
+  ]); // prettier-ignore
+  await exec(command, args, { timeoutMs: startTimeoutMs, env: environment(files) });
+};
+
+const environment = (files: PostgresPackage): NodeJS.ProcessEnv => ({
+  PATH: process.env.PATH,
+  LC_ALL: 'C',
+  ...(files.libraryPath === undefined ? {} : { LD_LIBRARY_PATH: files.libraryPath }),
+});
+
+const baseSettings: Readonly<Record<string, string>> = {
+  listen_addresses: '',
+  unix_socket_permissions: '0700',
+  max_connections: '100',
+  shared_buffers: '64MB',
+  jit: 'off',
+  io_method: 'sync',
+  log_min_messages: 'warning',
+};
+
+/** Starts the server in a session of its own, so that neither our death nor our terminal's signals reach it. */
+const launch = async (
+  files: PostgresPackage,
+  dataDir: string,
+  socketDir: string,
+  options: StartPostgresOptions,
+): Promise<number> => {
+  const settings = { ...baseSettings, unix_socket_directories: socketDir, ...options.settings };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const server = [files.postgres, '-D', dataDir, ...flags];
+  const [command = '', ...args] = unprivileged(
+    options.dieWithParent ? ['setpriv', '--pdeathsig', 'INT', ...server] : server,
+  );
+  const log = await open(options.log, 'a', 0o600);
+  try {
+    const child = spawn(command, args, {
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+      env: environment(files),
+    });
+    const pid = await new Promise<number>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('spawn', () => resolve(child.pid ?? 0));
+    });
+    child.unref();
+    return pid;
+  } finally {
+    await log.close();
+  }
+};
+
+interface Postmaster {
+  readonly pid: number;
+  readonly socketDir: string;
+  readonly ready: boolean;
+}
+
+/**
+ * The live postmaster of `dataDir`, by its `postmaster.pid`. A number alone proves nothing (it may have been reused):
+ * the process must be a postgres whose working directory is the cluster.
+ */
+const findPostmaster = async (dataDir: string): Promise<Postmaster | undefined> => {
+  const text = await readFile(path.join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '');
+  const lines = text.split('\n');
+  const pid = Number(lines[0]);
+  if (!Number.isInteger(pid) || pid <= 0 || !(await isPostmaster(pid, dataDir))) return undefined;
+  return { pid, socketDir: lines[4] ?? '', ready: lines[7]?.trim() === 'ready' };
+};
+
+const isPostmaster = async (pid: number, dataDir: string): Promise<boolean> => {
+  const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+  const exe = await readlink(`/proc/${pid}/exe`).catch(() => '');
+  return cwd === dataDir && path.basename(exe).startsWith('postgres');
+};
+
+const waitReady = async (dataDir: string, pid: number, timeoutMs: number, log?: string): Promise<void> => {
+  const deadline = Date.now() + timeoutMs;
+  while (Date.now() < deadline) {
+    const found = await findPostmaster(dataDir);
+    if (found?.pid === pid && found.ready) return;
+    if (!signalIfAlive(pid, 0))
+      throw new Error(`PostgreSQL in ${dataDir} ended while starting: ${await tail(log)}`);
+    await delay(pollMs);
+  }
+  throw new Error(`PostgreSQL in ${dataDir} was not ready in ${timeoutMs} ms: ${await tail(log)}`);
+};
+
+const tail = async (log: string | undefined): Promise<string> =>
+  log === undefined ? '' : (await readFile(log, 'utf8').catch(() => '')).slice(-2000);
+
+/** Fast shutdown first, then an immediate one (the next start recovers), then the kernel's. */
+const stopPostmaster = async (dataDir: string, pid: number): Promise<void> => {
+  for (const [signal, waitMs] of [
+    ['SIGINT', stopTimeoutMs],
+    ['SIGQUIT', killTimeoutMs],
+    ['SIGKILL', killTimeoutMs],
+  ] as const) {
+    if (!(await isPostmaster(pid, dataDir))) return;
+    signalIfAlive(pid, signal);
+    const deadline = Date.now() + waitMs;
+    while (Date.now() < deadline) {
+      if (!(await isPostmaster(pid, dataDir))) return;
+      await delay(pollMs);
+    }
+  }
+  throw new Error(`PostgreSQL ${pid} in ${dataDir} could not be stopped`);
+};
+
+/**
+ * After a killed postmaster: its backends may live on for a while, holding shared memory, and make the next start fail;
+ * and its pid file may name a process that has nothing to do with it, with the same effect. Call with no postmaster alive.
+ */
+const clearRemains = async (dataDir: string, socketDir: string): Promise<void> => {
+  for (const signal of ['SIGQUIT', 'SIGKILL'] as const) {
+    const deadline = Date.now() + killTimeoutMs;
+    let orphans = await processesOf(dataDir);
+    for (const pid of orphans) signalIfAlive(pid, signal);
+    while (orphans.length > 0 && Date.now() < deadline) {
+      await delay(pollMs);
+      orphans = await processesOf(dataDir);
+    }
+  }
+  await rm(path.join(dataDir, 'postmaster.pid'), { force: true });
+  // The socket's lock names a pid too, and PostgreSQL takes even an unreaped zombie for a rival. A live rival stays.
+  const lock = path.join(socketDir, '.s.PGSQL.5432.lock');
+  const holder = Number((await readFile(lock, 'utf8').catch(() => '')).split('\n')[0]);
+  const exe = await readlink(`/proc/${holder}/exe`).catch(() => '');
+  if (!path.basename(exe).startsWith('postgres')) await rm(lock, { force: true });
+};
+
+const processesOf = async (dataDir: string): Promise<readonly number[]> => {
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => Number.isInteger(pid) && pid > 0);
+  const ours = await Promise.all(pids.map(async (pid) => ((await isPostmaster(pid, dataDir)) ? [pid] : [])));
+  return ours.flat();
+};
+
+const signalIfAlive = (pid: number, signal: NodeJS.Signals | 0): boolean => {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+};
+
+const exists = (file: string): Promise<boolean> =>
+  stat(file).then(
+    () => true,
+    () => false,
+  );
