@@ -4,7 +4,7 @@
  * Who wants to act takes the row under an epoch that is higher than any before; every later write names that epoch and is
  * refused when another has taken over since. So a holder that was frozen and wakes up can do no harm.
  */
-import { type Kysely, sql } from 'kysely';
+import { type QueryExecutorProvider, sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 
 /** Names the columns that carry an ownership. All are constants of the program, never input. */
@@ -53,7 +53,7 @@ export class OwnershipTable {
    * Sets (holder, epoch) where the stored epoch is lower. Equal epoch and equal holder: `unchanged`, so a repeated call is
    * harmless. Equal epoch and another holder, or a higher epoch: `stale` (two who chose the same epoch: the first wins).
    */
-  async set<Schema>(db: Kysely<Schema>, id: string, wanted: Ownership): Promise<CasOutcome> {
+  async set(db: QueryExecutorProvider, id: string, wanted: Ownership): Promise<CasOutcome> {
     assertEpoch(wanted.epoch);
     const { table, holder, epoch, id: key } = this.#refs();
     const { rows } = await sql<Row>`
@@ -79,8 +79,8 @@ export class OwnershipTable {
    * Takes the thing for `holder` if it is as the caller saw it (`seen`): the epoch grows by one. Of two that saw the same,
    * one gets `changed`, the other `stale`.
    */
-  async take<Schema>(
-    db: Kysely<Schema>,
+  async take(
+    db: QueryExecutorProvider,
     id: string,
     holderName: string,
     seen: Ownership,
@@ -97,7 +97,7 @@ export class OwnershipTable {
   }
 
   /** Locks the row and checks that `claimed` is still in force, for writes that follow in the same transaction. */
-  async assertHeld<Schema>(tx: Kysely<Schema>, id: string, claimed: Ownership): Promise<void> {
+  async assertHeld(tx: QueryExecutorProvider, id: string, claimed: Ownership): Promise<void> {
     const { table, holder, epoch, id: key } = this.#refs();
     const { rows } = await sql<Ownership>`
       select ${holder} as holder, ${epoch} as epoch from ${table} where ${key} = ${id} for no key update`.execute(
@@ -108,14 +108,14 @@ export class OwnershipTable {
   }
 
   /** The ownership now; undefined: there is no such row. */
-  async read<Schema>(db: Kysely<Schema>, id: string): Promise<Ownership | undefined> {
+  async read(db: QueryExecutorProvider, id: string): Promise<Ownership | undefined> {
     const { table, holder, epoch, id: key } = this.#refs();
     const { rows } = await sql<Ownership>`
       select ${holder} as holder, ${epoch} as epoch from ${table} where ${key} = ${id}`.execute(db);
     return rows[0];
   }
 
-  async #reread<Schema>(db: Kysely<Schema>, id: string, wanted: Ownership): Promise<CasOutcome> {
+  async #reread(db: QueryExecutorProvider, id: string, wanted: Ownership): Promise<CasOutcome> {
     const now = await this.read(db, id);
     return outcomeOf(now && { ...now, changed: false }, wanted);
   }

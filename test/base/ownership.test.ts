@@ -54,7 +54,8 @@ test('property: any sequence of sets behaves as the model', async () => {
     fc.asyncProperty(fc.array(command, { maxLength: 12 }), async (commands) => {
       const id = await newThing();
       let model = { holder: null as string | null, epoch: 0 };
-      for (const wanted of commands) {
+      for (const { holder, epoch } of commands) {
+        const wanted = { holder, epoch };
         const outcome = await table.set(db, id, wanted);
         const expected: CasOutcome['kind'] =
           wanted.epoch > model.epoch
