@@ -24,8 +24,8 @@ export interface StartPostgresOptions {
   readonly dataDir: string;
   /** Where the socket lies; made if absent, private to its owner. */
   readonly socketDir: string;
-  /** File that the server's own log is appended to. */
-  readonly log: string;
+  /** Told what the supervisor does, a line at a time. The server's own log is the file `<dataDir>.log`. */
+  log?(line: string): void;
   /** Die with the process that starts it (tests). Default: outlive it, to be adopted by the next start. */
   readonly dieWithParent?: boolean;
   /** Extra `-c` settings, for example `{ shared_buffers: '32MB' }`. */
@@ -54,15 +54,19 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   const socketDir = await realpath(options.socketDir);
   const left = await findPostmaster(dataDir);
   if (left !== undefined && left.socketDir === socketDir) {
+    options.log?.(`adopting the postmaster ${left.pid} that was left behind`);
     await waitReady(dataDir, left.pid, recoveryTimeoutMs);
     return running(dataDir, socketDir, left.pid, true);
   }
-  if (left !== undefined) await stopPostmaster(dataDir, left.pid);
+  if (left !== undefined) {
+    options.log?.(`stopping the postmaster ${left.pid}, which listens in ${left.socketDir}`);
+    await stopPostmaster(dataDir, left.pid);
+  }
   await clearRemains(dataDir, socketDir);
   const files = await postgresPackage(path.join(socketDir, 'lib'));
   await initialise(files, dataDir);
   const pid = await launch(files, dataDir, socketDir, options);
-  await waitReady(dataDir, pid, recoveryTimeoutMs, options.log);
+  await waitReady(dataDir, pid, recoveryTimeoutMs);
   return running(dataDir, socketDir, pid, false);
 };
 
@@ -126,7 +130,7 @@ const launch = async (
   const [command = '', ...args] = unprivileged(
     options.dieWithParent ? ['setpriv', '--pdeathsig', 'INT', ...server] : server,
   );
-  const log = await open(options.log, 'a', 0o600);
+  const log = await open(logFile(dataDir), 'a', 0o600);
   try {
     const child = spawn(command, args, {
       detached: true,
@@ -168,20 +172,22 @@ const isPostmaster = async (pid: number, dataDir: string): Promise<boolean> => {
   return cwd === dataDir && path.basename(exe).startsWith('postgres');
 };
 
-const waitReady = async (dataDir: string, pid: number, timeoutMs: number, log?: string): Promise<void> => {
+const waitReady = async (dataDir: string, pid: number, timeoutMs: number): Promise<void> => {
   const deadline = Date.now() + timeoutMs;
   while (Date.now() < deadline) {
     const found = await findPostmaster(dataDir);
     if (found?.pid === pid && found.ready) return;
     if (!signalIfAlive(pid, 0))
-      throw new Error(`PostgreSQL in ${dataDir} ended while starting: ${await tail(log)}`);
+      throw new Error(`PostgreSQL in ${dataDir} ended while starting: ${await tail(dataDir)}`);
     await delay(pollMs);
   }
-  throw new Error(`PostgreSQL in ${dataDir} was not ready in ${timeoutMs} ms: ${await tail(log)}`);
+  throw new Error(`PostgreSQL in ${dataDir} was not ready in ${timeoutMs} ms: ${await tail(dataDir)}`);
 };
 
-const tail = async (log: string | undefined): Promise<string> =>
-  log === undefined ? '' : (await readFile(log, 'utf8').catch(() => '')).slice(-2000);
+const logFile = (dataDir: string): string => `${dataDir}.log`;
+
+const tail = async (dataDir: string): Promise<string> =>
+  (await readFile(logFile(dataDir), 'utf8').catch(() => '')).slice(-2000);
 
 /** Fast shutdown first, then an immediate one (the next start recovers), then the kernel's. */
 const stopPostmaster = async (dataDir: string, pid: number): Promise<void> => {

@@ -12,7 +12,6 @@ let dir: string;
 const options = () => ({
   dataDir: path.join(dir, 'data'),
   socketDir: path.join(dir, 's'),
-  log: path.join(dir, 'log'),
 });
 
 before(async () => {

@@ -26,7 +26,6 @@ const startServer = async (): Promise<Server> => {
   const postgres = await startPostgres({
     dataDir: path.join(dir, 'data'),
     socketDir: path.join(dir, 's'),
-    log: path.join(dir, 'log'),
     dieWithParent: true,
     settings: { fsync: 'off', shared_buffers: '16MB', max_connections: '120' },
   });
