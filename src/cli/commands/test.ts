@@ -1,0 +1,22 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { codeDirectory } from '#lab/directory.ts';
+import { progress } from '../output.ts';
+import { installMissing } from '../provision/install.ts';
+
+/** `pando test [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
+export async function test(patterns: readonly string[]): Promise<void> {
+  await installMissing({ tests: true }, progress);
+  const args = [
+    '--disable-warning=ExperimentalWarning',
+    join(codeDirectory, 'tools', 'run-tests.ts'),
+    ...patterns,
+  ];
+  const child = spawn(process.execPath, args, { cwd: codeDirectory, stdio: 'inherit' });
+  const forward = (name: NodeJS.Signals): boolean => child.kill(name);
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, forward);
+  process.exitCode = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
+}

@@ -1,0 +1,83 @@
+/**
+ * Which run has which index on this machine: one file per index below /run, made exclusively, naming the run's directory.
+ * A reboot forgets them, together with the namespaces that they stand for.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { prefixOf, runIndexMax } from './plan.ts';
+import { isAlive, processIdentity } from './processIdentity.ts';
+import { namespacesOf } from './topology.ts';
+
+const claimsDirectory = '/run/pando/runs';
+
+const claim = z.object({
+  directory: z.string(),
+  /** Set for a run that must not outlive a process, as a test's. */
+  owner: processIdentity.optional(),
+});
+export type Claim = z.infer<typeof claim>;
+
+const pathOf = (index: number): string => join(claimsDirectory, String(index));
+
+const read = (index: number): Claim | undefined => {
+  try {
+    return claim.parse(JSON.parse(readFileSync(pathOf(index), 'utf8')));
+  } catch {
+    return undefined;
+  }
+};
+
+const claimExclusively = (index: number, wanted: Claim): boolean => {
+  try {
+    writeFileSync(pathOf(index), JSON.stringify(wanted), { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/**
+ * Claims an index for `wanted.directory`: the one that it has already, else `preferred`, else the lowest free one.
+ * A claim whose directory is gone and whose names are all gone from the machine is free.
+ */
+export async function claimIndex(wanted: Claim, preferred?: number): Promise<number> {
+  mkdirSync(claimsDirectory, { recursive: true, mode: 0o755 });
+  const all = Array.from({ length: runIndexMax + 1 }, (_, index) => index);
+  const mine = all.find((index) => read(index)?.directory === wanted.directory);
+  if (mine !== undefined) return mine;
+  // Index 0 has the well-known addresses: only who asks for it gets it.
+  const order =
+    preferred === undefined
+      ? all.slice(1)
+      : [preferred, ...all.slice(1).filter((index) => index !== preferred)];
+  for (const index of order) {
+    const present = read(index);
+    if (present !== undefined && existsSync(present.directory)) continue;
+    if ((await namespacesOf(prefixOf(index))).length > 0) continue;
+    if (present !== undefined) rmSync(pathOf(index), { force: true });
+    if (claimExclusively(index, wanted)) return index;
+  }
+  throw new Error(
+    `All ${runIndexMax + 1} runs of this machine are taken. See ${claimsDirectory}; end one by: pando down --dir DIR`,
+  );
+}
+
+export const releaseIndex = (index: number, directory: string): void => {
+  if (read(index)?.directory === directory) rmSync(pathOf(index), { force: true });
+};
+
+/** Every claim on this machine, by index. */
+export function claims(): Map<number, Claim> {
+  const names = existsSync(claimsDirectory) ? readdirSync(claimsDirectory) : [];
+  const found = new Map<number, Claim>();
+  for (const index of names.map(Number)) {
+    const present = read(index);
+    if (present !== undefined) found.set(index, present);
+  }
+  return found;
+}
+
+/** The runs whose owner has died. */
+export const abandoned = (): [number, Claim][] =>
+  [...claims()].filter(([, { owner }]) => owner !== undefined && !isAlive(owner));

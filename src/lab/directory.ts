@@ -1,0 +1,49 @@
+/** Where a run keeps its files. One object, so that no other module puts a path together. */
+import { join } from 'node:path';
+
+export interface RunDirectory {
+  readonly root: string;
+  readonly runFile: string;
+  readonly lockFile: string;
+  readonly pki: string;
+  readonly run: string;
+  readonly log: string;
+  readonly processList: string;
+  readonly controlSocket: string;
+  readonly aws: string;
+  readonly env: string;
+  readonly keyFile: string;
+  config(name: string): string;
+  pidFile(name: string): string;
+  logFile(name: string): string;
+  postgres(name: string): { readonly dataDir: string; readonly socketDir: string };
+  /** Working directory of one host's agent, or of another process. */
+  state(name: string): string;
+}
+
+/** Paths below `root` (absolute). */
+export const runDirectory = (root: string): RunDirectory => {
+  const run = join(root, 'run');
+  const log = join(root, 'log');
+  return {
+    root,
+    runFile: join(root, 'run.json'),
+    lockFile: join(root, 'up.lock'),
+    pki: join(root, 'pki'),
+    run,
+    log,
+    processList: join(run, 'processes.json'),
+    controlSocket: join(run, 'supervisor.sock'),
+    aws: join(root, 'aws'),
+    env: join(root, 'env.sh'),
+    keyFile: join(root, 'keys', 'pando.pem'),
+    config: (name) => join(run, `${name}.json`),
+    pidFile: (name) => join(run, `${name}.pid`),
+    logFile: (name) => join(log, `${name}.log`),
+    postgres: (name) => ({ dataDir: join(root, 'postgres', name), socketDir: join(root, 'sockets', name) }),
+    state: (name) => join(root, 'state', name),
+  };
+};
+
+/** Pando's own code: the directory that holds `src/`. */
+export const codeDirectory = join(import.meta.dirname, '..', '..');

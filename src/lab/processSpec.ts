@@ -1,0 +1,62 @@
+/** What the supervisor is told to keep running: written by `up` as one file, read by the supervisor. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+const ready = z.discriminatedUnion('kind', [
+  /** Its own `process.health` says so, over mutually authenticated TLS. */
+  z.object({ kind: z.literal('health'), host: z.string(), port: z.number().int(), identity: z.string() }),
+  /** It listens on this TCP port in its own network namespace. */
+  z.object({ kind: z.literal('listening'), port: z.number().int() }),
+  /** It lives: for processes that only dial. */
+  z.object({ kind: z.literal('alive') }),
+]);
+export type Ready = z.infer<typeof ready>;
+
+const common = { name: z.string().regex(/^[a-z0-9-]+$/), after: z.array(z.string()) };
+
+export const processSpec = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('node'),
+    ...common,
+    /** Module to run, absolute; it is given `--config FILE`. */
+    entry: z.string(),
+    configPath: z.string(),
+    config: z.unknown(),
+    netns: z.string().optional(),
+    ready,
+  }),
+  z.object({ kind: z.literal('postgres'), ...common, dataDir: z.string(), socketDir: z.string() }),
+]);
+export type ProcessSpec = z.infer<typeof processSpec>;
+export type NodeSpec = Extract<ProcessSpec, { kind: 'node' }>;
+export type PostgresSpec = Extract<ProcessSpec, { kind: 'postgres' }>;
+
+export const processList = z.object({
+  /** Identity with which the supervisor asks processes for their health. */
+  tls: z.object({ ca: z.string(), cert: z.string(), key: z.string() }),
+  processes: z.array(processSpec),
+});
+export type ProcessList = z.infer<typeof processList>;
+
+/** Changes exactly when the process must be started anew to follow its specification. */
+export const specDigest = (spec: ProcessSpec): string =>
+  createHash('sha256')
+    .update(JSON.stringify({ ...spec, after: undefined, ready: undefined }))
+    .digest('hex')
+    .slice(0, 16);
+
+/** In an order in which each comes after all that it needs; throws on a circle or an unknown name. */
+export function startOrder(specs: readonly ProcessSpec[]): ProcessSpec[] {
+  const byName = new Map(specs.map((spec) => [spec.name, spec]));
+  const ordered = new Map<string, ProcessSpec>();
+  const visit = (name: string, path: readonly string[]): void => {
+    if (ordered.has(name)) return;
+    const spec = byName.get(name);
+    if (spec === undefined) throw new Error(`${path.at(-1)} waits for ${name}, which is not in the list`);
+    if (path.includes(name)) throw new Error(`processes wait for each other: ${[...path, name].join(' → ')}`);
+    for (const needed of spec.after) visit(needed, [...path, name]);
+    ordered.set(name, spec);
+  };
+  for (const spec of specs) visit(spec.name, []);
+  return [...ordered.values()];
+}

@@ -1,0 +1,142 @@
+/** Keeps a list of processes running: starts them in order, notices death, bounds their logs. */
+import {
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import type { RunDirectory } from './directory.ts';
+import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
+import { checkReadiness, type Readiness } from './readiness.ts';
+import { Supervised, type SupervisedStatus } from './supervised.ts';
+
+/** A log longer than this is moved to `NAME.log.1`, which is overwritten. */
+export const logBytesMax = 16 * 1024 * 1024;
+const tickMs = 100;
+const rotateEveryTicks = 50;
+
+export class Supervisor {
+  readonly #directory: RunDirectory;
+  readonly #log: (line: string) => void;
+  #processes: Supervised[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #ticks = 0;
+  /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #stopped = false;
+
+  constructor(directory: RunDirectory, log: (line: string) => void) {
+    this.#directory = directory;
+    this.#log = log;
+  }
+
+  get status(): SupervisedStatus[] {
+    return this.#processes.map((process) => process.status);
+  }
+
+  /** Reads the list of the run directory and follows it: adopts what runs, starts what is missing, ends what is gone from it. */
+  load(): Promise<void> {
+    return this.#inTurn(async () => {
+      const list = processList.parse(JSON.parse(readFileSync(this.#directory.processList, 'utf8')));
+      await this.#follow(list);
+      this.#schedule();
+    });
+  }
+
+  /** Ends one process; it is started again at once. */
+  restart(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const process = this.#processes.find((each) => each.spec.name === name);
+      if (process === undefined)
+        throw new Error(
+          `There is no process ${name}. There are: ${this.#processes.map((each) => each.spec.name).join(' ')}`,
+        );
+      await process.stop();
+      await process.tick(true);
+    });
+  }
+
+  /** Ends all processes, those that others need last. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#inTurn(async () => {
+      const [databases, others] = [this.#of('postgres'), this.#of('node')];
+      await Promise.all(others.map((process) => process.stop()));
+      await Promise.all(databases.map((process) => process.stop()));
+    });
+  }
+
+  /** Leaves every process running and stops looking after them. */
+  release(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #of(kind: ProcessSpec['kind']): Supervised[] {
+    return this.#processes.filter((process) => process.spec.kind === kind);
+  }
+
+  async #follow(list: ProcessList): Promise<void> {
+    const readiness = checkReadiness(list.tls);
+    const wanted = startOrder(list.processes);
+    const names = new Set(wanted.map((spec) => spec.name));
+    await Promise.all(
+      this.#processes.filter((each) => !names.has(each.spec.name)).map((each) => each.stop()),
+    );
+    mkdirSync(this.#directory.log, { recursive: true, mode: 0o700 });
+    const followed: Supervised[] = [];
+    for (const spec of wanted) followed.push(await this.#followOne(spec, readiness));
+    this.#processes = followed;
+  }
+
+  async #followOne(spec: ProcessSpec, readiness: Readiness): Promise<Supervised> {
+    const present = this.#processes.find((each) => each.spec.name === spec.name);
+    if (present !== undefined && specDigest(present.spec) === specDigest(spec)) return present;
+    if (spec.kind === 'node')
+      writeFileSync(spec.configPath, `${JSON.stringify(spec.config, null, 2)}\n`, { mode: 0o600 });
+    const process = new Supervised(spec, this.#directory, readiness, this.#log);
+    await process.adopt();
+    return process;
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      void this.#inTurn(() => this.#tick()).finally(() => this.#schedule());
+    }, tickMs);
+  }
+
+  async #tick(): Promise<void> {
+    const ready = new Set(this.#processes.filter((each) => each.ready).map((each) => each.spec.name));
+    await Promise.all(
+      this.#processes.map((each) => each.tick(each.spec.after.every((name) => ready.has(name)))),
+    );
+    this.#ticks += 1;
+    if (this.#ticks % rotateEveryTicks === 0)
+      for (const each of this.#processes) this.#rotate(each.spec.name);
+  }
+
+  /** Processes append to the file that they were given, so it is copied and cut, not renamed. */
+  #rotate(name: string): void {
+    const path = this.#directory.logFile(name);
+    try {
+      if (statSync(path).size <= logBytesMax) return;
+      copyFileSync(path, `${path}.1.new`);
+      truncateSync(path);
+      renameSync(`${path}.1.new`, `${path}.1`);
+    } catch {
+      // Not written yet.
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}

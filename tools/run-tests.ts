@@ -1,0 +1,118 @@
+/**
+ * Runs the whole check: types, format and lint, then every test, and ends with one summary.
+ * `node tools/run-tests.ts [pattern…]`: only test files whose path contains a pattern, without types and lint.
+ *
+ * Tests on real parts (namespaces, virtual machines) run one file at a time, the others as many as there are cores;
+ * both go through one reporter, so that their counts come as one.
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, relative } from 'node:path';
+import { Readable } from 'node:stream';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { removeAbandonedRuns } from '#lab/teardown.ts';
+
+const home = join(import.meta.dirname, '..');
+const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
+const testTimeoutMs = 15 * 60_000;
+
+type TestEvent =
+  | Parameters<NonNullable<Parameters<typeof spec.prototype._transform>[0]>>[0]
+  | { type: string; data: unknown };
+
+/** Adds up the figures that each run reports at its end, so that they are printed once for all. */
+class Totals {
+  readonly #sums = new Map<string, number>();
+
+  /** Whether this event was a figure of a run's summary, now taken into account. */
+  take(event: TestEvent): boolean {
+    const { type, data } = event as {
+      type: string;
+      data: { message?: string; nesting?: number; file?: string };
+    };
+    if (type === 'test:summary') return true;
+    if (type !== 'test:diagnostic' || data.nesting !== 0) return false;
+    const match = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/.exec(
+      data.message ?? '',
+    );
+    if (match?.[1] === undefined) return false;
+    this.#sums.set(match[1], (this.#sums.get(match[1]) ?? 0) + Number(match[2]));
+    return true;
+  }
+
+  of(name: string): number {
+    return this.#sums.get(name) ?? 0;
+  }
+
+  get events(): TestEvent[] {
+    return [...this.#sums].map(([name, sum]) => ({
+      type: 'test:diagnostic',
+      data: {
+        nesting: 0,
+        message: `${name} ${name === 'duration_ms' ? sum.toFixed(0) : sum}`,
+        level: 'info',
+      },
+    }));
+  }
+}
+
+function check(what: string, command: string, args: readonly string[]): boolean {
+  const begun = performance.now();
+  const { status } = spawnSync(command, args, { cwd: home, stdio: 'inherit' });
+  console.log(`${status === 0 ? '✔' : '✖'} ${what} (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
+  return status === 0;
+}
+
+const isReal = (file: string): boolean =>
+  realParts.includes(relative(join(home, 'test'), file).split('/')[0] ?? '');
+
+async function* events(files: readonly string[], totals: Totals): AsyncGenerator<TestEvent> {
+  const groups = [
+    { files: files.filter((file) => !isReal(file)), concurrency: availableParallelism() },
+    { files: files.filter(isReal), concurrency: 1 },
+  ];
+  for (const group of groups) {
+    if (group.files.length === 0) continue;
+    for await (const event of run({ ...group, timeout: testTimeoutMs, cwd: home }))
+      if (!totals.take(event)) yield event;
+  }
+  yield* totals.events;
+}
+
+async function main(patterns: readonly string[]): Promise<boolean> {
+  const all = globSync('test/**/*.test.ts', { cwd: home })
+    .map((file) => join(home, file))
+    .sort();
+  const files =
+    patterns.length === 0 ? all : all.filter((file) => patterns.some((each) => file.includes(each)));
+  if (files.length === 0) {
+    console.error(`No test file matches ${patterns.join(' ')}.`);
+    return false;
+  }
+  const whole = patterns.length === 0;
+  const types = !whole || check('types', join(home, 'node_modules/.bin/tsc'), ['--noEmit']);
+  const style =
+    !whole ||
+    check('format and lint', join(home, 'node_modules/.bin/biome'), [
+      'check',
+      'src',
+      'test',
+      'bench',
+      'images',
+      'tools',
+    ]);
+
+  const totals = new Totals();
+  for await (const text of Readable.from(events(files, totals)).pipe(new spec())) process.stdout.write(text);
+  await removeAbandonedRuns(console.log);
+
+  const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
+  if (!types) console.log('✖ types failed, see above');
+  if (!style) console.log('✖ format and lint failed, see above');
+  console.log(`\n${totals.of('pass')} passed, ${failed} failed`);
+  return failed === 0 && totals.of('pass') > 0;
+}
+
+process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;
