@@ -1,0 +1,156 @@
+/**
+ * Which action goes where: the router's table of contents. An action that EC2 has and this table has not is
+ * `UnsupportedOperation`.
+ *
+ * Adding an action: build its handler in the region or in the cell, then name its route here.
+ */
+import type { KnownAction, WireInput } from '#wire/types.ts';
+
+/** The kinds of ids that name their cell (S3.4). */
+export type CellIdKind = 'instance' | 'volume';
+
+/** A parameter with ids (a list) or an id, of things that cells own. */
+export interface IdParameter {
+  readonly name: string;
+  readonly kind: CellIdKind;
+}
+
+/** Where an action goes. */
+export type Route =
+  /** The region. */
+  | { readonly to: 'region' }
+  /** A cell that is chosen by the demand (S3.1). */
+  | { readonly to: 'launch' }
+  /** The cells that the ids name; `list` of the answers is joined. */
+  | { readonly to: 'ids'; readonly ids: IdParameter; readonly list?: string }
+  /** Every cell, or those that the ids name if there are any (S3.10). */
+  | {
+      readonly to: 'gather';
+      readonly list: string;
+      readonly ids?: IdParameter;
+      /** Whether the region has its share of the answer. */
+      readonly region?: true;
+    }
+  /** Tags of many resources at once: each goes to its owner. */
+  | { readonly to: 'tags' }
+  /** Facts that every cell knows. */
+  | { readonly to: 'anyCell' }
+  /** The router itself. */
+  | { readonly to: 'local'; readonly answer: (caller: Caller) => WireInput };
+
+/** Who a signature proved the client to be. */
+export interface Caller {
+  readonly accountId: string;
+  readonly arn: string;
+  readonly userId: string;
+}
+
+const region: Route = { to: 'region' };
+const oneInstance: Route = { to: 'ids', ids: { name: 'InstanceId', kind: 'instance' } };
+const instanceIds: IdParameter = { name: 'InstanceIds', kind: 'instance' };
+
+const instances = {
+  RunInstances: { to: 'launch' },
+  StartInstances: { to: 'ids', ids: instanceIds, list: 'StartingInstances' },
+  StopInstances: { to: 'ids', ids: instanceIds, list: 'StoppingInstances' },
+  TerminateInstances: { to: 'ids', ids: instanceIds, list: 'TerminatingInstances' },
+  RebootInstances: { to: 'ids', ids: instanceIds },
+  GetConsoleOutput: oneInstance,
+  DescribeInstanceAttribute: oneInstance,
+  ModifyInstanceAttribute: oneInstance,
+  ModifyInstanceMetadataOptions: oneInstance,
+  DescribeInstances: { to: 'gather', list: 'Reservations', ids: instanceIds },
+  DescribeInstanceStatus: { to: 'gather', list: 'InstanceStatuses', ids: instanceIds },
+  DescribeInstanceCreditSpecifications: {
+    to: 'gather',
+    list: 'InstanceCreditSpecifications',
+    ids: instanceIds,
+  },
+  DescribeVolumes: { to: 'gather', list: 'Volumes', ids: { name: 'VolumeIds', kind: 'volume' } },
+  DescribeInstanceTypes: { to: 'anyCell' },
+} satisfies Partial<Record<KnownAction, Route>>;
+
+const regional = {
+  DescribeRegions: region,
+  DescribeAvailabilityZones: region,
+  DescribeAccountAttributes: region,
+  DescribeIamInstanceProfileAssociations: region,
+  CreateKeyPair: region,
+  ImportKeyPair: region,
+  DescribeKeyPairs: region,
+  DeleteKeyPair: region,
+  DescribeImages: region,
+  RegisterImage: region,
+  DeregisterImage: region,
+} satisfies Partial<Record<KnownAction, Route>>;
+
+const network = {
+  CreateVpc: region,
+  DescribeVpcs: region,
+  DeleteVpc: region,
+  ModifyVpcAttribute: region,
+  DescribeVpcAttribute: region,
+  CreateDefaultVpc: region,
+  CreateSubnet: region,
+  DescribeSubnets: region,
+  DeleteSubnet: region,
+  ModifySubnetAttribute: region,
+  CreateInternetGateway: region,
+  DescribeInternetGateways: region,
+  AttachInternetGateway: region,
+  DetachInternetGateway: region,
+  DeleteInternetGateway: region,
+  CreateRouteTable: region,
+  DescribeRouteTables: region,
+  DeleteRouteTable: region,
+  AssociateRouteTable: region,
+  DisassociateRouteTable: region,
+  ReplaceRouteTableAssociation: region,
+  CreateRoute: region,
+  DeleteRoute: region,
+  ReplaceRoute: region,
+  CreateSecurityGroup: region,
+  DescribeSecurityGroups: region,
+  DescribeSecurityGroupRules: region,
+  DeleteSecurityGroup: region,
+  AuthorizeSecurityGroupIngress: region,
+  AuthorizeSecurityGroupEgress: region,
+  RevokeSecurityGroupIngress: region,
+  RevokeSecurityGroupEgress: region,
+  DescribeNetworkAcls: region,
+  DescribeNetworkInterfaces: region,
+  DescribeDhcpOptions: region,
+  AllocateAddress: region,
+  AssociateAddress: region,
+  DescribeAddresses: region,
+  DescribeAddressesAttribute: region,
+  DisassociateAddress: region,
+  ReleaseAddress: region,
+} satisfies Partial<Record<KnownAction, Route>>;
+
+const shared = {
+  CreateTags: { to: 'tags' },
+  DeleteTags: { to: 'tags' },
+  DescribeTags: { to: 'gather', list: 'Tags', region: true },
+  GetCallerIdentity: {
+    to: 'local',
+    answer: ({ accountId, arn, userId }) => ({ Account: accountId, Arn: arn, UserId: userId }),
+  },
+} satisfies Partial<Record<KnownAction, Route>>;
+
+const table: Readonly<Partial<Record<KnownAction, Route>>> = {
+  ...instances,
+  ...regional,
+  ...network,
+  ...shared,
+};
+
+/** Where an action goes; `undefined` if it is not built. */
+export const routeOf = (action: KnownAction): Route | undefined =>
+  Object.hasOwn(table, action) ? table[action] : undefined;
+
+/** The actions that the router forwards or answers. */
+export const routedActions: readonly string[] = Object.keys(table);
+
+/** Whether a repetition of an action changes nothing: such calls may be asked of another processor. */
+export const isSafe = (action: KnownAction): boolean => /^(Describe|Get|List)/.test(action);

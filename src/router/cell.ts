@@ -1,0 +1,61 @@
+/** A cell as the router sees it: a number, a zone, and processors of which any may serve a request. */
+import type { TlsMaterial } from '#base/identity.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { CellRecord } from '#contracts/region.ts';
+import type { RouterLimits } from './config.ts';
+import { isUnanswered, type Outcome } from './outcome.ts';
+import { type BackendCall, Processor } from './processor.ts';
+
+export class Cell {
+  record: CellRecord;
+  readonly #processors: readonly Processor[];
+  #turn = 0;
+
+  constructor(record: CellRecord, tls: TlsMaterial, limits: RouterLimits) {
+    this.record = record;
+    const { callTimeoutMs, healthTimeoutMs } = limits;
+    this.#processors = record.processors.map(
+      (address) => new Processor({ tls, address, cellId: record.cellId, callTimeoutMs, healthTimeoutMs }),
+    );
+  }
+
+  /** Whether a new request may be sent to some processor. */
+  get live(): boolean {
+    return this.#processors.some((processor) => processor.live);
+  }
+
+  /**
+   * Asks one processor. If it was not delivered, the next; if it was delivered and not answered, the next
+   * only when `repeatable` says that a second execution changes nothing (I4).
+   */
+  async call(call: BackendCall, repeatable: boolean): Promise<Outcome> {
+    let worst: Outcome = {
+      state: 'undelivered',
+      error: new PandoError('HostUnreachable', `No processor of ${this.record.cellId} is connected.`),
+    };
+    for (const processor of this.#inTurn()) {
+      const outcome = await processor.attempt(call);
+      if (!isUnanswered(outcome)) return outcome;
+      if (outcome.state === 'uncertain') {
+        worst = outcome;
+        if (!repeatable) return outcome;
+      }
+    }
+    return worst;
+  }
+
+  async probe(): Promise<void> {
+    await Promise.all(this.#processors.map((processor) => processor.probe()));
+  }
+
+  close(): void {
+    for (const processor of this.#processors) processor.close();
+  }
+
+  /** Live processors first, beginning with another one each time; then those that are only connected. */
+  #inTurn(): readonly Processor[] {
+    const turn = this.#turn++ % Math.max(1, this.#processors.length);
+    const turned = [...this.#processors.slice(turn), ...this.#processors.slice(0, turn)];
+    return [...turned.filter(({ live }) => live), ...turned.filter(({ live }) => !live)];
+  }
+}

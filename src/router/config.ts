@@ -1,0 +1,45 @@
+/** The router's configuration file. Everything but the region's address and the TLS files has a default. */
+import { z } from 'zod';
+import { tlsFiles } from '#base/config.ts';
+
+const positive = z.number().int().positive();
+
+/** Limits of one router process. Times in milliseconds, sizes in bytes. */
+export const routerLimits = z.object({
+  /** Longest form. Longer: `RequestEntityTooLarge`, 413. */
+  bodyBytesMax: positive.default(1024 * 1024),
+  /** Open client connections; the kernel's queue holds the rest. */
+  connectionsMax: positive.default(2048),
+  /** Requests being answered; one more gets `RequestLimitExceeded`, 503. */
+  inFlightMax: positive.default(512),
+  /** A client must have sent its headers, and its whole request, in this time. */
+  headersTimeoutMs: positive.default(10_000),
+  requestTimeoutMs: positive.default(20_000),
+  /** How long an idle connection is kept. */
+  keepAliveTimeoutMs: positive.default(65_000),
+  /** Deadline of one call to the region or to a cell. */
+  callTimeoutMs: positive.default(20_000),
+  /** Cells tried after the first one (S3.8). */
+  otherCellsMax: z.number().int().nonnegative().default(2),
+  /** A key is asked for again after this time; a revoked key works no longer than this while the region lives. */
+  keyTtlMs: positive.default(60_000),
+  /** An unknown key is asked for again after this time. */
+  unknownKeyTtlMs: positive.default(3_000),
+  keysMax: positive.default(10_000),
+  /** How often the list of cells is fetched, and every processor's health asked. */
+  cellsEveryMs: positive.default(2_000),
+  healthTimeoutMs: positive.default(1_500),
+});
+export type RouterLimits = z.infer<typeof routerLimits>;
+
+export const routerConfig = z.object({
+  /** This replica's name, for logs. Its identity is in its certificate: `spiffe://pando/router/<name>`. */
+  name: z.string().default('router'),
+  /** The region that signatures must be scoped to. */
+  regionName: z.string().regex(/^[a-z0-9-]{1,64}$/),
+  listen: z.object({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) }),
+  region: z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) }),
+  tls: tlsFiles,
+  limits: routerLimits.prefault({}),
+});
+export type RouterConfig = z.infer<typeof routerConfig>;

@@ -1,0 +1,105 @@
+/** The cells of the region, kept up to date; with the region gone the last list holds (static stability). */
+
+import type { TlsMaterial } from '#base/identity.ts';
+import type { Logger } from '#base/log.ts';
+import type { CellRecord } from '#contracts/region.ts';
+import { Cell } from './cell.ts';
+import type { RouterLimits } from './config.ts';
+import { unavailable } from './outcome.ts';
+import type { RegionLink } from './regionLink.ts';
+
+export class CellDirectory {
+  readonly #cells = new Map<number, Cell>();
+  readonly #region: RegionLink;
+  readonly #tls: TlsMaterial;
+  readonly #limits: RouterLimits;
+  readonly #log: Logger;
+  #timer: NodeJS.Timeout | undefined;
+  #loaded = false;
+  #refreshing: Promise<void> | undefined;
+
+  constructor(region: RegionLink, tls: TlsMaterial, limits: RouterLimits, log: Logger) {
+    this.#region = region;
+    this.#tls = tls;
+    this.#limits = limits;
+    this.#log = log;
+    this.#timer = setInterval(() => void this.#tick(), limits.cellsEveryMs);
+  }
+
+  /** Whether the list was ever had. */
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
+  /** Every cell, by number. @throws `Unavailable` if the region never told us. */
+  async all(): Promise<readonly Cell[]> {
+    if (!this.#loaded) await this.refresh();
+    if (!this.#loaded) throw unavailable('The list of cells is not known yet. Retry your request.');
+    return this.known;
+  }
+
+  /** Every cell that is known of, by number. */
+  get known(): readonly Cell[] {
+    return [...this.#cells.values()].sort((a, b) => a.record.number - b.record.number);
+  }
+
+  /** The cell of that number; an unknown number is asked of the region once more: the cell may be new. */
+  async byNumber(number: number): Promise<Cell | undefined> {
+    await this.all();
+    if (!this.#cells.has(number)) await this.refresh();
+    return this.#cells.get(number);
+  }
+
+  /** Fetches the list. Callers at the same time share one call; a failure leaves the list as it is. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#fetch().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    for (const cell of this.#cells.values()) cell.close();
+    this.#cells.clear();
+  }
+
+  async #tick(): Promise<void> {
+    await Promise.all([this.refresh(), ...this.known.map((cell) => cell.probe())]);
+  }
+
+  async #fetch(): Promise<void> {
+    try {
+      const records = await this.#region.cells();
+      if (this.#timer !== undefined) this.#apply(records);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the list of cells could not be fetched; the last one holds');
+    }
+  }
+
+  #apply(records: readonly CellRecord[]): void {
+    const numbers = new Set(records.map(({ number }) => number));
+    for (const [number, cell] of this.#cells) {
+      if (numbers.has(number)) continue;
+      cell.close();
+      this.#cells.delete(number);
+    }
+    for (const record of records) this.#put(record);
+    this.#loaded = true;
+  }
+
+  #put(record: CellRecord): void {
+    const present = this.#cells.get(record.number);
+    if (present !== undefined && sameStreams(present.record, record)) {
+      present.record = record;
+      return;
+    }
+    present?.close();
+    this.#cells.set(record.number, new Cell(record, this.#tls, this.#limits));
+    this.#log.info({ cell: record.cellId, processors: record.processors }, 'cell');
+  }
+}
+
+const sameStreams = (a: CellRecord, b: CellRecord): boolean =>
+  a.cellId === b.cellId && a.processors.join() === b.processors.join();

@@ -1,0 +1,107 @@
+/** From bytes to an authenticated, decoded request. */
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { PandoError } from '#contracts/errors.ts';
+import { isKnownAction, serviceOf } from '#wire/actions.ts';
+import { decodeRequest } from '#wire/decode.ts';
+import type { Service } from '#wire/schema.ts';
+import { verifySigV4 } from '#wire/sigv4/verify.ts';
+import { toTransport } from '#wire/transport.ts';
+import { routeOf } from '../actions.ts';
+import { notBuilt } from '../dispatch.ts';
+import type { KeyCache } from '../keyCache.ts';
+import type { Call } from '../request.ts';
+import { readBody } from './readBody.ts';
+
+export interface ReadOptions {
+  readonly keys: KeyCache;
+  readonly regionName: string;
+  readonly bodyBytesMax: number;
+  readonly now: () => number;
+}
+
+/** What is known of a request, filled in as it is read, so that an error can be answered and logged in its terms. */
+export interface Progress {
+  service: Service;
+  action?: string;
+  accountId?: string;
+}
+
+export interface ReadResult {
+  readonly call: Call;
+  /** The API version to answer in. */
+  readonly version: string;
+}
+
+/** @throws every error of the wire: what is too long, not signed, not known or not well-formed. */
+export const readRequest = async (
+  request: IncomingMessage,
+  requestId: string,
+  options: ReadOptions,
+  progress: Progress,
+): Promise<ReadResult> => {
+  const { path, query } = splitTarget(request.url ?? '/');
+  if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
+  const body = await readForm(request, options.bodyBytesMax);
+  const signature = await verifySigV4(
+    { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
+    {
+      lookupKey: (id) => lookUp(options.keys, id),
+      now: options.now,
+      regions: [options.regionName],
+      services: ['ec2', 'sts'],
+    },
+  );
+  const { accountId, arn, userId } = signature.key;
+  progress.accountId = accountId;
+  progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
+  const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
+  checkAction(form, progress);
+  const { action, version, input } = decodeRequest(form);
+  const isRetry = isRepeated(request.headers['amz-sdk-request']);
+  const caller = { accountId, arn, userId };
+  return { version, call: { requestId, action, input: toTransport(action, input), caller, isRetry } };
+};
+
+/** An access key id of no such form is not worth a question to the region. */
+const lookUp = async (keys: KeyCache, accessKeyId: string) =>
+  /^\w{16,128}$/.test(accessKeyId) ? keys.get(accessKeyId) : undefined;
+
+const splitTarget = (target: string): { path: string; query: string } => {
+  const mark = target.indexOf('?');
+  return mark < 0
+    ? { path: target, query: '' }
+    : { path: target.slice(0, mark), query: target.slice(mark + 1) };
+};
+
+const readForm = async (request: IncomingMessage, bytesMax: number): Promise<Buffer> => {
+  const body = await readBody(request, bytesMax);
+  if (body.length === 0) return body;
+  if (request.method === 'GET') throw new PandoError('InvalidRequest', 'A GET request has no body.');
+  const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
+  if (type !== 'application/x-www-form-urlencoded')
+    throw new PandoError('UnsupportedProtocol', 'The body must be application/x-www-form-urlencoded.');
+  if (request.headers['content-encoding'] !== undefined)
+    throw new PandoError('UnsupportedProtocol', 'The body must have no content encoding.');
+  if (!isUtf8(body)) throw new PandoError('MalformedQueryString', 'The body is not UTF-8 text.');
+  return body;
+};
+
+/**
+ * The action must be one of the signed service, and built: said before its parameters are looked at, so that
+ * nobody corrects the parameters of something that does not exist.
+ */
+const checkAction = (form: string, progress: Progress): void => {
+  const action = /(?:^|&)Action=([A-Za-z0-9]{1,128})(?:&|$)/.exec(form)?.[1];
+  if (action === undefined) return;
+  progress.action = action;
+  if (!isKnownAction(action) || serviceOf(action) !== progress.service)
+    throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
+  if (routeOf(action) === undefined) throw notBuilt(action);
+};
+
+/** `attempt=2; max=3`: SDKs count their attempts there. */
+const isRepeated = (header: string | readonly string[] | undefined): boolean => {
+  const attempt = /(?:^|[;\s])attempt=(\d{1,4})/.exec(String(header ?? ''))?.[1];
+  return attempt !== undefined && Number(attempt) > 1;
+};

@@ -1,0 +1,144 @@
+/** The EC2 endpoint: bare HTTP with a limit on everything. */
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Logger } from '#base/log.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { RouterLimits } from '../config.ts';
+import { dispatch } from '../dispatch.ts';
+import type { Parts } from '../request.ts';
+import { type Progress, type ReadOptions, readRequest } from './readRequest.ts';
+import { encodeAnswer, sendError, sendXml, shownError } from './respond.ts';
+import { shownMessage } from './shownMessage.ts';
+
+export interface EndpointOptions {
+  readonly parts: Parts;
+  readonly read: ReadOptions;
+  readonly limits: RouterLimits;
+  readonly log: Logger;
+}
+
+const healthPath = '/_pando/health';
+const headerBytesMax = 32 * 1024;
+const requestsPerSocketMax = 10_000;
+
+/** A server that is not listening yet. */
+export const createEndpoint = (options: EndpointOptions): Server => {
+  const { limits } = options;
+  let inFlight = 0;
+  const server = createServer(
+    {
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: headerBytesMax,
+    },
+    (request, response) => {
+      inFlight += 1;
+      response.once('close', () => {
+        inFlight -= 1;
+      });
+      void serve(options, request, response, inFlight > limits.inFlightMax);
+    },
+  );
+  server.maxConnections = limits.connectionsMax;
+  server.maxRequestsPerSocket = requestsPerSocketMax;
+  server.on('clientError', refuseBytes);
+  return server;
+};
+
+const serve = async (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  overloaded: boolean,
+): Promise<void> => {
+  // The client may go away at any point: what is written then is lost, and that is all.
+  response.on('error', () => undefined);
+  const path = (request.url ?? '').split('?', 1)[0];
+  if (path === healthPath) sendHealth(options.parts, request, response);
+  else if (request.method === 'GET' || request.method === 'POST')
+    await serveAction(options, request, response, overloaded);
+  else sendMethods(request, response);
+};
+
+const serveAction = async (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  overloaded: boolean,
+): Promise<void> => {
+  const startedMs = performance.now();
+  const requestId = randomUUID();
+  const progress: Progress = { service: 'ec2' };
+  const log = (facts: Readonly<Record<string, unknown>>) =>
+    options.log.info({
+      requestId,
+      account: progress.accountId,
+      action: progress.action,
+      ms: Math.round((performance.now() - startedMs) * 10) / 10,
+      ...facts,
+    });
+  try {
+    if (overloaded) throw new PandoError('RequestLimitExceeded', 'Request limit exceeded.');
+    const { call, version } = await readRequest(request, requestId, options.read, progress);
+    const answer = await dispatch(options.parts, call);
+    const { unreachable = [] } = answer;
+    const body = await encodeAnswer(call.action, answer, requestId, version);
+    const headers = unreachable.length > 0 ? { 'x-pando-unreachable-cells': unreachable.join() } : undefined;
+    sendXml(response, 200, requestId, body, headers);
+    log({ status: 200, backend: answer.backend, ...(headers && { unreachable }) });
+  } catch (thrown) {
+    const error = shownError(thrown);
+    // A body that was not read to its end is still on its way: this connection is of no more use.
+    const headers = request.complete ? undefined : { connection: 'close' };
+    if (!response.headersSent) sendError(response, error, requestId, progress.service, headers);
+    log({
+      status: error.status,
+      code: error.code,
+      ...(error.status >= 500 && { cause: shownMessage(thrown) }),
+    });
+  }
+};
+
+/** Whether this replica can answer, for a load balancer and for the operator. It tells no secrets. */
+const sendHealth = (parts: Parts, request: IncomingMessage, response: ServerResponse): void => {
+  const ready = parts.cells.loaded;
+  const cells = parts.cells.known.map(({ record, live }) => ({ cellId: record.cellId, live }));
+  const body = JSON.stringify({ ready, region: parts.region.connected, cells });
+  response.writeHead(ready ? 200 : 503, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    server: 'Pando',
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+};
+
+const sendMethods = (request: IncomingMessage, response: ServerResponse): void => {
+  const allow = 'GET, POST, OPTIONS';
+  response.writeHead(request.method === 'OPTIONS' ? 204 : 405, {
+    allow,
+    server: 'Pando',
+    ...(request.method !== 'OPTIONS' && { 'content-length': 0 }),
+    ...(!request.complete && { connection: 'close' }),
+  });
+  response.end();
+};
+
+/** Bytes that are no HTTP, headers that are too long, clients that are too slow. */
+const refuseBytes = (error: Error & { code?: string }, socket: Socket): void => {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  socket.end(`HTTP/1.1 ${status}\r\nserver: Pando\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`, () =>
+    socket.destroy(),
+  );
+};

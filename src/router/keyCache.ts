@@ -1,0 +1,79 @@
+/** Access keys, remembered for a bounded time; when the region is gone, known keys go on working (static stability). */
+import { PandoError } from '#contracts/errors.ts';
+import { Lru } from './lru.ts';
+import { unavailable } from './outcome.ts';
+import type { AccessKey } from './regionLink.ts';
+
+export interface KeyCacheOptions {
+  /** Asks the region; `undefined` is "no such key", a throw is "cannot be asked". */
+  readonly lookup: (accessKeyId: string) => Promise<AccessKey | undefined>;
+  readonly keysMax: number;
+  readonly ttlMs: number;
+  readonly unknownTtlMs: number;
+  readonly now?: () => number;
+}
+
+interface Entry {
+  readonly key: AccessKey;
+  readonly askedAtMs: number;
+}
+
+export class KeyCache {
+  readonly #options: KeyCacheOptions;
+  readonly #now: () => number;
+  readonly #known: Lru<string, Entry>;
+  /** Apart from the known ones, so that a flood of invented keys pushes no real key out. */
+  readonly #unknown: Lru<string, number>;
+  readonly #asking = new Map<string, Promise<AccessKey | undefined>>();
+
+  constructor(options: KeyCacheOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#known = new Lru(options.keysMax);
+    this.#unknown = new Lru(options.keysMax);
+  }
+
+  /**
+   * The key, or `undefined` if there is none of that id.
+   *
+   * @throws `Unavailable` if the region cannot be asked and the key was never seen here.
+   */
+  async get(accessKeyId: string): Promise<AccessKey | undefined> {
+    const { ttlMs, unknownTtlMs } = this.#options;
+    const entry = this.#known.get(accessKeyId);
+    if (entry !== undefined && this.#now() - entry.askedAtMs < ttlMs) return entry.key;
+    const unknownSince = this.#unknown.get(accessKeyId);
+    if (unknownSince !== undefined && this.#now() - unknownSince < unknownTtlMs) return undefined;
+    try {
+      return await this.#ask(accessKeyId);
+    } catch (error) {
+      if (entry !== undefined) {
+        // A region that hangs must not delay every request: it is asked again after a short while.
+        this.#known.set(accessKeyId, { key: entry.key, askedAtMs: this.#now() - ttlMs + unknownTtlMs });
+        return entry.key;
+      }
+      if (PandoError.from(error).code === 'RequestLimitExceeded') throw error;
+      throw unavailable('Credentials cannot be checked for the moment. Retry your request.', error);
+    }
+  }
+
+  /** Requests with the same key at the same time share one lookup. */
+  #ask(accessKeyId: string): Promise<AccessKey | undefined> {
+    const asking = this.#asking.get(accessKeyId);
+    if (asking !== undefined) return asking;
+    const asked = this.#lookup(accessKeyId).finally(() => this.#asking.delete(accessKeyId));
+    this.#asking.set(accessKeyId, asked);
+    return asked;
+  }
+
+  async #lookup(accessKeyId: string): Promise<AccessKey | undefined> {
+    const key = await this.#options.lookup(accessKeyId);
+    if (key === undefined) {
+      this.#known.delete(accessKeyId);
+      this.#unknown.set(accessKeyId, this.#now());
+    } else {
+      this.#known.set(accessKeyId, { key, askedAtMs: this.#now() });
+    }
+    return key;
+  }
+}

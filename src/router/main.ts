@@ -1,0 +1,17 @@
+/** The router process: `node src/router/main.ts --config FILE`. */
+import { loadConfig, loadTls } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { routerConfig } from './config.ts';
+import { startRouter } from './router.ts';
+
+const config = loadConfig(routerConfig);
+const log = createLogger(config.name);
+const router = await startRouter({ config, tls: loadTls(config.tls), log });
+log.info({ host: config.listen.host, port: router.port, region: config.regionName }, 'listening');
+
+const stop = (signal: string): void => {
+  log.info({ signal }, 'stopping');
+  void router.close().then(() => process.exit(0));
+};
+process.once('SIGTERM', stop);
+process.once('SIGINT', stop);

@@ -1,0 +1,113 @@
+/** The region as the router sees it. */
+
+import type { TlsMaterial } from '#base/identity.ts';
+import { RpcClient } from '#base/rpc/client.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { type CellRecord, regionContract } from '#contracts/region.ts';
+import { answered, failed, type Outcome } from './outcome.ts';
+import type { BackendCall } from './processor.ts';
+
+/** An access key's secret and its owner. */
+export interface AccessKey {
+  readonly secret: string;
+  readonly accountId: string;
+  readonly arn: string;
+  readonly userId: string;
+}
+
+export interface RegionLinkOptions {
+  readonly tls: TlsMaterial;
+  readonly host: string;
+  readonly port: number;
+  readonly callTimeoutMs: number;
+}
+
+/** A lookup blocks a client's request: shorter than the deadline of a call that does work. */
+const lookupTimeoutMsMax = 5_000;
+const connectTimeoutMsMax = 2_000;
+
+export class RegionLink {
+  readonly #client: RpcClient<Record<never, never>, typeof regionContract>;
+  readonly #callTimeoutMs: number;
+  #met = false;
+
+  constructor({ tls, host, port, callTimeoutMs }: RegionLinkOptions) {
+    this.#callTimeoutMs = callTimeoutMs;
+    const expect = 'spiffe://pando/region/';
+    this.#client = new RpcClient({
+      tls,
+      host,
+      port,
+      expect,
+      remote: regionContract,
+      contract: {},
+      handlers: {},
+      onConnect: () => {
+        this.#met = true;
+      },
+    });
+  }
+
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
+  /** Resolves when the stream is up. @throws `HostUnreachable` after a bounded wait. */
+  ready(timeoutMs = connectTimeoutMsMax): Promise<void> {
+    return this.#client.ready(timeoutMs);
+  }
+
+  /**
+   * `undefined`: there is no such key. Only a router that has just started waits for the region here.
+   *
+   * @throws when the region cannot be asked.
+   */
+  async accessKey(accessKeyId: string): Promise<AccessKey | undefined> {
+    if (!this.#met) await this.ready();
+    const found = await this.#client.call(
+      'region.accessKey',
+      { accessKeyId },
+      { timeoutMs: lookupTimeoutMsMax },
+    );
+    const { secret, accountId, arn, userId } = found;
+    if (!found.found || secret === undefined || accountId === undefined) return undefined;
+    return {
+      secret,
+      accountId,
+      arn: arn ?? `arn:aws:iam::${accountId}:root`,
+      userId: userId ?? accountId,
+    };
+  }
+
+  async cells(): Promise<readonly CellRecord[]> {
+    if (!this.connected) await this.ready();
+    return (await this.#client.call('region.cells', {}, { timeoutMs: lookupTimeoutMsMax })).cells;
+  }
+
+  /** One action. A call that repeats safely is sent once more when the stream breaks under it. */
+  async call(call: BackendCall, repeatable: boolean): Promise<Outcome> {
+    const first = await this.#attempt(call);
+    if (first.state === 'answered' || first.state === 'refused') return first;
+    if (first.state === 'uncertain' && (!repeatable || first.error.code === 'DeadlineExceeded')) return first;
+    await this.ready().catch(() => undefined);
+    return this.connected ? this.#attempt(call) : first;
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #attempt(call: BackendCall): Promise<Outcome> {
+    if (!this.connected)
+      return {
+        state: 'undelivered',
+        error: new PandoError('HostUnreachable', 'The region is not connected.'),
+      };
+    try {
+      const options = { timeoutMs: this.#callTimeoutMs, requestId: call.requestId };
+      return answered((await this.#client.call('ec2.call', call, options)).output, 'region');
+    } catch (error) {
+      return failed(error, 'region');
+    }
+  }
+}

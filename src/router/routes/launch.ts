@@ -1,0 +1,110 @@
+/**
+ * RunInstances: to the cell of the demand, and when it has no room or is down, to at most k others (S3.8).
+ *
+ * The rules that keep "never carried out twice" (I4):
+ * 1. A cell without a live processor gets nothing: the next one is asked.
+ * 2. A cell that answers `InsufficientInstanceCapacity` has taken nothing: the next one is asked.
+ * 3. A request that was sent and not answered may have been accepted. It goes to another processor of the
+ *    same cell, which knows it by its client token, and never to another cell: the client gets `Unavailable`.
+ *    A request without a token gets its request id as one, so that this rule holds for it too.
+ * 4. A repeated request (the client says so, or this replica remembers rule 3) first asks the candidates which
+ *    of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
+ *    `Unavailable`, unless this replica remembers that all cells refused.
+ */
+import { PandoError } from '#contracts/errors.ts';
+import type { Cell } from '../cell.ts';
+import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
+import { isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
+import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+
+/** Candidates beyond those that may be tried, to take the place of dead ones. */
+const spareCells = 2;
+
+export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
+  const candidates = await candidatesOf(parts, call);
+  const token = textIn(call.input, 'ClientToken');
+  const tokened =
+    token === undefined ? { ...call, input: { ...call.input, ClientToken: call.requestId } } : call;
+  const holder = token === undefined ? undefined : await findHolder(parts, call, token, candidates);
+  const live = candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
+  return tryInTurn(parts, tokened, holder === undefined ? live : [holder]);
+};
+
+const candidatesOf = async (parts: Parts, call: Call): Promise<readonly Cell[]> => {
+  const cells = await parts.cells.all();
+  const zone = await zoneOf(parts, call, cells);
+  if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))
+    throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
+  const byId = new Map(cells.map((cell) => [cell.record.cellId, cell]));
+  const request = { accountId: call.caller.accountId, key: launchKey(call.input), zone };
+  const chosen = chooseCells(
+    request,
+    cells.map(({ record }) => record),
+  );
+  return chosen
+    .slice(0, 1 + parts.otherCellsMax + spareCells)
+    .flatMap(({ cellId }) => byId.get(cellId) ?? []);
+};
+
+/** The asked zone, or the subnet's. A region of one zone need not look. */
+const zoneOf = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<string | undefined> => {
+  const { zone, subnetId } = demandOf(call.input);
+  if (zone !== undefined || subnetId === undefined) return zone;
+  if (new Set(cells.map(({ record }) => record.zone)).size < 2) return undefined;
+  const cacheKey = `${call.caller.accountId}/${subnetId}`;
+  const known = parts.subnetZones.get(cacheKey);
+  if (known !== undefined) return known;
+  const lookup = backendCall(call, { SubnetIds: [subnetId] }, 'DescribeSubnets');
+  const output = outputOf(await parts.region.call(lookup, true), 'The region');
+  const found = textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone');
+  if (found !== undefined) parts.subnetZones.set(cacheKey, found);
+  return found;
+};
+
+/** Rule 4: the candidate that holds this token, if the request is a repetition. */
+const findHolder = async (
+  parts: Parts,
+  call: Call,
+  token: string,
+  candidates: readonly Cell[],
+): Promise<Cell | undefined> => {
+  const fate = parts.launches.get(call.caller.accountId, token);
+  if (fate === 'refused' || (fate === undefined && !call.isRetry)) return undefined;
+  const Filters = [{ Name: 'client-token', Values: [token.replaceAll(/[\\*?]/g, '\\$&')] }];
+  const lookup = backendCall(call, { Filters }, 'DescribeInstances');
+  const asked = await Promise.all(candidates.map((cell) => cell.call(lookup, true)));
+  const at = asked.findIndex((outcome) => holds(outcome));
+  if (at >= 0) return candidates[at];
+  const silent = asked.find(isUnanswered);
+  if (silent === undefined) return undefined;
+  throw unavailable(
+    'A cell that may have accepted this client token before cannot be reached. Retry your request.',
+    silent.error,
+  );
+};
+
+const holds = (outcome: Outcome): boolean =>
+  outcome.state === 'answered' && listIn(outcome.output, 'Reservations').length > 0;
+
+const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<Answer> => {
+  const token = textIn(call.input, 'ClientToken') ?? call.requestId;
+  const { accountId } = call.caller;
+  let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
+  for (const cell of cells) {
+    const outcome = await cell.call(backendCall(call), true);
+    if (outcome.state === 'answered') {
+      parts.launches.delete(accountId, token);
+      return { output: outcome.output, backend: outcome.backend };
+    }
+    if (outcome.state === 'uncertain') parts.launches.set(accountId, token, 'uncertain');
+    if (outcome.state === 'uncertain' || !mayGoOn(outcome)) outputOf(outcome, 'The cell of this request');
+    if (outcome.state === 'refused' || last.state === 'undelivered') last = outcome;
+  }
+  parts.launches.set(accountId, token, 'refused');
+  outputOf(last, 'Every cell that may take this request');
+  throw unavailable('No cell took this request. Retry your request.');
+};
+
+const mayGoOn = (outcome: Outcome): boolean =>
+  outcome.state === 'undelivered' ||
+  (outcome.state === 'refused' && outcome.error.code === 'InsufficientInstanceCapacity');

@@ -1,0 +1,41 @@
+/** CreateTags and DeleteTags: each resource's tags are where the resource is. */
+import { isSafe } from '../actions.ts';
+import { outputOf } from '../outcome.ts';
+import { type Answer, backendCall, type Call, idsIn, missingParameter, type Parts } from '../request.ts';
+import { callShares, checkExist, type Share, shareOut } from './ids.ts';
+
+/**
+ * Splits the resources by owner. With more than one owner: cells are asked whether theirs exist, then the
+ * region does its part, which it may refuse as a whole, then the cells do theirs. A dry run ends at the first owner.
+ */
+export const tag = async (parts: Parts, call: Call): Promise<Answer> => {
+  const ids = idsIn(call.input, { name: 'Resources', kind: 'instance' });
+  if (ids.length === 0) throw missingParameter('ResourceId');
+  const { instances, volumes, rest } = byOwner(ids);
+  const instanceShares = await shareOut(parts, instances, 'instance');
+  const volumeShares = await shareOut(parts, volumes, 'volume');
+  const shares = [...instanceShares, ...volumeShares];
+  if (shares.length + (rest.length > 0 ? 1 : 0) > 1) {
+    await checkExist(call, instanceShares, 'instance');
+    await checkExist(call, volumeShares, 'volume');
+  }
+  const outputs = rest.length > 0 ? [await tagInRegion(parts, call, rest)] : [];
+  outputs.push(...(await callShares(call, shares, (share) => ({ ...call.input, Resources: share.ids }))));
+  const owners = [
+    ...(rest.length > 0 ? ['region'] : []),
+    ...shares.map(({ cell }: Share) => cell.record.cellId),
+  ];
+  return { output: outputs[0] ?? {}, backend: owners.join() };
+};
+
+const byOwner = (ids: readonly string[]) => {
+  const instances = ids.filter((id) => id.startsWith('i-'));
+  const volumes = ids.filter((id) => id.startsWith('vol-'));
+  return { instances, volumes, rest: ids.filter((id) => !id.startsWith('i-') && !id.startsWith('vol-')) };
+};
+
+const tagInRegion = async (parts: Parts, call: Call, ids: readonly string[]) =>
+  outputOf(
+    await parts.region.call(backendCall(call, { ...call.input, Resources: ids }), isSafe(call.action)),
+    'The region',
+  );
