@@ -68,7 +68,8 @@ function* structureParts(shape: StructureShape, output: object): Generator<strin
         yield items(member.shape, value.slice(i, i + itemsPerPart));
       yield `</${member.xmlName}>`;
     } else {
-      yield memberElement(member, value);
+      const text = memberElement(member, value);
+      if (text !== '') yield text;
     }
   }
 }

@@ -36,7 +36,10 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
   const envelope = new Map<string, string>();
   const parameters: ParameterNode = { value: undefined, children: new Map() };
   let count = 0;
+  let chars = 0;
   for (const [name, value] of typeof form === 'string' ? textPairs(form) : form) {
+    chars += name.length + value.length;
+    if (chars > wireLimits.formBytesMax) throw tooLarge();
     if (++count > wireLimits.parametersMax) throw tooMany('parameters', wireLimits.parametersMax);
     if (envelopeNames.has(name)) {
       if (envelope.has(name)) throw duplicate(name);
@@ -49,12 +52,7 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
 }
 
 function* textPairs(form: string): Generator<readonly [string, string]> {
-  if (form.length > wireLimits.formBytesMax) {
-    throw new PandoError(
-      'RequestEntityTooLarge',
-      `The request is larger than ${wireLimits.formBytesMax} bytes.`,
-    );
-  }
+  if (form.length > wireLimits.formBytesMax) throw tooLarge();
   let start = 0;
   while (start < form.length) {
     const ampersand = form.indexOf('&', start);
@@ -105,6 +103,13 @@ function child(node: ParameterNode, segment: string): ParameterNode {
   const made: ParameterNode = { value: undefined, children: new Map() };
   node.children.set(segment, made);
   return made;
+}
+
+function tooLarge(): PandoError {
+  return new PandoError(
+    'RequestEntityTooLarge',
+    `The request is larger than ${wireLimits.formBytesMax} bytes.`,
+  );
 }
 
 function duplicate(name: string): PandoError {
