@@ -18,9 +18,10 @@ const home = join(import.meta.dirname, '..');
 const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
 const testTimeoutMs = 15 * 60_000;
 
-type TestEvent =
-  | Parameters<NonNullable<Parameters<typeof spec.prototype._transform>[0]>>[0]
-  | { type: string; data: unknown };
+interface TestEvent {
+  readonly type: string;
+  readonly data: unknown;
+}
 
 /** Adds up the figures that each run reports at its end, so that they are printed once for all. */
 class Totals {

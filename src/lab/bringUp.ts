@@ -1,0 +1,37 @@
+/** Brings a run up, or back up: wiring, certificates, processes. What stands already stays as it is. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { RunDirectory } from './directory.ts';
+import { PkiFiles } from './pkiFiles.ts';
+import { planLab } from './plan.ts';
+import { planProcesses } from './processes.ts';
+import type { RunRecord } from './runRecord.ts';
+import type { SupervisedStatus } from './supervised.ts';
+import { ensureSupervisor, waitReady } from './supervisorProcess.ts';
+import { ensureTopology } from './topology.ts';
+
+type Log = (line: string) => void;
+
+/** Starts what is missing of the run and waits until every process is ready. */
+export async function bringUp(
+  directory: RunDirectory,
+  run: RunRecord,
+  log: Log,
+): Promise<SupervisedStatus[]> {
+  const plan = planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
+  for (const path of [
+    directory.run,
+    directory.log,
+    dirname(directory.keyFile),
+    join(directory.root, 'state'),
+  ])
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  // VMs run as users of their own, and must reach their files below: they may pass through, not look.
+  for (const path of [directory.root, join(directory.root, 'state')]) chmodSync(path, 0o711);
+  await ensureTopology(plan, log);
+  const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`);
+  const list = await planProcesses({ directory, plan, run, pki });
+  writeFileSync(directory.processList, JSON.stringify(list, null, 2), { mode: 0o600 });
+  await ensureSupervisor(directory);
+  return waitReady(directory);
+}

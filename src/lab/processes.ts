@@ -1,0 +1,236 @@
+/** Which processes a run has, how each is configured, and which come first: from the plan to the supervisor's list. */
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { codeDirectory, type RunDirectory } from './directory.ts';
+import { identityOf, type PkiFiles, type Role } from './pkiFiles.ts';
+import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
+import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
+import type { RunRecord } from './runRecord.ts';
+
+export const processorsPerCell = 2;
+const regionPort = 7100;
+const gatewayPort = 7200;
+const cardPort = 7300;
+const firstProcessorPort = 7110;
+const processorPortsPerCell = 10;
+/** Directories out of which images may be registered: where the builders publish. */
+const imageSourceDirs = ['/var/cache/pando/images'];
+/** User ids of the VMs of one host; ranges of all hosts of all runs are disjoint. */
+const uidsPerHost = 1_000;
+const uidBase = 200_000;
+const hostsPerRunMax = 64;
+const hostDiskMib = 40 * 1024;
+const hostVcpus = 8;
+/** Part of the machine's memory that the hosts share out among VMs. */
+const memoryShare = 0.7;
+
+interface Context {
+  readonly directory: RunDirectory;
+  readonly plan: LabPlan;
+  readonly run: RunRecord;
+  readonly pki: PkiFiles;
+}
+
+export const processorName = (cell: PlannedCell, replica: number): string => `${cell.name}-${replica}`;
+export const processorPort = (cell: PlannedCell, replica: number): number =>
+  firstProcessorPort + (cell.number - 1) * processorPortsPerCell + replica;
+export const zoneOf = (run: RunRecord, cell: number): string =>
+  `${run.regionName}${String.fromCharCode('a'.charCodeAt(0) + cell - 1)}`;
+
+const replicas = Array.from({ length: processorsPerCell }, (_, at) => at + 1);
+const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
+const databaseUrl = (directory: RunDirectory, name: string): string =>
+  `postgresql://pando@localhost/postgres?host=${encodeURIComponent(directory.postgres(name).socketDir)}`;
+
+/** The whole list. Issues the certificates that are missing. */
+export async function planProcesses(context: Context): Promise<ProcessList> {
+  const { plan, pki } = context;
+  const cells = plan.cells.flatMap((cell) => replicas.map((replica) => processor(context, cell, replica)));
+  const hosts = plan.hosts.flatMap((host) => [card(context, host), agent(context, host)]);
+  return {
+    tls: await pki.issue('operator', 'supervisor'),
+    processes: [
+      postgres(context, 'region'),
+      ...plan.cells.map((cell) => postgres(context, cell.name)),
+      ...(await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts])),
+    ],
+  };
+}
+
+const postgres = ({ directory }: Context, name: string): PostgresSpec => ({
+  kind: 'postgres',
+  name: `postgres-${name}`,
+  after: [],
+  ...directory.postgres(name),
+});
+
+type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready'> & {
+  readonly deployable: string;
+  readonly config: object;
+  readonly netns?: string;
+};
+
+const node = ({ directory }: Context, { deployable, ...parts }: NodeParts): ProcessSpec => ({
+  kind: 'node',
+  entry: entry(deployable),
+  configPath: directory.config(parts.name),
+  ...parts,
+});
+
+const health = (host: string, port: number, role: Role, name: string): NodeSpec['ready'] => ({
+  kind: 'health',
+  host,
+  port,
+  identity: identityOf(role, name),
+});
+
+async function region(context: Context): Promise<ProcessSpec> {
+  const { directory, plan, pki, run } = context;
+  const name = 'region';
+  return node(context, {
+    deployable: 'region',
+    name,
+    after: ['postgres-region'],
+    ready: health(plan.management, regionPort, 'region', name),
+    config: {
+      regionName: run.regionName,
+      zones: plan.cells.map((cell) => ({
+        name: zoneOf(run, cell.number),
+        id: `${run.regionName}-az${cell.number}`,
+      })),
+      databaseUrl: databaseUrl(directory, 'region'),
+      listen: { host: plan.management, port: regionPort },
+      tls: await pki.issue('region', name),
+      publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
+      imagesDir: directory.state('region-images'),
+      imageSourceDirs,
+      secretKeyFile: join(directory.root, 'keys', 'seal.key'),
+    },
+  });
+}
+
+async function processor(context: Context, cell: PlannedCell, replica: number): Promise<ProcessSpec> {
+  const { directory, plan, pki, run } = context;
+  const name = processorName(cell, replica);
+  return node(context, {
+    deployable: 'cell',
+    name,
+    after: [`postgres-${cell.name}`, 'region'],
+    ready: health(plan.management, processorPort(cell, replica), 'cell', name),
+    config: {
+      name,
+      cellId: cell.name,
+      cellNumber: cell.number,
+      zone: zoneOf(run, cell.number),
+      processors: replicas.map((each) => `${plan.management}:${processorPort(cell, each)}`),
+      databaseUrl: databaseUrl(directory, cell.name),
+      listen: { host: plan.management, port: processorPort(cell, replica) },
+      region: { host: plan.management, port: regionPort },
+      tls: await pki.issue('cell', name),
+    },
+  });
+}
+
+async function router(context: Context): Promise<ProcessSpec> {
+  const { plan, pki, run } = context;
+  const name = 'router';
+  return node(context, {
+    deployable: 'router',
+    name,
+    after: ['region'],
+    ready: { kind: 'listening', port: run.port },
+    config: {
+      name,
+      regionName: run.regionName,
+      listen: { host: '127.0.0.1', port: run.port },
+      region: { host: plan.management, port: regionPort },
+      tls: await pki.issue('router', name),
+    },
+  });
+}
+
+async function gateway(context: Context): Promise<ProcessSpec> {
+  const { directory, plan, pki } = context;
+  const name = 'gateway';
+  return node(context, {
+    deployable: 'gateway',
+    name,
+    netns: plan.gatewayNetns,
+    after: ['region'],
+    ready: { kind: 'alive' },
+    config: {
+      name,
+      stateDir: directory.state(name),
+      runPrefix: `${plan.prefix}-`,
+      netns: plan.gatewayNetns,
+      underlayDevice: 'ul0',
+      vtep: plan.gatewayVtep,
+      uplinkDevice: 'up0',
+      listen: { host: plan.gatewayManagement, port: gatewayPort },
+      region: { host: plan.management, port: regionPort },
+      tls: await pki.issue('gateway', name),
+    },
+  });
+}
+
+async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
+  const { directory, plan, pki } = context;
+  const name = `card-${host.number}`;
+  return node(context, {
+    deployable: 'card',
+    name,
+    netns: host.cardNetns,
+    after: [],
+    ready: { kind: 'listening', port: cardPort },
+    config: {
+      name: `c-${host.number}`,
+      stateDir: directory.state(name),
+      runPrefix: `${plan.prefix}-`,
+      netns: host.cardNetns,
+      underlayDevice: 'ul0',
+      vtep: host.vtep,
+      listen: { host: hostCardLink.card, port: cardPort },
+      tls: await pki.issue('card', name),
+      agentIdentity: identityOf('agent', host.hostId),
+    },
+  });
+}
+
+async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> {
+  const { directory, plan, pki, run } = context;
+  const name = `agent-${host.number}`;
+  const cell = plan.cells.find((each) => each.number === host.cell);
+  if (cell === undefined) throw new Error(`${host.name} belongs to no cell`);
+  return node(context, {
+    deployable: 'agent',
+    name,
+    netns: host.hostNetns,
+    after: [`card-${host.number}`, ...replicas.map((replica) => processorName(cell, replica))],
+    ready: { kind: 'alive' },
+    config: {
+      hostId: host.hostId,
+      zone: zoneOf(run, host.cell),
+      stateDir: directory.state(host.name),
+      imageCacheDir: join(directory.state(host.name), 'images'),
+      cell: { processors: replicas.map((replica) => `${plan.management}:${processorPort(cell, replica)}`) },
+      card: {
+        host: hostCardLink.card,
+        port: cardPort,
+        netns: host.cardNetns,
+        identity: identityOf('card', `card-${host.number}`),
+      },
+      region: { host: plan.management, port: regionPort, identity: identityOf('region', 'region') },
+      vtep: host.vtep,
+      tls: await pki.issue('agent', host.hostId),
+      capacity: {
+        vcpus: hostVcpus,
+        memoryMib: Math.floor((totalmem() / 1024 ** 2) * (memoryShare / plan.hosts.length)),
+        diskMib: hostDiskMib,
+      },
+      uidBase: uidBase + (plan.index * hostsPerRunMax + host.number) * uidsPerHost,
+      cgroupPrefix: host.hostNetns,
+      runPrefix: `${plan.prefix}-`,
+      migrationAddress: host.management,
+    },
+  });
+}

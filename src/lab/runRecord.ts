@@ -1,0 +1,52 @@
+/** What a run remembers of itself (`run.json`): decided at the first start, read by every later command. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { z } from 'zod';
+import type { RunDirectory } from './directory.ts';
+
+export const runRecord = z.object({
+  format: z.literal(1),
+  index: z.number().int(),
+  cells: z.number().int(),
+  hostsPerCell: z.number().int(),
+  /** The API's port on 127.0.0.1. */
+  port: z.number().int(),
+  regionName: z.string(),
+  account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }),
+  /** The VM that the first `up` launched. */
+  firstVm: z.object({ instanceId: z.string(), publicIp: z.string(), allocationId: z.string() }).optional(),
+});
+export type RunRecord = z.infer<typeof runRecord>;
+
+export const regionNameDefault = 'pando-1';
+
+/** Keys of the run's account, in the form that clients expect. */
+export const newAccount = (): RunRecord['account'] => ({
+  accountId: '000000000001',
+  accessKeyId: `AKIA${randomBytes(10).toString('hex').slice(0, 16).toUpperCase()}`,
+  secret: randomBytes(30).toString('base64url'),
+});
+
+/** The run's record, or undefined when `directory` holds none. Throws when it is damaged. */
+export function readRun(directory: RunDirectory): RunRecord | undefined {
+  let text: string;
+  try {
+    text = readFileSync(directory.runFile, 'utf8');
+  } catch {
+    return undefined;
+  }
+  const parsed = runRecord.safeParse(JSON.parse(text));
+  if (!parsed.success)
+    throw new Error(`${directory.runFile} is not a run's record: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** Replaces the record in one rename. */
+export function writeRun(directory: RunDirectory, record: RunRecord): void {
+  mkdirSync(directory.root, { recursive: true, mode: 0o700 });
+  writeFileSync(`${directory.runFile}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
+  renameSync(`${directory.runFile}.new`, directory.runFile);
+}
+
+/** The API's address as clients use it. */
+export const endpointOf = (record: RunRecord): string => `http://127.0.0.1:${record.port}`;

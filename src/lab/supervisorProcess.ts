@@ -1,0 +1,96 @@
+/** Starts the supervisor as a process of its own, or finds the one that runs, and hands it the list of processes. */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { askSupervisor } from './control.ts';
+import { codeDirectory, type RunDirectory } from './directory.ts';
+import { endProcess, isAlive, processIdentity } from './processIdentity.ts';
+import type { SupervisedStatus } from './supervised.ts';
+
+const startTimeoutMs = 20_000;
+const readyTimeoutMs = 120_000;
+const pollMs = 100;
+
+function running(directory: RunDirectory): boolean {
+  try {
+    return isAlive(processIdentity.parse(JSON.parse(readFileSync(directory.pidFile('supervisor'), 'utf8'))));
+  } catch {
+    return false;
+  }
+}
+
+function start(directory: RunDirectory): void {
+  mkdirSync(directory.log, { recursive: true, mode: 0o700 });
+  const output = openSync(directory.logFile('supervisor'), 'a', 0o600);
+  const main = join(codeDirectory, 'src', 'lab', 'supervisorMain.ts');
+  const args = ['--disable-warning=ExperimentalWarning', main, directory.root];
+  spawn(process.execPath, args, {
+    cwd: codeDirectory,
+    detached: true,
+    stdio: ['ignore', output, output],
+  }).unref();
+  closeSync(output);
+}
+
+/** Makes the supervisor follow the list in the run's directory. True when it had to be started. */
+export async function ensureSupervisor(directory: RunDirectory): Promise<boolean> {
+  if (running(directory)) {
+    const answered = await askSupervisor(directory.controlSocket, { op: 'load' }).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return false;
+    // It lives but does not answer: its processes go on, a new one takes over.
+    const stuck = processIdentity.parse(JSON.parse(readFileSync(directory.pidFile('supervisor'), 'utf8')));
+    await endProcess(stuck, 2_000);
+  }
+  start(directory);
+  const until = performance.now() + startTimeoutMs;
+  while (performance.now() < until) {
+    if (
+      running(directory) &&
+      (await askSupervisor(directory.controlSocket, { op: 'status' }).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return true;
+    await delay(pollMs);
+  }
+  throw new Error(`The supervisor did not start. See ${directory.logFile('supervisor')}`);
+}
+
+const tail = (path: string, lines: number): string => {
+  try {
+    return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n').slice(-2_000);
+  } catch {
+    return '(nothing)';
+  }
+};
+
+/** Resolves when every process is ready; throws with those that are not and the end of what they said. */
+export async function waitReady(
+  directory: RunDirectory,
+  timeoutMs = readyTimeoutMs,
+): Promise<SupervisedStatus[]> {
+  const until = performance.now() + timeoutMs;
+  for (;;) {
+    const states = await askSupervisor(directory.controlSocket, { op: 'status' });
+    const missing = states.filter((state) => state.state !== 'ready');
+    if (states.length > 0 && missing.length === 0) return states;
+    if (performance.now() > until) throw notReady(directory, missing);
+    await delay(pollMs);
+  }
+}
+
+const shownMax = 3;
+
+function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[]): Error {
+  const said = missing
+    .slice(0, shownMax)
+    .map(
+      (each) => `--- ${each.name} (${each.reason ?? each.state}):\n${tail(directory.logFile(each.name), 8)}`,
+    );
+  return new Error(`Not ready: ${missing.map((each) => each.name).join(' ')}\n${said.join('\n')}`);
+}

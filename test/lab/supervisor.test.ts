@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type RunDirectory, runDirectory } from '#lab/directory.ts';
+import { endProcess, identify, isAlive } from '#lab/processIdentity.ts';
+import type { NodeSpec } from '#lab/processSpec.ts';
+import { logBytesMax, Supervisor } from '#lab/supervisor.ts';
+
+const waitMsMax = 20_000;
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = performance.now() + waitMsMax;
+  while (!condition()) {
+    assert.ok(performance.now() < end, `waited too long for: ${what}`);
+    await delay(20);
+  }
+}
+
+/** A program that says its configuration, then listens on a free port if it is told to, until it is ended. */
+const program = `
+  import { readFileSync, appendFileSync } from 'node:fs';
+  const config = JSON.parse(readFileSync(process.argv[process.argv.indexOf('--config') + 1], 'utf8'));
+  appendFileSync(config.journal, config.name + '\\n');
+  console.log('started ' + config.word);
+  if (config.dies) process.exit(3);
+  setInterval(() => {}, 1000);
+`;
+
+interface Bench {
+  readonly directory: RunDirectory;
+  readonly journal: string;
+  supervisor(): Supervisor;
+  spec(name: string, more?: Partial<NodeSpec> & { word?: string; dies?: boolean }): NodeSpec;
+  list(...specs: NodeSpec[]): void;
+}
+
+function bench(t: TestContext): Bench {
+  const root = mkdtempSync(join(tmpdir(), 'pando-supervisor-'));
+  const directory = runDirectory(root);
+  mkdirSync(directory.run, { recursive: true });
+  const entry = join(root, 'program.mjs');
+  writeFileSync(entry, program);
+  const journal = join(root, 'journal');
+  writeFileSync(journal, '');
+  const made: Supervisor[] = [];
+  t.after(async () => {
+    for (const supervisor of made) supervisor.release();
+    await made.at(-1)?.stop();
+    rmSync(root, { recursive: true, force: true });
+  });
+  return {
+    directory,
+    journal,
+    supervisor: () => {
+      const supervisor = new Supervisor(directory, () => undefined);
+      made.push(supervisor);
+      return supervisor;
+    },
+    spec: (name, { word = 'first', dies = false, ...more } = {}) => ({
+      kind: 'node',
+      name,
+      after: [],
+      entry,
+      configPath: directory.config(name),
+      config: { name, word, journal, dies },
+      ready: { kind: 'alive' },
+      ...more,
+    }),
+    list: (...processes) =>
+      writeFileSync(directory.processList, JSON.stringify({ tls: { ca: '', cert: '', key: '' }, processes })),
+  };
+}
+
+const allReady = (supervisor: Supervisor): boolean =>
+  supervisor.status.length > 0 && supervisor.status.every((each) => each.state === 'ready');
+
+const pidOf = (supervisor: Supervisor, name: string): number =>
+  supervisor.status.find((each) => each.name === name)?.pid ?? 0;
+
+test('processes start after those that they need', async (t) => {
+  const { supervisor: make, spec, list, journal } = bench(t);
+  list(spec('last', { after: ['middle'] }), spec('middle', { after: ['first'] }), spec('first'));
+  const supervisor = make();
+  await supervisor.load();
+  await until('all ready', () => allReady(supervisor));
+  await until('all spoke', () => readFileSync(journal, 'utf8').split('\n').length === 4);
+  assert.deepEqual(
+    supervisor.status.map((each) => each.name),
+    ['first', 'middle', 'last'],
+  );
+});
+
+test('a process that is killed is started again, the others are left alone', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  list(spec('one'), spec('other'));
+  const supervisor = make();
+  await supervisor.load();
+  await until('all ready', () => allReady(supervisor));
+  const [one, other] = [pidOf(supervisor, 'one'), pidOf(supervisor, 'other')];
+  process.kill(one, 'SIGKILL');
+  await until('a new process', () => allReady(supervisor) && pidOf(supervisor, 'one') !== one);
+  assert.equal(pidOf(supervisor, 'other'), other);
+  assert.equal(supervisor.status.find((each) => each.name === 'one')?.restarts, 1);
+});
+
+test('a process that dies at once waits longer each time, and the reason is told', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  list(spec('sick', { dies: true }));
+  const supervisor = make();
+  await supervisor.load();
+  await until('some restarts', () => (supervisor.status[0]?.restarts ?? 0) >= 3);
+  await until('a reason', () => supervisor.status[0]?.reason === 'exit code 3');
+});
+
+test('a new supervisor adopts what a former one started, also when the former one was just gone', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  list(spec('one'), spec('two'));
+  const former = make();
+  await former.load();
+  await until('all ready', () => allReady(former));
+  former.release();
+  const next = make();
+  await next.load();
+  await until('all ready again', () => allReady(next));
+  assert.equal(pidOf(next, 'one'), pidOf(former, 'one'));
+  assert.equal(pidOf(next, 'two'), pidOf(former, 'two'));
+});
+
+test('a changed configuration replaces its process only, and one that left the list is ended', async (t) => {
+  const { supervisor: make, spec, list, directory } = bench(t);
+  list(spec('same'), spec('changed'), spec('gone'));
+  const former = make();
+  await former.load();
+  await until('all ready', () => allReady(former));
+  const gone = identify(pidOf(former, 'gone'));
+  assert.ok(gone);
+  list(spec('same'), spec('changed', { word: 'second' }));
+  await former.load();
+  await until('all ready again', () => allReady(former));
+  assert.equal(isAlive(gone), false);
+  await until('the new word', () =>
+    readFileSync(directory.logFile('changed'), 'utf8').includes('started second'),
+  );
+  assert.equal(readFileSync(directory.logFile('same'), 'utf8').match(/started/g)?.length, 1);
+});
+
+test('stop ends every process', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  list(spec('one'), spec('two'));
+  const supervisor = make();
+  await supervisor.load();
+  await until('all ready', () => allReady(supervisor));
+  const identities = ['one', 'two'].map((name) => identify(pidOf(supervisor, name)));
+  await supervisor.stop();
+  for (const identity of identities) assert.ok(identity !== undefined && !isAlive(identity));
+});
+
+test('a log that grew too long is set aside while its process goes on writing', async (t) => {
+  const { supervisor: make, spec, list, directory } = bench(t);
+  list(spec('one'));
+  const supervisor = make();
+  await supervisor.load();
+  await until('ready', () => allReady(supervisor));
+  writeFileSync(directory.logFile('one'), Buffer.alloc(logBytesMax + 1, 0x61));
+  await until('cut', () => readFileSync(directory.logFile('one')).length === 0);
+  assert.equal(readFileSync(`${directory.logFile('one')}.1`).length, logBytesMax + 1);
+});
+
+test('a circle in the list is refused', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  list(spec('one', { after: ['two'] }), spec('two', { after: ['one'] }));
+  await assert.rejects(make().load(), /wait for each other: one → two → one/);
+});
+
+test('a pid that another process has by now is not taken for ours', async () => {
+  const mine = identify(process.pid);
+  assert.ok(mine);
+  const earlier = { ...mine, startTime: '1' };
+  assert.equal(isAlive(earlier), false);
+  await endProcess(earlier, 10);
+  assert.equal(isAlive(mine), true);
+});
