@@ -1,0 +1,97 @@
+/** A region in memory behind real RPC. */
+import { type Authority, issueCertificate } from '#base/pki.ts';
+import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { type CellRecord, regionContract } from '#contracts/region.ts';
+import type { BackendParams } from './fakeCell.ts';
+
+export const accountId = '111122223333';
+export const otherAccountId = '444455556666';
+
+/** Access keys of two accounts. Made up for the tests. */
+export const keys = {
+  first: { accessKeyId: 'PANDOTESTKEY00000001', secretAccessKey: 'test-secret/one+1', accountId },
+  second: {
+    accessKeyId: 'PANDOTESTKEY00000002',
+    secretAccessKey: 'test-secret/two+2',
+    accountId: otherAccountId,
+  },
+} as const;
+
+export class FakeRegion {
+  readonly calls: BackendParams[] = [];
+  /** How often each key was asked for. */
+  readonly lookups = new Map<string, number>();
+  cells: () => readonly CellRecord[] = () => [];
+  readonly subnets = new Map<string, string>();
+  /** Answers in place of the built-in ones. */
+  override: ((params: BackendParams) => unknown) | undefined;
+  readonly #authority: Authority;
+  #server: RpcServer | undefined;
+  #port = 0;
+
+  constructor(authority: Authority) {
+    this.#authority = authority;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get actions(): readonly string[] {
+    return this.calls.map(({ action }) => action);
+  }
+
+  async start(): Promise<void> {
+    this.#server = await serveRpc({
+      tls: await issueCertificate(this.#authority, 'spiffe://pando/region/r'),
+      host: '127.0.0.1',
+      port: this.#port,
+      contract: regionContract,
+      remote: {},
+      authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
+      handlers: () => ({
+        'region.accessKey': ({ accessKeyId }) => this.#key(accessKeyId),
+        'region.cells': () => ({ region: 'lab-1', cells: [...this.cells()] }),
+        'ec2.call': (params) => {
+          this.calls.push(params);
+          return { output: this.override?.(params) ?? this.#act(params) };
+        },
+      }),
+    });
+    this.#port = this.#server.port;
+  }
+
+  async kill(): Promise<void> {
+    await this.#server?.close();
+    this.#server = undefined;
+  }
+
+  #key(accessKeyId: string) {
+    this.lookups.set(accessKeyId, (this.lookups.get(accessKeyId) ?? 0) + 1);
+    const key = Object.values(keys).find((candidate) => candidate.accessKeyId === accessKeyId);
+    if (key === undefined) return { found: false };
+    const arn = `arn:aws:iam::${key.accountId}:root`;
+    return { found: true, secret: key.secretAccessKey, accountId: key.accountId, arn, userId: key.accountId };
+  }
+
+  #act({ action, input }: BackendParams): unknown {
+    switch (action) {
+      case 'DescribeRegions':
+        return {
+          Regions: [{ RegionName: 'lab-1', Endpoint: '127.0.0.1', OptInStatus: 'opt-in-not-required' }],
+        };
+      case 'DescribeSubnets': {
+        const [id] = (input as { SubnetIds: string[] }).SubnetIds;
+        const zone = this.subnets.get(String(id));
+        if (zone === undefined)
+          throw new PandoError('InvalidSubnetID.NotFound', `The subnet ID '${id}' does not exist`);
+        return { Subnets: [{ SubnetId: id, AvailabilityZone: zone }] };
+      }
+      case 'DescribeTags':
+        return { Tags: [{ Key: 'region', Value: 'r', ResourceId: 'vpc-0123456789abcdef0' }] };
+      default:
+        return {};
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { cellNumberOf } from '#contracts/ids.ts';
+import { type Cloud, codeOf, type Reply, startCloud, textsOf } from './cloud.ts';
+import type { FakeCell } from './fakeCell.ts';
+
+describe('RunInstances', () => {
+  let cloud: Cloud;
+  beforeEach(async () => {
+    cloud = await startCloud({ zones: ['lab-1a', 'lab-1a', 'lab-1a', 'lab-1b'] });
+  });
+  afterEach(() => cloud.close());
+
+  const run = (token: string | undefined, more: Readonly<Record<string, string>> = {}, attempt?: number) =>
+    cloud.act(
+      'RunInstances',
+      {
+        ImageId: 'ami-0123456789abcdef0',
+        MinCount: '1',
+        MaxCount: '1',
+        ...(token !== undefined && { ClientToken: token }),
+        ...more,
+      },
+      { headers: attempt === undefined ? {} : { 'amz-sdk-request': `attempt=${attempt}; max=3` } },
+    );
+  const inZoneA = { 'Placement.AvailabilityZone': 'lab-1a' };
+  const cellOf = (reply: Reply): FakeCell => {
+    const [id] = textsOf(reply, 'instanceId');
+    assert.ok(id !== undefined, reply.body);
+    const cell = cloud.cells[cellNumberOf(id) - 1];
+    assert.ok(cell !== undefined);
+    return cell;
+  };
+  /** How many instances all cells have for a token. */
+  const made = (token: string) =>
+    cloud.cells.flatMap(({ instances }) => instances).filter(({ ClientToken }) => ClientToken === token)
+      .length;
+
+  it('goes to one cell by the client token, over and over', async () => {
+    const replies = await Promise.all([1, 2, 3, 4].map(() => run('token-a')));
+    assert.equal(new Set(replies.map((reply) => cellOf(reply))).size, 1);
+    assert.equal(made('token-a'), 1);
+  });
+
+  it('spreads tokens over the cells, and stays in the asked zone', async () => {
+    const tokens = Array.from({ length: 24 }, (_, i) => `spread-${i}`);
+    const used = new Set((await Promise.all(tokens.map((token) => run(token, inZoneA)))).map(cellOf));
+    assert.equal(used.size, 3);
+    assert.ok([...used].every(({ zone }) => zone === 'lab-1a'));
+    assert.equal(
+      codeOf(await run('x', { 'Placement.AvailabilityZone': 'nowhere' })),
+      'InvalidParameterValue',
+    );
+  });
+
+  it('finds the zone of a subnet, and asks the region for it once', async () => {
+    cloud.region.subnets.set('subnet-0123456789abcdef0', 'lab-1b');
+    for (const token of ['s1', 's2', 's3'])
+      assert.equal(cellOf(await run(token, { SubnetId: 'subnet-0123456789abcdef0' })).zone, 'lab-1b');
+    assert.equal(cloud.region.actions.filter((action) => action === 'DescribeSubnets').length, 1);
+    const unknown = await run('s4', {
+      'NetworkInterface.1.SubnetId': 'subnet-1',
+      'NetworkInterface.1.DeviceIndex': '0',
+    });
+    assert.equal(codeOf(unknown), 'InvalidSubnetID.NotFound');
+  });
+
+  it('gives a request without a token one of its own', async () => {
+    const reply = await run(undefined);
+    assert.equal(textsOf(reply, 'clientToken')[0], reply.headers['x-amzn-requestid']);
+  });
+
+  it('tries another cell when one is full, and no more than k others', async () => {
+    const home = cellOf(await run('probe', inZoneA));
+    home.mode = 'full';
+    let reply = await run('full-1', inZoneA);
+    for (let i = 0; home.actions.filter((a) => a === 'RunInstances').length < 2 && i < 40; i += 1)
+      reply = await run(`full-${i}`, inZoneA);
+    assert.equal(reply.status, 200, reply.body);
+    for (const cell of cloud.cells) cell.mode = 'full';
+    const before = cloud.cells.flatMap(({ calls }) => calls).length;
+    const refused = await run('full-all');
+    assert.equal(refused.status, 500);
+    assert.equal(codeOf(refused), 'InsufficientInstanceCapacity');
+    assert.equal(cloud.cells.flatMap(({ calls }) => calls).length - before, 3);
+  });
+
+  it('skips a dead cell within seconds, and the others feel nothing', async () => {
+    const home = cellOf(await run('probe', inZoneA));
+    await home.kill();
+    await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
+    const replies = await Promise.all(Array.from({ length: 12 }, (_, i) => run(`after-${i}`, inZoneA)));
+    assert.ok(replies.every(({ status }) => status === 200));
+    assert.ok(replies.every((reply) => cellOf(reply) !== home));
+  });
+
+  it('launches on the only cell that is left', async () => {
+    await Promise.all(cloud.cells.slice(1).map((cell) => cell.kill()));
+    await cloud.until(({ cells }) => cells.filter(({ live }) => live).length === 1);
+    const only = cloud.cells[0];
+    for (let i = 0; i < 5; i += 1) assert.equal(cellOf(await run(`only-${i}`)), only);
+  });
+
+  it('asks the second processor of a cell when the first is gone', async () => {
+    for (const cell of cloud.cells) await cell.kill(0);
+    for (let i = 0; i < 8; i += 1) assert.equal((await run(`second-${i}`)).status, 200);
+  });
+
+  it('never sends a request elsewhere that may have been accepted (I4)', async () => {
+    for (const cell of cloud.cells) cell.mode = 'mute';
+    const reply = await run('unsure', inZoneA);
+    assert.equal(codeOf(reply), 'Unavailable');
+    assert.equal(reply.status, 503);
+    assert.equal(made('unsure'), 1);
+    assert.equal(cloud.cells.filter(({ actions }) => actions.includes('RunInstances')).length, 1);
+  });
+
+  it('carries a repeated launch out once, even if its cell died after accepting it', async () => {
+    for (const cell of cloud.cells) cell.mode = 'mute';
+    await run('again', inZoneA);
+    const home = cloud.cells.find(({ instances }) => instances.length > 0);
+    assert.ok(home !== undefined);
+    for (const cell of cloud.cells) cell.mode = 'well';
+    await home.kill();
+    await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
+    assert.equal(codeOf(await run('again', inZoneA, 2)), 'Unavailable');
+    assert.equal((await run('fresh', inZoneA)).status, 200);
+    await home.revive();
+    await cloud.until(({ cells }) => cells.every(({ live }) => live));
+    const reply = await run('again', inZoneA, 3);
+    assert.equal(cellOf(reply), home);
+    assert.equal(made('again'), 1);
+  });
+
+  it('finds a repeated launch where it was carried out, though its first cell has room by now', async () => {
+    const home = cellOf(await run('probe-2', inZoneA));
+    home.mode = 'full';
+    const tokens = Array.from({ length: 20 }, (_, i) => `moved-${i}`);
+    const before = new Map<string, FakeCell>();
+    for (const token of tokens) before.set(token, cellOf(await run(token, inZoneA)));
+    home.mode = 'well';
+    for (const token of tokens) assert.equal(cellOf(await run(token, inZoneA, 2)), before.get(token));
+    assert.ok(tokens.every((token) => made(token) === 1));
+  });
+
+  it('repeats a refusal with its own code, even while a cell is dead', async () => {
+    for (const cell of cloud.cells) cell.mode = 'full';
+    await cloud.cells[0]?.kill();
+    await cloud.until(({ cells }) => cells.some(({ live }) => !live));
+    assert.equal(codeOf(await run('none')), 'InsufficientInstanceCapacity');
+    assert.equal(codeOf(await run('none', {}, 2)), 'InsufficientInstanceCapacity');
+  });
+
+  it('sends nothing new to a cell that is draining', async () => {
+    const draining = cloud.cells[0];
+    assert.ok(draining !== undefined);
+    draining.state = 'draining';
+    const seen = cloud.log.length;
+    await cloud.act('DescribeInstances');
+    await waitForRefresh(cloud);
+    const replies = await Promise.all(Array.from({ length: 12 }, (_, i) => run(`drain-${i}`)));
+    assert.ok(replies.every((reply) => cellOf(reply) !== draining));
+    assert.ok(cloud.log.length > seen);
+  });
+});
+
+/** An id of a cell that does not exist makes the router fetch the list of cells. */
+const waitForRefresh = async (cloud: Cloud) => {
+  await cloud.act('GetConsoleOutput', { InstanceId: 'i-fff00000000000000' });
+};
