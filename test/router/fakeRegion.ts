@@ -82,7 +82,8 @@ export class FakeRegion {
           Regions: [{ RegionName: 'lab-1', Endpoint: '127.0.0.1', OptInStatus: 'opt-in-not-required' }],
         };
       case 'DescribeSubnets': {
-        const [id] = (input as { SubnetIds: string[] }).SubnetIds;
+        const [id] = (input as { SubnetIds?: string[] }).SubnetIds ?? [];
+        if (id === undefined) return { Subnets: [] };
         const zone = this.subnets.get(String(id));
         if (zone === undefined)
           throw new PandoError('InvalidSubnetID.NotFound', `The subnet ID '${id}' does not exist`);

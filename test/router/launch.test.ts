@@ -139,6 +139,8 @@ describe('RunInstances', () => {
     const before = new Map<string, FakeCell>();
     for (const token of tokens) before.set(token, cellOf(await run(token, inZoneA)));
     home.mode = 'well';
+    const refusals = home.actions.filter((action) => action === 'RunInstances').length - 1;
+    assert.ok(refusals > 0, 'some of them had another home');
     for (const token of tokens) assert.equal(cellOf(await run(token, inZoneA, 2)), before.get(token));
     assert.ok(tokens.every((token) => made(token) === 1));
   });
