@@ -1,0 +1,51 @@
+/** The agent put together from its configuration. */
+import type { TlsMaterial } from '#base/identity.ts';
+import type { Logger } from '#base/log.ts';
+import { chooseAccelerator } from './accelerator.ts';
+import { CardLink } from './card-link.ts';
+import { CellLinks } from './cell-link.ts';
+import type { AgentConfig } from './config.ts';
+import { hostHandlers } from './handlers.ts';
+import { Host } from './host.ts';
+import { openImageSource } from './image-source.ts';
+import { resumeMigrations } from './migration/source.ts';
+import { Reporter } from './reports.ts';
+
+export interface Agent {
+  readonly host: Host;
+  /** Lets go of everything; VMs run on. */
+  close(): void;
+}
+
+/** Adopts what runs on this host, then dials its cell. */
+export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Logger): Promise<Agent> => {
+  let reporter: Reporter | undefined;
+  const changed = (): void => reporter?.poke();
+  const accelerator = await chooseAccelerator(config.accelerator);
+  const card = new CardLink(config.card, tls, changed);
+  const images = openImageSource(config.region, tls);
+  const host = await Host.open({ config, log, card, readImage: images.read, accelerator, changed });
+  resumeMigrations(host.vms);
+  const links = new CellLinks({
+    cell: config.cell,
+    tls,
+    log,
+    handlers: hostHandlers(host),
+    hello: async () => {
+      const { hostId, zone, vtep, capacity } = config;
+      return { hostId, zone, vtep, capacity, accelerator, card: card.status, vms: await host.reports() };
+    },
+  });
+  reporter = new Reporter(host, links, log);
+  log.info({ hostId: config.hostId, accelerator, vms: host.vms.length }, 'agent up');
+  return {
+    host,
+    close: () => {
+      reporter?.close();
+      links.close();
+      card.close();
+      images.close();
+      host.close();
+    },
+  };
+};

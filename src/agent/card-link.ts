@@ -1,0 +1,54 @@
+/** The agent's stream to its card. Without it network operations fail; VMs run on (S1.3). */
+import type { TlsMaterial } from '#base/identity.ts';
+import { RpcClient } from '#base/rpc/client.ts';
+import type { Method, Params, Result } from '#base/rpc/contract.ts';
+import { cardContract } from '#contracts/card.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { AgentConfig } from './config.ts';
+import { cardCallTimeoutMs } from './limits.ts';
+
+type CardContract = typeof cardContract;
+export type CardMethod = Method<CardContract>;
+
+export class CardLink {
+  readonly #client: RpcClient<Record<never, never>, CardContract>;
+
+  constructor(config: AgentConfig['card'], tls: TlsMaterial, onChange: () => void) {
+    this.#client = new RpcClient({
+      tls,
+      host: config.host,
+      port: config.port,
+      expect: config.identity,
+      remote: cardContract,
+      contract: {},
+      handlers: {},
+      // The client counts as connected just after this returns.
+      onConnect: () => void setImmediate(onChange),
+      onDisconnect: onChange,
+    });
+  }
+
+  get status(): 'ok' | 'degraded' {
+    return this.#client.connected ? 'ok' : 'degraded';
+  }
+
+  call<M extends CardMethod>(method: M, params: Params<CardContract, M>): Promise<Result<CardContract, M>> {
+    return this.#client.call(method, params, { timeoutMs: cardCallTimeoutMs });
+  }
+
+  /** A call whose parameters came from outside: checked against the card's contract first. */
+  async relay(method: CardMethod, params: unknown): Promise<unknown> {
+    const parsed = cardContract[method].params.safeParse(params);
+    if (!parsed.success)
+      throw new PandoError(
+        'InvalidParameterValue',
+        `${method}: ${parsed.error.issues[0]?.message ?? 'bad parameters'}`,
+      );
+    // One method and its own checked parameters; the union of all methods is what the compiler cannot tell apart.
+    return this.call(method, parsed.data as Params<CardContract, typeof method>);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}

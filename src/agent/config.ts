@@ -1,0 +1,50 @@
+/** The agent's configuration file. */
+import { z } from 'zod';
+import { tlsFiles } from '#base/config.ts';
+
+/** A Unix socket's path has 107 usable bytes; what the agent adds below `stateDir` takes at most 42 of them. */
+const stateDirBytesMax = 64;
+
+const endpoint = z.object({ host: z.string(), port: z.number().int() });
+
+export const agentConfig = z.object({
+  hostId: z.string(),
+  zone: z.string(),
+  /** Everything that must outlive this process: one directory per VM below `vms/`. */
+  stateDir: z.string().max(stateDirBytesMax),
+  imageCacheDir: z.string(),
+  imageCacheBytesMax: z
+    .number()
+    .int()
+    .default(16 * 1024 ** 3),
+  cell: z.object({
+    /** Prefix, ending in `/`, of the identity that every processor must prove. */
+    identityPrefix: z.string().default('spiffe://pando/cell/'),
+    /** `host:port` of every request processor of the cell. */
+    processors: z.array(z.string()).min(1),
+  }),
+  /** The card: where it listens, the network namespace that takes the taps, the identity that it must prove. */
+  card: endpoint.extend({ netns: z.string(), identity: z.string() }),
+  /** Where images are fetched, by digest. */
+  region: endpoint.extend({ identity: z.string() }),
+  vtep: z.string(),
+  tls: tlsFiles,
+  capacity: z.object({
+    vcpus: z.number().positive(),
+    memoryMib: z.number().int().positive(),
+    diskMib: z.number().int().positive(),
+  }),
+  /** Each VM has a uid of its own from here up. Ranges of two hosts of one machine must not meet. */
+  uidBase: z.number().int().min(1000),
+  /** Directory of this host's VMs below each cgroup controller. */
+  cgroupPrefix: z.string().regex(/^[A-Za-z0-9._-]+$/),
+  /** First letters of each tap's name. */
+  runPrefix: z.string().regex(/^[a-z0-9-]{1,9}$/),
+  accelerator: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
+  /** Address of this host on which it takes the memory and the disk of a VM that moves here. */
+  migrationAddress: z.string(),
+  /** Where the control groups are mounted; default: found. */
+  cgroupRoot: z.string().optional(),
+});
+
+export type AgentConfig = z.infer<typeof agentConfig>;

@@ -1,0 +1,25 @@
+/** What the operations on a VM stand on. */
+import type { Logger } from '#base/log.ts';
+import type { VmRequirement } from '#contracts/host.ts';
+import type { Accelerator } from './accelerator.ts';
+import type { CardLink } from './card-link.ts';
+import type { Cgroups } from './cgroup.ts';
+import type { AgentConfig } from './config.ts';
+import type { ImageCache } from './image-cache.ts';
+import type { VmStore } from './vm-store.ts';
+
+export interface AgentContext {
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  readonly store: VmStore;
+  readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
+  readonly images: ImageCache;
+  readonly cgroups: Cgroups;
+  readonly accelerator: Accelerator;
+  /** True once this agent is closing: watchers stop, VMs run on. */
+  readonly closed: boolean;
+  /** Something that a report shows has changed. */
+  changed(): void;
+  /** Claims memory for this VM (its requirement, state `preparing`); throws `InsufficientInstanceCapacity` unless it fits; see admission.ts. */
+  admit(instanceId: string, wanted: VmRequirement): Promise<void>;
+}

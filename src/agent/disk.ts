@@ -1,0 +1,50 @@
+/** A VM's root disk: an overlay on its image, of the size that was asked for. */
+import { access, chown, mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exec } from '#base/exec.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { VmRequirement } from '#contracts/host.ts';
+import type { CachedImage } from './image-cache.ts';
+import { jailBaseDir } from './qemu-command.ts';
+import type { VmPaths } from './vm-store.ts';
+
+const mib = 1024 * 1024;
+
+/** Makes the directories that the jail needs, owned by the VM's uid where it writes. */
+export const makeRunDirs = async (paths: VmPaths, uid: number): Promise<void> => {
+  await mkdir(paths.jail, { recursive: true, mode: 0o700 });
+  await mkdir(paths.run, { recursive: true, mode: 0o700 });
+  await chown(paths.run, uid, uid);
+};
+
+/**
+ * Makes the disk unless there is one already. The overlay names its base by the path inside the jail, so it is opened
+ * nowhere else: a header that a tenant has tampered with leads to nothing.
+ */
+export const ensureDisk = async (
+  paths: VmPaths,
+  uid: number,
+  image: CachedImage,
+  requirement: VmRequirement,
+): Promise<void> => {
+  if (await exists(paths.disk)) return;
+  const { disk } = image.manifest.files;
+  const bytes = requirement.rootDiskMib * mib;
+  if (bytes < disk.virtualBytes)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `The root disk is smaller than the image's ${disk.virtualBytes / mib} MiB.`,
+    );
+  const fresh = join(paths.dir, 'root.new');
+  await rm(fresh, { force: true });
+  const base = ['-u', '-F', disk.format, '-b', `${jailBaseDir}/${disk.path}`];
+  await exec('qemu-img', ['create', '-q', '-f', 'qcow2', ...base, fresh, String(bytes)]);
+  await chown(fresh, uid, uid);
+  await rename(fresh, paths.disk);
+};
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

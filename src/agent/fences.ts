@@ -1,0 +1,46 @@
+/**
+ * Epochs of the workflows whose VM is gone. A destroyed VM has no record any more; without this, a launch sent by a
+ * former owner of the workflow and delivered late would bring the VM back.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { fencesMax } from './limits.ts';
+import type { WorkflowRecord } from './vm-record.ts';
+import { writeAtomically } from './vm-store.ts';
+
+const shape = z.array(z.tuple([z.string(), z.number()]));
+
+export class Fences {
+  readonly #path: string;
+  readonly #epochs: Map<string, number>;
+
+  private constructor(path: string, epochs: Map<string, number>) {
+    this.#path = path;
+    this.#epochs = epochs;
+  }
+
+  static async open(stateDir: string): Promise<Fences> {
+    const path = join(stateDir, 'fences.json');
+    const text = await readFile(path, 'utf8').catch(() => '[]');
+    return new Fences(path, new Map(shape.parse(JSON.parse(text))));
+  }
+
+  epochOf(workflowId: string): number | undefined {
+    return this.#epochs.get(workflowId);
+  }
+
+  /** Keeps the epochs of a VM that is about to vanish. The oldest fall out above the limit. */
+  async keep(workflows: readonly Pick<WorkflowRecord, 'workflowId' | 'epoch'>[]): Promise<void> {
+    for (const { workflowId, epoch } of workflows) {
+      const newest = Math.max(epoch, this.#epochs.get(workflowId) ?? 0);
+      this.#epochs.delete(workflowId);
+      this.#epochs.set(workflowId, newest);
+    }
+    for (const workflowId of this.#epochs.keys()) {
+      if (this.#epochs.size <= fencesMax) break;
+      this.#epochs.delete(workflowId);
+    }
+    await writeAtomically(this.#path, JSON.stringify([...this.#epochs]));
+  }
+}

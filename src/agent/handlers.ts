@@ -1,0 +1,63 @@
+/** What this host does for its cell: each method of the host contract and where it is carried out. */
+import type { Handlers } from '#base/rpc/contract.ts';
+import type { hostContract } from '#contracts/host.ts';
+import { consoleOutput } from './console-log.ts';
+import { destroyVm } from './destroy.ts';
+import type { Host } from './host.ts';
+import { launchVm } from './launch.ts';
+import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
+import { switchOver } from './migration/switch.ts';
+import { commission } from './migration/target.ts';
+import { prepareNetwork, releaseNetwork } from './network.ts';
+import { rebootVm, stopVm } from './power.ts';
+import { absentReport } from './vm.ts';
+
+const nothing = async (work: Promise<void>): Promise<Record<string, never>> => {
+  await work;
+  return {};
+};
+
+export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
+  const { config, card, accelerator, images } = host.context;
+  return {
+    'host.describe': async () => ({
+      ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: config.capacity },
+      ...{ accelerator, card: card.status, vms: await host.reports() },
+    }),
+    'vm.ensureImage': ({ command, instanceId, image }) =>
+      host.command(command, host.getOrCreate(instanceId), async (vm) => {
+        // Named before it is fetched, so that nobody evicts it between here and the launch.
+        vm.record.image = image;
+        return { fetched: await images.ensure(image.digest) };
+      }),
+    'vm.prepareNetwork': (params) =>
+      host.command(params.command, host.getOrCreate(params.instanceId), (vm) => prepareNetwork(vm, params)),
+    'vm.launch': (params) =>
+      host.command(params.command, host.get(params.instanceId), (vm) => launchVm(vm, params)),
+    'vm.stop': ({ command, instanceId, force, graceMs }) =>
+      host.command(command, host.get(instanceId), (vm) => stopVm(vm, force, graceMs)),
+    'vm.reboot': ({ command, instanceId }) =>
+      host.command(command, host.get(instanceId), (vm) => nothing(rebootVm(vm))),
+    'vm.destroy': ({ command, instanceId }) => nothing(host.destroy(command, instanceId, destroyVm)),
+    'vm.detachNetwork': async ({ command, instanceId }) => {
+      const vm = host.find(instanceId);
+      return vm === undefined ? {} : host.command(command, vm, () => nothing(releaseNetwork(vm)));
+    },
+    'vm.describe': async ({ instanceId }) =>
+      (await host.find(instanceId)?.report()) ?? absentReport(instanceId),
+    'vm.console': async ({ instanceId }) => ({
+      output: await consoleOutput(host.get(instanceId).paths),
+      at: new Date().toISOString(),
+    }),
+    'migrate.start': (params) =>
+      host.command(params.command, host.get(params.instanceId), (vm) => nothing(startMigration(vm, params))),
+    'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),
+    'migrate.switch': (params) =>
+      host.command(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params.budgetMs)),
+    'migrate.commission': ({ command, instanceId }) =>
+      host.command(command, host.get(instanceId), (vm) => nothing(commission(vm))),
+    'migrate.cancel': ({ command, instanceId }) =>
+      host.command(command, host.get(instanceId), (vm) => cancelMigration(vm)),
+    'card.call': async ({ method, params }) => ({ result: await card.relay(method, params) }),
+  };
+};

@@ -1,0 +1,226 @@
+/** All VMs of this host, and the rule by which commands reach them: fenced, answered once, one at a time for each VM. */
+import type { Logger } from '#base/log.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { CommandKey, VmReport, VmRequirement } from '#contracts/host.ts';
+import { parseId } from '#contracts/ids.ts';
+import type { Accelerator } from './accelerator.ts';
+import { admit } from './admission.ts';
+import { adoptVm, removeOrphans } from './adopt.ts';
+import type { CardLink } from './card-link.ts';
+import { Cgroups } from './cgroup.ts';
+import { fence, recall, record as recordCommand } from './command-record.ts';
+import type { AgentConfig } from './config.ts';
+import { trimLogs } from './console-log.ts';
+import type { AgentContext } from './context.ts';
+import { Fences } from './fences.ts';
+import { ImageCache, type ReadChunk } from './image-cache.ts';
+import { vmsPerHostMax } from './limits.ts';
+import { memoryAvailableMib } from './memory.ts';
+import { tapName } from './tap.ts';
+import { Vm } from './vm.ts';
+import type { VmRecord } from './vm-record.ts';
+import { VmStore } from './vm-store.ts';
+
+export interface HostParts {
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
+  readonly readImage: ReadChunk;
+  readonly accelerator: Accelerator;
+  changed(): void;
+}
+
+export class Host {
+  readonly #parts: HostParts;
+  readonly #context: AgentContext;
+  readonly #vms = new Map<string, Vm>();
+  readonly #fences: Fences;
+  #closed = false;
+
+  private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
+    this.#parts = parts;
+    this.#fences = fences;
+    const { config, log, card, accelerator, readImage } = parts;
+    const images = new ImageCache({
+      dir: config.imageCacheDir,
+      bytesMax: config.imageCacheBytesMax,
+      read: readImage,
+      owner: config.hostId,
+      inUse: () => this.#imagesInUse(),
+    });
+    const isClosed = (): boolean => this.#closed;
+    this.#context = {
+      ...{ config, log, store, card, images, cgroups, accelerator },
+      get closed() {
+        return isClosed();
+      },
+      changed: () => parts.changed(),
+      admit: (instanceId, wanted) => this.#admit(instanceId, wanted),
+    };
+  }
+
+  /** Opens the state directory and adopts what runs. */
+  static async open(parts: HostParts): Promise<Host> {
+    const { config, log } = parts;
+    const store = new VmStore(config.stateDir);
+    const { records, unreadable } = await store.load();
+    const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
+    if (cgroups.missing.length > 0)
+      log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
+    const host = new Host(parts, store, await Fences.open(config.stateDir), cgroups);
+    for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
+    for (const instanceId of unreadable)
+      log.error({ instanceId }, 'a VM record cannot be read; destroy removes it');
+    await host.#adopt();
+    return host;
+  }
+
+  get context(): AgentContext {
+    return this.#context;
+  }
+
+  get vms(): readonly Vm[] {
+    return [...this.#vms.values()];
+  }
+
+  async #adopt(): Promise<void> {
+    await this.#context.images.clean();
+    await Promise.all(
+      this.vms.map(async (vm) => {
+        try {
+          await adoptVm(vm);
+        } catch (error) {
+          this.#parts.log.error(
+            { err: error, instanceId: vm.record.instanceId },
+            'a VM could not be adopted',
+          );
+        }
+      }),
+    );
+    await removeOrphans(this.#context, this.vms);
+  }
+
+  find(instanceId: string): Vm | undefined {
+    return this.#vms.get(instanceId);
+  }
+
+  /** The VM, or `NotFound`. */
+  get(instanceId: string): Vm {
+    const vm = this.#vms.get(instanceId);
+    if (vm === undefined) throw new PandoError('NotFound', `${instanceId} is not on this host.`);
+    return vm;
+  }
+
+  /** The VM, made known if it is new here. */
+  getOrCreate(instanceId: string): Vm {
+    const known = this.#vms.get(instanceId);
+    if (known !== undefined) return known;
+    parseId('instance', instanceId);
+    if (this.#vms.size >= vmsPerHostMax)
+      throw new PandoError('InsufficientInstanceCapacity', `A host takes ${vmsPerHostMax} VMs.`);
+    const index = this.#freeIndex();
+    const { uidBase, runPrefix } = this.#parts.config;
+    const record: VmRecord = {
+      instanceId,
+      uid: uidBase + index,
+      tap: tapName(runPrefix, index),
+      state: 'preparing',
+      workflows: [],
+    };
+    const vm = new Vm(record, this.#context);
+    this.#vms.set(instanceId, vm);
+    return vm;
+  }
+
+  #freeIndex(): number {
+    const taken = new Set(this.vms.map(({ record }) => record.uid - this.#parts.config.uidBase));
+    let index = 0;
+    while (taken.has(index)) index += 1;
+    return index;
+  }
+
+  /**
+   * Runs a command on a VM: after those before it, once per (workflow, step), never for a former owner. Errors:
+   * `StaleEpoch`; `RequestLimitExceeded` when too many wait; `Conflict` when the VM was destroyed meanwhile.
+   */
+  command<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>): Promise<T> {
+    return vm.queue.run(async () => {
+      fence(key, this.#fences.epochOf(key.workflowId));
+      if (vm.removed) throw new PandoError('Conflict', `${vm.record.instanceId} was destroyed meanwhile.`);
+      const done = recall(vm.record.workflows, key);
+      // What was recorded is what this same step returned, of this same type.
+      if (done !== undefined) return done.result as T;
+      const result = await run(vm);
+      recordCommand(vm.record.workflows, key, result);
+      await vm.save();
+      return result;
+    });
+  }
+
+  /** Like {@link command}, for the one after which there is no VM: the epochs are kept first. Unknown VM: only that. */
+  async destroy(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<void>): Promise<void> {
+    fence(key, this.#fences.epochOf(key.workflowId));
+    const vm = this.#vms.get(instanceId);
+    if (vm === undefined) return this.#fences.keep([key]);
+    await vm.queue.run(async () => {
+      if (vm.removed) return;
+      fence(key, vm.record.workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+      await this.#fences.keep([...vm.record.workflows, key]);
+      await run(vm);
+      this.#vms.delete(instanceId);
+      this.#parts.changed();
+    });
+  }
+
+  #imagesInUse(): ReadonlySet<string> {
+    return new Set(
+      this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest])),
+    );
+  }
+
+  /** The free memory is read first: from the check to the claim nothing may come between. */
+  async #admit(instanceId: string, wanted: VmRequirement): Promise<void> {
+    const availableMib = await memoryAvailableMib();
+    const others = this.vms
+      .filter(({ record }) => record.instanceId !== instanceId)
+      .map(({ record }) => record);
+    admit(wanted, { others, capacityMib: this.#parts.config.capacity.memoryMib, availableMib });
+    const vm = this.get(instanceId);
+    vm.record.requirement = wanted;
+    vm.setState('preparing');
+  }
+
+  /** Reports of all VMs, with the traffic that the card counted when it can be asked. */
+  async reports(): Promise<VmReport[]> {
+    const traffic = await this.#traffic();
+    return Promise.all(
+      this.vms.map(async (vm) => {
+        const report = await vm.report();
+        return { ...report, ...(report.eniId === undefined ? undefined : traffic.get(report.eniId)) };
+      }),
+    );
+  }
+
+  async #traffic(): Promise<Map<string, { rxBytes: number; txBytes: number }>> {
+    const { card, log } = this.#parts;
+    if (card.status !== 'ok' || this.#vms.size === 0) return new Map();
+    try {
+      const { ports } = await card.call('card.counters', {});
+      return new Map(ports.map(({ eniId, rxBytes, txBytes }) => [eniId, { rxBytes, txBytes }]));
+    } catch (error) {
+      log.debug({ err: error }, 'the card did not tell its counters');
+      return new Map();
+    }
+  }
+
+  /** Keeps logs bounded. */
+  async trim(): Promise<void> {
+    for (const vm of this.vms) await trimLogs(vm.paths);
+  }
+
+  /** Lets go; VMs run on. */
+  close(): void {
+    this.#closed = true;
+    for (const vm of this.#vms.values()) vm.detach();
+  }
+}

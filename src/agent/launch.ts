@@ -1,0 +1,140 @@
+/** Starts a VM's VMM: checks, disk, groups, jail, tap handed to the card, guest running. Each part may be repeated. */
+import { rm } from 'node:fs/promises';
+import type { z } from 'zod';
+import { PandoError } from '#contracts/errors.ts';
+import type { hostContract } from '#contracts/host.ts';
+import { ensureDisk, makeRunDirs } from './disk.ts';
+import type { CachedImage } from './image-cache.ts';
+import { startJailed } from './jail.ts';
+import { openIncoming } from './migration/target.ts';
+import { wireTap } from './network.ts';
+import { type QemuPlan, qemuArgs } from './qemu-command.ts';
+import type { Vm } from './vm.ts';
+import type { PreparedNetwork } from './vm-record.ts';
+
+type Launch = (typeof hostContract)['vm.launch'];
+export type LaunchParams = z.output<Launch['params']>;
+export type LaunchResult = z.output<Launch['result']>;
+
+export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResult> => {
+  const { record, context } = vm;
+  const network = checkNetwork(vm, params);
+  const image = await checkImage(vm, params);
+  const running = await vm.alive();
+  if (running && record.state !== 'preparing') return alreadyUp(vm, params.incoming);
+  if (!running) {
+    await vm.kill();
+    if (network.tapAt === 'card')
+      throw new PandoError(
+        'IncorrectState',
+        `The network of ${record.instanceId} served an earlier VMM: prepare it again.`,
+      );
+    await context.admit(record.instanceId, params.requirement);
+    record.image = params.image;
+    record.migration = undefined;
+  }
+  try {
+    if (!running) await startVmm(vm, image, network, params.incoming);
+    return await bringUp(vm, params.incoming);
+  } catch (error) {
+    await vm.kill();
+    await context.cgroups.remove(record.instanceId);
+    vm.setState('failed', error instanceof Error ? error.message : String(error));
+    await vm.save();
+    throw error;
+  }
+};
+
+/** S1.4: both recorded results must be given, be the ones of this VM, and one must have run on the card (S1.2). */
+const checkNetwork = (vm: Vm, { network: given }: LaunchParams): PreparedNetwork => {
+  const prepared = vm.record.network;
+  const same =
+    prepared !== undefined &&
+    given.administrative.kind === 'administrative' &&
+    given.vpc.kind === 'vpc' &&
+    given.administrative.operationId === prepared.administrative.operationId &&
+    given.vpc.operationId === prepared.vpc.operationId;
+  if (!same)
+    throw new PandoError(
+      'IncorrectState',
+      `${vm.record.instanceId}: the network operations given are not those recorded here.`,
+    );
+  if (prepared.administrative.ranOn !== 'card' && prepared.vpc.ranOn !== 'card')
+    throw new PandoError('IncorrectState', `${vm.record.instanceId}: no network operation ran on the card.`);
+  return prepared;
+};
+
+const checkImage = async (vm: Vm, { image: wanted, requirement }: LaunchParams): Promise<CachedImage> => {
+  const image = await vm.context.images.get(wanted.digest);
+  if (image === undefined)
+    throw new PandoError('IncorrectState', `Image ${wanted.imageId} is not on this host: ensure it first.`);
+  if (requirement.memoryMib < image.manifest.minMemoryMib)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `The image needs ${image.manifest.minMemoryMib} MiB of memory.`,
+    );
+  return image;
+};
+
+const startVmm = async (
+  vm: Vm,
+  image: CachedImage,
+  network: PreparedNetwork,
+  incoming: boolean,
+): Promise<void> => {
+  const { record, paths, context } = vm;
+  const { instanceId, uid, requirement } = record;
+  if (requirement === undefined) throw new PandoError('IncorrectState', 'A VMM without a requirement.');
+  const kvm = context.accelerator === 'kvm';
+  await vm.save();
+  await makeRunDirs(paths, uid);
+  if (incoming) await rm(paths.disk, { force: true });
+  await ensureDisk(paths, uid, image, requirement);
+  await rm(paths.monitor, { force: true });
+  const { vcpus, memoryMib } = requirement;
+  const cgroupProcs = await context.cgroups.create(instanceId, { vcpus, memoryMib, kvm });
+  const nic = { tap: record.tap, mac: network.port.mac, mtu: network.mtu };
+  const args = qemuArgs({
+    instanceId,
+    accelerator: context.accelerator,
+    vcpus,
+    memoryMib,
+    nic,
+    kernel: kernelOf(image),
+    incoming,
+  });
+  const pid = await startJailed(
+    { root: paths.jail, runDir: paths.run, imageDir: image.dir, uid, kvm, cgroupProcs, log: paths.vmmLog },
+    args,
+  );
+  await vm.attach(await vm.started(pid));
+};
+
+const kernelOf = ({ manifest }: CachedImage): QemuPlan['kernel'] => {
+  const { kernel, initrd } = manifest.files;
+  if (manifest.bootMode !== 'direct-kernel' || kernel === undefined) return undefined;
+  return { kernel: kernel.path, initrd: initrd?.path, cmdline: manifest.cmdline ?? '' };
+};
+
+/** From a VMM that stands still to a guest that runs, or to one that waits for its memory. */
+const bringUp = async (vm: Vm, incoming: boolean): Promise<LaunchResult> => {
+  await wireTap(vm);
+  if (incoming) {
+    const migration = await openIncoming(vm);
+    vm.setState('incoming');
+    await vm.save();
+    return { state: 'incoming', migration };
+  }
+  await vm.monitor.execute('cont');
+  vm.setState('running');
+  await vm.save();
+  return { state: 'running' };
+};
+
+/** A launch of what runs changes nothing; above all it does not resume a guest that was paused for a reason (S6.5). */
+const alreadyUp = async (vm: Vm, incoming: boolean): Promise<LaunchResult> => {
+  const { state } = vm.record;
+  if (incoming && state === 'incoming') return { state, migration: await openIncoming(vm) };
+  if (!incoming && state === 'running') return { state };
+  throw new PandoError('IncorrectInstanceState', `${vm.record.instanceId} is ${state} here.`);
+};

@@ -1,0 +1,39 @@
+/** Limits of the agent. */
+const mib = 1024 * 1024;
+
+export const commandsWaitingPerVmMax = 16;
+export const workflowsRecordedPerVmMax = 16;
+export const stepsRecordedPerWorkflowMax = 32;
+export const fencesMax = 2048;
+export const vmsPerHostMax = 1024;
+
+export const cardCallTimeoutMs = 10_000;
+export const monitorCallTimeoutMs = 10_000;
+export const monitorCallsInFlightMax = 64;
+export const monitorLineBytesMax = 4 * mib;
+/** From the start of the VMM process until its monitor answers. */
+export const monitorReadyTimeoutMs = 20_000;
+export const monitorPollMs = 10;
+export const processPollMs = 20;
+/** From SIGKILL until the process is gone. */
+export const killTimeoutMs = 10_000;
+export const stopGraceMsMax = 120_000;
+export const probeTimeoutMs = 4_000;
+
+/** Memory that a VMM needs beside its guest's, in MiB: the cgroup's limit, and the part that admission counts as real. */
+export const overheadLimitMib = 256;
+export const overheadTypicalMib = 88;
+export const threadsPerVmMax = 256;
+export const cpuPeriodUs = 20_000;
+export const cpuQuotaUsMin = 1_000;
+
+export const imageChunkBytes = mib;
+export const imageChunksInFlight = 4;
+export const manifestBytesMax = mib;
+export const imageChunkTimeoutMs = 60_000;
+
+export const consoleBytesMax = mib;
+export const consoleShownBytes = 64 * 1024;
+
+export const reportEveryMsDefault = 2_000;
+export const reportEveryMsMin = 100;

@@ -1,0 +1,240 @@
+/**
+ * The source's side of a migration. First the disk is mirrored, then memory is copied while the guest runs. QEMU would
+ * switch by itself as soon as little is left; so near the end memory is held to a crawl until the switch is ordered,
+ * and nothing pauses the guest before.
+ *
+ * Every step is taken from what the VMM says, so that another agent process can carry on after a crash.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
+import { PandoError } from '#contracts/errors.ts';
+import type { hostContract, VmState } from '#contracts/host.ts';
+import { rootNode } from '../qemu-command.ts';
+import { QmpError } from '../qmp.ts';
+import type { Vm } from '../vm.ts';
+import type { MigrationRecord } from '../vm-record.ts';
+import { isConverged, isOver, jobInfo, migrateInfo, mirrorJob, remoteNode, runInfo } from './facts.ts';
+
+type Source = Extract<MigrationRecord, { role: 'source' }>;
+type StartParams = z.output<(typeof hostContract)['migrate.start']['params']>;
+export type Progress = z.output<(typeof hostContract)['migrate.progress']['result']>;
+
+const mib = 1024 * 1024;
+const watchEveryMs = 10;
+export const unlimitedBytesPerS = 16 * 1024 * mib;
+const crawlBytesPerS = 64 * 1024;
+/** QEMU ends the copy by itself below threshold = this bandwidth × 1 ms: about one page. */
+const selfSwitchBytesPerS = 5_000_000;
+/** A guest that QEMU has paused by itself, unasked, is let go on after this. */
+const unaskedPauseMsMax = 3_000;
+const cancelTimeoutMs = 10_000;
+
+const capabilities = ['events', 'pause-before-switchover', 'auto-converge'].map((capability) => ({
+  capability,
+  state: true,
+}));
+
+export const sourceOf = (vm: Vm): Source | undefined =>
+  vm.record.migration?.role === 'source' ? vm.record.migration : undefined;
+
+const bandwidth = ({ bandwidthMaxMibPerS }: Source): number =>
+  bandwidthMaxMibPerS === undefined ? unlimitedBytesPerS : Math.max(1, Math.round(bandwidthMaxMibPerS * mib));
+
+/** Starts the copy and returns. While one is under way: nothing more. */
+export const startMigration = async (vm: Vm, params: StartParams): Promise<void> => {
+  const { record, monitor } = vm;
+  const present = sourceOf(vm);
+  if (present?.phase === 'copying' && present.memoryUri === params.memoryUri) return watch(vm);
+  if (record.state !== 'running')
+    throw new PandoError(
+      'IncorrectInstanceState',
+      `${record.instanceId} is ${record.state}; only a running VM moves.`,
+    );
+  const { memoryUri, diskUri, bandwidthMaxMibPerS } = params;
+  const source: Source = { role: 'source', memoryUri, diskUri, bandwidthMaxMibPerS, phase: 'copying' };
+  record.migration = source;
+  await vm.save();
+  try {
+    await dropMirror(vm);
+    await monitor.execute('migrate-set-capabilities', { capabilities });
+    await monitor.execute('migrate-set-parameters', {
+      'max-bandwidth': bandwidth(source),
+      'downtime-limit': 1,
+      'avail-switchover-bandwidth': selfSwitchBytesPerS,
+    });
+    await startMirror(vm, source);
+  } catch (error) {
+    record.migration = undefined;
+    await dropMirror(vm);
+    await vm.save();
+    throw error;
+  }
+  watch(vm);
+};
+
+/** Copies the overlay alone: the target's disk stands on the same base. */
+const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
+  const uri = new URL(source.diskUri);
+  await monitor.execute('blockdev-add', {
+    driver: 'nbd',
+    'node-name': remoteNode,
+    server: { type: 'inet', host: uri.hostname, port: uri.port },
+    export: uri.pathname.slice(1),
+    discard: 'unmap',
+  });
+  await monitor.execute('blockdev-mirror', {
+    'job-id': mirrorJob,
+    device: rootNode,
+    target: remoteNode,
+    sync: 'top',
+    'copy-mode': 'write-blocking',
+    'auto-dismiss': false,
+    speed: source.bandwidthMaxMibPerS === undefined ? 0 : bandwidth(source),
+  });
+};
+
+const watched = new WeakSet<Vm>();
+
+/** Follows a copy until it is over; at most one watcher a VM. */
+const watch = (vm: Vm): void => {
+  if (watched.has(vm)) return;
+  watched.add(vm);
+  const follow = async (): Promise<void> => {
+    const memory: Watch = { crawling: false };
+    while (!vm.removed && !vm.context.closed && sourceOf(vm)?.phase === 'copying') {
+      await tick(vm, memory);
+      await sleep(watchEveryMs);
+    }
+  };
+  void follow()
+    .catch((error: unknown) => fail(vm, error instanceof Error ? error.message : String(error)))
+    .catch((error: unknown) => vm.context.log.warn({ err: error }, 'a failed migration was not tidied'))
+    .finally(() => watched.delete(vm));
+};
+
+interface Watch {
+  crawling: boolean;
+  pausedSince?: number;
+}
+
+/** One look at the VMM, and the one step that follows from it. */
+const tick = async (vm: Vm, memory: Watch): Promise<void> => {
+  const source = sourceOf(vm);
+  if (source === undefined) return;
+  const job = await mirrorOf(vm);
+  if (job === undefined || isOver(job))
+    throw new Error(`the disk's copy ended: ${job?.error ?? 'no reason given'}`);
+  if (job.status !== 'ready') return;
+  const info = await vm.monitor.query(migrateInfo, 'query-migrate');
+  if (sourceOf(vm)?.phase !== 'copying') return;
+  switch (info.status ?? 'none') {
+    case 'none':
+    case 'cancelled':
+      await vm.monitor.execute('migrate', { uri: source.memoryUri });
+      return;
+    case 'failed':
+      throw new Error(info['error-desc'] ?? "the memory's copy failed");
+    case 'active':
+      if (!memory.crawling && isConverged(info)) {
+        memory.crawling = true;
+        await vm.monitor.execute('migrate-set-parameters', { 'max-bandwidth': crawlBytesPerS });
+      }
+      return;
+    case 'pre-switchover':
+      // The guest was so idle that QEMU went ahead. It stands still: the switch must come soon.
+      memory.pausedSince ??= Date.now();
+      if (Date.now() - memory.pausedSince > unaskedPauseMsMax)
+        throw new Error('the switch was not ordered in time');
+      return;
+    default:
+      return;
+  }
+};
+
+/** The copy cannot go on: the guest runs on here, and the reason is kept for `migrate.progress`. */
+const fail = async (vm: Vm, reason: string): Promise<void> => {
+  const source = sourceOf(vm);
+  if (source?.phase !== 'copying') return;
+  if (!(await vm.alive())) return;
+  await abandon(vm);
+  source.phase = 'failed';
+  source.reason = reason;
+  await vm.save();
+};
+
+export const mirrorOf = async (vm: Vm) =>
+  (await vm.monitor.query(jobInfo, 'query-jobs')).find(({ id }) => id === mirrorJob);
+
+/** After a restart of the agent: copies that were under way are followed on; VMs without one are left alone. */
+export const resumeMigrations = (vms: readonly Vm[]): void => {
+  for (const vm of vms) if (sourceOf(vm)?.phase === 'copying' && vm.record.process !== undefined) watch(vm);
+};
+
+export const migrationProgress = async (vm: Vm): Promise<Progress> => {
+  const source = sourceOf(vm);
+  const none = { remainingBytes: 0, totalBytes: 0, expectedDowntimeMs: 0 };
+  if (source === undefined) return { phase: 'none', ...none };
+  if (source.phase === 'failed') return { phase: 'failed', ...none, reason: source.reason };
+  if (source.phase === 'completed') return { phase: 'completed', ...none };
+  const job = await mirrorOf(vm);
+  const info = await vm.monitor.query(migrateInfo, 'query-migrate');
+  const disk = { total: job?.['total-progress'] ?? 0, done: job?.['current-progress'] ?? 0 };
+  const ram = { total: info.ram?.total ?? 0, remaining: info.ram?.remaining ?? 0 };
+  const copying = info.status === 'active' || info.status === 'pre-switchover';
+  const converged = copying && job?.status === 'ready' && isConverged(info);
+  return {
+    phase: converged ? 'converged' : copying ? 'memory' : 'disk',
+    remainingBytes: Math.max(0, disk.total - disk.done) + ram.remaining,
+    totalBytes: disk.total + ram.total,
+    expectedDowntimeMs: info['expected-downtime'] ?? 0,
+  };
+};
+
+/** Gives up and runs on. Nothing under way: nothing to do. */
+export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
+  const { record } = vm;
+  if (record.migration?.role === 'target')
+    throw new PandoError(
+      'IncorrectInstanceState',
+      `${record.instanceId} is the target here: destroy it instead.`,
+    );
+  if (sourceOf(vm) === undefined) return { state: record.state };
+  record.migration = undefined;
+  if (await vm.alive()) await abandon(vm);
+  await vm.save();
+  return { state: record.state };
+};
+
+/** Ends both copies and makes sure that the guest runs here. */
+const abandon = async (vm: Vm): Promise<void> => {
+  const { monitor } = vm;
+  await monitor.execute('migrate_cancel');
+  const until = Date.now() + cancelTimeoutMs;
+  for (;;) {
+    const { status = 'none' } = await monitor.query(migrateInfo, 'query-migrate');
+    if (['none', 'cancelled', 'failed', 'completed'].includes(status)) break;
+    if (Date.now() >= until)
+      throw new PandoError('DeadlineExceeded', `The migration does not end: ${status}.`);
+    await sleep(watchEveryMs);
+  }
+  await dropMirror(vm);
+  if (!(await monitor.query(runInfo, 'query-status')).running) await monitor.execute('cont');
+  vm.setState('running');
+};
+
+/** Removes the mirror and its remote node, whatever state they are in. */
+export const dropMirror = async (vm: Vm): Promise<void> => {
+  const { monitor } = vm;
+  const until = Date.now() + cancelTimeoutMs;
+  for (let asked = false; ; await sleep(watchEveryMs)) {
+    const job = await mirrorOf(vm);
+    if (job === undefined) break;
+    if (job.status === 'concluded') await monitor.execute('job-dismiss', { id: mirrorJob });
+    else if (!asked) await monitor.execute('block-job-cancel', { device: mirrorJob, force: true });
+    asked = true;
+    if (Date.now() >= until) throw new PandoError('DeadlineExceeded', "The disk's copy does not end.");
+  }
+  await monitor.execute('blockdev-del', { 'node-name': remoteNode }).catch((error: unknown) => {
+    if (!(error instanceof QmpError)) throw error; // There is no such node.
+  });
+};

@@ -1,0 +1,156 @@
+/** The target's side of a migration: opens doors for memory and disk; runs the guest when it is commissioned. */
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { PandoError } from '#contracts/errors.ts';
+import { rootNode } from '../qemu-command.ts';
+import { QmpError } from '../qmp.ts';
+import type { Vm } from '../vm.ts';
+
+const portTriesMax = 8;
+const exportId = 'incoming-root';
+const progressTimeoutMs = 5_000;
+const progressPollMs = 20;
+const incomingTimeoutMs = 10_000;
+
+const capabilities = ['events', 'pause-before-switchover'].map((capability) => ({ capability, state: true }));
+
+const migrateInfo = z.looseObject({
+  status: z.string().optional(),
+  'error-desc': z.string().optional(),
+  'socket-address': z
+    .array(z.looseObject({ host: z.string().optional(), port: z.string().optional() }))
+    .optional(),
+});
+const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
+const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
+
+export interface IncomingDoors {
+  readonly memoryUri: string;
+  readonly diskUri: string;
+}
+
+/** Listens for the source on this host's migration address. Repeated: the same doors. */
+export const openIncoming = async (vm: Vm): Promise<IncomingDoors> => {
+  const { record, monitor, context } = vm;
+  if (record.migration?.role === 'target') {
+    const { memoryUri, diskUri } = record.migration;
+    return { memoryUri, diskUri };
+  }
+  const host = context.config.migrationAddress;
+  await monitor.execute('migrate-set-capabilities', { capabilities });
+  const diskPort = await openDiskDoor(vm, host);
+  const memoryPort = await openMemoryDoor(vm, host);
+  const doors = { memoryUri: `tcp:${host}:${memoryPort}`, diskUri: `nbd://${host}:${diskPort}/${rootNode}` };
+  record.migration = { role: 'target', ...doors };
+  return doors;
+};
+
+/** QEMU's NBD server does not tell a port that it chose itself, so a free one is found first; a race for it is tried again. */
+const openDiskDoor = async (vm: Vm, host: string): Promise<number> => {
+  for (let tries = 1; ; tries++) {
+    const port = await freePort(host);
+    try {
+      await vm.monitor.execute('nbd-server-start', {
+        addr: { type: 'inet', data: { host, port: String(port) } },
+        'max-connections': 1,
+      });
+      await vm.monitor.execute('block-export-add', {
+        type: 'nbd',
+        id: exportId,
+        'node-name': rootNode,
+        name: rootNode,
+        writable: true,
+      });
+      return port;
+    } catch (error) {
+      if (!(error instanceof QmpError) || tries >= portTriesMax) throw error;
+      await vm.monitor.execute('nbd-server-stop').catch(() => undefined);
+    }
+  }
+};
+
+const openMemoryDoor = async (vm: Vm, host: string): Promise<string> => {
+  await vm.monitor.execute('migrate-incoming', { uri: `tcp:${host}:0` });
+  const until = Date.now() + incomingTimeoutMs;
+  while (Date.now() < until) {
+    const info = await vm.monitor.query(migrateInfo, 'query-migrate');
+    const port = info['socket-address']?.[0]?.port;
+    if (port !== undefined) return port;
+    await sleep(progressPollMs);
+  }
+  throw new PandoError('DeadlineExceeded', 'The VMM did not open its port for a migration.');
+};
+
+const freePort = (host: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, host, () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+
+/**
+ * Runs the guest here and sees that it makes progress: "completed" alone does not mean alive. Fails with
+ * `IncorrectState` when the memory has not arrived whole. Repeated: nothing more.
+ */
+export const commission = async (vm: Vm): Promise<void> => {
+  const { monitor, record } = vm;
+  const before = await monitor.query(runInfo, 'query-status');
+  if (!before.running) {
+    await incomingCompleted(vm);
+    await monitor.execute('nbd-server-stop').catch(ignoreRefusal); // Stopped by an earlier try.
+    await monitor.execute('cont');
+  }
+  await makesProgress(vm);
+  record.migration = undefined;
+  vm.setState('running');
+  await vm.save();
+};
+
+const incomingCompleted = async (vm: Vm): Promise<void> => {
+  const until = Date.now() + incomingTimeoutMs;
+  for (;;) {
+    const info = await vm.monitor.query(migrateInfo, 'query-migrate');
+    if (info.status === 'completed') return;
+    if (info.status === 'failed' || Date.now() >= until)
+      throw new PandoError(
+        'IncorrectState',
+        `The migration is not complete here: ${info['error-desc'] ?? info.status ?? 'nothing arrived'}.`,
+      );
+    await sleep(progressPollMs);
+  }
+};
+
+/** Progress is CPU time of the guest's processors: even an idle guest has timers that make it run. */
+const makesProgress = async (vm: Vm): Promise<void> => {
+  const first = await processorNanoseconds(vm);
+  const until = Date.now() + progressTimeoutMs;
+  while (Date.now() < until) {
+    const { running, status } = await vm.monitor.query(runInfo, 'query-status');
+    if (!running) throw new PandoError('IncorrectState', `The guest does not run: ${status}.`);
+    if ((await processorNanoseconds(vm)) > first) return;
+    await sleep(progressPollMs);
+  }
+  throw new PandoError('IncorrectState', 'The guest makes no progress.');
+};
+
+const processorNanoseconds = async (vm: Vm): Promise<number> => {
+  const processors = await vm.monitor.query(cpuInfo, 'query-cpus-fast');
+  const times = await Promise.all(processors.map((cpu) => threadNanoseconds(vm, cpu['thread-id'])));
+  return times.reduce((sum, time) => sum + time, 0);
+};
+
+const threadNanoseconds = async (vm: Vm, thread: number): Promise<number> => {
+  const text = await readFile(`/proc/${vm.record.process?.pid}/task/${thread}/schedstat`, 'utf8').catch(
+    () => '0',
+  );
+  return Number(text.split(' ')[0]);
+};
+
+const ignoreRefusal = (error: unknown): void => {
+  if (!(error instanceof QmpError)) throw error;
+};

@@ -1,0 +1,69 @@
+/** The network operations of a launch (S1.2): the tap, the metadata and the place in the VPC, the latter two on the card. */
+import type { z } from 'zod';
+import { PandoError } from '#contracts/errors.ts';
+import type { hostContract } from '#contracts/host.ts';
+import type { NetworkOperation, VpcState } from '#contracts/network.ts';
+import { createTap, deleteTap, giveTap } from './tap.ts';
+import type { Vm } from './vm.ts';
+
+export type PrepareNetwork = z.output<(typeof hostContract)['vm.prepareNetwork']['params']>;
+export type NetworkResults = { administrative: NetworkOperation; vpc: NetworkOperation };
+
+/**
+ * Makes the tap in our namespace and has the card record metadata and port. A tap can be opened only where it is, so
+ * it stays here until the VMM holds it; the port is wired in {@link wireTap}.
+ */
+export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> => {
+  const { record, context } = vm;
+  const { vpc: state, port, metadata, activate } = params;
+  if (await vm.alive()) {
+    if (record.network?.port.eniId !== port.eniId)
+      throw new PandoError('IncorrectInstanceState', `${record.instanceId} runs with another interface.`);
+    return { administrative: record.network.administrative, vpc: record.network.vpc };
+  }
+  await releaseNetwork(vm);
+  await createTap(record.tap, record.uid);
+  await applyVpc(vm, state);
+  const { vpcId, mtu } = state;
+  const administrative = await context.card.call('card.prepareAdministrative', {
+    vpcId,
+    eniId: port.eniId,
+    metadata,
+  });
+  const vpc = await context.card.call('card.attachPort', { vpcId, port, tap: record.tap, activate });
+  record.network = { vpcId, port, mtu, activate, administrative, vpc, tapAt: 'host' };
+  await vm.save();
+  return { administrative, vpc };
+};
+
+/** A card that has a newer state already is further than we are. */
+const applyVpc = async (vm: Vm, state: VpcState): Promise<void> => {
+  try {
+    await vm.context.card.call('card.applyVpc', { state });
+  } catch (error) {
+    if (PandoError.from(error).code !== 'StaleEpoch') throw error;
+  }
+};
+
+/** The VMM has the tap open: the device moves to the card, which puts it into the VPC. Repeated: the same as once. */
+export const wireTap = async (vm: Vm): Promise<void> => {
+  const { network, tap } = vm.record;
+  const { card, config } = vm.context;
+  if (network === undefined)
+    throw new PandoError('IncorrectState', `${vm.record.instanceId} has no network prepared.`);
+  await giveTap(tap, config.card.netns);
+  network.tapAt = 'card';
+  const { vpcId, port, activate } = network;
+  await card.call('card.attachPort', { vpcId, port, tap, activate });
+};
+
+/** Takes the interface away: from the card if it knows it, the tap wherever it is. Nothing prepared: nothing to do. */
+export const releaseNetwork = async (vm: Vm): Promise<void> => {
+  const { record, context } = vm;
+  if (record.network !== undefined) {
+    await context.card.call('card.detachPort', { eniId: record.network.port.eniId });
+    record.network = undefined;
+    await vm.save();
+  }
+  await deleteTap(record.tap);
+};

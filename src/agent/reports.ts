@@ -1,0 +1,75 @@
+/** Tells every connected processor how this host is: regularly, and at once when something changed (S1.14). */
+import { loadavg } from 'node:os';
+import type { Logger } from '#base/log.ts';
+import type { CellLinks } from './cell-link.ts';
+import type { Host } from './host.ts';
+import { memoryAvailableMib } from './memory.ts';
+
+export class Reporter {
+  readonly #host: Host;
+  readonly #links: CellLinks;
+  readonly #log: Logger;
+  #sequence = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #running = false;
+  #again = false;
+  #closed = false;
+
+  constructor(host: Host, links: CellLinks, log: Logger) {
+    this.#host = host;
+    this.#links = links;
+    this.#log = log;
+    this.#schedule();
+  }
+
+  /** Reports now; while one report is under way, one more follows it. */
+  poke(): void {
+    if (this.#closed) return;
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#timer);
+    void this.#round();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => void this.#round(), this.#links.reportEveryMs);
+  }
+
+  async #round(): Promise<void> {
+    this.#running = true;
+    this.#again = false;
+    try {
+      await this.#report();
+      await this.#host.trim();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'a report was not made');
+    }
+    this.#running = false;
+    if (this.#again) this.poke();
+    else this.#schedule();
+  }
+
+  async #report(): Promise<void> {
+    const { config, card } = this.#host.context;
+    const vms = await this.#host.reports();
+    const memoryAvailable = await memoryAvailableMib();
+    this.#sequence += 1;
+    await this.#links.report({
+      hostId: config.hostId,
+      sequence: this.#sequence,
+      card: card.status,
+      memoryAvailableMib: memoryAvailable,
+      loadAverage1: loadavg()[0] ?? 0,
+      vms,
+    });
+  }
+}

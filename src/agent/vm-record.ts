@@ -1,0 +1,58 @@
+/** What is written down of one VM: enough for another process to take over (S1.13). */
+import { z } from 'zod';
+import { imageRef, vmRequirement, vmState } from '#contracts/host.ts';
+import { networkOperation, vpcPort } from '#contracts/network.ts';
+import { processIdentity } from './process.ts';
+
+/** The VM's interface as prepared, with both recorded results (S1.2). */
+export const preparedNetwork = z.object({
+  vpcId: z.string(),
+  port: vpcPort,
+  mtu: z.number().int(),
+  activate: z.boolean(),
+  administrative: networkOperation,
+  vpc: networkOperation,
+  /** Where the tap is: ours until a VMM has opened it, then the card's. */
+  tapAt: z.enum(['host', 'card']),
+});
+export type PreparedNetwork = z.infer<typeof preparedNetwork>;
+
+export const workflowRecord = z.object({
+  workflowId: z.string(),
+  /** The newest epoch that has commanded here. */
+  epoch: z.number().int(),
+  /** Results of its steps, in the order in which they were done. */
+  steps: z.array(z.object({ step: z.string(), result: z.unknown() })),
+});
+export type WorkflowRecord = z.infer<typeof workflowRecord>;
+
+/** This host's part in a migration of the VM. */
+export const migrationRecord = z.discriminatedUnion('role', [
+  z.object({
+    role: z.literal('source'),
+    memoryUri: z.string(),
+    diskUri: z.string(),
+    bandwidthMaxMibPerS: z.number().optional(),
+    phase: z.enum(['copying', 'switching', 'completed', 'failed']),
+    downtimeMs: z.number().optional(),
+    reason: z.string().optional(),
+  }),
+  z.object({ role: z.literal('target'), memoryUri: z.string(), diskUri: z.string() }),
+]);
+export type MigrationRecord = z.infer<typeof migrationRecord>;
+
+export const vmRecord = z.object({
+  instanceId: z.string(),
+  /** Unprivileged uid of the VMM; this VM's alone on this host. */
+  uid: z.number().int(),
+  tap: z.string(),
+  state: vmState,
+  reason: z.string().optional(),
+  requirement: vmRequirement.optional(),
+  image: imageRef.optional(),
+  network: preparedNetwork.optional(),
+  process: processIdentity.optional(),
+  migration: migrationRecord.optional(),
+  workflows: z.array(workflowRecord),
+});
+export type VmRecord = z.infer<typeof vmRecord>;

@@ -1,0 +1,109 @@
+/** The VM directories: `vms/<instance>/vm.json`, written whole or not at all. */
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { isId } from '#contracts/ids.ts';
+import { type VmRecord, vmRecord } from './vm-record.ts';
+
+/** Paths of one VM, as the host sees them. */
+export interface VmPaths {
+  readonly dir: string;
+  readonly record: string;
+  /** Belongs to the VM's uid; all that the VMM may write. Nothing in it is trusted. */
+  readonly run: string;
+  readonly jail: string;
+  readonly disk: string;
+  readonly monitor: string;
+  readonly consoleLog: string;
+  /** What was trimmed from the console's log most recently. */
+  readonly consoleBefore: string;
+  readonly vmmLog: string;
+}
+
+export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
+  const dir = join(stateDir, 'vms', instanceId);
+  const run = join(dir, 'run');
+  return {
+    dir,
+    run,
+    record: join(dir, 'vm.json'),
+    jail: join(dir, 'jail'),
+    disk: join(run, 'root.qcow2'),
+    monitor: join(run, 'qmp.sock'),
+    consoleLog: join(run, 'console.log'),
+    consoleBefore: join(dir, 'console.before'),
+    vmmLog: join(dir, 'vmm.log'),
+  };
+};
+
+/** Writes beside, flushes, renames: a reader or a crash sees the old text or the new one. */
+export const writeAtomically = async (path: string, text: string): Promise<void> => {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+};
+
+export class VmStore {
+  readonly #stateDir: string;
+  /** Last write per VM: writes of one VM follow each other, so that an older snapshot never lands last. */
+  readonly #writes = new Map<string, Promise<void>>();
+
+  constructor(stateDir: string) {
+    this.#stateDir = stateDir;
+  }
+
+  paths(instanceId: string): VmPaths {
+    return vmPaths(this.#stateDir, instanceId);
+  }
+
+  /** Everything that is on disk. A record that cannot be read is told apart: its VM can only be destroyed. */
+  async load(): Promise<{ records: VmRecord[]; unreadable: string[] }> {
+    await mkdir(join(this.#stateDir, 'vms'), { recursive: true, mode: 0o711 });
+    const records: VmRecord[] = [];
+    const unreadable: string[] = [];
+    for (const name of await readdir(join(this.#stateDir, 'vms'))) {
+      if (!isId('instance', name)) continue;
+      const text = await readFile(this.paths(name).record, 'utf8').catch(() => '');
+      const parsed = vmRecord.safeParse(parseJson(text));
+      if (parsed.success && parsed.data.instanceId === name) records.push(parsed.data);
+      else unreadable.push(name);
+    }
+    return { records, unreadable };
+  }
+
+  /** Saves what the record holds at the moment of the write. */
+  async save(record: VmRecord): Promise<void> {
+    const { record: path, dir } = this.paths(record.instanceId);
+    const write = (this.#writes.get(dir) ?? Promise.resolve())
+      .catch(() => undefined)
+      .then(async () => {
+        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+        await writeAtomically(path, JSON.stringify(record));
+      });
+    this.#writes.set(dir, write);
+    try {
+      await write;
+    } finally {
+      if (this.#writes.get(dir) === write) this.#writes.delete(dir);
+    }
+  }
+
+  async remove(instanceId: string): Promise<void> {
+    const { dir } = this.paths(instanceId);
+    await this.#writes.get(dir)?.catch(() => undefined);
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
