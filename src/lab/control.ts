@@ -23,6 +23,7 @@ const controlAnswer = z.object({
         name: z.string(),
         state: z.enum(['stopped', 'starting', 'ready', 'waiting']),
         pid: z.number().optional(),
+        startedAtMs: z.number().optional(),
         restarts: z.number(),
         reason: z.string().optional(),
       }),

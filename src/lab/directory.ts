@@ -4,6 +4,7 @@ import { join } from 'node:path';
 export interface RunDirectory {
   readonly root: string;
   readonly runFile: string;
+  /** Beside the directory, so that it is held while the directory itself is removed. */
   readonly lockFile: string;
   readonly pki: string;
   readonly run: string;
@@ -28,7 +29,7 @@ export const runDirectory = (root: string): RunDirectory => {
   return {
     root,
     runFile: join(root, 'run.json'),
-    lockFile: join(root, 'up.lock'),
+    lockFile: `${root}.lock`,
     pki: join(root, 'pki'),
     run,
     log,

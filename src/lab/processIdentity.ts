@@ -41,6 +41,15 @@ export function isAlive(identity: ProcessIdentity): boolean {
   );
 }
 
+/** Clock ticks a second in /proc, the same on every Linux that runs Node.js. */
+const ticksPerSecond = 100;
+
+/** When the process began, epoch milliseconds. */
+export function startedAtMs(identity: ProcessIdentity): number {
+  const uptimeSeconds = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+  return Math.round(Date.now() - (uptimeSeconds - Number(identity.startTime) / ticksPerSecond) * 1000);
+}
+
 /** Sends a signal to that very process; false when it is gone. */
 export function signal(identity: ProcessIdentity, name: NodeJS.Signals): boolean {
   if (!isAlive(identity)) return false;

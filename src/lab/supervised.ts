@@ -12,7 +12,14 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
-import { endProcess, identify, isAlive, type ProcessIdentity, processIdentity } from './processIdentity.ts';
+import {
+  endProcess,
+  identify,
+  isAlive,
+  type ProcessIdentity,
+  processIdentity,
+  startedAtMs,
+} from './processIdentity.ts';
 import { type NodeSpec, type PostgresSpec, type ProcessSpec, specDigest } from './processSpec.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -34,6 +41,8 @@ export interface SupervisedStatus {
   readonly name: string;
   readonly state: SupervisedState['kind'];
   readonly pid?: number;
+  /** When this life of the process began, epoch milliseconds. */
+  readonly startedAtMs?: number;
   readonly restarts: number;
   readonly reason?: string;
 }
@@ -63,7 +72,9 @@ export class Supervised {
   get status(): SupervisedStatus {
     const base = { name: this.spec.name, state: this.#state.kind, restarts: this.#restarts };
     if (this.#state.kind === 'waiting') return { ...base, reason: this.#state.reason };
-    return this.#state.kind === 'stopped' ? base : { ...base, pid: this.#state.identity.pid };
+    return this.#state.kind === 'stopped'
+      ? base
+      : { ...base, pid: this.#state.identity.pid, startedAtMs: startedAtMs(this.#state.identity) };
   }
 
   /** Takes over the process that a former supervisor left running; one that follows an older specification is ended. */
@@ -76,7 +87,7 @@ export class Supervised {
       return;
     }
     this.#state = { kind: 'starting', identity: record };
-    this.#startedAtMs = Date.now();
+    this.#startedAtMs = startedAtMs(record);
   }
 
   /** One look: notices death, checks readiness, starts when it is time and `mayStart`. Never throws. */

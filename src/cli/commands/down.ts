@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { claims } from '#lab/claims.ts';
 import { runDirectory } from '#lab/directory.ts';
+import { withLock } from '#lab/lock.ts';
 import { readRun } from '#lab/runRecord.ts';
 import { takeDown } from '#lab/teardown.ts';
 import { print, step, UserError } from '../output.ts';
@@ -15,7 +16,9 @@ export async function down(options: { dir: string; purge: boolean }): Promise<vo
   const index = readRun(directory)?.index ?? claimed;
   if (index !== undefined) {
     if (process.getuid?.() !== 0) throw new UserError('Run as root: sudo ./pando down');
-    await step(`ending the region in ${directory.root}`, (say) => takeDown(directory, index, say));
+    await step(`ending the region in ${directory.root}`, (say) =>
+      withLock(directory.lockFile, () => takeDown(directory, index, say)),
+    );
   } else if (existsSync(directory.root) && readdirSync(directory.root).length > 0)
     throw new UserError(`${directory.root} holds no region of Pando: nothing is touched there.`);
   if (options.purge) await rm(imageCache, { recursive: true, force: true });

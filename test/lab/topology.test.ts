@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { exec } from '#base/exec.ts';
+import { claimIndex, claims, releaseIndex } from '#lab/claims.ts';
+import { hostCardLink, type LabPlan, planLab } from '#lab/plan.ts';
+import { ensureTopology, linksOf, namespacesOf, removeTopology, topologyLeft } from '#lab/topology.ts';
+
+/** A plan of this test's own, removed after it. */
+async function ownPlan(t: TestContext): Promise<LabPlan> {
+  const directory = mkdtempSync(join(tmpdir(), 'pando-topology-'));
+  const index = await claimIndex({ directory });
+  const plan = planLab({ index, cells: 1, hostsPerCell: 2 });
+  t.after(async () => {
+    await removeTopology(plan.prefix);
+    releaseIndex(index, directory);
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return plan;
+}
+
+const ping = async (netns: string | undefined, address: string): Promise<boolean> => {
+  const command = ['ping', '-c', '1', '-W', '2', address];
+  const inside = netns === undefined ? command : ['ip', 'netns', 'exec', netns, ...command];
+  const { exitCode } = await exec(inside[0] ?? '', inside.slice(1), { allow: [1, 2] });
+  return exitCode === 0;
+};
+
+const silent = (): void => undefined;
+
+test('the wiring connects what it should, and only that', async (t) => {
+  const plan = await ownPlan(t);
+  await ensureTopology(plan, silent);
+  const [one, two] = plan.hosts;
+  assert.ok(one && two);
+  assert.ok(await ping(one.hostNetns, plan.management), 'a host reaches the machine');
+  assert.ok(await ping(one.hostNetns, two.management), 'a host reaches another host');
+  assert.ok(await ping(one.hostNetns, hostCardLink.card), 'a host reaches its card');
+  assert.ok(await ping(one.cardNetns, two.vtep), 'a card reaches another card');
+  assert.ok(await ping(one.cardNetns, plan.gatewayVtep), 'a card reaches the gateway');
+  assert.ok(await ping(undefined, plan.gatewayUplink), 'the machine reaches the gateway');
+  assert.ok(await ping(plan.gatewayNetns, plan.management), 'the gateway reaches the machine');
+  assert.equal(await ping(one.hostNetns, two.vtep), false, 'a host does not reach the underlay');
+});
+
+test('bringing up what stands changes nothing, and mends what is missing', async (t) => {
+  const plan = await ownPlan(t);
+  await ensureTopology(plan, silent);
+  const [one] = plan.hosts;
+  assert.ok(one);
+  const indexes = async (netns: string): Promise<string> =>
+    (await exec('ip', ['-n', netns, '-o', 'link', 'show'])).stdout.replaceAll(/qlen.*/g, '');
+  const before = await indexes(one.cardNetns);
+  await ensureTopology(plan, silent);
+  assert.equal(await indexes(one.cardNetns), before);
+
+  await exec('ip', ['-n', one.cardNetns, 'link', 'delete', 'ul0']);
+  await exec('ip', ['link', 'delete', plan.managementLink]);
+  await exec('ip', ['netns', 'delete', plan.gatewayNetns]);
+  await ensureTopology(plan, silent);
+  assert.ok(await ping(one.cardNetns, plan.gatewayVtep));
+  assert.ok(await ping(one.hostNetns, plan.management));
+  assert.ok(await ping(undefined, plan.gatewayUplink));
+});
+
+test('removal leaves nothing of this run and everything of another', async (t) => {
+  const [plan, other] = [await ownPlan(t), await ownPlan(t)];
+  await ensureTopology(plan, silent);
+  await ensureTopology(other, silent);
+  await removeTopology(plan.prefix);
+  assert.deepEqual(await topologyLeft(plan.prefix), []);
+  assert.ok((await namespacesOf(other.prefix)).length >= 6);
+  assert.ok((await linksOf()).has(other.managementLink));
+  await removeTopology(plan.prefix);
+});
+
+test('an index belongs to one directory until it is released', async () => {
+  const [one, two] = [
+    mkdtempSync(join(tmpdir(), 'pando-claim-')),
+    mkdtempSync(join(tmpdir(), 'pando-claim-')),
+  ];
+  try {
+    const first = await claimIndex({ directory: one });
+    const second = await claimIndex({ directory: two });
+    assert.notEqual(first, second);
+    assert.notEqual(first, 0, 'the well-known index is given only to who asks for it');
+    assert.equal(await claimIndex({ directory: one }), first);
+    releaseIndex(first, two);
+    assert.equal(claims().get(first)?.directory, one, 'only its owner releases it');
+    releaseIndex(first, one);
+    releaseIndex(second, two);
+  } finally {
+    for (const path of [one, two]) rmSync(path, { recursive: true, force: true });
+  }
+});
