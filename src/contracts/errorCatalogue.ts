@@ -61,6 +61,7 @@ const service = {
   InsufficientCapacity: server,
   InsufficientReservedInstanceCapacity: server,
   InsufficientAddressCapacity: server,
+  InsufficientFreeAddressesInSubnet: client,
   InsufficientVolumeCapacity: server,
   InternalError: server,
   InternalFailure: server,

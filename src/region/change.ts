@@ -1,0 +1,71 @@
+/** Changes: one transaction each, devices told before the caller is answered. */
+import { sql } from 'kysely';
+import { transact } from '#base/postgres/transaction.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
+import type { ActionContext } from './context.ts';
+import { notFound } from './not-found.ts';
+import type { RegionTransaction, Row } from './schema.ts';
+
+interface DryRunInput {
+  readonly DryRun?: boolean | undefined;
+}
+
+/** Runs `work` in a transaction. With DryRun, everything is tried and nothing is kept. */
+export const change = <T>(
+  context: ActionContext,
+  input: DryRunInput,
+  work: (tx: RegionTransaction) => Promise<T>,
+): Promise<T> =>
+  transact(context.region.db, async (tx) => {
+    const result = await work(tx);
+    endDryRun(input);
+    return result;
+  });
+
+/**
+ * Changes a VPC of the caller. Its row is locked first: changes of one VPC happen one after another, so what `work` checks
+ * stays true until it commits. Its version grows in the same transaction, and devices have the new state (or the bounded
+ * wait is over) when this returns.
+ */
+export const changeVpc = async <T>(
+  context: ActionContext,
+  input: DryRunInput,
+  vpcId: string,
+  work: (tx: RegionTransaction, vpc: Row<'vpc'>) => Promise<T>,
+): Promise<T> => {
+  const { result, told } = await transact(context.region.db, async (tx) => {
+    const vpc = await lockVpc(tx, context.accountId, vpcId);
+    const outcome = await work(tx, vpc);
+    endDryRun(input);
+    return { result: outcome, told: vpc.ports > 0 };
+  });
+  // A VPC without interfaces is on no device.
+  if (told) await context.region.pusher.push(vpcId);
+  return result;
+};
+
+/** Locks a VPC of the account and raises its version. */
+export const lockVpc = async (tx: RegionTransaction, accountId: string, vpcId: string): Promise<Row<'vpc'>> => {
+  const vpc = await tx
+    .updateTable('vpc')
+    .set((row) => ({ version: row('version', '+', 1) }))
+    .where('vpc_id', '=', parseId('vpc', vpcId))
+    .where('account_id', '=', accountId)
+    .returningAll()
+    .executeTakeFirst();
+  if (vpc === undefined) throw notFound('vpc', vpcId);
+  return vpc;
+};
+
+/**
+ * Counts of an account's resources are checked under a lock on the account: without it, two creates at once could both
+ * see room for one.
+ */
+export const lockAccount = async (tx: RegionTransaction, accountId: string): Promise<void> => {
+  await sql`select 1 from account where account_id = ${accountId} for no key update`.execute(tx);
+};
+
+export const dependencyViolation = (what: string): PandoError =>
+  new PandoError('DependencyViolation', `${what} has dependencies and cannot be deleted.`);

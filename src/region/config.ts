@@ -1,0 +1,62 @@
+/** The region process's configuration file. */
+import { z } from 'zod';
+import { tlsFiles } from '#base/config.ts';
+
+export const zoneConfig = z.object({
+  /** For example `pando-1a`. */
+  name: z.string().regex(/^[a-z0-9-]{1,64}$/),
+  /** For example `pan1-az1`. */
+  id: z.string().regex(/^[a-z0-9-]{1,64}$/),
+  type: z.enum(['availability-zone', 'local-zone', 'wavelength-zone']).default('availability-zone'),
+});
+export type ZoneConfig = z.infer<typeof zoneConfig>;
+
+const ipv4 = z.ipv4();
+
+export const regionConfig = z.object({
+  regionName: z.string().regex(/^[a-z0-9-]{1,64}$/),
+  zones: z.array(zoneConfig).min(1).max(64),
+  /** A database of the region alone; its schema is brought up at the start. */
+  databaseUrl: z.string(),
+  poolMax: z.number().int().min(2).max(90).default(12),
+  listen: z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) }),
+  tls: tlsFiles,
+  /** Addresses that may be given to interfaces: those of `cidr` from `first` to `last` but for `excluded`. */
+  publicPool: z.object({
+    cidr: z.cidrv4(),
+    first: ipv4.optional(),
+    last: ipv4.optional(),
+    excluded: z.array(ipv4).default([]),
+  }),
+  /** Where registered images are kept, a directory per digest. Ours alone. */
+  imagesDir: z.string(),
+  /** Directories out of which images may be registered. */
+  imageSourceDirs: z.array(z.string()).default([]),
+  /** File of 32 random bytes (made if absent, mode 600) that seals access keys' secrets in the database. */
+  secretKeyFile: z.string(),
+  /** Handed out by DHCP inside VPCs; empty: none. */
+  dnsServers: z.array(ipv4).default([]),
+  /** Inner MTU of VPCs in bytes. */
+  vpcMtu: z.number().int().min(576).max(9001).default(1450),
+  /** How long an API call waits for devices to have its change, at most. */
+  pushWaitMsMax: z.number().int().min(0).max(30_000).default(2_000),
+  /** How often devices are compared with what they should have. */
+  reconcileEveryMs: z.number().int().min(10).default(5_000),
+  /** How long a freed private or public address is not given out again. */
+  privateRestMs: z.number().int().min(0).default(60_000),
+  publicRestMs: z.number().int().min(0).default(60_000),
+  limits: z
+    .object({
+      vpcsPerAccountMax: z.number().int().default(50),
+      subnetsPerVpcMax: z.number().int().default(200),
+      routeTablesPerVpcMax: z.number().int().default(200),
+      routesPerTableMax: z.number().int().default(100),
+      groupsPerVpcMax: z.number().int().default(500),
+      gatewaysPerAccountMax: z.number().int().default(50),
+      addressesPerAccountMax: z.number().int().default(50),
+      keyPairsPerAccountMax: z.number().int().default(5_000),
+      imagesPerAccountMax: z.number().int().default(1_000),
+    })
+    .prefault({}),
+});
+export type RegionConfig = z.infer<typeof regionConfig>;

@@ -1,0 +1,11 @@
+/** What an action's handler knows beside its input. */
+import type { Region } from './region.ts';
+
+export interface ActionContext {
+  readonly region: Region;
+  /** Every read and write is scoped to it: what belongs to others is not found. */
+  readonly accountId: string;
+  /** ARN of the caller. */
+  readonly principal: string;
+  readonly requestId: string;
+}

@@ -1,0 +1,120 @@
+/** The devices that are told network state: a cell through any of its connected processors, and the internet gateway. */
+import type { Caller } from '#base/rpc/contract.ts';
+import type { cardContract } from '#contracts/card.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { cellNumberOf } from '#contracts/ids.ts';
+import type { VpcState } from '#contracts/network.ts';
+import type { cellPushContract } from '#contracts/region.ts';
+import type { Device } from './push.ts';
+
+const applyTimeoutMs = 20_000;
+
+/** A processor's (or the gateway's) stream, as far as pushing goes. */
+export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
+  readonly closed: boolean;
+}
+
+/** An older state than the device's own is no failure: it has a newer one. */
+const newerIsFine = (error: unknown): readonly string[] => {
+  if (error instanceof PandoError && error.code === 'StaleEpoch') return [];
+  throw error;
+};
+
+export class CellDevice implements Device {
+  readonly name: string;
+  readonly number: number;
+  readonly #streams = new Set<PushStream<typeof cellPushContract>>();
+
+  constructor(cellId: string, number: number) {
+    this.name = `cell ${cellId}`;
+    this.number = number;
+  }
+
+  get connected(): number {
+    return this.#streams.size;
+  }
+
+  join(stream: PushStream<typeof cellPushContract>): void {
+    this.#streams.add(stream);
+  }
+
+  leave(stream: PushStream<typeof cellPushContract>): void {
+    this.#streams.delete(stream);
+  }
+
+  /** Only VPCs that have an interface placed in this cell. */
+  wants(state: VpcState): boolean {
+    return state.ports.some(
+      (port) =>
+        port.vtep !== undefined && port.instanceId !== undefined && cellNumberOf(port.instanceId) === this.number,
+    );
+  }
+
+  apply(state: VpcState): Promise<readonly string[]> {
+    return this.#any(async (stream) => {
+      const told = await stream.call('cell.applyVpc', { state }, { timeoutMs: applyTimeoutMs });
+      return told.unreachable;
+    }).catch(newerIsFine);
+  }
+
+  async remove(vpcId: string): Promise<void> {
+    await this.#any((stream) => stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs }));
+  }
+
+  /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */
+  async #any<T>(call: (stream: PushStream<typeof cellPushContract>) => Promise<T>): Promise<T> {
+    let last: unknown = new PandoError('HostUnreachable', `${this.name} has no connected processor.`);
+    for (const stream of [...this.#streams]) {
+      if (stream.closed) continue;
+      try {
+        return await call(stream);
+      } catch (error) {
+        last = error;
+        if (!(error instanceof PandoError) || error.code !== 'HostUnreachable') throw error;
+      }
+    }
+    throw last;
+  }
+}
+
+export class GatewayDevice implements Device {
+  readonly name = 'gateway';
+  #stream: PushStream<typeof cardContract> | undefined;
+
+  get connected(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  /** The newest stream is the gateway; it says what it has, so that what it should not have can be removed. */
+  async join(stream: PushStream<typeof cardContract>): Promise<readonly string[]> {
+    this.#stream = stream;
+    const status = await stream.call('card.status', {});
+    return status.vpcs.map((vpc) => vpc.vpcId);
+  }
+
+  /** Returns whether it was the current stream. */
+  leave(stream: PushStream<typeof cardContract>): boolean {
+    if (this.#stream !== stream) return false;
+    this.#stream = undefined;
+    return true;
+  }
+
+  wants(state: VpcState): boolean {
+    return state.internetGateway !== undefined && state.ports.some((port) => port.vtep !== undefined);
+  }
+
+  async apply(state: VpcState): Promise<readonly string[]> {
+    return await this.#current()
+      .call('card.applyVpc', { state }, { timeoutMs: applyTimeoutMs })
+      .then(() => [], newerIsFine);
+  }
+
+  async remove(vpcId: string): Promise<void> {
+    await this.#current().call('card.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs });
+  }
+
+  #current(): PushStream<typeof cardContract> {
+    if (this.#stream !== undefined) return this.#stream;
+    throw new PandoError('HostUnreachable', 'The gateway is not connected.');
+  }
+}

@@ -1,0 +1,129 @@
+/** Compiles the declared network state of a VPC out of the tables: one statement, so one snapshot. */
+import { type QueryExecutorProvider, sql } from 'kysely';
+import type { SecurityRule, VpcPort, VpcState } from '#contracts/network.ts';
+import { formatAddress } from './ipv4.ts';
+
+/** What of the state is the installation's, not the VPC's. */
+export interface NetworkSettings {
+  readonly domainName: string;
+  readonly dnsServers: readonly string[];
+  readonly mtu: number;
+}
+
+interface CompiledRoute {
+  subnetId: string;
+  destination: string;
+  kind: 'local' | 'internet-gateway' | 'interface';
+  target: string | null;
+  alive: boolean;
+}
+
+interface CompiledRule {
+  groupId: string;
+  egress: boolean;
+  protocol: string;
+  fromPort: number | null;
+  toPort: number | null;
+  cidr: string | null;
+  peer: string | null;
+}
+
+interface CompiledVpc {
+  vni: number;
+  version: number;
+  cidr: string;
+  subnets: { subnetId: string; cidr: string; base: number }[];
+  routes: CompiledRoute[];
+  groups: string[];
+  rules: CompiledRule[];
+  ports: (Omit<VpcPort, 'vtep' | 'publicIp'> & { vtep: string | null; publicIp: string | null })[];
+  gateway: { id: string; vtep: string; mac: string } | null;
+}
+
+const read = (db: QueryExecutorProvider, vpcId: string) =>
+  sql<CompiledVpc>`
+    select v.vni, v.version, v.cidr,
+      (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
+          order by s.subnet_id), '[]')
+        from subnet s where s.vpc_id = v.vpc_id) as subnets,
+      (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'destination', r.destination, 'kind', r.kind,
+          'target', r.target_id, 'alive', case r.kind
+            when 'local' then true
+            when 'internet-gateway' then exists (
+              select from internet_gateway g where g.internet_gateway_id = r.target_id and g.vpc_id = v.vpc_id)
+            else exists (select from eni e where e.eni_id = r.target_id) end) order by s.subnet_id, r.destination), '[]')
+        from subnet s
+        join route_table_association a on a.vpc_id = v.vpc_id and a.subnet_id is not distinct from
+          (select own.subnet_id from route_table_association own where own.subnet_id = s.subnet_id)
+        join route r on r.route_table_id = a.route_table_id
+        where s.vpc_id = v.vpc_id) as routes,
+      (select coalesce(json_agg(g.group_id order by g.group_id), '[]')
+        from security_group g where g.vpc_id = v.vpc_id) as groups,
+      (select coalesce(json_agg(json_build_object('groupId', r.group_id, 'egress', r.egress, 'protocol', r.protocol,
+          'fromPort', r.from_port, 'toPort', r.to_port, 'cidr', r.cidr, 'peer', r.referenced_group_id)
+          order by r.rule_id), '[]')
+        from security_group_rule r join security_group g using (group_id) where g.vpc_id = v.vpc_id) as rules,
+      (select coalesce(json_agg(json_build_object('eniId', e.eni_id, 'instanceId', e.instance_id, 'mac', e.mac, 'ip', e.ip,
+          'subnetId', e.subnet_id, 'groupIds', e.group_ids, 'sourceDestCheck', e.source_dest_check, 'vtep', e.vtep,
+          'epoch', e.epoch, 'publicIp', p.ip) order by e.eni_id), '[]')
+        from eni e left join public_address p on p.eni_id = e.eni_id where e.vpc_id = v.vpc_id) as ports,
+      (select json_build_object('id', g.internet_gateway_id, 'vtep', d.vtep, 'mac', d.mac)
+        from internet_gateway g cross join gateway_device d where g.vpc_id = v.vpc_id) as gateway
+    from vpc v where v.vpc_id = ${vpcId}`.execute(db);
+
+/** The state of a VPC as devices are told it; undefined: there is no such VPC. */
+export const compileVpcState = async (
+  db: QueryExecutorProvider,
+  vpcId: string,
+  settings: NetworkSettings,
+): Promise<VpcState | undefined> => {
+  const { rows } = await read(db, vpcId);
+  const compiled = rows[0];
+  if (compiled === undefined) return undefined;
+  const routes = Map.groupBy(compiled.routes, (route) => route.subnetId);
+  const rules = Map.groupBy(compiled.rules, (rule) => rule.groupId);
+  return {
+    vpcId,
+    vni: compiled.vni,
+    version: compiled.version,
+    cidrs: [compiled.cidr],
+    subnets: compiled.subnets.map(({ subnetId, cidr, base }) => ({
+      subnetId,
+      cidr,
+      router: formatAddress(base + 1),
+      routes: (routes.get(subnetId) ?? []).map((route) => ({ destination: route.destination, target: targetOf(route) })),
+    })),
+    groups: compiled.groups.map((groupId) => {
+      const own = rules.get(groupId) ?? [];
+      return {
+        groupId,
+        ingress: own.filter((rule) => !rule.egress).map(ruleOf),
+        egress: own.filter((rule) => rule.egress).map(ruleOf),
+      };
+    }),
+    ports: compiled.ports.map(({ vtep, publicIp, ...port }) => ({
+      ...port,
+      ...(vtep === null ? {} : { vtep }),
+      ...(publicIp === null ? {} : { publicIp }),
+    })),
+    ...(compiled.gateway === null ? {} : { internetGateway: compiled.gateway }),
+    dnsServers: [...settings.dnsServers],
+    domainName: settings.domainName,
+    mtu: settings.mtu,
+  };
+};
+
+const targetOf = ({ kind, target, alive }: CompiledRoute): VpcState['subnets'][number]['routes'][number]['target'] => {
+  if (kind === 'local') return { kind };
+  // A route outlives its target: what it names is gone, and packets end there.
+  if (!alive || target === null) return { kind: 'blackhole' };
+  return kind === 'interface' ? { kind, eniId: target } : { kind, id: target };
+};
+
+const ruleOf = (rule: CompiledRule): SecurityRule => ({
+  protocol: rule.protocol,
+  ...(rule.fromPort === null ? {} : { fromPort: rule.fromPort }),
+  ...(rule.toPort === null ? {} : { toPort: rule.toPort }),
+  ...(rule.cidr === null ? {} : { cidr: rule.cidr }),
+  ...(rule.peer === null ? {} : { groupId: rule.peer }),
+});

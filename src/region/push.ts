@@ -1,0 +1,182 @@
+/**
+ * Tells devices (cells, the gateway) the network state of VPCs.
+ *
+ * One lane per VPC: a round compiles the newest state and sends it to every device that wants it. Whoever asks while a
+ * round runs is answered by the next one, so that any number of changes at once cost two rounds, and the newest wins.
+ * What a device misses is not remembered as an event: the reconciler compares what it has with what it should have.
+ */
+import type { VpcState } from '#contracts/network.ts';
+
+/** Something that holds network state. */
+export interface Device {
+  /** For people and for `unreachable`. */
+  readonly name: string;
+  /** Whether this VPC concerns it at all. */
+  wants(state: VpcState): boolean;
+  /** Resolves with the names of parts that could not be told; rejects when none could. */
+  apply(state: VpcState): Promise<readonly string[]>;
+  remove(vpcId: string): Promise<void>;
+}
+
+export interface PushResult {
+  readonly state: VpcState;
+  /** Devices, or parts of them, that do not have the state yet. They are told when they can be reached. */
+  readonly unreachable: readonly string[];
+}
+
+export interface PusherOptions {
+  compile(vpcId: string): Promise<VpcState | undefined>;
+  /** Bound on how long a round waits for its devices. */
+  readonly waitMsMax: number;
+  onError?(error: unknown, what: string): void;
+}
+
+interface Waiter {
+  resolve(result: PushResult | undefined): void;
+  reject(error: unknown): void;
+}
+
+/** What the region knows of one device and one VPC. */
+interface Told {
+  /** The version that the device confirmed, with all its parts; 0: unknown or incomplete. */
+  version: number;
+  /** Set while a call is out. A device that is slow gets no second call before the first ends. */
+  call: Promise<readonly string[]> | undefined;
+  /** The round stopped waiting for the call that is out: later rounds do not wait for it either. */
+  late: boolean;
+}
+
+export class Pusher {
+  readonly #options: PusherOptions;
+  readonly #lanes = new Map<string, Waiter[]>();
+  readonly #devices = new Map<Device, Map<string, Told>>();
+
+  constructor(options: PusherOptions) {
+    this.#options = options;
+  }
+
+  /** A new device, which has nothing as far as we know. */
+  add(device: Device): void {
+    this.#devices.set(device, new Map());
+  }
+
+  drop(device: Device): void {
+    this.#devices.delete(device);
+  }
+
+  /** Forgets what a device was told: it may have lost it. */
+  forget(device: Device): void {
+    for (const told of this.#devices.get(device)?.values() ?? []) told.version = 0;
+  }
+
+  /** The versions that a device has confirmed, by VPC. */
+  confirmed(device: Device): ReadonlyMap<string, number> {
+    const told = this.#devices.get(device) ?? new Map<string, Told>();
+    return new Map([...told].map(([vpcId, { version }]) => [vpcId, version]));
+  }
+
+  /**
+   * Pushes the state of a VPC as it is now or newer; resolves when its devices have it or the wait is over. Undefined: the
+   * VPC is gone (devices were told to remove it).
+   */
+  push(vpcId: string): Promise<PushResult | undefined> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#lanes.get(vpcId);
+      if (waiting !== undefined) {
+        waiting.push({ resolve, reject });
+        return;
+      }
+      this.#lanes.set(vpcId, [{ resolve, reject }]);
+      void this.#run(vpcId);
+    });
+  }
+
+  async #run(vpcId: string): Promise<void> {
+    for (;;) {
+      const waiters = this.#lanes.get(vpcId) ?? [];
+      if (waiters.length === 0) {
+        this.#lanes.delete(vpcId);
+        return;
+      }
+      this.#lanes.set(vpcId, []);
+      try {
+        const result = await this.#round(vpcId);
+        for (const waiter of waiters) waiter.resolve(result);
+      } catch (error) {
+        for (const waiter of waiters) waiter.reject(error);
+      }
+    }
+  }
+
+  async #round(vpcId: string): Promise<PushResult | undefined> {
+    const state = await this.#options.compile(vpcId);
+    const calls = [...this.#devices].map(([device, vpcs]) => this.#tell(device, vpcs, vpcId, state));
+    const unreachable = (await Promise.all(calls)).flat();
+    return state && { state, unreachable };
+  }
+
+  /** Brings one device to `state`; resolves with the parts of it that do not have it after the bounded wait. */
+  async #tell(
+    device: Device,
+    vpcs: Map<string, Told>,
+    vpcId: string,
+    state: VpcState | undefined,
+  ): Promise<readonly string[]> {
+    const wanted = state !== undefined && device.wants(state);
+    const told = vpcs.get(vpcId);
+    if (!wanted && told === undefined) return [];
+    if (wanted && told !== undefined && told.version >= state.version) return [];
+    const entry = told ?? { version: 0, call: undefined, late: false };
+    vpcs.set(vpcId, entry);
+    // The call that is out carries an older state; its end asks for another round.
+    if (entry.call !== undefined) return [device.name];
+    entry.call = (wanted ? this.#apply(device, entry, state) : this.#remove(device, vpcs, vpcId)).finally(() => {
+      entry.call = undefined;
+      if (entry.late) void this.push(vpcId).catch((error: unknown) => this.#report(error, vpcId));
+      entry.late = false;
+    });
+    return this.#bounded(entry, entry.call, device.name);
+  }
+
+  async #apply(device: Device, entry: Told, state: VpcState): Promise<readonly string[]> {
+    try {
+      const unreachable = await device.apply(state);
+      entry.version = unreachable.length === 0 ? state.version : 0;
+      return unreachable;
+    } catch (error) {
+      entry.version = 0;
+      this.#report(error, `${device.name} was not told ${state.vpcId} version ${state.version}`);
+      return [device.name];
+    }
+  }
+
+  async #remove(device: Device, vpcs: Map<string, Told>, vpcId: string): Promise<readonly string[]> {
+    try {
+      await device.remove(vpcId);
+      vpcs.delete(vpcId);
+      return [];
+    } catch (error) {
+      this.#report(error, `${device.name} was not told to remove ${vpcId}`);
+      return [device.name];
+    }
+  }
+
+  async #bounded(entry: Told, call: Promise<readonly string[]>, name: string): Promise<readonly string[]> {
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<readonly string[]>((resolve) => {
+      timer = setTimeout(() => {
+        entry.late = true;
+        resolve([name]);
+      }, this.#options.waitMsMax);
+    });
+    try {
+      return await Promise.race([call, over]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #report(error: unknown, what: string): void {
+    this.#options.onError?.(error, what);
+  }
+}

@@ -1,0 +1,80 @@
+/** The region as its handlers see it: store, settings, devices. Made once by `openRegion`. */
+import { migrate } from '#base/postgres/migrate.ts';
+import { openDatabase } from '#base/postgres/database.ts';
+import type { Logger } from '#base/log.ts';
+import type { RegionConfig } from './config.ts';
+import { CellDevice, GatewayDevice } from './devices.ts';
+import { regionMigrations } from './migrations.ts';
+import { compileVpcState, type NetworkSettings } from './network-state.ts';
+import { fillPublicPool } from './public-pool.ts';
+import { Pusher } from './push.ts';
+import { Reconciler } from './reconciler.ts';
+import type { Database, RegionSchema } from './schema.ts';
+import { loadSealer, type Sealer } from './secrets.ts';
+
+export interface Region {
+  readonly config: RegionConfig;
+  readonly db: Database;
+  readonly log: Logger;
+  readonly sealer: Sealer;
+  readonly network: NetworkSettings;
+  /** Signs the tokens of pages. */
+  readonly pageSecret: string;
+  readonly pusher: Pusher;
+  readonly reconciler: Reconciler;
+  /** Every cell that ever joined, connected or not. */
+  readonly cells: Map<string, CellDevice>;
+  readonly gateway: GatewayDevice;
+  close(): Promise<void>;
+}
+
+/** Opens the store (bringing its schema up) and starts the reconciler. */
+export const openRegion = async (config: RegionConfig, log: Logger): Promise<Region> => {
+  const db = openDatabase<RegionSchema>({
+    url: config.databaseUrl,
+    poolMax: config.poolMax,
+    name: 'region',
+    onConnectionError: (error) => log.warn({ err: error }, 'a database connection was lost'),
+  });
+  await migrate(db, regionMigrations);
+  await fillPublicPool(db, config.publicPool);
+  const network = {
+    domainName: `${config.regionName}.compute.internal`,
+    dnsServers: config.dnsServers,
+    mtu: config.vpcMtu,
+  };
+  const pusher = new Pusher({
+    compile: (vpcId) => compileVpcState(db, vpcId, network),
+    waitMsMax: config.pushWaitMsMax,
+    onError: (err, what) => log.warn({ err }, what),
+  });
+  const gateway = new GatewayDevice();
+  pusher.add(gateway);
+  const cells = new Map<string, CellDevice>();
+  for (const row of await db.selectFrom('cell').select(['cell_id', 'number']).execute()) {
+    const cell = new CellDevice(row.cell_id, row.number);
+    cells.set(row.cell_id, cell);
+    pusher.add(cell);
+  }
+  const reconciler = new Reconciler({
+    db,
+    pusher,
+    everyMs: config.reconcileEveryMs,
+    connected: () => [
+      ...[...cells.values()]
+        .filter((cell) => cell.connected > 0)
+        .map((cell) => ({ device: cell, want: (vpc: { cells: readonly number[] }) => vpc.cells.includes(cell.number) })),
+      ...(gateway.connected
+        ? [{ device: gateway, want: (vpc: { internetGateway: boolean }) => vpc.internetGateway }]
+        : []),
+    ],
+    onError: (err) => log.warn({ err }, 'network state was not reconciled; the next pass tries again'),
+  });
+  const sealer = await loadSealer(config.secretKeyFile);
+  const pageSecret = sealer.derive('pages');
+  const close = async (): Promise<void> => {
+    await reconciler.stop();
+    await db.destroy();
+  };
+  return { config, db, log, sealer, network, pageSecret, pusher, reconciler, cells, gateway, close };
+};

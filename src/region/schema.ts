@@ -1,0 +1,234 @@
+/** The region's tables as Kysely sees them. One interface per table, in the order of the migrations. */
+import type { ColumnType, Generated, Kysely, Selectable, Transaction } from 'kysely';
+
+/** Set by the database on insert, never changed. */
+type CreatedAt = ColumnType<Date, Date | undefined, never>;
+
+interface AccountTable {
+  account_id: string;
+  name: string;
+  created_at: CreatedAt;
+}
+
+interface AccessKeyTable {
+  access_key_id: string;
+  account_id: string;
+  user_id: string;
+  arn: string;
+  sealed_secret: Buffer;
+  created_at: CreatedAt;
+}
+
+interface CellTable {
+  cell_id: string;
+  number: number;
+  zone: string;
+  state: 'active' | 'draining';
+  processors: string[];
+  joined_at: CreatedAt;
+}
+
+interface GatewayDeviceTable {
+  singleton: Generated<boolean>;
+  vtep: string;
+  mac: string;
+}
+
+interface DhcpOptionsTable {
+  dhcp_options_id: string;
+  account_id: string;
+  configuration: ColumnType<{ key: string; values: string[] }[], string, never>;
+}
+
+interface VpcTable {
+  vpc_id: string;
+  account_id: string;
+  cidr: string;
+  is_default: Generated<boolean>;
+  vni: Generated<number>;
+  version: Generated<number>;
+  ports: Generated<number>;
+  dns_support: Generated<boolean>;
+  dns_hostnames: Generated<boolean>;
+  address_usage_metrics: Generated<boolean>;
+  dhcp_options_id: string;
+  created_at: CreatedAt;
+}
+
+interface SubnetTable {
+  subnet_id: string;
+  account_id: string;
+  vpc_id: string;
+  cidr: string;
+  zone: string;
+  map_public_ip: Generated<boolean>;
+  default_for_az: Generated<boolean>;
+  acl_association_id: string;
+  base: number;
+  last_host: number;
+  low_host: Generated<number>;
+  created_at: CreatedAt;
+}
+
+interface InternetGatewayTable {
+  internet_gateway_id: string;
+  account_id: string;
+  vpc_id: string | null;
+}
+
+interface RouteTableTable {
+  route_table_id: string;
+  account_id: string;
+  vpc_id: string;
+  created_at: CreatedAt;
+}
+
+interface RouteRowTable {
+  route_table_id: string;
+  destination: string;
+  kind: 'local' | 'internet-gateway' | 'interface';
+  target_id: string | null;
+  origin: 'CreateRouteTable' | 'CreateRoute';
+}
+
+interface RouteTableAssociationTable {
+  association_id: string;
+  route_table_id: string;
+  vpc_id: string;
+  subnet_id: string | null;
+}
+
+interface SecurityGroupTable {
+  group_id: string;
+  account_id: string;
+  vpc_id: string;
+  name: string;
+  description: string;
+  created_at: CreatedAt;
+}
+
+interface SecurityGroupRuleTable {
+  rule_id: string;
+  group_id: string;
+  egress: boolean;
+  protocol: string;
+  from_port: number | null;
+  to_port: number | null;
+  cidr: string | null;
+  referenced_group_id: string | null;
+  description: string | null;
+}
+
+interface NetworkAclTable {
+  network_acl_id: string;
+  account_id: string;
+  vpc_id: string;
+  is_default: boolean;
+}
+
+interface EniTable {
+  eni_id: string;
+  account_id: string;
+  vpc_id: string;
+  subnet_id: string;
+  instance_id: string;
+  attachment_id: string;
+  mac: string;
+  host: number;
+  ip: string;
+  group_ids: string[];
+  source_dest_check: Generated<boolean>;
+  vtep: string | null;
+  epoch: Generated<number>;
+  created_at: CreatedAt;
+}
+
+interface RestingAddressTable {
+  subnet_id: string;
+  host: number;
+  until: Date;
+}
+
+interface PublicAddressTable {
+  ip: string;
+  number: number;
+  account_id: string | null;
+  allocation_id: string | null;
+  eni_id: string | null;
+  association_id: string | null;
+  rests_until: Generated<Date>;
+  in_pool: Generated<boolean>;
+}
+
+interface KeyPairTable {
+  key_pair_id: string;
+  account_id: string;
+  name: string;
+  type: 'rsa' | 'ed25519';
+  fingerprint: string;
+  public_key: string;
+  created_at: CreatedAt;
+}
+
+interface ImageTable {
+  image_id: string;
+  account_id: string;
+  name: string;
+  description: string | null;
+  digest: string;
+  location: string;
+  is_public: boolean;
+  architecture: string;
+  boot_mode: string;
+  min_memory_mib: number;
+  disk_virtual_mib: number;
+  root_device_name: string;
+  deregistered: Generated<boolean>;
+  created_at: CreatedAt;
+}
+
+interface TagTable {
+  resource_id: string;
+  account_id: string;
+  resource_type: string;
+  key: string;
+  value: string;
+}
+
+interface ClientTokenTable {
+  account_id: string;
+  action: string;
+  token: string;
+  parameters: string;
+  resource_id: string;
+  created_at: CreatedAt;
+}
+
+export interface RegionSchema {
+  account: AccountTable;
+  access_key: AccessKeyTable;
+  cell: CellTable;
+  gateway_device: GatewayDeviceTable;
+  dhcp_options: DhcpOptionsTable;
+  vpc: VpcTable;
+  subnet: SubnetTable;
+  internet_gateway: InternetGatewayTable;
+  route_table: RouteTableTable;
+  route: RouteRowTable;
+  route_table_association: RouteTableAssociationTable;
+  security_group: SecurityGroupTable;
+  security_group_rule: SecurityGroupRuleTable;
+  network_acl: NetworkAclTable;
+  eni: EniTable;
+  resting_address: RestingAddressTable;
+  public_address: PublicAddressTable;
+  key_pair: KeyPairTable;
+  image: ImageTable;
+  tag: TagTable;
+  client_token: ClientTokenTable;
+}
+
+export type Database = Kysely<RegionSchema>;
+export type RegionTransaction = Transaction<RegionSchema>;
+/** A row of table `T` as it is read. */
+export type Row<T extends keyof RegionSchema> = Selectable<RegionSchema[T]>;
