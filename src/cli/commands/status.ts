@@ -1,0 +1,142 @@
+import { askSupervisor } from '#lab/control.ts';
+import type { SupervisedStatus } from '#lab/supervised.ts';
+import { hostNameOf, planOf, withCell } from '../operator.ts';
+import { paint, print, table } from '../output.ts';
+import { openRegion, type Region } from '../region.ts';
+import { itemsAt, textAt } from '../xmlTree.ts';
+
+interface CellStatus {
+  readonly cell: string;
+  /** Absent when the cell does not answer. */
+  readonly hosts?: readonly {
+    readonly hostId: string;
+    readonly name: string;
+    readonly connected: boolean;
+    readonly card: string;
+    readonly vcpus: string;
+    readonly memoryMib: string;
+  }[];
+  readonly instances?: readonly {
+    readonly instanceId: string;
+    readonly state: string;
+    readonly host: string;
+    readonly type: string;
+  }[];
+  readonly error?: string;
+}
+
+/** `pando status`: what runs, of what the region is made. */
+export async function status(options: { dir: string; json: boolean }): Promise<void> {
+  const region = openRegion(options);
+  const [processes, cells, addresses] = await Promise.all([
+    processesOf(region),
+    cellsOf(region),
+    addressesOf(region),
+  ]);
+  if (options.json) {
+    print(
+      JSON.stringify(
+        { endpoint: region.endpoint, region: region.run.regionName, processes, cells, addresses },
+        null,
+        2,
+      ),
+    );
+    return;
+  }
+  print(`${paint('bold', region.run.regionName)}  ${region.endpoint}  ${region.directory.root}`);
+  print(processes === undefined ? 'The supervisor does not answer: run pando up.' : processTable(processes));
+  for (const cell of cells) printCell(cell, addresses);
+}
+
+const processesOf = ({ directory }: Region): Promise<SupervisedStatus[] | undefined> =>
+  askSupervisor(directory.controlSocket, { op: 'status' }).catch(() => undefined);
+
+const cellsOf = (region: Region): Promise<CellStatus[]> =>
+  Promise.all(
+    planOf(region.run).cells.map(async ({ name, number }): Promise<CellStatus> => {
+      try {
+        return await withCell(region, number, async (cell) => {
+          const [{ hosts }, { instances }] = [
+            await cell.call('operator.hosts', {}),
+            await cell.call('operator.instances', {}),
+          ];
+          return {
+            cell: name,
+            hosts: hosts.map(({ hostId, connected, card, used, capacity }) => ({
+              hostId,
+              name: hostNameOf(region.run, hostId),
+              connected,
+              card,
+              vcpus: `${used.vcpus}/${capacity.vcpus}`,
+              memoryMib: `${used.memoryMib}/${capacity.memoryMib}`,
+            })),
+            instances: instances.map(({ instanceId, state, hostId, instanceType }) => ({
+              instanceId,
+              state,
+              host: hostNameOf(region.run, hostId),
+              type: instanceType,
+            })),
+          };
+        });
+      } catch (error) {
+        return { cell: name, error: error instanceof Error ? error.message : String(error) };
+      }
+    }),
+  );
+
+/** Public addresses by instance, as the API tells them; empty when it does not answer. */
+async function addressesOf({ ec2 }: Region): Promise<Record<string, string>> {
+  const answer = await ec2.call('DescribeInstances').catch(() => undefined);
+  const instances =
+    answer === undefined
+      ? []
+      : itemsAt(answer, 'reservationSet').flatMap((each) => itemsAt(each, 'instancesSet'));
+  return Object.fromEntries(instances.map((each) => [textAt(each, 'instanceId'), textAt(each, 'ipAddress')]));
+}
+
+const marks = { ready: '✔', starting: '…', waiting: '✘', stopped: '✘' } as const satisfies Record<
+  SupervisedStatus['state'],
+  string
+>;
+
+const processTable = (processes: readonly SupervisedStatus[]): string =>
+  table(
+    processes.map((each) => [
+      `${marks[each.state]} ${each.name}`,
+      each.pid === undefined ? '' : `pid ${each.pid}`,
+      each.restarts === 0 ? '' : `${each.restarts} restarts`,
+      each.reason ?? '',
+    ]),
+  );
+
+function printCell(
+  { cell, hosts, instances, error }: CellStatus,
+  addresses: Readonly<Record<string, string>>,
+): void {
+  print(`\n${paint('bold', cell)}${error === undefined ? '' : `  ${error}`}`);
+  if (hosts !== undefined)
+    print(
+      table(
+        hosts.map((each) => [
+          `${each.connected ? '✔' : '✘'} ${each.name}`,
+          `card ${each.card}`,
+          `vCPU ${each.vcpus}`,
+          `MiB ${each.memoryMib}`,
+          each.hostId,
+        ]),
+      ),
+    );
+  const living = (instances ?? []).filter((each) => each.state !== 'terminated');
+  if (living.length > 0)
+    print(
+      table(
+        living.map((each) => [
+          `  ${each.instanceId}`,
+          each.state,
+          each.host,
+          each.type,
+          addresses[each.instanceId] ?? '',
+        ]),
+      ),
+    );
+}
