@@ -63,6 +63,7 @@ const kernelArgs = (kernel: QemuPlan['kernel']): string[] => {
  */
 export const qemuArgs = (plan: QemuPlan): string[] => [
   ...['-name', `${plan.instanceId},debug-threads=on`, '-uuid', machineUuid(plan.instanceId)],
+  ...['-smbios', `type=1,serial=${machineUuid(plan.instanceId)}`],
   ...['-M', 'pc', '-nodefaults', '-no-user-config', '-display', 'none', '-S', '-sandbox', sandbox],
   ...acceleratorArgs(plan.accelerator),
   ...['-smp', String(Math.max(1, Math.ceil(plan.vcpus))), '-m', String(plan.memoryMib), '-rtc', 'base=utc'],

@@ -1,0 +1,402 @@
+/** A host in a temporary directory: a real agent with real QEMU, between a cell, a card and a region made here. */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { type Agent, startAgent } from '#agent/agent.ts';
+import type { HostReport } from '#agent/cell-link.ts';
+import { type AgentConfig, agentConfig } from '#agent/config.ts';
+import { manifestDigest } from '#agent/image-manifest.ts';
+import { Qmp } from '#agent/qmp.ts';
+import { exec } from '#base/exec.ts';
+import type { TlsMaterial } from '#base/identity.ts';
+import { createAuthority, issueCertificate } from '#base/pki.ts';
+import type { Caller, Params, Result } from '#base/rpc/contract.ts';
+import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
+import { cardContract } from '#contracts/card.ts';
+import { hostContract, hostEventsContract } from '#contracts/host.ts';
+import { newId } from '#contracts/ids.ts';
+import { regionContract } from '#contracts/region.ts';
+
+export const until = async (
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  timeoutMs = 60_000,
+) => {
+  const end = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await sleep(20);
+  }
+};
+
+/**
+ * A boot sector that counts rounds at 0x7000 and fills 0x10000–0x8ffff with the round's number: a guest whose memory
+ * always changes and can be checked from outside.
+ */
+const bootSector = (): Buffer => {
+  const sector = Buffer.alloc(512);
+  Buffer.from('31c08ed866ff06007066a10070bb00108ec331ffb90040f366ab81c3001081fb009075ecebde', 'hex').copy(
+    sector,
+  );
+  sector.writeUInt16LE(0xaa55, 510);
+  return sector;
+};
+
+export const imageMib = 4;
+
+export interface TestImage {
+  readonly digest: string;
+  readonly files: Readonly<Record<string, Buffer>>;
+}
+
+/** An image whose disk is only that boot sector. */
+export const makeImage = async (dir: string): Promise<TestImage> => {
+  const raw = join(dir, 'image.raw');
+  const qcow2 = join(dir, 'image.qcow2');
+  await writeFile(raw, Buffer.concat([bootSector(), Buffer.alloc(imageMib * 1024 * 1024 - 512)]));
+  await exec('qemu-img', ['convert', '-O', 'qcow2', raw, qcow2]);
+  const disk = await readFile(qcow2);
+  const described = {
+    name: 'counter',
+    architecture: 'x86_64',
+    bootMode: 'bios',
+    files: {
+      disk: {
+        path: 'disk.qcow2',
+        sha256: createHash('sha256').update(disk).digest('hex'),
+        bytes: disk.length,
+        virtualBytes: imageMib * 1024 * 1024,
+        format: 'qcow2',
+      },
+    },
+    minMemoryMib: 16,
+  };
+  const digest = manifestDigest(described);
+  return { digest, files: { disk, manifest: Buffer.from(JSON.stringify({ ...described, digest })) } };
+};
+
+type HostCaller = Caller<typeof hostContract>;
+
+/** Everything that one test's hosts share. Close it last. */
+export class Lab {
+  readonly dir: string;
+  readonly image: TestImage;
+  readonly reports: HostReport[] = [];
+  readonly chunksRead: string[] = [];
+  readonly cardCalls: { method: string; params: unknown }[] = [];
+  readonly #run = randomBytes(2).toString('hex');
+  readonly #issue: (identity: string) => Promise<TlsMaterial>;
+  readonly #streams = new Map<string, HostCaller>();
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #hosts = 0;
+
+  private constructor(dir: string, image: TestImage, issue: (identity: string) => Promise<TlsMaterial>) {
+    this.dir = dir;
+    this.image = image;
+    this.#issue = issue;
+  }
+
+  static async open(): Promise<Lab> {
+    const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
+    const authority = await createAuthority('test');
+    return new Lab(dir, await makeImage(dir), (identity) => issueCertificate(authority, identity));
+  }
+
+  atEnd(close: () => Promise<void> | void): void {
+    this.#closers.push(close);
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  async #cell(): Promise<RpcServer> {
+    return serveRpc({
+      tls: await this.#issue('spiffe://pando/cell/a-1'),
+      host: '127.0.0.1',
+      port: 0,
+      contract: hostEventsContract,
+      remote: hostContract,
+      authorize: (identity) => identity.startsWith('spiffe://pando/agent/'),
+      handlers: (stream) => ({
+        'host.hello': ({ hostId }) => {
+          this.#streams.set(hostId, stream);
+          return { cellId: 'a', reportEveryMs: 200 };
+        },
+        'host.report': (report) => {
+          this.reports.push(report);
+          return {};
+        },
+      }),
+      onClose: (stream) => {
+        for (const [hostId, known] of this.#streams) if (known === stream) this.#streams.delete(hostId);
+      },
+    });
+  }
+
+  async #region(): Promise<RpcServer> {
+    return serveRpc({
+      tls: await this.#issue('spiffe://pando/region/r-1'),
+      host: '127.0.0.1',
+      port: 0,
+      contract: regionContract,
+      remote: {},
+      authorize: () => true,
+      handlers: () => ({
+        'region.imageChunk': ({ file, offset, length }) => {
+          this.chunksRead.push(file);
+          const data = this.image.files[file]?.subarray(offset, offset + length) ?? Buffer.alloc(0);
+          return { data: data.toString('base64'), eof: data.length < length };
+        },
+      }),
+    });
+  }
+
+  /** A card that keeps the rules of its contract for one namespace, without any VPC behind. */
+  async #card(netns: string): Promise<RpcServer> {
+    const taps = new Map<string, string>();
+    const operation = (kind: 'administrative' | 'vpc', eniId: string) =>
+      ({ operationId: `${kind}-${eniId}`, kind, ranOn: 'card', at: new Date().toISOString() }) as const;
+    const note = (method: string, params: unknown): void => void this.cardCalls.push({ method, params });
+    return serveRpc({
+      tls: await this.#issue(`spiffe://pando/card/${netns}`),
+      host: '127.0.0.1',
+      port: 0,
+      contract: cardContract,
+      remote: {},
+      authorize: () => true,
+      handlers: () => ({
+        'card.applyVpc': ({ state }) => ({ version: state.version }),
+        'card.prepareAdministrative': (params) => {
+          note('prepareAdministrative', params);
+          return operation('administrative', params.eniId);
+        },
+        'card.attachPort': (params) => {
+          note('attachPort', params);
+          taps.set(params.port.eniId, params.tap);
+          return operation('vpc', params.port.eniId);
+        },
+        'card.detachPort': async (params) => {
+          note('detachPort', params);
+          const tap = taps.get(params.eniId);
+          taps.delete(params.eniId);
+          if (tap !== undefined) await exec('ip', ['-n', netns, 'link', 'del', tap], { allow: [0, 1] });
+          return {};
+        },
+        'card.counters': () => ({
+          ports: [...taps.keys()].map((eniId) => ({
+            eniId,
+            rxBytes: 5,
+            txBytes: 7,
+            rxPackets: 1,
+            txPackets: 1,
+          })),
+        }),
+      }),
+    });
+  }
+
+  /** A new host: its card, its directories, its configuration; the agent is not started yet. */
+  async host(changes: Partial<AgentConfig> = {}): Promise<TestHost> {
+    const name = `${this.#run}${this.#hosts++}`;
+    const netns = `pa-${name}`;
+    await exec('ip', ['netns', 'add', netns]);
+    this.atEnd(() => exec('ip', ['netns', 'del', netns]).then(() => undefined));
+    const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.#card(netns) };
+    const hostId = `h-${name}`;
+    const tls = await this.#issue(`spiffe://pando/agent/${hostId}`);
+    const dir = join(this.dir, name);
+    await mkdir(dir);
+    const files = { ca: join(dir, 'ca.pem'), cert: join(dir, 'cert.pem'), key: join(dir, 'key.pem') };
+    for (const part of ['ca', 'cert', 'key'] as const) await writeFile(files[part], tls[part]);
+    const config = agentConfig.parse({
+      hostId,
+      zone: 'z',
+      stateDir: join(dir, 'state'),
+      imageCacheDir: join(dir, 'images'),
+      cell: { processors: [`127.0.0.1:${servers.cell.port}`] },
+      card: { host: '127.0.0.1', port: servers.card.port, netns, identity: `spiffe://pando/card/${netns}` },
+      region: { host: '127.0.0.1', port: servers.region.port, identity: 'spiffe://pando/region/r-1' },
+      vtep: '198.18.1.11',
+      tls: files,
+      capacity: { vcpus: 4, memoryMib: 256, diskMib: 10_000 },
+      uidBase: 700_000 + Math.floor(Math.random() * 100_000) * 100,
+      cgroupPrefix: `pa-${name}`,
+      runPrefix: `p${name}`,
+      accelerator: 'tcg',
+      migrationAddress: '127.0.0.1',
+      ...changes,
+    });
+    const host = new TestHost(this, config, tls, servers);
+    this.atEnd(() => host.close());
+    return host;
+  }
+
+  /** The stream on which this host's agent is reached, once it has said hello. */
+  async caller(hostId: string): Promise<HostCaller> {
+    await until(`${hostId} says hello`, () => this.#streams.has(hostId));
+    const stream = this.#streams.get(hostId);
+    if (stream === undefined) throw new Error('lost again');
+    return stream;
+  }
+
+  /** Forgets a stream, so that the next hello is waited for. */
+  forget(hostId: string): void {
+    this.#streams.delete(hostId);
+  }
+}
+
+type Servers = Readonly<Record<'cell' | 'region' | 'card', RpcServer>>;
+type Network = Result<typeof hostContract, 'vm.prepareNetwork'>;
+type Launched = Result<typeof hostContract, 'vm.launch'>;
+
+let commands = 0;
+/** A command of a workflow of its own. */
+export const key = (workflowId = `wf-${commands++}`, step = 's', epoch = 1) => ({ workflowId, step, epoch });
+
+export const requirement = { vcpus: 0.5, memoryMib: 32, rootDiskMib: 8 };
+
+export class TestHost {
+  readonly lab: Lab;
+  readonly config: AgentConfig;
+  readonly servers: Servers;
+  readonly #tls: TlsMaterial;
+  #agent: Agent | undefined;
+
+  constructor(lab: Lab, config: AgentConfig, tls: TlsMaterial, servers: Servers) {
+    this.lab = lab;
+    this.config = config;
+    this.servers = servers;
+    this.#tls = tls;
+  }
+
+  get agent(): Agent {
+    if (this.#agent === undefined) throw new Error('no agent');
+    return this.#agent;
+  }
+
+  async start(): Promise<this> {
+    this.#agent = await startAgent(this.config, this.#tls, pino({ level: 'silent' }));
+    await this.lab.caller(this.config.hostId);
+    return this;
+  }
+
+  /** Lets the agent go; VMs run on. */
+  stop(): void {
+    this.#agent?.close();
+    this.#agent = undefined;
+    this.lab.forget(this.config.hostId);
+  }
+
+  async call<M extends keyof typeof hostContract & string>(
+    method: M,
+    params: Params<typeof hostContract, M>,
+  ) {
+    return (await this.lab.caller(this.config.hostId)).call(method, params, { timeoutMs: 60_000 });
+  }
+
+  get imageRef() {
+    return { imageId: 'ami-test', digest: this.lab.image.digest };
+  }
+
+  async prepare(
+    instanceId: string,
+    eniId = instanceId.replace('i-', 'eni-'),
+    activate = true,
+  ): Promise<Network> {
+    await this.call('vm.ensureImage', { command: key(), instanceId, image: this.imageRef });
+    return this.call('vm.prepareNetwork', {
+      command: key(),
+      instanceId,
+      ...network(instanceId, eniId),
+      activate,
+    });
+  }
+
+  /** Everything that a launch takes. */
+  async launch(
+    instanceId: string = newId('instance'),
+    options: { incoming?: boolean } = {},
+  ): Promise<Launched & { instanceId: string }> {
+    const incoming = options.incoming ?? false;
+    const results = await this.prepare(instanceId, undefined, !incoming);
+    const image = this.imageRef;
+    const launched = await this.call('vm.launch', {
+      command: key(),
+      instanceId,
+      requirement,
+      image,
+      network: results,
+      incoming,
+    });
+    return { instanceId, ...launched };
+  }
+
+  /** A human monitor's command to the VMM, over the second monitor. */
+  async hmp(instanceId: string, line: string): Promise<string> {
+    const qmp = await Qmp.connect(join(this.config.stateDir, 'vms', instanceId, 'run', 'qmp2.sock'), 5_000);
+    try {
+      return String(await qmp.execute('human-monitor-command', { 'command-line': line }));
+    } finally {
+      qmp.close();
+    }
+  }
+
+  /** The number of the round that the guest is in. */
+  async round(instanceId: string): Promise<number> {
+    return Number(/0x[0-9a-f]+$/m.exec((await this.hmp(instanceId, 'xp /1wx 0x7000')).trim())?.[0]);
+  }
+
+  async close(): Promise<void> {
+    if (this.#agent === undefined) await this.start();
+    for (const { record } of this.agent.host.vms)
+      await this.call('vm.destroy', { command: key(), instanceId: record.instanceId });
+    await this.agent.host.context.cgroups.removeAll();
+    this.stop();
+    for (const server of Object.values(this.servers)) await server.close();
+  }
+}
+
+const network = (instanceId: string, eniId: string) => ({
+  vpc: {
+    vpcId: 'vpc-1',
+    vni: 7,
+    version: 1,
+    cidrs: ['10.0.0.0/16'],
+    subnets: [],
+    groups: [],
+    ports: [],
+    dnsServers: [],
+    domainName: 'internal',
+    mtu: 1450,
+  },
+  port: {
+    eniId,
+    instanceId,
+    mac: '02:00:00:00:00:07',
+    ip: '10.0.0.7',
+    subnetId: 'subnet-1',
+    groupIds: [],
+    sourceDestCheck: true,
+    epoch: 1,
+  },
+  metadata: {
+    instanceId,
+    accountId: '000000000001',
+    imageId: 'ami-test',
+    instanceType: 't',
+    reservationId: 'r-1',
+    launchIndex: 0,
+    hostname: 'h',
+    availabilityZone: 'z',
+    region: 'r',
+    httpTokens: 'optional' as const,
+    httpEndpoint: 'enabled' as const,
+    hopLimit: 1,
+    launchTime: new Date().toISOString(),
+  },
+});

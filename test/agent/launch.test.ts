@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { exec } from '#base/exec.ts';
+import { newId } from '#contracts/ids.ts';
+import { key, Lab, requirement, type TestHost, until } from './lab.ts';
+
+const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
+
+describe('a VM on a host', () => {
+  let lab: Lab;
+  let host: TestHost;
+  before(async () => {
+    lab = await Lab.open();
+    host = await (await lab.host()).start();
+  });
+  after(() => lab.close());
+
+  const pidOf = (instanceId: string): number => {
+    const pid = host.agent.host.get(instanceId).record.process?.pid;
+    assert.ok(pid !== undefined);
+    return pid;
+  };
+
+  it('runs, stops with its disk kept, starts again, and is gone without a trace (S1.12)', async () => {
+    const { instanceId, state } = await host.launch();
+    assert.equal(state, 'running');
+    await until('the guest runs', async () => (await host.round(instanceId)) > 2);
+    await host.hmp(instanceId, 'qemu-io root "write -P 0x5a 1M 64k"');
+    const stopped = await host.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
+    assert.equal(stopped.state, 'stopped');
+    await host.call('vm.detachNetwork', { command: key(), instanceId });
+    await host.launch(instanceId);
+    const read = await host.hmp(instanceId, 'qemu-io root "read -P 0x5a 1M 64k"');
+    assert.match(read, /read 65536\/65536/);
+    const pid = pidOf(instanceId);
+    await host.call('vm.destroy', { command: key(), instanceId });
+    assert.deepEqual(await traces(host, instanceId, pid), []);
+  });
+
+  it('refuses a launch without the recorded network results (S1.4), or without its image', async () => {
+    const instanceId = newId('instance');
+    const image = host.imageRef;
+    const network = await host.prepare(instanceId);
+    const launch = { instanceId, requirement, image, incoming: false };
+    const forged = { ...network, vpc: { ...network.vpc, operationId: 'another' } };
+    await assert.rejects(
+      host.call('vm.launch', { ...launch, command: key(), network: forged }),
+      code('IncorrectState'),
+    );
+    const { vpc: _, ...half } = network;
+    // biome-ignore lint/suspicious/noExplicitAny: what a careless caller would send
+    const missing = { ...launch, command: key(), network: half } as any;
+    await assert.rejects(host.call('vm.launch', missing), code('InvalidParameterValue'));
+    const unknown = { imageId: 'ami-no', digest: '0'.repeat(64) };
+    await assert.rejects(
+      host.call('vm.launch', { ...launch, command: key(), image: unknown, network }),
+      code('IncorrectState'),
+    );
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('admits only what fits its capacity', async () => {
+    const instanceId = newId('instance');
+    const network = await host.prepare(instanceId);
+    const launch = { command: key(), instanceId, image: host.imageRef, network, incoming: false };
+    const large = { ...requirement, memoryMib: 257 };
+    await assert.rejects(
+      host.call('vm.launch', { ...launch, requirement: large }),
+      code('InsufficientInstanceCapacity'),
+    );
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('answers a repeated step from its record and refuses a former owner, also after the VM is gone', async () => {
+    const instanceId = newId('instance');
+    const network = await host.prepare(instanceId);
+    const launch = { instanceId, requirement, image: host.imageRef, network, incoming: false };
+    const first = await host.call('vm.launch', { ...launch, command: key('wf-x', 'launch', 2) });
+    const pid = pidOf(instanceId);
+    assert.deepEqual(await host.call('vm.launch', { ...launch, command: key('wf-x', 'launch', 3) }), first);
+    assert.equal(pidOf(instanceId), pid);
+    const stale = key('wf-x', 'destroy', 2);
+    await assert.rejects(host.call('vm.destroy', { command: stale, instanceId }), code('StaleEpoch'));
+    await host.call('vm.destroy', { command: key('wf-x', 'undo', 3), instanceId });
+    const late = { command: stale, instanceId, image: host.imageRef };
+    await assert.rejects(host.call('vm.ensureImage', late), code('StaleEpoch'));
+    assert.equal((await host.call('vm.describe', { instanceId })).state, 'absent');
+  });
+
+  it('jails the VMM (S1.5)', async () => {
+    const { instanceId } = await host.launch();
+    const { uid } = host.agent.host.get(instanceId).record;
+    const pid = pidOf(instanceId);
+    const status = await readFile(`/proc/${pid}/status`, 'utf8');
+    const field = (name: string) => new RegExp(`^${name}:\\s+(.*)$`, 'm').exec(status)?.[1];
+    assert.equal(field('Uid'), [uid, uid, uid, uid].join('\t'));
+    assert.equal(field('Seccomp'), '2');
+    assert.equal(field('NoNewPrivs'), '1');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      assert.equal(Number(`0x${field(set)}`), 0, set);
+    const root = await readdir(`/proc/${pid}/root`);
+    assert.deepEqual(
+      root.filter((name) => ['root', 'home', 'etc', 'var', 'tmp', 'run', 'sys'].includes(name)),
+      [],
+    );
+    assert.deepEqual(await readdir(`/proc/${pid}/root/old`), []);
+    assert.deepEqual(await readdir(`/proc/${pid}/root/proc`), []);
+    for (const ns of ['mnt', 'ipc', 'uts'])
+      assert.notEqual(await readlink(`/proc/${pid}/ns/${ns}`), await readlink(`/proc/self/ns/${ns}`));
+    // The VMM itself is asked to read a forbidden file, and to write one outside its directory.
+    const forbidden = await host.hmp(instanceId, 'pmemsave 0 16 /usr/forbidden');
+    assert.match(forbidden, /Read-only file system|Permission denied/);
+    assert.match(await host.hmp(instanceId, 'pmemsave 0 16 /etc/forbidden'), /No such file|Read-only/);
+    assert.match(await host.hmp(instanceId, 'change_backing_file x y'), /unknown command|Error/i);
+    const blockdev = 'drive_add 0 if=none,id=evil,file=/etc/shadow,format=raw';
+    assert.match(await host.hmp(instanceId, blockdev), /Could not open|No such file/);
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('fetches an image once', async () => {
+    const instanceId = newId('instance');
+    const command = () => ({ command: key(), instanceId, image: host.imageRef });
+    await host.call('vm.ensureImage', command());
+    const read = lab.chunksRead.length;
+    assert.deepEqual(await host.call('vm.ensureImage', command()), { fetched: false });
+    assert.equal(lab.chunksRead.length, read);
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('reports at once when a VMM ends by itself', async () => {
+    const { instanceId } = await host.launch();
+    await host.hmp(instanceId, 'quit').catch(() => undefined);
+    await until('the end is reported', () =>
+      lab.reports.some(({ vms }) => vms.some((vm) => vm.instanceId === instanceId && vm.state === 'stopped')),
+    );
+    const report = lab.reports.at(-1);
+    assert.equal(report?.card, 'ok');
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('reports CPU, memory and traffic, and survives a guest reset', async () => {
+    const { instanceId } = await host.launch();
+    await until('the guest runs', async () => (await host.round(instanceId)) > 2);
+    const pid = pidOf(instanceId);
+    await host.call('vm.reboot', { command: key(), instanceId });
+    await until('the guest runs again', async () => (await host.round(instanceId)) > 2);
+    assert.equal(pidOf(instanceId), pid);
+    const { vms } = await host.call('host.describe', {});
+    const mine = vms.find((vm) => vm.instanceId === instanceId);
+    assert.equal(mine?.state, 'running');
+    assert.ok((mine?.residentBytes ?? 0) > 1e6 && (mine?.cpuSeconds ?? 0) > 0);
+    assert.equal(mine?.rxBytes, 5);
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+});
+
+/** What is left of a destroyed VM; empty: nothing. */
+const traces = async (host: TestHost, instanceId: string, pid: number): Promise<string[]> => {
+  const { stateDir, card, runPrefix, cgroupPrefix } = host.config;
+  const left: string[] = [];
+  const note = (what: string, found: boolean): void => void (found && left.push(what));
+  note('process', (await readdir('/proc')).includes(String(pid)));
+  note('directory', (await readdir(join(stateDir, 'vms'))).includes(instanceId));
+  for (const controller of ['cpu', 'memory', 'pids', 'devices']) {
+    const groups = await readdir(`/sys/fs/cgroup/${controller}/${cgroupPrefix}`).catch(() => []);
+    note(`group ${controller}`, groups.includes(instanceId));
+  }
+  for (const links of [['link'], ['-n', card.netns, 'link']])
+    note(`tap in ${links}`, (await exec('ip', links)).stdout.includes(`${runPrefix}t`));
+  note('mount', (await readFile('/proc/self/mountinfo', 'utf8')).includes(instanceId));
+  return left;
+};
