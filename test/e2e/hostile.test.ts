@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { Ec2Client, Ec2Error } from '#cli/ec2Client.ts';
 import { type Credentials, signedHeaders } from '#cli/sign.ts';
 import { at, itemsAt, parseXml, textAt } from '#cli/xmlTree.ts';
-import type { Network } from './support/cloud.ts';
+import { type Network, typeSmallest } from './support/cloud.ts';
 import { startRegion, type TestRegion } from './support/region.ts';
 
 const version = '2016-11-15';
@@ -187,7 +187,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
       'RunInstances',
       {
         ImageId: image,
-        InstanceType: await region.cloud.type(1),
+        InstanceType: typeSmallest,
         MinCount: '1',
         MaxCount: '1',
         SubnetId: network.subnetId,
@@ -266,7 +266,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
           body: form({
             Action: 'RunInstances',
             ImageId: image,
-            InstanceType: 't3.nano',
+            InstanceType: typeSmallest,
             MinCount: count,
             MaxCount: count,
           }),

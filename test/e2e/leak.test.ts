@@ -1,7 +1,7 @@
 /** Terminate leaves nothing (S1.12): everything countable is the same before and after many launches. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { Network } from './support/cloud.ts';
+import { type Network, typeSmallest } from './support/cloud.ts';
 import { inventory } from './support/inventory.ts';
 import { startRegion, type TestRegion } from './support/region.ts';
 import { until } from './support/until.ts';
@@ -22,7 +22,7 @@ describe('launch and terminate', { timeout: 14 * 60_000 }, () => {
   after(() => region?.[Symbol.asyncDispose]());
 
   const cycle = async (count: number): Promise<void> => {
-    const ids = await region.cloud.launch({ network, count });
+    const ids = await region.cloud.launch({ network, count, type: typeSmallest });
     await region.cloud.reach('running', ids);
     await region.cloud.terminate(ids);
   };
@@ -41,7 +41,7 @@ describe('launch and terminate', { timeout: 14 * 60_000 }, () => {
 
   it('leaves nothing of a VM that is terminated while it comes up', async () => {
     const earlier = await settled();
-    await region.cloud.terminate(await region.cloud.launch({ network, count: atOnce }));
+    await region.cloud.terminate(await region.cloud.launch({ network, count: atOnce, type: typeSmallest }));
     await until(
       'nothing to be left over',
       async () => same(earlier, await inventory(region)),

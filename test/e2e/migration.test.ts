@@ -12,7 +12,6 @@ import { vmmOf, vmmsOf } from './support/vmm.ts';
 /** There and back; 20 times with PANDO_MIGRATIONS=20. */
 const rounds = Number(process.env.PANDO_MIGRATIONS ?? 2);
 const witnessMib = 32;
-const memoryMibMin = 128;
 const streamPort = 9_001;
 
 describe('live migration', { timeout: (10 + rounds) * 60_000 }, () => {
@@ -23,7 +22,7 @@ describe('live migration', { timeout: (10 + rounds) * 60_000 }, () => {
   before(async () => {
     region = await startRegion();
     const network = await region.cloud.network('10.90.0.0/16', '-1');
-    const [machine] = await region.cloud.start({ network, memoryMibMin });
+    const [machine] = await region.cloud.start({ network });
     assert.ok(machine);
     ({ vm, guest } = machine);
     await guest.page(`/cgi-bin/memcheck?start=${witnessMib}`);

@@ -20,8 +20,8 @@ export interface Network {
 export interface LaunchOptions {
   readonly network: Network;
   readonly count?: number;
-  /** The smallest type with at least this much. */
-  readonly memoryMibMin?: number;
+  /** Default: `typeDefault`. */
+  readonly type?: string;
 }
 
 const vmOf = (item: XmlElement): Vm => ({
@@ -31,11 +31,14 @@ const vmOf = (item: XmlElement): Vm => ({
   publicIp: textAt(item, 'ipAddress'),
 });
 
+/** A whole CPU, so that no quota slows the boot under emulation; little memory. */
+export const typeDefault = 'custom.1000m.128';
+export const typeSmallest = 'p1.nano';
+
 export class Cloud {
   readonly ec2: Ec2Client;
   readonly keyFile: string;
   readonly #keyName: string;
-  readonly #types = new Map<number, string>();
 
   constructor(ec2: Ec2Client, key: { readonly name: string; readonly file: string }) {
     this.ec2 = ec2;
@@ -48,22 +51,6 @@ export class Cloud {
     const found = images.find((item) => textAt(item, 'name').includes('micro')) ?? images[0];
     if (found === undefined) throw new Error('the region has no image');
     return textAt(found, 'imageId');
-  }
-
-  async type(memoryMibMin: number): Promise<string> {
-    const known = this.#types.get(memoryMibMin);
-    if (known !== undefined) return known;
-    const sizes = itemsAt(await this.ec2.call('DescribeInstanceTypes'), 'instanceTypeSet')
-      .map((item) => ({
-        name: textAt(item, 'instanceType'),
-        mib: Number(textAt(item, 'memoryInfo', 'sizeInMiB')),
-      }))
-      .filter(({ mib }) => mib >= memoryMibMin)
-      .sort((a, b) => a.mib - b.mib);
-    const found = sizes[0]?.name;
-    if (found === undefined) throw new Error(`no instance type has ${memoryMibMin} MiB`);
-    this.#types.set(memoryMibMin, found);
-    return found;
   }
 
   /** A VPC with one subnet, an internet gateway and a group that lets in what `ports` name (`-1`: everything). */
@@ -125,7 +112,7 @@ export class Cloud {
     const count = String(options.count ?? 1);
     const answer = await this.ec2.call('RunInstances', {
       ImageId: await this.image(),
-      InstanceType: await this.type(options.memoryMibMin ?? 1),
+      InstanceType: options.type ?? typeDefault,
       MinCount: count,
       MaxCount: count,
       KeyName: this.#keyName,
