@@ -1,0 +1,81 @@
+/** A whole region of a test's own, on real parts, beside whatever else runs on the machine. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exec } from '#base/exec.ts';
+import { writeAwsFiles } from '#cli/awsFiles.ts';
+import { awsEnvironment } from '#cli/commands/aws.ts';
+import { ensureImage } from '#cli/commands/image.ts';
+import { prepareRegion } from '#cli/prepareRegion.ts';
+import { openRegion, type Region } from '#cli/region.ts';
+import { bringUp } from '#lab/bringUp.ts';
+import { claimIndex } from '#lab/claims.ts';
+import { codeDirectory, runDirectory } from '#lab/directory.ts';
+import { prefixOf } from '#lab/plan.ts';
+import { identify } from '#lab/processIdentity.ts';
+import { newAccount, regionNameDefault, writeRun } from '#lab/runRecord.ts';
+import { takeDown } from '#lab/teardown.ts';
+import { topologyLeft } from '#lab/topology.ts';
+
+const firstPort = 14_000;
+const cliTimeoutMs = 300_000;
+
+export interface TestRegion extends Region {
+  /** Image that the region has. */
+  readonly imageId: string;
+  /** Environment in which an AWS client reaches this region. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Runs `pando` with this region's directory. Throws when it fails. */
+  cli(...args: string[]): Promise<{ stdout: string; stderr: string }>;
+  /** Ends the region before the function returns. Repeatable. */
+  down(): Promise<void>;
+}
+
+export interface TestRegionOptions {
+  readonly cells?: number;
+  readonly hostsPerCell?: number;
+}
+
+/** Brings a region up, gives it to `work`, and takes it down whatever happens; then nothing of it may be left. */
+export async function withRegion(
+  options: TestRegionOptions,
+  work: (region: TestRegion) => Promise<void>,
+): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), 'pando-t-'));
+  const directory = runDirectory(root);
+  const index = await claimIndex({ directory: root, owner: identify(process.pid) });
+  const down = (): Promise<void> => takeDown(directory, index, () => undefined);
+  try {
+    const run = {
+      format: 1 as const,
+      index,
+      cells: options.cells ?? 1,
+      hostsPerCell: options.hostsPerCell ?? 1,
+      port: firstPort + index,
+      regionName: regionNameDefault,
+      account: newAccount(),
+    };
+    writeRun(directory, run);
+    const image = await ensureImage('default', () => undefined);
+    await bringUp(directory, run, () => undefined);
+    const region = openRegion({ dir: root });
+    writeAwsFiles(region);
+    const imageId = await prepareRegion(region, image.dir);
+    const env = { ...process.env, ...awsEnvironment(region) };
+    for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']) delete env[name];
+    await work({ ...region, imageId, env, cli: (...args) => runCli(root, args), down });
+  } finally {
+    await down();
+    rmSync(root, { recursive: true, force: true });
+  }
+  assert.deepEqual(await topologyLeft(prefixOf(index)), []);
+}
+
+function runCli(root: string, args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  const main = join(codeDirectory, 'src', 'cli', 'main.ts');
+  return exec(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    timeoutMs: cliTimeoutMs,
+    env: { ...process.env, PANDO_DIR: root },
+  });
+}
