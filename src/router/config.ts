@@ -10,8 +10,12 @@ export const routerLimits = z.object({
   bodyBytesMax: positive.default(1024 * 1024),
   /** Open client connections; the kernel's queue holds the rest. */
   connectionsMax: positive.default(2048),
-  /** Requests being answered; one more gets `RequestLimitExceeded`, 503. */
+  /** Requests being answered, once their body has been read; one more gets `RequestLimitExceeded`, 503. */
   inFlightMax: positive.default(512),
+  /** The same for each account. */
+  accountInFlightMax: positive.default(128),
+  /** Bodies of all requests together. */
+  bufferedBytesMax: positive.default(64 * 1024 * 1024),
   /** A client must have sent its headers, and its whole request, in this time. */
   headersTimeoutMs: positive.default(10_000),
   requestTimeoutMs: positive.default(20_000),

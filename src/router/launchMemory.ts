@@ -4,18 +4,44 @@
  */
 import { Lru } from './lru.ts';
 
-/** `refused`: every cell that was asked said no. `uncertain`: a cell was asked and did not answer. */
-export type LaunchFate = 'refused' | 'uncertain';
+/**
+ * `accepted`: a cell has it. `refused`: every cell that was asked at that attempt said no. `uncertain`: a cell was asked
+ * and did not answer.
+ */
+export type LaunchFate =
+  | { readonly state: 'accepted' | 'uncertain' }
+  | { readonly state: 'refused'; readonly attempt: number };
 
 const launchesMax = 20_000;
 const fateMsMax = 15 * 60_000;
 
 export class LaunchMemory {
   readonly #fates = new Lru<string, { fate: LaunchFate; atMs: number }>(launchesMax);
+  readonly #running = new Map<string, Promise<void>>();
   readonly #now: () => number;
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
+  }
+
+  /**
+   * Runs launches of one token one after another: a second one that began while the first was being refused by its first
+   * cell could find room there, and the first by then elsewhere.
+   */
+  async oneByOne<T>(accountId: string, token: string, run: () => Promise<T>): Promise<T> {
+    const key = `${accountId}/${token}`;
+    const before = this.#running.get(key) ?? Promise.resolve();
+    const mine = before.then(run, run);
+    const settled = mine.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.set(key, settled);
+    try {
+      return await mine;
+    } finally {
+      if (this.#running.get(key) === settled) this.#running.delete(key);
+    }
   }
 
   get(accountId: string, token: string): LaunchFate | undefined {
@@ -25,9 +51,5 @@ export class LaunchMemory {
 
   set(accountId: string, token: string, fate: LaunchFate): void {
     this.#fates.set(`${accountId}/${token}`, { fate, atMs: this.#now() });
-  }
-
-  delete(accountId: string, token: string): void {
-    this.#fates.delete(`${accountId}/${token}`);
   }
 }

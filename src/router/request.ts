@@ -16,8 +16,8 @@ export interface Call {
   /** As plain JSON (`toTransport`). */
   readonly input: WireInput;
   readonly caller: Caller;
-  /** The client says that it has sent this before (`amz-sdk-request: attempt=2`). */
-  readonly isRetry: boolean;
+  /** How often the client has sent this, as it says itself (`amz-sdk-request: attempt=2`); 1 if it does not say. */
+  readonly attempt: number;
 }
 
 export interface Answer {

@@ -4,6 +4,7 @@ import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import type { RouterConfig } from './config.ts';
 import { CellDirectory } from './directory.ts';
+import { Admission } from './http/admission.ts';
 import { createEndpoint } from './http/server.ts';
 import { KeyCache } from './keyCache.ts';
 import { LaunchMemory } from './launchMemory.ts';
@@ -52,7 +53,7 @@ export const startRouter = async ({
       subnetZones: new Lru(subnetZonesMax),
       otherCellsMax: limits.otherCellsMax,
     },
-    read: { keys, regionName, bodyBytesMax: limits.bodyBytesMax, now },
+    read: { keys, regionName, bodyBytesMax: limits.bodyBytesMax, now, admission: new Admission(limits) },
     limits,
     log,
   });

@@ -45,9 +45,16 @@ export interface Cloud {
   /** Sends an action with plain parameters. */
   act(action: string, parameters?: Readonly<Record<string, string>>, options?: SendOptions): Promise<Reply>;
   raw(signed: Signed, agent?: Agent): Promise<Reply>;
+  /** A second replica beside `router`; the cloud closes it. */
+  addReplica(): Promise<Replica>;
   /** Waits until the router's health says so. */
   until(condition: (health: Health) => boolean): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Replica {
+  readonly send: Cloud['send'];
+  readonly until: Cloud['until'];
 }
 
 export interface Health {
@@ -75,25 +82,27 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
   region.cells = () => cells.map(({ record }) => record);
   await Promise.all([region.start(), ...cells.map((cell) => cell.start(options.processors))]);
   const lines: string[] = [];
-  const router = await startRouter({
-    config: routerConfig.omit({ tls: true }).parse({
-      regionName: 'lab-1',
-      listen: { port: 0 },
-      region: { host: '127.0.0.1', port: region.port },
-      limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, ...options.limits },
-    }),
-    tls: await issueCertificate(authority, 'spiffe://pando/router/r-1'),
-    log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
-    now: options.now,
-  });
-  const raw = (signed: Signed, agent?: Agent) => sendRaw(router.port, signed, agent);
-  const until = (condition: (health: Health) => boolean) => waitFor(raw, condition);
-  const send: Cloud['send'] = (form, given = {}) => {
-    const signed = sign(router.port, form, given);
-    return raw(given.tamper?.(signed) ?? signed, given.agent);
+  const routers: Router[] = [];
+  const addRouter = async () => {
+    const router = await startRouter({
+      config: routerConfig.omit({ tls: true }).parse({
+        regionName: 'lab-1',
+        listen: { port: 0 },
+        region: { host: '127.0.0.1', port: region.port },
+        limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, ...options.limits },
+      }),
+      tls: await issueCertificate(authority, `spiffe://pando/router/r-${routers.length + 1}`),
+      log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
+      now: options.now,
+    });
+    routers.push(router);
+    return router;
   };
+  const router = await addRouter();
+  const raw = (signed: Signed, agent?: Agent) => sendRaw(router.port, signed, agent);
+  const { send, until } = replicaOf(router);
   const close = async () => {
-    await router.close();
+    await Promise.all(routers.map((each) => each.close()));
     await Promise.all([region.kill(), ...cells.map((cell) => cell.kill())]);
   };
   try {
@@ -117,9 +126,18 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
       return lines.map((line): Record<string, unknown> => JSON.parse(line));
     },
     logText: () => lines.join(''),
+    addReplica: async () => replicaOf(await addRouter()),
     close,
   };
 };
+
+const replicaOf = ({ port }: Router): Replica => ({
+  until: (condition) => waitFor((signed) => sendRaw(port, signed), condition),
+  send: (form, given = {}) => {
+    const signed = sign(port, form, given);
+    return sendRaw(port, given.tamper?.(signed) ?? signed, given.agent);
+  },
+});
 
 /** Signs a form as a client would. */
 export const sign = (port: number, form: string, options: SendOptions = {}): Signed => {

@@ -31,6 +31,8 @@ export class FakeCell {
   readonly instances: FakeInstance[] = [];
   readonly calls: BackendParams[] = [];
   mode: Mode = 'well';
+  /** What its processors say of their health. */
+  ready = true;
   readonly number: number;
   readonly zone: string;
   state: CellRecord['state'] = 'active';
@@ -97,7 +99,7 @@ export class FakeCell {
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
         'ec2.call': async (params) => ({ output: await this.#call(params) }),
-        'process.health': () => ({ name: this.cellId, ready: true }),
+        'process.health': () => ({ name: this.cellId, ready: this.ready }),
       }),
     });
     this.#processors.set(server.port, server);

@@ -6,15 +6,19 @@ import { type CellRecord, regionContract } from '#contracts/region.ts';
 import type { BackendParams } from './fakeCell.ts';
 
 export const accountId = '111122223333';
-export const otherAccountId = '444455556666';
 
-/** Access keys of two accounts. Made up for the tests. */
+/** Access keys of three accounts. Made up for the tests. */
 export const keys = {
   first: { accessKeyId: 'PANDOTESTKEY00000001', secretAccessKey: 'test-secret/one+1', accountId },
   second: {
     accessKeyId: 'PANDOTESTKEY00000002',
     secretAccessKey: 'test-secret/two+2',
-    accountId: otherAccountId,
+    accountId: '444455556666',
+  },
+  third: {
+    accessKeyId: 'PANDOTESTKEY00000003',
+    secretAccessKey: 'test-secret/three',
+    accountId: '777788889999',
   },
 } as const;
 
@@ -53,9 +57,9 @@ export class FakeRegion {
       handlers: () => ({
         'region.accessKey': ({ accessKeyId }) => this.#key(accessKeyId),
         'region.cells': () => ({ region: 'lab-1', cells: [...this.cells()] }),
-        'ec2.call': (params) => {
+        'ec2.call': async (params) => {
           this.calls.push(params);
-          return { output: this.override?.(params) ?? this.#act(params) };
+          return { output: (await this.override?.(params)) ?? this.#act(params) };
         },
       }),
     });

@@ -3,14 +3,29 @@ import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { PandoError } from '#contracts/errors.ts';
-import { type Cloud, codeOf, type Signed, startCloud, textsOf } from './cloud.ts';
+import {
+  type Cloud,
+  codeOf,
+  type Reply,
+  type SendOptions,
+  type Signed,
+  startCloud,
+  textsOf,
+} from './cloud.ts';
+import { keys } from './fakeRegion.ts';
 
 describe('hostile requests', () => {
   let cloud: Cloud;
   before(async () => {
     cloud = await startCloud({
       zones: ['lab-1a'],
-      limits: { headersTimeoutMs: 500, requestTimeoutMs: 1_000, inFlightMax: 3, connectionsMax: 40 },
+      limits: {
+        headersTimeoutMs: 500,
+        requestTimeoutMs: 1_000,
+        inFlightMax: 4,
+        accountInFlightMax: 2,
+        connectionsMax: 40,
+      },
     });
   });
   after(() => cloud.close());
@@ -146,18 +161,40 @@ describe('hostile requests', () => {
     }
   });
 
-  it('refuses more requests at once than it may have, and recovers', async () => {
-    const slow = Array.from({ length: 3 }, () =>
-      speak(
-        `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: ${post['content-type']}\r\ncontent-length: 9\r\n\r\n`,
-      ),
-    );
-    let reply = await cloud.send(form);
-    for (let i = 0; reply.status === 200 && i < 50; i += 1) reply = await cloud.send(form);
-    assert.equal(reply.status, 503);
-    assert.equal(codeOf(reply), 'RequestLimitExceeded');
-    await Promise.all(slow);
+  it('refuses more requests at once than it may have, of one account and of all, and recovers', async () => {
+    let release = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    cloud.region.override = ({ action }) => (action === 'DescribeVpcs' ? gate.then(() => ({})) : undefined);
+    const waiting: Promise<Reply>[] = [];
+    const begin = async (key: SendOptions['key']) => {
+      const begun = cloud.region.calls.length;
+      waiting.push(cloud.act('DescribeVpcs', {}, { key }));
+      for (let i = 0; cloud.region.calls.length === begun && i < 10_000; i += 1)
+        await new Promise(setImmediate);
+    };
+    try {
+      for (const key of [keys.first, keys.first, keys.second]) await begin(key);
+      const sameAccount = await cloud.send(form, { key: keys.first });
+      assert.equal(codeOf(sameAccount), 'RequestLimitExceeded');
+      assert.equal(sameAccount.status, 503);
+      assert.equal((await cloud.send(form, { key: keys.third })).status, 200);
+      await begin(keys.second);
+      assert.equal(codeOf(await cloud.send(form, { key: keys.third })), 'RequestLimitExceeded');
+    } finally {
+      release();
+      cloud.region.override = undefined;
+    }
+    assert.ok((await Promise.all(waiting)).every(({ status }) => status === 200));
     await stillWell();
+  });
+
+  it('lets no number of slow senders keep others out', async () => {
+    const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: ${post['content-type']}\r\ncontent-length: 9\r\n\r\nAct`;
+    const slow = Array.from({ length: 20 }, () => speak(head));
+    await stillWell();
+    await Promise.all(slow);
   });
 
   it('keeps a connection for many requests', async () => {

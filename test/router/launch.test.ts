@@ -68,6 +68,8 @@ describe('RunInstances', () => {
   it('gives a request without a token one of its own', async () => {
     const reply = await run(undefined);
     assert.equal(textsOf(reply, 'clientToken')[0], reply.headers['x-amzn-requestid']);
+    // The content decides, not the made-up token: the same request goes to the same cell.
+    for (let i = 0; i < 5; i += 1) assert.equal(cellOf(await run(undefined)), cellOf(reply));
   });
 
   it('tries another cell when one is full, and no more than k others', async () => {
@@ -130,6 +132,23 @@ describe('RunInstances', () => {
     const reply = await run('again', inZoneA, 3);
     assert.equal(cellOf(reply), home);
     assert.equal(made('again'), 1);
+  });
+
+  it('does not launch a token a second time elsewhere while the cell that has it is down', async () => {
+    const home = cellOf(await run('kept', inZoneA));
+    await home.kill();
+    await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
+    assert.equal(codeOf(await run('kept', inZoneA)), 'Unavailable');
+    assert.equal(made('kept'), 1);
+  });
+
+  it('sends nothing new to a processor that says that it is not ready', async () => {
+    const home = cellOf(await run('probe-3', inZoneA));
+    home.ready = false;
+    await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
+    for (let i = 0; i < 8; i += 1) assert.notEqual(cellOf(await run(`unready-${i}`, inZoneA)), home);
+    home.ready = true;
+    await cloud.until(({ cells }) => cells.every(({ live }) => live));
   });
 
   it('finds a repeated launch where it was carried out, though its first cell has room by now', async () => {

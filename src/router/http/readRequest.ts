@@ -11,6 +11,7 @@ import { routeOf } from '../actions.ts';
 import { notBuilt } from '../dispatch.ts';
 import type { KeyCache } from '../keyCache.ts';
 import type { Call } from '../request.ts';
+import type { Admission } from './admission.ts';
 import { readBody } from './readBody.ts';
 
 export interface ReadOptions {
@@ -18,6 +19,7 @@ export interface ReadOptions {
   readonly regionName: string;
   readonly bodyBytesMax: number;
   readonly now: () => number;
+  readonly admission: Admission;
 }
 
 /** What is known of a request, filled in as it is read, so that an error can be answered and logged in its terms. */
@@ -33,16 +35,22 @@ export interface ReadResult {
   readonly version: string;
 }
 
-/** @throws every error of the wire: what is too long, not signed, not known or not well-formed. */
+/**
+ * `held` collects what the request takes of the router's limits, for its caller to give back.
+ *
+ * @throws every error of the wire: what is too long, not signed, not known or not well-formed; `RequestLimitExceeded`.
+ */
 export const readRequest = async (
   request: IncomingMessage,
   requestId: string,
   options: ReadOptions,
   progress: Progress,
+  held: DisposableStack,
 ): Promise<ReadResult> => {
   const { path, query } = splitTarget(request.url ?? '/');
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
-  const body = await readForm(request, options.bodyBytesMax);
+  const body = await readForm(request, options, held);
+  held.defer(options.admission.enter());
   const signature = await verifySigV4(
     { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
     {
@@ -54,13 +62,14 @@ export const readRequest = async (
   );
   const { accountId, arn, userId } = signature.key;
   progress.accountId = accountId;
+  held.defer(options.admission.enterAccount(accountId));
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
   const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
   checkAction(form, progress);
   const { action, version, input } = decodeRequest(form);
-  const isRetry = isRepeated(request.headers['amz-sdk-request']);
+  const attempt = attemptIn(request.headers['amz-sdk-request']);
   const caller = { accountId, arn, userId };
-  return { version, call: { requestId, action, input: toTransport(action, input), caller, isRetry } };
+  return { version, call: { requestId, action, input: toTransport(action, input), caller, attempt } };
 };
 
 /** An access key id of no such form is not worth a question to the region. */
@@ -74,8 +83,12 @@ const splitTarget = (target: string): { path: string; query: string } => {
     : { path: target.slice(0, mark), query: target.slice(mark + 1) };
 };
 
-const readForm = async (request: IncomingMessage, bytesMax: number): Promise<Buffer> => {
-  const body = await readBody(request, bytesMax);
+const readForm = async (
+  request: IncomingMessage,
+  { bodyBytesMax, admission }: ReadOptions,
+  held: DisposableStack,
+): Promise<Buffer> => {
+  const body = await readBody(request, bodyBytesMax, admission, held);
   if (body.length === 0) return body;
   if (request.method === 'GET') throw new PandoError('InvalidRequest', 'A GET request has no body.');
   const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
@@ -101,7 +114,5 @@ const checkAction = (form: string, progress: Progress): void => {
 };
 
 /** `attempt=2; max=3`: SDKs count their attempts there. */
-const isRepeated = (header: string | readonly string[] | undefined): boolean => {
-  const attempt = /(?:^|[;\s])attempt=(\d{1,4})/.exec(String(header ?? ''))?.[1];
-  return attempt !== undefined && Number(attempt) > 1;
-};
+const attemptIn = (header: string | readonly string[] | undefined): number =>
+  Number(/(?:^|[;\s])attempt=([1-9]\d{0,3})/.exec(String(header ?? ''))?.[1] ?? 1);

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
-import { PandoError } from '#contracts/errors.ts';
 import type { RouterLimits } from '../config.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Parts } from '../request.ts';
@@ -25,7 +24,6 @@ const requestsPerSocketMax = 10_000;
 /** A server that is not listening yet. */
 export const createEndpoint = (options: EndpointOptions): Server => {
   const { limits } = options;
-  let inFlight = 0;
   const server = createServer(
     {
       headersTimeout: limits.headersTimeoutMs,
@@ -34,13 +32,7 @@ export const createEndpoint = (options: EndpointOptions): Server => {
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: headerBytesMax,
     },
-    (request, response) => {
-      inFlight += 1;
-      response.once('close', () => {
-        inFlight -= 1;
-      });
-      void serve(options, request, response, inFlight > limits.inFlightMax);
-    },
+    (request, response) => void serve(options, request, response),
   );
   server.maxConnections = limits.connectionsMax;
   server.maxRequestsPerSocket = requestsPerSocketMax;
@@ -52,14 +44,13 @@ const serve = async (
   options: EndpointOptions,
   request: IncomingMessage,
   response: ServerResponse,
-  overloaded: boolean,
 ): Promise<void> => {
   // The client may go away at any point: what is written then is lost, and that is all.
   response.on('error', () => undefined);
   const path = (request.url ?? '').split('?', 1)[0];
   if (path === healthPath) sendHealth(options.parts, request, response);
   else if (request.method === 'GET' || request.method === 'POST')
-    await serveAction(options, request, response, overloaded);
+    await serveAction(options, request, response);
   else sendMethods(request, response);
 };
 
@@ -67,11 +58,11 @@ const serveAction = async (
   options: EndpointOptions,
   request: IncomingMessage,
   response: ServerResponse,
-  overloaded: boolean,
 ): Promise<void> => {
   const startedMs = performance.now();
   const requestId = randomUUID();
   const progress: Progress = { service: 'ec2' };
+  using held = new DisposableStack();
   const log = (facts: Readonly<Record<string, unknown>>) =>
     options.log.info({
       requestId,
@@ -81,8 +72,7 @@ const serveAction = async (
       ...facts,
     });
   try {
-    if (overloaded) throw new PandoError('RequestLimitExceeded', 'Request limit exceeded.');
-    const { call, version } = await readRequest(request, requestId, options.read, progress);
+    const { call, version } = await readRequest(request, requestId, options.read, progress, held);
     const answer = await dispatch(options.parts, call);
     const { unreachable = [] } = answer;
     const body = await encodeAnswer(call.action, answer, requestId, version);

@@ -7,9 +7,13 @@
  * 3. A request that was sent and not answered may have been accepted. It goes to another processor of the
  *    same cell, which knows it by its client token, and never to another cell: the client gets `Unavailable`.
  *    A request without a token gets its request id as one, so that this rule holds for it too.
- * 4. A repeated request (the client says so, or this replica remembers rule 3) first asks the candidates which
+ * 4. A repeated request (the client says so, or this replica remembers the token) first asks the candidates which
  *    of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
- *    `Unavailable`, unless this replica remembers that all cells refused.
+ *    `Unavailable`, unless this replica remembers that all cells refused the attempt just before.
+ * 5. Launches with one token run one after another in a replica.
+ *
+ * What is left: a token that is sent a second time without the mark of a repetition, to another replica, while its
+ * first cell is down or has just got room; and a token that is used again for another zone.
  */
 import { PandoError } from '#contracts/errors.ts';
 import type { Cell } from '../cell.ts';
@@ -21,22 +25,29 @@ import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from 
 const spareCells = 2;
 
 export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
-  const candidates = await candidatesOf(parts, call);
   const token = textIn(call.input, 'ClientToken');
-  const tokened =
-    token === undefined ? { ...call, input: { ...call.input, ClientToken: call.requestId } } : call;
-  const holder = token === undefined ? undefined : await findHolder(parts, call, token, candidates);
-  const live = candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
-  return tryInTurn(parts, tokened, holder === undefined ? live : [holder]);
+  const key = launchKey(call.input);
+  if (token === undefined) {
+    const input = { ...call.input, ClientToken: call.requestId };
+    return tryInTurn(parts, { ...call, input }, liveOf(parts, await candidatesOf(parts, call, key)));
+  }
+  return parts.launches.oneByOne(call.caller.accountId, token, async () => {
+    const candidates = await candidatesOf(parts, call, key);
+    const holder = await findHolder(parts, call, token, candidates);
+    return tryInTurn(parts, call, holder === undefined ? liveOf(parts, candidates) : [holder]);
+  });
 };
 
-const candidatesOf = async (parts: Parts, call: Call): Promise<readonly Cell[]> => {
+const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
+  candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
+
+const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
   const cells = await parts.cells.all();
   const zone = await zoneOf(parts, call, cells);
   if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))
     throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
   const byId = new Map(cells.map((cell) => [cell.record.cellId, cell]));
-  const request = { accountId: call.caller.accountId, key: launchKey(call.input), zone };
+  const request = { accountId: call.caller.accountId, key, zone };
   const chosen = chooseCells(
     request,
     cells.map(({ record }) => record),
@@ -69,7 +80,9 @@ const findHolder = async (
   candidates: readonly Cell[],
 ): Promise<Cell | undefined> => {
   const fate = parts.launches.get(call.caller.accountId, token);
-  if (fate === 'refused' || (fate === undefined && !call.isRetry)) return undefined;
+  if (fate === undefined && call.attempt === 1) return undefined;
+  // Only the very next attempt: between later ones another replica may have had this token accepted.
+  if (fate?.state === 'refused' && fate.attempt + 1 === call.attempt) return undefined;
   const Filters = [{ Name: 'client-token', Values: [token.replaceAll(/[\\*?]/g, '\\$&')] }];
   const lookup = backendCall(call, { Filters }, 'DescribeInstances');
   const asked = await Promise.all(candidates.map((cell) => cell.call(lookup, true)));
@@ -93,14 +106,14 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
   for (const cell of cells) {
     const outcome = await cell.call(backendCall(call), true);
     if (outcome.state === 'answered') {
-      parts.launches.delete(accountId, token);
+      parts.launches.set(accountId, token, { state: 'accepted' });
       return { output: outcome.output, backend: outcome.backend };
     }
-    if (outcome.state === 'uncertain') parts.launches.set(accountId, token, 'uncertain');
+    if (outcome.state === 'uncertain') parts.launches.set(accountId, token, { state: 'uncertain' });
     if (outcome.state === 'uncertain' || !mayGoOn(outcome)) outputOf(outcome, 'The cell of this request');
     if (outcome.state === 'refused' || last.state === 'undelivered') last = outcome;
   }
-  parts.launches.set(accountId, token, 'refused');
+  parts.launches.set(accountId, token, { state: 'refused', attempt: call.attempt });
   outputOf(last, 'Every cell that may take this request');
   throw unavailable('No cell took this request. Retry your request.');
 };

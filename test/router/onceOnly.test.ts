@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { type Cloud, type Replica, startCloud } from './cloud.ts';
+import type { Mode } from './fakeCell.ts';
+
+/** What the cells do while one attempt of a client runs. */
+type Weather = readonly (Mode | 'dead')[];
+
+const attemptsMax = 4;
+
+describe('a launch is carried out once (I4)', () => {
+  let cloud: Cloud;
+  let replicas: readonly Replica[];
+  let launches = 0;
+  before(async () => {
+    cloud = await startCloud({ limits: { callTimeoutMs: 150, cellsEveryMs: 50, otherCellsMax: 1 } });
+    replicas = [cloud, await cloud.addReplica()];
+  });
+  after(() => cloud.close());
+
+  /** Makes the cells so, and waits until the router has seen who lives. */
+  const arrange = async (weather: Weather): Promise<void> => {
+    for (const [i, cell] of cloud.cells.entries()) {
+      const wanted = weather[i] ?? 'well';
+      if (wanted === 'dead') {
+        await cell.kill();
+        continue;
+      }
+      cell.mode = wanted;
+      await cell.revive();
+    }
+    const dead = cloud.cells.filter((_, i) => weather[i] === 'dead').map(({ cellId }) => cellId);
+    for (const replica of replicas)
+      await replica.until(
+        ({ cells }) => cells.length > 0 && cells.every(({ cellId, live }) => live !== dead.includes(cellId)),
+      );
+  };
+
+  const attempt = (replica: number, token: string, number: number) => {
+    const input = { ImageId: 'ami-0123456789abcdef0', MinCount: '1', MaxCount: '1', ClientToken: token };
+    const form = new URLSearchParams({ Action: 'RunInstances', Version: '2016-11-15', ...input });
+    const headers = { 'amz-sdk-request': `attempt=${number}; max=${attemptsMax}` };
+    const { send } = replicas[replica] ?? cloud;
+    return send(form.toString(), { headers });
+  };
+  const made = (token: string) =>
+    cloud.cells.flatMap(({ instances }) => instances).filter(({ ClientToken }) => ClientToken === token)
+      .length;
+
+  it('whatever the cells do between attempts, and whichever replica gets them', async () => {
+    const mode = fc.constantFrom<Mode | 'dead'>('well', 'full', 'mute', 'broken', 'dead');
+    const weather = fc.array(mode, { minLength: 3, maxLength: 3 });
+    const step = fc.record({ weather, replica: fc.nat(1) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: attemptsMax }), async (steps) => {
+        launches += 1;
+        const token = `once-${launches}`;
+        for (const [i, { weather, replica }] of steps.entries()) {
+          await arrange(weather);
+          await attempt(replica, token, i + 1);
+        }
+        await arrange(['well', 'well', 'well']);
+        const last = await attempt(0, token, attemptsMax + 1);
+        assert.equal(last.status, 200, last.body);
+        assert.equal(made(token), 1, token);
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
