@@ -1,16 +1,17 @@
-/** A region of its own for a test file: brought up by the command line, taken down whatever happens. */
-import { mkdtempSync } from 'node:fs';
+/** A region for a whole test file or a benchmark, with a key of its own. */
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
+import { planOf } from '#cli/operator.ts';
 import { openRegion, type Region } from '#cli/region.ts';
 import { codeDirectory } from '#lab/directory.ts';
-import { type LabPlan, planLab } from '#lab/plan.ts';
+import type { LabPlan } from '#lab/plan.ts';
+import { type TestRegionOptions, withRegion } from '../../support/region.ts';
 import { Cloud } from './cloud.ts';
 
-const upTimeoutMs = 10 * 60_000;
-const downTimeoutMs = 3 * 60_000;
+const cliTimeoutMs = 10 * 60_000;
 
 export interface TestRegion extends Region, AsyncDisposable {
   readonly plan: LabPlan;
@@ -19,72 +20,77 @@ export interface TestRegion extends Region, AsyncDisposable {
   pando(...args: string[]): Promise<string>;
 }
 
-const pandoFile = join(codeDirectory, 'pando');
+/**
+ * Brings up a region that ends with its disposal or with this process. `PANDO_E2E_DIR` names one that runs already, for work
+ * on the tests themselves: it is used and left running, emptied.
+ */
+export async function startRegion(
+  options: TestRegionOptions = { cells: 1, hostsPerCell: 2 },
+): Promise<TestRegion> {
+  const given = process.env.PANDO_E2E_DIR;
+  const held = given === undefined ? await hold(options) : { region: openRegion({ dir: given }), release };
+  const { region } = held;
+  const scratch = mkdtempSync(join(tmpdir(), 'pando-e2e-'));
+  const end = async (): Promise<void> => {
+    await rm(scratch, { recursive: true, force: true });
+    await held.release();
+  };
+  try {
+    const key = await makeKey(region, scratch);
+    const cloud = new Cloud(region.ec2, key);
+    return {
+      ...region,
+      plan: planOf(region.run),
+      cloud,
+      pando: (...args) => pando(region.directory.root, args),
+      [Symbol.asyncDispose]: async () => {
+        if (given !== undefined) await cloud.empty();
+        await end();
+      },
+    };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+const release = async (): Promise<void> => undefined;
+
+/** Turns the region that lives as long as a function into one that lives until `release`. */
+async function hold(options: TestRegionOptions): Promise<{ region: Region; release(): Promise<void> }> {
+  const up = Promise.withResolvers<Region>();
+  const free = Promise.withResolvers<void>();
+  const ended = withRegion(options, async (region) => {
+    up.resolve(region);
+    await free.promise;
+  });
+  ended.catch((error: unknown) => up.reject(error));
+  return {
+    region: await up.promise,
+    release: () => {
+      free.resolve();
+      return ended;
+    },
+  };
+}
+
+async function pando(root: string, args: readonly string[]): Promise<string> {
+  const main = join(codeDirectory, 'src', 'cli', 'main.ts');
+  const { stdout } = await exec(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    timeoutMs: cliTimeoutMs,
+    env: { ...process.env, PANDO_DIR: root },
+  });
+  return stdout;
+}
 
 /** Imports a key made for this test, so that its VMs let it in. */
 async function makeKey(region: Region, dir: string): Promise<{ name: string; file: string }> {
   const file = join(dir, 'key');
   const name = `test-${process.pid}`;
   await exec('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', file]);
-  const { stdout } = await exec('cat', [`${file}.pub`]);
   await region.ec2.call('ImportKeyPair', {
     KeyName: name,
-    PublicKeyMaterial: Buffer.from(stdout).toString('base64'),
+    PublicKeyMaterial: readFileSync(`${file}.pub`).toString('base64'),
   });
   return { name, file };
-}
-
-/**
- * Brings a region up. `PANDO_E2E_DIR` names one that runs already, for work on the tests themselves: it is used and left
- * running, without what the test made in it.
- */
-export async function startRegion(
-  options: { readonly cells: number; readonly hostsPerCell: number } = { cells: 1, hostsPerCell: 2 },
-): Promise<TestRegion> {
-  const given = process.env.PANDO_E2E_DIR;
-  const scratch = mkdtempSync(join(tmpdir(), 'pando-e2e-'));
-  const dir = given ?? join(scratch, 'region');
-  const down = async (): Promise<void> => {
-    if (given === undefined) await exec(pandoFile, ['down', '--dir', dir], { timeoutMs: downTimeoutMs });
-    await rm(scratch, { recursive: true, force: true });
-  };
-  try {
-    const size = ['--cells', String(options.cells), '--hosts-per-cell', String(options.hostsPerCell)];
-    if (given === undefined)
-      await exec(
-        pandoFile,
-        ['up', '--dir', dir, '--no-first-vm', '--port', String(await freePort()), ...size],
-        {
-          timeoutMs: upTimeoutMs,
-        },
-      );
-    const region = openRegion({ dir });
-    const { name, file } = await makeKey(region, scratch);
-    const cloud = new Cloud(region.ec2, { name, file });
-    return {
-      ...region,
-      plan: planLab(region.run),
-      cloud,
-      pando: async (...args) =>
-        (await exec(pandoFile, [...args, '--dir', dir], { timeoutMs: upTimeoutMs })).stdout,
-      [Symbol.asyncDispose]: async () => {
-        if (given !== undefined) await cloud.empty();
-        if (given !== undefined) await region.ec2.call('DeleteKeyPair', { KeyName: name });
-        await down();
-      },
-    };
-  } catch (error) {
-    await down();
-    throw error;
-  }
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net');
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
