@@ -163,6 +163,14 @@ const kernelProbes: readonly KernelProbe[] = [
 ];
 
 const probe = async ({ what, script, flags, fix }: KernelProbe): Promise<Finding> => {
+  const tool = script.split(' ')[0] ?? '';
+  if (tool !== 'true' && findCommand(tool) === undefined)
+    return {
+      what,
+      level: 'note',
+      detail: `cannot be tried: ${tool} is not installed`,
+      fix: './pando doctor --fix',
+    };
   try {
     await exec('unshare', [...flags, 'sh', '-c', script], {
       timeoutMs: probeTimeoutMs,
