@@ -1,0 +1,180 @@
+/** The life of a VM through three real clients: the AWS CLI, boto3 and the JavaScript SDK. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  AllocateAddressCommand,
+  AssociateAddressCommand,
+  DescribeInstancesCommand,
+  EC2Client,
+  ReleaseAddressCommand,
+  RunInstancesCommand,
+  TerminateInstancesCommand,
+  waitUntilInstanceRunning,
+  waitUntilInstanceTerminated,
+} from '@aws-sdk/client-ec2';
+import { exec } from '#base/exec.ts';
+import { ensureKeyPair, ensureSecurityGroup, keyName, waitPage } from '#cli/firstVm.ts';
+import { findCommand } from '#cli/provision/machine.ts';
+import { type TestRegion, withRegion } from '../support/region.ts';
+
+const clientTimeoutMs = 400_000;
+const waitSeconds = 240;
+const sshAttemptsMax = 30;
+
+let region: TestRegion;
+let groupId: string;
+let end: () => void;
+let ended: Promise<void>;
+
+before(async () => {
+  const wait = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  await new Promise<void>((up, failed) => {
+    ended = withRegion({ cells: 2, hostsPerCell: 1 }, async (made) => {
+      region = made;
+      await ensureKeyPair(region);
+      groupId = await ensureSecurityGroup(region);
+      up();
+      await wait;
+    });
+    ended.catch(failed);
+  });
+});
+
+after(async () => {
+  end();
+  await ended;
+  assert.equal(existsSync(region.directory.root), false, 'the region left its directory');
+});
+
+/** The VM's shell answers; its SSH server may come up a little after its page. */
+async function shell(instanceId: string, command: string): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await region.cli('ssh', instanceId, command)).stdout.trim();
+    } catch (error) {
+      if (attempt >= sshAttemptsMax) throw error;
+      await delay(500);
+    }
+  }
+}
+
+const aws = async <T>(...args: string[]): Promise<T> => {
+  const { stdout } = await region.cli('aws', ...args);
+  return (stdout.trim() === '' ? {} : JSON.parse(stdout)) as T;
+};
+
+interface Launched {
+  readonly Instances: readonly { readonly InstanceId: string; readonly State: { readonly Name: string } }[];
+}
+
+test('AWS CLI: run, page, SSH, console, reboot-proof stop and start, terminate', async () => {
+  const launched = await aws<Launched>(
+    ...[
+      'ec2',
+      'run-instances',
+      '--image-id',
+      region.imageId,
+      '--instance-type',
+      't3.nano',
+      '--key-name',
+      keyName,
+    ],
+    ...['--security-group-ids', groupId],
+  );
+  const instance = launched.Instances[0];
+  assert.ok(instance);
+  assert.equal(instance.State.Name, 'pending');
+  const id = instance.InstanceId;
+  await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
+  const address = await aws<{ PublicIp: string; AllocationId: string }>('ec2', 'allocate-address');
+  await aws('ec2', 'associate-address', '--instance-id', id, '--allocation-id', address.AllocationId);
+
+  assert.match(await waitPage(address.PublicIp), new RegExp(id));
+  assert.equal(await shell(id, 'echo $((6 * 7))'), '42');
+  await shell(id, 'echo kept >kept && sync');
+  assert.notEqual((await region.cli('console', id)).stdout.trim(), '');
+
+  await aws('ec2', 'stop-instances', '--instance-ids', id);
+  await aws('ec2', 'wait', 'instance-stopped', '--instance-ids', id);
+  await aws('ec2', 'start-instances', '--instance-ids', id);
+  await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
+  await waitPage(address.PublicIp);
+  assert.equal(await shell(id, 'cat kept'), 'kept', 'the disk outlives a stop');
+
+  const status = JSON.parse((await region.cli('status', '--json')).stdout) as {
+    addresses: Record<string, string>;
+  };
+  assert.equal(status.addresses[id], address.PublicIp);
+
+  await aws('ec2', 'terminate-instances', '--instance-ids', id);
+  await aws('ec2', 'wait', 'instance-terminated', '--instance-ids', id);
+  await aws('ec2', 'release-address', '--allocation-id', address.AllocationId);
+});
+
+const botoScript = `
+import boto3, sys, urllib.request, time
+image, key, group, endpoint = sys.argv[1:5]
+ec2 = boto3.session.Session(profile_name='pando').resource('ec2', endpoint_url=endpoint)
+(vm,) = ec2.create_instances(ImageId=image, InstanceType='t3.nano', MinCount=1, MaxCount=1, KeyName=key, SecurityGroupIds=[group])
+vm.wait_until_running()
+address = ec2.VpcAddress(ec2.meta.client.allocate_address(Domain='vpc')['AllocationId'])
+address.associate(InstanceId=vm.id)
+page, until = None, time.time() + 240
+while page is None and time.time() < until:
+    try:
+        page = urllib.request.urlopen('http://%s/' % address.public_ip, timeout=5).read().decode()
+    except OSError:
+        time.sleep(0.3)
+assert vm.id in page, page
+vm.reload()
+assert vm.state['Name'] == 'running' and vm.public_ip_address == address.public_ip
+vm.create_tags(Tags=[{'Key': 'Name', 'Value': 'from boto3'}])
+assert [each.id for each in ec2.instances.filter(Filters=[{'Name': 'tag:Name', 'Values': ['from *']}])] == [vm.id]
+vm.terminate()
+vm.wait_until_terminated()
+address.release()
+print('ok')
+`;
+
+test('boto3: run, page, tags and filters, terminate', async () => {
+  const python =
+    ['/usr/bin/python3', findCommand('python3') ?? 'python3'].find((each) => existsSync(each)) ?? 'python3';
+  const args = ['-c', botoScript, region.imageId, keyName, groupId, region.endpoint];
+  const { stdout } = await exec(python, args, { env: region.env, timeoutMs: clientTimeoutMs });
+  assert.equal(stdout.trim(), 'ok');
+});
+
+test('JavaScript SDK: run, page, describe, terminate', async (t) => {
+  const { accessKeyId, secret } = region.run.account;
+  const client = new EC2Client({
+    endpoint: region.endpoint,
+    region: region.run.regionName,
+    credentials: { accessKeyId, secretAccessKey: secret },
+  });
+  t.after(() => client.destroy());
+  const { Instances } = await client.send(
+    new RunInstancesCommand({
+      ImageId: region.imageId,
+      InstanceType: 't3.nano',
+      MinCount: 1,
+      MaxCount: 1,
+      KeyName: keyName,
+      SecurityGroupIds: [groupId],
+    }),
+  );
+  const InstanceIds = [Instances?.[0]?.InstanceId ?? ''];
+  const wait = { client, maxWaitTime: waitSeconds, minDelay: 1, maxDelay: 2 };
+  await waitUntilInstanceRunning(wait, { InstanceIds });
+  const { AllocationId, PublicIp = '' } = await client.send(new AllocateAddressCommand({ Domain: 'vpc' }));
+  await client.send(new AssociateAddressCommand({ InstanceId: InstanceIds[0], AllocationId }));
+  assert.match(await waitPage(PublicIp), new RegExp(InstanceIds[0] ?? 'none'));
+  const { Reservations } = await client.send(new DescribeInstancesCommand({ InstanceIds }));
+  assert.equal(Reservations?.[0]?.Instances?.[0]?.PublicIpAddress, PublicIp);
+  await client.send(new TerminateInstancesCommand({ InstanceIds }));
+  await waitUntilInstanceTerminated(wait, { InstanceIds });
+  await client.send(new ReleaseAddressCommand({ AllocationId }));
+});
