@@ -1,0 +1,222 @@
+/** The operations of a card on its ports. Each is idempotent and serialized per VPC. */
+import type { Logger } from '#base/log.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
+import { Device } from './device.ts';
+import { flowStatements, parseFlows } from './flows.ts';
+import { portCounters } from './kernel/counters.ts';
+import { prepareTap, runInside, takeDevice } from './kernel/namespace.ts';
+import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
+import { desiredOnCard } from './model/desired.ts';
+import type { Model } from './model/model.ts';
+import type { Endpoint, LocalPort } from './model/place.ts';
+import { word } from './model/safe.ts';
+import { operation } from './operation.ts';
+import type { Services } from './services.ts';
+import type { Vpc } from './vpc.ts';
+
+export interface CardOptions {
+  readonly vtep: string;
+  readonly namespacePrefix: string;
+  readonly stateDir: string;
+  readonly services: Services;
+  readonly log: Logger;
+}
+
+export class Card {
+  readonly device: Device;
+  readonly #vtep: string;
+  readonly #services: Services;
+  readonly #log: Logger;
+  /** VPCs that forward for a port that has left, until then (S6.6). */
+  readonly #lingering = new Map<string, NodeJS.Timeout>();
+
+  constructor({ vtep, namespacePrefix, stateDir, services, log }: CardOptions) {
+    this.#vtep = vtep;
+    this.#services = services;
+    this.#log = log;
+    this.device = new Device(
+      {
+        vtep,
+        namespacePrefix,
+        desired: (vpc) => this.#desired(vpc),
+        opened: async (vpc) => services.start(vpc),
+        closing: (vpc) => services.stop(vpc),
+      },
+      stateDir,
+      log,
+    );
+  }
+
+  async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
+    const vpc = this.device.vpc(state.vpcId);
+    for (const { eniId, vtep } of state.ports) {
+      // The state itself knows now where the port went.
+      if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId)) this.#linger(vpc);
+    }
+    return this.device.applyVpc(state, from);
+  }
+
+  async removeVpc(vpcId: string): Promise<void> {
+    clearTimeout(this.#lingering.get(vpcId));
+    this.#lingering.delete(vpcId);
+    await this.device.removeVpc(vpcId);
+  }
+
+  async prepareAdministrative(vpcId: string, eniId: string, metadata: VmMetadata): Promise<NetworkOperation> {
+    const vpc = this.device.vpc(vpcId);
+    return vpc.serialize(async () => {
+      vpc.metadata.set(word(eniId), metadata);
+      await (vpc.isOpen ? vpc.converge() : vpc.save());
+      return operation('administrative', eniId, {});
+    });
+  }
+
+  /**
+   * Records the port; once its tap is in the card's namespace, takes the tap into the VPC. An agent calls it twice: before the
+   * VMM starts (a tap can only be opened where it is, so it is still the host's) and when the VMM holds the tap.
+   */
+  async attachPort(vpcId: string, port: VpcPort, tap: string, activate: boolean): Promise<NetworkOperation> {
+    const vpc = this.device.vpc(vpcId);
+    return vpc.serialize(async () => {
+      const before = vpc.ports.get(port.eniId);
+      if (before !== undefined && before.port.epoch > port.epoch)
+        throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
+      await vpc.ensureOpen();
+      const wired = await takeDevice(vpc.namespace, word(tap));
+      if (wired) await prepareTap(vpc.namespace, tap);
+      const active = activate || (before?.active === true && before.tap === tap);
+      vpc.ports.set(port.eniId, {
+        tap,
+        wired,
+        port,
+        active,
+        redirect: activate ? undefined : before?.redirect,
+      });
+      vpc.forwards.delete(port.eniId);
+      await this.#convergeOr(vpc, () => restorePort(vpc, port.eniId, before));
+      await this.#services.ready(vpc);
+      return operation('vpc', port.eniId, { tap, mac: port.mac });
+    });
+  }
+
+  /** Unknown: nothing. */
+  async detachPort(eniId: string, forwardTo: string | undefined): Promise<void> {
+    for (const vpc of this.device.vpcs.values())
+      if (vpc.ports.has(eniId) || vpc.metadata.has(eniId) || vpc.forwards.has(eniId))
+        await vpc.serialize(() => this.#detach(vpc, eniId, forwardTo));
+  }
+
+  async activatePort(eniId: string): Promise<void> {
+    await this.#changePort(eniId, (local) => ({ ...local, active: true, redirect: undefined }));
+  }
+
+  async redirectPort(eniId: string, to: Endpoint | undefined): Promise<void> {
+    await this.#changePort(eniId, (local) => ({ ...local, redirect: to }));
+  }
+
+  async exportFlows(eniId: string): Promise<TrackedFlow[]> {
+    const { vpc, local } = this.#find(eniId);
+    return parseFlows(await runInside(vpc.namespace, 'cat /proc/net/nf_conntrack\n'), local.port.ip);
+  }
+
+  async importFlows(eniId: string, flows: readonly TrackedFlow[]): Promise<void> {
+    const { vpc } = this.#find(eniId);
+    if (flows.length > importedFlowsMax)
+      throw new PandoError('InvalidParameterValue', `At most ${importedFlowsMax} flows can be imported.`);
+    const statements = flowStatements(flows);
+    if (statements.length === 0) return;
+    await vpc.serialize(() => runInside(vpc.namespace, `nft -f - <<'END'\n${statements.join('\n')}\nEND\n`));
+  }
+
+  /** Every local port with its VPC. */
+  ports(): { vpcId: string; local: LocalPort }[] {
+    return [...this.device.vpcs.values()].flatMap(({ vpcId, ports }) =>
+      [...ports.values()].map((local) => ({ vpcId, local })),
+    );
+  }
+
+  async counters(): Promise<Awaited<ReturnType<typeof portCounters>>> {
+    const open = [...this.device.vpcs.values()].filter((vpc) => vpc.isOpen && vpc.ports.size > 0);
+    return (await Promise.all(open.map((vpc) => portCounters(vpc.namespace, vpc.ports)))).flat();
+  }
+
+  #desired(vpc: Vpc): Model | undefined {
+    const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#lingering.has(vpc.vpcId);
+    if (vpc.state === undefined || !needed) return undefined;
+    return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
+  }
+
+  async #detach(vpc: Vpc, eniId: string, forwardTo: string | undefined): Promise<void> {
+    const local = vpc.ports.get(eniId);
+    vpc.ports.delete(eniId);
+    vpc.metadata.delete(eniId);
+    const declared = vpc.state?.ports.find((port) => port.eniId === eniId)?.vtep;
+    if (forwardTo === undefined) vpc.forwards.delete(eniId);
+    else if (declared === undefined || declared === this.#vtep) vpc.forwards.set(eniId, forwardTo);
+    else this.#linger(vpc);
+    await vpc.converge();
+    if (local?.wired && vpc.isOpen)
+      await runInside(vpc.namespace, `ip link del dev ${local.tap} 2>/dev/null || true\n`);
+  }
+
+  async #changePort(eniId: string, change: (local: LocalPort) => LocalPort): Promise<void> {
+    const { vpc } = this.#find(eniId);
+    await vpc.serialize(async () => {
+      const local = vpc.ports.get(eniId);
+      if (local === undefined) throw notAttached(eniId);
+      vpc.ports.set(eniId, change(local));
+      const queued = hasQueuedPort(vpc);
+      if (queued) await vpc.setOverlayOffloads(false);
+      await this.#convergeOr(vpc, () => restorePort(vpc, eniId, local));
+      if (!queued) await vpc.setOverlayOffloads(true);
+    });
+  }
+
+  async #convergeOr(vpc: Vpc, undo: () => void): Promise<void> {
+    try {
+      await vpc.converge();
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  /** Keeps the VPC's namespace for a while, for packets of cards that have not heard yet; then drops it if nobody needs it. */
+  #linger(vpc: Vpc): void {
+    clearTimeout(this.#lingering.get(vpc.vpcId));
+    const timer = setTimeout(() => {
+      this.#lingering.delete(vpc.vpcId);
+      vpc
+        .serialize(() => vpc.converge())
+        .catch((error: unknown) => {
+          this.#log.error({ err: error, vpcId: vpc.vpcId }, 'after the end of forwarding');
+        });
+    }, lingerMs);
+    timer.unref();
+    this.#lingering.set(vpc.vpcId, timer);
+  }
+
+  #find(eniId: string): { vpc: Vpc; local: LocalPort } {
+    for (const vpc of this.device.vpcs.values()) {
+      const local = vpc.ports.get(eniId);
+      if (local !== undefined) return { vpc, local };
+    }
+    throw notAttached(eniId);
+  }
+}
+
+const restorePort = (vpc: Vpc, eniId: string, before: LocalPort | undefined): void => {
+  if (before === undefined) vpc.ports.delete(eniId);
+  else vpc.ports.set(eniId, before);
+};
+
+/**
+ * A queue reads datagrams in user space, where nobody fills in checksums or cuts big segments later: while a port of the VPC is
+ * redirected to one, the overlay device does that itself.
+ */
+const hasQueuedPort = (vpc: Vpc): boolean =>
+  [...vpc.ports.values()].some(({ redirect }) => redirect !== undefined && redirect.port !== vxlanPort);
+
+const notAttached = (eniId: string): PandoError =>
+  new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} is not attached to this card.`);

@@ -1,0 +1,52 @@
+/** The card's contract over a card. */
+import type { Handlers } from '#base/rpc/contract.ts';
+import type { cardContract } from '#contracts/card.ts';
+import type { Card } from './card.ts';
+import type { Queues } from './queues.ts';
+
+export const cardHandlers = (
+  card: Card,
+  queues: Queues,
+  self: { readonly vtep: string; readonly netns: string },
+): Handlers<typeof cardContract> => ({
+  'card.status': () => ({
+    ...self,
+    startedAt: card.device.startedAt,
+    vpcs: card.device.versions(),
+    ports: card.ports().map(({ vpcId, local: { port, tap } }) => ({
+      eniId: port.eniId,
+      vpcId,
+      tap,
+      epoch: port.epoch,
+    })),
+  }),
+  'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
+  'card.removeVpc': async ({ vpcId }) => {
+    await card.removeVpc(vpcId);
+    return {};
+  },
+  'card.prepareAdministrative': ({ vpcId, eniId, metadata }) =>
+    card.prepareAdministrative(vpcId, eniId, metadata),
+  'card.attachPort': ({ vpcId, port, tap, activate }) => card.attachPort(vpcId, port, tap, activate),
+  'card.detachPort': async ({ eniId, forwardTo }) => {
+    await card.detachPort(eniId, forwardTo);
+    return {};
+  },
+  'card.openQueue': ({ eniId, mode, passTo }) => queues.open(eniId, mode, passTo),
+  'card.setQueue': ({ eniId, mode, passTo }) => queues.set(eniId, mode, passTo),
+  'card.closeQueue': ({ eniId, idleMs }) => queues.close(eniId, idleMs),
+  'card.redirectPort': async ({ eniId, to }) => {
+    await card.redirectPort(eniId, to);
+    return {};
+  },
+  'card.exportFlows': async ({ eniId }) => ({ flows: await card.exportFlows(eniId) }),
+  'card.importFlows': async ({ eniId, flows }) => {
+    await card.importFlows(eniId, flows);
+    return {};
+  },
+  'card.activatePort': async ({ eniId }) => {
+    await card.activatePort(eniId);
+    return {};
+  },
+  'card.counters': async () => ({ ports: await card.counters() }),
+});

@@ -1,0 +1,114 @@
+/** A VPC's network namespace on this device: made, changed in batches, removed. */
+import { readdir } from 'node:fs/promises';
+import { exec } from '#base/exec.ts';
+import { overlayDevice, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
+import type { Plan } from '../model/plan.ts';
+
+const namespacesDirectory = '/run/netns';
+export const namespacePath = (name: string): string => `${namespacesDirectory}/${name}`;
+
+/** Names of the namespaces on this machine that begin with `prefix`. */
+export const listNamespaces = async (prefix: string): Promise<string[]> =>
+  (await readdir(namespacesDirectory).catch(() => [])).filter((name) => name.startsWith(prefix));
+
+/** Runs a shell script inside the namespace and returns what it printed. One spawn, however many commands. */
+export const runInside = async (name: string, script: string): Promise<string> => {
+  const { stdout } = await exec('nsenter', [`--net=${namespacePath(name)}`, 'sh', '-e', '-s'], {
+    input: script,
+    timeoutMs: scriptTimeoutMs,
+  });
+  return stdout;
+};
+
+/** Runs a shell script in this process's own namespace. */
+export const runHere = async (script: string): Promise<string> => {
+  const { stdout } = await exec('sh', ['-e', '-s'], { input: script, timeoutMs: scriptTimeoutMs });
+  return stdout;
+};
+
+const batch = (command: string, lines: readonly string[]): string =>
+  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+
+/** The shell script of a plan. Only deletions may fail: what they name may have left with its device. */
+export const planScript = (plan: Plan): string =>
+  [
+    batch('nft -f -', plan.nft),
+    batch('bridge -batch -', plan.bridgeAdd),
+    batch('ip -batch -', plan.ipAdd),
+    plan.ipDelete.length === 0 ? '' : batch('ip -force -batch - 2>/dev/null || true', plan.ipDelete),
+    plan.bridgeDelete.length === 0
+      ? ''
+      : batch('bridge -force -batch - 2>/dev/null || true', plan.bridgeDelete),
+  ].join('');
+
+/** Defaults that each device moved in later inherits: so attaching a tap sets nothing one by one. */
+const settings: readonly [string, number][] = [
+  ['ipv4/ip_forward', 1],
+  ['ipv6/conf/all/disable_ipv6', 1],
+  ['ipv6/conf/default/disable_ipv6', 1],
+  ...['all', 'default', overlayDevice].flatMap((device): [string, number][] => [
+    [`ipv4/conf/${device}/send_redirects`, 0],
+    [`ipv4/conf/${device}/accept_redirects`, 0],
+    [`ipv4/conf/${device}/rp_filter`, 0],
+  ]),
+  ['ipv4/conf/default/proxy_arp', 1],
+  // Flows that arrive by migration are seen from their middle: no window is known, so none is enforced.
+  ['netfilter/nf_conntrack_tcp_be_liberal', 1],
+];
+
+/** Makes the namespace with its overlay device. A half-made one of an earlier attempt is removed first. */
+export const createNamespace = async (name: string, vni: number, vtep: string): Promise<void> => {
+  await destroyNamespace(name);
+  const write = settings.map(([path, value]) => `echo ${value} >/proc/sys/net/${path}`).join('\n');
+  await runHere(`ip netns add ${name}
+ip link add name ${overlayDevice} netns ${name} type vxlan id ${vni} dstport ${vxlanPort} local ${vtep} \\
+  nolearning ttl 64 noudpcsum
+nsenter --net=${namespacePath(name)} sh -e <<'END-OF-SETTINGS'
+ip link set lo up
+${write}
+END-OF-SETTINGS
+`);
+};
+
+/** Whether the namespace is there and complete. */
+export const namespaceExists = async (name: string): Promise<boolean> => {
+  if (!(await listNamespaces(name)).includes(name)) return false;
+  const { exitCode } = await exec('ip', ['-n', name, 'link', 'show', 'dev', overlayDevice], {
+    allow: [1, 255],
+  });
+  return exitCode === 0;
+};
+
+/**
+ * Removes the namespace and all in it; absent: nothing. The overlay device goes first: a dying namespace keeps its network
+ * id taken for a while, and the same VPC may come back at once.
+ */
+export const destroyNamespace = async (name: string): Promise<void> => {
+  if (!(await listNamespaces(name)).includes(name)) return;
+  await runHere(`ip -n ${name} link del dev ${overlayDevice} 2>/dev/null || true
+for tap in $(ip -n ${name} -o link show type tun 2>/dev/null | sed 's/^[0-9]*: \\([^:@]*\\).*/\\1/'); do
+  ip -n ${name} link del dev "$tap" 2>/dev/null || true
+done
+ip netns del ${name}
+`);
+};
+
+/** What a tap does not inherit: proxied addresses are answered at once, and a burst for a resumed guest finds room. */
+export const prepareTap = async (name: string, tap: string): Promise<void> => {
+  await runInside(
+    name,
+    `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay
+ip link set dev ${tap} txqueuelen ${tapQueueFramesMax}
+`,
+  );
+};
+
+/** Moves a device of this process's namespace into the VPC's. Already there: nothing. Answers whether it is there now. */
+export const takeDevice = async (name: string, device: string): Promise<boolean> => {
+  const { exitCode } = await exec('ip', ['link', 'set', 'dev', device, 'netns', name], {
+    allow: [1, 2, 255],
+  });
+  if (exitCode === 0) return true;
+  const inside = await exec('ip', ['-n', name, 'link', 'show', 'dev', device], { allow: [1, 255] });
+  return inside.exitCode === 0;
+};

@@ -1,0 +1,32 @@
+/** Limits and fixed numbers of a card. */
+export const vxlanPort = 4789;
+/** Name of the overlay device inside each VPC's namespace. */
+export const overlayDevice = 'vx0';
+export const metadataAddress = '169.254.169.254';
+export const metadataPort = 80;
+/** Next hop that stands for the internet gateway inside a VPC; never on any wire. */
+export const gatewayNextHop = '169.254.0.1';
+/** Frames that may wait for a VMM that does not read for a moment (a guest that is being resumed). */
+export const tapQueueFramesMax = 10_000;
+/** Imported flows are let in for this long; from the first packet on, connection tracking knows them itself. */
+export const importedFlowSecondsMax = 3600;
+export const importedFlowsMax = 65_536;
+/** Elements in one `add element` statement. */
+export const elementsPerStatementMax = 500;
+export const scriptTimeoutMs = 20_000;
+/** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
+export const lingerMs = 10_000;
+
+export const queuePacketsMax = 32_768;
+export const queueBytesMax = 64 * 1024 * 1024;
+/** A release sends this many packets, then yields, so that the VMM's tap can be emptied between. */
+export const queueBurstPackets = 256;
+export const queueReceiveBufferBytes = 4 * 1024 * 1024;
+/** Longest that `closeQueue` waits for silence before it answers; the queue then closes by itself. */
+export const queueCloseWaitMsMax = 10_000;
+
+export const tokenSecondsMax = 21_600;
+export const metadataConnectionsMax = 256;
+export const metadataRequestBytesMax = 16 * 1024;
+export const metadataIdleMsMax = 15_000;
+export const leaseSeconds = 3600;

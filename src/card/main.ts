@@ -1,0 +1,50 @@
+/** A card's process. Runs inside the card's network namespace: `ip netns exec CARD node main.ts --config FILE [--teardown]`. */
+import { loadConfig, loadTls } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { serveRpc } from '#base/rpc/server.ts';
+import { cardContract } from '#contracts/card.ts';
+import { Card } from './card.ts';
+import { cardConfig } from './config.ts';
+import { cardHandlers } from './handlers.ts';
+import { joinStarterMounts } from './kernel/mounts.ts';
+import { logFailures } from './logFailures.ts';
+import { loadTokenSigner } from './metadata/token.ts';
+import { Queues } from './queues.ts';
+import { Services } from './services.ts';
+
+joinStarterMounts();
+const config = loadConfig(cardConfig);
+const log = createLogger(`card-${config.name}`);
+const card = new Card({
+  vtep: config.vtep,
+  namespacePrefix: `${config.runPrefix}${config.name}-`,
+  stateDir: config.stateDir,
+  services: new Services(await loadTokenSigner(config.stateDir), log),
+  log,
+});
+
+if (process.argv.includes('--teardown')) {
+  await card.device.teardown();
+  process.exit(0);
+}
+
+await card.device.adopt();
+const handlers = logFailures(
+  cardHandlers(card, new Queues(config.vtep), { vtep: config.vtep, netns: config.netns }),
+  log,
+);
+const { agentIdentity } = config;
+const server = await serveRpc({
+  tls: loadTls(config.tls),
+  host: config.listen.host,
+  port: config.listen.port,
+  contract: cardContract,
+  remote: {},
+  authorize: (identity) =>
+    agentIdentity.endsWith('/') ? identity.startsWith(agentIdentity) : identity === agentIdentity,
+  handlers: () => handlers,
+});
+log.info({ port: server.port, vtep: config.vtep }, 'card is up');
+
+// The data path is the kernel's: it stays as it is.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

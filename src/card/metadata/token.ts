@@ -1,0 +1,51 @@
+/**
+ * Session tokens of the metadata service (version 2). Nothing is stored: a token is its expiry, signed together with the
+ * interface that it was given to, under a key of the card that survives restarts.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeAtomically } from '../store.ts';
+
+const keyBytes = 32;
+const expiryBytes = 6;
+
+export class TokenSigner {
+  readonly #key: Buffer;
+
+  constructor(key: Buffer) {
+    this.#key = key;
+  }
+
+  issue(eniId: string, seconds: number, nowMs: number): string {
+    const expiry = Buffer.alloc(expiryBytes);
+    expiry.writeUIntBE(nowMs + seconds * 1000, 0, expiryBytes);
+    return Buffer.concat([expiry, this.#sign(eniId, expiry)]).toString('base64url');
+  }
+
+  /** Milliseconds that the token is still good for on this interface; 0: not at all. */
+  remainingMs(token: string, eniId: string, nowMs: number): number {
+    const bytes = Buffer.from(token, 'base64url');
+    const expiry = bytes.subarray(0, expiryBytes);
+    const signature = bytes.subarray(expiryBytes);
+    const expected = this.#sign(eniId, expiry);
+    if (expiry.length !== expiryBytes || signature.length !== expected.length) return 0;
+    if (!timingSafeEqual(signature, expected)) return 0;
+    return Math.max(0, expiry.readUIntBE(0, expiryBytes) - nowMs);
+  }
+
+  #sign(eniId: string, expiry: Buffer): Buffer {
+    return createHmac('sha256', this.#key).update(expiry).update(eniId).digest();
+  }
+}
+
+/** The signer of the card whose state lies in `stateDir`; its key is made on the first start. */
+export const loadTokenSigner = async (stateDir: string): Promise<TokenSigner> => {
+  const path = join(stateDir, 'metadata-token-key');
+  const known = await readFile(path, 'utf8').catch(() => undefined);
+  if (known !== undefined) return new TokenSigner(Buffer.from(known, 'hex'));
+  const key = randomBytes(keyBytes);
+  await mkdir(stateDir, { recursive: true });
+  await writeAtomically(path, key.toString('hex'));
+  return new TokenSigner(key);
+};

@@ -1,0 +1,46 @@
+/** The packet queues that are open on this card, by interface. */
+
+import { PandoError } from '#contracts/errors.ts';
+import type { Endpoint } from './model/place.ts';
+import { PacketQueue, type QueueCounters, type QueueMode } from './queue.ts';
+
+const noCounters: QueueCounters = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+
+export class Queues {
+  readonly #vtep: string;
+  readonly #open = new Map<string, Promise<PacketQueue>>();
+
+  constructor(vtep: string) {
+    this.#vtep = vtep;
+  }
+
+  /** Opens the queue, or sets the one that is open. Answers where it listens. */
+  async open(eniId: string, mode: QueueMode, passTo: Endpoint): Promise<Endpoint> {
+    const known = this.#open.get(eniId);
+    const opening = known ?? PacketQueue.open(this.#vtep, mode, passTo);
+    if (known === undefined) {
+      this.#open.set(eniId, opening);
+      opening.catch(() => this.#open.delete(eniId));
+    }
+    const queue = await opening;
+    if (known !== undefined) queue.set(mode, passTo);
+    return queue.endpoint;
+  }
+
+  async set(eniId: string, mode: QueueMode, passTo: Endpoint | undefined): Promise<QueueCounters> {
+    const queue = await this.#open.get(eniId);
+    if (queue === undefined)
+      throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
+    queue.set(mode, passTo);
+    return queue.counters;
+  }
+
+  /** See `PacketQueue.close`. No queue: nothing. */
+  async close(eniId: string, idleMs: number): Promise<QueueCounters> {
+    const queue = await this.#open.get(eniId);
+    if (queue === undefined) return noCounters;
+    const counters = await queue.close(idleMs);
+    this.#open.delete(eniId);
+    return counters;
+  }
+}

@@ -1,0 +1,196 @@
+/** One VPC on one device: its declared state, its local ports, and the kernel kept equal to both. */
+
+import type { Logger } from '#base/log.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { VmMetadata, VpcState } from '#contracts/network.ts';
+import { readImported } from './kernel/imported.ts';
+import {
+  createNamespace,
+  destroyNamespace,
+  namespaceExists,
+  planScript,
+  runInside,
+} from './kernel/namespace.ts';
+import { readKernel } from './kernel/read.ts';
+import { overlayDevice } from './limits.ts';
+import { emptyModel, type Model } from './model/model.ts';
+import type { LocalPort } from './model/place.ts';
+import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
+import type { VpcRecord, VpcStore } from './store.ts';
+
+/** What differs between a card and a gateway. */
+export interface VpcRole {
+  readonly vtep: string;
+  readonly namespacePrefix: string;
+  /** What the kernel should hold; undefined: no namespace is needed here. */
+  desired(vpc: Vpc): Model | undefined;
+  /** After a namespace was made or found again: sockets, cables. Idempotent. */
+  opened(vpc: Vpc): Promise<void>;
+  /** Before a namespace is removed. */
+  closing(vpc: Vpc): Promise<void>;
+}
+
+export class Vpc {
+  readonly vpcId: string;
+  readonly namespace: string;
+  readonly ports = new Map<string, LocalPort>();
+  readonly forwards = new Map<string, string>();
+  readonly metadata = new Map<string, VmMetadata>();
+  state: VpcState | undefined;
+  readonly #role: VpcRole;
+  readonly #store: VpcStore;
+  readonly #log: Logger;
+  /** What the kernel is known to hold; undefined: not known (a new process, a failed batch), so it is read. */
+  #applied: Model | undefined;
+  #open = false;
+  /** undefined: as an earlier process left it. */
+  #offloads: boolean | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(vpcId: string, role: VpcRole, store: VpcStore, log: Logger) {
+    this.vpcId = vpcId;
+    this.namespace = `${role.namespacePrefix}${vpcId}`;
+    this.#role = role;
+    this.#store = store;
+    this.#log = log.child({ vpcId });
+  }
+
+  /** Whether the namespace exists here as far as this process knows. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Changes of one VPC happen one after another, in the order of asking. */
+  serialize<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+
+  restore(record: VpcRecord): void {
+    this.state = record.state;
+    for (const port of record.ports) this.ports.set(port.port.eniId, port);
+    for (const [eniId, vtep] of record.forwards) this.forwards.set(eniId, vtep);
+    for (const [eniId, metadata] of record.metadata) this.metadata.set(eniId, metadata);
+  }
+
+  /** After a restart: sees which taps are there, then repairs what differs. Inside `serialize`. */
+  async adopt(): Promise<void> {
+    const exists = await namespaceExists(this.namespace);
+    const devices = exists ? (await readKernel(this.namespace)).devices : [];
+    for (const [eniId, local] of this.ports) {
+      if (local.wired && !devices.includes(local.tap))
+        this.#log.warn({ eniId, tap: local.tap }, 'the tap is gone');
+      this.ports.set(eniId, { ...local, wired: devices.includes(local.tap) });
+    }
+    if (!exists) this.forwards.clear();
+    await this.converge();
+  }
+
+  /**
+   * Takes a newer declared state. Older: StaleEpoch. Equal: nothing. `from` differs from what is here: Conflict (drift, S8.2).
+   * To be called inside `serialize`.
+   */
+  async declare(next: VpcState, from: number | undefined): Promise<number> {
+    const before = this.state;
+    if (before !== undefined && next.version < before.version)
+      throw new PandoError(
+        'StaleEpoch',
+        `${this.vpcId} is at version ${before.version} here, not ${next.version}.`,
+      );
+    if (before?.version === next.version && this.#applied !== undefined) return next.version;
+    if (from !== undefined && from !== (before?.version ?? 0) && before?.version !== next.version)
+      throw new PandoError(
+        'Conflict',
+        `${this.vpcId} is at version ${before?.version ?? 0} here, not ${from}.`,
+      );
+    this.state = next;
+    try {
+      await this.converge();
+    } catch (error) {
+      this.state = before;
+      throw error;
+    }
+    return next.version;
+  }
+
+  /** Makes the kernel what it should be, then remembers. Inside `serialize`. */
+  async converge(): Promise<void> {
+    const after = this.#role.desired(this);
+    try {
+      if (after === undefined) await this.#close();
+      else await this.#change(after);
+    } catch (error) {
+      this.#applied = undefined;
+      throw error;
+    }
+    await this.save();
+  }
+
+  save(): Promise<void> {
+    return this.#store.save({
+      vpcId: this.vpcId,
+      state: this.state,
+      ports: [...this.ports.values()],
+      forwards: [...this.forwards],
+      metadata: [...this.metadata],
+    });
+  }
+
+  /** Makes the namespace if it is not there, so that taps can be moved in. Inside `serialize`. */
+  async ensureOpen(): Promise<void> {
+    if (this.#open) return;
+    const { state } = this;
+    if (state === undefined)
+      throw new PandoError('InvalidVpcID.NotFound', `${this.vpcId} has not been declared to this device.`);
+    if (!(await namespaceExists(this.namespace))) {
+      await createNamespace(this.namespace, state.vni, this.#role.vtep);
+      this.#applied = emptyModel;
+      this.#offloads = true;
+    }
+    await this.#role.opened(this);
+    this.#open = true;
+  }
+
+  /** Whether checksums and segmentation are left to whatever comes after the overlay device. Inside `serialize`. */
+  async setOverlayOffloads(on: boolean): Promise<void> {
+    if (!this.#open || this.#offloads === on) return;
+    await runInside(
+      this.namespace,
+      `ethtool -K ${overlayDevice} tx ${on ? 'on' : 'off'} gso ${on ? 'on' : 'off'} >&2\n`,
+    );
+    this.#offloads = on;
+  }
+
+  /** Forgets the VPC and removes everything of it. Inside `serialize`. */
+  async remove(): Promise<void> {
+    await this.#close();
+    await this.#store.remove(this.vpcId);
+  }
+
+  async #close(): Promise<void> {
+    await this.#role.closing(this);
+    this.#open = false;
+    await destroyNamespace(this.namespace);
+    this.#applied = emptyModel;
+  }
+
+  async #change(after: Model): Promise<void> {
+    await this.ensureOpen();
+    if (this.#applied === undefined) return this.#repair(after);
+    const steps = plan(this.#applied, after);
+    if (!isEmptyPlan(steps)) await runInside(this.namespace, planScript(steps));
+    this.#applied = after;
+  }
+
+  /** Reads what is there and changes only what differs; the firewall is exchanged in one transaction. */
+  async #repair(after: Model): Promise<void> {
+    const { model, tables } = await readKernel(this.namespace);
+    const steps = plan({ ...model, sets: after.sets, chains: after.chains }, after);
+    const imported = await readImported(this.namespace);
+    const nft = replaceFirewall(tables, after, imported);
+    await runInside(this.namespace, planScript({ ...steps, nft }));
+    this.#log.info({ changes: Object.values(steps).flat().length }, 'kernel state re-adopted');
+    this.#applied = after;
+  }
+}
