@@ -129,10 +129,11 @@ async function addModules(
 async function configureRoot(root: string): Promise<void> {
   await cp(join(here, 'debian/root'), root, { recursive: true });
   for (const unit of ['systemd-networkd', 'systemd-resolved', 'ssh', 'serial-getty@ttyS0']) {
-    await run('systemctl', ['--root', root, 'enable', unit]).catch(() =>
-      run('chroot', [root, 'systemctl', 'enable', unit]),
-    );
+    await run('chroot', [root, 'systemctl', 'enable', unit]);
   }
+  // Slow under emulation and of no use to a root disk that has no LVM and no foreign binaries.
+  for (const unit of ['e2scrub_reap.service', 'systemd-binfmt.service'])
+    await run('chroot', [root, 'systemctl', 'mask', unit]);
   // Host keys of the build would be every instance's: cloud-init makes them at the first boot.
   for (const type of ['rsa', 'ecdsa', 'ed25519']) {
     for (const end of ['', '.pub'])

@@ -7,7 +7,7 @@ import type { ImageManifest } from '../../images/lib/manifest.ts';
 
 const execute = promisify(execFile);
 /** Under emulation, on a machine that does other things too. */
-const patienceMs = 90_000;
+const patienceMs = 180_000;
 
 /** What to boot. */
 export interface GuestPlan {
@@ -18,6 +18,8 @@ export interface GuestPlan {
   metadataPort: number;
   /** The overlay's size; an overlay that stands there already is booted again. */
   diskGib?: number;
+  /** The machine's UUID and serial number as the firmware tells them: cloud-init knows EC2 by one that begins with `ec2`. */
+  uuid?: string;
   /** Boot without a network interface: `plug` brings it. */
   unplugged?: boolean;
 }
@@ -152,7 +154,9 @@ function machine(
   const metadata = `guestfwd=tcp:169.254.169.254:80-cmd:socat - TCP:127.0.0.1:${plan.metadataPort}`;
   const subnet = 'net=169.254.169.0/24,host=169.254.169.2,dns=169.254.169.3,dhcpstart=169.254.169.15';
   const plugged = plan.unplugged === true ? [] : ['-device', 'virtio-net-pci,netdev=n,romfile='];
+  const firmware = plan.uuid === undefined ? [] : ['-smbios', `type=1,uuid=${plan.uuid},serial=${plan.uuid}`];
   return [
+    ...firmware,
     ...[
       '-M',
       'pc,usb=off',

@@ -19,7 +19,8 @@ export async function startMetadata(values: Record<string, string>): Promise<Met
       return seconds === undefined ? send(400, '') : send(200, token);
     }
     if (request.headers['x-aws-ec2-metadata-token'] !== token) return send(401, '');
-    const value = entries.get((request.url ?? '').replace('/latest/', ''));
+    const path = (request.url ?? '').replace(/^\/[^/]+\//, '');
+    const value = entries.get(path) ?? listing([...entries.keys()], path);
     return value === undefined ? send(404, 'not found') : send(200, value);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -32,4 +33,13 @@ export async function startMetadata(values: Record<string, string>): Promise<Met
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** What a directory answers: its children, one a line, folders with a slash. Undefined when there is no such directory. */
+function listing(paths: readonly string[], path: string): string | undefined {
+  const folder = path === '' || path.endsWith('/') ? path : `${path}/`;
+  if (folder === 'meta-data/public-keys/') return '0=test';
+  const below = paths.filter((one) => one.startsWith(folder)).map((one) => one.slice(folder.length));
+  const children = below.map((one) => (one.includes('/') ? one.slice(0, one.indexOf('/') + 1) : one));
+  return children.length === 0 ? undefined : [...new Set(children)].join('\n');
 }
