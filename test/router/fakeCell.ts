@@ -31,8 +31,8 @@ export class FakeCell {
   readonly instances: FakeInstance[] = [];
   readonly calls: BackendParams[] = [];
   mode: Mode = 'well';
-  /** What its processors say of their health. */
-  ready = true;
+  /** What its processors say of their health; `mute`: nothing, as frozen ones do. */
+  ready: boolean | 'mute' = true;
   readonly number: number;
   readonly zone: string;
   state: CellRecord['state'] = 'active';
@@ -99,11 +99,16 @@ export class FakeCell {
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
         'ec2.call': async (params) => ({ output: await this.#call(params) }),
-        'process.health': () => ({ name: this.cellId, ready: this.ready }),
+        'process.health': () => this.#health(),
       }),
     });
     this.#processors.set(server.port, server);
     return server.port;
+  }
+
+  async #health(): Promise<{ name: string; ready: boolean }> {
+    if (this.ready === 'mute') await sleep(60_000, undefined, { ref: false });
+    return { name: this.cellId, ready: this.ready === true };
   }
 
   async #call(params: BackendParams): Promise<unknown> {

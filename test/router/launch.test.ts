@@ -7,7 +7,10 @@ import type { FakeCell } from './fakeCell.ts';
 describe('RunInstances', () => {
   let cloud: Cloud;
   beforeEach(async () => {
-    cloud = await startCloud({ zones: ['lab-1a', 'lab-1a', 'lab-1a', 'lab-1b'] });
+    cloud = await startCloud({
+      zones: ['lab-1a', 'lab-1a', 'lab-1a', 'lab-1b'],
+      limits: { healthTimeoutMs: 200 },
+    });
   });
   afterEach(() => cloud.close());
 
@@ -142,13 +145,16 @@ describe('RunInstances', () => {
     assert.equal(made('kept'), 1);
   });
 
-  it('sends nothing new to a processor that says that it is not ready', async () => {
+  it('sends nothing new to a cell that says that it is not ready, or says nothing (frozen)', async () => {
     const home = cellOf(await run('probe-3', inZoneA));
-    home.ready = false;
-    await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
-    for (let i = 0; i < 8; i += 1) assert.notEqual(cellOf(await run(`unready-${i}`, inZoneA)), home);
-    home.ready = true;
-    await cloud.until(({ cells }) => cells.every(({ live }) => live));
+    for (const ready of [false, 'mute'] as const) {
+      home.ready = ready;
+      await cloud.until(({ cells }) => cells.some(({ cellId, live }) => cellId === home.cellId && !live));
+      for (let i = 0; i < 8; i += 1)
+        assert.notEqual(cellOf(await run(`unready-${ready}-${i}`, inZoneA)), home);
+      home.ready = true;
+      await cloud.until(({ cells }) => cells.every(({ live }) => live));
+    }
   });
 
   it('finds a repeated launch where it was carried out, though its first cell has room by now', async () => {

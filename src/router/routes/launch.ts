@@ -88,13 +88,14 @@ const findHolder = async (
   const asked = await Promise.all(candidates.map((cell) => cell.call(lookup, true)));
   const at = asked.findIndex((outcome) => holds(outcome));
   if (at >= 0) return candidates[at];
-  const silent = asked.find(isUnanswered);
-  if (silent === undefined) return undefined;
+  if (!asked.some(cannotTell)) return undefined;
   throw unavailable(
-    'A cell that may have accepted this client token before cannot be reached. Retry your request.',
-    silent.error,
+    'A cell that may have accepted this client token before cannot be asked. Retry your request.',
   );
 };
+
+const cannotTell = (outcome: Outcome): boolean =>
+  isUnanswered(outcome) || (outcome.state === 'refused' && outcome.error.status >= 500);
 
 const holds = (outcome: Outcome): boolean =>
   outcome.state === 'answered' && listIn(outcome.output, 'Reservations').length > 0;
