@@ -24,14 +24,14 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
       ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: config.capacity },
       ...{ accelerator, card: card.status, vms: await host.reports() },
     }),
-    'vm.ensureImage': ({ command, instanceId, image }) =>
-      host.command(command, host.getOrCreate(instanceId), async (vm) => {
+    'vm.ensureImage': async ({ command, instanceId, image }) =>
+      host.commandNew(command, instanceId, async (vm) => {
         // Named before it is fetched, so that nobody evicts it between here and the launch.
         vm.record.image = image;
         return { fetched: await images.ensure(image.digest) };
       }),
-    'vm.prepareNetwork': (params) =>
-      host.command(params.command, host.getOrCreate(params.instanceId), (vm) => prepareNetwork(vm, params)),
+    'vm.prepareNetwork': async (params) =>
+      host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
     'vm.launch': (params) =>
       host.command(params.command, host.get(params.instanceId), (vm) => launchVm(vm, params)),
     'vm.stop': ({ command, instanceId, force, graceMs }) =>

@@ -112,7 +112,7 @@ export class Host {
   }
 
   /** The VM, made known if it is new here. */
-  getOrCreate(instanceId: string): Vm {
+  #getOrCreate(instanceId: string): Vm {
     const known = this.#vms.get(instanceId);
     if (known !== undefined) return known;
     parseId('instance', instanceId);
@@ -137,6 +137,12 @@ export class Host {
     let index = 0;
     while (taken.has(index)) index += 1;
     return index;
+  }
+
+  /** Like {@link command}, on a VM that may be new here. A former owner's command leaves no trace of one. */
+  commandNew<T>(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<T>): Promise<T> {
+    fence(key, this.#fences.epochOf(key.workflowId));
+    return this.command(key, this.#getOrCreate(instanceId), run);
   }
 
   /**

@@ -346,6 +346,14 @@ export class TestHost {
     }
   }
 
+  /** Fails unless 64 KiB from 1 MiB of the disk hold this byte. The VMM must not run: its overlay is read alone. */
+  async checkDisk(instanceId: string, byte: string): Promise<void> {
+    const filename = join(this.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2');
+    const disk = JSON.stringify({ driver: 'qcow2', backing: null, file: { driver: 'file', filename } });
+    const { stdout } = await exec('qemu-io', ['-r', '-c', `read -P ${byte} 1M 64k`, `json:${disk}`]);
+    if (!/^read 65536/m.test(stdout) || /failed/.test(stdout)) throw new Error(stdout);
+  }
+
   /** The number of the round that the guest is in. */
   async round(instanceId: string): Promise<number> {
     return Number(/0x[0-9a-f]+$/m.exec((await this.hmp(instanceId, 'xp /1wx 0x7000')).trim())?.[0]);

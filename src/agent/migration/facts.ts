@@ -4,10 +4,10 @@ import { z } from 'zod';
 export const mirrorJob = 'migrate-root';
 export const remoteNode = 'migrate-remote';
 
-/** Memory that may be left when the copy counts as converged: some ten milliseconds of a switch. */
-const convergedBytesMax = 16 * 1024 * 1024;
-/** A pass over memory, and at least one more over what changed meanwhile. */
-const passesMin = 2;
+/** What a short pass over memory sends at most: some ten milliseconds of a switch. */
+export const convergedBytesMax = 16 * 1024 * 1024;
+/** QEMU counts the first look at what is dirty too: at two, all memory was sent once. */
+export const firstPassEnded = 2;
 
 export const migrateInfo = z.looseObject({
   status: z.string().optional(),
@@ -40,11 +40,3 @@ export type Job = z.infer<typeof jobInfo>[number];
 export const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
 
 export const isOver = ({ status }: Job): boolean => ['aborting', 'concluded', 'null'].includes(status);
-
-/** Whether so little is left that a switch would be short. */
-export const isConverged = ({ status, ram }: MigrateInfo): boolean =>
-  status === 'pre-switchover' ||
-  (status === 'active' &&
-    ram !== undefined &&
-    ram['dirty-sync-count'] >= passesMin &&
-    ram.remaining <= convergedBytesMax);

@@ -1,7 +1,8 @@
 /**
  * The source's side of a migration. First the disk is mirrored, then memory is copied while the guest runs. QEMU would
- * switch by itself as soon as little is left; so near the end memory is held to a crawl until the switch is ordered,
- * and nothing pauses the guest before.
+ * pause the guest by itself as soon as little is left. So it is told to wait for an acknowledgement of the target that
+ * never comes (`switchover-ack` on this side alone): it goes over only once we have stopped the guest. Meanwhile
+ * memory is held to a crawl.
  *
  * Every step is taken from what the VMM says, so that another agent process can carry on after a crash.
  */
@@ -13,7 +14,17 @@ import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import type { MigrationRecord } from '../vm-record.ts';
-import { isConverged, isOver, jobInfo, migrateInfo, mirrorJob, remoteNode, runInfo } from './facts.ts';
+import {
+  convergedBytesMax,
+  firstPassEnded,
+  isOver,
+  jobInfo,
+  type MigrateInfo,
+  migrateInfo,
+  mirrorJob,
+  remoteNode,
+  runInfo,
+} from './facts.ts';
 
 type Source = Extract<MigrationRecord, { role: 'source' }>;
 type StartParams = z.output<(typeof hostContract)['migrate.start']['params']>;
@@ -23,16 +34,15 @@ const mib = 1024 * 1024;
 const watchEveryMs = 10;
 export const unlimitedBytesPerS = 16 * 1024 * mib;
 const crawlBytesPerS = 64 * 1024;
-/** QEMU ends the copy by itself below threshold = this bandwidth × 1 ms: about one page. */
-const selfSwitchBytesPerS = 5_000_000;
-/** A guest that QEMU has paused by itself, unasked, is let go on after this. */
-const unaskedPauseMsMax = 3_000;
 const cancelTimeoutMs = 10_000;
 
-const capabilities = ['events', 'pause-before-switchover', 'auto-converge'].map((capability) => ({
-  capability,
-  state: true,
-}));
+const capabilities = [
+  'events',
+  'pause-before-switchover',
+  'auto-converge',
+  'return-path',
+  'switchover-ack',
+].map((capability) => ({ capability, state: true }));
 
 export const sourceOf = (vm: Vm): Source | undefined =>
   vm.record.migration?.role === 'source' ? vm.record.migration : undefined;
@@ -57,11 +67,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
   try {
     await dropMirror(vm);
     await monitor.execute('migrate-set-capabilities', { capabilities });
-    await monitor.execute('migrate-set-parameters', {
-      'max-bandwidth': bandwidth(source),
-      'downtime-limit': 1,
-      'avail-switchover-bandwidth': selfSwitchBytesPerS,
-    });
+    await setBandwidth(vm, bandwidth(source));
     await startMirror(vm, source);
   } catch (error) {
     record.migration = undefined;
@@ -71,6 +77,9 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
   }
   watch(vm);
 };
+
+const setBandwidth = (vm: Vm, bytesPerS: number): Promise<unknown> =>
+  vm.monitor.execute('migrate-set-parameters', { 'max-bandwidth': bytesPerS });
 
 /** Copies the overlay alone: the target's disk stands on the same base. */
 const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
@@ -93,29 +102,34 @@ const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
   });
 };
 
-const watched = new WeakSet<Vm>();
+interface Watch {
+  converged: boolean;
+  /** Passes over memory and bytes sent when the last pass ended. */
+  passes?: { count: number; bytes: number };
+}
+
+const watches = new Map<Vm, Watch>();
 
 /** Follows a copy until it is over; at most one watcher a VM. */
-const watch = (vm: Vm): void => {
-  if (watched.has(vm)) return;
-  watched.add(vm);
-  const follow = async (): Promise<void> => {
-    const memory: Watch = { crawling: false };
-    while (!vm.removed && !vm.context.closed && sourceOf(vm)?.phase === 'copying') {
-      await tick(vm, memory);
-      await sleep(watchEveryMs);
-    }
-  };
-  void follow()
+const watch = (vm: Vm, resumed = false): void => {
+  if (watches.has(vm)) return;
+  const memory: Watch = { converged: false };
+  watches.set(vm, memory);
+  void follow(vm, memory, resumed)
     .catch((error: unknown) => fail(vm, error instanceof Error ? error.message : String(error)))
     .catch((error: unknown) => vm.context.log.warn({ err: error }, 'a failed migration was not tidied'))
-    .finally(() => watched.delete(vm));
+    .finally(() => watches.delete(vm));
 };
 
-interface Watch {
-  crawling: boolean;
-  pausedSince?: number;
-}
+const follow = async (vm: Vm, memory: Watch, resumed: boolean): Promise<void> => {
+  const source = sourceOf(vm);
+  // A former agent may have left it at a crawl, under which passes would never end.
+  if (resumed && source !== undefined) await setBandwidth(vm, bandwidth(source));
+  while (!vm.removed && !vm.context.closed && sourceOf(vm)?.phase === 'copying') {
+    await tick(vm, memory);
+    await sleep(watchEveryMs);
+  }
+};
 
 /** One look at the VMM, and the one step that follows from it. */
 const tick = async (vm: Vm, memory: Watch): Promise<void> => {
@@ -135,20 +149,24 @@ const tick = async (vm: Vm, memory: Watch): Promise<void> => {
     case 'failed':
       throw new Error(info['error-desc'] ?? "the memory's copy failed");
     case 'active':
-      if (!memory.crawling && isConverged(info)) {
-        memory.crawling = true;
-        await vm.monitor.execute('migrate-set-parameters', { 'max-bandwidth': crawlBytesPerS });
-      }
-      return;
-    case 'pre-switchover':
-      // The guest was so idle that QEMU went ahead. It stands still: the switch must come soon.
-      memory.pausedSince ??= Date.now();
-      if (Date.now() - memory.pausedSince > unaskedPauseMsMax)
-        throw new Error('the switch was not ordered in time');
+      if (memory.converged || !passIsShort(memory, info)) return;
+      memory.converged = true;
+      await setBandwidth(vm, crawlBytesPerS);
       return;
     default:
       return;
   }
+};
+
+/** Whether the passes over memory have become short: what one of them sends is what a switch would have to send. */
+const passIsShort = (memory: Watch, { ram }: MigrateInfo): boolean => {
+  if (ram === undefined) return false;
+  const now = { count: ram['dirty-sync-count'], bytes: ram.transferred };
+  const before = memory.passes;
+  if (now.count < firstPassEnded) return false;
+  if (before === undefined || now.count > before.count) memory.passes = now;
+  if (before === undefined || now.count === before.count) return false;
+  return (now.bytes - before.bytes) / (now.count - before.count) <= convergedBytesMax;
 };
 
 /** The copy cannot go on: the guest runs on here, and the reason is kept for `migrate.progress`. */
@@ -167,7 +185,8 @@ export const mirrorOf = async (vm: Vm) =>
 
 /** After a restart of the agent: copies that were under way are followed on; VMs without one are left alone. */
 export const resumeMigrations = (vms: readonly Vm[]): void => {
-  for (const vm of vms) if (sourceOf(vm)?.phase === 'copying' && vm.record.process !== undefined) watch(vm);
+  for (const vm of vms)
+    if (sourceOf(vm)?.phase === 'copying' && vm.record.process !== undefined) watch(vm, true);
 };
 
 export const migrationProgress = async (vm: Vm): Promise<Progress> => {
@@ -181,7 +200,7 @@ export const migrationProgress = async (vm: Vm): Promise<Progress> => {
   const disk = { total: job?.['total-progress'] ?? 0, done: job?.['current-progress'] ?? 0 };
   const ram = { total: info.ram?.total ?? 0, remaining: info.ram?.remaining ?? 0 };
   const copying = info.status === 'active' || info.status === 'pre-switchover';
-  const converged = copying && job?.status === 'ready' && isConverged(info);
+  const converged = copying && watches.get(vm)?.converged === true;
   return {
     phase: converged ? 'converged' : copying ? 'memory' : 'disk',
     remainingBytes: Math.max(0, disk.total - disk.done) + ram.remaining,

@@ -11,9 +11,12 @@ import { isOver, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './
 import { cancelMigration, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
 
 const pollMs = 2;
-/** QEMU looks at a new bandwidth within its 100 ms window; the guest runs on meanwhile and is paused by QEMU itself, or by us after this. */
-const pauseByQemuMsMax = 120;
-const downtimeLimitMs = 300;
+/** QEMU takes up a new bandwidth within its 100 ms window; the guest runs on meanwhile. */
+const flushMsMax = 150;
+/** What may be left when the guest is paused. */
+const flushedBytes = 1024 * 1024;
+/** Never a limit here: the guest has been stopped. */
+const downtimeLimitMs = 10_000;
 
 export const switchOver = async (vm: Vm, budgetMs: number): Promise<{ downtimeMs: number }> => {
   const source = sourceOf(vm);
@@ -65,32 +68,28 @@ const awaitStatus = async (vm: Vm, wanted: readonly string[], until: number): Pr
   }
 };
 
-/** Lets the rest of memory flow; resolves with the instant of the guest's pause (a little before it, at most). */
+/** Lets what is left of memory flow, then stops the guest; resolves with the instant of the stop. */
 const pause = async (vm: Vm, until: number): Promise<number> => {
   const { monitor } = vm;
-  if ((await statusOf(vm)).status === 'completed') return performance.now();
-  let stoppedAt: number | undefined;
-  const noteStop = ({ name }: { name: string }): void => {
-    if (name === 'STOP') stoppedAt ??= performance.now();
-  };
-  monitor.on('event', noteStop);
-  try {
-    await monitor.execute('migrate-set-parameters', {
-      'max-bandwidth': unlimitedBytesPerS,
-      'downtime-limit': downtimeLimitMs,
-      'avail-switchover-bandwidth': 0,
-    });
-    const askedAt = performance.now();
-    try {
-      await awaitStatus(vm, ['pre-switchover'], Math.min(until, Date.now() + pauseByQemuMsMax));
-    } catch (error) {
-      if (PandoError.from(error).code !== 'DeadlineExceeded') throw error;
-      await monitor.execute('stop');
-      await awaitStatus(vm, ['pre-switchover'], until);
-    }
-    return stoppedAt ?? askedAt;
-  } finally {
-    monitor.off('event', noteStop);
+  if (['completed', 'pre-switchover'].includes((await statusOf(vm)).status ?? '')) return performance.now();
+  await monitor.execute('migrate-set-parameters', {
+    'max-bandwidth': unlimitedBytesPerS,
+    'downtime-limit': downtimeLimitMs,
+  });
+  await flush(vm);
+  const stoppedAt = performance.now();
+  await monitor.execute('stop');
+  await awaitStatus(vm, ['pre-switchover', 'completed'], until);
+  return stoppedAt;
+};
+
+/** Waits, for a bounded time, until little is left: a guest that writes a lot always has more. */
+const flush = async (vm: Vm): Promise<void> => {
+  const until = Date.now() + flushMsMax;
+  while (Date.now() < until) {
+    const { ram } = await statusOf(vm);
+    if (ram !== undefined && ram.remaining <= flushedBytes) return;
+    await sleep(pollMs);
   }
 };
 

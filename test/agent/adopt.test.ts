@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { exec } from '#base/exec.ts';
+import { newId } from '#contracts/ids.ts';
+import { key, Lab, requirement, type TestHost, until } from './lab.ts';
+
+const main = join(import.meta.dirname, '../../src/agent/main.ts');
+
+describe('an agent that is killed', () => {
+  let lab: Lab;
+  let host: TestHost;
+  const children = new Set<ChildProcess>();
+  before(async () => {
+    lab = await Lab.open();
+    host = await lab.host();
+  });
+  after(async () => {
+    for (const child of children) child.kill('SIGKILL');
+    await lab.close();
+  });
+
+  const startProcess = async (): Promise<ChildProcess> => {
+    const file = join(lab.dir, 'agent.json');
+    await writeFile(file, JSON.stringify(host.config));
+    lab.forget(host.config.hostId);
+    const child = spawn(process.execPath, [main, '--config', file], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    children.add(child);
+    await lab.caller(host.config.hostId);
+    return child;
+  };
+  const kill = async (child: ChildProcess): Promise<void> => {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    children.delete(child);
+    lab.forget(host.config.hostId);
+  };
+  const pidOf = async (instanceId: string): Promise<number> =>
+    JSON.parse(await readFile(join(host.config.stateDir, 'vms', instanceId, 'vm.json'), 'utf8')).process.pid;
+
+  it('finds its VMs again, restarts none (S1.13), and sees which ended meanwhile', async () => {
+    const first = await startProcess();
+    const { instanceId } = await host.launch();
+    const { instanceId: dies } = await host.launch();
+    await until('the guest runs', async () => (await host.round(instanceId)) > 2);
+    const pid = await pidOf(instanceId);
+    await kill(first);
+    const round = await host.round(instanceId);
+    await host.hmp(dies, 'quit').catch(() => undefined);
+    const second = await startProcess();
+    const { vms } = await host.call('host.describe', {});
+    const states = new Map(vms.map((vm) => [vm.instanceId, vm.state]));
+    assert.equal(states.get(instanceId), 'running');
+    assert.equal(states.get(dies), 'stopped');
+    assert.equal(await pidOf(instanceId), pid);
+    await until('it goes on counting', async () => (await host.round(instanceId)) > round);
+    for (const id of [instanceId, dies]) await host.call('vm.destroy', { command: key(), instanceId: id });
+    await assert.rejects(readFile(`/proc/${pid}/stat`));
+    await kill(second);
+  });
+
+  it('finishes a launch in the middle of which it was killed, or destroys what is left', async () => {
+    const killAfterMs = [20, 60, 100, 140, 180, 260];
+    for (const delay of killAfterMs) {
+      const child = await startProcess();
+      const instanceId = newId('instance');
+      const network = await host.prepare(instanceId);
+      const launch = { instanceId, requirement, image: host.imageRef, network, incoming: false };
+      const command = key(`wf-kill-${delay}`, 'launch');
+      const interrupted = host.call('vm.launch', { ...launch, command }).catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await kill(child);
+      await interrupted;
+      const next = await startProcess();
+      await host.call('vm.launch', { ...launch, command });
+      await until('the guest runs', async () => (await host.round(instanceId)) > 0);
+      await host.call('vm.destroy', { command: key(), instanceId });
+      await kill(next);
+    }
+  });
+
+  it('removes a tap that belongs to no VM', async () => {
+    const name = `${host.config.runPrefix}tzz`;
+    await exec('ip', ['tuntap', 'add', 'name', name, 'mode', 'tap']);
+    const child = await startProcess();
+    assert.doesNotMatch((await exec('ip', ['link'])).stdout, new RegExp(name));
+    await kill(child);
+  });
+});

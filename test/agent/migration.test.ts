@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { newId } from '#contracts/ids.ts';
+import { key, Lab, type TestHost, until } from './lab.ts';
+
+describe('a VM that moves between two hosts', () => {
+  let lab: Lab;
+  let source: TestHost;
+  let target: TestHost;
+  before(async () => {
+    lab = await Lab.open();
+    source = await (await lab.host()).start();
+    target = await (await lab.host()).start();
+  });
+  after(() => lab.close());
+
+  /** A running guest with something on its disk, and a target that waits for it. */
+  const begin = async (): Promise<string> => {
+    const instanceId = newId('instance');
+    await source.launch(instanceId);
+    await until('the guest runs', async () => (await source.round(instanceId)) > 2);
+    await source.hmp(instanceId, 'qemu-io root "write -P 0x5a 1M 64k"');
+    const { migration, state } = await target.launch(instanceId, { incoming: true });
+    assert.equal(state, 'incoming');
+    assert.ok(migration);
+    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    return instanceId;
+  };
+  const converged = (instanceId: string) =>
+    until('the copy converges', async () => {
+      const { phase, reason } = await source.call('migrate.progress', { instanceId });
+      assert.notEqual(phase, 'failed', reason);
+      return phase === 'converged';
+    });
+  const destroy = async (instanceId: string): Promise<void> => {
+    for (const host of [source, target]) await host.call('vm.destroy', { command: key(), instanceId });
+  };
+  const running = async (host: TestHost, instanceId: string): Promise<boolean> =>
+    /VM status: running/.test(await host.hmp(instanceId, 'info status'));
+
+  it('arrives with its memory and its disk, and runs in one place only (S6.5)', async () => {
+    const instanceId = await begin();
+    await converged(instanceId);
+    assert.ok(await running(source, instanceId));
+    await source.hmp(instanceId, 'qemu-io root "write -P 0x77 1M 64k"'); // After convergence: mirrored at once.
+    const { downtimeMs } = await source.call('migrate.switch', {
+      command: key(),
+      instanceId,
+      budgetMs: 5_000,
+    });
+    assert.ok(downtimeMs >= 0);
+    assert.equal(await running(source, instanceId), false);
+    assert.equal(await running(target, instanceId), false);
+    const samples = [
+      'xp /1wx 0x7000',
+      'xp /4wx 0x10000',
+      'xp /4wx 0x4fff0',
+      'xp /4wx 0x8fff0',
+      'xp /8wx 0x7c00',
+    ];
+    for (const sample of samples)
+      assert.equal(await target.hmp(instanceId, sample), await source.hmp(instanceId, sample), sample);
+    const round = await source.round(instanceId);
+    await target.call('migrate.commission', { command: key(), instanceId });
+    await until('it goes on counting', async () => (await target.round(instanceId)) > round + 2);
+    assert.equal((await source.call('vm.describe', { instanceId })).state, 'paused');
+    assert.equal((await target.call('vm.describe', { instanceId })).state, 'running');
+    await target.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
+    await target.checkDisk(instanceId, '0x77');
+    await destroy(instanceId);
+  });
+
+  it('runs on at the source when it is cancelled while copying, and moves later', async () => {
+    const instanceId = await begin();
+    await converged(instanceId);
+    const cancel = { command: key(), instanceId };
+    assert.equal((await source.call('migrate.cancel', cancel)).state, 'running');
+    assert.equal((await source.call('migrate.cancel', { ...cancel, command: key() })).state, 'running');
+    const round = await source.round(instanceId);
+    await until('it counts', async () => (await source.round(instanceId)) > round);
+    await target.call('vm.destroy', { command: key(), instanceId });
+    const { migration } = await target.launch(instanceId, { incoming: true });
+    assert.ok(migration);
+    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    await converged(instanceId);
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await target.call('migrate.commission', { command: key(), instanceId });
+    await destroy(instanceId);
+  });
+
+  it('runs on at the source when the target dies', async () => {
+    const instanceId = await begin();
+    await converged(instanceId);
+    await target.call('vm.destroy', { command: key(), instanceId });
+    await until(
+      'the failure is told',
+      async () => (await source.call('migrate.progress', { instanceId })).phase === 'failed',
+    );
+    const round = await source.round(instanceId);
+    await until('it counts', async () => (await source.round(instanceId)) > round);
+    await assert.rejects(source.call('migrate.switch', { command: key(), instanceId, budgetMs: 1_000 }));
+    await destroy(instanceId);
+  });
+
+  it('goes on under a new agent of the source', async () => {
+    const instanceId = await begin();
+    source.stop();
+    await source.start();
+    await converged(instanceId);
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    source.stop();
+    await source.start();
+    assert.equal((await source.call('vm.describe', { instanceId })).state, 'paused');
+    await target.call('migrate.commission', { command: key(), instanceId });
+    await destroy(instanceId);
+  });
+});
