@@ -9,10 +9,24 @@ import type { RunRecord } from './runRecord.ts';
 
 export const processorsPerCell = 2;
 const regionPort = 7100;
-const gatewayPort = 7200;
 const cardPort = 7300;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;
+/**
+ * Where no VPC reaches through the gateway: private and reserved ranges, and the management and underlay networks of every run
+ * (198.18.0.0/16). Its other half, 198.19.0.0/16, holds the public addresses of runs that are not the first.
+ */
+const denied = [
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '198.18.0.0/16',
+  '224.0.0.0/3',
+];
 /** Directories out of which images may be registered: where the builders publish. */
 const imageSourceDirs = ['/var/cache/pando/images'];
 /** User ids of the VMs of one host; ranges of all hosts of all runs are disjoint. */
@@ -159,15 +173,15 @@ async function gateway(context: Context): Promise<ProcessSpec> {
     after: ['region'],
     ready: { kind: 'alive' },
     config: {
-      name,
+      name: 'gw',
       stateDir: directory.state(name),
       runPrefix: `${plan.prefix}-`,
       netns: plan.gatewayNetns,
       underlayDevice: 'ul0',
       vtep: plan.gatewayVtep,
       uplinkDevice: 'up0',
-      listen: { host: plan.gatewayManagement, port: gatewayPort },
-      region: { host: plan.management, port: regionPort },
+      denied,
+      region: { host: plan.management, port: regionPort, identity: identityOf('region', 'region') },
       tls: await pki.issue('gateway', name),
     },
   });
