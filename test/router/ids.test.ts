@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { newId } from '#contracts/ids.ts';
+import { newCellId, newId } from '#contracts/ids.ts';
 import { type Cloud, codeOf, startCloud, textsOf } from './cloud.ts';
 import { accountId, keys } from './fakeRegion.ts';
 
@@ -90,6 +90,11 @@ describe('calls with ids', () => {
       Resources: [vpc],
       Tags: [{ Key: 'k', Value: 'v' }],
     });
+    const volume = newCellId('volume', 1);
+    const together = { ...list([id, volume], 'ResourceId'), 'Tag.1.Key': 'k' };
+    assert.equal((await cloud.act('DeleteTags', together)).status, 200);
+    assert.deepEqual(cell(0).calls.at(-1)?.input, { Resources: [id, volume], Tags: [{ Key: 'k' }] });
+    assert.equal(cell(0).actions.at(-2), 'CreateTags', 'one owner needs no question before');
     const bad = { ...list(['i-001ffffffffffffff', vpc], 'ResourceId'), 'Tag.1.Key': 'k' };
     const before = cloud.region.calls.length;
     assert.equal(codeOf(await cloud.act('CreateTags', bad)), 'InvalidInstanceID.NotFound');

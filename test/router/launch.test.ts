@@ -56,6 +56,12 @@ describe('RunInstances', () => {
     );
   });
 
+  it('asks each cell for its own zone when the client leaves it open', async () => {
+    const home = cellOf(await run('open', { 'Placement.Tenancy': 'default' }));
+    const placement: unknown = Reflect.get(Object(home.calls.at(-1)?.input), 'Placement');
+    assert.deepEqual(placement, { Tenancy: 'default', AvailabilityZone: home.zone });
+  });
+
   it('finds the zone of a subnet, and asks the region for it once', async () => {
     cloud.region.subnets.set('subnet-0123456789abcdef0', 'lab-1b');
     for (const token of ['s1', 's2', 's3'])

@@ -16,9 +16,10 @@
  * first cell is down or has just got room; and a token that is used again for another zone.
  */
 import { PandoError } from '#contracts/errors.ts';
+import type { WireInput } from '#wire/types.ts';
 import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
-import { isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
+import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
 
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
@@ -105,7 +106,7 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
   const { accountId } = call.caller;
   let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
   for (const cell of cells) {
-    const outcome = await cell.call(backendCall(call), true);
+    const outcome = await cell.call(backendCall(call, inZoneOf(cell, call.input)), true);
     if (outcome.state === 'answered') {
       parts.launches.set(accountId, token, { state: 'accepted' });
       return { output: outcome.output, backend: outcome.backend };
@@ -117,6 +118,17 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
   parts.launches.set(accountId, token, { state: 'refused', attempt: call.attempt });
   outputOf(last, 'Every cell that may take this request');
   throw unavailable('No cell took this request. Retry your request.');
+};
+
+/**
+ * A launch that leaves the zone open gets that of the cell: the region must resolve its subnet there, and the same
+ * token meets the same parameters in that cell again.
+ */
+const inZoneOf = (cell: Cell, input: WireInput): WireInput => {
+  const { zone, subnetId } = demandOf(input);
+  if (zone !== undefined || subnetId !== undefined) return input;
+  const placement = isRecord(input.Placement) ? input.Placement : {};
+  return { ...input, Placement: { ...placement, AvailabilityZone: cell.record.zone } };
 };
 
 const mayGoOn = (outcome: Outcome): boolean =>

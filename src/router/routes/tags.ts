@@ -14,19 +14,23 @@ export const tag = async (parts: Parts, call: Call): Promise<Answer> => {
   const { instances, volumes, rest } = byOwner(ids);
   const instanceShares = await shareOut(parts, instances, 'instance');
   const volumeShares = await shareOut(parts, volumes, 'volume');
-  const shares = [...instanceShares, ...volumeShares];
+  const shares = byCell([...instanceShares, ...volumeShares]);
   if (shares.length + (rest.length > 0 ? 1 : 0) > 1) {
     await checkExist(call, instanceShares, 'instance');
     await checkExist(call, volumeShares, 'volume');
   }
   const outputs = rest.length > 0 ? [await tagInRegion(parts, call, rest)] : [];
   outputs.push(...(await callShares(call, shares, (share) => ({ ...call.input, Resources: share.ids }))));
-  const owners = [
-    ...(rest.length > 0 ? ['region'] : []),
-    ...shares.map(({ cell }: Share) => cell.record.cellId),
-  ];
+  const owners = [...(rest.length > 0 ? ['region'] : []), ...shares.map(({ cell }) => cell.record.cellId)];
   return { output: outputs[0] ?? {}, backend: owners.join() };
 };
+
+/** One share for each cell: instances and volumes of one cell change together or not at all. */
+const byCell = (shares: readonly Share[]): readonly Share[] =>
+  [...Map.groupBy(shares, ({ cell }) => cell)].map(([cell, own]) => ({
+    cell,
+    ids: own.flatMap(({ ids }) => ids),
+  }));
 
 const byOwner = (ids: readonly string[]) => {
   const instances = ids.filter((id) => id.startsWith('i-'));
