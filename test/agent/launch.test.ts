@@ -27,7 +27,7 @@ describe('a VM on a host', () => {
     const { instanceId, state } = await host.launch();
     assert.equal(state, 'running');
     await until('the guest runs', async () => (await host.round(instanceId)) > 2);
-    await host.hmp(instanceId, 'qemu-io root "write -P 0x5a 1M 64k"');
+    await host.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x5a 1M 64k"');
     const stopped = await host.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
     assert.equal(stopped.state, 'stopped');
     await host.call('vm.detachNetwork', { command: key(), instanceId });
@@ -164,7 +164,7 @@ const traces = async (host: TestHost, instanceId: string, pid: number): Promise<
   note('process', (await readdir('/proc')).includes(String(pid)));
   note('directory', (await readdir(join(stateDir, 'vms'))).includes(instanceId));
   for (const controller of ['cpu', 'memory', 'pids', 'devices']) {
-    const groups = await readdir(`/sys/fs/cgroup/${controller}/${cgroupPrefix}`).catch(() => []);
+    const groups: string[] = await readdir(`/sys/fs/cgroup/${controller}/${cgroupPrefix}`).catch(() => []);
     note(`group ${controller}`, groups.includes(instanceId));
   }
   const places: string[][] = [[], ['-n', card.netns]];

@@ -19,7 +19,7 @@ describe('a VM that moves between two hosts', () => {
     const instanceId = newId('instance');
     await source.launch(instanceId);
     await until('the guest runs', async () => (await source.round(instanceId)) > 2);
-    await source.hmp(instanceId, 'qemu-io root "write -P 0x5a 1M 64k"');
+    await source.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x5a 1M 64k"');
     const { migration, state } = await target.launch(instanceId, { incoming: true });
     assert.equal(state, 'incoming');
     assert.ok(migration);
@@ -42,7 +42,7 @@ describe('a VM that moves between two hosts', () => {
     const instanceId = await begin();
     await converged(instanceId);
     assert.ok(await running(source, instanceId));
-    await source.hmp(instanceId, 'qemu-io root "write -P 0x77 1M 64k"'); // After convergence: mirrored at once.
+    await source.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x77 1M 64k"'); // After convergence: mirrored at once.
     const { downtimeMs } = await source.call('migrate.switch', {
       command: key(),
       instanceId,
