@@ -149,7 +149,7 @@ test('boto3: run, page, tags and filters, terminate', async () => {
 });
 
 test('JavaScript SDK: run, page, describe, terminate', async (t) => {
-  const { accessKeyId, secret } = region.run.account;
+  const { accessKeyId, secret } = region.credentials;
   const client = new EC2Client({
     endpoint: region.endpoint,
     region: region.run.regionName,

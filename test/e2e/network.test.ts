@@ -104,20 +104,15 @@ describe('VPC', { timeout: 14 * 60_000 }, () => {
     const listener = await listen();
     try {
       const { plan, run } = region;
-      const places = [plan.management, plan.uplink, plan.gatewayManagement, plan.gatewayUplink];
+      const machine = [plan.management, plan.uplink, plan.gatewayManagement, plan.gatewayUplink];
+      const hosts = plan.hosts.flatMap((host) => [host.management, host.vtep]);
       const ports = [listener.port, 7100, 7111, run.port];
-      for (const place of places) {
-        for (const port of ports)
-          assert.equal(
-            await a.guest.attempt(`nc -w 2 ${place} ${port} </dev/null`),
-            undefined,
-            `a VM reached ${place}:${port}`,
-          );
-        assert.equal(await a.guest.attempt(`ping -c 1 -W 2 ${place} >/dev/null`), undefined, place);
-      }
-      for (const host of plan.hosts)
-        for (const place of [host.management, host.vtep])
-          assert.equal(await a.guest.attempt(`ping -c 1 -W 2 ${place} >/dev/null`), undefined, place);
+      const attempts = [
+        ...machine.flatMap((place) => ports.map((port) => `nc -w 3 ${place} ${port} </dev/null`)),
+        ...[...machine, ...hosts, plan.gatewayVtep].map((place) => `ping -c 1 -W 3 ${place}`),
+      ];
+      const loud = attempts.map((attempt) => `(${attempt} >/dev/null 2>&1 && echo "${attempt}") &`);
+      assert.equal(await a.guest.run(`${loud.join(' ')} wait`), '', 'a VM reached what it must not');
       assert.equal(listener.connections(), 0);
     } finally {
       listener.server.close();
