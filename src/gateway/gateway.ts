@@ -1,0 +1,81 @@
+/** The internet gateway of a region: VPCs that have one attached here, and the public addresses of their ports. */
+import type { Logger } from '#base/log.ts';
+import { Device } from '#card/device.ts';
+import type { Model } from '#card/model/model.ts';
+import type { Vpc } from '#card/vpc.ts';
+import type { VpcState } from '#contracts/network.ts';
+import { cableName, cutCable, layCable } from './cable.ts';
+import { desiredOnGateway, publicPorts } from './desired.ts';
+import { setPublicRoutes } from './mainNamespace.ts';
+
+export interface GatewayOptions {
+  readonly vtep: string;
+  readonly namespacePrefix: string;
+  readonly stateDir: string;
+  readonly denied: readonly string[];
+  readonly log: Logger;
+}
+
+export class Gateway {
+  readonly device: Device;
+  readonly #vtep: string;
+  #routing: Promise<void> = Promise.resolve();
+
+  constructor({ vtep, namespacePrefix, stateDir, denied, log }: GatewayOptions) {
+    this.#vtep = vtep;
+    this.device = new Device(
+      {
+        vtep,
+        namespacePrefix,
+        desired: (vpc): Model | undefined =>
+          this.#isHere(vpc.state) ? desiredOnGateway(vpc.state, vtep, denied) : undefined,
+        opened: async (vpc) => {
+          if (vpc.state !== undefined) await layCable(vpc.namespace, vpc.state.vni);
+        },
+        closing: async (vpc) => {
+          if (vpc.state !== undefined) await cutCable(vpc.state.vni);
+        },
+      },
+      stateDir,
+      log,
+    );
+  }
+
+  async adopt(): Promise<void> {
+    await this.device.adopt();
+    await this.#route();
+  }
+
+  async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
+    const result = await this.device.applyVpc(state, from);
+    await this.#route();
+    return result;
+  }
+
+  async removeVpc(vpcId: string): Promise<void> {
+    await this.device.removeVpc(vpcId);
+    await this.#route();
+  }
+
+  #isHere(state: VpcState | undefined): state is VpcState {
+    return state?.internetGateway?.vtep === this.#vtep;
+  }
+
+  /** Public addresses are one table of all VPCs: written by one at a time, each time from all that is known. */
+  #route(): Promise<void> {
+    const next = this.#routing.then(() => setPublicRoutes(this.#publicRoutes()));
+    this.#routing = next.catch(() => undefined);
+    return next;
+  }
+
+  #publicRoutes(): Map<string, string> {
+    const open = [...this.device.vpcs.values()].filter((vpc: Vpc) => vpc.isOpen);
+    return new Map(
+      open.flatMap(({ state }) =>
+        this.#isHere(state)
+          ? publicPorts(state).map(({ publicIp }): [string, string] => [publicIp, cableName(state.vni)])
+          : [],
+      ),
+    );
+  }
+}

@@ -1,0 +1,65 @@
+/** A gateway's process. Runs inside the gateway's network namespace: `main.ts --config FILE [--teardown]`. */
+import { loadConfig, loadTls } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { RpcClient } from '#base/rpc/client.ts';
+import type { Handlers } from '#base/rpc/contract.ts';
+import { joinStarterMounts } from '#card/kernel/mounts.ts';
+import { logFailures } from '#card/logFailures.ts';
+import { cardContract } from '#contracts/card.ts';
+import { regionContract } from '#contracts/region.ts';
+import { gatewayMac } from './cable.ts';
+import { gatewayConfig } from './config.ts';
+import { Gateway } from './gateway.ts';
+import { prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
+
+joinStarterMounts();
+const config = loadConfig(gatewayConfig);
+const { name, vtep, netns, region } = config;
+const log = createLogger(name);
+const gateway = new Gateway({
+  vtep,
+  namespacePrefix: `${config.runPrefix}${name}-`,
+  stateDir: config.stateDir,
+  denied: [...config.denied, ...(await uplinkAddresses(config.uplinkDevice))],
+  log,
+});
+
+if (process.argv.includes('--teardown')) {
+  await gateway.device.teardown();
+  process.exit(0);
+}
+
+await prepareMainNamespace(config.uplinkDevice);
+await gateway.adopt();
+
+const handlers: Handlers<typeof cardContract> = {
+  'card.status': () => ({
+    vtep,
+    netns,
+    startedAt: gateway.device.startedAt,
+    vpcs: gateway.device.versions(),
+    ports: [],
+  }),
+  'card.applyVpc': ({ state, from }) => gateway.applyVpc(state, from),
+  'card.removeVpc': async ({ vpcId }) => {
+    await gateway.removeVpc(vpcId);
+    return {};
+  },
+};
+new RpcClient({
+  tls: loadTls(config.tls),
+  host: region.host,
+  port: region.port,
+  expect: region.identity,
+  remote: regionContract,
+  contract: cardContract,
+  handlers: logFailures(handlers, log),
+  onConnect: async (stream) => {
+    await stream.call('region.joinGateway', { vtep, mac: gatewayMac(name) });
+    log.info({ vtep }, 'joined the region');
+  },
+  onDisconnect: (reason) => log.warn({ reason }, 'no stream to the region; traffic is not affected'),
+});
+
+// The data path is the kernel's: it stays as it is.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));
