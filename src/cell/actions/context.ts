@@ -1,0 +1,23 @@
+/** What each action of the cell is given beside its input. */
+
+import type { Begun } from '../lifecycle.ts';
+import type { CellServices } from '../services.ts';
+import type { WorkflowEngine } from '../workflow/engine.ts';
+
+export interface CellRequest {
+  readonly requestId: string;
+  readonly accountId: string;
+  readonly principal: string;
+}
+
+export interface CellContext {
+  readonly request: CellRequest;
+  readonly services: CellServices;
+  readonly owner: string;
+  readonly engine: WorkflowEngine<CellServices>;
+  readonly pageSecret: string;
+  /** Hands what a transaction began to the engine. */
+  begun(begun: Begun): void;
+  /** How many instances the cell has, as counted lately. */
+  vms(): number;
+}

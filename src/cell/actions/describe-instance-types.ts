@@ -1,0 +1,142 @@
+/** DescribeInstanceTypes: the catalogue, and custom sizes that are asked for by name. */
+import type { InstanceTypeInfo } from '@aws-sdk/client-ec2';
+import { PandoError } from '#contracts/errors.ts';
+import { endDryRun } from '#wire/dryRun.ts';
+import { applyFilters, type FilterSpec } from '#wire/filters.ts';
+import { cutPage, readPage } from '#wire/pagination.ts';
+import type { In, Out } from '#wire/types.ts';
+import { guestVcpus, type InstanceSize, instanceTypeCatalogue, sizeOf } from '../instance-types.ts';
+import type { CellContext } from './context.ts';
+
+const pageItemsMax = 100;
+const clockGhz = 2.5;
+
+const render = (size: InstanceSize): InstanceTypeInfo => {
+  const vcpus = guestVcpus(size.vcpusMilli);
+  return {
+    InstanceType: size.name as InstanceTypeInfo['InstanceType'],
+    CurrentGeneration: true,
+    FreeTierEligible: false,
+    SupportedUsageClasses: ['on-demand'],
+    SupportedRootDeviceTypes: ['ebs'],
+    SupportedVirtualizationTypes: ['hvm'],
+    BareMetal: false,
+    Hypervisor: 'xen',
+    ProcessorInfo: {
+      SupportedArchitectures: ['x86_64'],
+      SustainedClockSpeedInGhz: clockGhz,
+      Manufacturer: 'Pando',
+    },
+    VCpuInfo: {
+      DefaultVCpus: vcpus,
+      DefaultCores: vcpus,
+      DefaultThreadsPerCore: 1,
+      ValidCores: [vcpus],
+      ValidThreadsPerCore: [1],
+    },
+    MemoryInfo: { SizeInMiB: size.memoryMib },
+    InstanceStorageSupported: false,
+    EbsInfo: {
+      EbsOptimizedSupport: 'default',
+      EncryptionSupport: 'unsupported',
+      NvmeSupport: 'unsupported',
+      EbsOptimizedInfo: {
+        BaselineBandwidthInMbps: 100,
+        BaselineThroughputInMBps: 12.5,
+        BaselineIops: 1_000,
+        MaximumBandwidthInMbps: 1_000,
+        MaximumThroughputInMBps: 125,
+        MaximumIops: 3_000,
+      },
+    },
+    NetworkInfo: {
+      NetworkPerformance: 'Low to Moderate',
+      MaximumNetworkInterfaces: 1,
+      MaximumNetworkCards: 1,
+      DefaultNetworkCardIndex: 0,
+      NetworkCards: [
+        { NetworkCardIndex: 0, NetworkPerformance: 'Low to Moderate', MaximumNetworkInterfaces: 1 },
+      ],
+      Ipv4AddressesPerInterface: 1,
+      Ipv6AddressesPerInterface: 0,
+      Ipv6Supported: false,
+      EnaSupport: 'supported',
+      EfaSupported: false,
+      EncryptionInTransitSupported: false,
+      EnaSrdSupported: false,
+    },
+    PlacementGroupInfo: { SupportedStrategies: [] },
+    HibernationSupported: false,
+    BurstablePerformanceSupported: size.name.startsWith('t3.'),
+    DedicatedHostsSupported: false,
+    AutoRecoverySupported: false,
+    SupportedBootModes: ['legacy-bios'],
+    NitroEnclavesSupport: 'unsupported',
+    NitroTpmSupport: 'unsupported',
+  };
+};
+
+const typeFilters: FilterSpec<InstanceTypeInfo> = {
+  'auto-recovery-supported': (type) => type.AutoRecoverySupported,
+  'bare-metal': (type) => type.BareMetal,
+  'burstable-performance-supported': (type) => type.BurstablePerformanceSupported,
+  'current-generation': (type) => type.CurrentGeneration,
+  'dedicated-hosts-supported': (type) => type.DedicatedHostsSupported,
+  'ebs-info.ebs-optimized-support': (type) => type.EbsInfo?.EbsOptimizedSupport,
+  'ebs-info.encryption-support': (type) => type.EbsInfo?.EncryptionSupport,
+  'ebs-info.nvme-support': (type) => type.EbsInfo?.NvmeSupport,
+  'free-tier-eligible': (type) => type.FreeTierEligible,
+  'hibernation-supported': (type) => type.HibernationSupported,
+  hypervisor: (type) => type.Hypervisor,
+  'instance-storage-supported': (type) => type.InstanceStorageSupported,
+  'instance-type': (type) => type.InstanceType,
+  'memory-info.size-in-mib': (type) => type.MemoryInfo?.SizeInMiB,
+  'network-info.ena-support': (type) => type.NetworkInfo?.EnaSupport,
+  'network-info.efa-supported': (type) => type.NetworkInfo?.EfaSupported,
+  'network-info.ipv6-supported': (type) => type.NetworkInfo?.Ipv6Supported,
+  'network-info.maximum-network-interfaces': (type) => type.NetworkInfo?.MaximumNetworkInterfaces,
+  'network-info.network-performance': (type) => type.NetworkInfo?.NetworkPerformance,
+  'nitro-enclaves-support': (type) => type.NitroEnclavesSupport,
+  'processor-info.supported-architecture': (type) => type.ProcessorInfo?.SupportedArchitectures,
+  'processor-info.sustained-clock-speed-in-ghz': (type) => type.ProcessorInfo?.SustainedClockSpeedInGhz,
+  'supported-boot-mode': (type) => type.SupportedBootModes,
+  'supported-root-device-type': (type) => type.SupportedRootDeviceTypes,
+  'supported-usage-class': (type) => type.SupportedUsageClasses,
+  'supported-virtualization-type': (type) => type.SupportedVirtualizationTypes,
+  'vcpu-info.default-cores': (type) => type.VCpuInfo?.DefaultCores,
+  'vcpu-info.default-threads-per-core': (type) => type.VCpuInfo?.DefaultThreadsPerCore,
+  'vcpu-info.default-vcpus': (type) => type.VCpuInfo?.DefaultVCpus,
+};
+
+/** EC2 has a code of its own for a type that is not there. */
+const lookUp = (name: string): InstanceSize => {
+  try {
+    return sizeOf(name);
+  } catch (error) {
+    const { message } = PandoError.from(error);
+    throw new PandoError('InvalidInstanceType', message);
+  }
+};
+
+export const describeInstanceTypes = async (
+  input: In<'DescribeInstanceTypes'>,
+  context: CellContext,
+): Promise<Out<'DescribeInstanceTypes'>> => {
+  const page = readPage(input, {
+    secret: context.pageSecret,
+    scope: 'DescribeInstanceTypes',
+    ids: { parameter: 'instanceTypesSet', values: input.InstanceTypes },
+    itemsMax: pageItemsMax,
+  });
+  const named = input.InstanceTypes ?? [];
+  const sizes = named.length > 0 ? [...new Set<string>(named)].map(lookUp) : instanceTypeCatalogue;
+  endDryRun(input);
+  const cursorOf = (type: InstanceTypeInfo): string => type.InstanceType ?? '';
+  const matching = applyFilters(sizes.map(render), input.Filters, typeFilters);
+  matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
+  const cut = cutPage(matching, page, cursorOf);
+  return {
+    InstanceTypes: [...cut.items],
+    ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }),
+  };
+};

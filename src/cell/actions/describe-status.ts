@@ -1,0 +1,115 @@
+/** DescribeInstanceStatus and DescribeInstanceCreditSpecifications. */
+import type { InstanceStatus } from '@aws-sdk/client-ec2';
+import { PandoError } from '#contracts/errors.ts';
+import { endDryRun } from '#wire/dryRun.ts';
+import { applyFilters, type FilterSpec } from '#wire/filters.ts';
+import { cutPage, readPage } from '#wire/pagination.ts';
+import type { In, Out } from '#wire/types.ts';
+import { ec2State } from '../instance-states.ts';
+import type { InstanceRow } from '../store/instances.ts';
+import type { CellContext } from './context.ts';
+import { cursorOf } from './describe-instances.ts';
+import { findInstances } from './find.ts';
+
+/** How long after its start an instance's checks are shown as initializing. */
+const initializingMs = 10_000;
+
+type Check = 'ok' | 'initializing' | 'impaired' | 'not-applicable';
+
+const checkOf = (context: CellContext, row: InstanceRow): Check => {
+  if (row.state !== 'running') return 'not-applicable';
+  if (row.host_id !== null && !context.services.hosts.has(row.host_id)) return 'impaired';
+  return context.services.clock.now() - row.launch_time.getTime() < initializingMs ? 'initializing' : 'ok';
+};
+
+const reachability = {
+  ok: 'passed',
+  initializing: 'initializing',
+  impaired: 'failed',
+  'not-applicable': undefined,
+} as const;
+
+const summary = (check: Check): NonNullable<InstanceStatus['SystemStatus']> => {
+  const status = reachability[check];
+  return { Status: check, Details: status === undefined ? [] : [{ Name: 'reachability', Status: status }] };
+};
+
+const render = (context: CellContext, row: InstanceRow): InstanceStatus => {
+  const check = checkOf(context, row);
+  return {
+    InstanceId: row.id,
+    AvailabilityZone: row.spec.zone,
+    InstanceState: ec2State(row.state),
+    SystemStatus: summary(check),
+    InstanceStatus: summary(check),
+    AttachedEbsStatus: summary(check === 'impaired' ? 'ok' : check),
+    Events: [],
+  };
+};
+
+const statusFilters: FilterSpec<InstanceStatus> = {
+  'availability-zone': (item) => item.AvailabilityZone,
+  'event.code': () => undefined,
+  'event.description': () => undefined,
+  'event.instance-event-id': () => undefined,
+  'event.not-after': () => undefined,
+  'event.not-before': () => undefined,
+  'event.not-before-deadline': () => undefined,
+  'instance-state-code': (item) => item.InstanceState?.Code,
+  'instance-state-name': (item) => item.InstanceState?.Name,
+  'instance-status.reachability': (item) => item.InstanceStatus?.Details?.map((detail) => detail.Status),
+  'instance-status.status': (item) => item.InstanceStatus?.Status,
+  'system-status.reachability': (item) => item.SystemStatus?.Details?.map((detail) => detail.Status),
+  'system-status.status': (item) => item.SystemStatus?.Status,
+  'attached-ebs-status.status': (item) => item.AttachedEbsStatus?.Status,
+};
+
+export const describeInstanceStatus = async (
+  input: In<'DescribeInstanceStatus'>,
+  context: CellContext,
+): Promise<Out<'DescribeInstanceStatus'>> => {
+  const page = readPage(input, {
+    secret: context.pageSecret,
+    scope: `${context.request.accountId}/DescribeInstanceStatus`,
+    ids: { parameter: 'instancesSet', values: input.InstanceIds },
+  });
+  const rows = await findInstances(context, input.InstanceIds);
+  endDryRun(input);
+  const shown = input.IncludeAllInstances ? rows : rows.filter((row) => row.state === 'running');
+  const cursors = new Map(shown.map((row) => [row.id, cursorOf(row)]));
+  const statuses = applyFilters(
+    shown.map((row) => render(context, row)),
+    input.Filters,
+    statusFilters,
+  );
+  const cut = cutPage(statuses, page, (item) => cursors.get(item.InstanceId ?? '') ?? '');
+  return {
+    InstanceStatuses: [...cut.items],
+    ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }),
+  };
+};
+
+export const describeInstanceCreditSpecifications = async (
+  input: In<'DescribeInstanceCreditSpecifications'>,
+  context: CellContext,
+): Promise<Out<'DescribeInstanceCreditSpecifications'>> => {
+  const page = readPage(input, {
+    secret: context.pageSecret,
+    scope: `${context.request.accountId}/DescribeInstanceCreditSpecifications`,
+    ids: { parameter: 'instanceIds', values: input.InstanceIds },
+  });
+  const known = (input.Filters ?? []).find(({ Name }) => Name !== 'instance-id');
+  if (known !== undefined)
+    throw new PandoError('InvalidParameterValue', `The filter '${known.Name}' is invalid`);
+  const rows = (await findInstances(context, input.InstanceIds)).filter((row) => row.state !== 'terminated');
+  endDryRun(input);
+  const matching = applyFilters(rows, input.Filters, { 'instance-id': (row: InstanceRow) => row.id });
+  const cut = cutPage(matching, page, cursorOf);
+  return {
+    InstanceCreditSpecifications: cut.items.map((row) => ({
+      InstanceId: row.id,
+      CpuCredits: row.spec.cpuCredits,
+    })),
+    ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }),
+  };
+};

@@ -1,0 +1,87 @@
+/** DescribeVolumes: the root devices of instances, shown as the volumes that EC2's clients expect them to be. */
+import type { Volume } from '@aws-sdk/client-ec2';
+import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
+import { applyFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
+import { cutPage, readPage } from '#wire/pagination.ts';
+import type { In, Out } from '#wire/types.ts';
+import { type InstanceRow, listInstances } from '../store/instances.ts';
+import type { CellContext } from './context.ts';
+import { visibleSince } from './find.ts';
+
+const iopsDefault = 3_000;
+const throughputDefault = 125;
+
+const render = (row: InstanceRow): Volume => ({
+  VolumeId: row.spec.volumeId,
+  AvailabilityZone: row.spec.zone,
+  CreateTime: row.created_at,
+  Encrypted: false,
+  Size: row.spec.volumeSizeGib,
+  SnapshotId: '',
+  State: 'in-use',
+  VolumeType: row.spec.volumeType as Volume['VolumeType'],
+  Iops: iopsDefault,
+  Throughput: throughputDefault,
+  MultiAttachEnabled: false,
+  FastRestored: false,
+  Tags: [...row.volume_tags],
+  Attachments: [
+    {
+      InstanceId: row.id,
+      VolumeId: row.spec.volumeId,
+      Device: row.spec.image.rootDeviceName,
+      State: 'attached',
+      AttachTime: row.created_at,
+      DeleteOnTermination: row.spec.volumeDeleteOnTermination,
+    },
+  ],
+});
+
+const attachments = (volume: Volume) => volume.Attachments ?? [];
+
+const volumeFilters: FilterSpec<Volume> = {
+  'attachment.attach-time': (volume) => attachments(volume).map((each) => each.AttachTime),
+  'attachment.delete-on-termination': (volume) => attachments(volume).map((each) => each.DeleteOnTermination),
+  'attachment.device': (volume) => attachments(volume).map((each) => each.Device),
+  'attachment.instance-id': (volume) => attachments(volume).map((each) => each.InstanceId),
+  'attachment.status': (volume) => attachments(volume).map((each) => each.State),
+  'availability-zone': (volume) => volume.AvailabilityZone,
+  'create-time': (volume) => volume.CreateTime,
+  encrypted: (volume) => volume.Encrypted,
+  'fast-restored': (volume) => volume.FastRestored,
+  'multi-attach-enabled': (volume) => volume.MultiAttachEnabled,
+  size: (volume) => volume.Size,
+  'snapshot-id': (volume) => volume.SnapshotId,
+  status: (volume) => volume.State,
+  'volume-id': (volume) => volume.VolumeId,
+  'volume-type': (volume) => volume.VolumeType,
+};
+
+const tagsOf = (volume: Volume): readonly Tag[] => volume.Tags ?? [];
+
+export const describeVolumes = async (
+  input: In<'DescribeVolumes'>,
+  context: CellContext,
+): Promise<Out<'DescribeVolumes'>> => {
+  const page = readPage(input, {
+    secret: context.pageSecret,
+    scope: `${context.request.accountId}/DescribeVolumes`,
+    ids: { parameter: 'volumesSet', values: input.VolumeIds },
+  });
+  const wanted = (input.VolumeIds ?? []).map((id) => parseId('volume', id));
+  const rows = await listInstances(context.services.db, context.request.accountId, visibleSince(context));
+  const volumes = rows.filter((row) => row.state !== 'terminated').map(render);
+  const missing = wanted.find((id) => !volumes.some((volume) => volume.VolumeId === id));
+  if (missing !== undefined)
+    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  endDryRun(input);
+  const named =
+    wanted.length === 0 ? volumes : volumes.filter((volume) => wanted.some((id) => id === volume.VolumeId));
+  const matching = applyFilters(named, input.Filters, volumeFilters, tagsOf);
+  const cursorOf = (volume: Volume): string => volume.VolumeId ?? '';
+  matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
+  const cut = cutPage(matching, page, cursorOf);
+  return { Volumes: [...cut.items], ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }) };
+};

@@ -1,0 +1,62 @@
+/** The EC2 actions that a cell answers. */
+
+import { PandoError } from '#contracts/errors.ts';
+import { callHandler, isKnownAction } from '#wire/actions.ts';
+import { reviveInput } from '#wire/transport.ts';
+import type { Handlers } from '#wire/types.ts';
+import {
+  describeInstanceAttribute,
+  modifyInstanceAttribute,
+  modifyInstanceMetadataOptions,
+} from './attributes.ts';
+import { getConsoleOutput } from './console.ts';
+import type { CellContext, CellRequest } from './context.ts';
+import { describeInstanceTypes } from './describe-instance-types.ts';
+import { describeInstances } from './describe-instances.ts';
+import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
+import { describeVolumes } from './describe-volumes.ts';
+import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
+import { runInstances } from './run-instances.ts';
+import { createTags, deleteTags, describeTags } from './tags.ts';
+
+export type { CellContext } from './context.ts';
+
+const handlers: Handlers<CellContext> = {
+  RunInstances: runInstances,
+  DescribeInstances: describeInstances,
+  StartInstances: startInstances,
+  StopInstances: stopInstances,
+  RebootInstances: rebootInstances,
+  TerminateInstances: terminateInstances,
+  DescribeInstanceStatus: describeInstanceStatus,
+  DescribeInstanceAttribute: describeInstanceAttribute,
+  ModifyInstanceAttribute: modifyInstanceAttribute,
+  ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
+  DescribeInstanceTypes: describeInstanceTypes,
+  DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,
+  GetConsoleOutput: getConsoleOutput,
+  DescribeVolumes: describeVolumes,
+  CreateTags: createTags,
+  DeleteTags: deleteTags,
+  DescribeTags: describeTags,
+};
+
+/** The actions' names, for routers and tests. */
+export const cellActions: readonly string[] = Object.keys(handlers);
+
+export type Ec2Call = (
+  request: CellRequest & { readonly action: string; readonly input?: unknown },
+) => Promise<{ output: unknown }>;
+
+/** The handler of `ec2.call`. */
+export const createEc2Call =
+  (shared: Omit<CellContext, 'request'>): Ec2Call =>
+  async ({ action, input, ...request }) => {
+    if (!isKnownAction(action))
+      throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
+    const output = await callHandler(handlers, action, reviveInput(action, input ?? {}), {
+      ...shared,
+      request,
+    });
+    return { output };
+  };

@@ -1,0 +1,29 @@
+/** Interfaces of instances as EC2 shows them, from the region; its absence costs freshness, not the answer. */
+import type { InstanceNetworkInterface } from '@aws-sdk/client-ec2';
+import { PandoError } from '#contracts/errors.ts';
+import type { InstanceRow } from '../store/instances.ts';
+import type { CellContext } from './context.ts';
+import type { InterfacesOf } from './render.ts';
+
+const interfacesTimeoutMs = 3_000;
+
+export const interfacesOf = async (
+  context: CellContext,
+  rows: readonly InstanceRow[],
+): Promise<InterfacesOf> => {
+  const instanceIds = rows.filter((row) => row.state !== 'terminated').map((row) => row.id);
+  if (instanceIds.length === 0) return {};
+  const { region, log } = context.services;
+  try {
+    const params = { accountId: context.request.accountId, instanceIds };
+    const { interfaces } = await region.call('region.interfaces', params, { timeoutMs: interfacesTimeoutMs });
+    // The region made them of EC2's own types, and the wire's schema checks them once more on the way out.
+    return interfaces as Record<string, InstanceNetworkInterface[]>;
+  } catch (error) {
+    log.warn(
+      { code: PandoError.from(error).code },
+      'the region did not tell interfaces: showing what the cell knows',
+    );
+    return {};
+  }
+};

@@ -1,0 +1,254 @@
+/**
+ * RunInstances. Everything outside the cell is resolved first, by one call; then one transaction writes instances, placement and
+ * workflows (S3.3); then the workflows start, here and at once.
+ */
+
+import type { Result } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { newCellId } from '#contracts/ids.ts';
+import type { VpcPort } from '#contracts/network.ts';
+import type { regionContract } from '#contracts/region.ts';
+import { endDryRun } from '#wire/dryRun.ts';
+import type { In, Out } from '#wire/types.ts';
+import { interfaceWaitMsMax } from '../limits.ts';
+import { insufficientCapacity, type Placed, place } from '../placement.ts';
+import { claimToken, findToken } from '../store/client-tokens.ts';
+import type { Amount } from '../store/hosts.ts';
+import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
+import type { Sql } from '../store/sql.ts';
+import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
+import { firstPlaceEpoch, newWorkflow } from '../workflows/support.ts';
+import type { CellContext } from './context.ts';
+import { renderInstance } from './render.ts';
+import { type RunRequest, readRunInput } from './run-input.ts';
+
+type Resolved = Result<typeof regionContract, 'region.resolveLaunch'>;
+
+interface Launched {
+  readonly reservationId: string;
+  readonly rows: readonly InstanceRow[];
+  readonly workflows: readonly WorkflowRow[];
+}
+
+export const runInstances = async (
+  input: In<'RunInstances'>,
+  context: CellContext,
+): Promise<Out<'RunInstances'>> => {
+  const request = readRunInput(input);
+  const replayed = await replay(context, request);
+  if (replayed !== undefined) return answer(context, replayed);
+  const resolved = await resolve(context, request);
+  const amount = amountFor(request, resolved);
+  context.engine.assertRoom();
+  if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
+  endDryRun(input);
+  const launched = await context.services.db.transaction((tx) =>
+    launch(tx, context, request, resolved, amount),
+  );
+  context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
+  return answer(context, launched.rows, await addresses(context, launched.workflows));
+};
+
+/** The same token with the same parameters: the instances that it made, as they are now. */
+const replay = async (
+  context: CellContext,
+  request: RunRequest,
+): Promise<readonly InstanceRow[] | undefined> => {
+  if (request.clientToken === undefined) return undefined;
+  const { accountId } = context.request;
+  const { db } = context.services;
+  const made = await findToken(db, {
+    accountId,
+    token: request.clientToken,
+    requestHash: request.requestHash,
+  });
+  return made === undefined ? undefined : listReservation(db, accountId, made);
+};
+
+const resolve = async (context: CellContext, request: RunRequest): Promise<Resolved> => {
+  const { region, identity } = context.services;
+  const resolved = await region.call('region.resolveLaunch', {
+    accountId: context.request.accountId,
+    imageId: request.imageId,
+    keyName: request.keyName,
+    subnetId: request.subnetId,
+    zone: request.zone,
+    groupIds: [...request.groupIds],
+    groupNames: [...request.groupNames],
+    privateIp: request.privateIp,
+  });
+  if (resolved.zone !== identity.zone)
+    throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
+  return resolved;
+};
+
+const mibPerGib = 1024;
+
+const amountFor = (request: RunRequest, { image }: Resolved): Amount => {
+  const { size, root, max } = request;
+  if (size.memoryMib < image.minMemoryMib)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      `The image '${image.imageId}' needs ${image.minMemoryMib} MiB of memory; the instance type ${size.name} has ${size.memoryMib}.`,
+    );
+  if (root.deviceName !== undefined && root.deviceName !== image.rootDeviceName)
+    throw new PandoError(
+      'InvalidBlockDeviceMapping',
+      `The image's root device is ${image.rootDeviceName}; other devices are not supported.`,
+    );
+  if (request.privateIp !== undefined && max > 1)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      'A private IP address may not be specified for several instances.',
+    );
+  if (root.sizeGib !== undefined && root.sizeGib * mibPerGib < image.diskVirtualMib)
+    throw new PandoError(
+      'InvalidBlockDeviceMapping',
+      `Volume of size ${root.sizeGib}GB is smaller than snapshot '${image.imageId}', expect size >= ${Math.ceil(image.diskVirtualMib / mibPerGib)}GB`,
+    );
+  return {
+    vcpusMilli: size.vcpusMilli,
+    memoryMib: size.memoryMib,
+    diskMib: root.sizeGib === undefined ? image.diskVirtualMib : root.sizeGib * mibPerGib,
+  };
+};
+
+/** As many as fit up to the maximum; fewer than the minimum: nothing (the transaction is rolled back). */
+const placeAll = async (
+  tx: Sql,
+  request: RunRequest,
+  zone: string,
+  amount: Amount,
+): Promise<readonly Placed[]> => {
+  const places: Placed[] = [];
+  while (places.length < request.max) {
+    const placed = await place(tx, { amount, zone });
+    if (placed === undefined) break;
+    places.push(placed);
+  }
+  if (places.length < request.min) throw insufficientCapacity();
+  return places;
+};
+
+const launch = async (
+  tx: Sql,
+  context: CellContext,
+  request: RunRequest,
+  resolved: Resolved,
+  amount: Amount,
+): Promise<Launched> => {
+  const { services, owner } = context;
+  const { accountId } = context.request;
+  const reservationId = newCellId('reservation', services.identity.cellNumber);
+  if (request.clientToken !== undefined) {
+    const claim = { accountId, token: request.clientToken, requestHash: request.requestHash, reservationId };
+    const made = await claimToken(tx, claim);
+    if (made !== undefined)
+      return { reservationId: made, rows: await listReservation(tx, accountId, made), workflows: [] };
+  }
+  const places = await placeAll(tx, request, resolved.zone, amount);
+  const rows: InstanceRow[] = [];
+  const workflows: WorkflowRow[] = [];
+  for (const [index, placed] of places.entries()) {
+    const row = newInstance(context, request, resolved, amount, { reservationId, index, placed });
+    const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
+    const held = { ...row, workflow_id: workflow.id };
+    await insertInstance(tx, held);
+    workflows.push(await insertWorkflow(tx, workflow, owner));
+    rows.push(held);
+  }
+  return { reservationId, rows, workflows };
+};
+
+const newInstance = (
+  context: CellContext,
+  request: RunRequest,
+  resolved: Resolved,
+  amount: Amount,
+  at: { readonly reservationId: string; readonly index: number; readonly placed: Placed },
+): InstanceRow => {
+  const { identity, clock } = context.services;
+  const now = new Date(clock.now());
+  const { image } = resolved;
+  return {
+    id: newCellId('instance', identity.cellNumber),
+    account_id: context.request.accountId,
+    reservation_id: at.reservationId,
+    launch_index: at.index,
+    state: 'pending',
+    version: 1,
+    vpc_id: resolved.vpcId,
+    host_id: at.placed.hostId,
+    other_host_id: null,
+    held: 'all',
+    place_epoch: firstPlaceEpoch,
+    workflow_id: null,
+    locked: false,
+    intent: null,
+    vcpus_milli: amount.vcpusMilli,
+    memory_mib: amount.memoryMib,
+    disk_mib: amount.diskMib,
+    created_at: now,
+    launch_time: now,
+    terminated_at: null,
+    state_reason: null,
+    transition_reason: '',
+    interface: null,
+    tags: request.instanceTags,
+    volume_tags: request.volumeTags,
+    spec: {
+      ...request.attributes,
+      image: {
+        imageId: image.imageId,
+        digest: image.digest,
+        architecture: image.architecture,
+        rootDeviceName: image.rootDeviceName,
+      },
+      instanceType: request.size.name,
+      subnetId: resolved.subnetId,
+      zone: resolved.zone,
+      domainName: resolved.domainName,
+      groups: resolved.groups,
+      publicIp: request.publicIp ?? resolved.mapPublicIp,
+      volumeId: newCellId('volume', identity.cellNumber),
+      volumeSizeGib: Math.max(1, Math.ceil(amount.diskMib / mibPerGib)),
+      volumeType: request.root.type,
+      volumeDeleteOnTermination: request.root.deleteOnTermination,
+      sourceDestCheck: true,
+      ...(request.keyName === undefined ? {} : { keyName: request.keyName }),
+      ...(resolved.publicKey === undefined ? {} : { publicKey: resolved.publicKey }),
+      ...(request.privateIp === undefined ? {} : { privateIp: request.privateIp }),
+      ...(request.userData === undefined ? {} : { userData: request.userData }),
+      ...(request.clientToken === undefined ? {} : { clientToken: request.clientToken }),
+    },
+  };
+};
+
+/** The addresses that the launches get, if they are known in a moment: clients read them from this answer. */
+const addresses = async (
+  context: CellContext,
+  workflows: readonly WorkflowRow[],
+): Promise<ReadonlyMap<string, VpcPort>> => {
+  const ports = new Map<string, VpcPort>();
+  await Promise.all(
+    workflows.map(async ({ id, subject }) => {
+      const result = await context.engine.stepResult(id, 'allocateInterface', interfaceWaitMsMax);
+      if (isAllocated(result)) ports.set(subject, result.port);
+    }),
+  );
+  return ports;
+};
+
+const isAllocated = (result: unknown): result is { readonly port: VpcPort } =>
+  typeof result === 'object' && result !== null && 'port' in result;
+
+const answer = (
+  context: CellContext,
+  rows: readonly InstanceRow[],
+  ports: ReadonlyMap<string, VpcPort> = new Map(),
+): Out<'RunInstances'> => ({
+  ReservationId: rows[0]?.reservation_id ?? '',
+  OwnerId: context.request.accountId,
+  Groups: [],
+  Instances: rows.map((row) => renderInstance({ ...row, interface: ports.get(row.id) ?? row.interface }, {})),
+});

@@ -1,0 +1,36 @@
+/** A request processor's configuration file. */
+import { z } from 'zod';
+import { tlsFiles } from '#base/config.ts';
+import { cellNumberMax } from '#contracts/ids.ts';
+
+const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
+
+export const cellConfig = z.object({
+  /** This processor's name, unique in its cell; its certificate is `spiffe://pando/cell/<name>`. */
+  name: z.string(),
+  cellId: z.string(),
+  /** First digits of the cell's ids (S3.4): never changed. */
+  cellNumber: z.number().int().min(1).max(cellNumberMax),
+  zone: z.string(),
+  /** `host:port` of each processor of the cell, as routers reach them. Default: this one alone. */
+  processors: z.array(z.string()).optional(),
+  /** The cell's own database, shared by its processors alone. */
+  databaseUrl: z.string(),
+  poolMax: z.number().int().min(2).max(100).default(16),
+  /** Routers, hosts and operators connect here; each is offered what its role may call. */
+  listen: endpoint,
+  region: endpoint,
+  tls: tlsFiles,
+  /** Fixed limits of a cell (S3.7). */
+  limits: z
+    .object({
+      hosts: z.number().int().positive().default(1_000),
+      vms: z.number().int().positive().default(20_000),
+    })
+    .prefault({}),
+  /** How much of a host's vCPUs and memory may be promised: 1 is none beyond what it has (S1.7, I3). */
+  oversubscription: z
+    .object({ vcpus: z.number().min(1).max(64).default(4), memory: z.number().min(1).max(20).default(1) })
+    .prefault({}),
+});
+export type CellConfig = z.infer<typeof cellConfig>;

@@ -1,0 +1,145 @@
+/** What an operator sees of the cell, and starts in it (`operator.*` of the cell's contract). */
+import type { ParsedParams, Result } from '#base/rpc/contract.ts';
+import type { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
+import type { Begun } from './lifecycle.ts';
+import { insufficientCapacity, place } from './placement.ts';
+import type { CellServices } from './services.ts';
+import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
+import { changeInstance, type InstanceRow, lockInstances } from './store/instances.ts';
+import { findWorkflow, insertWorkflow } from './store/workflows.ts';
+import { workflowDefinitions } from './workflows/index.ts';
+import { epochAfter, newWorkflow } from './workflows/support.ts';
+
+type Contract = typeof cellOperatorContract;
+type MethodName = keyof Contract & string;
+
+/** One function per operator method. */
+export type Operator = {
+  readonly [M in MethodName]: (params: ParsedParams<Contract, M>) => Promise<Result<Contract, M>>;
+};
+
+export interface OperatorOptions {
+  readonly services: CellServices;
+  readonly owner: string;
+  begun(begun: Begun): void;
+}
+
+const instancesShownMax = 10_000;
+
+export const createOperator = ({ services, owner, begun }: OperatorOptions): Operator => ({
+  'operator.migrate': async ({ instanceId, targetHostId }) => {
+    parseId('instance', instanceId);
+    const { row, target, workflow } = await services.db.transaction(async (tx) => {
+      const [row] = await lockInstances(tx, undefined, [instanceId]);
+      const hostId = row?.host_id;
+      if (row === undefined) throw notFound(instanceId);
+      if (row.state !== 'running' || row.workflow_id !== null || !hostId || row.other_host_id !== null)
+        throw new PandoError(
+          'IncorrectInstanceState',
+          `The instance '${instanceId}' does not run, or is being changed.`,
+        );
+      const source = await findHost(tx, hostId);
+      if (source === undefined) throw notFound(hostId);
+      if (targetHostId === hostId)
+        throw new PandoError(
+          'InvalidParameterValue',
+          `The instance '${instanceId}' runs on ${hostId} already.`,
+        );
+      const target = await place(tx, {
+        amount: amountOf(row),
+        zone: row.spec.zone,
+        excludeHostId: hostId,
+        ...(targetHostId === undefined ? {} : { hostId: targetHostId }),
+      });
+      if (target === undefined) throw insufficientCapacity();
+      const epoch = epochAfter(row.place_epoch);
+      const input = { ...target, sourceHostId: hostId, sourceVtep: source.vtep, epoch };
+      const made = newWorkflow(services, 'migrate', row.id, input);
+      const workflow = await insertWorkflow(tx, made, owner);
+      await changeInstance(tx, row.id, {
+        other_host_id: target.hostId,
+        workflow_id: made.id,
+        place_epoch: epoch,
+      });
+      return { row, target, workflow };
+    });
+    begun({ changes: [], workflows: [workflow], cancelled: [] });
+    return { workflowId: workflow.id, sourceHostId: row.host_id ?? '', targetHostId: target.hostId };
+  },
+
+  'operator.workflow': async ({ workflowId }) => {
+    const row = await findWorkflow(services.db, workflowId);
+    if (row === undefined) throw notFound(workflowId);
+    const definition = workflowDefinitions.find(({ kind }) => kind === row.kind);
+    const steps = (definition?.steps ?? []).map((step) => {
+      const timing = row.timings.find((each) => each.step === step.name);
+      const done = Object.hasOwn(row.results, step.name);
+      return {
+        name: step.name,
+        why: step.why,
+        done,
+        ...(timing === undefined ? {} : { ms: timing.ms, attempts: timing.attempts }),
+        ...(done ? { result: row.results[step.name] } : {}),
+      };
+    });
+    return {
+      workflowId,
+      kind: row.kind,
+      subject: row.subject,
+      state: row.state,
+      cancel: row.cancel,
+      owner: row.owner,
+      epoch: row.epoch,
+      steps,
+      ...(row.error === null ? {} : { error: row.error }),
+      createdAt: row.created_at.toISOString(),
+      updatedAt: row.updated_at.toISOString(),
+    };
+  },
+
+  'operator.hosts': async () => ({
+    cellId: services.identity.cellId,
+    hosts: (await listHosts(services.db)).map((row) => showHost(row, services.hosts.has(row.id))),
+  }),
+
+  'operator.instances': async ({ hostId }) => {
+    const rows = await services.db.query<InstanceRow>(
+      `select * from instances where terminated_at is null and ($1::text is null or host_id = $1 or other_host_id = $1)
+       order by created_at, id limit $2`,
+      [hostId ?? null, instancesShownMax],
+    );
+    return { instances: rows.map(showInstance) };
+  },
+});
+
+const notFound = (id: string): PandoError => new PandoError('NotFound', `${id} is not known in this cell.`);
+
+const showHost = (row: HostRow, connected: boolean): Result<Contract, 'operator.hosts'>['hosts'][number] => ({
+  hostId: row.id,
+  zone: row.zone,
+  vtep: row.vtep,
+  accelerator: row.accelerator,
+  state: row.state,
+  card: row.card,
+  connected,
+  heardAt: row.heard_at.toISOString(),
+  capacity: {
+    vcpus: row.capacity_vcpus_milli / 1000,
+    memoryMib: row.capacity_memory_mib,
+    diskMib: row.capacity_disk_mib,
+  },
+  used: { vcpus: row.used_vcpus_milli / 1000, memoryMib: row.used_memory_mib, diskMib: row.used_disk_mib },
+});
+
+const showInstance = (row: InstanceRow): Result<Contract, 'operator.instances'>['instances'][number] => ({
+  instanceId: row.id,
+  accountId: row.account_id,
+  state: row.state,
+  instanceType: row.spec.instanceType,
+  locked: row.locked,
+  ...(row.host_id === null ? {} : { hostId: row.host_id }),
+  ...(row.other_host_id === null ? {} : { otherHostId: row.other_host_id }),
+  ...(row.workflow_id === null ? {} : { workflowId: row.workflow_id }),
+});

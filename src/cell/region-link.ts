@@ -1,0 +1,51 @@
+/** The processor's stream to the region: what it asks, and the network state that the region pushes over the same stream. */
+import type { TlsMaterial } from '#base/identity.ts';
+import type { Logger } from '#base/log.ts';
+import { RpcClient } from '#base/rpc/client.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
+import type { Cell } from './cell.ts';
+
+export interface RegionLinkOptions {
+  readonly tls: TlsMaterial;
+  readonly host: string;
+  readonly port: number;
+  readonly record: CellRecord;
+  readonly log: Logger;
+  /** The cell, once it is made; pushes before that are asked for again by the region. */
+  cell(): Cell | undefined;
+  /** Told the region's name with each (re)connection. */
+  onJoin(region: string): void;
+}
+
+export type RegionLink = RpcClient<typeof cellPushContract, typeof regionContract>;
+
+export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
+  const ready = (): Cell => {
+    const cell = options.cell();
+    if (cell === undefined) throw new PandoError('NotReady', 'The cell is starting.');
+    return cell;
+  };
+  return new RpcClient({
+    tls: options.tls,
+    host: options.host,
+    port: options.port,
+    expect: 'spiffe://pando/region/',
+    remote: regionContract,
+    contract: cellPushContract,
+    handlers: {
+      'cell.applyVpc': ({ state }) => ready().services.vpcs.push(state),
+      'cell.removeVpc': async ({ vpcId }) => {
+        await ready().services.vpcs.remove(vpcId);
+        return {};
+      },
+    },
+    onConnect: async (stream) => {
+      const { region } = await stream.call('region.joinCell', options.record);
+      options.onJoin(region);
+      options.log.info({ region }, 'joined the region');
+    },
+    onDisconnect: (reason) =>
+      options.log.warn({ reason }, 'the region is away: running instances and their cards are not touched'),
+  });
+};

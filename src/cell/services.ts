@@ -1,0 +1,37 @@
+/** What workflows, reconcilers and actions of a cell may reach. */
+import type { Logger } from '#base/log.ts';
+import type { Caller } from '#base/rpc/contract.ts';
+import type { regionContract } from '#contracts/region.ts';
+import type { Clock } from './clock.ts';
+import type { HostSessions } from './hosts/sessions.ts';
+import type { VpcStates } from './hosts/vpc-states.ts';
+import type { Oversubscription } from './store/hosts.ts';
+import type { Database } from './store/sql.ts';
+import type { Faults } from './workflow/faults.ts';
+
+export interface CellIdentity {
+  readonly cellId: string;
+  /** First digits of the cell's ids (S3.4). */
+  readonly cellNumber: number;
+  readonly processorId: string;
+  readonly zone: string;
+  readonly region: string;
+}
+
+export interface CellLimits {
+  readonly hosts: number;
+  readonly vms: number;
+}
+
+export interface CellServices {
+  readonly identity: CellIdentity;
+  readonly limits: CellLimits;
+  readonly oversubscription: Oversubscription;
+  readonly db: Database;
+  readonly region: Caller<typeof regionContract>;
+  readonly hosts: HostSessions;
+  readonly vpcs: VpcStates;
+  readonly clock: Clock;
+  readonly faults: Faults;
+  readonly log: Logger;
+}

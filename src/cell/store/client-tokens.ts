@@ -1,0 +1,51 @@
+/** Client tokens: the same token and parameters give the same reservation; other parameters are refused. */
+import { PandoError } from '#contracts/errors.ts';
+import type { Sql } from './sql.ts';
+
+export interface TokenClaim {
+  readonly accountId: string;
+  readonly token: string;
+  readonly requestHash: string;
+  readonly reservationId: string;
+}
+
+const mismatch = (): PandoError =>
+  new PandoError(
+    'IdempotentParameterMismatch',
+    'The request uses the same client token as a previous, but non-identical request.',
+  );
+
+interface TokenRow {
+  readonly request_hash: string;
+  readonly reservation_id: string;
+}
+
+/** The reservation that this token already made, if any. @throws IdempotentParameterMismatch */
+export const findToken = async (
+  sql: Sql,
+  claim: Omit<TokenClaim, 'reservationId'>,
+): Promise<string | undefined> => {
+  const [row] = await sql.query<TokenRow>(
+    'select request_hash, reservation_id from client_tokens where account_id = $1 and token = $2',
+    [claim.accountId, claim.token],
+  );
+  if (row !== undefined && row.request_hash !== claim.requestHash) throw mismatch();
+  return row?.reservation_id;
+};
+
+/**
+ * Claims the token in the launch's transaction. Of two racing requests the second waits here for the first to commit, then finds its
+ * reservation: returned, so that the caller answers with it. `undefined`: the token is ours.
+ */
+export const claimToken = async (tx: Sql, claim: TokenClaim): Promise<string | undefined> => {
+  const claimed = await tx.query(
+    `insert into client_tokens (account_id, token, request_hash, reservation_id, created_at) values ($1, $2, $3, $4, now())
+     on conflict do nothing returning token`,
+    [claim.accountId, claim.token, claim.requestHash, claim.reservationId],
+  );
+  return claimed.length === 1 ? undefined : findToken(tx, claim);
+};
+
+export const purgeTokens = async (sql: Sql, before: Date): Promise<void> => {
+  await sql.query('delete from client_tokens where created_at < $1', [before]);
+};

@@ -1,0 +1,116 @@
+/** Host rows: capacity, what is held of it, and when the host was last heard. */
+import type { VmRequirement } from '#contracts/host.ts';
+import type { Held } from './instances.ts';
+import type { Sql } from './sql.ts';
+
+export interface HostRow {
+  readonly id: string;
+  readonly zone: string;
+  readonly vtep: string;
+  readonly accelerator: string;
+  readonly state: 'active' | 'draining';
+  readonly card: 'ok' | 'degraded';
+  readonly capacity_vcpus_milli: number;
+  readonly capacity_memory_mib: number;
+  readonly capacity_disk_mib: number;
+  readonly limit_vcpus_milli: number;
+  readonly limit_memory_mib: number;
+  readonly used_vcpus_milli: number;
+  readonly used_memory_mib: number;
+  readonly used_disk_mib: number;
+  readonly heard_at: Date;
+}
+
+export interface HostHello {
+  readonly hostId: string;
+  readonly zone: string;
+  readonly vtep: string;
+  readonly accelerator: string;
+  readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  readonly card: 'ok' | 'degraded';
+}
+
+/** How much of a host's vCPUs and memory may be promised: 1 is none beyond what it has (S1.7, I3). */
+export interface Oversubscription {
+  readonly vcpus: number;
+  readonly memory: number;
+}
+
+export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscription): Promise<void> => {
+  const milli = Math.floor(hello.capacity.vcpus * 1000);
+  await sql.query(
+    `insert into hosts (id, zone, vtep, accelerator, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
+       limit_vcpus_milli, limit_memory_mib, heard_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
+     on conflict (id) do update set zone = excluded.zone, vtep = excluded.vtep, accelerator = excluded.accelerator,
+       card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
+       capacity_memory_mib = excluded.capacity_memory_mib, capacity_disk_mib = excluded.capacity_disk_mib,
+       limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib, heard_at = now()`,
+    [
+      hello.hostId,
+      hello.zone,
+      hello.vtep,
+      hello.accelerator,
+      hello.card,
+      milli,
+      hello.capacity.memoryMib,
+      hello.capacity.diskMib,
+      Math.floor(milli * over.vcpus),
+      Math.floor(hello.capacity.memoryMib * over.memory),
+    ],
+  );
+};
+
+export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefined> =>
+  (await sql.query<HostRow>('select * from hosts where id = $1', [id]))[0];
+
+export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
+
+export const countHosts = async (sql: Sql): Promise<number> =>
+  (await sql.query<{ n: number }>('select count(*)::int as n from hosts'))[0]?.n ?? 0;
+
+/** Records in one statement that these hosts were heard just now, and their card's health. */
+export const touchHosts = async (
+  sql: Sql,
+  heard: readonly { readonly hostId: string; readonly card: string }[],
+): Promise<void> => {
+  await sql.query(
+    `update hosts set heard_at = now(), card = heard.card
+     from unnest($1::text[], $2::text[]) as heard (id, card) where hosts.id = heard.id`,
+    [heard.map((host) => host.hostId), heard.map((host) => host.card)],
+  );
+};
+
+export interface Amount {
+  readonly vcpusMilli: number;
+  readonly memoryMib: number;
+  readonly diskMib: number;
+}
+
+export const amountOf = (row: { vcpus_milli: number; memory_mib: number; disk_mib: number }): Amount => ({
+  vcpusMilli: row.vcpus_milli,
+  memoryMib: row.memory_mib,
+  diskMib: row.disk_mib,
+});
+
+export const requirementOf = (amount: Amount): VmRequirement => ({
+  vcpus: amount.vcpusMilli / 1000,
+  memoryMib: amount.memoryMib,
+  rootDiskMib: amount.diskMib,
+});
+
+/** The part of an amount that `held` covers. */
+export const partOf = (amount: Amount, held: Held): Amount => ({
+  vcpusMilli: held === 'all' ? amount.vcpusMilli : 0,
+  memoryMib: held === 'all' ? amount.memoryMib : 0,
+  diskMib: held === 'none' ? 0 : amount.diskMib,
+});
+
+/** Gives capacity back. Callers hold the instance's row lock and clear what it says is held, so it happens once. */
+export const releaseCapacity = async (tx: Sql, hostId: string, amount: Amount): Promise<void> => {
+  await tx.query(
+    `update hosts set used_vcpus_milli = used_vcpus_milli - $2, used_memory_mib = used_memory_mib - $3,
+       used_disk_mib = used_disk_mib - $4 where id = $1`,
+    [hostId, amount.vcpusMilli, amount.memoryMib, amount.diskMib],
+  );
+};

@@ -1,0 +1,218 @@
+/** Instance rows: the record that a request is durable by (S3.3), and what every call about an instance reads. */
+import type { ImageRef } from '#contracts/host.ts';
+import type { VpcPort } from '#contracts/network.ts';
+import type { ValidTag } from '#wire/tags.ts';
+import type { InstanceState, StateReason } from '../instance-states.ts';
+import type { Sql } from './sql.ts';
+
+export type Tags = readonly ValidTag[];
+
+/** What is held of the host's capacity: everything, only the disk, nothing. */
+export type Held = 'all' | 'disk' | 'none';
+
+/** The parts of an instance that no statement filters by. */
+export interface InstanceSpec {
+  readonly image: ImageRef & { readonly architecture: string; readonly rootDeviceName: string };
+  readonly instanceType: string;
+  readonly keyName?: string;
+  readonly publicKey?: string;
+  readonly subnetId: string;
+  readonly zone: string;
+  readonly domainName: string;
+  readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
+  readonly privateIp?: string;
+  readonly publicIp: boolean;
+  readonly userData?: string;
+  readonly clientToken?: string;
+  readonly volumeId: string;
+  readonly volumeSizeGib: number;
+  readonly volumeType: string;
+  readonly volumeDeleteOnTermination: boolean;
+  readonly disableApiTermination: boolean;
+  readonly disableApiStop: boolean;
+  readonly shutdownBehavior: 'stop' | 'terminate';
+  readonly sourceDestCheck: boolean;
+  readonly ebsOptimized: boolean;
+  readonly monitoring: boolean;
+  readonly cpuCredits: 'standard' | 'unlimited';
+  readonly metadata: {
+    readonly httpTokens: 'optional' | 'required';
+    readonly httpEndpoint: 'enabled' | 'disabled';
+    readonly hopLimit: number;
+    readonly instanceTags: 'enabled' | 'disabled';
+  };
+}
+
+/** A change that was asked for while another workflow held the instance: it follows when that one ends. */
+export interface Intent {
+  readonly kind: 'stop' | 'terminate';
+  readonly force: boolean;
+}
+
+export interface InstanceRow {
+  readonly id: string;
+  readonly account_id: string;
+  readonly reservation_id: string;
+  readonly launch_index: number;
+  readonly state: InstanceState;
+  readonly version: number;
+  readonly vpc_id: string;
+  readonly host_id: string | null;
+  readonly other_host_id: string | null;
+  readonly held: Held;
+  readonly place_epoch: number;
+  readonly workflow_id: string | null;
+  readonly locked: boolean;
+  readonly intent: Intent | null;
+  readonly vcpus_milli: number;
+  readonly memory_mib: number;
+  readonly disk_mib: number;
+  readonly created_at: Date;
+  readonly launch_time: Date;
+  readonly terminated_at: Date | null;
+  readonly state_reason: StateReason | null;
+  readonly transition_reason: string;
+  readonly interface: VpcPort | null;
+  readonly tags: Tags;
+  readonly volume_tags: Tags;
+  readonly spec: InstanceSpec;
+}
+
+const columns = [
+  'id',
+  'account_id',
+  'reservation_id',
+  'launch_index',
+  'state',
+  'version',
+  'vpc_id',
+  'host_id',
+  'other_host_id',
+  'held',
+  'place_epoch',
+  'workflow_id',
+  'locked',
+  'intent',
+  'vcpus_milli',
+  'memory_mib',
+  'disk_mib',
+  'created_at',
+  'launch_time',
+  'terminated_at',
+  'state_reason',
+  'transition_reason',
+  'interface',
+  'tags',
+  'volume_tags',
+  'spec',
+] as const satisfies readonly (keyof InstanceRow)[];
+
+const jsonColumns: ReadonlySet<string> = new Set([
+  'intent',
+  'state_reason',
+  'interface',
+  'tags',
+  'volume_tags',
+  'spec',
+]);
+
+const encode = (column: string, value: unknown): unknown =>
+  jsonColumns.has(column) && value !== null && value !== undefined ? JSON.stringify(value) : value;
+
+const insertText = `insert into instances (${columns.join(', ')}) values (${columns.map((_, at) => `$${at + 1}`).join(', ')})`;
+
+export const insertInstance = async (tx: Sql, row: InstanceRow): Promise<void> => {
+  await tx.query(
+    insertText,
+    columns.map((column) => encode(column, row[column])),
+  );
+};
+
+export const findInstance = async (sql: Sql, id: string): Promise<InstanceRow | undefined> =>
+  (await sql.query<InstanceRow>('select * from instances where id = $1', [id]))[0];
+
+/** Locks rows in the order of their ids, so that two calls about overlapping sets cannot deadlock. */
+export const lockInstances = (
+  tx: Sql,
+  accountId: string | undefined,
+  ids: readonly string[],
+): Promise<InstanceRow[]> =>
+  tx.query(
+    `select * from instances where id = any($1) and ($2::text is null or account_id = $2) order by id for update`,
+    [ids, accountId ?? null],
+  );
+
+/** An account's instances in a stable order; those that ended over an hour ago are gone for clients. */
+export const listInstances = (
+  sql: Sql,
+  accountId: string,
+  visibleSince: Date,
+  ids?: readonly string[],
+): Promise<InstanceRow[]> =>
+  ids === undefined
+    ? sql.query(
+        `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2)
+         order by created_at, reservation_id, launch_index, id`,
+        [accountId, visibleSince],
+      )
+    : sql.query(
+        `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2) and id = any($3)
+         order by created_at, reservation_id, launch_index, id`,
+        [accountId, visibleSince, ids],
+      );
+
+export const listReservation = (sql: Sql, accountId: string, reservationId: string): Promise<InstanceRow[]> =>
+  sql.query('select * from instances where account_id = $1 and reservation_id = $2 order by launch_index', [
+    accountId,
+    reservationId,
+  ]);
+
+/** Every instance that this host has, may have, or still holds capacity for. */
+export const listHostInstances = (sql: Sql, hostId: string): Promise<InstanceRow[]> =>
+  sql.query('select * from instances where host_id = $1 or other_host_id = $1', [hostId]);
+
+export type InstanceChange = Partial<Omit<InstanceRow, 'id' | 'version'>>;
+
+/**
+ * Changes columns of one row and raises its version. With `expect`, only where the row still has these values
+ * (compare-and-set on what the caller saw). Returns whether the row was changed.
+ */
+export const changeInstance = async (
+  tx: Sql,
+  id: string,
+  change: InstanceChange,
+  expect: Partial<Pick<InstanceRow, 'version' | 'state' | 'workflow_id' | 'host_id'>> = {},
+): Promise<boolean> => {
+  const values: unknown[] = [id];
+  const bind = (value: unknown): string => `$${values.push(value)}`;
+  const sets = Object.entries(change)
+    .filter(([, value]) => value !== undefined)
+    .map(([column, value]) => `${column} = ${bind(encode(column, value))}`);
+  const guards = Object.entries(expect).map(
+    ([column, value]) => `${column} is not distinct from ${bind(value)}`,
+  );
+  const rows = await tx.query<{ id: string }>(
+    `update instances set ${[...sets, 'version = version + 1'].join(', ')} where ${['id = $1', ...guards].join(' and ')} returning id`,
+    values,
+  );
+  return rows.length === 1;
+};
+
+/** The hosts that have, or are getting, a port in this VPC. */
+export const hostsOfVpc = async (sql: Sql, vpcId: string): Promise<string[]> =>
+  (
+    await sql.query<{ host_id: string }>(
+      `select distinct host_id from instances where vpc_id = $1 and host_id is not null and state <> 'terminated'
+       union select other_host_id from instances where vpc_id = $1 and other_host_id is not null`,
+      [vpcId],
+    )
+  ).map((row) => row.host_id);
+
+/** How many instances the cell has that are not terminated. */
+export const countInstances = async (sql: Sql): Promise<number> =>
+  (await sql.query<{ n: number }>('select count(*)::int as n from instances where terminated_at is null'))[0]
+    ?.n ?? 0;
+
+export const purgeTerminated = async (sql: Sql, before: Date): Promise<void> => {
+  await sql.query('delete from instances where terminated_at < $1 and host_id is null', [before]);
+};

@@ -1,0 +1,198 @@
+/**
+ * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
+ * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
+ *
+ * hold → redirect → drain → switch ─┬─ failed: resume the source, give it the queue
+ *                                   └─ done: flows → activate → commission → release → direct
+ */
+import type { CallOptions } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { drainMs, switchBudgetMs } from '../limits.ts';
+import type { CellServices } from '../services.ts';
+import type { StepContext } from '../workflow/definition.ts';
+import type { PlaceInput } from './support.ts';
+
+export interface MigrateInput extends PlaceInput {
+  readonly sourceHostId: string;
+  readonly sourceVtep: string;
+}
+
+export interface CriticalResult {
+  /** Milliseconds that the guest itself was paused, by the VMM's own clock. */
+  readonly downtimeMs: number;
+  readonly totalMs: number;
+  readonly parts: readonly { readonly part: string; readonly ms: number }[];
+  readonly packets: { readonly held: number; readonly forwarded: number; readonly dropped: number };
+}
+
+type Context<R> = StepContext<MigrateInput, R, CellServices>;
+
+const vxlanPort = 4789;
+const queueIdleMs = 50;
+const cardCall: CallOptions = { timeoutMs: 2_000 };
+const askAgainMs = 50;
+const askAgainMsMax = 1_000;
+
+/** Times each part of the phase (S7.6). */
+class Stopwatch {
+  readonly parts: { part: string; ms: number }[] = [];
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  async time<T>(part: string, work: () => Promise<T>): Promise<T> {
+    const began = this.#now();
+    try {
+      return await work();
+    } finally {
+      this.parts.push({ part, ms: this.#now() - began });
+    }
+  }
+}
+
+/** Runs the phase. Rejects only when the source runs again and has its packets. */
+export const runCritical = async <R>(context: Context<R>, eniId: string): Promise<CriticalResult> => {
+  const { services, signal } = context;
+  const watch = new Stopwatch(() => services.clock.now());
+  const began = services.clock.now();
+  let downtimeMs: number;
+  try {
+    downtimeMs = await switchOver(context, eniId, watch);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    if (!(await handedOver(context))) {
+      await restore(context, eniId);
+      // The abort is decided: the same switch is not tried again, whatever kind of error it was.
+      throw new PandoError(
+        'Cancelled',
+        `The switch failed and was taken back: ${PandoError.from(error).message}`,
+      );
+    }
+    downtimeMs = services.clock.now() - began;
+  }
+  const packets = await finish(context, eniId, watch);
+  return { downtimeMs, totalMs: services.clock.now() - began, parts: watch.parts, packets };
+};
+
+const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatch): Promise<number> => {
+  const { services, input, command, subject } = context;
+  const { hosts, clock, faults } = services;
+  const own = { ip: input.vtep, port: vxlanPort };
+  const queue = await watch.time('hold', () =>
+    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall),
+  );
+  await faults.hit('migrate.critical.hold.after');
+  await watch.time('redirect', () =>
+    hosts.card(input.sourceHostId, 'card.redirectPort', { eniId, to: queue }, cardCall),
+  );
+  await faults.hit('migrate.critical.redirect.after');
+  await watch.time('drain', () => clock.sleep(drainMs));
+  const { downtimeMs } = await watch.time('switch', () =>
+    hosts.call(
+      input.sourceHostId,
+      'migrate.switch',
+      { command: { ...command, step: 'critical.switch' }, instanceId: subject, budgetMs: switchBudgetMs },
+      { timeoutMs: 2 * switchBudgetMs },
+    ),
+  );
+  await faults.hit('migrate.critical.switch.after');
+  return downtimeMs;
+};
+
+/** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
+const handedOver = async <R>({ services, input, subject, signal }: Context<R>): Promise<boolean> => {
+  const { hosts, clock } = services;
+  for (let pauseMs = askAgainMs; ; pauseMs = Math.min(pauseMs * 2, askAgainMsMax)) {
+    try {
+      const { phase } = await hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject });
+      return phase === 'completed';
+    } catch (error) {
+      if (signal.aborted) throw error;
+    }
+    const target = await hosts
+      .call(input.hostId, 'vm.describe', { instanceId: subject })
+      .catch(() => undefined);
+    if (target?.state === 'running') return true;
+    if (signal.aborted) throw new PandoError('Cancelled', 'The processor stops.');
+    await clock.sleep(pauseMs, signal);
+  }
+};
+
+/** The source runs on, then its packets come to it again, held ones included. */
+const restore = async <R>(context: Context<R>, eniId: string): Promise<void> => {
+  const { services, input, command, subject } = context;
+  const { hosts } = services;
+  const source = { ip: input.sourceVtep, port: vxlanPort };
+  await insist(context, () =>
+    hosts.call(input.sourceHostId, 'migrate.cancel', {
+      command: { ...command, step: 'critical.cancel' },
+      instanceId: subject,
+    }),
+  );
+  // The tap first: released packets go through the source's card, which must not send them back to the queue.
+  await insist(context, () => hosts.card(input.sourceHostId, 'card.redirectPort', { eniId }, cardCall));
+  // A target that is gone has no queue to release.
+  await hosts
+    .card(input.hostId, 'card.setQueue', { eniId, mode: 'pass', passTo: source }, cardCall)
+    .then(() => hosts.card(input.hostId, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall))
+    .catch(() => undefined);
+};
+
+/** Only forward: each part is tried until it succeeds. */
+const finish = async <R>(
+  context: Context<R>,
+  eniId: string,
+  watch: Stopwatch,
+): Promise<CriticalResult['packets']> => {
+  const { services, input, command, subject } = context;
+  const { hosts, faults } = services;
+  const { hostId: target, sourceHostId: source } = input;
+  await watch.time('flows', async () => {
+    // Without the table of flows the guest still runs: established connections of strict groups may have to begin anew.
+    const exported = await hosts.card(source, 'card.exportFlows', { eniId }, cardCall).catch(() => undefined);
+    if (exported !== undefined)
+      await insist(context, () =>
+        hosts.card(target, 'card.importFlows', { eniId, flows: exported.flows }, cardCall),
+      );
+  });
+  await watch.time('activate', () =>
+    insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
+  );
+  await faults.hit('migrate.critical.activate.after');
+  await watch.time('commission', () =>
+    insist(context, () =>
+      hosts.call(target, 'migrate.commission', {
+        command: { ...command, step: 'critical.commission' },
+        instanceId: subject,
+      }),
+    ),
+  );
+  await faults.hit('migrate.critical.commission.after');
+  const counters = await watch.time('release', () =>
+    insist(context, () => hosts.card(target, 'card.setQueue', { eniId, mode: 'pass' }, cardCall)),
+  );
+  await watch.time('direct', async () => {
+    const to = { ip: input.vtep, port: vxlanPort };
+    // A source that died with the switch forwards nothing: other cards learn the new place from the region.
+    await hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined);
+  });
+  const closed = await hosts
+    .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
+    .catch(() => counters);
+  return { held: closed.held, forwarded: closed.forwarded, dropped: closed.dropped };
+};
+
+/** Tries until it succeeds or this processor stops; a newer owner's epoch ends it. */
+const insist = async <T, R>({ services, signal }: Context<R>, work: () => Promise<T>): Promise<T> => {
+  for (let pauseMs = askAgainMs; ; pauseMs = Math.min(pauseMs * 2, askAgainMsMax)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted || PandoError.from(error).code === 'StaleEpoch') throw error;
+      await services.clock.sleep(pauseMs, signal);
+      if (signal.aborted) throw error;
+    }
+  }
+};

@@ -1,0 +1,113 @@
+/**
+ * Launch. Pending → running, or pending → terminated with nothing left.
+ *
+ * allocateInterface ∥ ensureImage → prepareNetwork → placeInterface ∥ launchVm → commission
+ */
+import type { VpcPort } from '#contracts/network.ts';
+import { type StateReason, stateReasons } from '../instance-states.ts';
+import type { CellServices } from '../services.ts';
+import { changeInstance, findInstance } from '../store/instances.ts';
+import { defineWorkflow } from '../workflow/definition.ts';
+import {
+  type DestroyOutcome,
+  destroyOrLeave,
+  ensureImage,
+  interfaceOf,
+  launchVm,
+  leaveHost,
+  type NetworkResults,
+  need,
+  type PlaceInput,
+  placeInterface,
+  prepareNetwork,
+  settle,
+} from './support.ts';
+
+interface LaunchResults {
+  allocateInterface: { readonly vpcId: string; readonly port: VpcPort };
+  ensureImage: { readonly fetched: boolean };
+  prepareNetwork: NetworkResults;
+  'prepareNetwork.undo'?: DestroyOutcome;
+  placeInterface: { readonly unreachable: readonly string[] };
+  launchVm: { readonly state: string };
+  commission: null;
+}
+
+const reasonFor = (code: string): StateReason =>
+  code === 'InsufficientInstanceCapacity' ? stateReasons.capacity : stateReasons.internal;
+
+export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServices>({
+  kind: 'launch',
+  steps: [
+    {
+      name: 'allocateInterface',
+      why: 'the address comes from the subnet, which the region owns',
+      do: interfaceOf,
+      undo: ({ services, subject }) =>
+        services.region.call('region.releaseInterface', { instanceId: subject }),
+    },
+    {
+      name: 'ensureImage',
+      why: 'the host may have to fetch it: begun first, since it can take longest',
+      alongside: true,
+      retry: { deadlineMs: 610_000 },
+      do: (context) => ensureImage(context, context.input.hostId),
+      undo: { none: 'a cached image is the host’s to keep' },
+    },
+    {
+      name: 'prepareNetwork',
+      why: 'the two network operations without which a VMM command is refused (S1.2)',
+      do: (context) =>
+        prepareNetwork(
+          context,
+          context.input,
+          need(context.results.allocateInterface, 'allocateInterface'),
+          true,
+        ),
+      undo: (context) => destroyOrLeave(context, context.input.hostId),
+    },
+    {
+      name: 'placeInterface',
+      why: 'every other card and the gateway learn where the address is before the instance is shown as running',
+      do: (context) => {
+        const { port } = need(context.results.allocateInterface, 'allocateInterface');
+        return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);
+      },
+      undo: { none: 'releasing the interface removes its place' },
+    },
+    {
+      name: 'launchVm',
+      why: 'starts the VMM with requirement, image and the two network results (S1.4)',
+      alongside: true,
+      retry: { deadlineMs: 130_000 },
+      do: (context) =>
+        launchVm(
+          context,
+          context.input.hostId,
+          need(context.results.prepareNetwork, 'prepareNetwork'),
+          false,
+        ),
+      undo: { none: 'undoing prepareNetwork destroys the VM whole: process, network and files' },
+    },
+    {
+      name: 'commission',
+      why: 'running, and seen as such, only when all of the above is so',
+      do: async () => null,
+      commit: async (tx, { subject, results }) => {
+        const { port } = need(results.allocateInterface, 'allocateInterface');
+        await changeInstance(tx, subject, { interface: port });
+      },
+      undo: { none: 'it is the last step' },
+    },
+  ],
+  onDone: (tx, context) => settle(tx, context, 'running'),
+  onUndone: async (tx, context, error) => {
+    const row = await findInstance(tx, context.subject);
+    const byUser = row?.intent?.kind === 'terminate';
+    await leaveHost(tx, context.subject, context.results['prepareNetwork.undo']);
+    return settle(tx, context, 'terminated', {
+      terminated_at: new Date(context.services.clock.now()),
+      ...(byUser ? {} : { state_reason: reasonFor(error.code), transition_reason: 'Server.InternalError' }),
+    });
+  },
+});

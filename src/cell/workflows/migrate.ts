@@ -1,0 +1,186 @@
+/**
+ * Live migration (S6). The instance runs throughout; the workflow holds it.
+ *
+ * requested → ensureImage → prepareNetwork → launchIncoming → startCopy → converge → lock → critical → placeInterface → clearSource
+ *                       (any failure or cancellation up to here: undo, the source runs on) ┘    (from here: only forward)
+ */
+import { PandoError } from '#contracts/errors.ts';
+import type { VpcPort } from '#contracts/network.ts';
+import { convergePollMs, convergeTimeoutMsMax } from '../limits.ts';
+import type { CellServices } from '../services.ts';
+import { amountOf, releaseCapacity } from '../store/hosts.ts';
+import { changeInstance, lockInstances } from '../store/instances.ts';
+import type { Sql } from '../store/sql.ts';
+import { defineWorkflow, type StepContext } from '../workflow/definition.ts';
+import { type CriticalResult, type MigrateInput, runCritical } from './critical.ts';
+import {
+  type DestroyOutcome,
+  destroyOrLeave,
+  ensureImage,
+  interfaceOf,
+  launchVm,
+  type NetworkResults,
+  need,
+  placeInterface,
+  prepareNetwork,
+  settle,
+} from './support.ts';
+
+interface MigrateResults {
+  findInterface: { readonly vpcId: string; readonly port: VpcPort };
+  ensureImage: { readonly fetched: boolean };
+  prepareNetwork: NetworkResults;
+  'prepareNetwork.undo'?: DestroyOutcome;
+  launchIncoming: { readonly memoryUri: string; readonly diskUri: string };
+  startCopy: null;
+  converge: { readonly copyMs: number; readonly totalBytes: number };
+  lock: null;
+  critical: CriticalResult;
+  placeInterface: { readonly unreachable: readonly string[] };
+  clearSource: DestroyOutcome;
+}
+
+type Context = StepContext<MigrateInput, MigrateResults, CellServices>;
+
+const converge = async ({
+  services,
+  input,
+  subject,
+  signal,
+  cancelled,
+}: Context): Promise<MigrateResults['converge']> => {
+  const { hosts, clock } = services;
+  const began = clock.now();
+  for (;;) {
+    const progress = await hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject });
+    if (progress.phase === 'converged' || progress.phase === 'completed')
+      return { copyMs: clock.now() - began, totalBytes: progress.totalBytes };
+    if (progress.phase === 'failed' || progress.phase === 'none')
+      throw new PandoError('Cancelled', `The copy failed: ${progress.reason ?? progress.phase}`);
+    if (cancelled() || signal.aborted) throw new PandoError('Cancelled', 'The migration was cancelled.');
+    if (clock.now() - began > convergeTimeoutMsMax)
+      throw new PandoError('Cancelled', `The copy did not converge in ${convergeTimeoutMsMax} ms.`);
+    await clock.sleep(convergePollMs, signal);
+  }
+};
+
+/** The other host holds nothing of the instance any more, unless its VM could not be destroyed yet. */
+const leaveOther = async (tx: Sql, subject: string, outcome: DestroyOutcome | undefined): Promise<void> => {
+  if (outcome?.destroyed === false) return;
+  const [row] = await lockInstances(tx, undefined, [subject]);
+  if (row === undefined || row.other_host_id === null) return;
+  await releaseCapacity(tx, row.other_host_id, amountOf(row));
+  await changeInstance(tx, subject, { other_host_id: null });
+};
+
+const eniOf = (context: Context): string => need(context.results.findInterface, 'findInterface').port.eniId;
+
+export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, CellServices>({
+  kind: 'migrate',
+  steps: [
+    {
+      name: 'findInterface',
+      why: 'the target’s card needs it as it is now',
+      do: interfaceOf,
+      undo: { none: 'it reads' },
+    },
+    {
+      name: 'ensureImage',
+      why: 'the target’s disk is an overlay of the image',
+      alongside: true,
+      retry: { deadlineMs: 610_000 },
+      do: (context) => ensureImage(context, context.input.hostId),
+      undo: { none: 'a cached image is the host’s to keep' },
+    },
+    {
+      name: 'prepareNetwork',
+      why: 'the target’s port is attached and receives nothing yet',
+      do: (context) =>
+        prepareNetwork(context, context.input, need(context.results.findInterface, 'findInterface'), false),
+      undo: (context) => destroyOrLeave(context, context.input.hostId),
+    },
+    {
+      name: 'launchIncoming',
+      why: 'the VMM that waits for the guest',
+      retry: { deadlineMs: 130_000 },
+      do: async (context) => {
+        const network = need(context.results.prepareNetwork, 'prepareNetwork');
+        const { migration } = await launchVm(context, context.input.hostId, network, true);
+        return need(migration, 'vm.launch incoming');
+      },
+      undo: { none: 'undoing prepareNetwork destroys the target whole' },
+    },
+    {
+      name: 'startCopy',
+      why: 'memory and disk are copied while the source runs (S6.2)',
+      do: async ({ services, input, command, subject, results }) => {
+        const { memoryUri, diskUri } = need(results.launchIncoming, 'launchIncoming');
+        await services.hosts.call(input.sourceHostId, 'migrate.start', {
+          command,
+          instanceId: subject,
+          memoryUri,
+          diskUri,
+        });
+        return null;
+      },
+      undo: ({ services, input, command, subject }) =>
+        services.hosts.call(input.sourceHostId, 'migrate.cancel', { command, instanceId: subject }),
+    },
+    {
+      name: 'converge',
+      why: 'the switch begins only when what is left fits its budget',
+      retry: { deadlineMs: convergeTimeoutMsMax + 10_000 },
+      do: converge,
+      undo: { none: 'it only watches' },
+    },
+    {
+      name: 'lock',
+      why: 'from here on changing calls wait for the outcome (S6.3)',
+      do: async () => null,
+      commit: async (tx, { subject }) => {
+        await changeInstance(tx, subject, { locked: true });
+      },
+      undo: { none: 'the workflow’s end unlocks' },
+    },
+    {
+      name: 'critical',
+      why: 'the guest changes hosts; no packet is lost (S7)',
+      noReturn: true,
+      retry: { attemptsMax: 1, deadlineMs: 2 ** 31 - 1 },
+      do: (context) => runCritical(context, eniOf(context)),
+      // The flip of the record is one transaction with the step's result: a survivor sees both or neither.
+      commit: async (tx, { subject, input }) => {
+        await changeInstance(tx, subject, { host_id: input.hostId, other_host_id: input.sourceHostId });
+      },
+      undo: { none: 'it fails only when it has taken itself back' },
+    },
+    {
+      name: 'placeInterface',
+      why: 'every other card sends straight to the new place',
+      onFailure: 'retry',
+      do: (context) => placeInterface(context, eniOf(context), context.input.vtep, context.input.epoch),
+      undo: { none: 'the guest runs on the target: only forward' },
+    },
+    {
+      name: 'clearSource',
+      why: 'nothing of it is left there, except that the card forwards what still comes (S6.6)',
+      onFailure: 'retry',
+      do: async (context) => {
+        const { services, input } = context;
+        await services.hosts
+          .card(input.sourceHostId, 'card.detachPort', { eniId: eniOf(context), forwardTo: input.vtep })
+          .catch(() => undefined);
+        return destroyOrLeave(context, input.sourceHostId);
+      },
+      undo: { none: 'the guest runs on the target: only forward' },
+    },
+  ],
+  onDone: async (tx, context) => {
+    await leaveOther(tx, context.subject, context.results.clearSource);
+    return settle(tx, context, 'running');
+  },
+  onUndone: async (tx, context) => {
+    await leaveOther(tx, context.subject, context.results['prepareNetwork.undo']);
+    return settle(tx, context, 'running');
+  },
+});

@@ -1,0 +1,110 @@
+/**
+ * Start. Stopped → pending → running on the host that has the disk, or back to stopped.
+ *
+ * ensureImage → prepareNetwork → placeInterface ∥ launchVm
+ */
+import { PandoError } from '#contracts/errors.ts';
+import type { VpcPort } from '#contracts/network.ts';
+import { stateReasons } from '../instance-states.ts';
+import type { CellServices } from '../services.ts';
+import { defineWorkflow } from '../workflow/definition.ts';
+import {
+  ensureImage,
+  interfaceOf,
+  launchVm,
+  type NetworkResults,
+  need,
+  type PlaceInput,
+  placeInterface,
+  prepareNetwork,
+  releaseHeld,
+  settle,
+} from './support.ts';
+
+interface StartResults {
+  findInterface: { readonly vpcId: string; readonly port: VpcPort };
+  ensureImage: { readonly fetched: boolean };
+  prepareNetwork: NetworkResults;
+  placeInterface: { readonly unreachable: readonly string[] };
+  launchVm: { readonly state: string };
+}
+
+/** A host that is away runs nothing new for us, and what it still has its own report will show. */
+const unlessAbsent = async (work: Promise<unknown>): Promise<void> => {
+  try {
+    await work;
+  } catch (error) {
+    if (PandoError.from(error).code !== 'HostUnreachable') throw error;
+  }
+};
+
+export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServices>({
+  kind: 'start',
+  steps: [
+    {
+      name: 'findInterface',
+      why: 'groups and public address may have changed while it was stopped',
+      do: interfaceOf,
+      undo: { none: 'the interface was there before' },
+    },
+    {
+      name: 'ensureImage',
+      why: 'the disk is an overlay of the image',
+      alongside: true,
+      retry: { deadlineMs: 610_000 },
+      do: (context) => ensureImage(context, context.input.hostId),
+      undo: { none: 'a cached image is the host’s to keep' },
+    },
+    {
+      name: 'prepareNetwork',
+      why: 'the two network operations without which a VMM command is refused (S1.2)',
+      do: (context) =>
+        prepareNetwork(context, context.input, need(context.results.findInterface, 'findInterface'), true),
+      undo: ({ services, input, command, subject }) =>
+        unlessAbsent(services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject })),
+    },
+    {
+      name: 'placeInterface',
+      why: 'other devices learn where the address is',
+      do: (context) => {
+        const { port } = need(context.results.findInterface, 'findInterface');
+        return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);
+      },
+      undo: async (context) => {
+        const { port } = await interfaceOf(context);
+        await placeInterface(context, port.eniId, undefined, context.input.epoch + 1);
+      },
+    },
+    {
+      name: 'launchVm',
+      why: 'starts the VMM on the disk that it had',
+      alongside: true,
+      retry: { deadlineMs: 130_000 },
+      do: (context) =>
+        launchVm(
+          context,
+          context.input.hostId,
+          need(context.results.prepareNetwork, 'prepareNetwork'),
+          false,
+        ),
+      undo: ({ services, input, command, subject }) =>
+        unlessAbsent(
+          services.hosts.call(input.hostId, 'vm.stop', {
+            command,
+            instanceId: subject,
+            force: true,
+            graceMs: 0,
+          }),
+        ),
+    },
+  ],
+  onDone: (tx, context) =>
+    settle(tx, context, 'running', { interface: context.results.findInterface?.port ?? null }),
+  onUndone: async (tx, context) => {
+    await releaseHeld(tx, context.subject, 'disk');
+    return settle(tx, context, 'stopped', {
+      state_reason: stateReasons.internal,
+      transition_reason: 'Server.InternalError',
+    });
+  },
+});

@@ -1,0 +1,68 @@
+/**
+ * Stop. Stopping → stopped: the disk stays on its host, vCPUs and memory are given back. A failing step is tried again until it
+ * succeeds or the user terminates the instance, which cancels the rest.
+ */
+import { stopGraceMs } from '../limits.ts';
+import type { CellServices } from '../services.ts';
+import { defineWorkflow } from '../workflow/definition.ts';
+import { interfaceOf, placeInterface, releaseHeld, settle } from './support.ts';
+
+export interface StopInput {
+  readonly hostId: string;
+  readonly force: boolean;
+  readonly epoch: number;
+}
+
+interface StopResults {
+  stopVm: { readonly state: string };
+  detachNetwork: null;
+  unplaceInterface: null;
+}
+
+const forward = { none: 'a guest that was told to power down cannot be told otherwise' } as const;
+
+export const stopWorkflow = defineWorkflow<StopInput, StopResults, CellServices>({
+  kind: 'stop',
+  steps: [
+    {
+      name: 'stopVm',
+      why: 'the guest is asked first, so that its file systems are clean',
+      onFailure: 'retry',
+      retry: { deadlineMs: stopGraceMs * 2 },
+      do: ({ services, input, command, subject }) =>
+        services.hosts.call(
+          input.hostId,
+          'vm.stop',
+          { command, instanceId: subject, force: input.force, graceMs: stopGraceMs },
+          { timeoutMs: stopGraceMs * 2 },
+        ),
+      undo: forward,
+    },
+    {
+      name: 'detachNetwork',
+      why: 'a stopped instance has no port on any card',
+      onFailure: 'retry',
+      do: async ({ services, input, command, subject }) => {
+        await services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject });
+        return null;
+      },
+      undo: forward,
+    },
+    {
+      name: 'unplaceInterface',
+      why: 'other devices stop sending there; the address stays the instance’s',
+      onFailure: 'retry',
+      do: async (context) => {
+        const { port } = await interfaceOf(context);
+        await placeInterface(context, port.eniId, undefined, context.input.epoch);
+        return null;
+      },
+      undo: forward,
+    },
+  ],
+  onDone: async (tx, context) => {
+    await releaseHeld(tx, context.subject, 'disk');
+    return settle(tx, context, 'stopped');
+  },
+  onUndone: (tx, context) => settle(tx, context, 'stopping'),
+});

@@ -1,0 +1,45 @@
+/** Terminate. Shutting-down → terminated: only forward, nothing left on host, card or region (S1.12). */
+import type { CellServices } from '../services.ts';
+import { defineWorkflow } from '../workflow/definition.ts';
+import { type DestroyOutcome, destroyOrLeave, leaveHost, settle } from './support.ts';
+
+export interface TerminateInput {
+  readonly hostId: string | null;
+}
+
+interface TerminateResults {
+  destroyVm: DestroyOutcome;
+  releaseInterface: null;
+}
+
+export const terminateWorkflow = defineWorkflow<TerminateInput, TerminateResults, CellServices>({
+  kind: 'terminate',
+  steps: [
+    {
+      name: 'destroyVm',
+      why: 'first, so that nothing speaks from an address that is free',
+      onFailure: 'retry',
+      noReturn: true,
+      do: async (context) =>
+        context.input.hostId === null ? { destroyed: true } : destroyOrLeave(context, context.input.hostId),
+      undo: { none: 'a user’s termination is final' },
+    },
+    {
+      name: 'releaseInterface',
+      why: 'addresses go back to the subnet and the pool; other devices forget them',
+      onFailure: 'retry',
+      do: async ({ services, subject }) => {
+        await services.region.call('region.releaseInterface', { instanceId: subject });
+        return null;
+      },
+      undo: { none: 'a user’s termination is final' },
+    },
+  ],
+  onDone: async (tx, context) => {
+    await leaveHost(tx, context.subject, context.results.destroyVm);
+    return settle(tx, context, 'terminated', {
+      terminated_at: new Date(context.services.clock.now()),
+      interface: null,
+    });
+  },
+});

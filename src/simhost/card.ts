@@ -1,0 +1,160 @@
+/** A simulated card: keeps VPC states, ports and queues with the rules of a real one, and moves no packet. */
+import { randomUUID } from 'node:crypto';
+import type { Params, Result } from '#base/rpc/contract.ts';
+import { cardContract } from '#contracts/card.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
+
+interface Port {
+  readonly vpcId: string;
+  readonly tap: string;
+  readonly port: VpcPort;
+  active: boolean;
+  redirect?: { readonly ip: string; readonly port: number };
+}
+
+type Card = typeof cardContract;
+type CardMethod = keyof Card;
+type Handler = (params: unknown) => unknown;
+
+const idle = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+const queuePort = 20_000;
+
+export class SimCard {
+  readonly vtep: string;
+  readonly #startedAt = new Date().toISOString();
+  readonly vpcs = new Map<string, VpcState>();
+  readonly ports = new Map<string, Port>();
+  readonly queues = new Map<string, 'pass' | 'hold'>();
+  readonly administrative = new Set<string>();
+  /** Interfaces that moved away, and the underlay address that their packets are forwarded to. */
+  readonly forwarding = new Map<string, string>();
+
+  constructor(vtep: string) {
+    this.vtep = vtep;
+  }
+
+  /** Answers a call by the card's contract. @throws InvalidParameterValue */
+  handle(method: CardMethod, params: unknown): unknown {
+    const parsed = cardContract[method].params.safeParse(params);
+    if (!parsed.success)
+      throw new PandoError('InvalidParameterValue', `${method}: ${parsed.error.issues[0]?.message}`);
+    const handler: Handler = this.#handlers[method] as Handler;
+    return handler(parsed.data) ?? {};
+  }
+
+  applyVpc(state: VpcState): number {
+    const known = this.vpcs.get(state.vpcId);
+    if (known !== undefined && known.version > state.version)
+      throw new PandoError('StaleEpoch', `${state.vpcId} is at version ${known.version}.`);
+    this.vpcs.set(state.vpcId, state);
+    return state.version;
+  }
+
+  prepareAdministrative(eniId: string): NetworkOperation {
+    this.administrative.add(eniId);
+    return operation('administrative', {});
+  }
+
+  attachPort(vpcId: string, port: VpcPort, tap: string, activate: boolean): NetworkOperation {
+    if (!this.vpcs.has(vpcId)) throw new PandoError('NotFound', `${vpcId} is not on this card.`);
+    this.forwarding.delete(port.eniId);
+    const known = this.ports.get(port.eniId);
+    this.ports.set(port.eniId, { vpcId, tap, port, active: activate || (known?.active ?? false) });
+    return operation('vpc', { tap, mac: port.mac });
+  }
+
+  detachPort(eniId: string, forwardTo?: string): void {
+    this.ports.delete(eniId);
+    this.queues.delete(eniId);
+    this.administrative.delete(eniId);
+    if (forwardTo !== undefined) this.forwarding.set(eniId, forwardTo);
+  }
+
+  readonly #handlers: {
+    readonly [M in CardMethod]: (params: Params<Card, M>) => Result<Card, M> | undefined;
+  } = {
+    'card.status': () => ({
+      vtep: this.vtep,
+      netns: 'sim',
+      startedAt: this.#startedAt,
+      vpcs: [...this.vpcs.values()].map(({ vpcId, version }) => ({ vpcId, version })),
+      ports: [...this.ports].map(([eniId, { vpcId, tap, port }]) => ({
+        eniId,
+        vpcId,
+        tap,
+        epoch: port.epoch,
+      })),
+    }),
+    'card.applyVpc': ({ from, state }) => {
+      const version = this.vpcs.get(state.vpcId)?.version;
+      if (from !== undefined && from !== version)
+        throw new PandoError('Conflict', `${state.vpcId} is at ${version}, not ${from}.`);
+      return { version: this.applyVpc(state) };
+    },
+    'card.removeVpc': ({ vpcId }) => {
+      if ([...this.ports.values()].some((port) => port.vpcId === vpcId))
+        throw new PandoError('Conflict', `${vpcId} has ports here.`);
+      this.vpcs.delete(vpcId);
+      return {};
+    },
+    'card.prepareAdministrative': ({ eniId }) => this.prepareAdministrative(eniId),
+    'card.attachPort': ({ vpcId, port, tap, activate }) => this.attachPort(vpcId, port, tap, activate),
+    'card.detachPort': ({ eniId, forwardTo }) => {
+      this.detachPort(eniId, forwardTo);
+      return {};
+    },
+    'card.openQueue': ({ eniId, mode }) => {
+      this.#portOf(eniId);
+      this.queues.set(eniId, mode);
+      return { ip: this.vtep, port: queuePort };
+    },
+    'card.setQueue': ({ eniId, mode }) => {
+      if (!this.queues.has(eniId)) throw new PandoError('NotFound', `${eniId} has no queue here.`);
+      this.queues.set(eniId, mode);
+      return idle;
+    },
+    'card.closeQueue': ({ eniId }) => {
+      this.queues.delete(eniId);
+      return idle;
+    },
+    'card.redirectPort': ({ eniId, to }) => {
+      const port = this.#portOf(eniId);
+      if (to === undefined) delete port.redirect;
+      else port.redirect = to;
+      return {};
+    },
+    'card.exportFlows': () => ({ flows: [] }),
+    'card.importFlows': () => ({}),
+    'card.activatePort': ({ eniId }) => {
+      this.#portOf(eniId).active = true;
+      return {};
+    },
+    'card.counters': () => ({
+      ports: [...this.ports.keys()].map((eniId) => ({
+        eniId,
+        rxBytes: 0,
+        txBytes: 0,
+        rxPackets: 0,
+        txPackets: 0,
+      })),
+    }),
+  };
+
+  #portOf(eniId: string): Port {
+    const port = this.ports.get(eniId);
+    if (port === undefined) throw new PandoError('NotFound', `${eniId} is not attached here.`);
+    return port;
+  }
+}
+
+const operation = (
+  kind: NetworkOperation['kind'],
+  more: { tap?: string; mac?: string },
+): NetworkOperation => ({
+  operationId: randomUUID(),
+  kind,
+  ranOn: 'card',
+  at: new Date().toISOString(),
+  ...more,
+});

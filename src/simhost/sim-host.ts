@@ -1,0 +1,329 @@
+/**
+ * A host in process memory: the rules of a real agent (commands once, epochs, S1.2, S1.4, admission, VM states, migration phases),
+ * without a guest behind them. Thousands fit into one process.
+ */
+import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
+import { SimCard } from './card.ts';
+import { CommandRecord } from './command-record.ts';
+import { HostFaults } from './faults.ts';
+import { SimVm } from './vm.ts';
+import type { SimWorld } from './world.ts';
+
+export interface SimHostOptions {
+  readonly hostId: string;
+  readonly zone: string;
+  readonly vtep: string;
+  readonly world: SimWorld;
+  readonly capacity?: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  /** Memory that may be promised beyond what there is; admission refuses above it (S1.7). Default 1. */
+  readonly memoryOversubscription?: number;
+  /** How long a method takes. Default: no time at all. */
+  latencyMs?(method: string): number;
+  /** How long a copy runs until it has converged. Default 0. */
+  readonly copyMs?: number;
+  readonly now?: () => number;
+  readonly sleep?: (ms: number) => Promise<void>;
+}
+
+const capacityDefault = { vcpus: 16, memoryMib: 16_384, diskMib: 262_144 };
+type Method = keyof typeof hostContract;
+type In<M extends Method> = ParsedParams<typeof hostContract, M>;
+
+export class SimHost {
+  readonly hostId: string;
+  readonly zone: string;
+  readonly card: SimCard;
+  readonly faults = new HostFaults();
+  readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  readonly vms = new Map<string, SimVm>();
+  /** Digests in the image cache. */
+  readonly images = new Set<string>();
+  /** Calls that were carried out, by method: for tests that count. */
+  readonly calls = new Map<string, number>();
+  readonly #options: SimHostOptions;
+  readonly #record = new CommandRecord();
+  /** Tells whoever listens that the agent died: streams break. */
+  readonly crashListeners = new Set<() => void>();
+  #sequence = 0;
+
+  constructor(options: SimHostOptions) {
+    this.#options = options;
+    this.hostId = options.hostId;
+    this.zone = options.zone;
+    this.card = new SimCard(options.vtep);
+    this.capacity = options.capacity ?? capacityDefault;
+  }
+
+  hello() {
+    const { hostId, zone, capacity } = this;
+    return {
+      hostId,
+      zone,
+      vtep: this.card.vtep,
+      accelerator: 'sim',
+      capacity,
+      card: 'ok' as const,
+      vms: this.reports(),
+    };
+  }
+
+  report() {
+    const used = [...this.vms.values()].reduce((sum, vm) => sum + (vm.requirement?.memoryMib ?? 0), 0);
+    return {
+      hostId: this.hostId,
+      sequence: ++this.#sequence,
+      card: 'ok' as const,
+      memoryAvailableMib: this.capacity.memoryMib - used,
+      loadAverage1: 0,
+      vms: this.reports(),
+    };
+  }
+
+  reports(): VmReport[] {
+    return [...this.vms.values()].map((vm) => vm.report());
+  }
+
+  /** The agent dies and comes back: VMs run on (S1.13), streams break. */
+  crash(): void {
+    for (const listener of [...this.crashListeners]) listener();
+  }
+
+  /** A guest powers itself off. */
+  guestShutdown(instanceId: string): void {
+    this.#vm(instanceId).become('stopped', 'guest shutdown');
+  }
+
+  /** The machine loses power: no VM runs any more, disks stay. */
+  losePower(): void {
+    for (const vm of this.vms.values()) {
+      if (vm.state !== 'stopped') vm.become('stopped', 'power loss');
+      vm.outgoing = undefined;
+    }
+    this.crash();
+  }
+
+  get handlers(): Handlers<typeof hostContract> {
+    return this.#handlers;
+  }
+
+  async #pause(method: string): Promise<void> {
+    const ms = this.#options.latencyMs?.(method) ?? 0;
+    if (ms > 0) await (this.#options.sleep ?? wait)(ms);
+    this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
+  }
+
+  #command<T>(method: Method, key: CommandKey, work: () => T): Promise<T> {
+    return this.#record.once(key, async () => {
+      await this.#pause(method);
+      return work();
+    });
+  }
+
+  #vm(instanceId: string): SimVm {
+    const vm = this.vms.get(instanceId);
+    if (vm === undefined) throw new PandoError('NotFound', `${instanceId} is not on ${this.hostId}.`);
+    return vm;
+  }
+
+  #vmOrNew(instanceId: string): SimVm {
+    const known = this.vms.get(instanceId);
+    if (known !== undefined) return known;
+    const made = new SimVm(instanceId, this.hostId, this.#options.world);
+    this.vms.set(instanceId, made);
+    return made;
+  }
+
+  #prepareNetwork({ instanceId, vpc, port, activate }: In<'vm.prepareNetwork'>) {
+    const vm = this.#vmOrNew(instanceId);
+    vm.eniId = port.eniId;
+    const known = this.card.vpcs.get(vpc.vpcId);
+    if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
+    const administrative = this.card.prepareAdministrative(port.eniId);
+    return {
+      administrative,
+      vpc: this.card.attachPort(vpc.vpcId, port, `tap-${port.eniId.slice(-8)}`, activate),
+    };
+  }
+
+  /** Admission: what is promised never exceeds what there is times the declared oversubscription (S1.7). */
+  #admit(vm: SimVm, { requirement }: In<'vm.launch'>): void {
+    const others = [...this.vms.values()].filter((other) => other !== vm && other.state !== 'stopped');
+    const memory = others.reduce(
+      (sum, other) => sum + (other.requirement?.memoryMib ?? 0),
+      requirement.memoryMib,
+    );
+    if (memory > this.capacity.memoryMib * (this.#options.memoryOversubscription ?? 1))
+      throw new PandoError(
+        'InsufficientInstanceCapacity',
+        `${this.hostId} has no ${requirement.memoryMib} MiB left.`,
+      );
+  }
+
+  #launch(params: In<'vm.launch'>) {
+    const { instanceId, image, network, incoming, requirement } = params;
+    const vm = this.#vm(instanceId);
+    if (!this.images.has(image.digest))
+      throw new PandoError('IncorrectState', `${image.imageId} is not on ${this.hostId} (S1.4).`);
+    if (
+      network.administrative.kind !== 'administrative' ||
+      network.vpc.kind !== 'vpc' ||
+      network.vpc.ranOn !== 'card'
+    )
+      throw new PandoError('IncorrectState', 'A network operation is missing (S1.2, S1.4).');
+    if (vm.eniId === undefined || !this.card.ports.has(vm.eniId))
+      throw new PandoError('IncorrectState', `The network of ${instanceId} is not prepared (S1.4).`);
+    if (vm.state === 'running') return { state: vm.state };
+    this.#admit(vm, params);
+    vm.requirement = requirement;
+    vm.hasDisk = true;
+    if (!incoming) {
+      vm.become('running');
+      return { state: vm.state };
+    }
+    vm.become('incoming');
+    return { state: vm.state, migration: this.#options.world.listen(vm) };
+  }
+
+  #destroy(instanceId: string): void {
+    const vm = this.vms.get(instanceId);
+    if (vm === undefined) return;
+    vm.become('absent');
+    this.#options.world.hangUp(vm);
+    const forwardTo = vm.eniId === undefined ? undefined : this.card.forwarding.get(vm.eniId);
+    if (vm.eniId !== undefined) this.card.detachPort(vm.eniId, forwardTo);
+    this.vms.delete(instanceId);
+  }
+
+  #now(): number {
+    return (this.#options.now ?? Date.now)();
+  }
+
+  #startMigration({ instanceId, memoryUri }: In<'migrate.start'>): void {
+    const vm = this.#vm(instanceId);
+    if (vm.state !== 'running') throw new PandoError('IncorrectState', `${instanceId} does not run here.`);
+    const target = this.#options.world.dial(memoryUri);
+    if (target === undefined || target.state !== 'incoming')
+      throw new PandoError('IncorrectState', `Nobody waits at ${memoryUri}.`);
+    vm.outgoing = { phase: 'memory', until: this.#now() + (this.#options.copyMs ?? 0), target };
+  }
+
+  #progress(instanceId: string) {
+    const outgoing = this.vms.get(instanceId)?.outgoing;
+    const zero = { remainingBytes: 0, totalBytes: 0, expectedDowntimeMs: 0 };
+    if (outgoing === undefined) return { phase: 'none' as const, ...zero };
+    if (outgoing.phase === 'failed') return { phase: 'failed' as const, ...zero, reason: outgoing.reason };
+    if (outgoing.phase === 'completed') return { phase: 'completed' as const, ...zero };
+    if (outgoing.target.state !== 'incoming')
+      return { phase: 'failed' as const, ...zero, reason: 'the target is gone' };
+    return { phase: this.#now() >= outgoing.until ? ('converged' as const) : ('memory' as const), ...zero };
+  }
+
+  #switch({ instanceId }: In<'migrate.switch'>) {
+    const vm = this.#vm(instanceId);
+    const { outgoing } = vm;
+    if (outgoing?.phase !== 'memory' || vm.state !== 'running')
+      throw new PandoError('IncorrectState', `${instanceId} is not being copied.`);
+    if (outgoing.target.state !== 'incoming') throw new PandoError('IncorrectState', 'The target is gone.');
+    vm.become('paused');
+    outgoing.target.received = true;
+    vm.outgoing = { phase: 'completed', target: outgoing.target };
+    return { downtimeMs: 1 };
+  }
+
+  #commission(instanceId: string): void {
+    const vm = this.#vm(instanceId);
+    if (vm.state === 'running') return;
+    if (vm.state !== 'incoming' || !vm.received)
+      throw new PandoError('IncorrectState', `${instanceId} has not arrived on ${this.hostId} (S6.5).`);
+    this.#options.world.hangUp(vm);
+    vm.become('running');
+  }
+
+  #cancel(instanceId: string) {
+    const vm = this.#vm(instanceId);
+    if (vm.outgoing?.phase === 'completed')
+      throw new PandoError('IncorrectState', `${instanceId} was handed over: there is only forward (S7.4).`);
+    vm.outgoing = undefined;
+    if (vm.state === 'paused') vm.become('running');
+    return { state: vm.state };
+  }
+
+  #stop(instanceId: string) {
+    const vm = this.vms.get(instanceId);
+    if (vm === undefined) return { state: 'absent' as const };
+    if (vm.state !== 'stopped') vm.become('stopped');
+    return { state: vm.state };
+  }
+
+  #detachNetwork(instanceId: string): void {
+    const vm = this.vms.get(instanceId);
+    if (vm?.eniId === undefined) return;
+    if (vm.state === 'running') throw new PandoError('IncorrectState', `${instanceId} runs.`);
+    this.card.detachPort(vm.eniId);
+    if (!vm.hasDisk) this.#destroy(instanceId);
+  }
+
+  #reboot(instanceId: string): void {
+    const vm = this.#vm(instanceId);
+    if (vm.state !== 'running') throw new PandoError('IncorrectState', `${instanceId} does not run.`);
+    vm.consoleText += '[sim] reboot\n';
+  }
+
+  readonly #handlers: Required<Handlers<typeof hostContract>> = {
+    'host.describe': () => this.hello(),
+    'vm.ensureImage': ({ command, image }) =>
+      this.#command('vm.ensureImage', command, () => {
+        const fetched = !this.images.has(image.digest);
+        this.images.add(image.digest);
+        return { fetched };
+      }),
+    'vm.prepareNetwork': (params) =>
+      this.#command('vm.prepareNetwork', params.command, () => this.#prepareNetwork(params)),
+    'vm.launch': (params) => this.#command('vm.launch', params.command, () => this.#launch(params)),
+    'vm.stop': ({ command, instanceId }) => this.#command('vm.stop', command, () => this.#stop(instanceId)),
+    'vm.reboot': ({ command, instanceId }) =>
+      this.#void('vm.reboot', command, () => this.#reboot(instanceId)),
+    'vm.destroy': ({ command, instanceId }) =>
+      this.#void('vm.destroy', command, () => this.#destroy(instanceId)),
+    'vm.detachNetwork': ({ command, instanceId }) =>
+      this.#void('vm.detachNetwork', command, () => this.#detachNetwork(instanceId)),
+    'vm.describe': ({ instanceId }) =>
+      this.vms.get(instanceId)?.report() ?? {
+        instanceId,
+        state: 'absent',
+        requirement: { vcpus: 1, memoryMib: 1, rootDiskMib: 1 },
+      },
+    'vm.console': ({ instanceId }) => ({
+      output: this.#vm(instanceId).consoleText,
+      at: new Date(this.#now()).toISOString(),
+    }),
+    'migrate.start': (params) =>
+      this.#void('migrate.start', params.command, () => this.#startMigration(params)),
+    'migrate.progress': ({ instanceId }) => this.#progress(instanceId),
+    'migrate.switch': (params) => this.#command('migrate.switch', params.command, () => this.#switch(params)),
+    'migrate.commission': ({ command, instanceId }) =>
+      this.#void('migrate.commission', command, () => this.#commission(instanceId)),
+    'migrate.cancel': ({ command, instanceId }) =>
+      this.#command('migrate.cancel', command, () => this.#cancel(instanceId)),
+    'card.call': async ({ method, params }) => {
+      await this.#pause(method);
+      return { result: this.card.handle(method, params) };
+    },
+  };
+
+  async #void(method: Method, key: CommandKey, work: () => void): Promise<Record<string, never>> {
+    await this.#command(method, key, work);
+    return {};
+  }
+}
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The context of calls that come through no stream. */
+export const simCallContext: CallContext = {
+  peer: 'spiffe://pando/cell/sim',
+  requestId: 'sim',
+  signal: new AbortController().signal,
+};
