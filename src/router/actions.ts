@@ -90,7 +90,6 @@ const network = {
   DeleteVpc: region,
   ModifyVpcAttribute: region,
   DescribeVpcAttribute: region,
-  CreateDefaultVpc: region,
   CreateSubnet: region,
   DescribeSubnets: region,
   DeleteSubnet: region,

@@ -16,6 +16,8 @@ export class CellDirectory {
   readonly #log: Logger;
   #timer: NodeJS.Timeout | undefined;
   #loaded = false;
+  /** Said once when it begins and once when it is over, not at every attempt. */
+  #stale = false;
   #refreshing: Promise<void> | undefined;
 
   constructor(region: RegionLink, tls: TlsMaterial, limits: RouterLimits, log: Logger) {
@@ -73,8 +75,12 @@ export class CellDirectory {
     try {
       const records = await this.#region.cells();
       if (this.#timer !== undefined) this.#apply(records);
+      if (this.#stale) this.#log.info('the list of cells is fetched again');
+      this.#stale = false;
     } catch (error) {
-      this.#log.warn({ err: error }, 'the list of cells could not be fetched; the last one holds');
+      if (!this.#stale)
+        this.#log.warn({ err: error }, 'the list of cells could not be fetched; the last one holds');
+      this.#stale = true;
     }
   }
 

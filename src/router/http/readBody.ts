@@ -20,26 +20,28 @@ export const readBody = (
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const refuse = (error: unknown): void => {
-      request.removeAllListeners('data');
-      request.pause();
+    // Nothing may be held for a request that is over: `held` is disposed of by then.
+    const end = (error: unknown): void => {
+      request.off('data', take);
       reject(error);
     };
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > bytesMax) return refuse(tooLarge());
+    const take = (chunk: Buffer): void => {
       try {
+        bytes += chunk.length;
+        if (bytes > bytesMax) throw tooLarge();
         admission.hold(chunk.length);
+        held.defer(() => admission.release(chunk.length));
+        chunks.push(chunk);
       } catch (error) {
-        return refuse(error);
+        request.pause();
+        end(error);
       }
-      held.defer(() => admission.release(chunk.length));
-      chunks.push(chunk);
-    });
+    };
     const brokeOff = (cause?: unknown) =>
       new PandoError('InvalidRequest', 'The request broke off.', { cause });
+    request.on('data', take);
     request.once('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
-    request.once('error', (cause) => reject(brokeOff(cause)));
-    request.once('close', () => reject(brokeOff()));
+    request.once('error', (cause) => end(brokeOff(cause)));
+    request.once('close', () => end(brokeOff()));
   });
 };

@@ -32,7 +32,12 @@ export const createEndpoint = (options: EndpointOptions): Server => {
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: headerBytesMax,
     },
-    (request, response) => void serve(options, request, response),
+    (request, response) => {
+      serve(options, request, response).catch((error: unknown) => {
+        options.log.error({ err: error }, 'a request could not be answered');
+        response.destroy();
+      });
+    },
   );
   server.maxConnections = limits.connectionsMax;
   server.maxRequestsPerSocket = requestsPerSocketMax;
