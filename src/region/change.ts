@@ -29,25 +29,42 @@ export const change = <T>(
  * stays true until it commits. Its version grows in the same transaction, and devices have the new state (or the bounded
  * wait is over) when this returns.
  */
-export const changeVpc = async <T>(
+export const changeVpc = <T>(
   context: ActionContext,
   input: DryRunInput,
   vpcId: string,
   work: (tx: RegionTransaction, vpc: Row<'vpc'>) => Promise<T>,
+): Promise<T> =>
+  changeVpcs(context, input, [vpcId], async (tx, [vpc]) => {
+    if (vpc === undefined) throw notFound('vpc', vpcId);
+    return work(tx, vpc);
+  });
+
+/** {@link changeVpc} for several, locked in one order, so that two such changes cannot wait for each other. */
+export const changeVpcs = async <T>(
+  context: ActionContext,
+  input: DryRunInput,
+  vpcIds: readonly string[],
+  work: (tx: RegionTransaction, vpcs: readonly Row<'vpc'>[]) => Promise<T>,
 ): Promise<T> => {
   const { result, told } = await transact(context.region.db, async (tx) => {
-    const vpc = await lockVpc(tx, context.accountId, vpcId);
-    const outcome = await work(tx, vpc);
+    const vpcs: Row<'vpc'>[] = [];
+    for (const vpcId of [...new Set(vpcIds)].sort()) vpcs.push(await lockVpc(tx, context.accountId, vpcId));
+    const outcome = await work(tx, vpcs);
     endDryRun(input);
-    return { result: outcome, told: vpc.ports > 0 };
+    // A VPC without interfaces is on no device.
+    return { result: outcome, told: vpcs.filter((vpc) => vpc.ports > 0).map((vpc) => vpc.vpc_id) };
   });
-  // A VPC without interfaces is on no device.
-  if (told) await context.region.pusher.push(vpcId);
+  await Promise.all(told.map((vpcId) => context.region.pusher.push(vpcId)));
   return result;
 };
 
 /** Locks a VPC of the account and raises its version. */
-export const lockVpc = async (tx: RegionTransaction, accountId: string, vpcId: string): Promise<Row<'vpc'>> => {
+export const lockVpc = async (
+  tx: RegionTransaction,
+  accountId: string,
+  vpcId: string,
+): Promise<Row<'vpc'>> => {
   const vpc = await tx
     .updateTable('vpc')
     .set((row) => ({ version: row('version', '+', 1) }))

@@ -27,7 +27,10 @@ export const defaultDhcpOptions = async (
     { key: 'domain-name', values: [domainName] },
     { key: 'domain-name-servers', values: ['AmazonProvidedDNS'] },
   ]);
-  await tx.insertInto('dhcp_options').values({ dhcp_options_id: id, account_id: accountId, configuration }).execute();
+  await tx
+    .insertInto('dhcp_options')
+    .values({ dhcp_options_id: id, account_id: accountId, configuration })
+    .execute();
   return id;
 };
 
@@ -61,7 +64,12 @@ export const insertVpc = async (
   await insertRouteTable(tx, { routeTableId, accountId, vpcId, cidr });
   await tx
     .insertInto('route_table_association')
-    .values({ association_id: newId('routeTableAssociation'), route_table_id: routeTableId, vpc_id: vpcId, subnet_id: null })
+    .values({
+      association_id: newId('routeTableAssociation'),
+      route_table_id: routeTableId,
+      vpc_id: vpcId,
+      subnet_id: null,
+    })
     .execute();
   await insertDefaultGroup(tx, accountId, vpcId);
   await tx
@@ -74,7 +82,12 @@ export const insertVpc = async (
 /** A route table begins with the route to the VPC itself. */
 export const insertRouteTable = async (
   tx: RegionTransaction,
-  table: { readonly routeTableId: string; readonly accountId: string; readonly vpcId: string; readonly cidr: string },
+  table: {
+    readonly routeTableId: string;
+    readonly accountId: string;
+    readonly vpcId: string;
+    readonly cidr: string;
+  },
 ): Promise<void> => {
   const route_table_id = table.routeTableId;
   await tx
@@ -83,7 +96,13 @@ export const insertRouteTable = async (
     .execute();
   await tx
     .insertInto('route')
-    .values({ route_table_id, destination: table.cidr, kind: 'local', target_id: null, origin: 'CreateRouteTable' })
+    .values({
+      route_table_id,
+      destination: table.cidr,
+      kind: 'local',
+      target_id: null,
+      origin: 'CreateRouteTable',
+    })
     .execute();
 };
 

@@ -19,7 +19,11 @@ export interface DescribeRules<T> {
   readonly filters: FilterSpec<T>;
   tagsOf?(item: T): readonly { Key?: string; Value?: string }[] | undefined;
   /** Ids that were asked for: each must be there. */
-  readonly ids?: { readonly kind: IdKind; readonly parameter: string; readonly values: readonly string[] | undefined };
+  readonly ids?: {
+    readonly kind: IdKind;
+    readonly parameter: string;
+    readonly values: readonly string[] | undefined;
+  };
 }
 
 /** The page of `items` (all that the account has) that was asked for. */

@@ -46,7 +46,9 @@ export class CellDevice implements Device {
   wants(state: VpcState): boolean {
     return state.ports.some(
       (port) =>
-        port.vtep !== undefined && port.instanceId !== undefined && cellNumberOf(port.instanceId) === this.number,
+        port.vtep !== undefined &&
+        port.instanceId !== undefined &&
+        cellNumberOf(port.instanceId) === this.number,
     );
   }
 

@@ -41,7 +41,8 @@ export const requireNetwork = (text: string, parameter: string): Network => {
   );
 };
 
-export const overlaps = (a: Network, b: Network): boolean => a.base < b.base + b.size && b.base < a.base + a.size;
+export const overlaps = (a: Network, b: Network): boolean =>
+  a.base < b.base + b.size && b.base < a.base + a.size;
 
 export const contains = (outer: Network, inner: Network): boolean =>
   outer.base <= inner.base && inner.base + inner.size <= outer.base + outer.size;

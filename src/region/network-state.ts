@@ -91,7 +91,10 @@ export const compileVpcState = async (
       subnetId,
       cidr,
       router: formatAddress(base + 1),
-      routes: (routes.get(subnetId) ?? []).map((route) => ({ destination: route.destination, target: targetOf(route) })),
+      routes: (routes.get(subnetId) ?? []).map((route) => ({
+        destination: route.destination,
+        target: targetOf(route),
+      })),
     })),
     groups: compiled.groups.map((groupId) => {
       const own = rules.get(groupId) ?? [];
@@ -113,7 +116,11 @@ export const compileVpcState = async (
   };
 };
 
-const targetOf = ({ kind, target, alive }: CompiledRoute): VpcState['subnets'][number]['routes'][number]['target'] => {
+const targetOf = ({
+  kind,
+  target,
+  alive,
+}: CompiledRoute): VpcState['subnets'][number]['routes'][number]['target'] => {
   if (kind === 'local') return { kind };
   // A route outlives its target: what it names is gone, and packets end there.
   if (!alive || target === null) return { kind: 'blackhole' };

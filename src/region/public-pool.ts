@@ -16,7 +16,9 @@ export const fillPublicPool = async (db: Database, pool: RegionConfig['publicPoo
       select host('0.0.0.0'::inet + number), number from unnest(${addresses}::bigint[]) as number
       on conflict (ip) do update set in_pool = true where not public_address.in_pool`.execute(tx);
     await sql`
-      update public_address set in_pool = false where in_pool and number <> all (${addresses}::bigint[])`.execute(tx);
+      update public_address set in_pool = false where in_pool and number <> all (${addresses}::bigint[])`.execute(
+      tx,
+    );
   });
 };
 

@@ -69,6 +69,13 @@ export class Pusher {
     for (const told of this.#devices.get(device)?.values() ?? []) told.version = 0;
   }
 
+  /** A device says that it has these VPCs, in some version: what it should not have will be removed. */
+  assume(device: Device, vpcIds: readonly string[]): void {
+    const vpcs = this.#devices.get(device);
+    for (const vpcId of vpcIds)
+      if (vpcs?.has(vpcId) === false) vpcs.set(vpcId, { version: 0, call: undefined, late: false });
+  }
+
   /** The versions that a device has confirmed, by VPC. */
   confirmed(device: Device): ReadonlyMap<string, number> {
     const told = this.#devices.get(device) ?? new Map<string, Told>();
@@ -130,11 +137,13 @@ export class Pusher {
     vpcs.set(vpcId, entry);
     // The call that is out carries an older state; its end asks for another round.
     if (entry.call !== undefined) return [device.name];
-    entry.call = (wanted ? this.#apply(device, entry, state) : this.#remove(device, vpcs, vpcId)).finally(() => {
-      entry.call = undefined;
-      if (entry.late) void this.push(vpcId).catch((error: unknown) => this.#report(error, vpcId));
-      entry.late = false;
-    });
+    entry.call = (wanted ? this.#apply(device, entry, state) : this.#remove(device, vpcs, vpcId)).finally(
+      () => {
+        entry.call = undefined;
+        if (entry.late) void this.push(vpcId).catch((error: unknown) => this.#report(error, vpcId));
+        entry.late = false;
+      },
+    );
     return this.#bounded(entry, entry.call, device.name);
   }
 

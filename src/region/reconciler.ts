@@ -67,13 +67,15 @@ export class Reconciler {
     const different = new Set<string>();
     for (const { device, want } of connected) {
       const has = this.#options.pusher.confirmed(device);
-      for (const vpc of wanted) if (want(vpc) && (has.get(vpc.vpcId) ?? 0) < vpc.version) different.add(vpc.vpcId);
+      for (const vpc of wanted)
+        if (want(vpc) && (has.get(vpc.vpcId) ?? 0) < vpc.version) different.add(vpc.vpcId);
       const keep = new Set(wanted.filter(want).map((vpc) => vpc.vpcId));
       for (const vpcId of has.keys()) if (!keep.has(vpcId)) different.add(vpcId);
     }
     const queue = [...different];
     const worker = async (): Promise<void> => {
-      for (let vpcId = queue.pop(); vpcId !== undefined; vpcId = queue.pop()) await this.#options.pusher.push(vpcId);
+      for (let vpcId = queue.pop(); vpcId !== undefined; vpcId = queue.pop())
+        await this.#options.pusher.push(vpcId);
     };
     await Promise.all(Array.from({ length: pushesAtOnceMax }, worker));
   }

@@ -1,9 +1,11 @@
 /** The region as its handlers see it: store, settings, devices. Made once by `openRegion`. */
-import { migrate } from '#base/postgres/migrate.ts';
-import { openDatabase } from '#base/postgres/database.ts';
+
 import type { Logger } from '#base/log.ts';
+import { openDatabase } from '#base/postgres/database.ts';
+import { migrate } from '#base/postgres/migrate.ts';
 import type { RegionConfig } from './config.ts';
 import { CellDevice, GatewayDevice } from './devices.ts';
+import { ImageStore } from './images.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
 import { fillPublicPool } from './public-pool.ts';
@@ -25,6 +27,7 @@ export interface Region {
   /** Every cell that ever joined, connected or not. */
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
+  readonly images: ImageStore;
   close(): Promise<void>;
 }
 
@@ -63,7 +66,10 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     connected: () => [
       ...[...cells.values()]
         .filter((cell) => cell.connected > 0)
-        .map((cell) => ({ device: cell, want: (vpc: { cells: readonly number[] }) => vpc.cells.includes(cell.number) })),
+        .map((cell) => ({
+          device: cell,
+          want: (vpc: { cells: readonly number[] }) => vpc.cells.includes(cell.number),
+        })),
       ...(gateway.connected
         ? [{ device: gateway, want: (vpc: { internetGateway: boolean }) => vpc.internetGateway }]
         : []),
@@ -72,9 +78,10 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   });
   const sealer = await loadSealer(config.secretKeyFile);
   const pageSecret = sealer.derive('pages');
+  const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const close = async (): Promise<void> => {
     await reconciler.stop();
     await db.destroy();
   };
-  return { config, db, log, sealer, network, pageSecret, pusher, reconciler, cells, gateway, close };
+  return { config, db, log, sealer, network, pageSecret, pusher, reconciler, cells, gateway, images, close };
 };

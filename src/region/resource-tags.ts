@@ -9,9 +9,10 @@ export interface Tagged {
 }
 
 /** The tags that a create action gives to its one resource type. */
-export const tagsOnCreate = (specifications: readonly TagSpecification[] | undefined, type: string): ValidTag[] => [
-  ...(parseTagSpecifications(specifications, [type]).get(type) ?? []),
-];
+export const tagsOnCreate = (
+  specifications: readonly TagSpecification[] | undefined,
+  type: string,
+): ValidTag[] => [...(parseTagSpecifications(specifications, [type]).get(type) ?? [])];
 
 /** Writes a new resource's tags, in the transaction that makes it. */
 export const insertTags = async (

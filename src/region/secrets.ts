@@ -17,9 +17,11 @@ export interface Sealer {
 /** A sealer under the key in `file`, which is made if it is absent. */
 export const loadSealer = async (file: string): Promise<Sealer> => {
   // Exclusive create: of two that start at once, the second reads the first's key.
-  await writeFile(file, randomBytes(keyBytes), { flag: 'wx', mode: 0o600 }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
+  await writeFile(file, randomBytes(keyBytes), { flag: 'wx', mode: 0o600 }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    },
+  );
   const key = await readFile(file);
   if (key.length !== keyBytes) throw new Error(`${file} must hold ${keyBytes} bytes, not ${key.length}`);
   return {
@@ -33,7 +35,9 @@ export const loadSealer = async (file: string): Promise<Sealer> => {
       const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, nonceBytes))
         .setAAD(Buffer.from(context))
         .setAuthTag(sealed.subarray(nonceBytes, nonceBytes + tagBytes));
-      return decipher.update(sealed.subarray(nonceBytes + tagBytes), undefined, 'utf8') + decipher.final('utf8');
+      return (
+        decipher.update(sealed.subarray(nonceBytes + tagBytes), undefined, 'utf8') + decipher.final('utf8')
+      );
     },
     derive: (purpose) => createHmac('sha256', key).update(purpose).digest('base64url'),
   };

@@ -32,12 +32,20 @@ const rowsOf = (context: ActionContext) =>
   withTags(
     context,
     'internet-gateway',
-    context.region.db.selectFrom('internet_gateway').selectAll().where('account_id', '=', context.accountId).execute(),
+    context.region.db
+      .selectFrom('internet_gateway')
+      .selectAll()
+      .where('account_id', '=', context.accountId)
+      .execute(),
     (row) => row.internet_gateway_id,
   );
 
 /** Locks a gateway of the caller, so that attach, detach and delete of one happen one after another. */
-const lockGateway = async (tx: RegionTransaction, context: ActionContext, id: string): Promise<Row<'internet_gateway'>> => {
+const lockGateway = async (
+  tx: RegionTransaction,
+  context: ActionContext,
+  id: string,
+): Promise<Row<'internet_gateway'>> => {
   const gateway = await tx
     .selectFrom('internet_gateway')
     .selectAll()
@@ -60,12 +68,23 @@ const publicAddressesOf = (tx: RegionTransaction, vpcId: string) =>
 export const internetGatewayHandlers: Handlers<ActionContext> = {
   async CreateInternetGateway(input, context) {
     const tags = tagsOnCreate(input.TagSpecifications, 'internet-gateway');
-    const row = { internet_gateway_id: newId('internetGateway'), account_id: context.accountId, vpc_id: null };
+    const row = {
+      internet_gateway_id: newId('internetGateway'),
+      account_id: context.accountId,
+      vpc_id: null,
+    };
     await change(context, input, async (tx) => {
       await lockAccount(tx, context.accountId);
-      const present = await tx.selectFrom('internet_gateway').select('vpc_id').where('account_id', '=', context.accountId).execute();
+      const present = await tx
+        .selectFrom('internet_gateway')
+        .select('vpc_id')
+        .where('account_id', '=', context.accountId)
+        .execute();
       if (present.length >= context.region.config.limits.gatewaysPerAccountMax)
-        throw new PandoError('InternetGatewayLimitExceeded', 'The maximum number of internet gateways has been reached.');
+        throw new PandoError(
+          'InternetGatewayLimitExceeded',
+          'The maximum number of internet gateways has been reached.',
+        );
       await tx.insertInto('internet_gateway').values(row).execute();
       await insertTags(tx, context.accountId, 'internet-gateway', row.internet_gateway_id, tags);
     });
@@ -91,9 +110,16 @@ export const internetGatewayHandlers: Handlers<ActionContext> = {
           'Resource.AlreadyAssociated',
           `resource ${gateway.internet_gateway_id} is already attached to network ${gateway.vpc_id}`,
         );
-      const other = await tx.selectFrom('internet_gateway').select('vpc_id').where('vpc_id', '=', vpc.vpc_id).executeTakeFirst();
+      const other = await tx
+        .selectFrom('internet_gateway')
+        .select('vpc_id')
+        .where('vpc_id', '=', vpc.vpc_id)
+        .executeTakeFirst();
       if (other !== undefined)
-        throw new PandoError('InvalidParameterValue', `Network ${vpc.vpc_id} already has an internet gateway attached`);
+        throw new PandoError(
+          'InvalidParameterValue',
+          `Network ${vpc.vpc_id} already has an internet gateway attached`,
+        );
       await tx
         .updateTable('internet_gateway')
         .set({ vpc_id: vpc.vpc_id })
@@ -128,8 +154,12 @@ export const internetGatewayHandlers: Handlers<ActionContext> = {
   async DeleteInternetGateway(input, context) {
     await change(context, input, async (tx) => {
       const gateway = await lockGateway(tx, context, input.InternetGatewayId);
-      if (gateway.vpc_id !== null) throw dependencyViolation(`The internetGateway '${gateway.internet_gateway_id}'`);
-      await tx.deleteFrom('internet_gateway').where('internet_gateway_id', '=', gateway.internet_gateway_id).execute();
+      if (gateway.vpc_id !== null)
+        throw dependencyViolation(`The internetGateway '${gateway.internet_gateway_id}'`);
+      await tx
+        .deleteFrom('internet_gateway')
+        .where('internet_gateway_id', '=', gateway.internet_gateway_id)
+        .execute();
       await deleteTagsOf(tx, gateway.internet_gateway_id);
     });
     return {};

@@ -15,7 +15,8 @@ import { requireSubnet } from './subnets.ts';
 
 type RouteTable = NonNullable<Out<'DescribeRouteTables'>['RouteTables']>[number];
 type RouteRow = Row<'route'> & { instance_id: string | null; alive: boolean };
-type TableRow = Row<'route_table'> & Tagged & { routes: RouteRow[]; associations: Row<'route_table_association'>[] };
+type TableRow = Row<'route_table'> &
+  Tagged & { routes: RouteRow[]; associations: Row<'route_table_association'>[] };
 
 const associated = { AssociationState: { State: 'associated' as const } };
 
@@ -76,7 +77,11 @@ const filters: FilterSpec<TableRow> = {
 
 const rowsOf = async (context: ActionContext): Promise<readonly TableRow[]> => {
   const { db } = context.region;
-  const tables = db.selectFrom('route_table').selectAll().where('account_id', '=', context.accountId).execute();
+  const tables = db
+    .selectFrom('route_table')
+    .selectAll()
+    .where('account_id', '=', context.accountId)
+    .execute();
   const [rows, routes, associations] = await Promise.all([
     withTags(context, 'route-table', tables, (row) => row.route_table_id),
     db
@@ -123,7 +128,10 @@ export const requireRouteTable = async (context: ActionContext, id: string): Pro
   return table;
 };
 
-const requireAssociation = async (context: ActionContext, id: string): Promise<Row<'route_table_association'>> => {
+const requireAssociation = async (
+  context: ActionContext,
+  id: string,
+): Promise<Row<'route_table_association'>> => {
   const association = await context.region.db
     .selectFrom('route_table_association as a')
     .innerJoin('vpc', 'vpc.vpc_id', 'a.vpc_id')
@@ -140,7 +148,11 @@ const otherVpc = (what: string): PandoError =>
   new PandoError('InvalidParameterValue', `${what} belong to different networks`);
 
 const checkRoom = async (tx: RegionTransaction, context: ActionContext, vpcId: string): Promise<void> => {
-  const tables = await tx.selectFrom('route_table').select('route_table_id').where('vpc_id', '=', vpcId).execute();
+  const tables = await tx
+    .selectFrom('route_table')
+    .select('route_table_id')
+    .where('vpc_id', '=', vpcId)
+    .execute();
   if (tables.length >= context.region.config.limits.routeTablesPerVpcMax)
     throw new PandoError('RouteTableLimitExceeded', 'The maximum number of route tables has been reached.');
 };
@@ -225,7 +237,10 @@ export const routeTableHandlers: Handlers<ActionContext> = {
         `cannot disassociate the main route table association ${present.association_id}`,
       );
     await changeVpc(context, input, present.vpc_id, async (tx) => {
-      await tx.deleteFrom('route_table_association').where('association_id', '=', present.association_id).execute();
+      await tx
+        .deleteFrom('route_table_association')
+        .where('association_id', '=', present.association_id)
+        .execute();
     });
     return {};
   },

@@ -34,7 +34,8 @@ const otherTargets = [
 
 const checkShape = (input: TargetInput & object): void => {
   const other = otherTargets.find((name) => Reflect.get(input, name) !== undefined);
-  if (other !== undefined) throw new PandoError('UnsupportedOperation', `Routes by ${other} are not supported.`);
+  if (other !== undefined)
+    throw new PandoError('UnsupportedOperation', `Routes by ${other} are not supported.`);
   if (builtTargets.filter((name) => input[name] !== undefined).length !== 1)
     throw new PandoError('InvalidParameterCombination', 'Exactly one target of the route must be given.');
 };
@@ -65,7 +66,9 @@ const resolveTarget = async (
     )
     .executeTakeFirst();
   if (eni === undefined)
-    throw instanceId === undefined ? notFound('networkInterface', eniId ?? '') : notFound('instance', instanceId);
+    throw instanceId === undefined
+      ? notFound('networkInterface', eniId ?? '')
+      : notFound('instance', instanceId);
   if (eni.vpc_id !== vpcId) throw otherNetwork(eni.eni_id, vpcId);
   return { kind: 'interface', target_id: eni.eni_id };
 };
@@ -77,7 +80,8 @@ const gatewayTarget = async (
   id: string,
 ): Promise<Target> => {
   if (id === 'local') return { kind: 'local', target_id: null };
-  if (id.startsWith('vgw-')) throw new PandoError('InvalidGatewayID.NotFound', `The gateway ID '${id}' does not exist`);
+  if (id.startsWith('vgw-'))
+    throw new PandoError('InvalidGatewayID.NotFound', `The gateway ID '${id}' does not exist`);
   const gateway = await tx
     .selectFrom('internet_gateway')
     .selectAll()
@@ -85,13 +89,19 @@ const gatewayTarget = async (
     .where('account_id', '=', context.accountId)
     .executeTakeFirst();
   if (gateway === undefined)
-    throw new PandoError('InvalidInternetGatewayID.NotFound', `The internetGateway ID '${id}' does not exist`);
+    throw new PandoError(
+      'InvalidInternetGatewayID.NotFound',
+      `The internetGateway ID '${id}' does not exist`,
+    );
   if (gateway.vpc_id !== vpcId) throw otherNetwork(id, vpcId);
   return { kind: 'internet-gateway', target_id: gateway.internet_gateway_id };
 };
 
 const otherNetwork = (id: string, vpcId: string): PandoError =>
-  new PandoError('InvalidParameterValue', `${id} and the route table belong to different networks (${vpcId})`);
+  new PandoError(
+    'InvalidParameterValue',
+    `${id} and the route table belong to different networks (${vpcId})`,
+  );
 
 /** Only the VPC's own range goes to `local`, and nothing inside that range may be pulled out of it by another route. */
 const checkDestination = (destination: string, vpc: Row<'vpc'>, target: Target): void => {
@@ -126,7 +136,11 @@ export const routeHandlers: Handlers<ActionContext> = {
     await changeVpc(context, input, table.vpc_id, async (tx, vpc) => {
       const target = await resolveTarget(tx, context, vpc.vpc_id, input);
       checkDestination(destination, vpc, target);
-      const present = await tx.selectFrom('route').selectAll().where('route_table_id', '=', table.route_table_id).execute();
+      const present = await tx
+        .selectFrom('route')
+        .selectAll()
+        .where('route_table_id', '=', table.route_table_id)
+        .execute();
       const same = present.find((route) => route.destination === destination);
       // The same route again is the same result: clients retry.
       if (same?.kind === target.kind && same.target_id === target.target_id) return;
@@ -134,7 +148,12 @@ export const routeHandlers: Handlers<ActionContext> = {
         throw new PandoError('RouteAlreadyExists', `The route identified by ${destination} already exists.`);
       if (present.length >= context.region.config.limits.routesPerTableMax)
         throw new PandoError('RouteLimitExceeded', 'The maximum number of routes has been reached.');
-      const row = { route_table_id: table.route_table_id, destination, ...target, origin: 'CreateRoute' as const };
+      const row = {
+        route_table_id: table.route_table_id,
+        destination,
+        ...target,
+        origin: 'CreateRoute' as const,
+      };
       await tx.insertInto('route').values(row).execute();
     });
     return { Return: true };
@@ -167,7 +186,10 @@ export const routeHandlers: Handlers<ActionContext> = {
       const present = await find(tx, table.route_table_id, destination);
       if (present === undefined) throw noRoute(table.route_table_id, destination);
       if (present.origin === 'CreateRouteTable')
-        throw new PandoError('InvalidParameterValue', `cannot remove local route ${destination} in route table ${table.route_table_id}`);
+        throw new PandoError(
+          'InvalidParameterValue',
+          `cannot remove local route ${destination} in route table ${table.route_table_id}`,
+        );
       await tx
         .deleteFrom('route')
         .where('route_table_id', '=', table.route_table_id)

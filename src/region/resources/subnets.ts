@@ -73,7 +73,10 @@ const filters = (context: ActionContext): FilterSpec<SubnetRow> => ({
 const zoneOf = (context: ActionContext, input: In<'CreateSubnet'>): ZoneConfig => {
   const { zones } = context.region.config;
   const { AvailabilityZone: name, AvailabilityZoneId: id } = input;
-  const zone = name === undefined && id === undefined ? zones[0] : zones.find((one) => one.name === name || one.id === id);
+  const zone =
+    name === undefined && id === undefined
+      ? zones[0]
+      : zones.find((one) => one.name === name || one.id === id);
   if (zone !== undefined) return zone;
   throw new PandoError(
     'InvalidParameterValue',
@@ -95,7 +98,9 @@ const rowsOf = (context: ActionContext) => {
     ])
     .where('account_id', '=', context.accountId)
     .execute()
-    .then((list) => list.map((row) => ({ ...row, taken: row.taken ?? 0, zoneId: zones.get(row.zone) ?? '' })));
+    .then((list) =>
+      list.map((row) => ({ ...row, taken: row.taken ?? 0, zoneId: zones.get(row.zone) ?? '' })),
+    );
   return withTags(context, 'subnet', rows, (row) => row.subnet_id);
 };
 
@@ -119,7 +124,12 @@ const checkPlace = async (
   cidr: string,
 ): Promise<void> => {
   const range = parseNetwork(vpc.cidr);
-  if (range === undefined || !contains(range, network) || network.prefix < prefixMin || network.prefix > prefixMax)
+  if (
+    range === undefined ||
+    !contains(range, network) ||
+    network.prefix < prefixMin ||
+    network.prefix > prefixMax
+  )
     throw new PandoError('InvalidSubnet.Range', `The CIDR '${cidr}' is invalid.`);
   const others = await tx.selectFrom('subnet').select('cidr').where('vpc_id', '=', vpc.vpc_id).execute();
   if (others.length >= context.region.config.limits.subnetsPerVpcMax)
@@ -142,7 +152,13 @@ export const subnetHandlers: Handlers<ActionContext> = {
     const row = await changeVpc(context, input, input.VpcId, async (tx, vpc) => {
       await checkPlace(tx, context, vpc, network, cidr);
       const { accountId } = context;
-      const id = await insertSubnet(tx, { accountId, vpcId: vpc.vpc_id, network, zone: zone.name, isDefault: false });
+      const id = await insertSubnet(tx, {
+        accountId,
+        vpcId: vpc.vpc_id,
+        network,
+        zone: zone.name,
+        isDefault: false,
+      });
       await insertTags(tx, accountId, 'subnet', id, tags);
       return tx.selectFrom('subnet').selectAll().where('subnet_id', '=', id).executeTakeFirstOrThrow();
     });
@@ -163,7 +179,11 @@ export const subnetHandlers: Handlers<ActionContext> = {
   async DeleteSubnet(input, context) {
     const subnet = await requireSubnet(context, input.SubnetId);
     await changeVpc(context, input, subnet.vpc_id, async (tx) => {
-      const used = await tx.selectFrom('eni').select('eni_id').where('subnet_id', '=', subnet.subnet_id).executeTakeFirst();
+      const used = await tx
+        .selectFrom('eni')
+        .select('eni_id')
+        .where('subnet_id', '=', subnet.subnet_id)
+        .executeTakeFirst();
       if (used !== undefined) throw dependencyViolation(`The subnet '${subnet.subnet_id}'`);
       await tx.deleteFrom('route_table_association').where('subnet_id', '=', subnet.subnet_id).execute();
       await tx.deleteFrom('subnet').where('subnet_id', '=', subnet.subnet_id).execute();

@@ -89,12 +89,24 @@ const checkRoom = async (tx: RegionTransaction, context: ActionContext): Promise
 
 /** Deletes what came with the VPC; what its owner made in it is a dependency. */
 const deleteContents = async (tx: RegionTransaction, vpcId: string): Promise<void> => {
-  const main = await tx.selectFrom('route_table_association').select('route_table_id').where('vpc_id', '=', vpcId).execute();
+  const main = await tx
+    .selectFrom('route_table_association')
+    .select('route_table_id')
+    .where('vpc_id', '=', vpcId)
+    .execute();
   await tx.deleteFrom('route_table_association').where('vpc_id', '=', vpcId).execute();
   const tables = main.map((row) => row.route_table_id);
   if (tables.length > 0) await tx.deleteFrom('route_table').where('route_table_id', 'in', tables).execute();
-  const groups = await tx.deleteFrom('security_group').where('vpc_id', '=', vpcId).returning('group_id').execute();
-  const acls = await tx.deleteFrom('network_acl').where('vpc_id', '=', vpcId).returning('network_acl_id').execute();
+  const groups = await tx
+    .deleteFrom('security_group')
+    .where('vpc_id', '=', vpcId)
+    .returning('group_id')
+    .execute();
+  const acls = await tx
+    .deleteFrom('network_acl')
+    .where('vpc_id', '=', vpcId)
+    .returning('network_acl_id')
+    .execute();
   await deleteTagsOf(
     tx,
     vpcId,
@@ -112,7 +124,11 @@ const hasDependencies = async (tx: RegionTransaction, vpcId: string): Promise<bo
           all.exists(all.selectFrom('subnet').select('subnet_id').where('vpc_id', '=', vpcId)),
           all.exists(all.selectFrom('internet_gateway').select('vpc_id').where('vpc_id', '=', vpcId)),
           all.exists(
-            all.selectFrom('security_group').select('group_id').where('vpc_id', '=', vpcId).where('name', '<>', 'default'),
+            all
+              .selectFrom('security_group')
+              .select('group_id')
+              .where('vpc_id', '=', vpcId)
+              .where('name', '<>', 'default'),
           ),
           all.exists(
             all

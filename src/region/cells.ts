@@ -1,0 +1,97 @@
+/** The registry of cells and the gateway: who may be sent requests, and who is told network state. */
+import { sql } from 'kysely';
+import { transact, violatedConstraint } from '#base/postgres/transaction.ts';
+import type { cardContract } from '#contracts/card.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { CellRecord, cellPushContract } from '#contracts/region.ts';
+import { CellDevice, type PushStream } from './devices.ts';
+import type { Region } from './region.ts';
+
+/** Records a cell and takes the processor's stream as a way to tell it network state. */
+export const joinCell = async (
+  region: Region,
+  record: CellRecord,
+  stream: PushStream<typeof cellPushContract>,
+): Promise<void> => {
+  const { cellId: cell_id, number, zone, state, processors } = record;
+  if (!region.config.zones.some((one) => one.name === zone))
+    throw new PandoError('InvalidParameterValue', `The region has no zone ${zone}.`);
+  const row = { number, zone, state, processors };
+  const stored = await region.db
+    .insertInto('cell')
+    .values({ cell_id, ...row })
+    // A cell's number is in its ids for ever: a cell that comes back under another is refused.
+    .onConflict((conflict) =>
+      conflict.column('cell_id').doUpdateSet({ zone, state, processors }).where('cell.number', '=', number),
+    )
+    .returning('cell_id')
+    .executeTakeFirst()
+    .catch((error: unknown) => {
+      if (violatedConstraint(error) !== undefined) return undefined;
+      throw error;
+    });
+  if (stored === undefined)
+    throw new PandoError('Conflict', `Cell ${cell_id} or cell number ${number} is registered otherwise.`);
+  let device = region.cells.get(cell_id);
+  if (device === undefined) {
+    device = new CellDevice(cell_id, number);
+    region.cells.set(cell_id, device);
+    region.pusher.add(device);
+  }
+  // The first processor to come back may find that the cell's hosts have missed something.
+  if (device.connected === 0) region.pusher.forget(device);
+  if (stream.closed) return;
+  device.join(stream);
+  region.reconciler.wake();
+};
+
+/** Forgets a stream that ended. */
+export const leave = (
+  region: Region,
+  stream: PushStream<typeof cellPushContract & typeof cardContract>,
+): void => {
+  for (const cell of region.cells.values()) cell.leave(stream);
+  region.gateway.leave(stream);
+};
+
+export const listCells = async (region: Region): Promise<CellRecord[]> => {
+  const rows = await region.db.selectFrom('cell').selectAll().orderBy('number').execute();
+  return rows
+    .filter((row) => (region.cells.get(row.cell_id)?.connected ?? 0) > 0)
+    .map(({ cell_id: cellId, number, zone, state, processors }) => ({
+      cellId,
+      number,
+      zone,
+      state,
+      processors,
+    }));
+};
+
+/** Records where the gateway is; VPCs with an internet gateway change with it. */
+export const joinGateway = async (
+  region: Region,
+  place: { readonly vtep: string; readonly mac: string },
+  stream: PushStream<typeof cardContract>,
+): Promise<void> => {
+  await transact(region.db, async (tx) => {
+    const { rows } = await sql`
+      insert into gateway_device (vtep, mac) values (${place.vtep}, ${place.mac})
+      on conflict (singleton) do update set vtep = excluded.vtep, mac = excluded.mac
+      where (gateway_device.vtep, gateway_device.mac) is distinct from (excluded.vtep, excluded.mac)
+      returning 1`.execute(tx);
+    if (rows.length === 0) return;
+    await sql`
+      update vpc set version = version + 1
+      where vpc_id in (
+        select v.vpc_id from vpc v join internet_gateway g using (vpc_id) order by v.vpc_id for update of v)`.execute(
+      tx,
+    );
+  });
+  region.pusher.forget(region.gateway);
+  // Not awaited: the gateway answers only after it has our answer to its hello.
+  region.gateway
+    .join(stream)
+    .then((vpcIds) => region.pusher.assume(region.gateway, vpcIds))
+    .catch((err: unknown) => region.log.warn({ err }, 'the gateway did not say what it has'))
+    .finally(() => region.reconciler.wake());
+};

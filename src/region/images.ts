@@ -1,0 +1,243 @@
+/** The region's image store: a directory per digest, holding `manifest.json` and the files that it names. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import {
+  constants,
+  copyFile,
+  link,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { exec } from '#base/exec.ts';
+import { PandoError } from '#contracts/errors.ts';
+
+export const imageChunkBytesMax = 4 * 1024 * 1024;
+const manifestBytesMax = 1024 * 1024;
+const convertTimeoutMs = 600_000;
+const mib = 1024 * 1024;
+
+const digestPattern = /^[0-9a-f]{64}$/;
+/** A plain name: nothing that could lead out of its directory. */
+const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
+const imageFile = z.looseObject({
+  path: fileName,
+  sha256: z.string().regex(digestPattern),
+  bytes: z.number().int().min(1),
+});
+
+export const imageManifest = z.looseObject({
+  name: z.string(),
+  description: z.string(),
+  architecture: z.string(),
+  bootMode: z.enum(['direct-kernel', 'bios']),
+  files: z.object({
+    disk: imageFile.extend({ virtualBytes: z.number().int().min(1), format: z.literal('qcow2') }),
+    kernel: imageFile.optional(),
+    initrd: imageFile.optional(),
+  }),
+  minMemoryMib: z.number().int().min(1),
+  digest: z.string().regex(digestPattern),
+});
+export type ImageManifest = z.infer<typeof imageManifest>;
+
+/** JSON with members in order: the same value always gives the same text, and so the same digest. */
+const canonicalJson = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  members.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+};
+
+const digestOf = (manifest: object): string => {
+  const { digest: _, ...rest } = { digest: '', ...manifest };
+  return createHash('sha256').update(canonicalJson(rest)).digest('hex');
+};
+
+const sha256Of = async (file: string): Promise<string> => {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+};
+
+const refuse = (message: string, cause?: unknown): PandoError =>
+  new PandoError('InvalidParameterValue', message, cause === undefined ? {} : { cause });
+
+const noImage = (): PandoError => new PandoError('NotFound', 'There is no such image file.');
+
+/** Size in bytes as a guest sees it, or an error: a disk that refers to other files would read them from the host. */
+export const inspectQcow2 = async (file: string): Promise<number | 'not-qcow2'> => {
+  const handle = await open(file, 'r');
+  try {
+    const header = Buffer.alloc(104);
+    const { bytesRead } = await handle.read(header, 0, header.length, 0);
+    if (bytesRead < 72 || header.readUInt32BE(0) !== 0x514649fb) return 'not-qcow2';
+    const version = header.readUInt32BE(4);
+    const externalData = version >= 3 && (header.readBigUInt64BE(72) & 4n) !== 0n;
+    if (header.readBigUInt64BE(8) !== 0n || externalData)
+      throw refuse('The disk refers to other files (a backing or data file): flatten it first.');
+    return Number(header.readBigUInt64BE(24));
+  } finally {
+    await handle.close();
+  }
+};
+
+export class ImageStore {
+  readonly #dir: string;
+  readonly #sources: readonly string[];
+  readonly #manifests = new Map<string, ImageManifest>();
+
+  constructor(options: { readonly dir: string; readonly sources: readonly string[] }) {
+    this.#dir = options.dir;
+    this.#sources = options.sources;
+  }
+
+  /** Takes in what lies at `location`: a built image's directory (with `manifest.json`), or a disk file, qcow2 or raw. */
+  async import(location: string): Promise<ImageManifest> {
+    const source = await this.#allowed(location);
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    const fresh = await mkdtemp(path.join(this.#dir, '.new-'));
+    try {
+      const isDirectory = (await stat(source)).isDirectory();
+      const manifest = isDirectory
+        ? await this.#takeBuilt(source, fresh)
+        : await this.#takeDisk(source, fresh);
+      await writeFile(path.join(fresh, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+      // The directory is named by its content: one that is there already is the same.
+      await rename(fresh, path.join(this.#dir, manifest.digest)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+      });
+      return manifest;
+    } finally {
+      await rm(fresh, { recursive: true, force: true });
+    }
+  }
+
+  /** One chunk of a file of an image. `file` is a key of the manifest's files, or `manifest`. */
+  async chunk(request: {
+    digest: string;
+    file: string;
+    offset: number;
+    length: number;
+  }): Promise<{ data: string; eof: boolean }> {
+    const { digest, file, offset, length } = request;
+    if (!digestPattern.test(digest)) throw noImage();
+    if (offset < 0 || length < 1 || length > imageChunkBytesMax)
+      throw refuse(`A chunk has 1 to ${imageChunkBytesMax} bytes from an offset of at least 0.`);
+    const at = path.join(this.#dir, digest, await this.#fileName(digest, file));
+    const handle = await open(at, 'r').catch(() => {
+      throw noImage();
+    });
+    try {
+      const buffer = Buffer.allocUnsafe(length);
+      const { bytesRead } = await handle.read(buffer, 0, length, offset);
+      const { size } = await handle.stat();
+      return { data: buffer.toString('base64', 0, bytesRead), eof: offset + bytesRead >= size };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #fileName(digest: string, file: string): Promise<string> {
+    if (file === 'manifest') return 'manifest.json';
+    const { files } = await this.manifest(digest);
+    const entry = file === 'disk' || file === 'kernel' || file === 'initrd' ? files[file] : undefined;
+    if (entry === undefined) throw noImage();
+    return entry.path;
+  }
+
+  async manifest(digest: string): Promise<ImageManifest> {
+    const known = this.#manifests.get(digest);
+    if (known !== undefined) return known;
+    const text = await readFile(path.join(this.#dir, digest, 'manifest.json'), 'utf8').catch(() => {
+      throw noImage();
+    });
+    const manifest = imageManifest.parse(JSON.parse(text));
+    this.#manifests.set(digest, manifest);
+    return manifest;
+  }
+
+  /** The real path of `location`, which must lie inside one of the source directories, symlinks followed. */
+  async #allowed(location: string): Promise<string> {
+    const outside = refuse(
+      'ImageLocation must be a path inside a directory that images may be registered from.',
+    );
+    if (!path.isAbsolute(location) || location.includes('\0')) throw outside;
+    const real = await realpath(location).catch(() => undefined);
+    for (const source of this.#sources) {
+      const root = await realpath(source).catch(() => undefined);
+      if (real !== undefined && root !== undefined && real.startsWith(`${root}${path.sep}`)) return real;
+    }
+    throw outside;
+  }
+
+  async #takeBuilt(source: string, fresh: string): Promise<ImageManifest> {
+    const file = path.join(source, 'manifest.json');
+    const size = (await stat(file).catch(() => undefined))?.size ?? Number.POSITIVE_INFINITY;
+    if (size > manifestBytesMax) throw refuse('The directory has no manifest.json of an image.');
+    const json: unknown = JSON.parse(await readFile(file, 'utf8'));
+    const parsed = imageManifest.safeParse(json);
+    if (!parsed.success) throw refuse(`manifest.json is not an image's: ${z.prettifyError(parsed.error)}`);
+    const manifest = parsed.data;
+    if (digestOf(manifest) !== manifest.digest)
+      throw refuse('manifest.json has another digest than it says.');
+    for (const entry of Object.values(manifest.files)) {
+      if (entry === undefined) continue;
+      const from = path.join(source, entry.path);
+      if (path.dirname(await realpath(from)) !== source)
+        throw refuse(`${entry.path} leads out of the image's directory.`);
+      await linkOrCopy(from, path.join(fresh, entry.path));
+      if ((await sha256Of(path.join(fresh, entry.path))) !== entry.sha256)
+        throw refuse(`${entry.path} is not the file that manifest.json means.`);
+    }
+    await inspectQcow2(path.join(fresh, manifest.files.disk.path));
+    return manifest;
+  }
+
+  /** A disk file alone boots by the BIOS. It is copied: its owner may write to it again. */
+  async #takeDisk(source: string, fresh: string): Promise<ImageManifest> {
+    const disk = path.join(fresh, 'disk.qcow2');
+    if ((await inspectQcow2(source)) === 'not-qcow2')
+      await exec('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', source, disk], {
+        timeoutMs: convertTimeoutMs,
+      });
+    else await copyFile(source, disk, constants.COPYFILE_FICLONE);
+    const virtualBytes = await inspectQcow2(disk);
+    if (virtualBytes === 'not-qcow2') throw refuse('The disk could not be read.');
+    // No name: the same disk registered twice is one image on disk and in every cache.
+    const described = {
+      name: 'disk',
+      description: '',
+      architecture: 'x86_64',
+      bootMode: 'bios' as const,
+      files: {
+        disk: {
+          path: 'disk.qcow2',
+          sha256: await sha256Of(disk),
+          bytes: (await stat(disk)).size,
+          virtualBytes,
+          format: 'qcow2' as const,
+        },
+      },
+      minMemoryMib: 128,
+    };
+
+    return { ...described, digest: digestOf(described) };
+  }
+}
+
+/** Built images are published whole and never written to again, so a second name for the file is enough. */
+const linkOrCopy = (from: string, to: string): Promise<void> =>
+  link(from, to).catch(() => copyFile(from, to, constants.COPYFILE_FICLONE));
+
+export const mibOf = (bytes: number): number => Math.ceil(bytes / mib);

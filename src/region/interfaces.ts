@@ -1,0 +1,215 @@
+/** Interfaces of instances: made, placed and released by their cells. The launch path: few round trips. */
+import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
+import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
+import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
+import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import { newId, parseId } from '#contracts/ids.ts';
+import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
+import { instanceInterface, readInterfaces } from './interface-view.ts';
+import { parseAddress } from './ipv4.ts';
+import { compileVpcState } from './network-state.ts';
+import { notFound } from './not-found.ts';
+import type { Region } from './region.ts';
+
+/** An interface's place: its holder is the underlay address of the card that has it. */
+const places = new OwnershipTable({ table: 'eni', id: 'eni_id', holder: 'vtep', epoch: 'epoch' });
+
+/** Of a transaction that `allocate_interface` gave up; its message is the status. */
+const allocationRefused = 'PA001';
+const uniqueViolation = '23505';
+const attemptsMax = 5;
+
+const refusals: Readonly<Record<string, { readonly code: ErrorCode; readonly message: string }>> = {
+  'no-subnet': { code: 'InvalidSubnetID.NotFound', message: 'The subnet does not exist' },
+  'no-group': {
+    code: 'InvalidGroup.NotFound',
+    message: 'A security group does not exist in the network of the subnet',
+  },
+  full: {
+    code: 'InsufficientFreeAddressesInSubnet',
+    message: 'There are not enough free addresses in the subnet.',
+  },
+  'in-use': { code: 'InvalidIPAddress.InUse', message: 'The address is in use.' },
+  'out-of-range': {
+    code: 'InvalidParameterValue',
+    message: 'The address does not fall within the range of the subnet.',
+  },
+  'too-many-ports': {
+    code: 'NetworkInterfaceLimitExceeded',
+    message: `A VPC has at most ${portsPerVpcMax} interfaces.`,
+  },
+  'no-public-address': {
+    code: 'InsufficientAddressCapacity',
+    message: 'The region has no free public address now.',
+  },
+};
+
+/** A locally administered unicast MAC: 40 random bits; the table's constraint makes them unique. */
+const newMac = (): string => ['02', ...(randomBytes(5).toString('hex').match(/../g) ?? [])].join(':');
+
+export interface AllocateRequest {
+  readonly accountId: string;
+  readonly instanceId: string;
+  readonly subnetId: string;
+  readonly groupIds: readonly string[];
+  readonly privateIp?: string | undefined;
+  readonly publicIp: boolean;
+}
+
+const hostOf = async (region: Region, request: AllocateRequest): Promise<number | null> => {
+  if (request.privateIp === undefined) return null;
+  const address = parseAddress(request.privateIp);
+  if (address === undefined)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Invalid value '${request.privateIp.slice(0, 64)}' for privateIpAddress.`,
+    );
+  const subnet = await region.db
+    .selectFrom('subnet')
+    .select('base')
+    .where('subnet_id', '=', request.subnetId)
+    .executeTakeFirst();
+  if (subnet === undefined) throw notFound('subnet', request.subnetId);
+  // The function checks the upper bound; a number below the subnet is out of it as well.
+  return Math.max(-1, Math.min(address - subnet.base, 2 ** 31 - 1));
+};
+
+/** Makes the interface of an instance, or gives the one that it has. */
+export const allocateInterface = async (
+  region: Region,
+  request: AllocateRequest,
+): Promise<{ vpcId: string; port: VpcPort }> => {
+  parseId('instance', request.instanceId);
+  const host = await hostOf(region, request);
+  for (let attempt = 1; ; attempt++) {
+    const status = await tryAllocate(region, request, host);
+    if (status === 'ok' || status === 'existing') return readPort(region, request.instanceId);
+    if (status !== 'retry') throw refused(status);
+    if (attempt >= attemptsMax)
+      throw new PandoError('Conflict', 'The subnet changes too fast. Retry your request.');
+  }
+};
+
+const refused = (status: string): PandoError => {
+  const { code, message } = refusals[status] ?? { code: 'InternalError' as const, message: status };
+  return new PandoError(code, message);
+};
+
+const tryAllocate = async (
+  region: Region,
+  request: AllocateRequest,
+  host: number | null,
+): Promise<string> => {
+  try {
+    const { rows } = await sql<{ status: string }>`
+      select allocate_interface(${request.accountId}, ${request.instanceId}, ${request.subnetId},
+        ${[...new Set(request.groupIds)]}::text[], ${host}::int, ${request.publicIp}::boolean, ${newId('networkInterface')},
+        ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')}, ${portsPerVpcMax}::int) as status`.execute(
+      region.db,
+    );
+    return rows[0]?.status ?? 'retry';
+  } catch (error) {
+    const state = sqlStateOf(error);
+    if (state === allocationRefused && error instanceof Error) return error.message;
+    // A MAC or an id that is taken, or a deadlock: again with other random numbers.
+    if (state === uniqueViolation || state === '40P01' || state === '40001') return 'retry';
+    throw error;
+  }
+};
+
+const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: string; port: VpcPort }> => {
+  const eni = await region.db
+    .selectFrom('eni')
+    .leftJoin('public_address as p', 'p.eni_id', 'eni.eni_id')
+    .selectAll('eni')
+    .select('p.ip as public_ip')
+    .where('instance_id', '=', instanceId)
+    .executeTakeFirst();
+  if (eni === undefined) throw notFound('networkInterface', instanceId);
+  return {
+    vpcId: eni.vpc_id,
+    port: {
+      eniId: eni.eni_id,
+      instanceId: eni.instance_id,
+      mac: eni.mac,
+      ip: eni.ip,
+      subnetId: eni.subnet_id,
+      groupIds: eni.group_ids,
+      sourceDestCheck: eni.source_dest_check,
+      epoch: eni.epoch,
+      ...(eni.vtep === null ? {} : { vtep: eni.vtep }),
+      ...(eni.public_ip === null ? {} : { publicIp: eni.public_ip }),
+    },
+  };
+};
+
+export interface PlaceRequest {
+  readonly eniId: string;
+  readonly vtep?: string | undefined;
+  readonly epoch: number;
+}
+
+/** Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. */
+export const placeInterface = async (
+  region: Region,
+  request: PlaceRequest,
+): Promise<{ state: VpcState; unreachable: string[] }> => {
+  const wanted = { holder: request.vtep ?? null, epoch: request.epoch };
+  const vpcId = await transact(region.db, async (tx) => {
+    const outcome = await places.set(tx, request.eniId, wanted);
+    switch (outcome.kind) {
+      case 'absent':
+        throw notFound('networkInterface', request.eniId);
+      case 'stale':
+        throw staleEpoch(request.eniId, wanted, outcome.ownership);
+      case 'unchanged':
+      case 'changed': {
+        const grown = outcome.kind === 'changed' ? 1 : 0;
+        const { rows } = await sql<{ vpc_id: string }>`
+          update vpc set version = version + ${grown}::int
+          where vpc_id = (select vpc_id from eni where eni_id = ${request.eniId}) returning vpc_id`.execute(
+          tx,
+        );
+        return rows[0]?.vpc_id;
+      }
+    }
+  });
+  const pushed = vpcId === undefined ? undefined : await region.pusher.push(vpcId);
+  if (pushed === undefined) throw notFound('networkInterface', request.eniId);
+  return { state: pushed.state, unreachable: [...pushed.unreachable] };
+};
+
+/** Deletes the interface of an instance; its addresses rest before they are given out again. */
+export const releaseInterface = async (region: Region, instanceId: string): Promise<void> => {
+  const { privateRestMs, publicRestMs } = region.config;
+  const vpcId = await transact(region.db, async (tx) => {
+    const { rows } = await sql<{ vpc_id: string | null }>`
+      select release_interface(${instanceId}, ${privateRestMs} * interval '1 millisecond',
+        ${publicRestMs} * interval '1 millisecond') as vpc_id`.execute(tx);
+    return rows[0]?.vpc_id ?? undefined;
+  });
+  if (vpcId !== undefined) await region.pusher.push(vpcId);
+};
+
+export const vpcStateOf = async (region: Region, vpcId: string): Promise<VpcState> => {
+  const state = await compileVpcState(region.db, vpcId, region.network);
+  if (state === undefined) throw notFound('vpc', vpcId);
+  return state;
+};
+
+const instancesPerCallMax = 1_000;
+
+/** Interfaces as EC2 shows them inside instances, by instance id. Of instances without one: nothing. */
+export const interfacesOf = async (
+  region: Region,
+  accountId: string,
+  instanceIds: readonly string[],
+): Promise<Record<string, unknown[]>> => {
+  if (instanceIds.length > instancesPerCallMax)
+    throw new PandoError('InvalidParameterValue', `More than ${instancesPerCallMax} instances in one call.`);
+  const rows = await readInterfaces(region.db, accountId, instanceIds);
+  return Object.fromEntries(
+    rows.map((eni) => [eni.instance_id, [instanceInterface(eni, region.network.domainName)]]),
+  );
+};

@@ -1,0 +1,161 @@
+/** Checks everything about a launch that lies outside the cell. Changes nothing. */
+import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
+import { parseAddress, parseNetwork } from './ipv4.ts';
+import { notFound } from './not-found.ts';
+import type { Region } from './region.ts';
+import type { Database, Row } from './schema.ts';
+
+export interface LaunchRequest {
+  readonly accountId: string;
+  readonly imageId: string;
+  readonly keyName?: string | undefined;
+  readonly subnetId?: string | undefined;
+  readonly zone?: string | undefined;
+  readonly groupIds: readonly string[];
+  readonly groupNames: readonly string[];
+  readonly privateIp?: string | undefined;
+}
+
+const groupsPerInterfaceMax = 5;
+
+export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
+  const { db } = region;
+  const [image, publicKey, subnet] = await Promise.all([
+    findImage(db, request),
+    findKey(db, request),
+    findSubnet(region, request),
+  ]);
+  const groups = await findGroups(db, request, subnet.vpc_id);
+  checkPrivateIp(request, subnet);
+  return {
+    image: {
+      imageId: image.image_id,
+      digest: image.digest,
+      architecture: image.architecture,
+      minMemoryMib: image.min_memory_mib,
+      diskVirtualMib: image.disk_virtual_mib,
+      rootDeviceName: image.root_device_name,
+    },
+    ...(publicKey === undefined ? {} : { publicKey }),
+    vpcId: subnet.vpc_id,
+    subnetId: subnet.subnet_id,
+    zone: subnet.zone,
+    groups: groups.map((group) => ({ groupId: group.group_id, groupName: group.name })),
+    mapPublicIp: subnet.map_public_ip,
+    domainName: region.network.domainName,
+  };
+};
+
+const findImage = async (db: Database, request: LaunchRequest): Promise<Row<'image'>> => {
+  const image = await db
+    .selectFrom('image')
+    .selectAll()
+    .where('image_id', '=', parseId('image', request.imageId))
+    .executeTakeFirst();
+  const shown = image !== undefined && (image.is_public || image.account_id === request.accountId);
+  if (!shown)
+    throw new PandoError('InvalidAMIID.NotFound', `The image id '[${request.imageId}]' does not exist`);
+  if (image.deregistered)
+    throw new PandoError(
+      'InvalidAMIID.Unavailable',
+      `The image id '[${request.imageId}]' is no longer available`,
+    );
+  return image;
+};
+
+const findKey = async (db: Database, request: LaunchRequest): Promise<string | undefined> => {
+  if (request.keyName === undefined) return undefined;
+  const key = await db
+    .selectFrom('key_pair')
+    .select('public_key')
+    .where('account_id', '=', request.accountId)
+    .where('name', '=', request.keyName)
+    .executeTakeFirst();
+  if (key === undefined)
+    throw new PandoError(
+      'InvalidKeyPair.NotFound',
+      `The key pair '${request.keyName.slice(0, 255)}' does not exist`,
+    );
+  return key.public_key;
+};
+
+/** The subnet that was asked for, else the default one of the zone, else any default one. */
+const findSubnet = async (region: Region, request: LaunchRequest): Promise<Row<'subnet'>> => {
+  const { accountId, subnetId, zone } = request;
+  if (zone !== undefined && !region.config.zones.some((one) => one.name === zone))
+    throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
+  const own = region.db.selectFrom('subnet').selectAll().where('account_id', '=', accountId);
+  if (subnetId !== undefined) {
+    const subnet = await own.where('subnet_id', '=', parseId('subnet', subnetId)).executeTakeFirst();
+    if (subnet === undefined) throw notFound('subnet', subnetId);
+    if (zone !== undefined && subnet.zone !== zone)
+      throw new PandoError(
+        'InvalidParameterValue',
+        `The subnet '${subnetId}' is not in the availability zone '${zone}'`,
+      );
+    return subnet;
+  }
+  const inZone = zone === undefined ? own : own.where('zone', '=', zone);
+  const subnet = await inZone.where('default_for_az', '=', true).orderBy('zone').executeTakeFirst();
+  if (subnet === undefined)
+    throw new PandoError('MissingInput', 'No subnets found for the default VPC. Please specify a subnet.');
+  return subnet;
+};
+
+const findGroups = async (
+  db: Database,
+  request: LaunchRequest,
+  vpcId: string,
+): Promise<readonly Pick<Row<'security_group'>, 'group_id' | 'name'>[]> => {
+  const ids = [...new Set(request.groupIds)].map((id) => parseId('securityGroup', id));
+  const names = [...new Set(request.groupNames)];
+  const wanted = ids.length + names.length === 0 ? ['default'] : names;
+  const groups = await db
+    .selectFrom('security_group')
+    .select(['group_id', 'name', 'vpc_id'])
+    .where('account_id', '=', request.accountId)
+    .where((row) =>
+      row.or([
+        row('group_id', '=', row.fn.any(row.val(ids))),
+        row.and([row('vpc_id', '=', vpcId), row('name', '=', row.fn.any(row.val(wanted)))]),
+      ]),
+    )
+    .execute();
+  const missing =
+    ids.find((id) => !groups.some((group) => group.group_id === id)) ??
+    wanted.find((name) => !groups.some((group) => group.name === name && group.vpc_id === vpcId));
+  if (missing !== undefined)
+    throw new PandoError(
+      'InvalidGroup.NotFound',
+      `The security group '${missing.slice(0, 255)}' does not exist in VPC '${vpcId}'`,
+    );
+  const foreign = groups.find((group) => group.vpc_id !== vpcId);
+  if (foreign !== undefined)
+    throw new PandoError(
+      'InvalidParameter',
+      `Security group ${foreign.group_id} and the subnet belong to different networks.`,
+    );
+  if (groups.length > groupsPerInterfaceMax)
+    throw new PandoError(
+      'SecurityGroupsPerInstanceLimitExceeded',
+      `An interface has at most ${groupsPerInterfaceMax} security groups.`,
+    );
+  return groups;
+};
+
+const checkPrivateIp = (request: LaunchRequest, subnet: Row<'subnet'>): void => {
+  if (request.privateIp === undefined) return;
+  const address = parseAddress(request.privateIp);
+  const network = parseNetwork(subnet.cidr);
+  const inside =
+    address !== undefined &&
+    network !== undefined &&
+    address >= network.base &&
+    address < network.base + network.size;
+  if (!inside)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Address ${request.privateIp.slice(0, 64)} does not fall within the subnet's address range`,
+    );
+};

@@ -1,0 +1,27 @@
+/** The region process: `node src/region/main.ts --config FILE`. */
+import { loadConfig } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { regionConfig } from './config.ts';
+import { openRegion } from './region.ts';
+import { serveRegion } from './server.ts';
+
+const config = loadConfig(regionConfig);
+const log = createLogger('region');
+const region = await openRegion(config, log);
+const server = await serveRegion(region);
+log.info({ host: config.listen.host, port: server.port }, 'the region is ready');
+
+const stop = async (): Promise<void> => {
+  await server.close();
+  await region.close();
+};
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    stop().then(
+      () => process.exit(0),
+      (err: unknown) => {
+        log.error({ err }, 'the region did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  });

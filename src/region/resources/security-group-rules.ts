@@ -1,0 +1,227 @@
+/** Granting and revoking rules of security groups. */
+import { PandoError } from '#contracts/errors.ts';
+import { newId, parseId } from '#contracts/ids.ts';
+import { rulesPerGroupMax } from '#contracts/network.ts';
+import type { FilterSpec } from '#wire/filters.ts';
+import type { Handlers, In, Out } from '#wire/types.ts';
+import { changeVpc } from '../change.ts';
+import type { ActionContext } from '../context.ts';
+import { describe, withTags } from '../describe.ts';
+import {
+  descriptionMember,
+  type IpPermission,
+  permissionsOf,
+  portMembers,
+  protocolName,
+  type Rule,
+  type RuleRow,
+  rulesOf,
+  sameRule,
+} from '../permissions.ts';
+import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
+import type { RegionTransaction, Row } from '../schema.ts';
+import { requireGroup, rulesOfAccount } from './security-groups.ts';
+
+type SecurityGroupRule = NonNullable<Out<'DescribeSecurityGroupRules'>['SecurityGroupRules']>[number];
+type AuthorizeInput = In<'AuthorizeSecurityGroupIngress'> | In<'AuthorizeSecurityGroupEgress'>;
+type RevokeInput = In<'RevokeSecurityGroupIngress'> | In<'RevokeSecurityGroupEgress'>;
+
+const arnOf = (context: ActionContext, ruleId: string): string =>
+  `arn:aws:ec2:${context.region.config.regionName}:${context.accountId}:security-group-rule/${ruleId}`;
+
+const show = (context: ActionContext, rule: RuleRow & Tagged): SecurityGroupRule => ({
+  SecurityGroupRuleId: rule.rule_id,
+  SecurityGroupRuleArn: arnOf(context, rule.rule_id),
+  GroupId: rule.group_id,
+  GroupOwnerId: context.accountId,
+  IsEgress: rule.egress,
+  IpProtocol: protocolName(rule.protocol),
+  FromPort: -1,
+  ToPort: -1,
+  ...portMembers(rule),
+  ...(rule.cidr === null ? {} : { CidrIpv4: rule.cidr }),
+  ...(rule.referenced_group_id === null
+    ? {}
+    : { ReferencedGroupInfo: { GroupId: rule.referenced_group_id, UserId: context.accountId } }),
+  ...descriptionMember(rule),
+  Tags: rule.tags,
+});
+
+const filters: FilterSpec<RuleRow> = {
+  'group-id': (rule) => rule.group_id,
+  'security-group-rule-id': (rule) => rule.rule_id,
+};
+
+/** Permissions as they were given: a list, or one in the old flat members. */
+const permissionsIn = (input: AuthorizeInput | RevokeInput): readonly IpPermission[] => {
+  const { IpPermissions: list, IpProtocol, FromPort, ToPort, CidrIp } = input;
+  const group = 'SourceSecurityGroupName' in input ? input.SourceSecurityGroupName : undefined;
+  if (IpProtocol === undefined && CidrIp === undefined && group === undefined) return list ?? [];
+  if (list !== undefined && list.length > 0)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      'The parameter ipPermissions may not be used with ipProtocol',
+    );
+  return [
+    {
+      IpProtocol: IpProtocol ?? '-1',
+      FromPort,
+      ToPort,
+      ...(CidrIp === undefined ? {} : { IpRanges: [{ CidrIp }] }),
+      ...(group === undefined ? {} : { UserIdGroupPairs: [{ GroupName: group }] }),
+    },
+  ];
+};
+
+const resolveRules = async (
+  tx: RegionTransaction,
+  vpcId: string,
+  permissions: readonly IpPermission[],
+): Promise<readonly Rule[]> => {
+  const groups = await tx
+    .selectFrom('security_group')
+    .select(['group_id', 'name'])
+    .where('vpc_id', '=', vpcId)
+    .execute();
+  const rules = permissions.flatMap((permission) =>
+    rulesOf(permission, (name) => groups.find((group) => group.name === name)?.group_id),
+  );
+  for (const { referenced_group_id: id } of rules)
+    if (id !== null && !groups.some((group) => group.group_id === id))
+      throw new PandoError(
+        'InvalidGroup.NotFound',
+        `You have specified two resources that belong to different networks, or the security group '${id}' does not exist`,
+      );
+  return rules;
+};
+
+const presentRules = (tx: RegionTransaction, groupId: string, egress: boolean): Promise<RuleRow[]> =>
+  tx
+    .selectFrom('security_group_rule')
+    .selectAll()
+    .where('group_id', '=', groupId)
+    .where('egress', '=', egress)
+    .execute();
+
+const text = (rule: Rule): string =>
+  `peer: ${rule.cidr ?? rule.referenced_group_id}, ${protocolName(rule.protocol).toUpperCase()}, from port: ${rule.from_port}, to port: ${rule.to_port}, ALLOW`;
+
+const authorize = async (input: AuthorizeInput, context: ActionContext, egress: boolean) => {
+  const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
+  const permissions = permissionsIn(input);
+  const tags = tagsOnCreate(input.TagSpecifications, 'security-group-rule');
+  const added = await changeVpc(context, input, group.vpc_id, async (tx) => {
+    const rules = await resolveRules(tx, group.vpc_id, permissions);
+    if (rules.length === 0) throw noSource();
+    await checkNew(tx, group, egress, rules);
+    const rows = rules.map((rule) => ({
+      ...rule,
+      rule_id: newId('securityGroupRule'),
+      group_id: group.group_id,
+      egress,
+    }));
+    await tx.insertInto('security_group_rule').values(rows).execute();
+    for (const row of rows) await insertTags(tx, context.accountId, 'security-group-rule', row.rule_id, tags);
+    return rows;
+  });
+  return { Return: true, SecurityGroupRules: added.map((rule) => show(context, { ...rule, tags })) };
+};
+
+const checkNew = async (
+  tx: RegionTransaction,
+  group: Row<'security_group'>,
+  egress: boolean,
+  rules: readonly Rule[],
+): Promise<void> => {
+  const present = await presentRules(tx, group.group_id, egress);
+  for (const [at, rule] of rules.entries()) {
+    if (rules.slice(0, at).some((other) => sameRule(other, rule)))
+      throw new PandoError('InvalidParameterValue', 'The same permission must not appear multiple times');
+    if (present.some((other) => sameRule(other, rule)))
+      throw new PandoError(
+        'InvalidPermission.Duplicate',
+        `the specified rule "${text(rule)}" already exists`,
+      );
+  }
+  if (present.length + rules.length > rulesPerGroupMax)
+    throw new PandoError(
+      'RulesPerSecurityGroupLimitExceeded',
+      'The maximum number of rules per security group has been reached.',
+    );
+};
+
+const noSource = (): PandoError =>
+  new PandoError(
+    'MissingParameter',
+    'Either an IP range or a security group must be specified in each permission',
+  );
+
+const revoke = async (input: RevokeInput, context: ActionContext, egress: boolean) => {
+  const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
+  const permissions = permissionsIn(input);
+  const ids = (input.SecurityGroupRuleIds ?? []).map((id) => parseId('securityGroupRule', id));
+  const gone = await changeVpc(context, input, group.vpc_id, async (tx) => {
+    const present = await presentRules(tx, group.group_id, egress);
+    const byId = ids.map((id) => {
+      const found = present.find((rule) => rule.rule_id === id);
+      if (found !== undefined) return found;
+      throw new PandoError(
+        'InvalidSecurityGroupRuleId.NotFound',
+        `The security group rule ID '${id}' does not exist`,
+      );
+    });
+    const rules = await resolveRules(tx, group.vpc_id, permissions);
+    const byValue = rules.map((rule) => {
+      const found = present.find((other) => sameRule(other, rule));
+      if (found !== undefined) return found;
+      throw new PandoError(
+        'InvalidPermission.NotFound',
+        'The specified rule does not exist in this security group.',
+      );
+    });
+    const revoked = [...new Set([...byId, ...byValue])];
+    if (revoked.length === 0) throw noSource();
+    const revokedIds = revoked.map((rule) => rule.rule_id);
+    await tx.deleteFrom('security_group_rule').where('rule_id', 'in', revokedIds).execute();
+    await deleteTagsOf(tx, ...revokedIds);
+    return revoked;
+  });
+  return {
+    Return: true,
+    RevokedSecurityGroupRules: gone.map((rule) => ({
+      SecurityGroupRuleId: rule.rule_id,
+      GroupId: rule.group_id,
+      IsEgress: rule.egress,
+      IpProtocol: protocolName(rule.protocol),
+      ...portMembers(rule),
+      ...(rule.cidr === null ? {} : { CidrIpv4: rule.cidr }),
+      ...(rule.referenced_group_id === null ? {} : { ReferencedGroupId: rule.referenced_group_id }),
+      ...descriptionMember(rule),
+    })),
+    UnknownIpPermissions: permissionsOf([], context.accountId),
+  };
+};
+
+export const securityGroupRuleHandlers: Handlers<ActionContext> = {
+  AuthorizeSecurityGroupIngress: (input, context) => authorize(input, context, false),
+  AuthorizeSecurityGroupEgress: (input, context) => authorize(input, context, true),
+  RevokeSecurityGroupIngress: (input, context) => revoke(input, context, false),
+  RevokeSecurityGroupEgress: (input, context) => revoke(input, context, true),
+
+  async DescribeSecurityGroupRules(input, context) {
+    const all = rulesOfAccount(context.region.db, context.accountId);
+    const rows = await withTags(context, 'security-group-rule', all, (rule) => rule.rule_id);
+    const page = describe(rows, input, context, {
+      action: 'DescribeSecurityGroupRules',
+      idOf: (rule) => rule.rule_id,
+      filters,
+      tagsOf: (rule) => rule.tags,
+      ids: {
+        kind: 'securityGroupRule',
+        parameter: 'securityGroupRuleIds',
+        values: input.SecurityGroupRuleIds,
+      },
+    });
+    return { SecurityGroupRules: page.items.map((rule) => show(context, rule)), NextToken: page.nextToken };
+  },
+};

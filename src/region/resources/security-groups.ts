@@ -1,0 +1,254 @@
+/** Security groups, without their rules' changes (security-group-rules.ts). */
+import { PandoError } from '#contracts/errors.ts';
+import { newId, parseId } from '#contracts/ids.ts';
+import type { FilterSpec, FilterValue } from '#wire/filters.ts';
+import type { Handlers, Out } from '#wire/types.ts';
+import { changeVpc } from '../change.ts';
+import type { ActionContext } from '../context.ts';
+import { describe, withTags } from '../describe.ts';
+import { notFound } from '../not-found.ts';
+import { permissionsOf, protocolName, type RuleRow } from '../permissions.ts';
+import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
+import type { Database, RegionTransaction, Row } from '../schema.ts';
+
+type SecurityGroup = NonNullable<Out<'DescribeSecurityGroups'>['SecurityGroups']>[number];
+type GroupRow = Row<'security_group'> & Tagged & { rules: RuleRow[] };
+
+const nameCharsMax = 255;
+
+const arnOf = (context: ActionContext, groupId: string): string =>
+  `arn:aws:ec2:${context.region.config.regionName}:${context.accountId}:security-group/${groupId}`;
+
+const show = (context: ActionContext, group: GroupRow): SecurityGroup => ({
+  GroupId: group.group_id,
+  GroupName: group.name,
+  Description: group.description,
+  VpcId: group.vpc_id,
+  OwnerId: group.account_id,
+  SecurityGroupArn: arnOf(context, group.group_id),
+  IpPermissions: permissionsOf(
+    group.rules.filter((rule) => !rule.egress),
+    group.account_id,
+  ),
+  IpPermissionsEgress: permissionsOf(
+    group.rules.filter((rule) => rule.egress),
+    group.account_id,
+  ),
+  Tags: group.tags,
+});
+
+/** The filters that look into rules exist once for each direction. */
+const ruleFilters = (prefix: string, egress: boolean): FilterSpec<GroupRow> => {
+  const of = (value: (rule: RuleRow) => FilterValue) => (group: GroupRow) =>
+    group.rules.filter((rule) => rule.egress === egress).map(value);
+  return {
+    [`${prefix}.cidr`]: of((rule) => rule.cidr),
+    [`${prefix}.from-port`]: of((rule) => rule.from_port),
+    [`${prefix}.group-id`]: of((rule) => rule.referenced_group_id),
+    [`${prefix}.group-name`]: () => undefined,
+    [`${prefix}.ipv6-cidr`]: () => undefined,
+    [`${prefix}.prefix-list-id`]: () => undefined,
+    [`${prefix}.protocol`]: of((rule) => protocolName(rule.protocol)),
+    [`${prefix}.to-port`]: of((rule) => rule.to_port),
+    [`${prefix}.user-id`]: (group) =>
+      group.rules
+        .filter((rule) => rule.egress === egress && rule.referenced_group_id !== null)
+        .map(() => group.account_id),
+  };
+};
+
+const filters: FilterSpec<GroupRow> = {
+  description: (group) => group.description,
+  'group-id': (group) => group.group_id,
+  'group-name': (group) => group.name,
+  'owner-id': (group) => group.account_id,
+  'vpc-id': (group) => group.vpc_id,
+  ...ruleFilters('ip-permission', false),
+  ...ruleFilters('egress.ip-permission', true),
+};
+
+const rowsOf = async (context: ActionContext): Promise<readonly GroupRow[]> => {
+  const { db } = context.region;
+  const groups = db
+    .selectFrom('security_group')
+    .selectAll()
+    .where('account_id', '=', context.accountId)
+    .execute();
+  const [rows, rules] = await Promise.all([
+    withTags(context, 'security-group', groups, (row) => row.group_id),
+    rulesOfAccount(db, context.accountId),
+  ]);
+  const byGroup = Map.groupBy(rules, (rule) => rule.group_id);
+  return rows.map((row) => ({ ...row, rules: byGroup.get(row.group_id) ?? [] }));
+};
+
+export const rulesOfAccount = (db: Database, accountId: string): Promise<RuleRow[]> =>
+  db
+    .selectFrom('security_group_rule')
+    .innerJoin('security_group', 'security_group.group_id', 'security_group_rule.group_id')
+    .selectAll('security_group_rule')
+    .where('security_group.account_id', '=', accountId)
+    .orderBy('rule_id')
+    .execute();
+
+/** A group of the caller by id, or by name in the default VPC (EC2's old way). */
+export const requireGroup = async (
+  context: ActionContext,
+  input: { readonly GroupId?: string | undefined; readonly GroupName?: string | undefined },
+): Promise<Row<'security_group'>> => {
+  const { GroupId: id, GroupName: name } = input;
+  const query = context.region.db
+    .selectFrom('security_group as g')
+    .innerJoin('vpc', 'vpc.vpc_id', 'g.vpc_id')
+    .selectAll('g')
+    .where('g.account_id', '=', context.accountId);
+  if (id !== undefined) {
+    const group = await query.where('g.group_id', '=', parseId('securityGroup', id)).executeTakeFirst();
+    if (group === undefined) throw notFound('securityGroup', id);
+    return group;
+  }
+  if (name === undefined)
+    throw new PandoError('MissingParameter', 'The request must contain the parameter groupName or groupId');
+  const group = await query.where('g.name', '=', name).where('vpc.is_default', '=', true).executeTakeFirst();
+  if (group === undefined)
+    throw new PandoError(
+      'InvalidGroup.NotFound',
+      `The security group '${name.slice(0, 255)}' does not exist in default VPC`,
+    );
+  return group;
+};
+
+const checkName = (name: string, description: string): void => {
+  if (name.toLowerCase() === 'default')
+    throw new PandoError('InvalidGroup.Reserved', `The security group '${name}' is reserved`);
+  if (name.startsWith('sg-'))
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Value (${name}) for parameter GroupName is invalid. Group names may not be in the format sg-*.`,
+    );
+  const bad = [name, description].find(
+    (text) => text.length > nameCharsMax || !/^[\w .:/()#,@[\]+=&;{}!$*-]+$/.test(text),
+  );
+  if (bad !== undefined)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Value (${bad.slice(0, 64)}) is invalid. Valid are up to ${nameCharsMax} of a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{}!$*`,
+    );
+};
+
+const defaultVpcOf = async (context: ActionContext): Promise<string> => {
+  const vpc = await context.region.db
+    .selectFrom('vpc')
+    .select('vpc_id')
+    .where('account_id', '=', context.accountId)
+    .where('is_default', '=', true)
+    .executeTakeFirst();
+  if (vpc === undefined) throw new PandoError('DefaultVpcDoesNotExist', 'There is no default VPC.');
+  return vpc.vpc_id;
+};
+
+const checkUnused = async (tx: RegionTransaction, groupId: string): Promise<void> => {
+  const eni = await tx
+    .selectFrom('eni')
+    .innerJoin('security_group as g', 'g.vpc_id', 'eni.vpc_id')
+    .select('eni.eni_id')
+    .where('g.group_id', '=', groupId)
+    .where((row) => row(row.val(groupId), '=', row.fn.any('eni.group_ids')))
+    .executeTakeFirst();
+  const rule = await tx
+    .selectFrom('security_group_rule')
+    .select('rule_id')
+    .where('referenced_group_id', '=', groupId)
+    .where('group_id', '<>', groupId)
+    .executeTakeFirst();
+  if (eni !== undefined || rule !== undefined)
+    throw new PandoError('DependencyViolation', `resource ${groupId} has a dependent object`);
+};
+
+export const securityGroupHandlers: Handlers<ActionContext> = {
+  async CreateSecurityGroup(input, context) {
+    checkName(input.GroupName, input.Description);
+    const tags = tagsOnCreate(input.TagSpecifications, 'security-group');
+    const vpcId = input.VpcId ?? (await defaultVpcOf(context));
+    const groupId = newId('securityGroup');
+    await changeVpc(context, input, vpcId, async (tx, vpc) => {
+      const present = await tx
+        .selectFrom('security_group')
+        .select('name')
+        .where('vpc_id', '=', vpc.vpc_id)
+        .execute();
+      if (present.some((group) => group.name === input.GroupName))
+        throw new PandoError(
+          'InvalidGroup.Duplicate',
+          `The security group '${input.GroupName}' already exists for VPC '${vpc.vpc_id}'`,
+        );
+      if (present.length >= context.region.config.limits.groupsPerVpcMax)
+        throw new PandoError(
+          'SecurityGroupLimitExceeded',
+          'The maximum number of security groups has been reached.',
+        );
+      const { accountId } = context;
+      const row = { group_id: groupId, account_id: accountId, vpc_id: vpc.vpc_id, name: input.GroupName };
+      await tx
+        .insertInto('security_group')
+        .values({ ...row, description: input.Description })
+        .execute();
+      await tx
+        .insertInto('security_group_rule')
+        .values({
+          rule_id: newId('securityGroupRule'),
+          group_id: groupId,
+          egress: true,
+          protocol: '-1',
+          cidr: '0.0.0.0/0',
+        })
+        .execute();
+      await insertTags(tx, accountId, 'security-group', groupId, tags);
+    });
+    return { GroupId: groupId, SecurityGroupArn: arnOf(context, groupId), Tags: tags };
+  },
+
+  async DescribeSecurityGroups(input, context) {
+    const all = await rowsOf(context);
+    const { GroupNames: names } = input;
+    const named = names?.length ? selectNames(all, names) : all;
+    const page = describe(named, input, context, {
+      action: 'DescribeSecurityGroups',
+      idOf: (group) => group.group_id,
+      filters,
+      tagsOf: (group) => group.tags,
+      ids: { kind: 'securityGroup', parameter: 'groupIds', values: input.GroupIds },
+    });
+    return { SecurityGroups: page.items.map((group) => show(context, group)), NextToken: page.nextToken };
+  },
+
+  async DeleteSecurityGroup(input, context) {
+    const group = await requireGroup(context, input);
+    if (group.name === 'default')
+      throw new PandoError(
+        'CannotDelete',
+        `the specified group: "${group.group_id}" name: "default" cannot be deleted by a user`,
+      );
+    await changeVpc(context, input, group.vpc_id, async (tx) => {
+      await checkUnused(tx, group.group_id);
+      const rules = await tx
+        .deleteFrom('security_group_rule')
+        .where('group_id', '=', group.group_id)
+        .returning('rule_id')
+        .execute();
+      await tx.deleteFrom('security_group').where('group_id', '=', group.group_id).execute();
+      await deleteTagsOf(tx, group.group_id, ...rules.map((rule) => rule.rule_id));
+    });
+    return { Return: true, GroupId: group.group_id };
+  },
+};
+
+const selectNames = (groups: readonly GroupRow[], names: readonly string[]): readonly GroupRow[] => {
+  const missing = names.find((name) => !groups.some((group) => group.name === name));
+  if (missing !== undefined)
+    throw new PandoError(
+      'InvalidGroup.NotFound',
+      `The security group '${missing.slice(0, 255)}' does not exist`,
+    );
+  return groups.filter((group) => names.includes(group.name));
+};

@@ -1,0 +1,184 @@
+/** Tags of the region's resources. Those of instances and volumes are their cells'. */
+import { sql } from 'kysely';
+import { PandoError } from '#contracts/errors.ts';
+import { type IdKind, idKinds, parseId } from '#contracts/ids.ts';
+import { applyFilters } from '#wire/filters.ts';
+import { cutPage, readPage } from '#wire/pagination.ts';
+import { mergeTags, validateTags } from '#wire/tags.ts';
+import type { Handlers } from '#wire/types.ts';
+import { change } from '../change.ts';
+import type { ActionContext } from '../context.ts';
+import { notFound } from '../not-found.ts';
+import type { RegionSchema, RegionTransaction } from '../schema.ts';
+
+interface TaggableKind {
+  readonly type: string;
+  readonly table: keyof RegionSchema;
+  readonly column: string;
+}
+
+const taggable = {
+  vpc: { type: 'vpc', table: 'vpc', column: 'vpc_id' },
+  subnet: { type: 'subnet', table: 'subnet', column: 'subnet_id' },
+  internetGateway: { type: 'internet-gateway', table: 'internet_gateway', column: 'internet_gateway_id' },
+  routeTable: { type: 'route-table', table: 'route_table', column: 'route_table_id' },
+  securityGroup: { type: 'security-group', table: 'security_group', column: 'group_id' },
+  securityGroupRule: { type: 'security-group-rule', table: 'security_group_rule', column: 'rule_id' },
+  networkAcl: { type: 'network-acl', table: 'network_acl', column: 'network_acl_id' },
+  dhcpOptions: { type: 'dhcp-options', table: 'dhcp_options', column: 'dhcp_options_id' },
+  networkInterface: { type: 'network-interface', table: 'eni', column: 'eni_id' },
+  allocation: { type: 'elastic-ip', table: 'public_address', column: 'allocation_id' },
+  keyPair: { type: 'key-pair', table: 'key_pair', column: 'key_pair_id' },
+  image: { type: 'image', table: 'image', column: 'image_id' },
+} as const satisfies Partial<Record<IdKind, TaggableKind>>;
+
+type TaggableIdKind = keyof typeof taggable;
+const kinds = Object.keys(taggable) as TaggableIdKind[];
+const resourcesMax = 1_000;
+
+const kindOf = (id: string): TaggableIdKind => {
+  const kind = kinds.find((one) => id.startsWith(`${idKinds[one].prefix}-`));
+  if (kind === undefined) throw new PandoError('InvalidID', `The ID '${id.slice(0, 64)}' is not valid`);
+  parseId(kind, id);
+  return kind;
+};
+
+/** The type of each resource, all of which must be the caller's (or, of images, public). */
+const requireResources = async (
+  tx: RegionTransaction,
+  context: ActionContext,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> => {
+  if (ids.length > resourcesMax)
+    throw new PandoError('InvalidParameterValue', `More than ${resourcesMax} resources in one request.`);
+  const byKind = Map.groupBy(new Set(ids), kindOf);
+  for (const [kind, group] of byKind) {
+    const present = await presentIds(tx, context.accountId, kind, group);
+    const missing = group.find((id) => !present.has(id));
+    if (missing !== undefined) throw notFound(kind, missing);
+  }
+  return new Map([...byKind].flatMap(([kind, group]) => group.map((id) => [id, taggable[kind].type])));
+};
+
+const presentIds = async (
+  tx: RegionTransaction,
+  accountId: string,
+  kind: TaggableIdKind,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> => {
+  const { table, column } = taggable[kind];
+  const { rows } = await sql<{ id: string }>`
+    select ${sql.ref(column)} as id from ${sql.table(table)}
+    where ${sql.ref(column)} = any (${ids}::text[]) and ${ownership(kind, accountId)}`.execute(tx);
+  return new Set(rows.map((row) => row.id));
+};
+
+/** Rules belong to whoever has their group; public images may be tagged by everyone, each for himself. */
+const ownership = (kind: TaggableIdKind, accountId: string) => {
+  if (kind === 'securityGroupRule')
+    return sql`group_id in (select group_id from security_group where account_id = ${accountId})`;
+  return kind === 'image' ? sql`(account_id = ${accountId} or is_public)` : sql`account_id = ${accountId}`;
+};
+
+export const tagHandlers: Handlers<ActionContext> = {
+  async CreateTags(input, context) {
+    const added = validateTags(input.Tags);
+    await change(context, input, async (tx) => {
+      const types = await requireResources(tx, context, input.Resources);
+      for (const [id, type] of types) await setTags(tx, context.accountId, id, type, added);
+    });
+    return {};
+  },
+
+  async DeleteTags(input, context) {
+    const { Tags: tags } = input;
+    await change(context, input, async (tx) => {
+      const types = await requireResources(tx, context, input.Resources);
+      const all = tx
+        .deleteFrom('tag')
+        .where('account_id', '=', context.accountId)
+        .where('resource_id', 'in', [...types.keys()]);
+      if (tags === undefined || tags.length === 0) {
+        await all.execute();
+        return;
+      }
+      for (const tag of tags) {
+        if (tag.Key === undefined)
+          throw new PandoError('MissingParameter', 'A tag to delete must have a key.');
+        // With a value, only a tag that has it; without one, whatever it has.
+        const one = all.where('key', '=', tag.Key);
+        await (tag.Value === undefined ? one : one.where('value', '=', tag.Value)).execute();
+      }
+    });
+    return {};
+  },
+
+  async DescribeTags(input, context) {
+    const rows = await context.region.db
+      .selectFrom('tag')
+      .selectAll()
+      .where('account_id', '=', context.accountId)
+      .execute();
+    const page = readPage(input, {
+      secret: context.region.pageSecret,
+      scope: `${context.accountId}/DescribeTags`,
+    });
+    const matching = applyFilters(
+      rows,
+      input.Filters,
+      {
+        key: (tag) => tag.key,
+        'resource-id': (tag) => tag.resource_id,
+        'resource-type': (tag) => tag.resource_type,
+        value: (tag) => tag.value,
+      },
+      (tag) => [{ Key: tag.key, Value: tag.value }],
+    );
+    const cursor = (tag: { resource_id: string; key: string }) => `${tag.resource_id} ${tag.key}`;
+    matching.sort((a, b) => (cursor(a) < cursor(b) ? -1 : 1));
+    const cut = cutPage(matching, page, cursor);
+    return {
+      Tags: cut.items.map((tag) => ({
+        ResourceId: tag.resource_id,
+        // The schema's enumeration is the list of types in `taggable`.
+        ResourceType: tag.resource_type as 'vpc',
+        Key: tag.key,
+        Value: tag.value,
+      })),
+      NextToken: cut.nextToken,
+    };
+  },
+};
+
+const setTags = async (
+  tx: RegionTransaction,
+  accountId: string,
+  resourceId: string,
+  type: string,
+  added: readonly { readonly Key: string; readonly Value: string }[],
+): Promise<void> => {
+  const present = await tx
+    .selectFrom('tag')
+    .select(['key as Key', 'value as Value'])
+    .where('resource_id', '=', resourceId)
+    .where('account_id', '=', accountId)
+    .execute();
+  mergeTags(present, added);
+  if (added.length === 0) return;
+  const rows = added.map((tag) => ({
+    resource_id: resourceId,
+    account_id: accountId,
+    resource_type: type,
+    key: tag.Key,
+    value: tag.Value,
+  }));
+  await tx
+    .insertInto('tag')
+    .values(rows)
+    .onConflict((conflict) =>
+      conflict
+        .columns(['resource_id', 'account_id', 'key'])
+        .doUpdateSet((row) => ({ value: row.ref('excluded.value') })),
+    )
+    .execute();
+};
