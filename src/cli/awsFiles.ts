@@ -10,7 +10,7 @@ const save = (path: string, lines: readonly string[]): void =>
 
 /** Writes `aws/config`, `aws/credentials` and `env.sh` of the region's directory. */
 export function writeAwsFiles(region: Region): void {
-  const { directory, run, endpoint } = region;
+  const { directory, run, endpoint, credentials } = region;
   mkdirSync(directory.aws, { recursive: true, mode: 0o700 });
   save(join(directory.aws, 'config'), [
     '[profile pando]',
@@ -22,8 +22,8 @@ export function writeAwsFiles(region: Region): void {
   ]);
   save(join(directory.aws, 'credentials'), [
     '[pando]',
-    `aws_access_key_id = ${run.account.accessKeyId}`,
-    `aws_secret_access_key = ${run.account.secret}`,
+    `aws_access_key_id = ${credentials.accessKeyId}`,
+    `aws_secret_access_key = ${credentials.secret}`,
   ]);
   const exports = Object.entries(awsEnvironment(region)).map(([name, value]) => `export ${name}='${value}'`);
   save(directory.env, [

@@ -8,7 +8,7 @@ import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './process
 import type { RunRecord } from './runRecord.ts';
 
 export const processorsPerCell = 2;
-const regionPort = 7100;
+export const regionPort = 7100;
 const cardPort = 7300;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;

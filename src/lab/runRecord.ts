@@ -1,5 +1,4 @@
 /** What a run remembers of itself (`run.json`): decided at the first start, read by every later command. */
-import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { RunDirectory } from './directory.ts';
@@ -12,20 +11,14 @@ export const runRecord = z.object({
   /** The API's port on 127.0.0.1. */
   port: z.number().int(),
   regionName: z.string(),
-  account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }),
+  /** The user's account and its key, as the region made them; absent until then. */
+  account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }).optional(),
   /** The VM that the first `up` launched. */
   firstVm: z.object({ instanceId: z.string(), publicIp: z.string(), allocationId: z.string() }).optional(),
 });
 export type RunRecord = z.infer<typeof runRecord>;
 
 export const regionNameDefault = 'pando-1';
-
-/** Keys of the run's account, in the form that clients expect. */
-export const newAccount = (): RunRecord['account'] => ({
-  accountId: '000000000001',
-  accessKeyId: `AKIA${randomBytes(10).toString('hex').slice(0, 16).toUpperCase()}`,
-  secret: randomBytes(30).toString('base64url'),
-});
 
 /** The run's record, or undefined when `directory` holds none. Throws when it is damaged. */
 export function readRun(directory: RunDirectory): RunRecord | undefined {

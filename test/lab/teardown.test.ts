@@ -10,7 +10,7 @@ import { type RunDirectory, runDirectory } from '#lab/directory.ts';
 import { withLock } from '#lab/lock.ts';
 import { planLab } from '#lab/plan.ts';
 import { identify, isAlive, type ProcessIdentity } from '#lab/processIdentity.ts';
-import { newAccount, writeRun } from '#lab/runRecord.ts';
+import { writeRun } from '#lab/runRecord.ts';
 import { ensureSupervisor, waitReady } from '#lab/supervisorProcess.ts';
 import { removeAbandonedRuns, takeDown } from '#lab/teardown.ts';
 import { ensureTopology, topologyLeft } from '#lab/topology.ts';
@@ -32,7 +32,6 @@ async function ownRun(t: TestContext, owner?: ProcessIdentity): Promise<Run> {
     hostsPerCell: 1,
     port: 14_000 + index,
     regionName: 'pando-1',
-    account: newAccount(),
   });
   t.after(async () => {
     await takeDown(directory, index, silent);

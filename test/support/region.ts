@@ -8,13 +8,13 @@ import { writeAwsFiles } from '#cli/awsFiles.ts';
 import { awsEnvironment } from '#cli/commands/aws.ts';
 import { ensureImage } from '#cli/commands/image.ts';
 import { prepareRegion } from '#cli/prepareRegion.ts';
-import { openRegion, type Region } from '#cli/region.ts';
+import type { Region } from '#cli/region.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { codeDirectory, runDirectory } from '#lab/directory.ts';
 import { prefixOf } from '#lab/plan.ts';
 import { identify } from '#lab/processIdentity.ts';
-import { newAccount, regionNameDefault, writeRun } from '#lab/runRecord.ts';
+import { regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { takeDown } from '#lab/teardown.ts';
 import { topologyLeft } from '#lab/topology.ts';
 
@@ -54,14 +54,12 @@ export async function withRegion(
       hostsPerCell: options.hostsPerCell ?? 1,
       port: firstPort + index,
       regionName: regionNameDefault,
-      account: newAccount(),
     };
     writeRun(directory, run);
     const image = await ensureImage('default', () => undefined);
     await bringUp(directory, run, () => undefined);
-    const region = openRegion({ dir: root });
+    const { region, imageId } = await prepareRegion(directory, image.dir);
     writeAwsFiles(region);
-    const imageId = await prepareRegion(region, image.dir);
     const env = { ...process.env, ...awsEnvironment(region) };
     for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']) delete env[name];
     await work({ ...region, imageId, env, cli: (...args) => runCli(root, args), down });

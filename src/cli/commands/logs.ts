@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { print, UserError } from '../output.ts';
-import { openRegion } from '../region.ts';
+import { openRun } from '../region.ts';
 
 const pollMs = 300;
 const chunkBytes = 64 * 1024;
@@ -56,7 +56,7 @@ interface LogsOptions {
 
 /** `pando logs [PROCESS]`: of one process or of all, merged by time. */
 export async function logs(name: string | undefined, options: LogsOptions): Promise<void> {
-  const { directory } = openRegion(options);
+  const { directory } = openRun(options);
   const all = existsSync(directory.log)
     ? readdirSync(directory.log)
         .filter((file) => file.endsWith('.log'))

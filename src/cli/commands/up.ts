@@ -3,7 +3,7 @@ import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { type RunDirectory, runDirectory } from '#lab/directory.ts';
 import { withLock } from '#lab/lock.ts';
-import { newAccount, type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRecord.ts';
+import { type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { instanceState, launchFirstVm, waitPage } from '../firstVm.ts';
 import { paint, print, progress, step, UserError } from '../output.ts';
@@ -34,9 +34,8 @@ export async function up(options: UpOptions): Promise<void> {
     const image = await step('the default image', (say) => ensureImage('default', say));
     const run = await decide(directory, options);
     const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
-    const region = openRegion(options);
+    const { region, imageId } = await step('account and image', () => prepareRegion(directory, image.dir));
     writeAwsFiles(region);
-    const imageId = await step('account and image', () => prepareRegion(region, image.dir));
     const launched = options.firstVm ? await firstVm(region, imageId) : undefined;
     const restarted = states.some(
       (state) => Date.now() - (state.startedAtMs ?? 0) < performance.now() - begun,
@@ -72,7 +71,6 @@ async function decide(directory: RunDirectory, options: UpOptions): Promise<RunR
     hostsPerCell: options.hostsPerCell ?? 2,
     port: options.port ?? portDefault + index,
     regionName: regionNameDefault,
-    account: newAccount(),
   };
   writeRun(directory, run);
   return run;

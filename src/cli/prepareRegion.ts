@@ -1,0 +1,53 @@
+/** What a fresh region needs before its first client: an account with a key, and the default image for everyone. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { RpcClient } from '#base/rpc/client.ts';
+import { operatorContract } from '#contracts/operator.ts';
+import type { RunDirectory } from '#lab/directory.ts';
+import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
+import { regionPort } from '#lab/processes.ts';
+import { readRun, writeRun } from '#lab/runRecord.ts';
+import { planOf } from './operator.ts';
+import { openRegion, type Region } from './region.ts';
+
+const connectTimeoutMs = 10_000;
+/** The region copies the image's files and reads them whole to check their digests. */
+const imageTimeoutMs = 180_000;
+const imageName = 'pando-micro';
+
+/** Makes what is missing, and answers the region as its user sees it, with the default image's id. */
+export async function prepareRegion(
+  directory: RunDirectory,
+  imageDirectory: string,
+): Promise<{ region: Region; imageId: string }> {
+  const run = readRun(directory);
+  if (run === undefined) throw new Error(`${directory.root} holds no region`);
+  const plan = planOf(run);
+  const files = await (await PkiFiles.open(directory.pki, plan.prefix)).issue('operator', 'cli');
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  const client = new RpcClient({
+    tls: { ca: read(files.ca), cert: read(files.cert), key: read(files.key) },
+    host: plan.management,
+    port: regionPort,
+    expect: identityOf('region', 'region'),
+    remote: operatorContract,
+    contract: {},
+    handlers: {},
+  });
+  try {
+    await client.ready(connectTimeoutMs);
+    if (run.account === undefined) {
+      // The name is drawn: a start that broke off between the account and our note of it must not stand in the next one's way.
+      const name = `user-${randomBytes(4).toString('hex')}`;
+      const { accountId, accessKeyId, secretAccessKey } = await client.call('operator.createAccount', {
+        name,
+      });
+      writeRun(directory, { ...run, account: { accountId, accessKeyId, secret: secretAccessKey } });
+    }
+    const request = { directory: imageDirectory, name: imageName };
+    const { imageId } = await client.call('operator.registerImage', request, { timeoutMs: imageTimeoutMs });
+    return { region: openRegion({ dir: directory.root }), imageId };
+  } finally {
+    client.close();
+  }
+}
