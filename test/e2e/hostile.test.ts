@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { Ec2Client, Ec2Error } from '#cli/ec2Client.ts';
+import { Ec2Error } from '#cli/ec2Client.ts';
 import { type Credentials, signedHeaders } from '#cli/sign.ts';
 import { at, itemsAt, parseXml, textAt } from '#cli/xmlTree.ts';
+import { newAccount } from './support/account.ts';
 import { type Network, typeSmallest } from './support/cloud.ts';
 import { startRegion, type TestRegion } from './support/region.ts';
 
@@ -45,7 +46,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
     readonly headers?: Record<string, string>;
   }
 
-  async function send({ body, credentials = region.run.account, at: when = new Date(), headers = {} }: Raw) {
+  async function send({ body, credentials = region.credentials, at: when = new Date(), headers = {} }: Raw) {
     const target = { host: new URL(region.endpoint).host, region: region.run.regionName, service: 'ec2' };
     const signed = signedHeaders(credentials, target, body, when);
     const response = await fetch(region.endpoint, {
@@ -71,7 +72,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
 
   it('refuses a wrong secret, an unknown key, a changed body and a missing signature', async () => {
     const body = form({ Action: 'CreateVpc', CidrBlock: '10.71.0.0/16' });
-    const { accessKeyId, secret } = region.run.account;
+    const { accessKeyId, secret } = region.credentials;
     await refused(
       { body, credentials: { accessKeyId, secret: `${secret}x` } },
       /SignatureDoesNotMatch|AuthFailure/,
@@ -83,7 +84,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
     const other = form({ Action: 'DescribeVpcs' });
     const host = new URL(region.endpoint).host;
     const target = { host, region: region.run.regionName, service: 'ec2' };
-    const headers = signedHeaders(region.run.account, target, other, new Date());
+    const headers = signedHeaders(region.credentials, target, other, new Date());
     await refused({ body, headers }, /SignatureDoesNotMatch|AuthFailure/);
     const bare = await fetch(region.endpoint, { method: 'POST', body });
     assert.ok(bare.status >= 400 && bare.status < 500);
@@ -159,13 +160,7 @@ describe('the endpoint under hostile requests', { timeout: 10 * minuteMs }, () =
   });
 
   it('shows and changes nothing of another account', async () => {
-    const answer = await region.pando('account', 'create', 'second', '--json');
-    const created = JSON.parse(answer) as { accessKeyId: string; secret: string };
-    const stranger = new Ec2Client({
-      endpoint: region.endpoint,
-      region: region.run.regionName,
-      credentials: created,
-    });
+    const stranger = await newAccount(region, `stranger-${process.pid}`);
     const image = await region.cloud.image();
     const refusedTo = async (action: string, params: Record<string, string>, code: RegExp): Promise<void> => {
       await assert.rejects(stranger.call(action, params), (error: unknown) => {
