@@ -8,7 +8,7 @@ import { launchVm } from './launch.ts';
 import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
 import { switchOver } from './migration/switch.ts';
 import { commission } from './migration/target.ts';
-import { prepareNetwork, releaseNetwork } from './network.ts';
+import { detachNetwork, prepareNetwork } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
 import { absentReport } from './vm.ts';
 
@@ -34,14 +34,18 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
       host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
     'vm.launch': (params) =>
       host.command(params.command, host.get(params.instanceId), (vm) => launchVm(vm, params)),
-    'vm.stop': ({ command, instanceId, force, graceMs }) =>
-      host.command(command, host.get(instanceId), (vm) => stopVm(vm, force, graceMs)),
+    'vm.stop': async ({ command, instanceId, force, graceMs }) => {
+      const vm = host.find(instanceId);
+      return vm === undefined
+        ? { state: 'absent' }
+        : host.command(command, vm, () => stopVm(vm, force, graceMs));
+    },
     'vm.reboot': ({ command, instanceId }) =>
       host.command(command, host.get(instanceId), (vm) => nothing(rebootVm(vm))),
     'vm.destroy': ({ command, instanceId }) => nothing(host.destroy(command, instanceId, destroyVm)),
     'vm.detachNetwork': async ({ command, instanceId }) => {
       const vm = host.find(instanceId);
-      return vm === undefined ? {} : host.command(command, vm, () => nothing(releaseNetwork(vm)));
+      return vm === undefined ? {} : host.command(command, vm, () => nothing(detachNetwork(vm)));
     },
     'vm.describe': async ({ instanceId }) =>
       (await host.find(instanceId)?.report()) ?? absentReport(instanceId),
@@ -58,6 +62,10 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
       host.command(command, host.get(instanceId), (vm) => nothing(commission(vm))),
     'migrate.cancel': ({ command, instanceId }) =>
       host.command(command, host.get(instanceId), (vm) => cancelMigration(vm)),
-    'card.call': async ({ method, params }) => ({ result: await card.relay(method, params) }),
+    'card.call': async ({ method, params }) => {
+      const result = await card.relay(method, params);
+      if (method === 'card.detachPort') await host.networkTaken(params);
+      return { result };
+    },
   };
 };

@@ -1,5 +1,6 @@
 /** All VMs of this host, and the rule by which commands reach them: fenced, answered once, one at a time for each VM. */
 import type { Logger } from '#base/log.ts';
+import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, VmReport, VmRequirement } from '#contracts/host.ts';
 import { parseId } from '#contracts/ids.ts';
@@ -217,6 +218,18 @@ export class Host {
       log.debug({ err: error }, 'the card did not tell its counters');
       return new Map();
     }
+  }
+
+  /**
+   * A port was detached on the card directly. Its VM's record forgets it: were it detached once more when the VM is
+   * destroyed, the card would stop forwarding for it (S6.6).
+   */
+  async networkTaken(params: unknown): Promise<void> {
+    const { eniId } = cardContract['card.detachPort'].params.parse(params);
+    const vm = this.vms.find(({ record }) => record.network?.port.eniId === eniId);
+    if (vm === undefined) return;
+    vm.record.network = undefined;
+    await vm.save();
   }
 
   /** Keeps logs bounded. */

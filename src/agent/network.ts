@@ -57,6 +57,12 @@ export const wireTap = async (vm: Vm): Promise<void> => {
   await card.call('card.attachPort', { vpcId, port, tap, activate });
 };
 
+/** The command: a VM that runs keeps its interface (`IncorrectInstanceState`). */
+export const detachNetwork = async (vm: Vm): Promise<void> => {
+  if (await vm.alive()) throw new PandoError('IncorrectInstanceState', `${vm.record.instanceId} runs.`);
+  await releaseNetwork(vm);
+};
+
 /** Takes the interface away: from the card if it knows it, the tap wherever it is. Nothing prepared: nothing to do. */
 export const releaseNetwork = async (vm: Vm): Promise<void> => {
   const { record, context } = vm;

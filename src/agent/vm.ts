@@ -4,6 +4,9 @@
  *
  *   absent → preparing → running ⇄ paused → stopped → running …      preparing → incoming → running
  */
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport, VmRequirement, VmState } from '#contracts/host.ts';
@@ -83,13 +86,24 @@ export class Vm {
     const until = Date.now() + timeoutMs;
     for (;;) {
       try {
-        return await Qmp.connect(this.paths.monitor, Math.max(1, until - Date.now()));
+        return await this.#dial(Math.max(1, until - Date.now()));
       } catch (error) {
         if (!(await isAlive(process)))
           throw new PandoError('InternalError', `The VMM ended at its start: ${await lastWords(this.paths)}`);
         if (Date.now() >= until) throw error;
       }
       await sleep(monitorPollMs);
+    }
+  }
+
+  /** Through the directory's descriptor: a socket's path may have 107 bytes, a state directory's more. */
+  async #dial(timeoutMs: number): Promise<Qmp> {
+    const { run, monitor } = this.paths;
+    const directory = await open(run, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      return await Qmp.connect(`/proc/self/fd/${directory.fd}/${basename(monitor)}`, timeoutMs);
+    } finally {
+      await directory.close();
     }
   }
 

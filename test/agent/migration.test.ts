@@ -65,6 +65,14 @@ describe('a VM that moves between two hosts', () => {
     await until('it goes on counting', async () => (await target.round(instanceId)) > round + 2);
     assert.equal((await source.call('vm.describe', { instanceId })).state, 'paused');
     assert.equal((await target.call('vm.describe', { instanceId })).state, 'running');
+    const eniId = instanceId.replace('i-', 'eni-');
+    const forward = { eniId, forwardTo: '198.18.1.12' };
+    await source.call('card.call', { method: 'card.detachPort', params: forward });
+    await source.call('vm.destroy', { command: key(), instanceId });
+    const detached = lab.cardCalls
+      .filter(({ method }) => method === 'detachPort')
+      .map(({ params }) => params);
+    assert.deepEqual(detached, [forward], 'the source card goes on forwarding (S6.6)');
     await target.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
     await target.checkDisk(instanceId, '0x77');
     await destroy(instanceId);

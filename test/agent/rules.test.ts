@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { admit } from '#agent/admission.ts';
+import { cgroupSettings, quotaUs } from '#agent/cgroup.ts';
+import { recall, record } from '#agent/command-record.ts';
+import { Fences } from '#agent/fences.ts';
+import { stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
+import { SerialQueue } from '#agent/serial-queue.ts';
+import { tapName } from '#agent/tap.ts';
+import type { WorkflowRecord } from '#agent/vm-record.ts';
+
+const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
+
+describe('commands', () => {
+  const command = fc.record({
+    workflowId: fc.constantFrom('a', 'b', 'c'),
+    step: fc.constantFrom('x', 'y'),
+    epoch: fc.integer({ min: 1, max: 4 }),
+  });
+
+  it('are carried out once a step, and never for an older epoch', () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 40 }), (sent) => {
+        const workflows: WorkflowRecord[] = [];
+        const newest = new Map<string, number>();
+        const done = new Set<string>();
+        for (const key of sent) {
+          const name = `${key.workflowId}/${key.step}`;
+          if (key.epoch < (newest.get(key.workflowId) ?? 0)) {
+            assert.throws(() => recall(workflows, key), code('StaleEpoch'));
+            continue;
+          }
+          const known = recall(workflows, key);
+          assert.equal(known !== undefined, done.has(name));
+          if (known === undefined) record(workflows, key, name);
+          else assert.equal(known.result, name);
+          done.add(name);
+          newest.set(key.workflowId, key.epoch);
+        }
+      }),
+    );
+  });
+
+  it('are remembered in bounded number', () => {
+    const workflows: WorkflowRecord[] = [];
+    for (let n = 0; n < 100; n++)
+      for (let step = 0; step < 50; step++)
+        record(workflows, { workflowId: `w${n}`, step: `s${step}`, epoch: 1 }, {});
+    assert.equal(workflows.length, workflowsRecordedPerVmMax);
+    assert.equal(workflows.at(-1)?.steps.length, stepsRecordedPerWorkflowMax);
+  });
+
+  it('of a VM that is gone are fenced across restarts', async () => {
+    const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
+    try {
+      await (await Fences.open(dir)).keep([{ workflowId: 'w', epoch: 3 }]);
+      const again = await Fences.open(dir);
+      assert.equal(again.epochOf('w'), 3);
+      await again.keep([{ workflowId: 'w', epoch: 2 }]);
+      assert.equal(again.epochOf('w'), 3);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it('wait in bounded number, and one that fails does not stop the next', async () => {
+    const queue = new SerialQueue(2);
+    const first = queue.run(() => Promise.reject(new Error('no')));
+    const second = queue.run(async () => 2);
+    await assert.rejects(
+      queue.run(async () => 3),
+      code('RequestLimitExceeded'),
+    );
+    await assert.rejects(first, /no/);
+    assert.equal(await second, 2);
+  });
+});
+
+describe('admission', () => {
+  const vm = fc.record({
+    state: fc.constantFrom('running' as const, 'stopped' as const, 'paused' as const, 'incoming' as const),
+    requirement: fc.record({
+      vcpus: fc.constant(1),
+      memoryMib: fc.integer({ min: 1, max: 512 }),
+      rootDiskMib: fc.constant(8),
+    }),
+  });
+
+  it('never exceeds the declared capacity (I3)', () => {
+    fc.assert(
+      fc.property(
+        fc.array(vm, { maxLength: 20 }),
+        fc.integer({ min: 1, max: 4096 }),
+        (wanted, capacityMib) => {
+          const admitted: typeof wanted = [];
+          for (const next of wanted) {
+            try {
+              admit(next.requirement, { others: admitted, capacityMib, availableMib: 1e6 });
+              admitted.push(next);
+            } catch (error) {
+              assert.ok(code('InsufficientInstanceCapacity')(error));
+            }
+            const held = admitted.filter(({ state }) => state !== 'stopped');
+            assert.ok(held.reduce((sum, { requirement }) => sum + requirement.memoryMib, 0) <= capacityMib);
+          }
+        },
+      ),
+    );
+  });
+
+  it('counts what the machine really has, with the VMM beside the guest', () => {
+    const wanted = { vcpus: 1, memoryMib: 100, rootDiskMib: 8 };
+    const load = { others: [], capacityMib: 4096 };
+    assert.throws(() => admit(wanted, { ...load, availableMib: 120 }), code('InsufficientInstanceCapacity'));
+    admit(wanted, { ...load, availableMib: 400 });
+  });
+});
+
+describe('limits', () => {
+  it('turn a fraction of a CPU into a quota, in both versions of control groups', () => {
+    assert.equal(quotaUs(0.25) / quotaUs(1), 0.25);
+    const limits = { vcpus: 0.25, memoryMib: 128, kvm: false };
+    const one = cgroupSettings(1, limits);
+    assert.deepEqual(one.devices?.[0], ['devices.deny', 'a']);
+    assert.ok(!JSON.stringify(one).includes('10:232'));
+    assert.ok(cgroupSettings(2, limits)['']?.some(([file]) => file === 'memory.max'));
+  });
+
+  it('keep tap names within what the kernel allows', () => {
+    assert.ok(tapName('123456789', 36 ** 3).length <= 15);
+  });
+});
