@@ -10,7 +10,7 @@ import { regionContract } from '#contracts/region.ts';
 import { gatewayMac } from './cable.ts';
 import { gatewayConfig } from './config.ts';
 import { Gateway } from './gateway.ts';
-import { prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
+import { clearMainNamespace, prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
 
 joinStarterMounts();
 const config = loadConfig(gatewayConfig);
@@ -26,6 +26,7 @@ const gateway = new Gateway({
 
 if (process.argv.includes('--teardown')) {
   await gateway.device.teardown();
+  await clearMainNamespace();
   process.exit(0);
 }
 

@@ -49,6 +49,12 @@ export const setPublicRoutes = async (wanted: ReadonlyMap<string, string>): Prom
   if (lines.length > 0) await exec('ip', ['-force', '-batch', '-'], { input: `${lines.join('\n')}\n` });
 };
 
+/** Takes back what `prepareMainNamespace` and `setPublicRoutes` did. */
+export const clearMainNamespace = async (): Promise<void> => {
+  await setPublicRoutes(new Map());
+  await exec('nft', ['-f', '-'], { input: 'add table inet pando\ndelete table inet pando\n' });
+};
+
 /** Addresses that VPCs must not reach: our own ones on the uplink, and the neighbour that is the default route. */
 export const uplinkAddresses = async (uplink: string): Promise<string[]> => {
   const own = await exec('ip', ['-4', '-j', 'addr', 'show', 'dev', uplink]);

@@ -26,8 +26,10 @@ export const runHere = async (script: string): Promise<string> => {
   return stdout;
 };
 
-const batch = (command: string, lines: readonly string[]): string =>
-  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+const batch = (command: string, lines: readonly string[], otherwise = ''): string =>
+  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'${otherwise}\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+
+const mayFail = ' 2>/dev/null || true';
 
 /** The shell script of a plan. Only deletions may fail: what they name may have left with its device. */
 export const planScript = (plan: Plan): string =>
@@ -35,10 +37,8 @@ export const planScript = (plan: Plan): string =>
     batch('nft -f -', plan.nft),
     batch('bridge -batch -', plan.bridgeAdd),
     batch('ip -batch -', plan.ipAdd),
-    plan.ipDelete.length === 0 ? '' : batch('ip -force -batch - 2>/dev/null || true', plan.ipDelete),
-    plan.bridgeDelete.length === 0
-      ? ''
-      : batch('bridge -force -batch - 2>/dev/null || true', plan.bridgeDelete),
+    batch('ip -force -batch -', plan.ipDelete, mayFail),
+    batch('bridge -force -batch -', plan.bridgeDelete, mayFail),
   ].join('');
 
 /** Defaults that each device moved in later inherits: so attaching a tap sets nothing one by one. */

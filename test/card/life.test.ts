@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { exec } from '#base/exec.ts';
+import { attach, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
+
+const ping = (ip: string): string => `ping -c 1 -W 1 ${ip} >/dev/null`;
+
+describe('life of a card', () => {
+  let lab: Lab;
+  let one: LabCard;
+  let two: LabCard;
+  let a: LabVm;
+  let b: LabVm;
+
+  before(async () => {
+    lab = await Lab.create();
+    [one, two] = await Promise.all([lab.card('c1'), lab.card('c2')]);
+    a = await lab.vm('a', one, portOf(10, one.vtep));
+    b = await lab.vm('b', two, portOf(11, two.vtep));
+    const state = vpcOf('vpc-1', 400, 1, [a.port, b.port]);
+    for (const card of [one, two]) await card.client.call('card.applyVpc', { state });
+    await attach(one, 'vpc-1', a);
+    await attach(two, 'vpc-1', b);
+  });
+  after(() => lab[Symbol.asyncDispose]());
+
+  const ruleset = async (card: LabCard): Promise<string> =>
+    (await exec('nsenter', [`--net=/run/netns/${card.namespacePrefix}vpc-1`, 'nft', 'list', 'ruleset']))
+      .stdout;
+  const wiring = async (card: LabCard): Promise<string> =>
+    (
+      await exec('nsenter', [
+        `--net=/run/netns/${card.namespacePrefix}vpc-1`,
+        'sh',
+        '-c',
+        'ip route show table all; ip rule; ip neigh; bridge fdb show dev vx0; ip addr show lo',
+      ])
+    ).stdout;
+  const leftovers = async (card: LabCard): Promise<string> => {
+    const namespaces = (await exec('ip', ['netns', 'list'])).stdout;
+    const links = (await exec('ip', ['-n', card.netns, '-o', 'link'])).stdout;
+    const rules = (await exec('nsenter', [`--net=/run/netns/${card.netns}`, 'nft', 'list', 'ruleset']))
+      .stdout;
+    return `${namespaces
+      .split('\n')
+      .filter((line) => line.startsWith(card.namespacePrefix))
+      .join('\n')}${links
+      .split('\n')
+      .map((line) => line.split(':')[1])
+      .join()}${rules}`;
+  };
+
+  it('traffic flows on over kill -9; the next process adopts what is there and changes it further', async () => {
+    const pings = a.run('ping -i 0.05 -c 60 -W 1 10.0.0.11', 30_000);
+    const before = [await ruleset(one), await wiring(one)];
+    await one.stop('SIGKILL');
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
+    await one.start();
+    assert.match((await pings).out, / 0% packet loss/);
+    assert.deepEqual([await ruleset(one), await wiring(one)].map(sorted), before.map(sorted));
+    const status = await one.client.call('card.status', {});
+    assert.deepEqual(status.vpcs, [{ vpcId: 'vpc-1', version: 1 }]);
+    assert.deepEqual(status.ports, [{ eniId: 'eni-10', vpcId: 'vpc-1', tap: 'tapa', epoch: 1 }]);
+    const closed = vpcOf('vpc-1', 400, 2, [a.port, b.port], {
+      groups: [{ groupId: 'sg-open', ingress: [], egress: [{ protocol: '-1', cidr: '0.0.0.0/0' }] }],
+    });
+    await one.client.call('card.applyVpc', { state: closed });
+    assert.equal((await b.run(ping('10.0.0.10'))).ok, false);
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 3, [a.port, b.port]) });
+    assert.ok((await b.run(ping('10.0.0.10'))).ok);
+  });
+
+  it('repairs what was lost behind its back', async () => {
+    await one.stop('SIGTERM');
+    await exec('nsenter', [
+      `--net=/run/netns/${one.namespacePrefix}vpc-1`,
+      'sh',
+      '-c',
+      'ip route del 10.0.0.11; ip neigh del 10.0.0.10 dev tapa; nft flush ruleset; bridge fdb del 02:00:00:00:00:0b dev vx0 self; ip route add 10.0.0.200/32 dev vx0; ip rule add pref 7 lookup 9',
+    ]);
+    await one.start();
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
+    assert.ok(!(await wiring(one)).includes('10.0.0.200'));
+  });
+
+  it('attaches in two steps: recorded while the tap is still the host’s, wired when it comes', async () => {
+    const port = portOf(20, one.vtep);
+    for (const card of [one, two])
+      await card.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 4, [a.port, b.port, port]) });
+    await one.client.call('card.attachPort', { vpcId: 'vpc-1', port, tap: 'tapd', activate: true });
+    const d = await lab.vm('d', one, port);
+    assert.equal((await d.run(ping('10.0.0.10'))).ok, false);
+    await one.client.call('card.attachPort', { vpcId: 'vpc-1', port, tap: 'tapd', activate: true });
+    assert.ok((await d.run(ping('10.0.0.11'))).ok);
+    const { ports } = await one.client.call('card.counters', {});
+    assert.ok(ports.find(({ eniId }) => eniId === 'eni-20')?.rxPackets);
+    await one.client.call('card.detachPort', { eniId: 'eni-20' });
+  });
+
+  it('leaves nothing after detach', async () => {
+    const before = await leftovers(one);
+    const port = portOf(30, one.vtep);
+    const c = await lab.vm('c', one, port);
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 1, [port]) });
+    await attach(one, 'vpc-9', c);
+    assert.notEqual(await leftovers(one), before);
+    await one.client.call('card.detachPort', { eniId: port.eniId });
+    await one.client.call('card.detachPort', { eniId: port.eniId });
+    assert.equal(await leftovers(one), before);
+    await one.client.call('card.removeVpc', { vpcId: 'vpc-9' });
+    assert.equal(await leftovers(one), before);
+  });
+});
+
+const sorted = (text: string): string[] =>
+  text
+    .split(/[\n,]/)
+    .map((line) => line.trim())
+    .sort();
