@@ -78,19 +78,26 @@ describe('hostile requests', () => {
   });
 
   it('refuses another content type, an encoding, a body on GET, another path', async () => {
-    const requests: readonly Signed[] = [
-      { headers: { 'content-type': 'application/json' }, body: '{}', method: 'POST', path: '/' },
-      { headers: { ...post, 'content-encoding': 'gzip' }, body: form, method: 'POST', path: '/' },
-      { headers: { 'content-length': '3' }, body: 'a=b', method: 'GET', path: '/' },
-      { headers: post, body: form, method: 'POST', path: '/admin/../x' },
-    ];
-    const codes = await Promise.all(requests.map(async (request) => codeOf(await cloud.raw(request))));
-    assert.deepEqual(codes, [
-      'UnsupportedProtocol',
-      'UnsupportedProtocol',
-      'InvalidRequest',
-      'MalformedQueryString',
+    const overlay = (extra: Partial<Signed>) => (signed: Signed) => ({ ...signed, ...extra });
+    const replies = await Promise.all([
+      cloud.send(form, { headers: { 'Content-Type': 'application/json' } }),
+      cloud.send(form, { headers: { 'Content-Encoding': 'gzip' } }),
     ]);
+    assert.deepEqual(replies.map(codeOf), ['UnsupportedProtocol', 'UnsupportedProtocol']);
+    const withBody = await cloud.send(form, {
+      method: 'GET',
+      tamper: (signed) => ({ ...signed, headers: { ...signed.headers, 'content-length': '3' }, body: 'a=b' }),
+    });
+    assert.equal(codeOf(withBody), 'SignatureDoesNotMatch');
+    const elsewhere = await cloud.send(form, { tamper: overlay({ path: '/admin/../x' }) });
+    assert.equal(codeOf(elsewhere), 'MalformedQueryString');
+    const bare = await cloud.raw({
+      method: 'POST',
+      path: '/',
+      headers: { 'content-type': 'text/plain' },
+      body: form,
+    });
+    assert.equal(codeOf(bare), 'MissingAuthenticationToken');
   });
 
   it('answers OPTIONS, HEAD and other methods without work', async () => {

@@ -49,7 +49,7 @@ export const readRequest = async (
 ): Promise<ReadResult> => {
   const { path, query } = splitTarget(request.url ?? '/');
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
-  const body = await readForm(request, options, held);
+  const body = await readBody(request, options.bodyBytesMax, options.admission, held);
   held.defer(options.admission.enter());
   const signature = await verifySigV4(
     { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
@@ -64,6 +64,7 @@ export const readRequest = async (
   progress.accountId = accountId;
   held.defer(options.admission.enterAccount(accountId));
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
+  checkForm(request, body);
   const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
   checkAction(form, progress);
   const { action, version, input } = decodeRequest(form);
@@ -83,13 +84,9 @@ const splitTarget = (target: string): { path: string; query: string } => {
     : { path: target.slice(0, mark), query: target.slice(mark + 1) };
 };
 
-const readForm = async (
-  request: IncomingMessage,
-  { bodyBytesMax, admission }: ReadOptions,
-  held: DisposableStack,
-): Promise<Buffer> => {
-  const body = await readBody(request, bodyBytesMax, admission, held);
-  if (body.length === 0) return body;
+/** Said only to those who signed: nobody else learns what is understood here. */
+const checkForm = (request: IncomingMessage, body: Buffer): void => {
+  if (body.length === 0) return;
   if (request.method === 'GET') throw new PandoError('InvalidRequest', 'A GET request has no body.');
   const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/x-www-form-urlencoded')
@@ -97,7 +94,6 @@ const readForm = async (
   if (request.headers['content-encoding'] !== undefined)
     throw new PandoError('UnsupportedProtocol', 'The body must have no content encoding.');
   if (!isUtf8(body)) throw new PandoError('MalformedQueryString', 'The body is not UTF-8 text.');
-  return body;
 };
 
 /**
