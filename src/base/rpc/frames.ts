@@ -26,31 +26,29 @@ export const writeFrame = (socket: Socket, frame: Frame): void => {
 export class FrameReader {
   #chunks: Buffer[] = [];
   #bytes = 0;
+  /** Bytes to wait for before looking again: chunks of a long frame are joined once, when it is whole. */
+  #wanted = 4;
 
   *push(chunk: Buffer): Generator<Frame> {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    while (this.#bytes >= 4) {
-      const length = this.#peek(4).readUInt32BE();
+    while (this.#bytes >= this.#wanted) {
+      const joined = this.#join();
+      const length = joined.readUInt32BE();
       if (length > frameBytesMax) throw new RangeError(`frame of ${length} bytes exceeds ${frameBytesMax}`);
-      if (this.#bytes < 4 + length) return;
-      const whole = this.#peek(4 + length);
-      const rest = whole.subarray(4 + length);
+      this.#wanted = 4 + length;
+      if (this.#bytes < this.#wanted) return;
+      const rest = joined.subarray(this.#wanted);
       this.#chunks = rest.length > 0 ? [rest] : [];
       this.#bytes = rest.length;
-      yield JSON.parse(whole.toString('utf8', 4, 4 + length)) as Frame;
+      this.#wanted = 4;
+      yield JSON.parse(joined.toString('utf8', 4, 4 + length)) as Frame;
     }
   }
 
-  /** The buffered bytes as one buffer; joined only when the wanted length spans chunks. */
-  #peek(length: number): Buffer {
-    const first = this.#chunks[0];
-    if (
-      first !== undefined &&
-      (this.#chunks.length === 1 || first.length >= length) &&
-      this.#chunks.length === 1
-    )
-      return first;
+  #join(): Buffer {
+    const [first] = this.#chunks;
+    if (first !== undefined && this.#chunks.length === 1) return first;
     const joined = Buffer.concat(this.#chunks, this.#bytes);
     this.#chunks = [joined];
     return joined;
