@@ -18,7 +18,14 @@ export interface AttemptOptions {
 /** The execution was taken over: named by the executor, which throws it through. */
 export class Lost extends Error {}
 
-const isLost = (error: unknown): boolean => error instanceof Lost;
+/** Thrown by a step that is otherwise tried until it succeeds, when it has taken itself back and the rest is to be undone. */
+export class TakenBack extends PandoError {
+  constructor(message: string) {
+    super('Cancelled', message);
+  }
+}
+
+const endsAtOnce = (error: unknown): boolean => error instanceof Lost || error instanceof TakenBack;
 
 /** Runs `work` until it succeeds, fails for good, or its attempts are used up. Rejects with its last error. */
 export const attempt = async <T>(
@@ -33,7 +40,7 @@ export const attempt = async <T>(
     } catch (error) {
       const final = error instanceof PandoError && !error.retryable && !options.evenIfFinal;
       const over = !options.forever && (final || attempts >= policy.attemptsMax);
-      if (stop.aborted || over || giveUp?.aborted || isLost(error)) throw error;
+      if (stop.aborted || over || giveUp?.aborted || endsAtOnce(error)) throw error;
       await clock.sleep(backoffMs, giveUp === undefined ? stop : AbortSignal.any([stop, giveUp]));
       if (stop.aborted || giveUp?.aborted) throw error;
       backoffMs = Math.min(backoffMs * 2, policy.backoffMsMax);

@@ -10,6 +10,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { drainMs, switchBudgetMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import type { StepContext } from '../workflow/definition.ts';
+import { TakenBack } from '../workflow/attempt.ts';
 import type { PlaceInput } from './support.ts';
 
 export interface MigrateInput extends PlaceInput {
@@ -65,10 +66,7 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
     if (!(await handedOver(context))) {
       await restore(context, eniId);
       // The abort is decided: the same switch is not tried again, whatever kind of error it was.
-      throw new PandoError(
-        'Cancelled',
-        `The switch failed and was taken back: ${PandoError.from(error).message}`,
-      );
+      throw new TakenBack(`The switch failed and was taken back: ${PandoError.from(error).message}`);
     }
     downtimeMs = services.clock.now() - began;
   }

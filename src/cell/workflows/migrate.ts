@@ -146,7 +146,9 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       name: 'critical',
       why: 'the guest changes hosts; no packet is lost (S7)',
       noReturn: true,
-      retry: { attemptsMax: 1, deadlineMs: 2 ** 31 - 1 },
+      // Never given up on the way: it either takes itself back (TakenBack) or goes on to the end.
+      onFailure: 'retry',
+      retry: { deadlineMs: 2 ** 31 - 1 },
       do: (context) => runCritical(context, eniOf(context)),
       // The flip of the record is one transaction with the step's result: a survivor sees both or neither.
       commit: async (tx, { subject, input }) => {
