@@ -1,6 +1,6 @@
 /** Ids: one branded string type per kind, made and checked from one list. EC2's syntax: prefix, dash, 17 hex digits. */
 import { randomBytes } from 'node:crypto';
-import { type ErrorCode, PandoError } from './errors.ts';
+import { type ErrorCode, isErrorCode, PandoError } from './errors.ts';
 
 type Brand<K extends string> = string & { readonly __kind: K };
 
@@ -60,10 +60,20 @@ export const isId = <K extends IdKind>(kind: K, text: string): text is Id<K> =>
   text.startsWith(`${idKinds[kind].prefix}-`) &&
   /^[0-9a-f]{17}$/.test(text.slice(idKinds[kind].prefix.length + 1));
 
+/** EC2 names a few kinds otherwise where the syntax is wrong than where the thing is absent. */
+const malformedStems: Partial<Record<IdKind, string>> = {
+  securityGroup: 'InvalidGroupId',
+  volume: 'InvalidVolumeID',
+  snapshot: 'InvalidSnapshotID',
+};
+
 /** Parses an id of this kind, or throws EC2's `…Malformed` error. */
 export const parseId = <K extends IdKind>(kind: K, text: string): Id<K> => {
   if (isId(kind, text)) return text;
-  const code = `${kind === 'securityGroup' ? 'InvalidGroupId' : idKinds[kind].stem}.Malformed` as ErrorCode;
+  const stem = malformedStems[kind] ?? idKinds[kind].stem;
+  const code = isErrorCode(`${stem}.Malformed`)
+    ? (`${stem}.Malformed` as ErrorCode)
+    : 'InvalidParameterValue';
   throw new PandoError(code, `Invalid id: "${text.slice(0, 64)}" (expecting "${idKinds[kind].prefix}-...")`);
 };
 

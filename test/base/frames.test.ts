@@ -14,7 +14,10 @@ const bytesOf = (frame: Frame): Buffer => {
 
 it('frames survive any cutting of the byte stream', () => {
   const frames = fc.array(
-    fc.record({ t: fc.constant('r' as const), id: fc.nat(), v: fc.string({ maxLength: 300 }) }),
+    fc.record(
+      { t: fc.constant('r' as const), id: fc.nat(), v: fc.string({ maxLength: 300 }) },
+      { noNullPrototype: true },
+    ),
   );
   fc.assert(
     fc.property(frames, fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1 }), (sent, cuts) => {
