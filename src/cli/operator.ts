@@ -19,7 +19,7 @@ export const planOf = (run: RunRecord): LabPlan =>
 
 /** Calls one of a cell's processors, the first that can be reached. Throws a `UserError` when none can. */
 export async function withCell<T>(
-  region: Region,
+  region: Pick<Region, 'directory' | 'run'>,
   number: number,
   work: (cell: CellCaller) => Promise<T>,
 ): Promise<T> {

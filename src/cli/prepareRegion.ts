@@ -44,7 +44,7 @@ export async function prepareRegion(
       });
       writeRun(directory, { ...run, account: { accountId, accessKeyId, secret: secretAccessKey } });
     }
-    const request = { directory: imageDirectory, name: imageName };
+    const request = { directory: imageDirectory, name: imageName, public: true as const };
     const { imageId } = await client.call('operator.registerImage', request, { timeoutMs: imageTimeoutMs });
     return { region: openRegion({ dir: directory.root }), imageId };
   } finally {

@@ -1,8 +1,9 @@
 /** Whether a process is ready to serve. */
 import { readFileSync } from 'node:fs';
-import type { TlsMaterial } from '#base/identity.ts';
+import { loadTls } from '#base/config.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { backendContract } from '#contracts/backend.ts';
+import type { TlsPaths } from './pkiFiles.ts';
 import type { ProcessSpec } from './processSpec.ts';
 
 /** Answers whether the process of this specification, with this pid, is ready. Never throws. */
@@ -28,29 +29,31 @@ export function isListening(pid: number, port: number): boolean {
   });
 }
 
-async function isHealthy(tls: TlsMaterial, host: string, port: number, identity: string): Promise<boolean> {
-  const client = new RpcClient({
-    tls,
-    host,
-    port,
-    expect: identity,
-    remote: healthContract,
-    contract: {},
-    handlers: {},
-  });
+async function isHealthy(files: TlsPaths, host: string, port: number, identity: string): Promise<boolean> {
+  let client: RpcClient<Record<never, never>, typeof healthContract> | undefined;
   try {
+    const tls = loadTls(files);
+    client = new RpcClient({
+      tls,
+      host,
+      port,
+      expect: identity,
+      remote: healthContract,
+      contract: {},
+      handlers: {},
+    });
     await client.ready(healthTimeoutMs);
     return (await client.call('process.health', {}, { timeoutMs: healthTimeoutMs })).ready;
   } catch {
     return false;
   } finally {
-    client.close();
+    client?.close();
   }
 }
 
-/** Readiness as each specification asks for it; `tls` is the identity with which health is asked. */
+/** Readiness as each specification asks for it; `files` hold the identity with which health is asked. */
 export const checkReadiness =
-  (tls: TlsMaterial): Readiness =>
+  (files: TlsPaths): Readiness =>
   async (spec, pid) => {
     if (spec.kind === 'postgres') return true;
     const { ready } = spec;
@@ -60,6 +63,8 @@ export const checkReadiness =
       case 'listening':
         return isListening(pid, ready.port);
       case 'health':
-        return isListening(pid, ready.port) && (await isHealthy(tls, ready.host, ready.port, ready.identity));
+        return (
+          isListening(pid, ready.port) && (await isHealthy(files, ready.host, ready.port, ready.identity))
+        );
     }
   };

@@ -107,7 +107,12 @@ export class Supervisor {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
-      void this.#inTurn(() => this.#tick()).finally(() => this.#schedule());
+      // Whatever breaks in one look, the next one comes: nobody looks after the supervisor.
+      void this.#inTurn(() => this.#tick())
+        .catch((error: unknown) =>
+          this.#log(`a look at the processes failed: ${error instanceof Error ? error.stack : error}`),
+        )
+        .finally(() => this.#schedule());
     }, tickMs);
   }
 

@@ -1,9 +1,12 @@
 import { askSupervisor } from '#lab/control.ts';
+import { endpointOf } from '#lab/runRecord.ts';
 import type { SupervisedStatus } from '#lab/supervised.ts';
 import { hostNameOf, planOf, withCell } from '../operator.ts';
 import { paint, print, table } from '../output.ts';
-import { openRegion, type Region } from '../region.ts';
+import { openRegion, openRun, type Region } from '../region.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
+
+type Run = Pick<Region, 'directory' | 'run'>;
 
 interface CellStatus {
   readonly cell: string;
@@ -27,31 +30,27 @@ interface CellStatus {
 
 /** `pando status`: what runs, of what the region is made. */
 export async function status(options: { dir: string; json: boolean }): Promise<void> {
-  const region = openRegion(options);
+  const region = openRun(options);
+  const endpoint = endpointOf(region.run);
+  const user = region.run.account === undefined ? undefined : openRegion(options);
   const [processes, cells, addresses] = await Promise.all([
     processesOf(region),
     cellsOf(region),
-    addressesOf(region),
+    user === undefined ? {} : addressesOf(user),
   ]);
   if (options.json) {
-    print(
-      JSON.stringify(
-        { endpoint: region.endpoint, region: region.run.regionName, processes, cells, addresses },
-        null,
-        2,
-      ),
-    );
+    print(JSON.stringify({ endpoint, region: region.run.regionName, processes, cells, addresses }, null, 2));
     return;
   }
-  print(`${paint('bold', region.run.regionName)}  ${region.endpoint}  ${region.directory.root}`);
+  print(`${paint('bold', region.run.regionName)}  ${endpoint}  ${region.directory.root}`);
   print(processes === undefined ? 'The supervisor does not answer: run pando up.' : processTable(processes));
   for (const cell of cells) printCell(cell, addresses);
 }
 
-const processesOf = ({ directory }: Region): Promise<SupervisedStatus[] | undefined> =>
+const processesOf = ({ directory }: Run): Promise<SupervisedStatus[] | undefined> =>
   askSupervisor(directory.controlSocket, { op: 'status' }).catch(() => undefined);
 
-const cellsOf = (region: Region): Promise<CellStatus[]> =>
+const cellsOf = (region: Run): Promise<CellStatus[]> =>
   Promise.all(
     planOf(region.run).cells.map(async ({ name, number }): Promise<CellStatus> => {
       try {
