@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { sql } from 'kysely';
+import { releaseInterface, vpcStateOf } from '#region/interfaces.ts';
+import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
+
+let region: TestRegion;
+let alice: Client;
+let mallory: Client;
+const poolSize = 16;
+
+before(async () => {
+  region = await startTestRegion();
+  alice = await region.account();
+  mallory = await region.account();
+});
+after(() => region.stop());
+
+const allocate = async (client = alice) => {
+  const made = await client.call('AllocateAddress', { Domain: 'vpc' });
+  return { ip: made.PublicIp ?? '', id: made.AllocationId ?? '' };
+};
+
+/** I6, and that every address is in one hand at most: checked after each test. */
+const checkInvariant = async () => {
+  const { rows } = await sql<{ twice: number; orphans: number }>`
+    select (select count(*) from (select eni_id from public_address where eni_id is not null group by 1 having count(*) > 1) t) as twice,
+      (select count(*) from public_address where account_id is null and (eni_id is not null or allocation_id is not null)) as orphans`.execute(
+    region.region.db,
+  );
+  assert.deepEqual(rows[0], { twice: 0, orphans: 0 });
+};
+
+test('a pool is given out without repeats, then AddressLimitExceeded; a freed address rests', async () => {
+  const all = await Promise.allSettled(Array.from({ length: poolSize + 3 }, () => allocate()));
+  const got = all.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  assert.equal(new Set(got.map((one) => one.ip)).size, poolSize);
+  for (const one of all) if (one.status === 'rejected') assert.equal(one.reason.code, 'AddressLimitExceeded');
+  await alice.call('ReleaseAddress', { AllocationId: got[0]?.id });
+  await sql`update public_address set rests_until = now() + interval '1 hour' where account_id is null`.execute(
+    region.region.db,
+  );
+  await assert.rejects(allocate(), { code: 'AddressLimitExceeded' });
+  await sql`update public_address set rests_until = now() - interval '1 second' where account_id is null`.execute(
+    region.region.db,
+  );
+  assert.equal((await allocate()).ip, got[0]?.ip);
+  for (const address of (await alice.call('DescribeAddresses', {})).Addresses ?? [])
+    await alice.call('ReleaseAddress', { AllocationId: address.AllocationId });
+  await checkInvariant();
+});
+
+test('associate, see it everywhere, disassociate, release', async () => {
+  const one = await allocate();
+  const { instanceId, eniId, vpcId, publicIp } = await alice.launch({ publicIp: true });
+  assert.ok(publicIp !== undefined);
+  const { AssociationId: associationId } = await alice.call('AssociateAddress', {
+    AllocationId: one.id,
+    InstanceId: instanceId,
+  });
+  const port = (await vpcStateOf(region.region, vpcId)).ports.find((each) => each.eniId === eniId);
+  assert.equal(port?.publicIp, one.ip, 'the elastic address took the place of the automatic one');
+  const { Addresses: seen } = await alice.call('DescribeAddresses', {
+    Filters: [{ Name: 'instance-id', Values: [instanceId] }],
+  });
+  assert.equal(seen?.[0]?.AssociationId, associationId);
+  const repeat = await alice.call('AssociateAddress', { AllocationId: one.id, NetworkInterfaceId: eniId });
+  assert.equal(repeat.AssociationId, associationId);
+  await assert.rejects(alice.call('ReleaseAddress', { AllocationId: one.id }), {
+    code: 'InvalidIPAddress.InUse',
+  });
+  await alice.call('DisassociateAddress', { AssociationId: associationId });
+  await assert.rejects(alice.call('DisassociateAddress', { AssociationId: associationId }), {
+    code: 'InvalidAssociationID.NotFound',
+  });
+  await alice.call('ReleaseAddress', { AllocationId: one.id });
+  await assert.rejects(alice.call('ReleaseAddress', { AllocationId: one.id }), {
+    code: 'InvalidAllocationID.NotFound',
+  });
+  await releaseInterface(region.region, instanceId);
+  await checkInvariant();
+});
+
+test('reassociation moves the address, unless it is forbidden', async () => {
+  const one = await allocate();
+  const [a, b] = [await alice.launch(), await alice.launch()];
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: a.instanceId });
+  await assert.rejects(
+    alice.call('AssociateAddress', {
+      AllocationId: one.id,
+      InstanceId: b.instanceId,
+      AllowReassociation: false,
+    }),
+    { code: 'Resource.AlreadyAssociated' },
+  );
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: b.instanceId });
+  const ports = (await vpcStateOf(region.region, a.vpcId)).ports.filter((port) => port.publicIp === one.ip);
+  assert.deepEqual(
+    ports.map((port) => port.eniId),
+    [b.eniId],
+  );
+  await releaseInterface(region.region, b.instanceId);
+  const { Addresses: left } = await alice.call('DescribeAddresses', { AllocationIds: [one.id] });
+  assert.equal(
+    left?.[0]?.AssociationId,
+    undefined,
+    'terminating the instance leaves the address with its account',
+  );
+  await checkInvariant();
+});
+
+test('I6 under races: one address to many interfaces, many addresses to one interface', async () => {
+  const machines = await Promise.all(Array.from({ length: 4 }, () => alice.launch()));
+  const addresses = await Promise.all(Array.from({ length: 4 }, () => allocate()));
+  for (let round = 0; round < 4; round++) {
+    await Promise.allSettled(
+      machines.flatMap((machine) =>
+        addresses.map((address) =>
+          alice.call('AssociateAddress', { AllocationId: address.id, InstanceId: machine.instanceId }),
+        ),
+      ),
+    );
+    await checkInvariant();
+    const state = await vpcStateOf(region.region, machines[0]?.vpcId ?? '');
+    const mapped = state.ports.flatMap((port) => (port.publicIp === undefined ? [] : [port.publicIp]));
+    assert.equal(new Set(mapped).size, mapped.length);
+  }
+  for (const address of addresses) {
+    await alice.call('DisassociateAddress', { PublicIp: address.ip }).catch(() => undefined);
+    await alice.call('ReleaseAddress', { AllocationId: address.id });
+  }
+});
+
+test('addresses and interfaces of other accounts are not found', async () => {
+  const one = await allocate(mallory);
+  const machine = await alice.launch();
+  await assert.rejects(
+    alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId }),
+    {
+      code: 'InvalidAllocationID.NotFound',
+    },
+  );
+  await assert.rejects(
+    mallory.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId }),
+    {
+      code: 'InvalidInstanceID.NotFound',
+    },
+  );
+  await assert.rejects(alice.call('ReleaseAddress', { AllocationId: one.id }), {
+    code: 'InvalidAllocationID.NotFound',
+  });
+  await assert.rejects(alice.call('DescribeAddresses', { PublicIps: [one.ip] }), {
+    code: 'InvalidAddress.NotFound',
+  });
+  await mallory.call('ReleaseAddress', { AllocationId: one.id });
+});
+
+test('a VPC without an internet gateway has no public addresses, and one with them keeps its gateway', async () => {
+  const one = await allocate();
+  const vpcId = (await alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16' })).Vpc?.VpcId ?? '';
+  const subnetId =
+    (await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: '10.0.0.0/24' })).Subnet?.SubnetId ?? '';
+  const machine = await alice.launch({ subnetId });
+  const associate = () =>
+    alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
+  await assert.rejects(associate(), { code: 'Gateway.NotAttached' });
+  const gateway = (await alice.call('CreateInternetGateway', {})).InternetGateway?.InternetGatewayId ?? '';
+  await alice.call('AttachInternetGateway', { VpcId: vpcId, InternetGatewayId: gateway });
+  await associate();
+  await assert.rejects(alice.call('DetachInternetGateway', { VpcId: vpcId, InternetGatewayId: gateway }), {
+    code: 'DependencyViolation',
+  });
+});

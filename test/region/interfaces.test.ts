@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import fc from 'fast-check';
+import { sql } from 'kysely';
+import { newCellId } from '#contracts/ids.ts';
+import { interfacesOf, placeInterface, releaseInterface, vpcStateOf } from '#region/interfaces.ts';
+import { type Client, cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
+
+let region: TestRegion;
+let alice: Client;
+
+before(async () => {
+  region = await startTestRegion({ limits: { vpcsPerAccountMax: 1_000 } });
+  alice = await region.account();
+});
+after(() => region.stop());
+
+const newSubnet = async (prefix = 28): Promise<{ vpcId: string; subnetId: string }> => {
+  const vpcId = (await alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16' })).Vpc?.VpcId ?? '';
+  const subnet = await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: `10.0.0.0/${prefix}` });
+  return { vpcId, subnetId: subnet.Subnet?.SubnetId ?? '' };
+};
+
+const setRest = (subnetId: string, seconds: number) =>
+  sql`update resting_address set until = now() + ${seconds} * interval '1 second' where subnet_id = ${subnetId}`.execute(
+    region.region.db,
+  );
+
+test('addresses from the lowest free one, unique under races, until the subnet is full', async () => {
+  const { subnetId } = await newSubnet();
+  const many = await Promise.allSettled(Array.from({ length: 14 }, () => alice.launch({ subnetId })));
+  const given = many.flatMap((one) => (one.status === 'fulfilled' ? [one.value.ip] : []));
+  const expected = Array.from({ length: 11 }, (_, n) => `10.0.0.${n + 4}`);
+  assert.deepEqual(
+    given.sort((a, b) => Number(a.split('.')[3]) - Number(b.split('.')[3])),
+    expected,
+  );
+  for (const one of many)
+    if (one.status === 'rejected') assert.equal(one.reason.code, 'InsufficientFreeAddressesInSubnet');
+  const seen = await alice.call('DescribeSubnets', { SubnetIds: [subnetId] });
+  assert.equal(seen.Subnets?.[0]?.AvailableIpAddressCount, 0);
+  const enis = await alice.call('DescribeNetworkInterfaces', {
+    Filters: [{ Name: 'subnet-id', Values: [subnetId] }],
+  });
+  assert.equal(new Set(enis.NetworkInterfaces?.map((eni) => eni.MacAddress)).size, 11);
+  for (const eni of enis.NetworkInterfaces ?? []) assert.match(eni.MacAddress ?? '', /^02(:[0-9a-f]{2}){5}$/);
+});
+
+test('property: the allocator agrees with a model under allocate, release, rest and its end', async () => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: fc.constant({ kind: 'allocate' as const }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('release' as const), at: fc.nat(20) }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'restEnds' as const }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constant('wanted' as const), host: fc.integer({ min: 0, max: 17 }) }),
+    },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
+      const { subnetId } = await newSubnet();
+      const taken = new Map<number, string>();
+      const resting = new Set<number>();
+      const lowest = (): number | undefined =>
+        Array.from({ length: 11 }, (_, n) => n + 4).find((host) => !taken.has(host) && !resting.has(host));
+      for (const one of steps) {
+        if (one.kind === 'allocate') {
+          const expected = lowest();
+          if (expected === undefined) {
+            await assert.rejects(alice.launch({ subnetId }), { code: 'InsufficientFreeAddressesInSubnet' });
+            continue;
+          }
+          const made = await alice.launch({ subnetId });
+          assert.equal(made.ip, `10.0.0.${expected}`);
+          taken.set(expected, made.instanceId);
+        } else if (one.kind === 'release') {
+          const [host, instanceId] = [...taken][one.at % Math.max(1, taken.size)] ?? [];
+          if (host === undefined || instanceId === undefined) continue;
+          await releaseInterface(region.region, instanceId);
+          taken.delete(host);
+          resting.add(host);
+          await setRest(subnetId, 3600);
+        } else if (one.kind === 'restEnds') {
+          await setRest(subnetId, -1);
+          resting.clear();
+        } else {
+          const attempt = alice.launch({ subnetId, privateIp: `10.0.0.${one.host}` });
+          if (one.host < 4 || one.host > 14) await assert.rejects(attempt, { code: 'InvalidParameterValue' });
+          else if (taken.has(one.host)) await assert.rejects(attempt, { code: 'InvalidIPAddress.InUse' });
+          else {
+            taken.set(one.host, (await attempt).instanceId);
+            resting.delete(one.host);
+          }
+        }
+      }
+    }),
+    { numRuns: 15 },
+  );
+});
+
+test('the same instance gets the same interface again, also at once', async () => {
+  const { subnetId, vpcId } = await newSubnet();
+  const instanceId = newCellId('instance', cellNumber);
+  const all = await Promise.all(
+    Array.from({ length: 6 }, () => alice.launch({ subnetId, instanceId, publicIp: true })),
+  );
+  assert.equal(new Set(all.map((one) => `${one.eniId} ${one.ip} ${one.publicIp}`)).size, 1);
+  assert.equal((await vpcStateOf(region.region, vpcId)).ports.length, 1);
+  await releaseInterface(region.region, instanceId);
+  await releaseInterface(region.region, instanceId);
+  assert.equal((await vpcStateOf(region.region, vpcId)).ports.length, 0);
+});
+
+test('placing is a compare-and-set on the epoch, and every change raises the version', async () => {
+  const { subnetId, vpcId } = await newSubnet();
+  const { eniId } = await alice.launch({ subnetId });
+  const place = (vtep: string | undefined, epoch: number) =>
+    placeInterface(region.region, { eniId, vtep, epoch });
+  const first = await place('198.18.1.11', 1);
+  assert.equal(first.state.ports[0]?.vtep, '198.18.1.11');
+  assert.equal(
+    (await place('198.18.1.11', 1)).state.version,
+    first.state.version,
+    'a repeat changes nothing',
+  );
+  await assert.rejects(place('198.18.1.12', 1), { code: 'StaleEpoch' });
+  const moved = await place('198.18.1.12', 3);
+  assert.ok(moved.state.version > first.state.version);
+  await assert.rejects(place('198.18.1.11', 2), { code: 'StaleEpoch' });
+  const stopped = await place(undefined, 4);
+  assert.equal(stopped.state.ports[0]?.vtep, undefined);
+  assert.equal(stopped.state.vpcId, vpcId);
+  await assert.rejects(placeInterface(region.region, { eniId: 'eni-00000000000000000', epoch: 1 }), {
+    code: 'InvalidNetworkInterfaceID.NotFound',
+  });
+});
+
+test('an interface as EC2 shows it in an instance; of other accounts nothing', async () => {
+  const { subnetId } = await newSubnet();
+  const made = await alice.launch({ subnetId, publicIp: true });
+  const shown = await interfacesOf(region.region, alice.accountId, [made.instanceId]);
+  const [eni] = shown[made.instanceId] as Record<string, unknown>[];
+  assert.equal(eni?.NetworkInterfaceId, made.eniId);
+  assert.equal(eni?.PrivateDnsName, 'ip-10-0-0-4.test-1.compute.internal');
+  assert.deepEqual(eni?.Association, { PublicIp: made.publicIp, PublicDnsName: '', IpOwnerId: 'amazon' });
+  assert.deepEqual(
+    (eni?.Groups as { GroupName: string }[] | undefined)?.map((group) => group.GroupName),
+    ['default'],
+  );
+  assert.deepEqual(await interfacesOf(region.region, '123456789012', [made.instanceId]), {});
+  await releaseInterface(region.region, made.instanceId);
+});
+
+test('a subnet with an interface, or a group that one carries, cannot be deleted', async () => {
+  const { subnetId, vpcId } = await newSubnet();
+  const groupId =
+    (await alice.call('CreateSecurityGroup', { VpcId: vpcId, GroupName: 'g', Description: 'd' })).GroupId ??
+    '';
+  const { instanceId } = await alice.launch({ subnetId, groupIds: [groupId] });
+  await assert.rejects(alice.call('DeleteSubnet', { SubnetId: subnetId }), { code: 'DependencyViolation' });
+  await assert.rejects(alice.call('DeleteSecurityGroup', { GroupId: groupId }), {
+    code: 'DependencyViolation',
+  });
+  await releaseInterface(region.region, instanceId);
+  await alice.call('DeleteSecurityGroup', { GroupId: groupId });
+  await alice.call('DeleteSubnet', { SubnetId: subnetId });
+});
+
+test('groups of another network are refused', async () => {
+  const { subnetId } = await newSubnet();
+  const other = await newSubnet();
+  const groupId =
+    (await alice.call('CreateSecurityGroup', { VpcId: other.vpcId, GroupName: 'g', Description: 'd' }))
+      .GroupId ?? '';
+  await assert.rejects(alice.launch({ subnetId, groupIds: [groupId] }), { code: 'InvalidGroup.NotFound' });
+});
