@@ -14,6 +14,7 @@ const shape = z.array(z.tuple([z.string(), z.number()]));
 export class Fences {
   readonly #path: string;
   readonly #epochs: Map<string, number>;
+  #last: Promise<void> = Promise.resolve();
 
   private constructor(path: string, epochs: Map<string, number>) {
     this.#path = path;
@@ -41,6 +42,14 @@ export class Fences {
       if (this.#epochs.size <= fencesMax) break;
       this.#epochs.delete(workflowId);
     }
-    await writeAtomically(this.#path, JSON.stringify([...this.#epochs]));
+    await this.#write();
+  }
+
+  /** One write after another: they share a temporary file. */
+  #write(): Promise<void> {
+    this.#last = this.#last
+      .catch(() => undefined)
+      .then(() => writeAtomically(this.#path, JSON.stringify([...this.#epochs])));
+    return this.#last;
   }
 }

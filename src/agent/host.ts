@@ -168,7 +168,12 @@ export class Host {
   async destroy(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<void>): Promise<void> {
     fence(key, this.#fences.epochOf(key.workflowId));
     const vm = this.#vms.get(instanceId);
-    if (vm === undefined) return this.#fences.keep([key]);
+    if (vm === undefined) {
+      await this.#fences.keep([key]);
+      // A directory whose record could not be read goes too.
+      await this.#context.store.remove(parseId('instance', instanceId));
+      return;
+    }
     await vm.queue.run(async () => {
       if (vm.removed) return;
       fence(key, vm.record.workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);

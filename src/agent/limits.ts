@@ -27,8 +27,8 @@ export const threadsPerVmMax = 256;
 export const cpuPeriodUs = 20_000;
 export const cpuQuotaUsMin = 1_000;
 
-export const imageChunkBytes = mib;
-export const imageChunksInFlight = 4;
+export const imageChunkBytes = 256 * 1024;
+export const imageChunksInFlight = 8;
 export const manifestBytesMax = mib;
 export const imageChunkTimeoutMs = 60_000;
 

@@ -78,7 +78,14 @@ export class Vm {
     const qmp = await this.#connect(process, timeoutMs);
     this.#qmp = qmp;
     qmp.on('event', (event) => this.#onEvent(event));
-    qmp.on('close', () => void this.#onMonitorLost(process));
+    qmp.on('close', () => {
+      this.#onMonitorLost(process).catch((error: unknown) =>
+        this.context.log.error(
+          { err: error, instanceId: this.record.instanceId },
+          'the end of a VMM was not settled',
+        ),
+      );
+    });
     return qmp;
   }
 

@@ -157,7 +157,7 @@ export class Lab {
   }
 
   /** A card that keeps the rules of its contract for one namespace, without any VPC behind. */
-  async #card(netns: string): Promise<RpcServer> {
+  async card(netns: string, port = 0): Promise<RpcServer> {
     const taps = new Map<string, string>();
     const operation = (kind: 'administrative' | 'vpc', eniId: string) =>
       ({ operationId: `${kind}-${eniId}`, kind, ranOn: 'card', at: new Date().toISOString() }) as const;
@@ -165,7 +165,7 @@ export class Lab {
     return serveRpc({
       tls: await this.#issue(`spiffe://pando/card/${netns}`),
       host: '127.0.0.1',
-      port: 0,
+      port,
       contract: cardContract,
       remote: {},
       authorize: () => true,
@@ -206,7 +206,7 @@ export class Lab {
     const netns = `pa-${name}`;
     await exec('ip', ['netns', 'add', netns]);
     this.atEnd(() => exec('ip', ['netns', 'del', netns]).then(() => undefined));
-    const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.#card(netns) };
+    const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.card(netns) };
     const hostId = `h-${name}`;
     const tls = await this.#issue(`spiffe://pando/agent/${hostId}`);
     const dir = join(this.dir, name);
@@ -250,7 +250,7 @@ export class Lab {
   }
 }
 
-type Servers = Readonly<Record<'cell' | 'region' | 'card', RpcServer>>;
+type Servers = Record<'cell' | 'region' | 'card', RpcServer>;
 type Network = Result<typeof hostContract, 'vm.prepareNetwork'>;
 type Launched = Result<typeof hostContract, 'vm.launch'>;
 
@@ -283,6 +283,12 @@ export class TestHost {
     this.#agent = await startAgent(this.config, this.#tls, pino({ level: 'silent' }));
     await this.lab.caller(this.config.hostId);
     return this;
+  }
+
+  /** A card again where the former one was. */
+  async restartCard(): Promise<void> {
+    const { netns, port } = this.config.card;
+    this.servers.card = await this.lab.card(netns, port);
   }
 
   /** Lets the agent go; VMs run on. */

@@ -129,6 +129,30 @@ describe('a VM on a host', () => {
     await host.call('vm.destroy', { command: key(), instanceId });
   });
 
+  it('leaves nothing over many launches at once (S1.12)', async () => {
+    const launched = await Promise.all(Array.from({ length: 5 }, () => host.launch()));
+    const pids = new Map(launched.map(({ instanceId }) => [instanceId, pidOf(instanceId)]));
+    const uids = new Set(host.agent.host.vms.map(({ record }) => record.uid));
+    assert.equal(uids.size, launched.length);
+    await Promise.all(
+      launched.map(({ instanceId }) => host.call('vm.destroy', { command: key(), instanceId })),
+    );
+    for (const [instanceId, pid] of pids) assert.deepEqual(await traces(host, instanceId, pid), []);
+  });
+
+  it('says degraded without its card: VMs run on, network operations fail, and it finds its card again', async () => {
+    const other = await (await lab.host()).start();
+    const { instanceId } = await other.launch();
+    await until('the guest runs', async () => (await other.round(instanceId)) > 2);
+    await other.servers.card.close();
+    await until('degraded', async () => (await other.call('host.describe', {})).card === 'degraded');
+    await assert.rejects(other.prepare(newId('instance')), code('HostUnreachable'));
+    const round = await other.round(instanceId);
+    await until('the guest runs on', async () => (await other.round(instanceId)) > round);
+    await other.restartCard();
+    await until('ok again', async () => (await other.call('host.describe', {})).card === 'ok');
+  });
+
   it('reports at once when a VMM ends by itself', async () => {
     const { instanceId } = await host.launch();
     await host.hmp(instanceId, 'quit').catch(() => undefined);
