@@ -1,17 +1,22 @@
 /** The command line's own client of the EC2 API: signs, sends, reads the answer. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Credentials, signedHeaders } from './sign.ts';
 import { at, parseXml, textAt, type XmlElement } from './xmlTree.ts';
 
 const apiVersion = '2016-11-15';
 const timeoutMs = 60_000;
+const unavailableMsMax = 30_000;
+const retryEveryMs = 500;
 
 /** What the API answered instead of a result. */
 export class Ec2Error extends Error {
   readonly code: string;
+  readonly status: number;
   readonly requestId: string;
-  constructor(action: string, code: string, message: string, requestId: string) {
+  constructor(action: string, status: number, code: string, message: string, requestId: string) {
     super(`${action}: ${code}: ${message} (request ${requestId})`);
     this.code = code;
+    this.status = status;
     this.requestId = requestId;
   }
 }
@@ -29,8 +34,24 @@ export class Ec2Client {
     this.#options = options;
   }
 
-  /** Calls an action with flat parameters (`Filter.1.Name` …). Throws `Ec2Error` with EC2's code. */
+  /**
+   * Calls an action with flat parameters (`Filter.1.Name` …). An answer that a part is away for the moment (503) is waited
+   * out for a bounded time. Throws `Ec2Error` with EC2's code.
+   */
   async call(action: string, params: Readonly<Record<string, string>> = {}): Promise<XmlElement> {
+    const until = performance.now() + unavailableMsMax;
+    for (;;) {
+      try {
+        return await this.#once(action, params);
+      } catch (error) {
+        const away = error instanceof Ec2Error && error.status === 503;
+        if (!away || performance.now() > until) throw error;
+      }
+      await delay(retryEveryMs);
+    }
+  }
+
+  async #once(action: string, params: Readonly<Record<string, string>>): Promise<XmlElement> {
     const { endpoint, region, credentials } = this.#options;
     const body = new URLSearchParams({ Action: action, Version: apiVersion, ...params }).toString();
     const host = new URL(endpoint).host;
@@ -46,6 +67,7 @@ export class Ec2Client {
     const error = at(document, 'Errors', 'Error') ?? document;
     throw new Ec2Error(
       action,
+      response.status,
       textAt(error, 'Code') || String(response.status),
       textAt(error, 'Message'),
       textAt(document, 'RequestID'),

@@ -1,4 +1,5 @@
 /** What `up` sets up through the EC2 API, as any client could: key pair, security group, a first VM with a public address. */
+import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { exec } from '#base/exec.ts';
@@ -98,6 +99,7 @@ export async function launchFirstVm(
   const groupId = await ensureSecurityGroup(region);
   const launched = await ec2.call('RunInstances', {
     ImageId: imageId,
+    ClientToken: randomUUID(),
     InstanceType: instanceType,
     MinCount: '1',
     MaxCount: '1',
