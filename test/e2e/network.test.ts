@@ -27,7 +27,7 @@ describe('VPC', { timeout: 14 * 60_000 }, () => {
   before(async () => {
     region = await startRegion();
     const { cloud } = region;
-    network = await cloud.network('10.50.0.0/16', [22]);
+    network = await cloud.network('10.50.0.0/16', [22, 80]);
     other = await cloud.network('10.50.0.0/16', '-1');
     await cloud.permit('Authorize', network.groupId, { protocol: 'icmp' });
     [a, b] = await onTwoHosts();
@@ -57,7 +57,6 @@ describe('VPC', { timeout: 14 * 60_000 }, () => {
     from.guest.attempt(`wget -q -T 4 ${header} -O - ${url}`);
 
   it('carries ping and TCP between two hosts, to the VM that is meant', async () => {
-    await region.cloud.permit('Authorize', network.groupId, { protocol: 'tcp', port: 80 });
     assert.notEqual(await pings(a, b.vm.privateIp), undefined);
     assert.notEqual(await pings(b, a.vm.privateIp), undefined);
     const page = await until('the page across hosts', () => fetches(a, `http://${b.vm.privateIp}/`));

@@ -1,4 +1,4 @@
-/** The API as the tests use it: what a launch needs, and its waits. Everything made here is removed by `empty`. */
+/** The API as the tests use it: what a launch needs, and its waits. What is launched here is ended by `empty`. */
 import type { Ec2Client } from '#cli/ec2Client.ts';
 import { itemsAt, textAt, type XmlElement } from '#cli/xmlTree.ts';
 import { Guest } from './guest.ts';
@@ -39,6 +39,7 @@ export class Cloud {
   readonly ec2: Ec2Client;
   readonly keyFile: string;
   readonly #keyName: string;
+  readonly #launched = new Set<string>();
 
   constructor(ec2: Ec2Client, key: { readonly name: string; readonly file: string }) {
     this.ec2 = ec2;
@@ -119,7 +120,9 @@ export class Cloud {
       SubnetId: options.network.subnetId,
       'SecurityGroupId.1': options.network.groupId,
     });
-    return itemsAt(answer, 'instancesSet').map((item) => textAt(item, 'instanceId'));
+    const ids = itemsAt(answer, 'instancesSet').map((item) => textAt(item, 'instanceId'));
+    for (const id of ids) this.#launched.add(id);
+    return ids;
   }
 
   async describe(instanceIds: readonly string[]): Promise<Vm[]> {
@@ -175,15 +178,11 @@ export class Cloud {
       Object.fromEntries(instanceIds.map((id, at) => [`InstanceId.${at + 1}`, id])),
     );
     await this.reach('terminated', instanceIds);
+    for (const id of instanceIds) this.#launched.delete(id);
   }
 
-  /** Terminates every VM of the account and releases its addresses. */
+  /** Terminates what was launched here and still is there. */
   async empty(): Promise<void> {
-    const alive = (await this.describe([])).filter(
-      (vm) => !['terminated', 'shutting-down'].includes(vm.state),
-    );
-    await this.terminate(alive.map((vm) => vm.instanceId));
-    for (const item of itemsAt(await this.ec2.call('DescribeAddresses'), 'addressesSet'))
-      await this.ec2.call('ReleaseAddress', { AllocationId: textAt(item, 'allocationId') });
+    await this.terminate([...this.#launched]);
   }
 }
