@@ -23,7 +23,7 @@ export const queueBytesMax = 64 * 1024 * 1024;
 export const queueBurstPackets = 256;
 export const queueReceiveBufferBytes = 4 * 1024 * 1024;
 /** Longest that `closeQueue` waits for silence before it answers; the queue then closes by itself. */
-export const queueCloseWaitMsMax = 10_000;
+export const queueCloseWaitMsMax = 1_000;
 
 export const tokenSecondsMax = 21_600;
 export const metadataConnectionsMax = 256;

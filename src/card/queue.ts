@@ -87,6 +87,11 @@ export class PacketQueue {
     this.#pump();
   }
 
+  /** Resolves when nothing is held any more: from then on a direct way overtakes nothing. Also when told to hold again. */
+  async drained(): Promise<void> {
+    while (this.#pumping && !this.#closed) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
   /**
    * Releases what is held and resolves once nothing has arrived for `idleMs`, when the socket is closed. Under traffic that
    * does not end it answers after `waitMsMax` and goes on passing until there is silence.

@@ -27,11 +27,13 @@ export class Queues {
     return queue.endpoint;
   }
 
+  /** Told to pass, it answers when all that was held has been sent on. */
   async set(eniId: string, mode: QueueMode, passTo: Endpoint | undefined): Promise<QueueCounters> {
     const queue = await this.#open.get(eniId);
     if (queue === undefined)
       throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
     queue.set(mode, passTo);
+    await queue.drained();
     return queue.counters;
   }
 

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { after, before, describe, it } from 'node:test';
+import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
+
+const vxlanPort = 4789;
+/** Sends `count` numbered datagrams, 1,000 a second. */
+const sender = (ip: string, tag: string, count: number): string => `
+  const s = require('node:dgram').createSocket('udp4'); let n = 0; const t0 = performance.now();
+  const t = setInterval(() => {
+    while (n < ${count} && n < performance.now() - t0) s.send('${tag} ' + n++ + ' '.repeat(600), 5000, '${ip}');
+    if (n >= ${count}) { clearInterval(t); setTimeout(() => s.close(), 100); }
+  }, 1);`;
+const receiver = `
+  const s = require('node:dgram').createSocket({ type: 'udp4', recvBufferSize: 4194304 });
+  s.on('message', (m) => process.stdout.write(m.toString().trim() + '\\n'));
+  s.bind(5000);`;
+
+describe('packet path of a migration', () => {
+  let lab: Lab;
+  let source: LabCard;
+  let target: LabCard;
+  let third: LabCard;
+  let here: LabVm;
+  let there: LabVm;
+  let near: LabVm;
+  let far: LabVm;
+
+  before(async () => {
+    lab = await Lab.create();
+    [source, target, third] = await Promise.all([lab.card('c1'), lab.card('c2'), lab.card('c3')]);
+    const port = portOf(10, source.vtep);
+    here = await lab.vm('x1', source, port);
+    there = await lab.vm('x2', target, { ...port, epoch: 2 });
+    near = await lab.vm('near', source, portOf(11, source.vtep));
+    far = await lab.vm('far', third, portOf(12, third.vtep));
+    const state = vpcOf('vpc-1', 500, 1, [port, near.port, far.port]);
+    for (const card of [source, target, third]) await card.client.call('card.applyVpc', { state });
+    await attach(source, 'vpc-1', here);
+    await attach(source, 'vpc-1', near);
+    await attach(third, 'vpc-1', far);
+  });
+  after(() => lab[Symbol.asyncDispose]());
+
+  const collect = (vm: LabVm): { lines: () => string[]; child: ChildProcess } => {
+    const child = vm.start(process.execPath, ['-e', receiver]);
+    let text = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk;
+    });
+    return { lines: () => text.split('\n').filter((line) => line !== ''), child };
+  };
+  const numbers = (lines: string[], tag: string): number[] =>
+    lines.filter((line) => line.startsWith(`${tag} `)).map((line) => Number(line.split(' ')[1]));
+
+  it('loses nothing and keeps the order from near and far, while the port moves through the queue', async () => {
+    const eniId = here.port.eniId;
+    const count = 3000;
+    const [old, fresh] = [collect(here), collect(there)];
+    await attach(target, 'vpc-1', there, false);
+    const probe = 'socat -u - UDP:10.0.0.10:5000';
+    await eventually(
+      () => near.run(`echo ready | ${probe}`).then(() => old.lines()),
+      (lines) => lines.includes('ready'),
+    );
+    near.start(process.execPath, ['-e', sender('10.0.0.10', 'near', count)]);
+    far.start(process.execPath, ['-e', sender('10.0.0.10', 'far', count)]);
+    await eventually(
+      async () => old.lines().length,
+      (lines) => lines > 500,
+    );
+
+    const own = { ip: target.vtep, port: vxlanPort };
+    const queue = await target.client.call('card.openQueue', { eniId, mode: 'hold', passTo: own });
+    await source.client.call('card.redirectPort', { eniId, to: queue });
+    const flows = await source.client.call('card.exportFlows', { eniId });
+    await target.client.call('card.importFlows', { eniId, ...flows });
+    const held = await eventually(
+      () => target.client.call('card.setQueue', { eniId, mode: 'hold' }),
+      (counters) => counters.held > 400,
+    );
+    assert.equal(held.forwarded, 0);
+    assert.equal(fresh.lines().length, 0);
+    await target.client.call('card.activatePort', { eniId });
+    await target.client.call('card.setQueue', { eniId, mode: 'pass' });
+    await source.client.call('card.redirectPort', { eniId, to: own });
+    const closed = await target.client.call('card.closeQueue', { eniId, idleMs: 100 });
+    assert.deepEqual([closed.held, closed.dropped], [0, 0]);
+    assert.ok(closed.forwarded > 400);
+
+    const state = vpcOf(
+      'vpc-1',
+      500,
+      2,
+      [there.port, near.port, far.port].map((port) =>
+        port === there.port ? { ...port, vtep: target.vtep } : port,
+      ),
+    );
+    for (const card of [target, third, source]) await card.client.call('card.applyVpc', { state });
+    await source.client.call('card.detachPort', { eniId, forwardTo: target.vtep });
+    await eventually(
+      async () => old.lines().length + fresh.lines().length,
+      (lines) => lines >= 2 * count,
+    );
+    for (const tag of ['near', 'far']) {
+      const after = numbers(fresh.lines(), tag);
+      const all = [...numbers(old.lines(), tag), ...after];
+      assert.deepEqual(
+        [...all].sort((x, y) => x - y),
+        Array.from({ length: count }, (_, at) => at),
+      );
+      assert.deepEqual(
+        all,
+        [...all].sort((x, y) => x - y),
+        `order of ${tag}`,
+      );
+    }
+    assert.ok((await there.run('ping -c 1 -W 2 10.0.0.11')).ok);
+  });
+
+  it('carries TCP through the queue with right checksums, and gives the port back to its tap', async () => {
+    const { eniId } = near.port;
+    const script = 'head -c 3000000 /dev/zero | tr "\\0" x';
+    const expected = (await far.run(`${script} | md5sum`)).out;
+    const send = `${script} | socat -t 10 - TCP:10.0.0.11:8000,connect-timeout=3`;
+    const moved = await lab.vm('y', target, { ...near.port, epoch: 2 });
+    moved.start('socat', ['TCP-LISTEN:8000,fork,reuseaddr', 'SYSTEM:md5sum']);
+    await attach(target, 'vpc-1', moved);
+    const passTo = { ip: target.vtep, port: vxlanPort };
+    const queue = await target.client.call('card.openQueue', { eniId, mode: 'pass', passTo });
+    await source.client.call('card.redirectPort', { eniId, to: queue });
+    await eventually(
+      () => far.run(send, 30_000),
+      ({ out }) => out === expected,
+    );
+    const { forwarded } = await target.client.call('card.setQueue', { eniId, mode: 'pass' });
+    assert.ok(forwarded > 1000, `${forwarded} datagrams of at most the overlay's size`);
+    await target.client.call('card.detachPort', { eniId });
+    await source.client.call('card.redirectPort', { eniId });
+    await target.client.call('card.closeQueue', { eniId, idleMs: 10 });
+    assert.ok((await far.run('ping -c 1 -W 2 10.0.0.11')).ok);
+  });
+});
