@@ -152,7 +152,8 @@ describe('a hostile request', () => {
     for (const broken of ['%', '%4', '%zz', '%ff', '%c3%28', '%ed%a0%80']) {
       refuses(`${describeInstances}&InstanceId.1=${broken}`, 'MalformedQueryString');
     }
-    const strange = `'; DROP TABLE instances;-- $(reboot) \`id\` \u0000\r\n<x/>&amp;`;
+    refuses(`${describeInstances}&InstanceId.1=a%00b`, 'InvalidParameterValue');
+    const strange = `'; DROP TABLE instances;-- $(reboot) \`id\` \u0001\r\n<x/>&amp;`;
     const { input } = decodeRequest(`${describeInstances}&InstanceId.1=${encodeURIComponent(strange)}`);
     assert.deepEqual(input.InstanceIds, [strange]);
   });
