@@ -120,13 +120,17 @@ export async function launchFirstVm(
   return { instanceId, allocationId, publicIp };
 }
 
-/** Waits until the VM's page answers, and returns it. */
-export async function waitPage(publicIp: string): Promise<string> {
+/**
+ * Waits until the VM's page answers and names the VM, and returns it. Its server is up a moment before the VM has learned from
+ * the metadata service who it is.
+ */
+export async function waitPage(publicIp: string, instanceId: string): Promise<string> {
   const until = performance.now() + pageTimeoutMs;
   for (;;) {
     try {
       const response = await fetch(`http://${publicIp}/`, { signal: AbortSignal.timeout(5_000) });
-      if (response.ok) return await response.text();
+      const page = await response.text();
+      if (response.ok && page.includes(instanceId)) return page;
     } catch {
       // It has not booted yet.
     }

@@ -127,7 +127,7 @@ page, until = None, time.time() + 240
 while page is None and time.time() < until:
     try:
         text = urllib.request.urlopen('http://%s/' % address.public_ip, timeout=5).read().decode()
-        page = text if vm.id in text else None
+        page = text if vm.id in text else time.sleep(0.3)
     except OSError:
         time.sleep(0.3)
 assert page is not None

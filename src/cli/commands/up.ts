@@ -85,7 +85,7 @@ async function firstVm(region: Region, imageId: string): Promise<'launched' | 'p
   }
   const vm = await step('a first VM', (say) => launchFirstVm(region, imageId, say));
   writeRun(directory, { ...run, firstVm: vm });
-  await step(`its page, http://${vm.publicIp}/`, () => waitPage(vm.publicIp));
+  await step(`its page, http://${vm.publicIp}/`, () => waitPage(vm.publicIp, vm.instanceId));
   return 'launched';
 }
 
