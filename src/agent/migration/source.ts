@@ -144,6 +144,9 @@ const tick = async (vm: Vm, memory: Watch): Promise<void> => {
   switch (info.status ?? 'none') {
     case 'none':
     case 'cancelled':
+    // A VMM whose guest came by a migration tells of that one until it sends. Ours cannot be completed while it copies:
+    // it stops before the switch and waits for us.
+    case 'completed':
       await vm.monitor.execute('migrate', { uri: source.memoryUri });
       return;
     case 'failed':
