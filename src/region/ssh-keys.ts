@@ -131,7 +131,7 @@ export const readPublicKey = (material: Uint8Array, name: string): PublicKeyReco
 const keyOf = (text: string): KeyObject => {
   try {
     const line = /^(ssh-rsa|ssh-ed25519) ([A-Za-z0-9+/=]+)(?: |$)/.exec(text);
-    if (line?.[2] !== undefined) return keyOfBlob(Buffer.from(line[2], 'base64'));
+    if (line?.[2] !== undefined) return keyOfBlob(Buffer.from(line[2], 'base64'), line[1]);
     if (text.startsWith('---- BEGIN SSH2 PUBLIC KEY ----'))
       return keyOfBlob(Buffer.from(rfc4716Body(text), 'base64'));
     return createPublicKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'spki' });
@@ -153,8 +153,10 @@ const rfc4716Body = (text: string): string => {
     .join('');
 };
 
-const keyOfBlob = (blob: Buffer): KeyObject => {
+/** `expected`: the type that stood before the blob, where one did. */
+const keyOfBlob = (blob: Buffer, expected?: string): KeyObject => {
   const [type, ...rest] = fieldsOf(blob);
+  if (expected !== undefined && String(type) !== expected) throw badFormat();
   if (String(type) === 'ssh-rsa' && rest.length === 2)
     return createPublicKey({ key: { kty: 'RSA', e: number(rest[0]), n: number(rest[1]) }, format: 'jwk' });
   if (String(type) === 'ssh-ed25519' && rest.length === 1)
