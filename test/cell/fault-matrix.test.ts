@@ -4,13 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { findInstance, type InstanceRow } from '#cell/store/instances.ts';
 import type { HostRow } from '#cell/store/hosts.ts';
+import { findInstance, type InstanceRow } from '#cell/store/instances.ts';
 import { workflowDefinitions } from '#cell/workflows/index.ts';
 import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
 import { type Mode, modes, OrderedFaults } from './support/ordered-faults.ts';
 
-const lease = { leaseTtlMs: 250, leaseRenewEveryMs: 60 };
+/** Long enough that a stalled machine is not taken for a dead processor, which would move the workflow away from its fault. */
+const lease = { leaseTtlMs: 900, leaseRenewEveryMs: 60 };
 const forever = 1_000_000;
 
 let setup: TestCell;
@@ -43,10 +44,14 @@ const row = async (id: string): Promise<InstanceRow> => {
 };
 
 const settled = (id: string, state: string): Promise<InstanceRow> =>
-  until(`${id} ${state}`, async () => {
-    const found = await row(id);
-    return found.state === state && found.workflow_id === null && found;
-  }, 20_000);
+  until(
+    `${id} ${state}`,
+    async () => {
+      const found = await row(id);
+      return found.state === state && found.workflow_id === null && found;
+    },
+    20_000,
+  );
 
 const launchInput = (token: string) => ({
   ImageId: setup.region.imageId,
@@ -96,7 +101,11 @@ const finalState: Record<Kind, Record<Order['ends'], string>> = {
 const assertPlaced = async (id: string, state: string): Promise<void> => {
   const found = await row(id);
   assert.deepEqual(setup.world.violations, [], 'I1');
-  assert.deepEqual([...setup.world.runningOn(id)], state === 'running' ? [found.host_id] : [], 'runs where the row says');
+  assert.deepEqual(
+    [...setup.world.runningOn(id)],
+    state === 'running' ? [found.host_id] : [],
+    'runs where the row says',
+  );
   assert.equal(found.other_host_id, null);
   assert.equal(found.locked, false);
   const holders = setup.hosts.filter((host) => host.vms.has(id)).map((host) => host.hostId);
@@ -105,7 +114,11 @@ const assertPlaced = async (id: string, state: string): Promise<void> => {
   if (state === 'running') {
     const host = setup.hosts.find((each) => each.hostId === found.host_id);
     assert.equal(port?.vtep, host?.card.vtep, 'the region sends packets where it runs');
-    assert.ok([...(host?.card.ports.values() ?? [])].some((each) => each.port.eniId === port?.eniId && each.active && each.redirect === undefined));
+    assert.ok(
+      [...(host?.card.ports.values() ?? [])].some(
+        (each) => each.port.eniId === port?.eniId && each.active && each.redirect === undefined,
+      ),
+    );
   }
   if (state === 'stopped') assert.equal(port?.vtep, undefined);
   assert.ok((setup.region.allocations.get(id) ?? 0) <= 1, 'one interface at most');
@@ -114,7 +127,11 @@ const assertPlaced = async (id: string, state: string): Promise<void> => {
 const assertNothingLeft = async (): Promise<void> => {
   const hosts = await survivor.cell.services.db.query<HostRow>('select * from hosts');
   for (const host of hosts)
-    assert.deepEqual([host.used_vcpus_milli, host.used_memory_mib, host.used_disk_mib], [0, 0, 0], `${host.id} holds nothing`);
+    assert.deepEqual(
+      [host.used_vcpus_milli, host.used_memory_mib, host.used_disk_mib],
+      [0, 0, 0],
+      `${host.id} holds nothing`,
+    );
   for (const host of setup.hosts) {
     assert.equal(host.vms.size, 0);
     assert.equal(host.card.ports.size, 0);
@@ -125,7 +142,8 @@ const assertNothingLeft = async (): Promise<void> => {
 };
 
 /** Orders carried out by a host since `before`, of one method over all hosts. */
-const carriedOut = (method: string): number => setup.hosts.reduce((sum, host) => sum + (host.calls.get(method) ?? 0), 0);
+const carriedOut = (method: string): number =>
+  setup.hosts.reduce((sum, host) => sum + (host.calls.get(method) ?? 0), 0);
 
 const runCase = async (order: Order): Promise<void> => {
   const token = `case-${cases++}`;
@@ -133,34 +151,50 @@ const runCase = async (order: Order): Promise<void> => {
   const faulty = await setup.addProcessor({ ...lease, faults });
   order.arrange(faults, () => faulty.kill());
   const launched = carriedOut('vm.launch');
+  let id: string | undefined;
   try {
-    let id: string;
     if (order.kind === 'launch') {
       // Its answer may never come; the same token asks again.
       await Promise.race([launch(faulty, token), until('the fault', () => faults.reached.has(order.point))]);
       id = await launch(survivor, token);
     } else {
       id = await prepare(order.kind, token);
-      await Promise.race([begin(order.kind, faulty, id), until('the fault', () => faults.reached.has(order.point))]);
+      await Promise.race([
+        begin(order.kind, faulty, id),
+        until('the fault', () => faults.reached.has(order.point)),
+      ]);
     }
     await until(`${order.point} is reached`, () => faults.reached.has(order.point));
     if (order.kind === 'reboot') await until('no workflow', () => workflowsGone());
     const state = finalState[order.kind][order.ends];
     await settled(id, state);
     await assertPlaced(id, state);
-    if (order.kind === 'launch' && order.ends === 'done') assert.equal(carriedOut('vm.launch') - launched, 1, 'launched once');
+    if (order.kind === 'launch' && order.ends === 'done')
+      assert.equal(carriedOut('vm.launch') - launched, 1, 'launched once');
     await faulty.stop();
     if (state !== 'terminated') await ec2(survivor.cell, 'TerminateInstances', { InstanceIds: [id] });
     await settled(id, 'terminated');
     await assertPlaced(id, 'terminated');
     await assertNothingLeft();
+  } catch (error) {
+    // So that one failing case does not make the ones after it fail.
+    await faulty.stop();
+    if (id !== undefined) await clearAway(id).catch(() => undefined);
+    throw error;
   } finally {
     await faulty.stop();
   }
 };
 
+const clearAway = async (id: string): Promise<void> => {
+  await ec2(survivor.cell, 'TerminateInstances', { InstanceIds: [id] });
+  await settled(id, 'terminated');
+};
+
 const workflowsGone = async (): Promise<boolean> => {
-  const rows = await survivor.cell.services.db.query("select id from workflows where state in ('running', 'undoing', 'stuck')");
+  const rows = await survivor.cell.services.db.query(
+    "select id from workflows where state in ('running', 'undoing', 'stuck')",
+  );
   return rows.length === 0;
 };
 
@@ -168,8 +202,14 @@ const orderFor = (kind: Kind, step: string, mode: Mode, forward: boolean): Order
   const name = `${kind}.${step}`;
   if (mode === 'repeat') return { kind, point: name, ends: 'done', arrange: (faults) => faults.repeat(name) };
   const point = `${name}.${mode.endsWith('before') ? 'before' : 'after'}`;
-  if (mode.startsWith('crash')) return { kind, point, ends: 'done', arrange: (faults, kill) => faults.crashAt(point, kill) };
-  return { kind, point, ends: forward ? 'done' : 'undone', arrange: (faults) => faults.failAt(point, forward ? 2 : forever) };
+  if (mode.startsWith('crash'))
+    return { kind, point, ends: 'done', arrange: (faults, kill) => faults.crashAt(point, kill) };
+  return {
+    kind,
+    point,
+    ends: forward ? 'done' : 'undone',
+    arrange: (faults) => faults.failAt(point, forward ? 2 : forever),
+  };
 };
 
 for (const definition of workflowDefinitions) {
@@ -177,7 +217,9 @@ for (const definition of workflowDefinitions) {
   test(`${kind}: every step × every fault`, async (t) => {
     for (const step of definition.steps)
       for (const mode of modes)
-        await t.test(`${step.name} ${mode}`, () => runCase(orderFor(kind, step.name, mode, step.onFailure === 'retry')));
+        await t.test(`${step.name} ${mode}`, () =>
+          runCase(orderFor(kind, step.name, mode, step.onFailure === 'retry')),
+        );
   });
 }
 
@@ -209,7 +251,12 @@ test('a crash in each part of the critical phase ends on the target, with one ow
   for (const part of ['hold', 'redirect', 'switch', 'activate', 'commission']) {
     const point = `migrate.critical.${part}.after`;
     await t.test(part, () =>
-      runCase({ kind: 'migrate', point, ends: 'done', arrange: (faults, kill) => faults.crashAt(point, kill) }),
+      runCase({
+        kind: 'migrate',
+        point,
+        ends: 'done',
+        arrange: (faults, kill) => faults.crashAt(point, kill),
+      }),
     );
   }
 });

@@ -145,6 +145,7 @@ export class HostReports {
       const vm = reported.get(row.id);
       reported.delete(row.id);
       if (row.workflow_id !== null) settled = false;
+      else if (row.other_host_id === hostId) settled = (await this.#finishMove(hostId, row)) && settled;
       else if (agrees(row, hostId, vm)) continue;
       else settled = (await this.#mend(hostId, row)) && settled;
     }
@@ -185,6 +186,19 @@ export class HostReports {
       if (row === undefined || row.version !== seen.version || row.host_id !== hostId) return;
       await releaseCapacity(tx, hostId, partOf(amountOf(row), row.held));
       await changeInstance(tx, row.id, { host_id: null, held: 'none' });
+    });
+    return true;
+  }
+
+  /** The other host of a migration was away when that ended: now its copy goes, then the capacity comes back. */
+  async #finishMove(hostId: string, seen: InstanceRow): Promise<boolean> {
+    const { services } = this.#options;
+    await this.#command(hostId, seen.id, 'vm.destroy');
+    await services.db.transaction(async (tx) => {
+      const [row] = await lockInstances(tx, undefined, [seen.id]);
+      if (row === undefined || row.workflow_id !== null || row.other_host_id !== hostId) return;
+      await releaseCapacity(tx, hostId, amountOf(row));
+      await changeInstance(tx, row.id, { other_host_id: null });
     });
     return true;
   }

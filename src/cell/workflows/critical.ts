@@ -9,8 +9,8 @@ import type { CallOptions } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { drainMs, switchBudgetMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import type { StepContext } from '../workflow/definition.ts';
 import { TakenBack } from '../workflow/attempt.ts';
+import type { StepContext } from '../workflow/definition.ts';
 import type { PlaceInput } from './support.ts';
 
 export interface MigrateInput extends PlaceInput {

@@ -1,6 +1,7 @@
 /** Faults at named points of workflows, as a test orders them. */
-import { PandoError } from '#contracts/errors.ts';
+
 import type { Faults } from '#cell/workflow/faults.ts';
+import { PandoError } from '#contracts/errors.ts';
 
 export type Mode = 'fail-before' | 'fail-after' | 'crash-before' | 'crash-after' | 'repeat';
 export const modes: readonly Mode[] = ['fail-before', 'fail-after', 'crash-before', 'crash-after', 'repeat'];
