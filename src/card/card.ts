@@ -50,7 +50,8 @@ export class Card {
 
   async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
     const vpc = this.device.vpc(state.vpcId);
-    for (const { eniId, vtep } of state.ports) {
+    const newer = state.version > (vpc.state?.version ?? 0);
+    for (const { eniId, vtep } of newer ? state.ports : []) {
       // The state itself knows now where the port went.
       if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId)) this.#linger(vpc);
     }

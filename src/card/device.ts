@@ -1,5 +1,6 @@
 /** What cards and gateways share: the VPCs that were declared to this device, adopted again after a restart. */
 import type { Logger } from '#base/log.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { destroyNamespace, listNamespaces } from './kernel/namespace.ts';
 import { VpcStore } from './store.ts';
@@ -63,6 +64,12 @@ export class Device {
   }
 
   #make(vpcId: string): Vpc {
+    // It becomes the name of a namespace and of a file.
+    if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
+      throw new PandoError(
+        'InvalidParameterValue',
+        `Not the id of a VPC: ${JSON.stringify(vpcId.slice(0, 80))}`,
+      );
     const vpc = new Vpc(vpcId, this.role, this.#store, this.#log);
     this.vpcs.set(vpcId, vpc);
     return vpc;

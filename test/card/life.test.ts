@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
-import { attach, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
+import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
 
 const ping = (ip: string): string => `ping -c 1 -W 1 ${ip} >/dev/null`;
 
@@ -81,6 +81,24 @@ describe('life of a card', () => {
     await one.start();
     assert.ok((await a.run(ping('10.0.0.11'))).ok);
     assert.ok(!(await wiring(one)).includes('10.0.0.200'));
+  });
+
+  it('keeps the flows that a migration brought over a restart, and knows those of its own', async () => {
+    const flow = { protocol: 6, src: '10.0.0.99', dst: '10.0.0.10', sport: 5555, dport: 22 };
+    await one.client.call('card.importFlows', { eniId: 'eni-10', flows: [flow] });
+    await one.stop('SIGKILL');
+    await one.start();
+    const both = (await ruleset(one)).match(/10\.0\.0\.99 \. 5555|10\.0\.0\.10 \. 22/g);
+    assert.equal(both?.length, 4);
+    b.start('socat', ['TCP-LISTEN:8000,fork', 'SYSTEM:cat']);
+    await eventually(
+      () => a.run('socat -T 2 - TCP:10.0.0.11:8000,connect-timeout=1 </dev/null'),
+      ({ ok }) => ok,
+    );
+    const { flows } = await one.client.call('card.exportFlows', { eniId: 'eni-10' });
+    assert.ok(
+      flows.some(({ protocol, src, dport }) => protocol === 6 && src === '10.0.0.10' && dport === 8000),
+    );
   });
 
   it('attaches in two steps: recorded while the tap is still the host’s, wired when it comes', async () => {
