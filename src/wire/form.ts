@@ -89,7 +89,10 @@ function insert(root: ParameterNode, name: string, value: string): void {
   }
   // No store holds it as text, and no text of EC2's has it.
   if (value.includes('\u0000') || name.includes('\u0000'))
-    throw new PandoError('InvalidParameterValue', 'A parameter holds the character U+0000, which is not allowed.');
+    throw new PandoError(
+      'InvalidParameterValue',
+      'A parameter holds the character U+0000, which is not allowed.',
+    );
   const segments = name.split('.');
   if (segments.length > wireLimits.nameSegmentsMax) {
     throw new PandoError('UnknownParameter', `The parameter ${name} is nested too deep.`);
