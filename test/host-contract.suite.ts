@@ -1,0 +1,221 @@
+/** What every host must do, simulated or real: the same checks run against both. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Caller } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { CommandKey, hostContract, ImageRef, VmState } from '#contracts/host.ts';
+import { newId } from '#contracts/ids.ts';
+import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
+
+export interface HostUnderTest {
+  readonly caller: Caller<typeof hostContract>;
+  readonly vtep: string;
+  /** An image that the host can obtain. */
+  readonly image: ImageRef;
+  readonly memoryMib: number;
+}
+
+const timeoutMs = 180_000;
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'ok',
+    (error: unknown) => PandoError.from(error).code,
+  );
+
+/** One VM's commands under one workflow. */
+class Subject {
+  readonly instanceId = newId('instance');
+  readonly vpcId = newId('vpc');
+  readonly port: VpcPort;
+  readonly workflowId = newId('workflow');
+  readonly host: HostUnderTest;
+
+  constructor(host: HostUnderTest) {
+    this.host = host;
+    this.port = {
+      eniId: newId('networkInterface'),
+      instanceId: this.instanceId,
+      mac: '06:12:34:56:78:9a',
+      ip: '10.9.0.10',
+      subnetId: newId('subnet'),
+      groupIds: [],
+      sourceDestCheck: true,
+      vtep: host.vtep,
+      epoch: 2,
+    };
+  }
+
+  command(step: string, epoch = 1): CommandKey {
+    return { workflowId: this.workflowId, step, epoch };
+  }
+
+  vpc(): VpcState {
+    const { subnetId } = this.port;
+    return {
+      vpcId: this.vpcId,
+      vni: 4_242,
+      version: 1,
+      cidrs: ['10.9.0.0/16'],
+      subnets: [{ subnetId, cidr: '10.9.0.0/24', router: '10.9.0.1', routes: [] }],
+      groups: [],
+      ports: [this.port],
+      dnsServers: [],
+      domainName: 'test.internal',
+      mtu: 1450,
+    };
+  }
+
+  metadata(): VmMetadata {
+    return {
+      instanceId: this.instanceId,
+      accountId: '111122223333',
+      imageId: this.host.image.imageId,
+      instanceType: 'p1.micro',
+      reservationId: newId('reservation'),
+      launchIndex: 0,
+      hostname: 'ip-10-9-0-10.test.internal',
+      availabilityZone: 'test-1a',
+      region: 'test-1',
+      httpTokens: 'optional',
+      httpEndpoint: 'enabled',
+      hopLimit: 1,
+      launchTime: new Date().toISOString(),
+    };
+  }
+
+  image(step = 'image', epoch = 1) {
+    const { instanceId, host } = this;
+    const params = { command: this.command(step, epoch), instanceId, image: host.image };
+    return host.caller.call('vm.ensureImage', params, { timeoutMs });
+  }
+
+  network(step = 'network', epoch = 1) {
+    return this.host.caller.call(
+      'vm.prepareNetwork',
+      {
+        command: this.command(step, epoch),
+        instanceId: this.instanceId,
+        vpc: this.vpc(),
+        port: this.port,
+        metadata: this.metadata(),
+        activate: true,
+      },
+      { timeoutMs },
+    );
+  }
+
+  launch(network: Awaited<ReturnType<Subject['network']>>, step = 'launch', epoch = 1) {
+    const { instanceId, host } = this;
+    const requirement = { vcpus: 0.25, memoryMib: host.memoryMib, rootDiskMib: 256 };
+    const params = {
+      command: this.command(step, epoch),
+      instanceId,
+      requirement,
+      image: host.image,
+      network,
+      incoming: false,
+    };
+    return host.caller.call('vm.launch', params, { timeoutMs });
+  }
+
+  destroy(step = 'destroy', epoch = 1) {
+    const params = { command: this.command(step, epoch), instanceId: this.instanceId };
+    return this.host.caller.call('vm.destroy', params, { timeoutMs });
+  }
+
+  async state(): Promise<VmState> {
+    return (await this.host.caller.call('vm.describe', { instanceId: this.instanceId })).state;
+  }
+}
+
+/** Runs the checks against the host that `host()` gives once the suite's own `before` has run. */
+export const hostContractSuite = (name: string, host: () => HostUnderTest): void => {
+  const check = (what: string, work: (subject: Subject) => Promise<void>): void => {
+    test(`${name}: ${what}`, async () => {
+      const subject = new Subject(host());
+      try {
+        await work(subject);
+      } finally {
+        // A workflow of its own: a record of the case must not answer for this.
+        const command = { workflowId: newId('workflow'), step: 'clear', epoch: 1 };
+        await host().caller.call('vm.destroy', { command, instanceId: subject.instanceId }, { timeoutMs });
+      }
+    });
+  };
+
+  check('image, network, launch; then running; destroyed, then absent', async (subject) => {
+    await subject.image();
+    const network = await subject.network();
+    assert.equal(network.administrative.kind, 'administrative');
+    assert.equal(network.vpc.kind, 'vpc');
+    assert.ok(
+      [network.administrative, network.vpc].some(({ ranOn }) => ranOn === 'card'),
+      'one ran on the card (S1.2)',
+    );
+    assert.equal((await subject.launch(network)).state, 'running');
+    assert.equal(await subject.state(), 'running');
+    await subject.destroy();
+    assert.equal(await subject.state(), 'absent');
+  });
+
+  check('a repeated step is answered from its record, and done once', async (subject) => {
+    assert.deepEqual(await subject.image(), await subject.image());
+    const [first, second] = [await subject.network(), await subject.network()];
+    assert.deepEqual(first, second);
+    await subject.launch(first);
+    assert.equal((await subject.launch(first)).state, 'running');
+  });
+
+  check('an older epoch of a workflow commands no more', async (subject) => {
+    await subject.image('image', 5);
+    assert.equal(await codeOf(subject.image('image-late', 4)), 'StaleEpoch');
+    const network = await subject.network('network', 6);
+    assert.equal(await codeOf(subject.launch(network, 'launch', 5)), 'StaleEpoch');
+    assert.notEqual(await subject.state(), 'running');
+  });
+
+  check('a launch without network is refused (S1.4)', async (subject) => {
+    await subject.image();
+    const operation = {
+      operationId: 'none',
+      kind: 'vpc' as const,
+      ranOn: 'card' as const,
+      at: new Date().toISOString(),
+    };
+    const forged = { administrative: { ...operation, kind: 'administrative' as const }, vpc: operation };
+    assert.notEqual(await codeOf(subject.launch(forged)), 'ok');
+    assert.notEqual(await subject.state(), 'running');
+  });
+
+  check('stopped with its network detached, it starts again on its disk', async (subject) => {
+    const { caller } = host();
+    await subject.image();
+    await subject.launch(await subject.network());
+    const { instanceId } = subject;
+    await caller.call(
+      'vm.stop',
+      { command: subject.command('stop'), instanceId, force: true, graceMs: 0 },
+      { timeoutMs },
+    );
+    assert.equal(await subject.state(), 'stopped');
+    await caller.call('vm.detachNetwork', { command: subject.command('detach'), instanceId }, { timeoutMs });
+    const network = await subject.network('network-again');
+    assert.equal((await subject.launch(network, 'launch-again')).state, 'running');
+  });
+
+  check('destroying what is not there is nothing to do', async (subject) => {
+    await subject.destroy();
+    await subject.destroy('destroy-again');
+    assert.equal(await subject.state(), 'absent');
+  });
+
+  check('a late launch of an older epoch does not bring a destroyed VM back', async (subject) => {
+    await subject.image();
+    const network = await subject.network();
+    await subject.launch(network);
+    await subject.destroy('destroy', 2);
+    assert.notEqual(await codeOf(subject.launch(network, 'launch-late', 1)), 'ok');
+    assert.equal(await subject.state(), 'absent');
+  });
+};
