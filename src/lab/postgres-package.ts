@@ -41,7 +41,8 @@ export const postgresPackage = async (
   return {
     initdb: path.join(nativeDir, 'bin', 'initdb'),
     postgres: path.join(nativeDir, 'bin', 'postgres'),
-    libraryPath: missing ? linkDir : undefined,
+    // A library loaded through a link looks for its own needs beside the link: the real directory is named too.
+    libraryPath: missing ? `${linkDir}:${path.join(nativeDir, 'lib')}` : undefined,
   };
 };
 
