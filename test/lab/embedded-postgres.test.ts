@@ -133,7 +133,7 @@ test('a package without its symlinks runs by a link directory of ours', async ()
   await symlink(path.join(real, 'pg-symlinks.json'), path.join(copy, 'pg-symlinks.json'));
   const links = path.join(dir, 'links');
   const found = await postgresPackage(links, copy);
-  assert.equal(found.libraryPath, links);
+  assert.equal(found.libraryPath?.split(':')[0], links);
   assert.ok((await readdir(links)).includes('libpq.so.5'));
   await postgresPackage(links, copy);
 });
