@@ -107,7 +107,9 @@ const startVmm = async (
     { root: paths.jail, runDir: paths.run, imageDir: image.dir, uid, kvm, cgroupProcs, log: paths.vmmLog },
     args,
   );
-  await vm.attach(await vm.started(pid));
+  const started = await vm.started(pid);
+  context.log.info({ instanceId, pid, incoming }, 'VMM started');
+  await vm.attach(started);
 };
 
 const kernelOf = ({ manifest }: CachedImage): QemuPlan['kernel'] => {

@@ -12,7 +12,7 @@ import { manifestDigest } from '#agent/image-manifest.ts';
 import { Qmp } from '#agent/qmp.ts';
 import { exec } from '#base/exec.ts';
 import type { TlsMaterial } from '#base/identity.ts';
-import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -99,9 +99,10 @@ export class Lab {
     this.#issue = issue;
   }
 
-  static async open(): Promise<Lab> {
+  /** With an authority of its own unless one is given. */
+  static async open(given?: Authority): Promise<Lab> {
     const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
-    const authority = await createAuthority('test');
+    const authority = given ?? (await createAuthority('test'));
     return new Lab(dir, await makeImage(dir), (identity) => issueCertificate(authority, identity));
   }
 
@@ -200,8 +201,8 @@ export class Lab {
     });
   }
 
-  /** A new host: its card, its directories, its configuration; the agent is not started yet. */
-  async host(changes: Partial<AgentConfig> = {}): Promise<TestHost> {
+  /** A new host: its card, its directories, its configuration; the agent is not started yet. It dials these processors too. */
+  async host(changes: Partial<AgentConfig> = {}, processors: readonly string[] = []): Promise<TestHost> {
     const name = `${this.#run}${this.#hosts++}`;
     const netns = `pa-${name}`;
     await exec('ip', ['netns', 'add', netns]);
@@ -218,7 +219,7 @@ export class Lab {
       zone: 'z',
       stateDir: join(dir, 'state'),
       imageCacheDir: join(dir, 'images'),
-      cell: { processors: [`127.0.0.1:${servers.cell.port}`] },
+      cell: { processors: [`127.0.0.1:${servers.cell.port}`, ...processors] },
       card: { host: '127.0.0.1', port: servers.card.port, netns, identity: `spiffe://pando/card/${netns}` },
       region: { host: '127.0.0.1', port: servers.region.port, identity: 'spiffe://pando/region/r-1' },
       vtep: '198.18.1.11',
@@ -279,8 +280,8 @@ export class TestHost {
     return this.#agent;
   }
 
-  async start(): Promise<this> {
-    this.#agent = await startAgent(this.config, this.#tls, pino({ level: 'silent' }));
+  async start(log = pino({ level: 'silent' })): Promise<this> {
+    this.#agent = await startAgent(this.config, this.#tls, log);
     await this.lab.caller(this.config.hostId);
     return this;
   }

@@ -100,7 +100,8 @@ ip -n ${netns} link set ul mtu 1500 up
     return paths;
   }
 
-  async card(name: string): Promise<LabCard> {
+  /** A card that obeys the test itself, and this agent (a prefix if it ends in `/`). */
+  async card(name: string, agentIdentity = 'spiffe://pando/agent/test'): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
     const config = {
       name,
@@ -111,7 +112,7 @@ ip -n ${netns} link set ul mtu 1500 up
       vtep: ip,
       listen: { host: ip, port: 7000 },
       tls: await this.tlsFiles('card', name),
-      agentIdentity: 'spiffe://pando/agent/test',
+      agentIdentity,
     };
     const path = join(this.directory, `${name}.json`);
     await writeFile(path, JSON.stringify(config));

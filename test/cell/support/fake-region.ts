@@ -17,6 +17,8 @@ const addressesMax = 60_000;
 
 export class FakeRegion implements Caller<Contract> {
   readonly imageId = newId('image');
+  /** What the one image is, for hosts that look at it. */
+  image = { digest: 'sha256:test', minMemoryMib: 64, diskVirtualMib: 256 };
   readonly vpcId = newId('vpc');
   readonly subnetId = newId('subnet');
   readonly groupId = newId('securityGroup');
@@ -115,10 +117,8 @@ export class FakeRegion implements Caller<Contract> {
       return {
         image: {
           imageId: this.imageId,
-          digest: 'sha256:test',
+          ...this.image,
           architecture: 'x86_64',
-          minMemoryMib: 64,
-          diskVirtualMib: 256,
           rootDeviceName: '/dev/xvda',
         },
         vpcId: this.vpcId,

@@ -23,6 +23,8 @@ const log = pino({ level: process.env.PANDO_LOG ?? 'silent' });
 export interface TestProcessor {
   readonly cell: Cell;
   readonly callers: SimCaller[];
+  /** Called when it is killed or stopped: what a test has put in front of it. */
+  readonly closers: (() => unknown)[];
   /** Stops dead: nothing of it reaches store, hosts or region any more. */
   kill(): void;
   stop(): Promise<void>;
@@ -127,14 +129,17 @@ export class TestCell {
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,
     });
     const callers: SimCaller[] = [];
+    const closers: (() => unknown)[] = [];
     let reporting: NodeJS.Timeout | undefined;
     const processor: TestProcessor = {
       cell,
       callers,
+      closers,
       kill: () => {
         gate.dead = true;
         clearInterval(reporting);
         cell.abandon();
+        for (const close of closers) close();
         for (const caller of callers) caller.close();
         void handle.destroy().catch(() => undefined);
       },
@@ -142,6 +147,7 @@ export class TestCell {
         if (gate.dead) return;
         clearInterval(reporting);
         await cell.stop();
+        for (const close of closers) await close();
         for (const caller of callers) caller.close();
         gate.dead = true;
         await handle.destroy();

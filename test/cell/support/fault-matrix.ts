@@ -1,0 +1,258 @@
+/**
+ * The fault matrix, whatever the hosts below it are: a workflow × every step × {fail before, fail after, crash before, crash
+ * after, repeat}. After each case: a clear state, one place (I1), nothing oversold (I3), nothing left over.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HostRow } from '#cell/store/hosts.ts';
+import { findInstance, type InstanceRow } from '#cell/store/instances.ts';
+import type { Faults } from '#cell/workflow/faults.ts';
+import { workflowDefinitions } from '#cell/workflows/index.ts';
+import type { FakeRegion } from './fake-region.ts';
+import { ec2, type TestProcessor, until } from './harness.ts';
+import { type Mode, modes, OrderedFaults } from './ordered-faults.ts';
+
+/** Long enough that a stalled machine is not taken for a dead processor, which would move the workflow away from its fault. */
+export const lease = { leaseTtlMs: 900, leaseRenewEveryMs: 60 };
+export const forever = 1_000_000;
+
+export type Kind = 'launch' | 'start' | 'stop' | 'reboot' | 'terminate' | 'migrate';
+
+export interface Order {
+  readonly kind: Kind;
+  arrange(faults: OrderedFaults, kill: () => void): void;
+  readonly point: string;
+  /** How the workflow must end. */
+  readonly ends: 'done' | 'undone';
+}
+
+/** What lies below the cell, and what can be seen of it. */
+export interface Ground {
+  readonly region: FakeRegion;
+  /** Without faults, connected to all hosts: it finishes what the other leaves. */
+  readonly survivor: TestProcessor;
+  readonly instanceType: string;
+  /** How long a workflow may take to end, its repair by another processor included. */
+  readonly settleMsMax: number;
+  /** Another processor, connected to all hosts. */
+  addProcessor(faults: Faults): Promise<TestProcessor>;
+  /** Fails unless the hosts have of this instance what the row says. */
+  assertPlaced(row: InstanceRow): Promise<void>;
+  /** Fails unless the hosts have nothing of any instance. */
+  assertNothingLeft(): Promise<void>;
+  /** VMs that were started by all hosts so far. */
+  launches(): number;
+}
+
+const finalState: Record<Kind, Record<Order['ends'], string>> = {
+  launch: { done: 'running', undone: 'terminated' },
+  start: { done: 'running', undone: 'stopped' },
+  stop: { done: 'stopped', undone: 'stopped' },
+  reboot: { done: 'running', undone: 'running' },
+  terminate: { done: 'terminated', undone: 'terminated' },
+  migrate: { done: 'running', undone: 'running' },
+};
+
+export class FaultMatrix {
+  readonly #ground: Ground;
+  #cases = 0;
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  async #row(id: string): Promise<InstanceRow> {
+    const found = await findInstance(this.#ground.survivor.cell.services.db, id);
+    assert.ok(found, `${id} has a row`);
+    return found;
+  }
+
+  #settled(id: string, state: string): Promise<InstanceRow> {
+    return until(
+      `${id} ${state}`,
+      async () => {
+        const found = await this.#row(id);
+        return found.state === state && found.workflow_id === null && found;
+      },
+      this.#ground.settleMsMax,
+    );
+  }
+
+  async #launch(by: TestProcessor, token: string): Promise<string> {
+    const output = await ec2(by.cell, 'RunInstances', {
+      ImageId: this.#ground.region.imageId,
+      InstanceType: this.#ground.instanceType,
+      MinCount: 1,
+      MaxCount: 1,
+      ClientToken: token,
+    });
+    const [instance] = output.Instances as { InstanceId: string }[];
+    assert.ok(instance);
+    return instance.InstanceId;
+  }
+
+  /** An instance in the state from which this workflow begins, made by the survivor. */
+  async #prepare(kind: Kind, token: string): Promise<string> {
+    const { survivor } = this.#ground;
+    const id = await this.#launch(survivor, token);
+    await this.#settled(id, 'running');
+    if (kind === 'start') {
+      await ec2(survivor.cell, 'StopInstances', { InstanceIds: [id] });
+      await this.#settled(id, 'stopped');
+    }
+    return id;
+  }
+
+  /** The row's own facts, the region's, and the hosts'. */
+  async #assertPlaced(id: string): Promise<void> {
+    const { region } = this.#ground;
+    const found = await this.#row(id);
+    assert.equal(found.other_host_id, null);
+    assert.equal(found.locked, false);
+    if (found.state === 'stopped') assert.equal(region.interfaces.get(id)?.vtep, undefined);
+    assert.ok((region.allocations.get(id) ?? 0) <= 1, 'one interface at most');
+    await this.#ground.assertPlaced(found);
+  }
+
+  async #assertNothingLeft(): Promise<void> {
+    const { survivor, region } = this.#ground;
+    const hosts = await survivor.cell.services.db.query<HostRow>('select * from hosts');
+    for (const host of hosts)
+      assert.deepEqual(
+        [host.used_vcpus_milli, host.used_memory_mib, host.used_disk_mib],
+        [0, 0, 0],
+        `${host.id} holds nothing`,
+      );
+    assert.equal(region.interfaces.size, 0);
+    await this.#ground.assertNothingLeft();
+  }
+
+  /** Begins the order's workflow at the faulty processor and answers its instance; the answer to the call may never come. */
+  async #provoke(order: Order, faulty: TestProcessor, faults: OrderedFaults): Promise<string> {
+    const token = `case-${this.#cases++}`;
+    const reached = (): Promise<unknown> =>
+      until('the fault', () => faults.reached.has(order.point), this.#ground.settleMsMax);
+    if (order.kind === 'launch') {
+      await Promise.race([this.#launch(faulty, token), reached()]);
+      // The same token asks again.
+      return this.#launch(this.#ground.survivor, token);
+    }
+    const id = await this.#prepare(order.kind, token);
+    await Promise.race([begin(order.kind, faulty, id), reached()]);
+    return id;
+  }
+
+  async runCase(order: Order): Promise<void> {
+    const ground = this.#ground;
+    const faults = new OrderedFaults();
+    const faulty = await ground.addProcessor(faults);
+    order.arrange(faults, () => faulty.kill());
+    const launched = ground.launches();
+    let id: string | undefined;
+    try {
+      id = await this.#provoke(order, faulty, faults);
+      await until(`${order.point} is reached`, () => faults.reached.has(order.point), ground.settleMsMax);
+      if (order.kind === 'reboot') await until('no workflow', () => this.#workflowsGone());
+      const state = finalState[order.kind][order.ends];
+      await this.#settled(id, state);
+      await this.#assertPlaced(id);
+      if (order.kind === 'launch' && order.ends === 'done')
+        assert.equal(ground.launches() - launched, 1, 'launched once');
+      await faulty.stop();
+      if (state !== 'terminated') await this.#terminate(id);
+      await this.#assertPlaced(id);
+      await this.#assertNothingLeft();
+    } catch (error) {
+      // So that one failing case does not make the ones after it fail.
+      await faulty.stop();
+      if (id !== undefined) await this.#terminate(id).catch(() => undefined);
+      throw error;
+    } finally {
+      await faulty.stop();
+    }
+  }
+
+  async #terminate(id: string): Promise<void> {
+    await ec2(this.#ground.survivor.cell, 'TerminateInstances', { InstanceIds: [id] });
+    await this.#settled(id, 'terminated');
+  }
+
+  async #workflowsGone(): Promise<boolean> {
+    const rows = await this.#ground.survivor.cell.services.db.query(
+      "select id from workflows where state in ('running', 'undoing', 'stuck')",
+    );
+    return rows.length === 0;
+  }
+}
+
+const begin = async (kind: Kind, by: TestProcessor, id: string): Promise<void> => {
+  const input = { InstanceIds: [id] };
+  if (kind === 'start') await ec2(by.cell, 'StartInstances', input);
+  else if (kind === 'stop') await ec2(by.cell, 'StopInstances', input);
+  else if (kind === 'reboot') await ec2(by.cell, 'RebootInstances', input);
+  else if (kind === 'terminate') await ec2(by.cell, 'TerminateInstances', input);
+  else await by.cell.operator['operator.migrate']({ instanceId: id });
+};
+
+const orderFor = (kind: Kind, step: string, mode: Mode, forward: boolean): Order => {
+  const name = `${kind}.${step}`;
+  if (mode === 'repeat') return { kind, point: name, ends: 'done', arrange: (faults) => faults.repeat(name) };
+  const point = `${name}.${mode.endsWith('before') ? 'before' : 'after'}`;
+  if (mode.startsWith('crash'))
+    return { kind, point, ends: 'done', arrange: (faults, kill) => faults.crashAt(point, kill) };
+  return {
+    kind,
+    point,
+    ends: forward ? 'done' : 'undone',
+    arrange: (faults) => faults.failAt(point, forward ? 2 : forever),
+  };
+};
+
+export const everyKind: readonly Kind[] = workflowDefinitions.map(({ kind }) => kind as Kind);
+
+const chosen = (kinds: readonly Kind[]) =>
+  workflowDefinitions.filter(({ kind }) => kinds.includes(kind as Kind));
+
+/** Declares the tests of every step of these workflows with every fault. */
+export const everyStepEveryFault = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
+  for (const definition of chosen(kinds)) {
+    const kind = definition.kind as Kind;
+    test(`${kind}: every step × every fault`, async (t) => {
+      for (const step of definition.steps)
+        for (const mode of modes)
+          await t.test(`${step.name} ${mode}`, () =>
+            matrix().runCase(orderFor(kind, step.name, mode, step.onFailure === 'retry')),
+          );
+    });
+  }
+};
+
+/** The step after which each workflow that can be undone is made to fail. */
+const failing: Partial<Record<Kind, string>> = { launch: 'commission', start: 'launchVm', migrate: 'lock' };
+
+/** Declares the tests of a crash before and after each undo of these workflows. */
+export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
+  test('a crash before or after each undo ends undone all the same', async (t) => {
+    for (const definition of chosen(kinds)) {
+      const kind = definition.kind as Kind;
+      const last = failing[kind];
+      if (last === undefined) continue;
+      for (const step of definition.steps) {
+        if (typeof step.undo !== 'function') continue;
+        for (const side of ['before', 'after'])
+          await t.test(`${kind} ${step.name}.undo ${side}`, () => {
+            const point = `${kind}.${step.name}.undo.${side}`;
+            return matrix().runCase({
+              kind,
+              point,
+              ends: 'undone',
+              arrange: (faults, kill) => {
+                faults.failAt(`${kind}.${last}.after`, forever);
+                faults.crashAt(point, kill);
+              },
+            });
+          });
+      }
+    }
+  });
+};

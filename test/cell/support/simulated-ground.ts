@@ -1,0 +1,50 @@
+/** Simulated hosts below a fault matrix: everything that they hold can be looked at. */
+import assert from 'node:assert/strict';
+import { type Ground, lease } from './fault-matrix.ts';
+import { TestCell } from './harness.ts';
+
+export interface SimulatedGround extends Ground {
+  stop(): Promise<void>;
+}
+
+export const simulatedGround = async (): Promise<SimulatedGround> => {
+  const setup = await TestCell.start();
+  setup.addHost({ copyMs: 30 });
+  setup.addHost({ copyMs: 30 });
+  const survivor = await setup.addProcessor(lease);
+  return {
+    region: setup.region,
+    survivor,
+    instanceType: 'p1.nano',
+    settleMsMax: 20_000,
+    addProcessor: (faults) => setup.addProcessor({ ...lease, faults }),
+    launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
+    stop: () => setup.stop(),
+    assertPlaced: async ({ id, state, host_id: hostId }) => {
+      assert.deepEqual(setup.world.violations, [], 'I1');
+      assert.deepEqual(
+        [...setup.world.runningOn(id)],
+        state === 'running' ? [hostId] : [],
+        'runs where the row says',
+      );
+      const holders = setup.hosts.filter((host) => host.vms.has(id)).map((host) => host.hostId);
+      assert.deepEqual(holders, state === 'terminated' ? [] : [hostId], 'no copy is left elsewhere');
+      if (state !== 'running') return;
+      const port = setup.region.interfaces.get(id);
+      const card = setup.hosts.find((each) => each.hostId === hostId)?.card;
+      assert.equal(port?.vtep, card?.vtep, 'the region sends packets where it runs');
+      const attached = [...(card?.ports.values() ?? [])].filter(
+        (each) => each.port.eniId === port?.eniId && each.active && each.redirect === undefined,
+      );
+      assert.equal(attached.length, 1);
+    },
+    assertNothingLeft: async () => {
+      for (const host of setup.hosts) {
+        assert.equal(host.vms.size, 0);
+        assert.equal(host.card.ports.size, 0);
+        assert.equal(host.card.queues.size, 0);
+        assert.equal(host.card.administrative.size, 0);
+      }
+    },
+  };
+};
