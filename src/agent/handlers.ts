@@ -18,18 +18,13 @@ const nothing = async (work: Promise<void>): Promise<Record<string, never>> => {
 };
 
 export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
-  const { config, card, accelerator, images } = host.context;
+  const { config, card, accelerator } = host.context;
   return {
     'host.describe': async () => ({
       ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: config.capacity },
       ...{ accelerator, card: card.status, vms: await host.reports() },
     }),
-    'vm.ensureImage': async ({ command, instanceId, image }) =>
-      host.commandNew(command, instanceId, async (vm) => {
-        // Named before it is fetched, so that nobody evicts it between here and the launch.
-        vm.record.image = image;
-        return { fetched: await images.ensure(image.digest) };
-      }),
+    'vm.ensureImage': ({ command, instanceId, image }) => host.ensureImage(command, instanceId, image),
     'vm.prepareNetwork': async (params) =>
       host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
     'vm.launch': (params) =>

@@ -2,7 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, VmReport, VmRequirement } from '#contracts/host.ts';
+import type { CommandKey, ImageRef, VmReport, VmRequirement } from '#contracts/host.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
@@ -15,6 +15,7 @@ import { trimLogs } from './console-log.ts';
 import type { AgentContext } from './context.ts';
 import { Fences } from './fences.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
+import { ImageHolds } from './image-holds.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { tapName } from './tap.ts';
@@ -36,6 +37,7 @@ export class Host {
   readonly #context: AgentContext;
   readonly #vms = new Map<string, Vm>();
   readonly #fences: Fences;
+  readonly #imageHolds = new ImageHolds();
   #closed = false;
 
   private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
@@ -167,6 +169,7 @@ export class Host {
   /** Like {@link command}, for the one after which there is no VM: the epochs are kept first. Unknown VM: only that. */
   async destroy(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<void>): Promise<void> {
     fence(key, this.#fences.epochOf(key.workflowId));
+    this.#imageHolds.release(instanceId);
     const vm = this.#vms.get(instanceId);
     if (vm === undefined) {
       await this.#fences.keep([key]);
@@ -184,10 +187,26 @@ export class Host {
     });
   }
 
+  /**
+   * Makes an image present and keeps it for this VM. Present is present: it is not recorded as a step, and it makes no VM known
+   * here, so that a launch which ends at this point leaves nothing (S1.12).
+   */
+  async ensureImage(
+    key: CommandKey,
+    instanceId: string,
+    { digest }: ImageRef,
+  ): Promise<{ fetched: boolean }> {
+    const workflows = this.#vms.get(parseId('instance', instanceId))?.record.workflows ?? [];
+    fence(key, this.#fences.epochOf(key.workflowId));
+    fence(key, workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+    // Before it is fetched, so that nobody evicts it between here and the launch.
+    this.#imageHolds.hold(instanceId, digest);
+    return { fetched: await this.#context.images.ensure(digest) };
+  }
+
   #imagesInUse(): ReadonlySet<string> {
-    return new Set(
-      this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest])),
-    );
+    const used = this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest]));
+    return new Set([...used, ...this.#imageHolds.digests()]);
   }
 
   /** The free memory is read first: from the check to the claim nothing may come between. */

@@ -31,6 +31,8 @@ export const imageChunkBytes = 256 * 1024;
 export const imageChunksInFlight = 8;
 export const manifestBytesMax = mib;
 export const imageChunkTimeoutMs = 60_000;
+/** How long an image that was ensured waits for its launch before it may be evicted. */
+export const imageHoldMsMax = 15 * 60_000;
 
 export const consoleBytesMax = mib;
 export const consoleShownBytes = 64 * 1024;

@@ -111,13 +111,25 @@ export class FaultMatrix {
     assert.equal(found.locked, false);
     if (found.state === 'stopped') assert.equal(region.interfaces.get(id)?.vtep, undefined);
     assert.ok((region.allocations.get(id) ?? 0) <= 1, 'one interface at most');
+    const [host] = await this.#hostRows(found.host_id);
+    if (found.state === 'running')
+      assert.deepEqual(
+        [host?.used_vcpus_milli, host?.used_memory_mib, host?.used_disk_mib],
+        [found.vcpus_milli, found.memory_mib, found.disk_mib],
+        'its host shows what it uses',
+      );
     await this.#ground.assertPlaced(found);
   }
 
+  /** Of one host, or of all. */
+  #hostRows(hostId: string | null): Promise<HostRow[]> {
+    const { db } = this.#ground.survivor.cell.services;
+    return db.query<HostRow>('select * from hosts where $1::text is null or id = $1', [hostId]);
+  }
+
   async #assertNothingLeft(): Promise<void> {
-    const { survivor, region } = this.#ground;
-    const hosts = await survivor.cell.services.db.query<HostRow>('select * from hosts');
-    for (const host of hosts)
+    const { region } = this.#ground;
+    for (const host of await this.#hostRows(null))
       assert.deepEqual(
         [host.used_vcpus_milli, host.used_memory_mib, host.used_disk_mib],
         [0, 0, 0],

@@ -27,7 +27,7 @@ const vmmsOf = async (host: TestHost): Promise<{ instanceId: string; pid: number
   for (const name of (await readdir('/proc')).filter((each) => /^\d+$/.test(each))) {
     const status = await readFile(`/proc/${name}/status`, 'utf8').catch(() => '');
     const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
-    if (uid < uidBase || uid >= uidBase + 100) continue;
+    if (!(uid >= uidBase && uid < uidBase + 100)) continue;
     const args = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
     found.push({
       instanceId: args.find((arg) => arg.startsWith('i-'))?.split(',')[0] ?? '',
