@@ -3,9 +3,16 @@ import { PandoError } from '#contracts/errors.ts';
 import type { VmRequirement, VmState } from '#contracts/host.ts';
 import { overheadTypicalMib } from './limits.ts';
 
+export interface Neighbour {
+  readonly state: VmState;
+  readonly requirement?: VmRequirement;
+  /** What its VMM has in memory now. */
+  readonly residentMib?: number;
+}
+
 export interface Load {
   /** The other VMs of this host. */
-  readonly others: readonly { state: VmState; requirement?: VmRequirement }[];
+  readonly others: readonly Neighbour[];
   readonly capacityMib: number;
   /** What the machine really has free now. */
   readonly availableMib: number;
@@ -21,19 +28,23 @@ const holdsMemory: Record<VmState, boolean> = {
   failed: false,
 };
 
+/** Memory that was promised to a VM and that it has not touched yet: free for now, but not to give away again. */
+const untouchedMib = ({ requirement, residentMib = 0 }: Neighbour): number =>
+  requirement === undefined ? 0 : Math.max(0, requirement.memoryMib + overheadTypicalMib - residentMib);
+
 /** Throws `InsufficientInstanceCapacity` when the declared capacity or the machine's free memory would not do. */
 export const admit = (wanted: VmRequirement, load: Load): void => {
-  const held = load.others
-    .filter(({ state }) => holdsMemory[state])
-    .reduce((sum, { requirement }) => sum + (requirement?.memoryMib ?? 0), 0);
+  const holders = load.others.filter(({ state }) => holdsMemory[state]);
+  const held = holders.reduce((sum, { requirement }) => sum + (requirement?.memoryMib ?? 0), 0);
   if (held + wanted.memoryMib > load.capacityMib)
     throw new PandoError(
       'InsufficientInstanceCapacity',
       `The host has ${load.capacityMib - held} MiB of its ${load.capacityMib} MiB left; ${wanted.memoryMib} MiB are asked for.`,
     );
-  if (wanted.memoryMib + overheadTypicalMib > load.availableMib)
+  const freeMib = load.availableMib - holders.reduce((sum, holder) => sum + untouchedMib(holder), 0);
+  if (wanted.memoryMib + overheadTypicalMib > freeMib)
     throw new PandoError(
       'InsufficientInstanceCapacity',
-      `The machine has ${Math.floor(load.availableMib)} MiB free; ${wanted.memoryMib} MiB and the VMM's own are asked for.`,
+      `The machine has ${Math.floor(freeMib)} MiB free and not promised; ${wanted.memoryMib} MiB and the VMM's own are asked for.`,
     );
 };

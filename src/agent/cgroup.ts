@@ -16,6 +16,18 @@ export interface CgroupLimits {
   readonly kvm: boolean;
 }
 
+const mib = 1024 * 1024;
+
+/** Undefined: no such file, or `max`. */
+const numberIn = async (path: string): Promise<number | undefined> => {
+  const value = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10);
+  return Number.isNaN(value) ? undefined : value;
+};
+
+/** File pages that were not used lately: the kernel gives them away before it runs out. Both versions of `memory.stat`. Pure. */
+export const reclaimableBytes = (stat: string): number =>
+  Number(/^(?:total_)?inactive_file (\d+)$/m.exec(stat)?.[1] ?? 0);
+
 const writable = async (path: string): Promise<boolean> =>
   access(path, constants.W_OK).then(
     () => true,
@@ -118,6 +130,27 @@ export class Cgroups {
     await writeFile(join(this.#root, 'cgroup.subtree_control'), wanted);
     await mkdir(join(this.#root, this.#prefix), { recursive: true });
     await writeFile(join(this.#root, this.#prefix, 'cgroup.subtree_control'), wanted);
+  }
+
+  /** What the groups above the VMs' own leave of their memory limits, in MiB; infinite where none limits. */
+  async memoryFreeMib(): Promise<number> {
+    if (this.version === undefined) return Number.POSITIVE_INFINITY;
+    const controller = this.version === 1 ? 'memory' : '';
+    const [limitFile, usageFile] =
+      this.version === 1
+        ? ['memory.limit_in_bytes', 'memory.usage_in_bytes']
+        : ['memory.max', 'memory.current'];
+    const free = [join(this.#root, controller), join(this.#root, controller, this.#prefix)].map(
+      async (dir) => {
+        const limit = await numberIn(join(dir, limitFile));
+        const usage = (await numberIn(join(dir, usageFile))) ?? 0;
+        const reclaimable = reclaimableBytes(
+          await readFile(join(dir, 'memory.stat'), 'utf8').catch(() => ''),
+        );
+        return limit === undefined ? Number.POSITIVE_INFINITY : limit - usage + reclaimable;
+      },
+    );
+    return Math.min(...(await Promise.all(free))) / mib;
   }
 
   /** Ids of the processes inside the VM's group. */

@@ -1,6 +1,7 @@
 /** The agent's configuration file. */
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
+import { migrationStallMsMaxDefault } from './limits.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int() });
 
@@ -40,6 +41,8 @@ export const agentConfig = z.object({
   accelerator: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
   /** Address of this host on which it takes the memory and the disk of a VM that moves here. */
   migrationAddress: z.string(),
+  /** How long the copy of a VM that moves away may stand still before it is given up. */
+  migrationStallMsMax: z.number().int().positive().default(migrationStallMsMaxDefault),
   /** Where the control groups are mounted; default: found. */
   cgroupRoot: z.string().optional(),
 });

@@ -18,6 +18,7 @@ import { ImageCache, type ReadChunk } from './image-cache.ts';
 import { ImageHolds } from './image-holds.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
+import { rebuildRecord } from './recover.ts';
 import { tapName } from './tap.ts';
 import { Vm } from './vm.ts';
 import type { VmRecord } from './vm-record.ts';
@@ -72,8 +73,7 @@ export class Host {
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const host = new Host(parts, store, await Fences.open(config.stateDir), cgroups);
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
-    for (const instanceId of unreadable)
-      log.error({ instanceId }, 'a VM record cannot be read; destroy removes it');
+    await host.#recover(unreadable);
     await host.#adopt();
     return host;
   }
@@ -84,6 +84,18 @@ export class Host {
 
   get vms(): readonly Vm[] {
     return [...this.#vms.values()];
+  }
+
+  async #recover(unreadable: readonly string[]): Promise<void> {
+    for (const instanceId of unreadable) {
+      const taken = new Set(this.vms.map(({ record }) => record.uid));
+      const record = await rebuildRecord(this.#context, instanceId, taken);
+      this.#vms.set(instanceId, new Vm(record, this.#context));
+      this.#parts.log.error(
+        { instanceId, uid: record.uid },
+        'the record of a VM cannot be read: it is taken over by what runs, its record is kept beside as vm.json.unreadable',
+      );
+    }
   }
 
   async #adopt(): Promise<void> {
@@ -173,8 +185,6 @@ export class Host {
     const vm = this.#vms.get(instanceId);
     if (vm === undefined) {
       await this.#fences.keep([key]);
-      // A directory whose record could not be read goes too.
-      await this.#context.store.remove(parseId('instance', instanceId));
       return;
     }
     await vm.queue.run(async () => {
@@ -209,12 +219,14 @@ export class Host {
     return new Set([...used, ...this.#imageHolds.digests()]);
   }
 
-  /** The free memory is read first: from the check to the claim nothing may come between. */
+  /** Memory is measured first: from the check to the claim nothing may come between. */
   async #admit(instanceId: string, wanted: VmRequirement): Promise<void> {
-    const availableMib = await memoryAvailableMib();
+    const availableMib = await memoryAvailableMib(this.#context.cgroups);
+    const measured = new Map<Vm, number>();
+    for (const vm of this.vms) measured.set(vm, await vm.residentMib());
     const others = this.vms
       .filter(({ record }) => record.instanceId !== instanceId)
-      .map(({ record }) => record);
+      .map((vm) => ({ ...vm.record, residentMib: measured.get(vm) ?? 0 }));
     admit(wanted, { others, capacityMib: this.#parts.config.capacity.memoryMib, availableMib });
     const vm = this.get(instanceId);
     vm.record.requirement = wanted;

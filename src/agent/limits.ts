@@ -18,6 +18,10 @@ export const processPollMs = 20;
 /** From SIGKILL until the process is gone. */
 export const killTimeoutMs = 10_000;
 export const stopGraceMsMax = 120_000;
+/** A copy that neither sends nor gets on for this long is given up, and the guest runs on at the source. */
+export const migrationStallMsMaxDefault = 60_000;
+/** From the order to mirror the disk until the target's door has answered; the VMM is held up meanwhile. */
+export const diskDoorTimeoutS = 3;
 export const probeTimeoutMs = 4_000;
 
 /** Memory that a VMM needs beside its guest's, in MiB: the cgroup's limit, and the part that admission counts as real. */

@@ -1,8 +1,10 @@
-/** The machine's memory and load. */
+/** The machine's memory, as far as this host may use it. */
 import { readFile } from 'node:fs/promises';
+import type { Cgroups } from './cgroup.ts';
 
-/** Memory that programs may still take without pressure, in MiB. */
-export const memoryAvailableMib = async (): Promise<number> => {
+/** Memory that programs may still take without pressure, in MiB: of the machine, and of the groups that VMs are put in. */
+export const memoryAvailableMib = async (cgroups: Pick<Cgroups, 'memoryFreeMib'>): Promise<number> => {
   const text = await readFile('/proc/meminfo', 'utf8');
-  return Number(/^MemAvailable:\s+(\d+)/m.exec(text)?.[1] ?? 0) / 1024;
+  const machineMib = Number(/^MemAvailable:\s+(\d+)/m.exec(text)?.[1] ?? 0) / 1024;
+  return Math.min(machineMib, await cgroups.memoryFreeMib());
 };

@@ -32,6 +32,7 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   });
   const vpc = await context.card.call('card.attachPort', { vpcId, port, tap: record.tap, activate });
   record.network = { vpcId, port, mtu, activate, administrative, vpc, tapAt: 'host' };
+  record.recovered = undefined;
   await vm.save();
   return { administrative, vpc };
 };
@@ -70,6 +71,11 @@ export const releaseNetwork = async (vm: Vm): Promise<void> => {
     await context.card.call('card.detachPort', { eniId: record.network.port.eniId });
     record.network = undefined;
     await vm.save();
+  } else if (record.recovered) {
+    // Its own record was lost with the interface's id: the card knows what this tap belongs to.
+    const { ports } = await context.card.call('card.status', {});
+    for (const { eniId, tap } of ports)
+      if (tap === record.tap) await context.card.call('card.detachPort', { eniId });
   }
   await deleteTap(record.tap);
 };

@@ -59,9 +59,9 @@ export class Reporter {
   }
 
   async #report(): Promise<void> {
-    const { config, card } = this.#host.context;
+    const { config, card, cgroups } = this.#host.context;
     const vms = await this.#host.reports();
-    const memoryAvailable = await memoryAvailableMib();
+    const memoryAvailable = await memoryAvailableMib(cgroups);
     this.#sequence += 1;
     await this.#links.report({
       hostId: config.hostId,

@@ -34,6 +34,8 @@ export const migrationRecord = z.discriminatedUnion('role', [
     diskUri: z.string(),
     bandwidthMaxMibPerS: z.number().optional(),
     phase: z.enum(['copying', 'switching', 'completed', 'failed']),
+    /** The VMM was told to send memory: what it says of a migration is of this one, not of an earlier one. */
+    sending: z.boolean().optional(),
     downtimeMs: z.number().optional(),
     reason: z.string().optional(),
   }),
@@ -48,6 +50,8 @@ export const vmRecord = z.object({
   tap: z.string(),
   state: vmState,
   reason: z.string().optional(),
+  /** Its first record was lost: what it has on the card is asked of the card. */
+  recovered: z.boolean().optional(),
   requirement: vmRequirement.optional(),
   image: imageRef.optional(),
   network: preparedNetwork.optional(),

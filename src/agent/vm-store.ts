@@ -61,7 +61,7 @@ export class VmStore {
     return vmPaths(this.#stateDir, instanceId);
   }
 
-  /** Everything that is on disk. A record that cannot be read is told apart: its VM can only be destroyed. */
+  /** Everything that is on disk. A record that cannot be read is told apart: see recover.ts. */
   async load(): Promise<{ records: VmRecord[]; unreadable: string[] }> {
     await mkdir(join(this.#stateDir, 'vms'), { recursive: true, mode: 0o711 });
     const records: VmRecord[] = [];

@@ -26,6 +26,7 @@ import { SerialQueue } from './serial-queue.ts';
 import type { VmRecord } from './vm-record.ts';
 import type { VmPaths } from './vm-store.ts';
 
+const mib = 1024 * 1024;
 const reconnectPauseMs = 500;
 const lostMonitorPatienceMs = 2_000;
 
@@ -182,6 +183,13 @@ export class Vm {
   /** Lets go of the monitor; the VMM runs on. */
   detach(): void {
     this.#qmp?.close();
+  }
+
+  /** Memory of the VMM that is in RAM now; 0 when none runs. */
+  async residentMib(): Promise<number> {
+    const { process } = this.record;
+    const usage = process === undefined ? undefined : await processUsage(process);
+    return (usage?.residentBytes ?? 0) / mib;
   }
 
   /** What is told of this VM; traffic is added by who asks the card. */

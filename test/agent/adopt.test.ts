@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { identifyProcess } from '#agent/process.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, requirement, type TestHost, until } from './lab.ts';
+import { traces } from './traces.ts';
 
 const main = join(import.meta.dirname, '../../src/agent/main.ts');
 
@@ -83,6 +84,51 @@ describe('an agent that is killed', () => {
       await host.call('vm.destroy', { command: key(), instanceId });
       await kill(next);
     }
+  });
+
+  it('takes over a VM whose record is damaged by what is evident of it, and leaves nothing of it later', async () => {
+    const first = await startProcess();
+    const [{ instanceId }, { instanceId: dead }] = [await host.launch(), await host.launch()];
+    await until('the guest runs', async () => (await host.round(instanceId)) > 2);
+    const [pid, deadPid] = [await pidOf(instanceId), await pidOf(dead)];
+    await kill(first);
+    await host.hmp(dead, 'quit').catch(() => undefined);
+    const round = await host.round(instanceId);
+    for (const id of [instanceId, dead])
+      await writeFile(join(host.config.stateDir, 'vms', id, 'vm.json'), '{"instanceId":"i-');
+    const second = await startProcess();
+    const { vms } = await host.call('host.describe', {});
+    const told = new Map(vms.map((vm) => [vm.instanceId, vm]));
+    assert.equal(told.get(instanceId)?.state, 'running');
+    assert.match(told.get(instanceId)?.reason ?? '', /record could not be read/);
+    assert.equal(told.get(instanceId)?.requirement.memoryMib, requirement.memoryMib);
+    assert.equal(told.get(dead)?.state, 'stopped');
+    assert.equal(await pidOf(instanceId), pid);
+    await until('it goes on counting', async () => (await host.round(instanceId)) > round);
+    await kill(second);
+    const third = await startProcess();
+    assert.equal((await host.call('vm.describe', { instanceId })).state, 'running');
+    for (const id of [instanceId, dead]) await host.call('vm.destroy', { command: key(), instanceId: id });
+    const detached = lab.cardCalls
+      .filter(({ method }) => method === 'detachPort')
+      .map(({ params }) => params);
+    for (const id of [instanceId, dead])
+      assert.ok(detached.some((params) => JSON.stringify(params).includes(id.replace('i-', 'eni-'))));
+    assert.deepEqual(await traces(host, instanceId, pid), []);
+    assert.deepEqual(await traces(host, dead, deadPid), []);
+    await kill(third);
+  });
+
+  it('ends a VMM that has no directory any more', async () => {
+    const first = await startProcess();
+    const { instanceId } = await host.launch();
+    const pid = await pidOf(instanceId);
+    await kill(first);
+    await rm(join(host.config.stateDir, 'vms', instanceId), { recursive: true });
+    const second = await startProcess();
+    assert.equal(await identifyProcess(pid), undefined);
+    assert.equal((await host.call('vm.describe', { instanceId })).state, 'absent');
+    await kill(second);
   });
 
   it('removes a tap that belongs to no VM', async () => {

@@ -171,6 +171,13 @@ export class Lab {
       remote: {},
       authorize: () => true,
       handlers: () => ({
+        'card.status': () => ({
+          vtep: '198.18.1.11',
+          netns,
+          startedAt: new Date().toISOString(),
+          vpcs: [],
+          ports: [...taps].map(([eniId, tap]) => ({ eniId, vpcId: 'vpc-1', tap, epoch: 1 })),
+        }),
         'card.applyVpc': ({ state }) => ({ version: state.version }),
         'card.prepareAdministrative': (params) => {
           note('prepareAdministrative', params);

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, requirement, type TestHost, until } from './lab.ts';
+import { traces } from './traces.ts';
 
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
@@ -179,21 +178,3 @@ describe('a VM on a host', () => {
     await host.call('vm.destroy', { command: key(), instanceId });
   });
 });
-
-/** What is left of a destroyed VM; empty: nothing. */
-const traces = async (host: TestHost, instanceId: string, pid: number): Promise<string[]> => {
-  const { stateDir, card, runPrefix, cgroupPrefix } = host.config;
-  const left: string[] = [];
-  const note = (what: string, found: boolean): void => void (found && left.push(what));
-  note('process', (await readdir('/proc')).includes(String(pid)));
-  note('directory', (await readdir(join(stateDir, 'vms'))).includes(instanceId));
-  for (const controller of ['cpu', 'memory', 'pids', 'devices']) {
-    const groups: string[] = await readdir(`/sys/fs/cgroup/${controller}/${cgroupPrefix}`).catch(() => []);
-    note(`group ${controller}`, groups.includes(instanceId));
-  }
-  const places: string[][] = [[], ['-n', card.netns]];
-  for (const links of places)
-    note(`tap in ${links}`, (await exec('ip', [...links, 'link'])).stdout.includes(`${runPrefix}t`));
-  note('mount', (await readFile('/proc/self/mountinfo', 'utf8')).includes(instanceId));
-  return left;
-};

@@ -15,16 +15,33 @@ describe('a VM that moves between two hosts', () => {
   after(() => lab.close());
 
   /** A running guest with something on its disk, and a target that waits for it. */
-  const begin = async (): Promise<string> => {
+  const ready = async (from = source, diskKib = 64) => {
     const instanceId = newId('instance');
-    await source.launch(instanceId);
-    await until('the guest runs', async () => (await source.round(instanceId)) > 2);
-    await source.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x5a 1M 64k"');
+    await from.launch(instanceId);
+    await until('the guest runs', async () => (await from.round(instanceId)) > 2);
+    await from.hmp(
+      instanceId,
+      `qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x5a 1M ${diskKib}k"`,
+    );
     const { migration, state } = await target.launch(instanceId, { incoming: true });
     assert.equal(state, 'incoming');
     assert.ok(migration);
-    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    return { instanceId, doors: migration };
+  };
+  const begin = async (): Promise<string> => {
+    const { instanceId, doors } = await ready();
+    await source.call('migrate.start', { command: key(), instanceId, ...doors });
     return instanceId;
+  };
+  /** The target's VMM stops answering, as a machine without power would: no connection is closed. */
+  const silence = (instanceId: string): void => {
+    const pid = target.agent.host.get(instanceId).record.process?.pid;
+    assert.ok(pid !== undefined);
+    process.kill(pid, 'SIGSTOP');
+  };
+  const countsOn = async (host: TestHost, instanceId: string): Promise<void> => {
+    const round = await host.round(instanceId);
+    await until('it counts', async () => (await host.round(instanceId)) > round);
   };
   const converged = (instanceId: string) =>
     until('the copy converges', async () => {
@@ -96,7 +113,7 @@ describe('a VM that moves between two hosts', () => {
     await destroy(instanceId);
   });
 
-  it('runs on at the source when the target dies', async () => {
+  it('runs on at the source when the target dies, and moves later', async () => {
     const instanceId = await begin();
     await converged(instanceId);
     await target.call('vm.destroy', { command: key(), instanceId });
@@ -107,7 +124,46 @@ describe('a VM that moves between two hosts', () => {
     const round = await source.round(instanceId);
     await until('it counts', async () => (await source.round(instanceId)) > round);
     await assert.rejects(source.call('migrate.switch', { command: key(), instanceId, budgetMs: 1_000 }));
+    await source.call('migrate.cancel', { command: key(), instanceId });
+    const { migration } = await target.launch(instanceId, { incoming: true });
+    assert.ok(migration);
+    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    await converged(instanceId);
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await target.call('migrate.commission', { command: key(), instanceId });
     await destroy(instanceId);
+  });
+
+  it('is not switched before its memory was sent', async () => {
+    const { instanceId, doors } = await ready(source, 2_048);
+    await source.call('migrate.start', { command: key(), instanceId, ...doors, bandwidthMaxMibPerS: 0.2 });
+    await assert.rejects(
+      source.call('migrate.switch', { command: key(), instanceId, budgetMs: 1_000 }),
+      /no memory has been sent/,
+    );
+    await countsOn(source, instanceId);
+    await destroy(instanceId);
+  });
+
+  it('runs on at the source when the target says nothing, from the start or in the middle', async () => {
+    const careful = await (await lab.host({ migrationStallMsMax: 2_000 })).start();
+    const deaf = await ready(careful);
+    silence(deaf.instanceId);
+    await assert.rejects(
+      careful.call('migrate.start', { command: key(), instanceId: deaf.instanceId, ...deaf.doors }),
+    );
+    await countsOn(careful, deaf.instanceId);
+    const { instanceId, doors } = await ready(careful, 2_048);
+    await careful.call('migrate.start', { command: key(), instanceId, ...doors, bandwidthMaxMibPerS: 0.2 });
+    silence(instanceId);
+    await until('the standstill is noticed', async () => {
+      const { phase, reason } = await careful.call('migrate.progress', { instanceId });
+      if (phase === 'failed') assert.match(reason ?? '', /does not answer/);
+      return phase === 'failed';
+    });
+    await careful.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x77 1M 64k"');
+    await countsOn(careful, instanceId);
+    for (const id of [deaf.instanceId, instanceId]) await destroy(id);
   });
 
   it('goes on under a new agent of the source', async () => {

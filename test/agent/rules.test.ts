@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { admit } from '#agent/admission.ts';
-import { cgroupSettings, quotaUs } from '#agent/cgroup.ts';
+import { Cgroups, cgroupSettings, quotaUs } from '#agent/cgroup.ts';
 import { recall, record } from '#agent/command-record.ts';
 import { Fences } from '#agent/fences.ts';
-import { stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
+import { ImageHolds } from '#agent/image-holds.ts';
+import { imageHoldMsMax, stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
+import { Standstill, StoodStill } from '#agent/migration/standstill.ts';
+import { requirementOfCommand } from '#agent/recover.ts';
 import { SerialQueue } from '#agent/serial-queue.ts';
 import { tapName } from '#agent/tap.ts';
 import type { WorkflowRecord } from '#agent/vm-record.ts';
@@ -118,6 +121,42 @@ describe('admission', () => {
     assert.throws(() => admit(wanted, { ...load, availableMib: 120 }), code('InsufficientInstanceCapacity'));
     admit(wanted, { ...load, availableMib: 400 });
   });
+
+  it('gives memory away once, also while those it was given to have not touched it', () => {
+    const wanted = { vcpus: 1, memoryMib: 100, rootDiskMib: 8 };
+    const fresh = { state: 'running' as const, requirement: wanted, residentMib: 20 };
+    const load = { capacityMib: 4096, availableMib: 400 };
+    admit(wanted, { ...load, others: [fresh] });
+    assert.throws(
+      () => admit(wanted, { ...load, others: [fresh, fresh] }),
+      code('InsufficientInstanceCapacity'),
+    );
+    const full = { ...fresh, residentMib: 190 };
+    admit(wanted, { ...load, others: [full, full] });
+    admit(wanted, { ...load, others: [{ ...fresh, state: 'stopped' }, fresh] });
+  });
+
+  it('reads what a limited group may still take', async () => {
+    const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
+    try {
+      for (const controller of ['cpu', 'memory']) {
+        await mkdir(join(dir, controller, 'hosts'), { recursive: true });
+        await writeFile(join(dir, controller, 'cgroup.procs'), '');
+      }
+      const groups = await Cgroups.open('hosts', dir);
+      assert.equal(await groups.memoryFreeMib(), Number.POSITIVE_INFINITY);
+      const group = join(dir, 'memory', 'hosts');
+      await writeFile(join(group, 'memory.limit_in_bytes'), `${512 * 1024 ** 2}\n`);
+      await writeFile(join(group, 'memory.usage_in_bytes'), `${200 * 1024 ** 2}\n`);
+      await writeFile(
+        join(group, 'memory.stat'),
+        `cache 1\ninactive_file 0\ntotal_inactive_file ${8 * 1024 ** 2}\n`,
+      );
+      assert.ok((await groups.memoryFreeMib()) <= 320);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
 });
 
 describe('limits', () => {
@@ -128,6 +167,33 @@ describe('limits', () => {
     assert.deepEqual(one.devices?.[0], ['devices.deny', 'a']);
     assert.ok(!JSON.stringify(one).includes('10:232'));
     assert.ok(cgroupSettings(2, limits)['']?.some(([file]) => file === 'memory.max'));
+  });
+
+  it('hold an image for its launch, for a bounded time', () => {
+    let now = 0;
+    const holds = new ImageHolds(() => now);
+    holds.hold('i-1', 'a');
+    holds.hold('i-2', 'b');
+    holds.release('i-2');
+    assert.deepEqual(holds.digests(), ['a']);
+    now += imageHoldMsMax;
+    assert.deepEqual(holds.digests(), []);
+  });
+
+  it('end a copy that stands still, and no other', () => {
+    let now = 0;
+    const standstill = new Standstill(100, () => now);
+    for (const mark of ['a', 'a', 'b', 'c', 'c']) {
+      standstill.look(mark);
+      now += 60;
+    }
+    assert.throws(() => standstill.look('c'), StoodStill);
+  });
+
+  it('are known again of a VMM that runs, and of nothing else', () => {
+    const args = ['qemu', '-smp', '2', '-m', '96', '-rtc', 'base=utc'];
+    assert.deepEqual(requirementOfCommand(args), { vcpus: 2, memoryMib: 96, rootDiskMib: 1 });
+    assert.equal(requirementOfCommand(['sh', '-c', 'x']), undefined);
   });
 
   it('keep tap names within what the kernel allows', () => {

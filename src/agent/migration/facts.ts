@@ -37,6 +37,17 @@ export const jobInfo = z.array(
 );
 export type Job = z.infer<typeof jobInfo>[number];
 
+/** Whether no memory is on its way. */
+export const isEnded = ({ status = 'none' }: Pick<MigrateInfo, 'status'>): boolean =>
+  ['none', 'cancelled', 'failed', 'completed'].includes(status);
+
+/** Changes whenever either copy gets on. */
+export const progressMark = (job: Job, { status, ram }: MigrateInfo): string =>
+  [
+    ...[job.status, job['current-progress'], status],
+    ...[ram?.transferred, ram?.remaining, ram?.['dirty-sync-count']],
+  ].join(' ');
+
 export const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
 
 export const isOver = ({ status }: Job): boolean => ['aborting', 'concluded', 'null'].includes(status);

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, VmState } from '#contracts/host.ts';
+import { diskDoorTimeoutS } from '../limits.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
@@ -17,14 +18,17 @@ import type { MigrationRecord } from '../vm-record.ts';
 import {
   convergedBytesMax,
   firstPassEnded,
+  isEnded,
   isOver,
   jobInfo,
   type MigrateInfo,
   migrateInfo,
   mirrorJob,
+  progressMark,
   remoteNode,
   runInfo,
 } from './facts.ts';
+import { Standstill, StoodStill } from './standstill.ts';
 
 type Source = Extract<MigrationRecord, { role: 'source' }>;
 type StartParams = z.output<(typeof hostContract)['migrate.start']['params']>;
@@ -90,6 +94,7 @@ const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
     server: { type: 'inet', host: uri.hostname, port: uri.port },
     export: uri.pathname.slice(1),
     discard: 'unmap',
+    'open-timeout': diskDoorTimeoutS,
   });
   await monitor.execute('blockdev-mirror', {
     'job-id': mirrorJob,
@@ -104,6 +109,7 @@ const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
 
 interface Watch {
   converged: boolean;
+  readonly standstill: Standstill;
   /** Passes over memory and bytes sent when the last pass ended. */
   passes?: { count: number; bytes: number };
 }
@@ -113,10 +119,11 @@ const watches = new Map<Vm, Watch>();
 /** Follows a copy until it is over; at most one watcher a VM. */
 const watch = (vm: Vm, resumed = false): void => {
   if (watches.has(vm)) return;
-  const memory: Watch = { converged: false };
+  const standstill = new Standstill(vm.context.config.migrationStallMsMax);
+  const memory: Watch = { converged: false, standstill };
   watches.set(vm, memory);
   void follow(vm, memory, resumed)
-    .catch((error: unknown) => fail(vm, error instanceof Error ? error.message : String(error)))
+    .catch((error: unknown) => fail(vm, error))
     .catch((error: unknown) => vm.context.log.warn({ err: error }, 'a failed migration was not tidied'))
     .finally(() => watches.delete(vm));
 };
@@ -138,27 +145,26 @@ const tick = async (vm: Vm, memory: Watch): Promise<void> => {
   const job = await mirrorOf(vm);
   if (job === undefined || isOver(job))
     throw new Error(`the disk's copy ended: ${job?.error ?? 'no reason given'}`);
-  if (job.status !== 'ready') return;
   const info = await vm.monitor.query(migrateInfo, 'query-migrate');
   if (sourceOf(vm)?.phase !== 'copying') return;
-  switch (info.status ?? 'none') {
-    case 'none':
-    case 'cancelled':
-    // A VMM whose guest came by a migration tells of that one until it sends. Ours cannot be completed while it copies:
-    // it stops before the switch and waits for us.
-    case 'completed':
-      await vm.monitor.execute('migrate', { uri: source.memoryUri });
-      return;
-    case 'failed':
-      throw new Error(info['error-desc'] ?? "the memory's copy failed");
-    case 'active':
-      if (memory.converged || !passIsShort(memory, info)) return;
-      memory.converged = true;
-      await setBandwidth(vm, crawlBytesPerS);
-      return;
-    default:
-      return;
-  }
+  // A copy that has converged waits for its switch, which has a budget of its own.
+  if (!memory.converged) memory.standstill.look(progressMark(job, info));
+  if (job.status !== 'ready') return;
+  if (!source.sending) return startSending(vm, source, info);
+  if (isEnded(info)) throw new Error(info['error-desc'] ?? `the memory's copy ended: ${info.status}`);
+  if (info.status !== 'active' || memory.converged || !passIsShort(memory, info)) return;
+  memory.converged = true;
+  await setBandwidth(vm, crawlBytesPerS);
+};
+
+/**
+ * Until it sends, the VMM tells of an earlier migration: one that brought its guest here, or one that failed. Only then is
+ * what it says of this one; a former agent may have begun to send and died before it wrote that down.
+ */
+const startSending = async (vm: Vm, source: Source, info: MigrateInfo): Promise<void> => {
+  if (isEnded(info)) await vm.monitor.execute('migrate', { uri: source.memoryUri });
+  source.sending = true;
+  await vm.save();
 };
 
 /** Whether the passes over memory have become short: what one of them sends is what a switch would have to send. */
@@ -173,13 +179,15 @@ const passIsShort = (memory: Watch, { ram }: MigrateInfo): boolean => {
 };
 
 /** The copy cannot go on: the guest runs on here, and the reason is kept for `migrate.progress`. */
-const fail = async (vm: Vm, reason: string): Promise<void> => {
+const fail = async (vm: Vm, error: unknown): Promise<void> => {
   const source = sourceOf(vm);
   if (source?.phase !== 'copying') return;
   if (!(await vm.alive())) return;
+  // A peer that says nothing would hold up every request to it, the one to end among them.
+  if (error instanceof StoodStill) await cutOff(vm);
   await abandon(vm);
   source.phase = 'failed';
-  source.reason = reason;
+  source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
 };
 
@@ -227,6 +235,13 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
   return { state: record.state };
 };
 
+/** Cuts the connections to the target, whatever waits on them. */
+const cutOff = async ({ monitor }: Vm): Promise<void> => {
+  const instances = [{ type: 'block-node', 'node-name': remoteNode }, { type: 'migration' }];
+  for (const instance of instances)
+    await monitor.execute('yank', { instances: [instance] }).catch(ignoreRefusal);
+};
+
 /** Ends both copies and makes sure that the guest runs here. */
 const abandon = async (vm: Vm): Promise<void> => {
   const { monitor } = vm;
@@ -234,7 +249,7 @@ const abandon = async (vm: Vm): Promise<void> => {
   const until = Date.now() + cancelTimeoutMs;
   for (;;) {
     const { status = 'none' } = await monitor.query(migrateInfo, 'query-migrate');
-    if (['none', 'cancelled', 'failed', 'completed'].includes(status)) break;
+    if (isEnded({ status })) break;
     if (Date.now() >= until)
       throw new PandoError('DeadlineExceeded', `The migration does not end: ${status}.`);
     await sleep(watchEveryMs);
@@ -256,7 +271,9 @@ export const dropMirror = async (vm: Vm): Promise<void> => {
     asked = true;
     if (Date.now() >= until) throw new PandoError('DeadlineExceeded', "The disk's copy does not end.");
   }
-  await monitor.execute('blockdev-del', { 'node-name': remoteNode }).catch((error: unknown) => {
-    if (!(error instanceof QmpError)) throw error; // There is no such node.
-  });
+  await monitor.execute('blockdev-del', { 'node-name': remoteNode }).catch(ignoreRefusal); // There may be no such node.
+};
+
+const ignoreRefusal = (error: unknown): void => {
+  if (!(error instanceof QmpError)) throw error;
 };

@@ -26,6 +26,8 @@ export const switchOver = async (vm: Vm, budgetMs: number): Promise<{ downtimeMs
       `${vm.record.instanceId}: no migration is under way. ${source?.reason ?? ''}`.trim(),
     );
   if (source.phase === 'completed') return { downtimeMs: source.downtimeMs ?? 0 };
+  if (!source.sending)
+    throw new PandoError('IncorrectState', `${vm.record.instanceId}: no memory has been sent yet.`);
   source.phase = 'switching';
   await vm.save();
   const until = Date.now() + budgetMs;
