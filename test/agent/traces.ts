@@ -1,6 +1,7 @@
 /** What a VM could leave on its host. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { identifyProcess } from '#agent/process.ts';
 import { exec } from '#base/exec.ts';
 import type { TestHost } from './lab.ts';
 
@@ -9,7 +10,8 @@ export const traces = async (host: TestHost, instanceId: string, pid: number): P
   const { stateDir, card, runPrefix, cgroupPrefix } = host.config;
   const left: string[] = [];
   const note = (what: string, found: boolean): void => void (found && left.push(what));
-  note('process', (await readdir('/proc')).includes(String(pid)));
+  // A zombie whose new parent has not asked for it yet is none of the host's.
+  note('process', (await identifyProcess(pid)) !== undefined);
   note('directory', (await readdir(join(stateDir, 'vms'))).includes(instanceId));
   for (const controller of ['cpu', 'memory', 'pids', 'devices']) {
     const groups: string[] = await readdir(`/sys/fs/cgroup/${controller}/${cgroupPrefix}`).catch(() => []);
