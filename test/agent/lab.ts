@@ -350,14 +350,19 @@ export class TestHost {
     return { instanceId, ...launched };
   }
 
-  /** A human monitor's command to the VMM, over the second monitor. */
-  async hmp(instanceId: string, line: string): Promise<string> {
+  /** A command to the VMM, over the second monitor. */
+  async qmp(instanceId: string, command: string, args: object): Promise<unknown> {
     const qmp = await Qmp.connect(join(this.config.stateDir, 'vms', instanceId, 'run', 'qmp2.sock'), 5_000);
     try {
-      return String(await qmp.execute('human-monitor-command', { 'command-line': line }));
+      return await qmp.execute(command, args);
     } finally {
       qmp.close();
     }
+  }
+
+  /** A human monitor's command. */
+  async hmp(instanceId: string, line: string): Promise<string> {
+    return String(await this.qmp(instanceId, 'human-monitor-command', { 'command-line': line }));
   }
 
   /** Fails unless 64 KiB from 1 MiB of the disk hold this byte. The VMM must not run: its overlay is read alone. */

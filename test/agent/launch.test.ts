@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { Qmp } from '#agent/qmp.ts';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, requirement, type TestHost, until } from './lab.ts';
 import { traces } from './traces.ts';
@@ -118,6 +123,25 @@ describe('a VM on a host', () => {
     await host.call('vm.destroy', { command: key(), instanceId });
   });
 
+  it('refuses the VMM the system call that makes a process (S1.5)', async () => {
+    // A VMM outside any jail shows that this is a way to run a program of one's own.
+    const free = await freeVmm(lab.dir);
+    try {
+      await free.qmp.execute('migrate', { uri: runs('ran') });
+      await until('the program has run', () => existsSync(join(lab.dir, 'ran')));
+    } finally {
+      await free.end();
+    }
+    const { instanceId } = await host.launch();
+    await until('the guest runs', async () => (await host.round(instanceId)) > 2);
+    const refused = host.qmp(instanceId, 'migrate', { uri: runs('/vm/ran') });
+    await assert.rejects(refused, /Failed to fork \(Operation not permitted\)/);
+    assert.ok(!existsSync(join(host.config.stateDir, 'vms', instanceId, 'run', 'ran')));
+    const round = await host.round(instanceId);
+    await until('the guest runs on', async () => (await host.round(instanceId)) > round);
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
   it('fetches an image once', async () => {
     const instanceId = newId('instance');
     const command = () => ({ command: key(), instanceId, image: host.imageRef });
@@ -178,3 +202,33 @@ describe('a VM on a host', () => {
     await host.call('vm.destroy', { command: key(), instanceId });
   });
 });
+
+/** A migration "to a program", which makes a file and swallows the rest. */
+const runs = (file: string): string => `exec:/bin/sh -c 'echo >${file}; cat >/dev/null'`;
+
+/** A bare VMM in this directory, with neither jail nor filter. */
+const freeVmm = async (dir: string) => {
+  const args = [
+    '-M',
+    'none',
+    '-nodefaults',
+    '-display',
+    'none',
+    '-S',
+    '-qmp',
+    'unix:free.sock,server,nowait',
+  ];
+  const child = spawn('qemu-system-x86_64', args, { cwd: dir, stdio: 'ignore' });
+  const gone = once(child, 'exit');
+  const path = join(dir, 'free.sock');
+  await until('it listens', () => existsSync(path));
+  const qmp = await Qmp.connect(path, 5_000);
+  return {
+    qmp,
+    end: async () => {
+      qmp.close();
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+};
