@@ -83,6 +83,8 @@ describe('packet path of a migration', () => {
     assert.equal(fresh.lines().length, 0);
     await target.client.call('card.activatePort', { eniId });
     await target.client.call('card.setQueue', { eniId, mode: 'pass' });
+    await source.client.call('card.holdPort', { eniId });
+    await target.client.call('card.setQueue', { eniId, mode: 'pass', idleMs: 5 });
     await source.client.call('card.redirectPort', { eniId, to: own });
     const closed = await target.client.call('card.closeQueue', { eniId, idleMs: 100 });
     assert.deepEqual([closed.held, closed.dropped], [0, 0]);
