@@ -24,7 +24,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   const accelerator = await chooseAccelerator(config.accelerator);
   const card = new CardLink(config.card, tls, changed);
   const images = openImageSource(config.region, tls);
-  const host = await Host.open({ config, log, card, readImage: images.read, accelerator, changed });
+  const host = await Host.open({ config, tls, log, card, readImage: images.read, accelerator, changed });
   resumeMigrations(host.vms);
   const links = new CellLinks({
     cell: config.cell,

@@ -41,6 +41,8 @@ export const agentConfig = z.object({
   accelerator: z.enum(['auto', 'tcg', 'kvm']).default('auto'),
   /** Address of this host on which it takes the memory and the disk of a VM that moves here. */
   migrationAddress: z.string(),
+  /** Whether memory and disks of VMs that move are sent in the clear: only where the network itself is private. */
+  migrationTls: z.enum(['required', 'off']).default('required'),
   /** How long the copy of a VM that moves away may stand still before it is given up. */
   migrationStallMsMax: z.number().int().positive().default(migrationStallMsMaxDefault),
   /** Where the control groups are mounted; default: found. */

@@ -1,4 +1,5 @@
 /** What the operations on a VM stand on. */
+import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import type { VmRequirement } from '#contracts/host.ts';
 import type { Accelerator } from './accelerator.ts';
@@ -10,6 +11,8 @@ import type { VmStore } from './vm-store.ts';
 
 export interface AgentContext {
   readonly config: AgentConfig;
+  /** This agent's own identity. Its key is never given to a VMM. */
+  readonly tls: TlsMaterial;
   readonly log: Logger;
   readonly store: VmStore;
   readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;

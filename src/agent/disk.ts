@@ -15,6 +15,8 @@ export const makeRunDirs = async (paths: VmPaths, uid: number): Promise<void> =>
   await mkdir(paths.jail, { recursive: true, mode: 0o700 });
   await mkdir(paths.run, { recursive: true, mode: 0o700 });
   await chown(paths.run, uid, uid);
+  await mkdir(paths.tls, { recursive: true, mode: 0o750 });
+  await chown(paths.tls, 0, uid);
 };
 
 /**

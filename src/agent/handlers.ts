@@ -48,6 +48,7 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
       output: await consoleOutput(host.get(instanceId).paths),
       at: new Date().toISOString(),
     }),
+    'migrate.offer': ({ command, instanceId }) => host.offer(command, instanceId),
     'migrate.start': (params) =>
       host.command(params.command, host.get(params.instanceId), (vm) => nothing(startMigration(vm, params))),
     'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),

@@ -1,8 +1,9 @@
 /** All VMs of this host, and the rule by which commands reach them: fenced, answered once, one at a time for each VM. */
+import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, ImageRef, VmReport, VmRequirement } from '#contracts/host.ts';
+import type { CommandKey, ImageRef, MigrationCredential, VmReport, VmRequirement } from '#contracts/host.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
@@ -18,6 +19,7 @@ import { ImageCache, type ReadChunk } from './image-cache.ts';
 import { ImageHolds } from './image-holds.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
+import { offerCredential } from './migration/secure.ts';
 import { rebuildRecord } from './recover.ts';
 import { tapName } from './tap.ts';
 import { Vm } from './vm.ts';
@@ -26,6 +28,7 @@ import { VmStore } from './vm-store.ts';
 
 export interface HostParts {
   readonly config: AgentConfig;
+  readonly tls: TlsMaterial;
   readonly log: Logger;
   readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
   readonly readImage: ReadChunk;
@@ -44,7 +47,7 @@ export class Host {
   private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
     this.#parts = parts;
     this.#fences = fences;
-    const { config, log, card, accelerator, readImage } = parts;
+    const { config, tls, log, card, accelerator, readImage } = parts;
     const images = new ImageCache({
       dir: config.imageCacheDir,
       bytesMax: config.imageCacheBytesMax,
@@ -54,7 +57,7 @@ export class Host {
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
-      ...{ config, log, store, card, images, cgroups, accelerator },
+      ...{ config, tls, log, store, card, images, cgroups, accelerator },
       get closed() {
         return isClosed();
       },
@@ -152,6 +155,18 @@ export class Host {
     let index = 0;
     while (taken.has(index)) index += 1;
     return index;
+  }
+
+  /** What a VM that will move away from here proves itself with. Not recorded as a step: its key is only in this process's memory. */
+  offer(key: CommandKey, instanceId: string): Promise<{ peer?: MigrationCredential }> {
+    const vm = this.get(instanceId);
+    return vm.queue.run(async () => {
+      fence(key, this.#fences.epochOf(key.workflowId));
+      fence(key, vm.record.workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+      return this.#parts.config.migrationTls === 'off'
+        ? {}
+        : { peer: await offerCredential(vm, key.workflowId) };
+    });
   }
 
   /** Like {@link command}, on a VM that may be new here. A former owner's command leaves no trace of one. */

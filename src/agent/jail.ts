@@ -5,24 +5,24 @@
  */
 import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
-import { jailBaseDir, jailRunDir } from './qemu-command.ts';
+import { jailBaseDir, jailRunDir, jailTlsDir } from './qemu-command.ts';
 
 const qemuProgram = '/usr/bin/qemu-system-x86_64';
 
 /**
- * Runs as root in fresh namespaces, then becomes the VMM. Arguments: root, run directory, image directory, uid,
+ * Runs as root in fresh namespaces, then becomes the VMM. Arguments: root, directories of VM, image and TLS, uid,
  * `kvm` or `-`, the number of cgroup.procs files, those files, then the VMM's arguments. `umount` needs /proc to find
  * what it unmounts, so /proc is there until the last moment.
  */
 const script = `set -eu
-root=$1 run=$2 base=$3 uid=$4 kvm=$5 groups=$6
-shift 6
+root=$1 run=$2 base=$3 tls=$4 uid=$5 kvm=$6 groups=$7
+shift 7
 while [ "$groups" -gt 0 ]; do echo $$ > "$1"; shift; groups=$((groups - 1)); done
 ulimit -c 0
 ulimit -n 4096
 mount -t tmpfs -o mode=0755,nosuid,noexec,size=64k,nr_inodes=64 jail "$root"
 cd "$root"
-mkdir old proc usr dev dev/net .${jailRunDir} .${jailBaseDir}
+mkdir old proc usr dev dev/net .${jailRunDir} .${jailBaseDir} .${jailTlsDir}
 mount --bind -o ro,nosuid,nodev /usr usr
 for dir in bin sbin lib lib64; do
   if [ -L "/$dir" ]; then ln -s "$(readlink "/$dir")" "$dir"
@@ -30,6 +30,7 @@ for dir in bin sbin lib lib64; do
 done
 mount --bind -o nosuid,nodev,noexec "$run" .${jailRunDir}
 mount --bind -o ro,nosuid,nodev,noexec "$base" .${jailBaseDir}
+mount --bind -o ro,nosuid,nodev,noexec "$tls" .${jailTlsDir}
 mknod -m 666 dev/null c 1 3
 mknod -m 444 dev/urandom c 1 9
 mknod -m 666 dev/net/tun c 10 200
@@ -50,6 +51,7 @@ export interface Jail {
   /** The VM's directory, the only one that it may write. */
   readonly runDir: string;
   readonly imageDir: string;
+  readonly tlsDir: string;
   readonly uid: number;
   readonly kvm: boolean;
   /** Groups that the process joins before anything else. */
@@ -61,7 +63,7 @@ export interface Jail {
 /** The arguments of `unshare` that lead to the VMM in its jail. Pure. */
 export const jailArgs = (jail: Jail, qemu: readonly string[]): string[] => [
   ...['--mount', '--ipc', '--uts', '--', '/bin/sh', '-c', script, 'pando-jail'],
-  ...[jail.root, jail.runDir, jail.imageDir, String(jail.uid), jail.kvm ? 'kvm' : '-'],
+  ...[jail.root, jail.runDir, jail.imageDir, jail.tlsDir, String(jail.uid), jail.kvm ? 'kvm' : '-'],
   ...[String(jail.cgroupProcs.length), ...jail.cgroupProcs],
   ...qemu,
 ];

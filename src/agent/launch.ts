@@ -21,7 +21,7 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
   const network = checkNetwork(vm, params);
   const image = await checkImage(vm, params);
   const running = await vm.alive();
-  if (running && record.state !== 'preparing') return alreadyUp(vm, params.incoming);
+  if (running && record.state !== 'preparing') return alreadyUp(vm, params);
   if (!running) {
     await vm.kill();
     if (network.tapAt === 'card')
@@ -35,7 +35,7 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
   }
   try {
     if (!running) await startVmm(vm, image, network, params.incoming);
-    return await bringUp(vm, params.incoming);
+    return await bringUp(vm, params);
   } catch (error) {
     await vm.kill();
     await context.cgroups.remove(record.instanceId);
@@ -104,7 +104,10 @@ const startVmm = async (
     incoming,
   });
   const pid = await startJailed(
-    { root: paths.jail, runDir: paths.run, imageDir: image.dir, uid, kvm, cgroupProcs, log: paths.vmmLog },
+    {
+      ...{ root: paths.jail, runDir: paths.run, imageDir: image.dir, tlsDir: paths.tls },
+      ...{ uid, kvm, cgroupProcs, log: paths.vmmLog },
+    },
     args,
   );
   const started = await vm.started(pid);
@@ -119,10 +122,10 @@ const kernelOf = ({ manifest }: CachedImage): QemuPlan['kernel'] => {
 };
 
 /** From a VMM that stands still to a guest that runs, or to one that waits for its memory. */
-const bringUp = async (vm: Vm, incoming: boolean): Promise<LaunchResult> => {
+const bringUp = async (vm: Vm, { incoming, peer }: LaunchParams): Promise<LaunchResult> => {
   await wireTap(vm);
   if (incoming) {
-    const migration = await openIncoming(vm);
+    const migration = await openIncoming(vm, peer);
     vm.setState('incoming');
     await vm.save();
     return { state: 'incoming', migration };
@@ -134,9 +137,9 @@ const bringUp = async (vm: Vm, incoming: boolean): Promise<LaunchResult> => {
 };
 
 /** A launch of what runs changes nothing; above all it does not resume a guest that was paused for a reason (S6.5). */
-const alreadyUp = async (vm: Vm, incoming: boolean): Promise<LaunchResult> => {
+const alreadyUp = async (vm: Vm, { incoming, peer }: LaunchParams): Promise<LaunchResult> => {
   const { state } = vm.record;
-  if (incoming && state === 'incoming') return { state, migration: await openIncoming(vm) };
+  if (incoming && state === 'incoming') return { state, migration: await openIncoming(vm, peer) };
   if (!incoming && state === 'running') return { state };
   throw new PandoError('IncorrectInstanceState', `${vm.record.instanceId} is ${state} here.`);
 };

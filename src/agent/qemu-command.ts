@@ -4,6 +4,8 @@ import { createHash } from 'node:crypto';
 /** Names inside the jail: the VM's own directory and its image, read-only. */
 export const jailRunDir = '/vm';
 export const jailBaseDir = '/base';
+/** What the VMM proves itself with while it moves its guest; read-only, empty otherwise. */
+export const jailTlsDir = '/tls';
 
 export const rootNode = 'root';
 

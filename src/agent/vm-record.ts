@@ -1,6 +1,6 @@
 /** What is written down of one VM: enough for another process to take over (S1.13). */
 import { z } from 'zod';
-import { imageRef, vmRequirement, vmState } from '#contracts/host.ts';
+import { imageRef, migrationCredential, vmRequirement, vmState } from '#contracts/host.ts';
 import { networkOperation, vpcPort } from '#contracts/network.ts';
 import { processIdentity } from './process.ts';
 
@@ -39,7 +39,12 @@ export const migrationRecord = z.discriminatedUnion('role', [
     downtimeMs: z.number().optional(),
     reason: z.string().optional(),
   }),
-  z.object({ role: z.literal('target'), memoryUri: z.string(), diskUri: z.string() }),
+  z.object({
+    role: z.literal('target'),
+    memoryUri: z.string(),
+    diskUri: z.string(),
+    peer: migrationCredential.optional(),
+  }),
 ]);
 export type MigrationRecord = z.infer<typeof migrationRecord>;
 

@@ -11,6 +11,8 @@ export interface VmPaths {
   /** Belongs to the VM's uid; all that the VMM may write. Nothing in it is trusted. */
   readonly run: string;
   readonly jail: string;
+  /** Root writes here, the VM's uid reads. */
+  readonly tls: string;
   readonly disk: string;
   readonly monitor: string;
   readonly consoleLog: string;
@@ -27,6 +29,7 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
     run,
     record: join(dir, 'vm.json'),
     jail: join(dir, 'jail'),
+    tls: join(dir, 'tls'),
     disk: join(run, 'root.qcow2'),
     monitor: join(run, 'qmp.sock'),
     consoleLog: join(run, 'console.log'),

@@ -9,8 +9,12 @@ export interface TlsMaterial {
 }
 
 /** The `spiffe://` identity in the peer's verified certificate, if it has exactly one. */
-export const identityOf = (socket: TLSSocket): string | undefined => {
-  const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
+export const identityOf = (socket: TLSSocket): string | undefined =>
+  identityIn(socket.getPeerCertificate().subjectaltname);
+
+/** The `spiffe://` identity among a certificate's alternative names, if it has exactly one. */
+export const identityIn = (alternativeNames: string | undefined): string | undefined => {
+  const names = alternativeNames?.split(', ') ?? [];
   const identities = names
     .filter((name) => name.startsWith('URI:spiffe://'))
     .map((name) => name.slice('URI:'.length));

@@ -23,14 +23,14 @@ const pem = async (key: webcrypto.CryptoKey): Promise<string> =>
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
   webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
 
-/** Creates an authority named `name`. */
-export const createAuthority = async (name: string): Promise<Authority> => {
+/** Creates an authority named `name`, valid for `days`. */
+export const createAuthority = async (name: string, days = authorityDays): Promise<Authority> => {
   const keys = await newKeys();
   const cert = await x509.X509CertificateGenerator.createSelfSigned({
     name: `CN=${name}`,
     keys,
     notBefore: new Date(Date.now() - clockSkewMs),
-    notAfter: new Date(Date.now() + authorityDays * dayMs),
+    notAfter: new Date(Date.now() + days * dayMs),
     signingAlgorithm: algorithm,
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),

@@ -29,6 +29,17 @@ export const hostCapacity = z.object({
   diskMib: z.number().int(),
 });
 
+/** How the VMM on one side of a migration proves itself to the other: by a certificate made for this migration alone. */
+export const migrationCredential = z.object({
+  /** PEM of the authority that issued it; its key never left the host. */
+  certificate: z.string().max(8_192),
+  /** PEM of the certificate of the agent that vouches for it. */
+  agent: z.string().max(8_192),
+  /** That agent's signature over instance, side and certificate; base64. */
+  signature: z.string().max(1_024),
+});
+export type MigrationCredential = z.infer<typeof migrationCredential>;
+
 export const vmReport = z.object({
   instanceId: z.string(),
   state: vmState,
@@ -86,11 +97,15 @@ export const hostContract = {
       network: z.object({ administrative: networkOperation, vpc: networkOperation }),
       /** Incoming: waits for a migration instead of booting. */
       incoming: z.boolean(),
+      /** Incoming: what the source offered; refused without, unless this host moves VMs in the clear. */
+      peer: migrationCredential.optional(),
     }),
     result: z.object({
       state: vmState,
       /** Set when incoming: where the source sends memory and the disk. */
-      migration: z.object({ memoryUri: z.string(), diskUri: z.string() }).optional(),
+      migration: z
+        .object({ memoryUri: z.string(), diskUri: z.string(), peer: migrationCredential.optional() })
+        .optional(),
     }),
   },
   /** Powers down: ACPI first unless `force`, killed after `graceMs`. The disk stays. */
@@ -108,12 +123,19 @@ export const hostContract = {
     params: z.object({ instanceId: z.string() }),
     result: z.object({ output: z.string(), at: z.string() }),
   },
+  /** Source: what its VMM will prove itself with to the target's. Repeated: the same, until the copy starts. */
+  'migrate.offer': {
+    params: z.object({ ...command }),
+    result: z.object({ peer: migrationCredential.optional() }),
+  },
   /** Source: starts copying disk and memory to the target. Returns at once. */
   'migrate.start': {
     params: z.object({
       ...command,
       memoryUri: z.string(),
       diskUri: z.string(),
+      /** What the target's VMM proves itself with. */
+      peer: migrationCredential.optional(),
       bandwidthMaxMibPerS: z.number().optional(),
     }),
     result: empty,

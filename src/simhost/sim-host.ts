@@ -299,6 +299,7 @@ export class SimHost {
       output: this.#vm(instanceId).consoleText,
       at: new Date(this.#now()).toISOString(),
     }),
+    'migrate.offer': ({ command }) => this.#command('migrate.offer', command, () => ({})),
     'migrate.start': (params) =>
       this.#void('migrate.start', params.command, () => this.#startMigration(params)),
     'migrate.progress': ({ instanceId }) => this.#progress(instanceId),

@@ -16,7 +16,7 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { cardContract } from '#contracts/card.ts';
-import { hostContract, hostEventsContract } from '#contracts/host.ts';
+import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 import { regionContract } from '#contracts/region.ts';
 
@@ -88,7 +88,8 @@ export class Lab {
   readonly chunksRead: string[] = [];
   readonly cardCalls: { method: string; params: unknown }[] = [];
   readonly #run = randomBytes(2).toString('hex');
-  readonly #issue: (identity: string) => Promise<TlsMaterial>;
+  /** A certificate of this lab's authority. */
+  readonly issue: (identity: string) => Promise<TlsMaterial>;
   readonly #streams = new Map<string, HostCaller>();
   readonly #closers: (() => Promise<void> | void)[] = [];
   #hosts = 0;
@@ -96,7 +97,7 @@ export class Lab {
   private constructor(dir: string, image: TestImage, issue: (identity: string) => Promise<TlsMaterial>) {
     this.dir = dir;
     this.image = image;
-    this.#issue = issue;
+    this.issue = issue;
   }
 
   /** With an authority of its own unless one is given. */
@@ -117,7 +118,7 @@ export class Lab {
 
   async #cell(): Promise<RpcServer> {
     return serveRpc({
-      tls: await this.#issue('spiffe://pando/cell/a-1'),
+      tls: await this.issue('spiffe://pando/cell/a-1'),
       host: '127.0.0.1',
       port: 0,
       contract: hostEventsContract,
@@ -141,7 +142,7 @@ export class Lab {
 
   async #region(): Promise<RpcServer> {
     return serveRpc({
-      tls: await this.#issue('spiffe://pando/region/r-1'),
+      tls: await this.issue('spiffe://pando/region/r-1'),
       host: '127.0.0.1',
       port: 0,
       contract: regionContract,
@@ -164,7 +165,7 @@ export class Lab {
       ({ operationId: `${kind}-${eniId}`, kind, ranOn: 'card', at: new Date().toISOString() }) as const;
     const note = (method: string, params: unknown): void => void this.cardCalls.push({ method, params });
     return serveRpc({
-      tls: await this.#issue(`spiffe://pando/card/${netns}`),
+      tls: await this.issue(`spiffe://pando/card/${netns}`),
       host: '127.0.0.1',
       port,
       contract: cardContract,
@@ -216,7 +217,7 @@ export class Lab {
     this.atEnd(() => exec('ip', ['netns', 'del', netns]).then(() => undefined));
     const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.card(netns) };
     const hostId = `h-${name}`;
-    const tls = await this.#issue(`spiffe://pando/agent/${hostId}`);
+    const tls = await this.issue(`spiffe://pando/agent/${hostId}`);
     const dir = join(this.dir, name);
     await mkdir(dir);
     const files = { ca: join(dir, 'ca.pem'), cert: join(dir, 'cert.pem'), key: join(dir, 'key.pem') };
@@ -334,7 +335,7 @@ export class TestHost {
   /** Everything that a launch takes. */
   async launch(
     instanceId: string = newId('instance'),
-    options: { incoming?: boolean } = {},
+    options: { incoming?: boolean; peer?: MigrationCredential | undefined } = {},
   ): Promise<Launched & { instanceId: string }> {
     const incoming = options.incoming ?? false;
     const results = await this.prepare(instanceId, undefined, !incoming);
@@ -346,6 +347,7 @@ export class TestHost {
       image,
       network: results,
       incoming,
+      peer: options.peer,
     });
     return { instanceId, ...launched };
   }

@@ -15,6 +15,14 @@ describe('a VM that moves between two hosts', () => {
   after(() => lab.close());
 
   /** A running guest with something on its disk, and a target that waits for it. */
+  /** The doors of a target that waits for it. */
+  const open = async (from: TestHost, instanceId: string) => {
+    const { peer } = await from.call('migrate.offer', { command: key(), instanceId });
+    const { migration, state } = await target.launch(instanceId, { incoming: true, peer });
+    assert.equal(state, 'incoming');
+    assert.ok(migration);
+    return migration;
+  };
   const ready = async (from = source, diskKib = 64) => {
     const instanceId = newId('instance');
     await from.launch(instanceId);
@@ -23,10 +31,7 @@ describe('a VM that moves between two hosts', () => {
       instanceId,
       `qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x5a 1M ${diskKib}k"`,
     );
-    const { migration, state } = await target.launch(instanceId, { incoming: true });
-    assert.equal(state, 'incoming');
-    assert.ok(migration);
-    return { instanceId, doors: migration };
+    return { instanceId, doors: await open(from, instanceId) };
   };
   const begin = async (): Promise<string> => {
     const { instanceId, doors } = await ready();
@@ -104,9 +109,11 @@ describe('a VM that moves between two hosts', () => {
     const round = await source.round(instanceId);
     await until('it counts', async () => (await source.round(instanceId)) > round);
     await target.call('vm.destroy', { command: key(), instanceId });
-    const { migration } = await target.launch(instanceId, { incoming: true });
-    assert.ok(migration);
-    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    await source.call('migrate.start', {
+      command: key(),
+      instanceId,
+      ...(await open(source, instanceId)),
+    });
     await converged(instanceId);
     await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
     await target.call('migrate.commission', { command: key(), instanceId });
@@ -125,9 +132,11 @@ describe('a VM that moves between two hosts', () => {
     await until('it counts', async () => (await source.round(instanceId)) > round);
     await assert.rejects(source.call('migrate.switch', { command: key(), instanceId, budgetMs: 1_000 }));
     await source.call('migrate.cancel', { command: key(), instanceId });
-    const { migration } = await target.launch(instanceId, { incoming: true });
-    assert.ok(migration);
-    await source.call('migrate.start', { command: key(), instanceId, ...migration });
+    await source.call('migrate.start', {
+      command: key(),
+      instanceId,
+      ...(await open(source, instanceId)),
+    });
     await converged(instanceId);
     await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
     await target.call('migrate.commission', { command: key(), instanceId });

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
-import type { hostContract, VmState } from '#contracts/host.ts';
+import type { hostContract, MigrationCredential, VmState } from '#contracts/host.ts';
 import { diskDoorTimeoutS } from '../limits.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
@@ -28,6 +28,7 @@ import {
   remoteNode,
   runInfo,
 } from './facts.ts';
+import { forgetOffer, offeredCredential, type Secured, secure, unsecure } from './secure.ts';
 import { Standstill, StoodStill } from './standstill.ts';
 
 type Source = Extract<MigrationRecord, { role: 'source' }>;
@@ -72,21 +73,31 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
     await dropMirror(vm);
     await monitor.execute('migrate-set-capabilities', { capabilities });
     await setBandwidth(vm, bandwidth(source));
-    await startMirror(vm, source);
+    await startMirror(vm, source, await proveAndExpect(vm, params.peer));
   } catch (error) {
     record.migration = undefined;
     await dropMirror(vm);
+    await unsecure(vm);
     await vm.save();
     throw error;
   }
+  forgetOffer(vm);
   watch(vm);
+};
+
+/** What the channel to the target's VMM is given, for which `target` vouches. */
+const proveAndExpect = async (vm: Vm, target: MigrationCredential | undefined): Promise<Secured['disk']> => {
+  if (vm.context.config.migrationTls === 'off') return {};
+  if (target === undefined)
+    throw new PandoError('AccessDenied', `Nobody vouches for the target of ${vm.record.instanceId}.`);
+  return (await secure(vm, 'source', offeredCredential(vm), target)).disk;
 };
 
 const setBandwidth = (vm: Vm, bytesPerS: number): Promise<unknown> =>
   vm.monitor.execute('migrate-set-parameters', { 'max-bandwidth': bytesPerS });
 
 /** Copies the overlay alone: the target's disk stands on the same base. */
-const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
+const startMirror = async ({ monitor }: Vm, source: Source, tls: Secured['disk']): Promise<void> => {
   const uri = new URL(source.diskUri);
   await monitor.execute('blockdev-add', {
     driver: 'nbd',
@@ -95,6 +106,7 @@ const startMirror = async ({ monitor }: Vm, source: Source): Promise<void> => {
     export: uri.pathname.slice(1),
     discard: 'unmap',
     'open-timeout': diskDoorTimeoutS,
+    ...tls,
   });
   await monitor.execute('blockdev-mirror', {
     'job-id': mirrorJob,
@@ -255,6 +267,7 @@ const abandon = async (vm: Vm): Promise<void> => {
     await sleep(watchEveryMs);
   }
   await dropMirror(vm);
+  await unsecure(vm);
   if (!(await monitor.query(runInfo, 'query-status')).running) await monitor.execute('cont');
   vm.setState('running');
 };

@@ -4,9 +4,12 @@ import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
+import type { MigrationCredential } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
+import { makeCredential } from './credential.ts';
+import { type Secured, secure, unsecure } from './secure.ts';
 
 const portTriesMax = 8;
 const exportId = 'incoming-root';
@@ -29,32 +32,55 @@ const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
 export interface IncomingDoors {
   readonly memoryUri: string;
   readonly diskUri: string;
+  /** What our VMM proves itself with; undefined: the doors are in the clear. */
+  readonly peer?: MigrationCredential | undefined;
 }
 
-/** Listens for the source on this host's migration address. Repeated: the same doors. */
-export const openIncoming = async (vm: Vm): Promise<IncomingDoors> => {
+/**
+ * Listens on this host's migration address for the VMM that `source` vouches for. Repeated: the same doors. Errors: `AccessDenied`
+ * when no agent of Pando's vouches for it.
+ */
+export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promise<IncomingDoors> => {
   const { record, monitor, context } = vm;
   if (record.migration?.role === 'target') {
-    const { memoryUri, diskUri } = record.migration;
-    return { memoryUri, diskUri };
+    const { memoryUri, diskUri, peer } = record.migration;
+    return { memoryUri, diskUri, peer };
   }
   const host = context.config.migrationAddress;
   await monitor.execute('migrate-set-capabilities', { capabilities });
-  const diskPort = await openDiskDoor(vm, host);
+  const { peer, disk } = await proveAndExpect(vm, source);
+  const diskPort = await openDiskDoor(vm, host, disk);
   const memoryPort = await openMemoryDoor(vm, host);
-  const doors = { memoryUri: `tcp:${host}:${memoryPort}`, diskUri: `nbd://${host}:${diskPort}/${rootNode}` };
+  const doors = {
+    memoryUri: `tcp:${host}:${memoryPort}`,
+    diskUri: `nbd://${host}:${diskPort}/${rootNode}`,
+    peer,
+  };
   record.migration = { role: 'target', ...doors };
   return doors;
 };
 
+const proveAndExpect = async (
+  vm: Vm,
+  source: MigrationCredential | undefined,
+): Promise<Secured & { peer?: MigrationCredential }> => {
+  const { context, record } = vm;
+  if (context.config.migrationTls === 'off') return { disk: {} };
+  if (source === undefined)
+    throw new PandoError('AccessDenied', `Nobody vouches for the source of ${record.instanceId}.`);
+  const own = await makeCredential(context.tls, record.instanceId, 'target');
+  return { ...(await secure(vm, 'target', own, source)), peer: own.shown };
+};
+
 /** QEMU's NBD server does not tell a port that it chose itself, so a free one is found first; a race for it is tried again. */
-const openDiskDoor = async (vm: Vm, host: string): Promise<number> => {
+const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise<number> => {
   for (let tries = 1; ; tries++) {
     const port = await freePort(host);
     try {
       await vm.monitor.execute('nbd-server-start', {
         addr: { type: 'inet', data: { host, port: String(port) } },
         'max-connections': 1,
+        ...tls,
       });
       await vm.monitor.execute('block-export-add', {
         type: 'nbd',
@@ -103,6 +129,7 @@ export const commission = async (vm: Vm): Promise<void> => {
   if (!before.running) {
     await incomingCompleted(vm);
     await monitor.execute('nbd-server-stop').catch(ignoreRefusal); // Stopped by an earlier try.
+    await unsecure(vm);
     await monitor.execute('cont');
   }
   await makesProgress(vm);

@@ -5,6 +5,7 @@
  *                       (any failure or cancellation up to here: undo, the source runs on) ┘    (from here: only forward)
  */
 import { PandoError } from '#contracts/errors.ts';
+import type { MigrationCredential } from '#contracts/host.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import { convergePollMs, convergeTimeoutMsMax } from '../limits.ts';
 import type { CellServices } from '../services.ts';
@@ -31,7 +32,11 @@ interface MigrateResults {
   ensureImage: { readonly fetched: boolean };
   prepareNetwork: NetworkResults;
   'prepareNetwork.undo'?: DestroyOutcome;
-  launchIncoming: { readonly memoryUri: string; readonly diskUri: string };
+  launchIncoming: {
+    readonly memoryUri: string;
+    readonly diskUri: string;
+    readonly peer?: MigrationCredential | undefined;
+  };
   startCopy: null;
   converge: { readonly copyMs: number; readonly totalBytes: number };
   lock: null;
@@ -105,7 +110,13 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       retry: { deadlineMs: 130_000 },
       do: async (context) => {
         const network = need(context.results.prepareNetwork, 'prepareNetwork');
-        const { migration } = await launchVm(context, context.input.hostId, network, true);
+        const { services, input, command, subject } = context;
+        // The two VMMs trust each other by what their own agents vouch for.
+        const { peer } = await services.hosts.call(input.sourceHostId, 'migrate.offer', {
+          command: { ...command, step: 'launchIncoming.offer' },
+          instanceId: subject,
+        });
+        const { migration } = await launchVm(context, input.hostId, network, true, peer);
         return need(migration, 'vm.launch incoming');
       },
       undo: { none: 'undoing prepareNetwork destroys the target whole' },
@@ -114,12 +125,11 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       name: 'startCopy',
       why: 'memory and disk are copied while the source runs (S6.2)',
       do: async ({ services, input, command, subject, results }) => {
-        const { memoryUri, diskUri } = need(results.launchIncoming, 'launchIncoming');
+        const doors = need(results.launchIncoming, 'launchIncoming');
         await services.hosts.call(input.sourceHostId, 'migrate.start', {
           command,
           instanceId: subject,
-          memoryUri,
-          diskUri,
+          ...doors,
         });
         return null;
       },

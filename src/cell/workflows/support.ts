@@ -2,7 +2,7 @@
 
 import type { Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { hostContract } from '#contracts/host.ts';
+import type { hostContract, MigrationCredential } from '#contracts/host.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { NetworkOperation, VmMetadata, VpcPort } from '#contracts/network.ts';
 import type { InstanceState } from '../instance-states.ts';
@@ -110,18 +110,19 @@ export const placeInterface = async <I, R>(
   return { unreachable };
 };
 
-/** Starts the VMM: at once, or waiting for a migration to come in. */
+/** Starts the VMM: at once, or waiting for a migration to come in from the VMM of `peer`. */
 export const launchVm = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
   network: NetworkResults,
   incoming: boolean,
+  peer?: MigrationCredential,
 ): Promise<Result<typeof hostContract, 'vm.launch'>> => {
   const { command, subject, services } = context;
   const row = await loadInstance(context);
   const image = { imageId: row.spec.image.imageId, digest: row.spec.image.digest };
   const requirement = requirementOf(amountOf(row));
-  const params = { command, instanceId: subject, requirement, image, network, incoming };
+  const params = { command, instanceId: subject, requirement, image, network, incoming, peer };
   return services.hosts.call(hostId, 'vm.launch', params, { timeoutMs: launchTimeoutMs });
 };
 
