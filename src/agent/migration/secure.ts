@@ -10,6 +10,7 @@ import { jailTlsDir } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { checkCredential, commonName, makeCredential, type OwnCredential, type Side } from './credential.ts';
+import { dhParameters } from './dh-params.ts';
 
 const credentials = 'migrate-tls';
 const permitted = 'migrate-peer';
@@ -67,7 +68,12 @@ export const secure = async (
   const role = endpoint[side];
   await withFiles(
     vm,
-    { 'ca-cert.pem': peer.certificate, [`${role}-cert.pem`]: own.cert, [`${role}-key.pem`]: own.key },
+    {
+      'ca-cert.pem': peer.certificate,
+      [`${role}-cert.pem`]: own.cert,
+      [`${role}-key.pem`]: own.key,
+      ...(side === 'target' ? { 'dh-params.pem': dhParameters() } : {}),
+    },
     () =>
       monitor.execute('object-add', {
         ...{ 'qom-type': 'tls-creds-x509', id: credentials, dir: jailTlsDir },
