@@ -16,9 +16,9 @@ describe('a VM that moves between two hosts', () => {
 
   /** A running guest with something on its disk, and a target that waits for it. */
   /** The doors of a target that waits for it. */
-  const open = async (from: TestHost, instanceId: string) => {
+  const open = async (from: TestHost, instanceId: string, to = target) => {
     const { peer } = await from.call('migrate.offer', { command: key(), instanceId });
-    const { migration, state } = await target.launch(instanceId, { incoming: true, peer });
+    const { migration, state } = await to.launch(instanceId, { incoming: true, peer });
     assert.equal(state, 'incoming');
     assert.ok(migration);
     return migration;
@@ -48,9 +48,9 @@ describe('a VM that moves between two hosts', () => {
     const round = await host.round(instanceId);
     await until('it counts', async () => (await host.round(instanceId)) > round);
   };
-  const converged = (instanceId: string) =>
+  const converged = (instanceId: string, from = source) =>
     until('the copy converges', async () => {
-      const { phase, reason } = await source.call('migrate.progress', { instanceId });
+      const { phase, reason } = await from.call('migrate.progress', { instanceId });
       assert.notEqual(phase, 'failed', reason);
       return phase === 'converged';
     });
@@ -173,6 +173,23 @@ describe('a VM that moves between two hosts', () => {
     await careful.hmp(instanceId, 'qemu-io -d /machine/peripheral/vda/virtio-backend "write -P 0x77 1M 64k"');
     await countsOn(careful, instanceId);
     for (const id of [deaf.instanceId, instanceId]) await destroy(id);
+  });
+
+  it('moves there and back again, and there once more', async () => {
+    const { instanceId, doors } = await ready();
+    let [from, to, next] = [source, target, doors];
+    for (let moves = 1; moves <= 3; moves++) {
+      if (moves > 1) next = await open(from, instanceId, to);
+      await from.call('migrate.start', { command: key(), instanceId, ...next });
+      await converged(instanceId, from);
+      const round = await from.round(instanceId);
+      await from.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+      await to.call('migrate.commission', { command: key(), instanceId });
+      await until('it goes on counting', async () => (await to.round(instanceId)) > round);
+      await from.call('vm.destroy', { command: key(), instanceId });
+      [from, to] = [to, from];
+    }
+    await destroy(instanceId);
   });
 
   it('goes on under a new agent of the source', async () => {
