@@ -9,6 +9,8 @@ import { fencesMax } from './limits.ts';
 import type { WorkflowRecord } from './vm-record.ts';
 import { writeAtomically } from './vm-store.ts';
 
+type Epoch = Pick<WorkflowRecord, 'workflowId' | 'epoch'>;
+
 const shape = z.array(z.tuple([z.string(), z.number()]));
 
 export class Fences {
@@ -32,7 +34,13 @@ export class Fences {
   }
 
   /** Keeps the epochs of a VM that is about to vanish. The oldest fall out above the limit. */
-  async keep(workflows: readonly Pick<WorkflowRecord, 'workflowId' | 'epoch'>[]): Promise<void> {
+  async keep(workflows: readonly Epoch[]): Promise<void> {
+    this.note(workflows);
+    await this.#write();
+  }
+
+  /** Keeps epochs in memory, and on disk with the next that must outlive this process: enough where a late command does little. */
+  note(workflows: readonly Epoch[]): void {
     for (const { workflowId, epoch } of workflows) {
       const newest = Math.max(epoch, this.#epochs.get(workflowId) ?? 0);
       this.#epochs.delete(workflowId);
@@ -42,7 +50,6 @@ export class Fences {
       if (this.#epochs.size <= fencesMax) break;
       this.#epochs.delete(workflowId);
     }
-    await this.#write();
   }
 
   /** One write after another: they share a temporary file. */

@@ -224,6 +224,7 @@ export class Host {
     const workflows = this.#vms.get(parseId('instance', instanceId))?.record.workflows ?? [];
     fence(key, this.#fences.epochOf(key.workflowId));
     fence(key, workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+    this.#fences.note([key]);
     // Before it is fetched, so that nobody evicts it between here and the launch.
     this.#imageHolds.hold(instanceId, digest);
     return { fetched: await this.#context.images.ensure(digest) };

@@ -314,6 +314,14 @@ export class TestHost {
     return (await this.lab.caller(this.config.hostId)).call(method, params, { timeoutMs: 60_000 });
   }
 
+  /** Calls over the stream that its agent has now. */
+  get caller(): HostCaller {
+    return {
+      call: async (method, params, options) =>
+        (await this.lab.caller(this.config.hostId)).call(method, params, options),
+    };
+  }
+
   get imageRef() {
     return { imageId: 'ami-test', digest: this.lab.image.digest };
   }

@@ -1,0 +1,19 @@
+/** A real host passes what every host must do: the same checks as the simulated one. */
+import { after, before } from 'node:test';
+import { hostContractSuite } from '../host-contract.suite.ts';
+import { Lab, type TestHost } from './lab.ts';
+
+let lab: Lab;
+let host: TestHost;
+before(async () => {
+  lab = await Lab.open();
+  host = await (await lab.host()).start();
+});
+after(() => lab.close());
+
+hostContractSuite('real host', () => ({
+  caller: host.caller,
+  vtep: host.config.vtep,
+  image: host.imageRef,
+  memoryMib: 32,
+}));
