@@ -68,23 +68,30 @@ const awaitStatus = async (vm: Vm, wanted: readonly string[], until: number): Pr
   }
 };
 
-/** Lets what is left of memory flow, then stops the guest; resolves with the instant of the stop. */
+/** Stops the guest and lets what is left of memory flow; resolves with the instant of the stop. */
 const pause = async (vm: Vm, until: number): Promise<number> => {
   const { monitor } = vm;
   if (['completed', 'pre-switchover'].includes((await statusOf(vm)).status ?? '')) return performance.now();
-  await monitor.execute('migrate-set-parameters', {
-    'max-bandwidth': unlimitedBytesPerS,
-    'downtime-limit': downtimeLimitMs,
-  });
-  await flush(vm);
+  await openWide(vm);
   const stoppedAt = performance.now();
   await monitor.execute('stop');
   await awaitStatus(vm, ['pre-switchover', 'completed'], until);
   return stoppedAt;
 };
 
-/** Waits, for a bounded time, until little is left: a guest that writes a lot always has more. */
-const flush = async (vm: Vm): Promise<void> => {
+const openWide = (vm: Vm): Promise<unknown> =>
+  vm.monitor.execute('migrate-set-parameters', {
+    'max-bandwidth': unlimitedBytesPerS,
+    'downtime-limit': downtimeLimitMs,
+  });
+
+/**
+ * Lets memory flow freely and waits, for a bounded time, until little is left: a guest that writes a lot always has more. To be
+ * called before the guest's packets are held, as they would wait for it too. Nothing under way: nothing to do.
+ */
+export const flush = async (vm: Vm): Promise<void> => {
+  if (sourceOf(vm)?.phase !== 'copying') return;
+  await openWide(vm);
   const until = Date.now() + flushMsMax;
   while (Date.now() < until) {
     const { ram } = await statusOf(vm);
