@@ -11,8 +11,10 @@ import { isOver, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './
 import { cancelMigration, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
 
 const pollMs = 2;
-/** QEMU takes up a new bandwidth within its 100 ms window; the guest runs on meanwhile. */
-const flushMsMax = 150;
+/** QEMU takes up a new bandwidth within its 100 ms window, then one pass after another takes a few; the guest runs on. */
+const flushMsMax = 300;
+/** Passes that must have begun since: the first may still have been sent at a crawl. */
+const flushPasses = 2;
 /** What may be left when the guest is paused. */
 const flushedBytes = 1024 * 1024;
 /** Never a limit here: the guest has been stopped. */
@@ -93,9 +95,11 @@ export const flush = async (vm: Vm): Promise<void> => {
   if (sourceOf(vm)?.phase !== 'copying') return;
   await openWide(vm);
   const until = Date.now() + flushMsMax;
+  const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
+  const enough = (await passes()) + flushPasses;
   while (Date.now() < until) {
     const { ram } = await statusOf(vm);
-    if (ram !== undefined && ram.remaining <= flushedBytes) return;
+    if (ram !== undefined && ram.remaining <= flushedBytes && ram['dirty-sync-count'] >= enough) return;
     await sleep(pollMs);
   }
 };
