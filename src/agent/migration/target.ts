@@ -14,7 +14,7 @@ import { type Secured, secure, unsecure } from './secure.ts';
 const portTriesMax = 8;
 const exportId = 'incoming-root';
 const progressTimeoutMs = 5_000;
-const progressPollMs = 20;
+const progressPollMs = 2;
 const incomingTimeoutMs = 10_000;
 
 const capabilities = ['events', 'pause-before-switchover'].map((capability) => ({ capability, state: true }));
