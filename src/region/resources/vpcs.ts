@@ -48,6 +48,7 @@ const filters: FilterSpec<VpcRow> = {
   dhcpOptionsId: (vpc) => vpc.dhcp_options_id,
   'ipv6-cidr-block-association.ipv6-cidr-block': () => undefined,
   'ipv6-cidr-block-association.association-id': () => undefined,
+  'ipv6-cidr-block-association.ipv6-pool': () => undefined,
   'ipv6-cidr-block-association.state': () => undefined,
   'is-default': (vpc) => vpc.is_default,
   isDefault: (vpc) => vpc.is_default,
