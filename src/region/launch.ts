@@ -124,7 +124,7 @@ const countFree = async (
   db: Database,
   subnet: Row<'subnet'>,
   { count = 0, privateIp = null }: { count?: number | undefined; privateIp?: string | null | undefined },
-): Promise<number> => {
+): Promise<number | undefined> => {
   const { rows } = await sql<Addresses>`
     select (select count(*) from eni where subnet_id = ${subnet.subnet_id})
         + (select count(*) from resting_address where subnet_id = ${subnet.subnet_id} and until > now()) as taken,
@@ -134,7 +134,9 @@ const countFree = async (
   const [found] = rows;
   if (found?.wanted_taken) throw new PandoError('InvalidIPAddress.InUse', `Address ${privateIp} is in use.`);
   const free = subnet.last_host - reservedFirstHosts + 1 - Number(found?.taken ?? 0);
-  if (privateIp === null && free < count)
+  // Of one wanted address the others say nothing.
+  if (privateIp !== null) return undefined;
+  if (free < count)
     throw new PandoError(
       'InsufficientFreeAddressesInSubnet',
       `There are not enough free addresses in subnet '${subnet.subnet_id}' to satisfy the requested number of instances.`,

@@ -49,6 +49,8 @@ const render = (context: CellContext, row: InstanceRow): InstanceStatus => {
 
 const statusFilters: FilterSpec<InstanceStatus> = {
   'availability-zone': (item) => item.AvailabilityZone,
+  'operator.managed': () => false,
+  'operator.principal': () => undefined,
   'event.code': () => undefined,
   'event.description': () => undefined,
   'event.instance-event-id': () => undefined,

@@ -45,7 +45,7 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     ClientToken: spec.clientToken ?? '',
     EbsOptimized: spec.ebsOptimized,
     EnaSupport: true,
-    SourceDestCheck: spec.sourceDestCheck,
+    SourceDestCheck: primary?.SourceDestCheck ?? spec.sourceDestCheck,
     NetworkInterfaces: shown,
     SecurityGroups: ended(row) ? [] : (primary?.Groups ?? groupsOf(row)),
     Tags: [...row.tags],
@@ -108,7 +108,7 @@ const cachedInterface = (row: InstanceRow): InstanceNetworkInterface[] => {
       OwnerId: row.account_id,
       SubnetId: port.subnetId,
       VpcId: row.vpc_id,
-      Description: '',
+      Description: row.spec.interfaceDescription ?? '',
       InterfaceType: 'interface',
       PrivateDnsName: name,
       PrivateIpAddress: port.ip,
@@ -130,8 +130,7 @@ export const renderReservations = (
   rows: readonly InstanceRow[],
   interfaces: InterfacesOf,
 ): Reservation[] => {
-  const groups = new Map<string, InstanceRow[]>();
-  for (const row of rows) groups.set(row.reservation_id, [...(groups.get(row.reservation_id) ?? []), row]);
+  const groups = Map.groupBy(rows, (row) => row.reservation_id);
   return [...groups.values()].map((members) => ({
     ReservationId: members[0]?.reservation_id ?? '',
     OwnerId: context.request.accountId,
