@@ -63,6 +63,7 @@ export const regionContract = {
       vpcId: z.string(),
       subnetId: z.string(),
       zone: z.string(),
+      zoneId: z.string().optional(),
       groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
       mapPublicIp: z.boolean(),
       domainName: z.string(),

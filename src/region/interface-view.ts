@@ -1,5 +1,6 @@
 /** Network interfaces with everything that EC2 shows of them, read in one statement. */
 import { sql } from 'kysely';
+import type { ValidTag } from '#wire/tags.ts';
 import type { Out } from '#wire/types.ts';
 import type { NetworkSettings } from './network-state.ts';
 import type { Database, Row } from './schema.ts';
@@ -12,6 +13,7 @@ export type InterfaceRow = Row<'eni'> & {
   association_id: string | null;
   /** Whether the VPC's attributes give its interfaces DNS names. */
   named: boolean;
+  tags: ValidTag[];
 };
 
 type InstanceNetworkInterface = NonNullable<
@@ -35,7 +37,9 @@ export const readInterfaces = async (
     select e.*, s.zone, p.ip as public_ip, p.allocation_id, p.association_id,
       v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(json_build_object('GroupId', g.group_id, 'GroupName', g.name) order by g.group_id), '[]')
-        from security_group g where g.group_id = any (e.group_ids)) as groups
+        from security_group g where g.group_id = any (e.group_ids)) as groups,
+      (select coalesce(json_agg(json_build_object('Key', t.key, 'Value', t.value) order by t.key), '[]')
+        from tag t where t.resource_id = e.eni_id and t.account_id = e.account_id) as tags
     from eni e
     join subnet s using (subnet_id)
     join vpc v on v.vpc_id = e.vpc_id
@@ -65,12 +69,14 @@ export const associationOf = (eni: InterfaceRow, settings: NetworkSettings) =>
     ? undefined
     : { PublicIp: eni.public_ip, PublicDnsName: publicDnsName(eni, settings), IpOwnerId: ownerOf(eni) };
 
-/** An interface as EC2 shows it inside an instance. */
+/** An interface as EC2 shows it inside an instance; its tags are not shown there, but filters look at them. */
 export const instanceInterface = (eni: InterfaceRow, settings: NetworkSettings): InstanceNetworkInterface => {
   const association = associationOf(eni, settings);
   const dnsName = privateDnsName(eni, settings);
   const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
+  const tagged = { TagSet: eni.tags };
   return {
+    ...tagged,
     NetworkInterfaceId: eni.eni_id,
     OwnerId: eni.account_id,
     VpcId: eni.vpc_id,

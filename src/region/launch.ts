@@ -48,6 +48,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     vpcId: subnet.vpc_id,
     subnetId: subnet.subnet_id,
     zone: subnet.zone,
+    zoneId: region.config.zones.find((one) => one.name === subnet.zone)?.id,
     groups: groups.map((group) => ({ groupId: group.group_id, groupName: group.name })),
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,

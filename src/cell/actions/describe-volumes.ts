@@ -23,6 +23,7 @@ const performanceOf = (type: string): Pick<Volume, 'Iops' | 'Throughput'> => {
 const render = (row: InstanceRow): Volume => ({
   VolumeId: row.spec.volumeId,
   AvailabilityZone: row.spec.zone,
+  AvailabilityZoneId: row.spec.zoneId,
   CreateTime: row.created_at,
   Encrypted: false,
   Size: row.spec.volumeSizeGib,
@@ -54,6 +55,7 @@ const volumeFilters: FilterSpec<Volume> = {
   'attachment.instance-id': (volume) => attachments(volume).map((each) => each.InstanceId),
   'attachment.status': (volume) => attachments(volume).map((each) => each.State),
   'availability-zone': (volume) => volume.AvailabilityZone,
+  'availability-zone-id': (volume) => volume.AvailabilityZoneId,
   'create-time': (volume) => volume.CreateTime,
   encrypted: (volume) => volume.Encrypted,
   'fast-restored': (volume) => volume.FastRestored,

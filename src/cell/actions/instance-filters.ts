@@ -1,6 +1,6 @@
 /** What each filter of DescribeInstances looks at. */
 import type { Instance } from '@aws-sdk/client-ec2';
-import type { FilterSpec } from '#wire/filters.ts';
+import type { FilterSpec, Tag } from '#wire/filters.ts';
 import { guestVcpus } from '../instance-types.ts';
 import type { InstanceRow } from '../store/instances.ts';
 
@@ -12,6 +12,10 @@ export interface Item {
 const nics = (item: Item) => item.instance.NetworkInterfaces ?? [];
 const groups = (item: Item) => item.instance.SecurityGroups ?? [];
 const none = () => undefined;
+
+/** The region tells them with the interface, though EC2 does not show them inside an instance. */
+const nicTags = (item: Item): readonly Tag[] =>
+  nics(item).flatMap((nic) => ('TagSet' in nic && Array.isArray(nic.TagSet) ? nic.TagSet : []));
 
 /** Of what the region knows: an item must be rendered with its interfaces. */
 const interfaceFilters: FilterSpec<Item> = {
@@ -82,6 +86,8 @@ const interfaceFilters: FilterSpec<Item> = {
   'network-interface.source-dest-check': (item) => nics(item).map((nic) => nic.SourceDestCheck),
   'network-interface.status': (item) => nics(item).map((nic) => nic.Status),
   'network-interface.subnet-id': (item) => nics(item).map((nic) => nic.SubnetId),
+  'network-interface.tag-key': (item) => nicTags(item).map((tag) => tag.Key),
+  'network-interface.tag-value': (item) => nicTags(item).map((tag) => tag.Value),
   'network-interface.vpc-id': (item) => nics(item).map((nic) => nic.VpcId),
 };
 
@@ -90,6 +96,7 @@ const ownFilters: FilterSpec<Item> = {
   affinity: none,
   architecture: ({ row }) => row.spec.image.architecture,
   'availability-zone': ({ row }) => row.spec.zone,
+  'availability-zone-id': ({ row }) => row.spec.zoneId,
   'block-device-mapping.attach-time': ({ row }) => row.created_at,
   'block-device-mapping.delete-on-termination': ({ row }) => row.spec.volumeDeleteOnTermination,
   'block-device-mapping.device-name': ({ row }) => row.spec.image.rootDeviceName,

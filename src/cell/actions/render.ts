@@ -28,7 +28,12 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     ProductCodes: [],
     InstanceType: spec.instanceType as Instance['InstanceType'],
     LaunchTime: row.launch_time,
-    Placement: { AvailabilityZone: spec.zone, GroupName: '', Tenancy: 'default' },
+    Placement: {
+      AvailabilityZone: spec.zone,
+      AvailabilityZoneId: spec.zoneId,
+      GroupName: '',
+      Tenancy: 'default',
+    },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
     ...(ended(row) ? {} : { SubnetId: spec.subnetId, VpcId: row.vpc_id }),
     ...(primary?.PrivateIpAddress === undefined ? {} : { PrivateIpAddress: primary.PrivateIpAddress }),

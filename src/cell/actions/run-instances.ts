@@ -216,6 +216,7 @@ const newInstance = (
       instanceType: request.size.name,
       subnetId: resolved.subnetId,
       zone: resolved.zone,
+      ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
       groups: resolved.groups,
       publicIp: request.publicIp ?? resolved.mapPublicIp,

@@ -22,6 +22,7 @@ export interface InstanceSpec {
   readonly publicKey?: string;
   readonly subnetId: string;
   readonly zone: string;
+  readonly zoneId?: string;
   readonly domainName: string;
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;

@@ -61,7 +61,27 @@ const show = (image: ImageRow): Image => ({
 const architectureOf = (image: ImageRow) =>
   image.architecture === 'arm64' ? ('arm64' as const) : ('x86_64' as const);
 
+/** Filters by what no image here has: they match none. */
+const unmatched: FilterSpec<ImageRow> = Object.fromEntries(
+  [
+    'image-watermark.source-image-creation-time',
+    'image-watermark.source-image-id',
+    'image-watermark.source-image-region',
+    'image-watermark.watermark-creation-time',
+    'image-watermark.watermark-key',
+    'public-ssm-parameter-name',
+    'scan-result.critical-fix-available-since',
+    'scan-result.finding-scan-date',
+    'scan-result.high-fix-available-since',
+    'scan-result.highest-finding-severity-label',
+    'scan-result.informational-fix-available-since',
+    'scan-result.low-fix-available-since',
+    'scan-result.medium-fix-available-since',
+  ].map((name) => [name, () => undefined]),
+);
+
 const filters: FilterSpec<ImageRow> = {
+  ...unmatched,
   architecture: (image) => image.architecture,
   'block-device-mapping.delete-on-termination': () => true,
   'block-device-mapping.device-name': (image) => image.root_device_name,

@@ -5,7 +5,7 @@ import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describe } from '../describe.ts';
 import { changeInterface, requireInterface } from '../interface-changes.ts';
 import {
   associationOf,
@@ -15,15 +15,13 @@ import {
   readInterfaces,
 } from '../interface-view.ts';
 import { notFound } from '../not-found.ts';
-import type { Tagged } from '../resource-tags.ts';
 
 type NetworkInterface = NonNullable<Out<'DescribeNetworkInterfaces'>['NetworkInterfaces']>[number];
-type EniRow = InterfaceRow & Tagged;
 
 const zoneIdOf = (context: ActionContext, zone: string): string =>
   context.region.config.zones.find((one) => one.name === zone)?.id ?? '';
 
-const association = (context: ActionContext, eni: EniRow) => {
+const association = (context: ActionContext, eni: InterfaceRow) => {
   const shown = associationOf(eni, context.region.network);
   if (shown === undefined) return {};
   const ids =
@@ -33,7 +31,7 @@ const association = (context: ActionContext, eni: EniRow) => {
   return { Association: { ...shown, ...ids } };
 };
 
-const show = (context: ActionContext, eni: EniRow): NetworkInterface => {
+const show = (context: ActionContext, eni: InterfaceRow): NetworkInterface => {
   const dnsName = privateDnsName(eni, context.region.network);
   const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
   const associated = association(context, eni);
@@ -70,9 +68,9 @@ const show = (context: ActionContext, eni: EniRow): NetworkInterface => {
   };
 };
 
-const filters = (context: ActionContext): FilterSpec<EniRow> => {
+const filters = (context: ActionContext): FilterSpec<InterfaceRow> => {
   const { network } = context.region;
-  const ownerOfAddress = (eni: EniRow) => associationOf(eni, network)?.IpOwnerId;
+  const ownerOfAddress = (eni: InterfaceRow) => associationOf(eni, network)?.IpOwnerId;
   return {
     'addresses.association.owner-id': ownerOfAddress,
     'addresses.association.public-ip': (eni) => eni.public_ip,
@@ -156,8 +154,7 @@ const attributeOf = (eni: NetworkInterface, name: string): Attribute => {
 export const networkInterfaceHandlers: Handlers<ActionContext> = {
   async DescribeNetworkInterfaces(input, context) {
     const named = (input.NetworkInterfaceIds ?? []).map((id) => parseId('networkInterface', id));
-    const all = readInterfaces(context.region.db, context.accountId, { eniIds: named });
-    const rows = await withTags(context, 'network-interface', all, (eni) => eni.eni_id);
+    const rows = await readInterfaces(context.region.db, context.accountId, { eniIds: named });
     const page = describe(rows, input, context, {
       action: 'DescribeNetworkInterfaces',
       idOf: (eni) => eni.eni_id,
@@ -178,7 +175,7 @@ export const networkInterfaceHandlers: Handlers<ActionContext> = {
     const { eni_id: id } = await requireInterface(context, { eniId: input.NetworkInterfaceId });
     const [row] = await readInterfaces(context.region.db, context.accountId, { eniIds: [id] });
     if (row === undefined) throw notFound('networkInterface', id);
-    const attribute = attributeOf(show(context, { ...row, tags: [] }), input.Attribute ?? '');
+    const attribute = attributeOf(show(context, row), input.Attribute ?? '');
     endDryRun(input);
     return { NetworkInterfaceId: id, ...attribute };
   },

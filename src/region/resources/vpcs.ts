@@ -1,6 +1,7 @@
 /** VPCs. */
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import type { Handlers, Out } from '#wire/types.ts';
 import { change, changeVpc, dependencyViolation, lockAccount } from '../change.ts';
@@ -220,6 +221,7 @@ export const vpcHandlers: Handlers<ActionContext> = {
     if (attribute === undefined)
       throw new PandoError('InvalidParameterValue', `The attribute '${input.Attribute}' is invalid.`);
     const vpc = await requireVpc(context, input.VpcId);
+    endDryRun(input);
     switch (attribute) {
       case 'enableDnsSupport':
         return { VpcId: vpc.vpc_id, EnableDnsSupport: { Value: vpc.dns_support } };
