@@ -1,4 +1,5 @@
 /** ModifyInstanceMetadataOptions. */
+import { isDeepStrictEqual } from 'node:util';
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
@@ -17,7 +18,7 @@ export const modifyInstanceMetadataOptions = async (
     const metadata = readMetadataOptions(input, row.spec.metadata);
     const changed = { ...row, spec: { ...row.spec, metadata } };
     // A card learns the options when the network is prepared: a running instance keeps what it was started with.
-    if (JSON.stringify(metadata) !== JSON.stringify(row.spec.metadata) && row.state !== 'stopped')
+    if (!isDeepStrictEqual(metadata, row.spec.metadata) && row.state !== 'stopped')
       throw new PandoError(
         'UnsupportedOperation',
         `Stop the instance '${row.id}' to change its metadata options.`,
