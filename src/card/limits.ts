@@ -2,6 +2,8 @@
 export const vxlanPort = 4789;
 /** Name of the overlay device inside each VPC's namespace. */
 export const overlayDevice = 'vx0';
+/** Every tap's own: a VM that has moved finds its router behind the address that it knows already. */
+export const routerMac = '02:70:61:6e:64:6f';
 export const metadataAddress = '169.254.169.254';
 export const metadataPort = 80;
 /** Next hop that stands for the internet gateway inside a VPC; never on any wire. */
@@ -16,6 +18,10 @@ export const elementsPerStatementMax = 500;
 export const scriptTimeoutMs = 20_000;
 /** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
 export const lingerMs = 10_000;
+
+/** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */
+export const portHoldMsMax = 1_000;
+export const heldBytesMax = 64 * 1024 * 1024;
 
 export const queuePacketsMax = 32_768;
 export const queueBytesMax = 64 * 1024 * 1024;
