@@ -54,6 +54,8 @@ export const regionContract = {
       groupIds: z.array(z.string()),
       groupNames: z.array(z.string()),
       privateIp: z.string().optional(),
+      /** How many instances there must be addresses for; absent: not looked at. */
+      count: z.number().int().optional(),
     }),
     result: z.object({
       image: imageRecord,
@@ -61,9 +63,12 @@ export const regionContract = {
       vpcId: z.string(),
       subnetId: z.string(),
       zone: z.string(),
+      zoneId: z.string().optional(),
       groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
       mapPublicIp: z.boolean(),
       domainName: z.string(),
+      /** Free addresses of the subnet just now; given where a count was asked for. */
+      freeAddresses: z.number().int().optional(),
     }),
   },
   /** Creates the primary interface of an instance; the same instance id gives the same interface again. */
@@ -75,8 +80,28 @@ export const regionContract = {
       groupIds: z.array(z.string()),
       privateIp: z.string().optional(),
       publicIp: z.boolean(),
+      description: z.string().optional(),
+      tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
     }),
     result: z.object({ vpcId: z.string(), port: vpcPort }),
+  },
+  /**
+   * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded
+   * wait). `version` is the VPC's: of two answers the newer one has the greater. With `dryRun`: DryRunOperation.
+   */
+  'region.changeInterface': {
+    params: z.object({
+      accountId: z.string(),
+      instanceId: z.string(),
+      groupIds: z.array(z.string()).optional(),
+      sourceDestCheck: z.boolean().optional(),
+      dryRun: z.boolean(),
+    }),
+    result: z.object({
+      groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
+      sourceDestCheck: z.boolean(),
+      version: z.number().int(),
+    }),
   },
   /**
    * Sets where an interface is: compare-and-set on its epoch (older: StaleEpoch; equal and same place: no change).

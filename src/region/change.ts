@@ -8,13 +8,16 @@ import type { ActionContext } from './context.ts';
 import { notFound } from './not-found.ts';
 import type { RegionTransaction, Row } from './schema.ts';
 
+/** Who changes what: all that a change needs of its context. */
+export type Actor = Pick<ActionContext, 'region' | 'accountId'>;
+
 interface DryRunInput {
   readonly DryRun?: boolean | undefined;
 }
 
 /** Runs `work` in a transaction. With DryRun, everything is tried and nothing is kept. */
 export const change = <T>(
-  context: ActionContext,
+  context: Actor,
   input: DryRunInput,
   work: (tx: RegionTransaction) => Promise<T>,
 ): Promise<T> =>
@@ -30,7 +33,7 @@ export const change = <T>(
  * wait is over) when this returns.
  */
 export const changeVpc = <T>(
-  context: ActionContext,
+  context: Actor,
   input: DryRunInput,
   vpcId: string,
   work: (tx: RegionTransaction, vpc: Row<'vpc'>) => Promise<T>,
@@ -42,7 +45,7 @@ export const changeVpc = <T>(
 
 /** {@link changeVpc} for several, locked in one order, so that two such changes cannot wait for each other. */
 export const changeVpcs = async <T>(
-  context: ActionContext,
+  context: Actor,
   input: DryRunInput,
   vpcIds: readonly string[],
   work: (tx: RegionTransaction, vpcs: readonly Row<'vpc'>[]) => Promise<T>,

@@ -34,6 +34,16 @@ export const regionConfig = z.object({
   imageSourceDirs: z.array(z.string()).default([]),
   /** File of 32 random bytes (made if absent, mode 600) that seals access keys' secrets in the database. */
   secretKeyFile: z.string(),
+  /**
+   * Ends the public DNS names of instances (`ec2-203-0-113-16.<this>`), where their VPC's attributes give them one. Default:
+   * `<region>.compute.pando.internal`. `null`: no public name is given, for where nobody serves the zone and clients prefer a
+   * name that does not resolve to an address that works.
+   */
+  publicDomainName: z
+    .string()
+    .regex(/^[a-z0-9.-]{1,200}$/)
+    .nullable()
+    .optional(),
   /** Handed out by DHCP inside VPCs; empty: none. */
   dnsServers: z.array(ipv4).default([]),
   /** Inner MTU of VPCs in bytes. */

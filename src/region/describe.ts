@@ -1,5 +1,6 @@
 /** The common part of every Describe action: ids, filters, pages. */
 import { type IdKind, parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { ActionContext } from './context.ts';
@@ -10,6 +11,7 @@ interface DescribeInput {
   readonly Filters?: readonly Filter[] | undefined;
   readonly MaxResults?: number | undefined;
   readonly NextToken?: string | undefined;
+  readonly DryRun?: boolean | undefined;
 }
 
 export interface DescribeRules<T> {
@@ -40,6 +42,7 @@ export const describe = <T>(
   });
   const asked = selectIds(items, rules);
   const matching = applyFilters(asked, input.Filters, rules.filters, rules.tagsOf);
+  endDryRun(input);
   matching.sort((a, b) => (rules.idOf(a) < rules.idOf(b) ? -1 : 1));
   const cut = cutPage(matching, page, rules.idOf);
   return { items: [...cut.items], nextToken: cut.nextToken };

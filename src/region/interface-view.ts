@@ -1,6 +1,8 @@
 /** Network interfaces with everything that EC2 shows of them, read in one statement. */
 import { sql } from 'kysely';
+import type { ValidTag } from '#wire/tags.ts';
 import type { Out } from '#wire/types.ts';
+import type { NetworkSettings } from './network-state.ts';
 import type { Database, Row } from './schema.ts';
 
 export type InterfaceRow = Row<'eni'> & {
@@ -9,7 +11,9 @@ export type InterfaceRow = Row<'eni'> & {
   public_ip: string | null;
   allocation_id: string | null;
   association_id: string | null;
-  dns_hostnames: boolean;
+  /** Whether the VPC's attributes give its interfaces DNS names. */
+  named: boolean;
+  tags: ValidTag[];
 };
 
 type InstanceNetworkInterface = NonNullable<
@@ -18,59 +22,77 @@ type InstanceNetworkInterface = NonNullable<
   >[number]['NetworkInterfaces']
 >[number];
 
-/** The account's interfaces; with `instanceIds`, only theirs. */
+/** The account's interfaces; with ids (of instances, or their own), only those. */
 export const readInterfaces = async (
   db: Database,
   accountId: string,
-  instanceIds?: readonly string[],
+  only: { readonly instanceIds?: readonly string[]; readonly eniIds?: readonly string[] | undefined } = {},
 ): Promise<readonly InterfaceRow[]> => {
-  const only = instanceIds === undefined ? sql`` : sql`and e.instance_id = any (${instanceIds}::text[])`;
+  const { instanceIds, eniIds } = only;
+  const ofInstances =
+    instanceIds === undefined ? sql`` : sql`and e.instance_id = any (${instanceIds}::text[])`;
+  const named =
+    eniIds === undefined || eniIds.length === 0 ? sql`` : sql`and e.eni_id = any (${eniIds}::text[])`;
   const { rows } = await sql<InterfaceRow>`
-    select e.*, s.zone, p.ip as public_ip, p.allocation_id, p.association_id, v.dns_hostnames,
+    select e.*, s.zone, p.ip as public_ip, p.allocation_id, p.association_id,
+      v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(json_build_object('GroupId', g.group_id, 'GroupName', g.name) order by g.group_id), '[]')
-        from security_group g where g.group_id = any (e.group_ids)) as groups
+        from security_group g where g.group_id = any (e.group_ids)) as groups,
+      (select coalesce(json_agg(json_build_object('Key', t.key, 'Value', t.value) order by t.key), '[]')
+        from tag t where t.resource_id = e.eni_id and t.account_id = e.account_id) as tags
     from eni e
     join subnet s using (subnet_id)
     join vpc v on v.vpc_id = e.vpc_id
     left join public_address p on p.eni_id = e.eni_id
-    where e.account_id = ${accountId} ${only}
+    where e.account_id = ${accountId} ${ofInstances} ${named}
     order by e.eni_id`.execute(db);
   return rows;
 };
 
-export const privateDnsName = (eni: Pick<InterfaceRow, 'ip'>, domainName: string): string =>
-  `ip-${eni.ip.replaceAll('.', '-')}.${domainName}`;
+type Named = Pick<InterfaceRow, 'ip' | 'public_ip' | 'named'>;
+
+/** The interface's private name; absent where its VPC's DNS attributes give none. */
+export const privateDnsName = (eni: Named, { domainName }: NetworkSettings): string | undefined =>
+  eni.named ? `ip-${eni.ip.replaceAll('.', '-')}.${domainName}` : undefined;
+
+/** The name of its public address; empty, as EC2 gives it, where there is none. */
+export const publicDnsName = (eni: Named, { publicDomainName }: NetworkSettings): string =>
+  eni.named && eni.public_ip !== null && publicDomainName !== undefined
+    ? `ec2-${eni.public_ip.replaceAll('.', '-')}.${publicDomainName}`
+    : '';
 
 /** `amazon` owns an address that was assigned automatically, the account an elastic one. */
 const ownerOf = (eni: InterfaceRow): string => (eni.allocation_id === null ? 'amazon' : eni.account_id);
 
-/** No public DNS zone is served, so none is named: an empty name, as EC2 gives where DNS hostnames are off. */
-export const associationOf = (eni: InterfaceRow) =>
+export const associationOf = (eni: InterfaceRow, settings: NetworkSettings) =>
   eni.public_ip === null
     ? undefined
-    : { PublicIp: eni.public_ip, PublicDnsName: '', IpOwnerId: ownerOf(eni) };
+    : { PublicIp: eni.public_ip, PublicDnsName: publicDnsName(eni, settings), IpOwnerId: ownerOf(eni) };
 
-/** An interface as EC2 shows it inside an instance. */
-export const instanceInterface = (eni: InterfaceRow, domainName: string): InstanceNetworkInterface => {
-  const association = associationOf(eni);
-  const dnsName = privateDnsName(eni, domainName);
+/** An interface as EC2 shows it inside an instance; its tags are not shown there, but filters look at them. */
+export const instanceInterface = (eni: InterfaceRow, settings: NetworkSettings): InstanceNetworkInterface => {
+  const association = associationOf(eni, settings);
+  const dnsName = privateDnsName(eni, settings);
+  const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
+  const tagged = { TagSet: eni.tags };
   return {
+    ...tagged,
     NetworkInterfaceId: eni.eni_id,
     OwnerId: eni.account_id,
     VpcId: eni.vpc_id,
     SubnetId: eni.subnet_id,
-    Description: '',
+    Description: eni.description,
     MacAddress: eni.mac,
     InterfaceType: 'interface',
     Status: 'in-use',
     SourceDestCheck: eni.source_dest_check,
     PrivateIpAddress: eni.ip,
-    PrivateDnsName: dnsName,
+    ...name,
     PrivateIpAddresses: [
       {
         Primary: true,
         PrivateIpAddress: eni.ip,
-        PrivateDnsName: dnsName,
+        ...name,
         ...(association === undefined ? {} : { Association: association }),
       },
     ],

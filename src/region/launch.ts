@@ -1,6 +1,8 @@
 /** Checks everything about a launch that lies outside the cell. Changes nothing. */
+import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import { reservedFirstHosts } from './default-vpc.ts';
 import { parseAddress, parseNetwork } from './ipv4.ts';
 import { notFound } from './not-found.ts';
 import type { Region } from './region.ts';
@@ -15,9 +17,11 @@ export interface LaunchRequest {
   readonly groupIds: readonly string[];
   readonly groupNames: readonly string[];
   readonly privateIp?: string | undefined;
+  /** How many addresses there must be. */
+  readonly count?: number | undefined;
 }
 
-const groupsPerInterfaceMax = 5;
+export const groupsPerInterfaceMax = 5;
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
@@ -26,8 +30,11 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     findKey(db, request),
     findSubnet(region, request),
   ]);
-  const groups = await findGroups(db, request, subnet.vpc_id);
   checkPrivateIp(request, subnet);
+  const [groups, freeAddresses] = await Promise.all([
+    findGroups(db, request, subnet.vpc_id),
+    request.count === undefined ? undefined : countFree(db, subnet, request),
+  ]);
   return {
     image: {
       imageId: image.image_id,
@@ -41,9 +48,11 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     vpcId: subnet.vpc_id,
     subnetId: subnet.subnet_id,
     zone: subnet.zone,
+    zoneId: region.config.zones.find((one) => one.name === subnet.zone)?.id,
     groups: groups.map((group) => ({ groupId: group.group_id, groupName: group.name })),
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,
+    ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };
 
@@ -103,9 +112,43 @@ const findSubnet = async (region: Region, request: LaunchRequest): Promise<Row<'
   return subnet;
 };
 
-const findGroups = async (
+interface Addresses {
+  readonly taken: number;
+  readonly wanted_taken: boolean;
+}
+
+/**
+ * Free addresses of the subnet, which a launch may lose to another one all the same: this is for the error that EC2 gives
+ * at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
+ */
+const countFree = async (
   db: Database,
-  request: LaunchRequest,
+  subnet: Row<'subnet'>,
+  { count = 0, privateIp = null }: { count?: number | undefined; privateIp?: string | null | undefined },
+): Promise<number | undefined> => {
+  const { rows } = await sql<Addresses>`
+    select (select count(*) from eni where subnet_id = ${subnet.subnet_id})
+        + (select count(*) from resting_address where subnet_id = ${subnet.subnet_id} and until > now()) as taken,
+      exists (select from eni where subnet_id = ${subnet.subnet_id} and ip = ${privateIp}::text) as wanted_taken`.execute(
+    db,
+  );
+  const [found] = rows;
+  if (found?.wanted_taken) throw new PandoError('InvalidIPAddress.InUse', `Address ${privateIp} is in use.`);
+  const free = subnet.last_host - reservedFirstHosts + 1 - Number(found?.taken ?? 0);
+  // Of one wanted address the others say nothing.
+  if (privateIp !== null) return undefined;
+  if (free < count)
+    throw new PandoError(
+      'InsufficientFreeAddressesInSubnet',
+      `There are not enough free addresses in subnet '${subnet.subnet_id}' to satisfy the requested number of instances.`,
+    );
+  return free;
+};
+
+/** The groups that are named by id or name, all of them of this VPC; none named: the default one. @throws EC2's errors */
+export const findGroups = async (
+  db: Database,
+  request: Pick<LaunchRequest, 'accountId' | 'groupIds' | 'groupNames'>,
   vpcId: string,
 ): Promise<readonly Pick<Row<'security_group'>, 'group_id' | 'name'>[]> => {
   const ids = [...new Set(request.groupIds)].map((id) => parseId('securityGroup', id));
@@ -138,7 +181,7 @@ const findGroups = async (
     );
   if (groups.length > groupsPerInterfaceMax)
     throw new PandoError(
-      'SecurityGroupsPerInstanceLimitExceeded',
+      'SecurityGroupsPerInterfaceLimitExceeded',
       `An interface has at most ${groupsPerInterfaceMax} security groups.`,
     );
   return groups;

@@ -236,4 +236,8 @@ create table client_token (
 export const regionMigrations: readonly SchemaStep[] = [
   { name: '0001-begin', up: begin },
   { name: '0002-interface-functions', up: interfaceFunctions },
+  {
+    name: '0003-interface-description',
+    up: `alter table eni add column description text not null default ''`,
+  },
 ];

@@ -6,6 +6,8 @@ import { formatAddress } from './ipv4.ts';
 /** What of the state is the installation's, not the VPC's. */
 export interface NetworkSettings {
   readonly domainName: string;
+  /** Of public DNS names; absent: there are none. */
+  readonly publicDomainName?: string;
   readonly dnsServers: readonly string[];
   readonly mtu: number;
 }

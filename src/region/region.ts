@@ -41,8 +41,10 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   });
   await migrate(db, regionMigrations);
   await fillPublicPool(db, config.publicPool);
+  const { publicDomainName = `${config.regionName}.compute.pando.internal` } = config;
   const network = {
     domainName: `${config.regionName}.compute.internal`,
+    ...(publicDomainName === null ? {} : { publicDomainName }),
     dnsServers: config.dnsServers,
     mtu: config.vpcMtu,
   };

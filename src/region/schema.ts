@@ -137,6 +137,7 @@ interface EniTable {
   host: number;
   ip: string;
   group_ids: string[];
+  description: Generated<string>;
   source_dest_check: Generated<boolean>;
   vtep: string | null;
   epoch: Generated<number>;

@@ -12,6 +12,7 @@ import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
 import { joinCell, joinGateway, leave, listCells } from './cells.ts';
+import { changeInterface } from './interface-changes.ts';
 import {
   allocateInterface,
   interfacesOf,
@@ -43,6 +44,7 @@ const mayCall: Readonly<Record<keyof Served, readonly Role[]>> = {
   'region.resolveLaunch': ['cell'],
   'region.allocateInterface': ['cell'],
   'region.placeInterface': ['cell'],
+  'region.changeInterface': ['cell'],
   'region.releaseInterface': ['cell'],
   'region.vpcState': ['cell', 'operator'],
   'region.interfaces': ['cell', 'router'],
@@ -85,6 +87,8 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
+  'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
+    changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {
     await releaseInterface(region, instanceId);
     return {};

@@ -118,6 +118,8 @@ const network = {
   RevokeSecurityGroupEgress: region,
   DescribeNetworkAcls: region,
   DescribeNetworkInterfaces: region,
+  DescribeNetworkInterfaceAttribute: region,
+  ModifyNetworkInterfaceAttribute: region,
   DescribeDhcpOptions: region,
   AllocateAddress: region,
   AssociateAddress: region,

@@ -3,7 +3,14 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { sql } from 'kysely';
 import { newCellId } from '#contracts/ids.ts';
-import { interfacesOf, placeInterface, releaseInterface, vpcStateOf } from '#region/interfaces.ts';
+import { changeInterface } from '#region/interface-changes.ts';
+import {
+  allocateInterface,
+  interfacesOf,
+  placeInterface,
+  releaseInterface,
+  vpcStateOf,
+} from '#region/interfaces.ts';
 import { type Client, cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
 
 let region: TestRegion;
@@ -140,7 +147,7 @@ test('an interface as EC2 shows it in an instance; of other accounts nothing', a
   const shown = await interfacesOf(region.region, alice.accountId, [made.instanceId]);
   const [eni] = shown[made.instanceId] as Record<string, unknown>[];
   assert.equal(eni?.NetworkInterfaceId, made.eniId);
-  assert.equal(eni?.PrivateDnsName, 'ip-10-0-0-4.test-1.compute.internal');
+  assert.equal(eni?.PrivateDnsName, undefined, 'the attributes of a new VPC give no names');
   assert.deepEqual(eni?.Association, { PublicIp: made.publicIp, PublicDnsName: '', IpOwnerId: 'amazon' });
   assert.deepEqual(
     (eni?.Groups as { GroupName: string }[] | undefined)?.map((group) => group.GroupName),
@@ -172,4 +179,68 @@ test('groups of another network are refused', async () => {
     (await alice.call('CreateSecurityGroup', { VpcId: other.vpcId, GroupName: 'g', Description: 'd' }))
       .GroupId ?? '';
   await assert.rejects(alice.launch({ subnetId, groupIds: [groupId] }), { code: 'InvalidGroup.NotFound' });
+});
+
+test('an interface changes groups, source check and description under its VPC; its tags come and go with it', async () => {
+  const { vpcId, subnetId } = await newSubnet();
+  const instanceId = newCellId('instance', cellNumber);
+  const request = { accountId: alice.accountId, instanceId, subnetId, groupIds: [], publicIp: false };
+  const tags = [{ Key: 'k', Value: 'v' }];
+  const first = await allocateInterface(region.region, { ...request, description: 'first', tags });
+  const again = await allocateInterface(region.region, { ...request, description: 'other', tags: [] });
+  assert.deepEqual(again, first, 'the same instance gives the same interface');
+  const { eniId } = first.port;
+  const NetworkInterfaceIds = [eniId];
+  const shown = async () =>
+    (await alice.call('DescribeNetworkInterfaces', { NetworkInterfaceIds })).NetworkInterfaces?.[0];
+  assert.deepEqual([(await shown())?.Description, (await shown())?.TagSet], ['first', tags]);
+
+  const make = async (GroupName: string) =>
+    (await alice.call('CreateSecurityGroup', { GroupName, Description: 'd', VpcId: vpcId })).GroupId ?? '';
+  const group = await make('one');
+  const actor = { region: region.region, accountId: alice.accountId };
+  const before = (await vpcStateOf(region.region, vpcId)).version;
+  const changed = await changeInterface(actor, { instanceId }, { groupIds: [group, group] }, false);
+  assert.deepEqual(changed.groups, [{ groupId: group, groupName: 'one' }]);
+  assert.ok(changed.version > before);
+  await alice.call('ModifyNetworkInterfaceAttribute', {
+    NetworkInterfaceId: eniId,
+    SourceDestCheck: { Value: false },
+  });
+  await alice.call('ModifyNetworkInterfaceAttribute', {
+    NetworkInterfaceId: eniId,
+    Description: { Value: 'new' },
+  });
+  const [port] = (await vpcStateOf(region.region, vpcId)).ports;
+  assert.deepEqual([port?.groupIds, port?.sourceDestCheck], [[group], false]);
+  const described = await alice.call('DescribeNetworkInterfaceAttribute', {
+    NetworkInterfaceId: eniId,
+    Attribute: 'description',
+  });
+  assert.equal(described.Description?.Value, 'new');
+  const both = { Groups: [group], SourceDestCheck: { Value: true } };
+  await assert.rejects(
+    alice.call('ModifyNetworkInterfaceAttribute', { NetworkInterfaceId: eniId, ...both }),
+    {
+      code: 'InvalidParameterCombination',
+    },
+  );
+  await assert.rejects(changeInterface(actor, { instanceId }, { groupIds: [] }, false), {
+    code: 'InvalidParameterValue',
+  });
+  const stranger = { ...actor, accountId: (await region.account()).accountId };
+  await assert.rejects(changeInterface(stranger, { instanceId }, { sourceDestCheck: true }, false), {
+    code: 'InvalidNetworkInterfaceID.NotFound',
+  });
+  // A group cannot go while an interface takes it on: one of the two is refused, whichever comes first.
+  const raced = await make('raced');
+  await Promise.allSettled([
+    changeInterface(actor, { instanceId }, { groupIds: [raced] }, false),
+    alice.call('DeleteSecurityGroup', { GroupId: raced }),
+  ]);
+  const { groups, ports } = await vpcStateOf(region.region, vpcId);
+  for (const id of ports[0]?.groupIds ?? []) assert.ok(groups.some(({ groupId }) => groupId === id));
+  await releaseInterface(region.region, instanceId);
+  const left = await alice.call('DescribeTags', { Filters: [{ Name: 'resource-id', Values: [eniId] }] });
+  assert.deepEqual(left.Tags, []);
 });

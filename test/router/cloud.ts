@@ -156,7 +156,11 @@ export const sign = (port: number, form: string, options: SendOptions = {}): Sig
   return { method, path: unsigned.path, headers: { ...headers }, body: unsigned.body };
 };
 
-const sendRaw = (port: number, { method, path, headers, body }: Signed, agent?: Agent): Promise<Reply> =>
+export const sendRaw = (
+  port: number,
+  { method, path, headers, body }: Signed,
+  agent?: Agent,
+): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const request = httpRequest({ host: '127.0.0.1', port, method, path, headers, agent: agent ?? false });
     request.once('error', reject);

@@ -4,26 +4,10 @@ import fc from 'fast-check';
 import { isErrorCode } from '#contracts/errors.ts';
 import { routedActions, routeOf } from '#router/actions.ts';
 import { isKnownAction, operationOf } from '#wire/actions.ts';
-import { actionNames, type Shape } from '#wire/schema.ts';
+import { actionNames } from '#wire/schema.ts';
 import { randomFrom, randomValue } from '../wire/random.ts';
 import { type Cloud, codeOf, startCloud } from './cloud.ts';
-
-/** Writes an input as a client's form, by the schema. */
-const formOf = (shape: Shape, value: unknown, path: string, into: URLSearchParams): void => {
-  if (shape.kind === 'list') {
-    if (Array.isArray(value))
-      value.forEach((item, i) => void formOf(shape.element, item, `${path}.${i + 1}`, into));
-  } else if (shape.kind === 'structure') {
-    for (const member of shape.members) {
-      const item: unknown =
-        typeof value === 'object' && value !== null ? Reflect.get(value, member.name) : undefined;
-      if (item !== undefined)
-        formOf(member.shape, item, path === '' ? member.queryName : `${path}.${member.queryName}`, into);
-    }
-  } else if (value instanceof Date) into.append(path, value.toISOString());
-  else if (value instanceof Uint8Array) into.append(path, Buffer.from(value).toString('base64'));
-  else into.append(path, String(value));
-};
+import { writeForm } from './forms.ts';
 
 const declared: ReadonlySet<string> = new Set([
   'InsufficientInstanceCapacity',
@@ -43,7 +27,7 @@ describe('every action of the schema', () => {
     assert.ok(isKnownAction(action));
     const form = new URLSearchParams({ Action: action, Version: '2016-11-15' });
     const { input } = operationOf(action);
-    if (input !== undefined) formOf(input, randomValue(input, randomFrom(seed), 'request'), '', form);
+    if (input !== undefined) writeForm(input, randomValue(input, randomFrom(seed), 'request'), '', form);
     return cloud.send(form.toString());
   };
 

@@ -27,6 +27,9 @@ export type Mode =
   | 'mute'
   | 'broken';
 
+/** As a real cell's: without it, one number in a form would make as many instances as it says. */
+const instancesPerRequestMax = 100;
+
 export class FakeCell {
   readonly instances: FakeInstance[] = [];
   readonly calls: BackendParams[] = [];
@@ -149,7 +152,13 @@ export class FakeCell {
     if (known.length > 0) return reservation(known);
     if (this.mode === 'full')
       throw new PandoError('InsufficientInstanceCapacity', 'There is not enough capacity for now.');
-    const made = Array.from({ length: Number(input.MinCount ?? 1) }, () => this.#make(accountId, token));
+    const count = Number(input.MinCount ?? 1);
+    if (count > instancesPerRequestMax)
+      throw new PandoError(
+        'InstanceLimitExceeded',
+        `You have requested more instances (${count}) than one may.`,
+      );
+    const made = Array.from({ length: count }, () => this.#make(accountId, token));
     this.instances.push(...made);
     return reservation(made);
   }

@@ -1,20 +1,13 @@
-/** DescribeInstanceAttribute, ModifyInstanceAttribute, ModifyInstanceMetadataOptions. */
+/** DescribeInstanceAttribute. What belongs to the interface is shown as the region has it. */
+import type { Instance } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
-import { permit } from '../instance-states.ts';
-import { sizeOf } from '../instance-types.ts';
-import { assertNotMigrating } from '../lifecycle.ts';
-import {
-  changeInstance,
-  type InstanceChange,
-  type InstanceRow,
-  type InstanceSpec,
-} from '../store/instances.ts';
+import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
-import { findInstances, lockOne } from './find.ts';
-import { renderInstance, renderMetadataOptions } from './render.ts';
-import { readMetadataOptions, readUserData } from './run-input.ts';
+import { findInstances } from './find.ts';
+import { interfacesOf } from './interfaces.ts';
+import { renderInstance } from './render.ts';
 
 type Attribute = Out<'DescribeInstanceAttribute'>;
 
@@ -28,7 +21,6 @@ const shown: Readonly<Record<string, (row: InstanceRow) => Attribute>> = {
     InstanceInitiatedShutdownBehavior: { Value: spec.shutdownBehavior },
   }),
   rootDeviceName: ({ spec }) => ({ RootDeviceName: { Value: spec.image.rootDeviceName } }),
-  sourceDestCheck: ({ spec }) => ({ SourceDestCheck: { Value: spec.sourceDestCheck } }),
   ebsOptimized: ({ spec }) => ({ EbsOptimized: { Value: spec.ebsOptimized } }),
   enaSupport: () => ({ EnaSupport: { Value: true } }),
   sriovNetSupport: () => ({ SriovNetSupport: {} }),
@@ -36,10 +28,24 @@ const shown: Readonly<Record<string, (row: InstanceRow) => Attribute>> = {
   kernel: () => ({ KernelId: {} }),
   ramdisk: () => ({ RamdiskId: {} }),
   productCodes: () => ({ ProductCodes: [] }),
-  groupSet: ({ spec }) => ({
-    Groups: spec.groups.map(({ groupId, groupName }) => ({ GroupId: groupId, GroupName: groupName })),
-  }),
   blockDeviceMapping: (row) => ({ BlockDeviceMappings: renderInstance(row, {}).BlockDeviceMappings ?? [] }),
+};
+
+/** Those for which the region is asked. */
+const shownOfInterface: Readonly<Record<string, (instance: Instance) => Attribute>> = {
+  sourceDestCheck: ({ SourceDestCheck }) => ({ SourceDestCheck: { Value: SourceDestCheck } }),
+  groupSet: ({ SecurityGroups }) => ({ Groups: SecurityGroups ?? [] }),
+};
+
+const attributeOf = async (context: CellContext, row: InstanceRow, name: string): Promise<Attribute> => {
+  const own = Object.hasOwn(shown, name) ? shown[name] : undefined;
+  if (own !== undefined) return own(row);
+  const other = Object.hasOwn(shownOfInterface, name) ? shownOfInterface[name] : undefined;
+  if (other !== undefined) return other(renderInstance(row, await interfacesOf(context, [row])));
+  throw new PandoError(
+    'InvalidParameterValue',
+    `Value (${name.slice(0, 64)}) for parameter attribute is invalid. Unknown attribute.`,
+  );
 };
 
 export const describeInstanceAttribute = async (
@@ -47,135 +53,12 @@ export const describeInstanceAttribute = async (
   context: CellContext,
 ): Promise<Attribute> => {
   const [row] = await findInstances(context, [input.InstanceId ?? '']);
-  const name = input.Attribute ?? '';
-  const show = Object.hasOwn(shown, name) ? shown[name] : undefined;
-  if (show === undefined || row === undefined)
+  if (row === undefined)
     throw new PandoError(
-      'InvalidParameterValue',
-      `Value (${name.slice(0, 64)}) for parameter attribute is invalid. Unknown attribute.`,
+      'InvalidInstanceID.NotFound',
+      `The instance ID '${input.InstanceId}' does not exist`,
     );
+  const attribute = await attributeOf(context, row, input.Attribute ?? '');
   endDryRun(input);
-  return { InstanceId: row.id, ...show(row) };
-};
-
-interface Wanted {
-  readonly change: InstanceChange;
-  readonly stoppedOnly: boolean;
-}
-
-type Input = In<'ModifyInstanceAttribute'>;
-
-/** The two forms of this call: a member per attribute, or `Attribute` and `Value`. */
-const normalized = (input: Input): Input => {
-  const { Attribute: name, Value: value } = input;
-  if (name === undefined) return input;
-  if (value === undefined)
-    throw new PandoError('MissingParameter', 'The request must contain the parameter Value');
-  const on = value === 'true';
-  switch (name) {
-    case 'instanceType':
-      return { ...input, InstanceType: { Value: value } };
-    case 'userData':
-      return { ...input, UserData: { Value: Buffer.from(value, 'base64') } };
-    case 'disableApiTermination':
-      return { ...input, DisableApiTermination: { Value: on } };
-    case 'disableApiStop':
-      return { ...input, DisableApiStop: { Value: on } };
-    case 'instanceInitiatedShutdownBehavior':
-      return { ...input, InstanceInitiatedShutdownBehavior: { Value: value } };
-    case 'ebsOptimized':
-      return { ...input, EbsOptimized: { Value: on } };
-    case 'sourceDestCheck':
-      return { ...input, SourceDestCheck: { Value: on } };
-    default:
-      throw new PandoError('UnsupportedOperation', `The attribute ${name} cannot be changed.`);
-  }
-};
-
-/** Interfaces belong to the region: a change of theirs that only the cell knew would be no change at all. */
-const refuseInterfaceChanges = (input: Input, row: InstanceRow): void => {
-  if (input.Groups !== undefined)
-    throw new PandoError(
-      'UnsupportedOperation',
-      'Change the security groups of the network interface instead.',
-    );
-  const check = input.SourceDestCheck?.Value;
-  if (check !== undefined && check !== row.spec.sourceDestCheck)
-    throw new PandoError('UnsupportedOperation', 'Change sourceDestCheck of the network interface instead.');
-  if (input.BlockDeviceMappings?.length)
-    throw new PandoError('UnsupportedOperation', 'The root device’s mapping cannot be changed.');
-};
-
-const specChanges = (input: Input): Partial<InstanceSpec> => {
-  const behavior = input.InstanceInitiatedShutdownBehavior?.Value;
-  if (behavior !== undefined && behavior !== 'stop' && behavior !== 'terminate')
-    throw new PandoError(
-      'InvalidParameterValue',
-      `Value (${behavior}) for parameter instanceInitiatedShutdownBehavior is invalid.`,
-    );
-  const data = input.UserData?.Value;
-  return {
-    ...(input.DisableApiTermination?.Value === undefined
-      ? {}
-      : { disableApiTermination: input.DisableApiTermination.Value }),
-    ...(input.DisableApiStop?.Value === undefined ? {} : { disableApiStop: input.DisableApiStop.Value }),
-    ...(input.EbsOptimized?.Value === undefined ? {} : { ebsOptimized: input.EbsOptimized.Value }),
-    ...(behavior === undefined ? {} : { shutdownBehavior: behavior }),
-    // The wire has decoded one layer of base64; what is stored and told to guests is the base64 of the data itself.
-    ...(data === undefined ? {} : { userData: readUserData(Buffer.from(data).toString('base64')) }),
-    ...(input.InstanceType?.Value === undefined ? {} : { instanceType: input.InstanceType.Value }),
-  };
-};
-
-const wantedChange = (input: Input, row: InstanceRow): Wanted => {
-  refuseInterfaceChanges(input, row);
-  const spec = specChanges(input);
-  if (spec.instanceType === undefined)
-    return { change: { spec: { ...row.spec, ...spec } }, stoppedOnly: input.UserData !== undefined };
-  const size = sizeOf(spec.instanceType);
-  return {
-    change: { spec: { ...row.spec, ...spec }, vcpus_milli: size.vcpusMilli, memory_mib: size.memoryMib },
-    stoppedOnly: true,
-  };
-};
-
-export const modifyInstanceAttribute = async (
-  given: Input,
-  context: CellContext,
-): Promise<Out<'ModifyInstanceAttribute'>> => {
-  const input = normalized(given);
-  await context.services.db.transaction(async (tx) => {
-    const row = await lockOne(context, tx, input.InstanceId ?? '');
-    const { change, stoppedOnly } = wantedChange(input, row);
-    assertNotMigrating(row, 'modifyStopped');
-    // Size and user data reach the host at the start: until then nothing is held by the old size but the disk.
-    if (stoppedOnly) permit('modifyStopped', row.id, row.state);
-    endDryRun(input);
-    await changeInstance(tx, row.id, change);
-  });
-  return {};
-};
-
-export const modifyInstanceMetadataOptions = async (
-  input: In<'ModifyInstanceMetadataOptions'>,
-  context: CellContext,
-): Promise<Out<'ModifyInstanceMetadataOptions'>> => {
-  const row = await context.services.db.transaction(async (tx) => {
-    const row = await lockOne(context, tx, input.InstanceId ?? '');
-    const metadata = readMetadataOptions(input, row.spec.metadata);
-    const changed = { ...row, spec: { ...row.spec, metadata } };
-    // A card learns the options when the network is prepared: a running instance keeps what it was started with.
-    const same =
-      JSON.stringify({ ...metadata, instanceTags: '' }) ===
-      JSON.stringify({ ...row.spec.metadata, instanceTags: '' });
-    if (!same && row.state !== 'stopped')
-      throw new PandoError(
-        'UnsupportedOperation',
-        `Stop the instance '${row.id}' to change its metadata options.`,
-      );
-    endDryRun(input);
-    await changeInstance(tx, row.id, { spec: changed.spec });
-    return changed;
-  });
-  return { InstanceId: row.id, InstanceMetadataOptions: renderMetadataOptions(row) };
+  return { InstanceId: row.id, ...attribute };
 };

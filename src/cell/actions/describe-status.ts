@@ -39,6 +39,7 @@ const render = (context: CellContext, row: InstanceRow): InstanceStatus => {
   return {
     InstanceId: row.id,
     AvailabilityZone: row.spec.zone,
+    AvailabilityZoneId: row.spec.zoneId,
     InstanceState: ec2State(row.state),
     SystemStatus: summary(check),
     InstanceStatus: summary(check),
@@ -49,6 +50,10 @@ const render = (context: CellContext, row: InstanceRow): InstanceStatus => {
 
 const statusFilters: FilterSpec<InstanceStatus> = {
   'availability-zone': (item) => item.AvailabilityZone,
+  'availability-zone-id': (item) => item.AvailabilityZoneId,
+  'application-status.status': () => undefined,
+  'operator.managed': () => false,
+  'operator.principal': () => undefined,
   'event.code': () => undefined,
   'event.description': () => undefined,
   'event.instance-event-id': () => undefined,

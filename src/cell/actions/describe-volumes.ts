@@ -10,20 +10,27 @@ import { type InstanceRow, listInstances } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { visibleSince } from './find.ts';
 
-const iopsDefault = 3_000;
-const throughputDefault = 125;
+const gp3IopsDefault = 3_000;
+const gp3ThroughputDefault = 125;
+const gp2IopsMin = 100;
+
+/** What EC2 shows of each type's default performance: drift otherwise. */
+const performanceOf = (type: string): Pick<Volume, 'Iops' | 'Throughput'> => {
+  if (type === 'gp3') return { Iops: gp3IopsDefault, Throughput: gp3ThroughputDefault };
+  return type === 'gp2' ? { Iops: gp2IopsMin } : {};
+};
 
 const render = (row: InstanceRow): Volume => ({
   VolumeId: row.spec.volumeId,
   AvailabilityZone: row.spec.zone,
+  AvailabilityZoneId: row.spec.zoneId,
   CreateTime: row.created_at,
   Encrypted: false,
   Size: row.spec.volumeSizeGib,
   SnapshotId: '',
   State: 'in-use',
   VolumeType: row.spec.volumeType as Volume['VolumeType'],
-  Iops: iopsDefault,
-  Throughput: throughputDefault,
+  ...performanceOf(row.spec.volumeType),
   MultiAttachEnabled: false,
   FastRestored: false,
   Tags: [...row.volume_tags],
@@ -48,10 +55,13 @@ const volumeFilters: FilterSpec<Volume> = {
   'attachment.instance-id': (volume) => attachments(volume).map((each) => each.InstanceId),
   'attachment.status': (volume) => attachments(volume).map((each) => each.State),
   'availability-zone': (volume) => volume.AvailabilityZone,
+  'availability-zone-id': (volume) => volume.AvailabilityZoneId,
   'create-time': (volume) => volume.CreateTime,
   encrypted: (volume) => volume.Encrypted,
   'fast-restored': (volume) => volume.FastRestored,
   'multi-attach-enabled': (volume) => volume.MultiAttachEnabled,
+  'operator.managed': () => false,
+  'operator.principal': () => undefined,
   size: (volume) => volume.Size,
   'snapshot-id': (volume) => volume.SnapshotId,
   status: (volume) => volume.State,
@@ -72,14 +82,14 @@ export const describeVolumes = async (
   });
   const wanted = (input.VolumeIds ?? []).map((id) => parseId('volume', id));
   const rows = await listInstances(context.services.db, context.request.accountId, visibleSince(context));
-  const volumes = rows.filter((row) => row.state !== 'terminated').map(render);
-  const missing = wanted.find((id) => !volumes.some((volume) => volume.VolumeId === id));
+  const live = rows.filter((row) => row.state !== 'terminated');
+  const byId = new Map<string, InstanceRow>(live.map((row) => [row.spec.volumeId, row]));
+  const missing = wanted.find((id) => !byId.has(id));
   if (missing !== undefined)
     throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
   endDryRun(input);
-  const named =
-    wanted.length === 0 ? volumes : volumes.filter((volume) => wanted.some((id) => id === volume.VolumeId));
-  const matching = applyFilters(named, input.Filters, volumeFilters, tagsOf);
+  const named = wanted.length === 0 ? live : [...new Set(wanted)].flatMap((id) => byId.get(id) ?? []);
+  const matching = applyFilters(named.map(render), input.Filters, volumeFilters, tagsOf);
   const cursorOf = (volume: Volume): string => volume.VolumeId ?? '';
   matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
   const cut = cutPage(matching, page, cursorOf);

@@ -4,11 +4,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import type { Handlers } from '#wire/types.ts';
-import {
-  describeInstanceAttribute,
-  modifyInstanceAttribute,
-  modifyInstanceMetadataOptions,
-} from './attributes.ts';
+import { describeInstanceAttribute } from './attributes.ts';
 import { getConsoleOutput } from './console.ts';
 import type { CellContext, CellRequest } from './context.ts';
 import { describeInstanceTypes } from './describe-instance-types.ts';
@@ -16,6 +12,8 @@ import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
+import { modifyInstanceMetadataOptions } from './metadata-options.ts';
+import { modifyInstanceAttribute } from './modify-attribute.ts';
 import { runInstances } from './run-instances.ts';
 import { createTags, deleteTags, describeTags } from './tags.ts';
 

@@ -6,24 +6,31 @@ import type { CellContext } from './context.ts';
 import type { InterfacesOf } from './render.ts';
 
 const interfacesTimeoutMs = 3_000;
+/** What the region answers in one call. */
+const instancesPerCallMax = 1_000;
 
 export const interfacesOf = async (
   context: CellContext,
   rows: readonly InstanceRow[],
 ): Promise<InterfacesOf> => {
-  const instanceIds = rows.filter((row) => row.state !== 'terminated').map((row) => row.id);
-  if (instanceIds.length === 0) return {};
+  const ids = rows.filter((row) => row.state !== 'terminated').map((row) => row.id);
   const { region, log } = context.services;
+  const all: Record<string, readonly InstanceNetworkInterface[]> = {};
   try {
-    const params = { accountId: context.request.accountId, instanceIds };
-    const { interfaces } = await region.call('region.interfaces', params, { timeoutMs: interfacesTimeoutMs });
-    // The region made them of EC2's own types, and the wire's schema checks them once more on the way out.
-    return interfaces as Record<string, InstanceNetworkInterface[]>;
+    for (let at = 0; at < ids.length; at += instancesPerCallMax) {
+      const instanceIds = ids.slice(at, at + instancesPerCallMax);
+      const params = { accountId: context.request.accountId, instanceIds };
+      const { interfaces } = await region.call('region.interfaces', params, {
+        timeoutMs: interfacesTimeoutMs,
+      });
+      // The region made them of EC2's own types, and the wire's schema checks them once more on the way out.
+      Object.assign(all, interfaces as Record<string, InstanceNetworkInterface[]>);
+    }
   } catch (error) {
     log.warn(
       { code: PandoError.from(error).code },
       'the region did not tell interfaces: showing what the cell knows',
     );
-    return {};
   }
+  return all;
 };

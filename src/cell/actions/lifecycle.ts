@@ -11,7 +11,6 @@ import {
   beginTerminate,
   byUser,
   type Change,
-  nothingBegun,
 } from '../lifecycle.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
@@ -20,10 +19,10 @@ import { lockNamed } from './find.ts';
 
 type Begin = (tx: Sql, row: InstanceRow) => Promise<Begun>;
 
-const join = (a: Begun, b: Begun): Begun => ({
-  changes: [...a.changes, ...b.changes],
-  workflows: [...a.workflows, ...b.workflows],
-  cancelled: [...a.cancelled, ...b.cancelled],
+const join = (all: readonly Begun[]): Begun => ({
+  changes: all.flatMap((one) => one.changes),
+  workflows: all.flatMap((one) => one.workflows),
+  cancelled: all.flatMap((one) => one.cancelled),
 });
 
 /** One transaction for all ids; the engine hears of it after the commit. Changes are answered in the order of the request. */
@@ -37,10 +36,10 @@ const changeAll = async (
     throw new PandoError('MissingParameter', 'The request must contain the parameter InstanceId');
   context.engine.assertRoom();
   const begun = await context.services.db.transaction(async (tx) => {
-    let all = nothingBegun;
-    for (const row of await lockNamed(context, tx, ids)) all = join(all, await begin(tx, row));
+    const all: Begun[] = [];
+    for (const row of await lockNamed(context, tx, ids)) all.push(await begin(tx, row));
     endDryRun(input);
-    return all;
+    return join(all);
   });
   context.begun(begun);
   const order = new Map(ids.map((id, at) => [id, at]));

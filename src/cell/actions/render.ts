@@ -28,7 +28,12 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     ProductCodes: [],
     InstanceType: spec.instanceType as Instance['InstanceType'],
     LaunchTime: row.launch_time,
-    Placement: { AvailabilityZone: spec.zone, GroupName: '', Tenancy: 'default' },
+    Placement: {
+      AvailabilityZone: spec.zone,
+      AvailabilityZoneId: spec.zoneId,
+      GroupName: '',
+      Tenancy: 'default',
+    },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
     ...(ended(row) ? {} : { SubnetId: spec.subnetId, VpcId: row.vpc_id }),
     ...(primary?.PrivateIpAddress === undefined ? {} : { PrivateIpAddress: primary.PrivateIpAddress }),
@@ -45,7 +50,7 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     ClientToken: spec.clientToken ?? '',
     EbsOptimized: spec.ebsOptimized,
     EnaSupport: true,
-    SourceDestCheck: spec.sourceDestCheck,
+    SourceDestCheck: primary?.SourceDestCheck ?? spec.sourceDestCheck,
     NetworkInterfaces: shown,
     SecurityGroups: ended(row) ? [] : (primary?.Groups ?? groupsOf(row)),
     Tags: [...row.tags],
@@ -108,7 +113,7 @@ const cachedInterface = (row: InstanceRow): InstanceNetworkInterface[] => {
       OwnerId: row.account_id,
       SubnetId: port.subnetId,
       VpcId: row.vpc_id,
-      Description: '',
+      Description: row.spec.interfaceDescription ?? '',
       InterfaceType: 'interface',
       PrivateDnsName: name,
       PrivateIpAddress: port.ip,
@@ -130,8 +135,7 @@ export const renderReservations = (
   rows: readonly InstanceRow[],
   interfaces: InterfacesOf,
 ): Reservation[] => {
-  const groups = new Map<string, InstanceRow[]>();
-  for (const row of rows) groups.set(row.reservation_id, [...(groups.get(row.reservation_id) ?? []), row]);
+  const groups = Map.groupBy(rows, (row) => row.reservation_id);
   return [...groups.values()].map((members) => ({
     ReservationId: members[0]?.reservation_id ?? '',
     OwnerId: context.request.accountId,

@@ -7,25 +7,22 @@ import type { In } from '#wire/types.ts';
 import { defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
 import { clientTokenCharsMax, instancesPerRequestMax, userDataBytesMax } from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
+import { type NetworkPart, readNetwork } from './run-network.ts';
+import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
 
-export interface RunRequest {
+export interface RunRequest extends NetworkPart {
   readonly min: number;
   readonly max: number;
   readonly imageId: string;
   readonly size: InstanceSize;
   readonly keyName?: string;
-  readonly subnetId?: string;
   readonly zone?: string;
-  readonly groupIds: readonly string[];
-  readonly groupNames: readonly string[];
-  readonly privateIp?: string;
-  /** Undefined: as the subnet says. */
-  readonly publicIp?: boolean;
   readonly userData?: string;
   readonly clientToken?: string;
   readonly requestHash: string;
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
+  readonly interfaceTags: readonly ValidTag[];
   readonly root: {
     readonly deviceName?: string;
     readonly sizeGib?: number;
@@ -46,31 +43,7 @@ export interface RunRequest {
 
 type Input = In<'RunInstances'>;
 
-const combination = (message: string): PandoError => new PandoError('InvalidParameterCombination', message);
 const invalid = (message: string): PandoError => new PandoError('InvalidParameterValue', message);
-
-/** What Pando does not have is refused by name, never ignored: a client must not believe that it got it. */
-const refuseUnsupported = (input: Input): void => {
-  const unsupported: readonly [string, unknown][] = [
-    ['LaunchTemplate', input.LaunchTemplate],
-    ['IamInstanceProfile', input.IamInstanceProfile],
-    ['InstanceMarketOptions', input.InstanceMarketOptions],
-    ['ElasticGpuSpecification', input.ElasticGpuSpecification],
-    ['LicenseSpecifications', input.LicenseSpecifications],
-    ['HibernationOptions', input.HibernationOptions?.Configured === true ? true : undefined],
-    ['EnclaveOptions', input.EnclaveOptions?.Enabled === true ? true : undefined],
-    ['Ipv6AddressCount', input.Ipv6AddressCount],
-    ['Ipv6Addresses', input.Ipv6Addresses],
-    ['Placement.GroupName', input.Placement?.GroupName],
-    ['Placement.HostId', input.Placement?.HostId],
-  ];
-  const found = unsupported.find(([, value]) => value !== undefined && value !== '');
-  if (found !== undefined)
-    throw new PandoError('UnsupportedOperation', `The parameter ${found[0]} is not supported.`);
-  const tenancy = input.Placement?.Tenancy;
-  if (tenancy !== undefined && tenancy !== 'default')
-    throw new PandoError('UnsupportedOperation', `The tenancy '${tenancy}' is not supported.`);
-};
 
 const readCounts = (input: Input): { min: number; max: number } => {
   const { MinCount: min, MaxCount: max } = input;
@@ -90,53 +63,35 @@ const readCounts = (input: Input): { min: number; max: number } => {
   return { min, max };
 };
 
-interface NetworkPart {
-  readonly subnetId?: string;
-  readonly groupIds: readonly string[];
-  readonly groupNames: readonly string[];
-  readonly privateIp?: string;
-  readonly publicIp?: boolean;
-}
+/** Those that EC2 lets a root device be without a number of operations. */
+const volumeTypes: ReadonlySet<string> = new Set(['gp2', 'gp3', 'standard']);
+const rootGibMax = 16_384;
 
-const readNetwork = (input: Input): NetworkPart => {
-  const [nic, ...more] = input.NetworkInterfaces ?? [];
-  if (nic === undefined)
-    return {
-      groupIds: input.SecurityGroupIds ?? [],
-      groupNames: input.SecurityGroups ?? [],
-      ...(input.SubnetId === undefined ? {} : { subnetId: input.SubnetId }),
-      ...(input.PrivateIpAddress === undefined ? {} : { privateIp: input.PrivateIpAddress }),
-    };
-  if (more.length > 0) throw new PandoError('UnsupportedOperation', 'An instance has one network interface.');
-  if (nic.NetworkInterfaceId !== undefined)
-    throw new PandoError(
-      'UnsupportedOperation',
-      'An existing network interface cannot be given to a launch.',
-    );
-  if (nic.AssociateCarrierIpAddress)
-    throw new PandoError('UnsupportedOperation', 'The zone has no carrier gateway.');
-  if (nic.DeviceIndex !== undefined && nic.DeviceIndex !== 0)
-    throw invalid('The primary network interface must have the device index 0.');
-  if (
-    input.SubnetId !== undefined ||
-    input.SecurityGroupIds?.length ||
-    input.SecurityGroups?.length ||
-    input.PrivateIpAddress
-  )
-    throw combination(
-      'Network interfaces and an instance-level subnet ID, security groups or private IP address may not be specified on the same request',
-    );
-  return {
-    groupIds: nic.Groups ?? [],
-    groupNames: [],
-    ...(nic.SubnetId === undefined ? {} : { subnetId: nic.SubnetId }),
-    ...(nic.PrivateIpAddress === undefined ? {} : { privateIp: nic.PrivateIpAddress }),
-    ...(nic.AssociatePublicIpAddress === undefined ? {} : { publicIp: nic.AssociatePublicIpAddress }),
-  };
+/** A root device that is kept, encrypted or faster than others is not built: nobody may believe that he got one. */
+const refuseDiskParts = ({ Ebs: ebs, NoDevice, VirtualName }: Mapping): void => {
+  const found = [
+    ['SnapshotId', ebs?.SnapshotId],
+    ['Encrypted', ebs?.Encrypted === true ? true : undefined],
+    ['KmsKeyId', ebs?.KmsKeyId],
+    ['OutpostArn', ebs?.OutpostArn],
+    ['DeleteOnTermination=false', ebs?.DeleteOnTermination === false ? false : undefined],
+    ['Iops', ebs?.Iops === gp3IopsDefault && isGp3(ebs.VolumeType) ? undefined : ebs?.Iops],
+    ['Throughput', ebs?.Throughput === gp3ThroughputDefault ? undefined : ebs?.Throughput],
+    ['VolumeInitializationRate', ebs?.VolumeInitializationRate],
+    ['EbsCardIndex', ebs?.EbsCardIndex],
+    ['AvailabilityZone', ebs?.AvailabilityZone],
+    ['AvailabilityZoneId', ebs?.AvailabilityZoneId],
+    ['NoDevice', NoDevice],
+    ['VirtualName', VirtualName],
+  ].find(([, value]) => value !== undefined);
+  if (found !== undefined)
+    throw new PandoError('UnsupportedOperation', `The root device's ${found[0]} is not supported.`);
 };
 
-const volumeTypes: ReadonlySet<string> = new Set(['gp2', 'gp3', 'standard', 'io1', 'io2', 'st1', 'sc1']);
-const rootGibMax = 16_384;
+type Mapping = NonNullable<Input['BlockDeviceMappings']>[number];
+const gp3IopsDefault = 3_000;
+const gp3ThroughputDefault = 125;
+const isGp3 = (type: string | undefined): boolean => type === undefined || type === 'gp3';
 
 const readRoot = (input: Input): RunRequest['root'] => {
   const [mapping, ...more] = input.BlockDeviceMappings ?? [];
@@ -149,13 +104,12 @@ const readRoot = (input: Input): RunRequest['root'] => {
       'InvalidBlockDeviceMapping',
       `Volume of size ${sizeGib}GB is outside 1 to ${rootGibMax}.`,
     );
-  if (ebs?.SnapshotId !== undefined)
-    throw new PandoError('UnsupportedOperation', 'Snapshots are not supported.');
+  if (mapping !== undefined) refuseDiskParts(mapping);
   const type = ebs?.VolumeType ?? 'gp3';
   if (!volumeTypes.has(type)) throw invalid(`Value (${type}) for parameter volumeType is invalid.`);
   return {
     type,
-    deleteOnTermination: ebs?.DeleteOnTermination ?? true,
+    deleteOnTermination: true,
     ...(mapping?.DeviceName === undefined ? {} : { deviceName: mapping.DeviceName }),
     ...(sizeGib === undefined ? {} : { sizeGib }),
   };
@@ -176,7 +130,7 @@ const hopLimitMax = 64;
 
 /** The metadata options after a change; @throws InvalidParameterValue */
 export const readMetadataOptions = (
-  input: Omit<MetadataInput, 'HttpProtocolIpv6'> | undefined,
+  input: MetadataInput | undefined,
   before: InstanceSpec['metadata'] = {
     httpTokens: 'optional',
     httpEndpoint: 'enabled',
@@ -189,21 +143,50 @@ export const readMetadataOptions = (
     throw invalid(
       `Value (${hopLimit}) for parameter HttpPutResponseHopLimit is invalid. Expecting 1 to ${hopLimitMax}.`,
     );
+  if (input?.InstanceMetadataTags === 'enabled')
+    throw new PandoError('UnsupportedOperation', 'Tags in the instance metadata are not supported.');
+  if (input?.HttpProtocolIpv6 === 'enabled')
+    throw new PandoError('UnsupportedOperation', 'The metadata service has no IPv6 address.');
   return {
-    httpTokens: input?.HttpTokens ?? before.httpTokens,
-    httpEndpoint: input?.HttpEndpoint ?? before.httpEndpoint,
+    httpTokens: oneOf('HttpTokens', ['optional', 'required'], input?.HttpTokens, before.httpTokens),
+    httpEndpoint: oneOf('HttpEndpoint', ['enabled', 'disabled'], input?.HttpEndpoint, before.httpEndpoint),
     hopLimit,
-    instanceTags: input?.InstanceMetadataTags ?? before.instanceTags,
+    instanceTags: oneOf('InstanceMetadataTags', ['disabled'], input?.InstanceMetadataTags, 'disabled'),
   };
+};
+
+/** One of a parameter's words, or what holds without it. @throws InvalidParameterValue */
+const oneOf = <T extends string>(
+  name: string,
+  words: readonly T[],
+  given: string | undefined,
+  otherwise: T,
+): T => {
+  if (given === undefined) return otherwise;
+  const word = words.find((one) => one === given);
+  if (word !== undefined) return word;
+  throw invalid(
+    `Value (${given.slice(0, 64)}) for parameter ${name} is invalid. Expecting ${words.join(' or ')}.`,
+  );
 };
 
 const readAttributes = (input: Input): RunRequest['attributes'] => ({
   disableApiTermination: input.DisableApiTermination ?? false,
   disableApiStop: input.DisableApiStop ?? false,
-  shutdownBehavior: input.InstanceInitiatedShutdownBehavior === 'terminate' ? 'terminate' : 'stop',
+  shutdownBehavior: oneOf(
+    'InstanceInitiatedShutdownBehavior',
+    ['stop', 'terminate'],
+    input.InstanceInitiatedShutdownBehavior,
+    'stop',
+  ),
   ebsOptimized: input.EbsOptimized ?? false,
   monitoring: input.Monitoring?.Enabled ?? false,
-  cpuCredits: input.CreditSpecification?.CpuCredits === 'standard' ? 'standard' : 'unlimited',
+  cpuCredits: oneOf(
+    'CreditSpecification.CpuCredits',
+    ['standard', 'unlimited'],
+    input.CreditSpecification?.CpuCredits,
+    'unlimited',
+  ),
   metadata: readMetadataOptions(input.MetadataOptions),
 });
 
@@ -232,14 +215,17 @@ export const readRunInput = (input: Input): RunRequest => {
   const userData = readUserData(input.UserData ?? '');
   const clientToken = readToken(input.ClientToken);
   const zone = input.Placement?.AvailabilityZone;
+  const size = sizeOf(input.InstanceType ?? defaultInstanceType);
+  checkCpuOptions(input, size);
   return {
     ...readCounts(input),
     ...readNetwork(input),
     imageId: parseId('image', input.ImageId),
-    size: sizeOf(input.InstanceType ?? defaultInstanceType),
+    size,
     requestHash: hashOf(input),
     instanceTags: tags.get('instance') ?? [],
     volumeTags: tags.get('volume') ?? [],
+    interfaceTags: tags.get('network-interface') ?? [],
     root: readRoot(input),
     attributes: readAttributes(input),
     ...(zone === undefined || zone === '' ? {} : { zone }),

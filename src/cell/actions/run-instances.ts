@@ -37,7 +37,13 @@ export const runInstances = async (
   const request = readRunInput(input);
   const replayed = await replay(context, request);
   if (replayed !== undefined) return answer(context, replayed);
-  const resolved = await resolve(context, request);
+  const resolved = await resolve(context, request).catch(async (error: unknown) => {
+    // A twin of this request, with the same token, may have taken the address or the last room: then its answer is ours.
+    const made = await replay(context, request);
+    if (made === undefined) throw error;
+    return made;
+  });
+  if (!('image' in resolved)) return answer(context, resolved);
   const amount = amountFor(request, resolved);
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
@@ -76,6 +82,7 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     groupIds: [...request.groupIds],
     groupNames: [...request.groupNames],
     privateIp: request.privateIp,
+    count: request.min,
   });
   if (resolved.zone !== identity.zone)
     throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
@@ -117,11 +124,12 @@ const amountFor = (request: RunRequest, { image }: Resolved): Amount => {
 const placeAll = async (
   tx: Sql,
   request: RunRequest,
-  zone: string,
+  { zone, freeAddresses }: Resolved,
   amount: Amount,
 ): Promise<readonly Placed[]> => {
+  const max = Math.min(request.max, freeAddresses ?? request.max);
   const places: Placed[] = [];
-  while (places.length < request.max) {
+  while (places.length < max) {
     const placed = await place(tx, { amount, zone });
     if (placed === undefined) break;
     places.push(placed);
@@ -146,7 +154,7 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await listReservation(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(tx, request, resolved.zone, amount);
+  const places = await placeAll(tx, request, resolved, amount);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
   for (const [index, placed] of places.entries()) {
@@ -203,10 +211,12 @@ const newInstance = (
         digest: image.digest,
         architecture: image.architecture,
         rootDeviceName: image.rootDeviceName,
+        minMemoryMib: image.minMemoryMib,
       },
       instanceType: request.size.name,
       subnetId: resolved.subnetId,
       zone: resolved.zone,
+      ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
       groups: resolved.groups,
       publicIp: request.publicIp ?? resolved.mapPublicIp,
@@ -218,6 +228,8 @@ const newInstance = (
       ...(request.keyName === undefined ? {} : { keyName: request.keyName }),
       ...(resolved.publicKey === undefined ? {} : { publicKey: resolved.publicKey }),
       ...(request.privateIp === undefined ? {} : { privateIp: request.privateIp }),
+      ...(request.description === undefined ? {} : { interfaceDescription: request.description }),
+      ...(request.interfaceTags.length === 0 ? {} : { interfaceTags: request.interfaceTags }),
       ...(request.userData === undefined ? {} : { userData: request.userData }),
       ...(request.clientToken === undefined ? {} : { clientToken: request.clientToken }),
     },

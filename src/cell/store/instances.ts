@@ -12,12 +12,17 @@ export type Held = 'all' | 'disk' | 'none';
 
 /** The parts of an instance that no statement filters by. */
 export interface InstanceSpec {
-  readonly image: ImageRef & { readonly architecture: string; readonly rootDeviceName: string };
+  readonly image: ImageRef & {
+    readonly architecture: string;
+    readonly rootDeviceName: string;
+    readonly minMemoryMib?: number;
+  };
   readonly instanceType: string;
   readonly keyName?: string;
   readonly publicKey?: string;
   readonly subnetId: string;
   readonly zone: string;
+  readonly zoneId?: string;
   readonly domainName: string;
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;
@@ -32,6 +37,10 @@ export interface InstanceSpec {
   readonly disableApiStop: boolean;
   readonly shutdownBehavior: 'stop' | 'terminate';
   readonly sourceDestCheck: boolean;
+  /** The VPC's version that `groups` and `sourceDestCheck` are of: the region's word, of which this is a copy. */
+  readonly networkVersion?: number;
+  readonly interfaceTags?: Tags;
+  readonly interfaceDescription?: string;
   readonly ebsOptimized: boolean;
   readonly monitoring: boolean;
   readonly cpuCredits: 'standard' | 'unlimited';
@@ -160,6 +169,32 @@ export const listInstances = (
          order by created_at, reservation_id, launch_index, id`,
         [accountId, visibleSince, ids],
       );
+
+/** A place in the order of an account's instances. */
+export type InstanceCursor = Pick<InstanceRow, 'created_at' | 'reservation_id' | 'launch_index' | 'id'>;
+
+/** The next instances of an account in that order: a page costs what it shows, however many the account has. */
+export const listInstancesAfter = (
+  sql: Sql,
+  accountId: string,
+  visibleSince: Date,
+  after: InstanceCursor | undefined,
+  limit: number,
+): Promise<InstanceRow[]> =>
+  sql.query(
+    `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2)
+       and ($3::timestamptz is null or (created_at, reservation_id, launch_index, id) > ($3, $4, $5, $6))
+     order by created_at, reservation_id, launch_index, id limit $7`,
+    [
+      accountId,
+      visibleSince,
+      after?.created_at ?? null,
+      after?.reservation_id ?? '',
+      after?.launch_index ?? 0,
+      after?.id ?? '',
+      limit,
+    ],
+  );
 
 export const listReservation = (sql: Sql, accountId: string, reservationId: string): Promise<InstanceRow[]> =>
   sql.query('select * from instances where account_id = $1 and reservation_id = $2 order by launch_index', [

@@ -58,6 +58,8 @@ export const interfaceOf = async <I, R>(
     groupIds: row.spec.groups.map((group) => group.groupId),
     privateIp: row.spec.privateIp,
     publicIp: row.spec.publicIp,
+    description: row.spec.interfaceDescription,
+    tags: row.spec.interfaceTags === undefined ? undefined : [...row.spec.interfaceTags],
   });
 };
 

@@ -1,6 +1,7 @@
 /** Elastic addresses. */
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import { applyFilters } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
@@ -295,6 +296,7 @@ export const addressHandlers: Handlers<ActionContext> = {
     const rows = await rowsOf(context);
     const asked = selectAddresses(rows, input.PublicIps, input.AllocationIds);
     const items = applyFilters(asked, input.Filters, filters(context), (address) => address.tags);
+    endDryRun(input);
     return { Addresses: items.map((address) => show(context, address)) };
   },
 

@@ -61,7 +61,27 @@ const show = (image: ImageRow): Image => ({
 const architectureOf = (image: ImageRow) =>
   image.architecture === 'arm64' ? ('arm64' as const) : ('x86_64' as const);
 
+/** Filters by what no image here has: they match none. */
+const unmatched: FilterSpec<ImageRow> = Object.fromEntries(
+  [
+    'image-watermark.source-image-creation-time',
+    'image-watermark.source-image-id',
+    'image-watermark.source-image-region',
+    'image-watermark.watermark-creation-time',
+    'image-watermark.watermark-key',
+    'public-ssm-parameter-name',
+    'scan-result.critical-fix-available-since',
+    'scan-result.finding-scan-date',
+    'scan-result.high-fix-available-since',
+    'scan-result.highest-finding-severity-label',
+    'scan-result.informational-fix-available-since',
+    'scan-result.low-fix-available-since',
+    'scan-result.medium-fix-available-since',
+  ].map((name) => [name, () => undefined]),
+);
+
 const filters: FilterSpec<ImageRow> = {
+  ...unmatched,
   architecture: (image) => image.architecture,
   'block-device-mapping.delete-on-termination': () => true,
   'block-device-mapping.device-name': (image) => image.root_device_name,
@@ -72,7 +92,9 @@ const filters: FilterSpec<ImageRow> = {
   'creation-date': (image) => image.created_at,
   description: (image) => image.description,
   'ena-support': () => false,
+  'free-tier-eligible': () => false,
   hypervisor: () => 'kvm',
+  'image-allowed': () => true,
   'image-id': (image) => image.image_id,
   'image-type': () => 'machine',
   'is-public': (image) => image.is_public,
@@ -83,10 +105,17 @@ const filters: FilterSpec<ImageRow> = {
   'owner-id': (image) => image.account_id,
   platform: () => undefined,
   'product-code': () => undefined,
+  'product-code.type': () => undefined,
   'ramdisk-id': () => undefined,
   'root-device-name': (image) => image.root_device_name,
   'root-device-type': () => 'ebs',
+  'source-image-id': () => undefined,
+  'source-image-region': () => undefined,
+  'source-instance-id': () => undefined,
+  'sriov-net-support': () => undefined,
   state: () => 'available',
+  'state-reason-code': () => undefined,
+  'state-reason-message': () => undefined,
   'virtualization-type': () => 'hvm',
 };
 

@@ -1,6 +1,7 @@
 /** Key pairs. Private keys are told once and kept nowhere. */
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import { applyFilters } from '#wire/filters.ts';
 import type { TagSpecification } from '#wire/tags.ts';
@@ -111,6 +112,7 @@ export const keyPairHandlers: Handlers<ActionContext> = {
     );
     const asked = names?.length || ids?.length ? [...new Set([...(names ?? []), ...(ids ?? [])])] : rows;
     const items = applyFilters(asked, input.Filters, filters, (key) => key.tags);
+    endDryRun(input);
     return { KeyPairs: items.map((key) => show(key, input.IncludePublicKey === true)) };
   },
 

@@ -1,16 +1,28 @@
 /** Network interfaces: the primary one of each instance. */
+import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
-import type { Handlers, Out } from '#wire/types.ts';
+import type { Handlers, In, Out } from '#wire/types.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
-import { associationOf, type InterfaceRow, privateDnsName, readInterfaces } from '../interface-view.ts';
-import type { Tagged } from '../resource-tags.ts';
+import { describe } from '../describe.ts';
+import { changeInterface, requireInterface } from '../interface-changes.ts';
+import {
+  associationOf,
+  type InterfaceRow,
+  privateDnsName,
+  publicDnsName,
+  readInterfaces,
+} from '../interface-view.ts';
+import { notFound } from '../not-found.ts';
 
 type NetworkInterface = NonNullable<Out<'DescribeNetworkInterfaces'>['NetworkInterfaces']>[number];
-type EniRow = InterfaceRow & Tagged;
 
-const association = (eni: EniRow) => {
-  const shown = associationOf(eni);
+const zoneIdOf = (context: ActionContext, zone: string): string =>
+  context.region.config.zones.find((one) => one.name === zone)?.id ?? '';
+
+const association = (context: ActionContext, eni: InterfaceRow) => {
+  const shown = associationOf(eni, context.region.network);
   if (shown === undefined) return {};
   const ids =
     eni.allocation_id === null
@@ -19,22 +31,23 @@ const association = (eni: EniRow) => {
   return { Association: { ...shown, ...ids } };
 };
 
-const show = (context: ActionContext, eni: EniRow): NetworkInterface => {
-  const dnsName = privateDnsName(eni, context.region.network.domainName);
+const show = (context: ActionContext, eni: InterfaceRow): NetworkInterface => {
+  const dnsName = privateDnsName(eni, context.region.network);
+  const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
+  const associated = association(context, eni);
   return {
     NetworkInterfaceId: eni.eni_id,
     OwnerId: eni.account_id,
     VpcId: eni.vpc_id,
     SubnetId: eni.subnet_id,
     AvailabilityZone: eni.zone,
-    Description: '',
+    AvailabilityZoneId: zoneIdOf(context, eni.zone),
+    Description: eni.description,
     InterfaceType: 'interface',
     MacAddress: eni.mac,
     PrivateIpAddress: eni.ip,
-    PrivateDnsName: dnsName,
-    PrivateIpAddresses: [
-      { Primary: true, PrivateIpAddress: eni.ip, PrivateDnsName: dnsName, ...association(eni) },
-    ],
+    ...name,
+    PrivateIpAddresses: [{ Primary: true, PrivateIpAddress: eni.ip, ...name, ...associated }],
     Ipv6Addresses: [],
     RequesterManaged: false,
     SourceDestCheck: eni.source_dest_check,
@@ -51,21 +64,22 @@ const show = (context: ActionContext, eni: EniRow): NetworkInterface => {
       Status: 'attached',
     },
     TagSet: eni.tags,
-    ...association(eni),
+    ...associated,
   };
 };
 
-const filters = (context: ActionContext): FilterSpec<EniRow> => {
-  const dnsName = (eni: EniRow) => privateDnsName(eni, context.region.network.domainName);
+const filters = (context: ActionContext): FilterSpec<InterfaceRow> => {
+  const { network } = context.region;
+  const ownerOfAddress = (eni: InterfaceRow) => associationOf(eni, network)?.IpOwnerId;
   return {
-    'addresses.association.owner-id': (eni) => associationOf(eni)?.IpOwnerId,
+    'addresses.association.owner-id': ownerOfAddress,
     'addresses.association.public-ip': (eni) => eni.public_ip,
     'addresses.primary': () => true,
     'addresses.private-ip-address': (eni) => eni.ip,
     'association.allocation-id': (eni) => eni.allocation_id,
     'association.association-id': (eni) => eni.association_id,
-    'association.ip-owner-id': (eni) => associationOf(eni)?.IpOwnerId,
-    'association.public-dns-name': () => undefined,
+    'association.ip-owner-id': ownerOfAddress,
+    'association.public-dns-name': (eni) => publicDnsName(eni, network) || undefined,
     'association.public-ip': (eni) => eni.public_ip,
     'attachment.attach-time': (eni) => eni.created_at,
     'attachment.attachment-id': (eni) => eni.attachment_id,
@@ -75,14 +89,18 @@ const filters = (context: ActionContext): FilterSpec<EniRow> => {
     'attachment.instance-owner-id': (eni) => eni.account_id,
     'attachment.status': () => 'attached',
     'availability-zone': (eni) => eni.zone,
-    description: () => '',
+    'availability-zone-id': (eni) => zoneIdOf(context, eni.zone),
+    description: (eni) => eni.description,
     'group-id': (eni) => eni.group_ids,
     'group-name': (eni) => eni.groups.map((group) => group.GroupName),
     'interface-type': () => 'interface',
+    'ipv6-addresses.ipv6-address': () => undefined,
     'mac-address': (eni) => eni.mac,
     'network-interface-id': (eni) => eni.eni_id,
+    'operator.managed': () => false,
+    'operator.principal': () => undefined,
     'owner-id': (eni) => eni.account_id,
-    'private-dns-name': dnsName,
+    'private-dns-name': (eni) => privateDnsName(eni, network),
     'private-ip-address': (eni) => eni.ip,
     'requester-id': () => undefined,
     'requester-managed': () => false,
@@ -93,10 +111,50 @@ const filters = (context: ActionContext): FilterSpec<EniRow> => {
   };
 };
 
+const changeable = ['Description', 'Groups', 'SourceDestCheck'] as const;
+
+/** The one change that is asked for. @throws EC2's errors for none, several, or one that is not built */
+const wantedChange = (input: In<'ModifyNetworkInterfaceAttribute'>) => {
+  const { NetworkInterfaceId: _id, DryRun: _dry, ...rest } = input;
+  const given = Object.keys(rest);
+  if (given.length !== 1)
+    throw new PandoError('InvalidParameterCombination', 'Exactly one attribute must be specified.');
+  if (!changeable.some((name) => name === given[0]))
+    throw new PandoError('UnsupportedOperation', `The attribute ${given[0]} cannot be changed.`);
+  if (input.SourceDestCheck !== undefined && input.SourceDestCheck.Value === undefined)
+    throw new PandoError('MissingParameter', 'The request must contain the parameter SourceDestCheck.Value');
+  const description = input.Description === undefined ? undefined : (input.Description.Value ?? '');
+  if (description !== undefined && description.length > descriptionCharsMax)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `A description has at most ${descriptionCharsMax} characters.`,
+    );
+  return { groupIds: input.Groups, sourceDestCheck: input.SourceDestCheck?.Value, description };
+};
+
+const descriptionCharsMax = 255;
+
+type Attribute = Out<'DescribeNetworkInterfaceAttribute'>;
+
+const attributeOf = (eni: NetworkInterface, name: string): Attribute => {
+  switch (name) {
+    case 'description':
+      return { Description: { Value: eni.Description } };
+    case 'groupSet':
+      return { Groups: eni.Groups };
+    case 'sourceDestCheck':
+      return { SourceDestCheck: { Value: eni.SourceDestCheck } };
+    case 'attachment':
+      return { Attachment: eni.Attachment };
+    default:
+      throw new PandoError('InvalidParameterValue', `The attribute '${name.slice(0, 64)}' is invalid.`);
+  }
+};
+
 export const networkInterfaceHandlers: Handlers<ActionContext> = {
   async DescribeNetworkInterfaces(input, context) {
-    const all = readInterfaces(context.region.db, context.accountId);
-    const rows = await withTags(context, 'network-interface', all, (eni) => eni.eni_id);
+    const named = (input.NetworkInterfaceIds ?? []).map((id) => parseId('networkInterface', id));
+    const rows = await readInterfaces(context.region.db, context.accountId, { eniIds: named });
     const page = describe(rows, input, context, {
       action: 'DescribeNetworkInterfaces',
       idOf: (eni) => eni.eni_id,
@@ -105,5 +163,20 @@ export const networkInterfaceHandlers: Handlers<ActionContext> = {
       ids: { kind: 'networkInterface', parameter: 'networkInterfaceIds', values: input.NetworkInterfaceIds },
     });
     return { NetworkInterfaces: page.items.map((eni) => show(context, eni)), NextToken: page.nextToken };
+  },
+
+  async ModifyNetworkInterfaceAttribute(input, context) {
+    const wanted = wantedChange(input);
+    await changeInterface(context, { eniId: input.NetworkInterfaceId }, wanted, input.DryRun === true);
+    return {};
+  },
+
+  async DescribeNetworkInterfaceAttribute(input, context) {
+    const { eni_id: id } = await requireInterface(context, { eniId: input.NetworkInterfaceId });
+    const [row] = await readInterfaces(context.region.db, context.accountId, { eniIds: [id] });
+    if (row === undefined) throw notFound('networkInterface', id);
+    const attribute = attributeOf(show(context, row), input.Attribute ?? '');
+    endDryRun(input);
+    return { NetworkInterfaceId: id, ...attribute };
   },
 };

@@ -66,11 +66,16 @@ const filters: FilterSpec<TableRow> = {
   'owner-id': (table) => table.account_id,
   'route-table-id': (table) => table.route_table_id,
   'route.destination-cidr-block': (table) => table.routes.map((route) => route.destination),
+  'route.destination-ipv6-cidr-block': () => undefined,
+  'route.destination-prefix-list-id': () => undefined,
+  'route.egress-only-internet-gateway-id': () => undefined,
   'route.gateway-id': (table) =>
     table.routes.map((route) => (route.kind === 'interface' ? undefined : (route.target_id ?? 'local'))),
   'route.instance-id': (table) => table.routes.map((route) => route.instance_id),
   'route.nat-gateway-id': () => undefined,
   'route.origin': (table) => table.routes.map((route) => route.origin),
+  'route.transit-gateway-id': () => undefined,
+  'route.vpc-peering-connection-id': () => undefined,
   'route.state': (table) => table.routes.map(stateOf),
   'vpc-id': (table) => table.vpc_id,
 };

@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { type IdKind, idKinds, parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import { mergeTags, validateTags } from '#wire/tags.ts';
@@ -135,6 +136,7 @@ export const tagHandlers: Handlers<ActionContext> = {
       (tag) => [{ Key: tag.key, Value: tag.value }],
     );
     const cursor = (tag: { resource_id: string; key: string }) => `${tag.resource_id} ${tag.key}`;
+    endDryRun(input);
     matching.sort((a, b) => (cursor(a) < cursor(b) ? -1 : 1));
     const cut = cutPage(matching, page, cursor);
     return {

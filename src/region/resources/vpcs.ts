@@ -1,6 +1,7 @@
 /** VPCs. */
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import type { Handlers, Out } from '#wire/types.ts';
 import { change, changeVpc, dependencyViolation, lockAccount } from '../change.ts';
@@ -48,6 +49,7 @@ const filters: FilterSpec<VpcRow> = {
   dhcpOptionsId: (vpc) => vpc.dhcp_options_id,
   'ipv6-cidr-block-association.ipv6-cidr-block': () => undefined,
   'ipv6-cidr-block-association.association-id': () => undefined,
+  'ipv6-cidr-block-association.ipv6-pool': () => undefined,
   'ipv6-cidr-block-association.state': () => undefined,
   'is-default': (vpc) => vpc.is_default,
   isDefault: (vpc) => vpc.is_default,
@@ -219,6 +221,7 @@ export const vpcHandlers: Handlers<ActionContext> = {
     if (attribute === undefined)
       throw new PandoError('InvalidParameterValue', `The attribute '${input.Attribute}' is invalid.`);
     const vpc = await requireVpc(context, input.VpcId);
+    endDryRun(input);
     switch (attribute) {
       case 'enableDnsSupport':
         return { VpcId: vpc.vpc_id, EnableDnsSupport: { Value: vpc.dns_support } };

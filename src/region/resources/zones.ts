@@ -1,9 +1,11 @@
 /** The region itself: its zones, an account's attributes, and what it does not have. */
 import { PandoError } from '#contracts/errors.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters } from '#wire/filters.ts';
 import type { Handlers } from '#wire/types.ts';
 import type { ZoneConfig } from '../config.ts';
 import type { ActionContext } from '../context.ts';
+import { describe } from '../describe.ts';
 
 const attributesOf = async (context: ActionContext): Promise<Readonly<Record<string, readonly string[]>>> => {
   const vpc = await context.region.db
@@ -53,6 +55,7 @@ export const zoneHandlers: Handlers<ActionContext> = {
       endpoint: (one) => one.Endpoint,
       'opt-in-status': (one) => one.OptInStatus,
     });
+    endDryRun(input);
     return { Regions: items };
   },
 
@@ -65,11 +68,13 @@ export const zoneHandlers: Handlers<ActionContext> = {
       ZoneType: zone.type,
       State: 'available' as const,
       GroupName: regionName,
+      GroupLongName: regionName,
       NetworkBorderGroup: regionName,
       OptInStatus: 'opt-in-not-required' as const,
       Messages: [],
     }));
     const items = applyFilters(shown, input.Filters, {
+      'group-long-name': (zone) => zone.GroupLongName,
       'group-name': (zone) => zone.GroupName,
       message: () => undefined,
       'opt-in-status': (zone) => zone.OptInStatus,
@@ -81,24 +86,37 @@ export const zoneHandlers: Handlers<ActionContext> = {
       'zone-name': (zone) => zone.ZoneName,
       'zone-type': (zone) => zone.ZoneType,
     });
+    endDryRun(input);
     return { AvailabilityZones: items };
   },
 
   async DescribeAccountAttributes(input, context) {
     const all = await attributesOf(context);
     const names: readonly string[] = input.AttributeNames?.length ? input.AttributeNames : Object.keys(all);
-    return {
-      AccountAttributes: names.map((name) => {
-        const values = Object.hasOwn(all, name) ? all[name] : undefined;
-        if (values === undefined)
-          throw new PandoError('InvalidParameterValue', `The attribute '${name.slice(0, 64)}' is invalid.`);
-        return { AttributeName: name, AttributeValues: values.map((value) => ({ AttributeValue: value })) };
-      }),
-    };
+    const attributes = names.map((name) => {
+      const values = Object.hasOwn(all, name) ? all[name] : undefined;
+      if (values === undefined)
+        throw new PandoError('InvalidParameterValue', `The attribute '${name.slice(0, 64)}' is invalid.`);
+      return { AttributeName: name, AttributeValues: values.map((value) => ({ AttributeValue: value })) };
+    });
+    endDryRun(input);
+    return { AccountAttributes: attributes };
   },
 
   /** There are no instance profiles, so none is associated. */
-  async DescribeIamInstanceProfileAssociations() {
-    return { IamInstanceProfileAssociations: [] };
+  async DescribeIamInstanceProfileAssociations(input, context) {
+    const [asked] = input.AssociationIds ?? [];
+    if (asked !== undefined)
+      throw new PandoError(
+        'InvalidAssociationID.NotFound',
+        `The association ID '${asked.slice(0, 64)}' does not exist`,
+      );
+    const none: readonly never[] = [];
+    const page = describe(none, input, context, {
+      action: 'DescribeIamInstanceProfileAssociations',
+      idOf: () => '',
+      filters: { 'instance-id': () => undefined, state: () => undefined },
+    });
+    return { IamInstanceProfileAssociations: page.items };
   },
 };

@@ -132,6 +132,20 @@ export class FakeRegion implements Caller<Contract> {
     'region.allocateInterface': (params: Params<Contract, 'region.allocateInterface'>) =>
       this.#allocate(params),
     'region.placeInterface': (params: Params<Contract, 'region.placeInterface'>) => this.#place(params),
+    'region.changeInterface': async (
+      params: Params<Contract, 'region.changeInterface'>,
+    ): Promise<Result<Contract, 'region.changeInterface'>> => {
+      const port = this.interfaces.get(params.instanceId);
+      if (port === undefined)
+        throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${params.instanceId} has no interface.`);
+      const groupIds = params.groupIds ?? port.groupIds;
+      const sourceDestCheck = params.sourceDestCheck ?? port.sourceDestCheck;
+      this.interfaces.set(params.instanceId, { ...port, groupIds, sourceDestCheck });
+      const state = this.#changed();
+      await this.push?.(state);
+      const groups = groupIds.map((groupId) => ({ groupId, groupName: 'default' }));
+      return { groups, sourceDestCheck, version: state.version };
+    },
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
       const port = this.interfaces.get(instanceId);
       if (port === undefined) return {};

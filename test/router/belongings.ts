@@ -1,0 +1,131 @@
+/** What an account has, and which member of a request means which of it. */
+import { type RealClient, type RealCloud, zone } from './realCloud.ts';
+
+/** Ids and names by the kind of thing. */
+export type Belongings = Readonly<Record<Kind, string>>;
+
+const kinds = [
+  'instance',
+  'vpc',
+  'subnet',
+  'group',
+  'rule',
+  'gateway',
+  'table',
+  'association',
+  'acl',
+  'eni',
+  'allocation',
+  'volume',
+  'image',
+  'keyName',
+  'keyId',
+  'dhcp',
+] as const;
+type Kind = (typeof kinds)[number];
+
+/** Gives an account one of everything. */
+export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Belongings> => {
+  const { call } = client;
+  const { VpcId: vpc = '' } = (await call('CreateVpc', { CidrBlock: '10.50.0.0/16' })).Vpc ?? {};
+  const { SubnetId: subnet = '' } =
+    (await call('CreateSubnet', { VpcId: vpc, CidrBlock: '10.50.1.0/24' })).Subnet ?? {};
+  const { GroupId: group = '' } = await call('CreateSecurityGroup', {
+    GroupName: 'own',
+    Description: 'own',
+    VpcId: vpc,
+  });
+  const { SecurityGroupRules: [rule] = [] } = await call('DescribeSecurityGroupRules', {
+    Filters: [{ Name: 'group-id', Values: [group] }],
+  });
+  const { InternetGatewayId: gateway = '' } = (await call('CreateInternetGateway', {})).InternetGateway ?? {};
+  await call('AttachInternetGateway', { InternetGatewayId: gateway, VpcId: vpc });
+  const { RouteTableId: table = '' } = (await call('CreateRouteTable', { VpcId: vpc })).RouteTable ?? {};
+  const { AssociationId: association = '' } = await call('AssociateRouteTable', {
+    RouteTableId: table,
+    SubnetId: subnet,
+  });
+  const { NetworkAcls: [acl] = [] } = await call('DescribeNetworkAcls', {
+    Filters: [{ Name: 'vpc-id', Values: [vpc] }],
+  });
+  const { AllocationId: allocation = '' } = await call('AllocateAddress', {});
+  const key = await call('CreateKeyPair', { KeyName: 'own', KeyType: 'ed25519' });
+  const { DhcpOptions: [dhcp] = [] } = await call('DescribeDhcpOptions', {});
+  const [made] = await client.run({ SubnetId: subnet, SecurityGroupIds: [group] });
+  const instance = await client.reaches(made?.InstanceId ?? '', 'running');
+  await cloud.quiet();
+  return {
+    instance: instance.InstanceId ?? '',
+    vpc,
+    subnet,
+    group,
+    rule: rule?.SecurityGroupRuleId ?? '',
+    gateway,
+    table,
+    association,
+    acl: acl?.NetworkAclId ?? '',
+    eni: instance.NetworkInterfaces?.[0]?.NetworkInterfaceId ?? '',
+    allocation,
+    volume: instance.BlockDeviceMappings?.[0]?.Ebs?.VolumeId ?? '',
+    image: cloud.imageId,
+    keyName: 'own',
+    keyId: key.KeyPairId ?? '',
+    dhcp: dhcp?.DhcpOptionsId ?? '',
+  };
+};
+
+/** Members that name a thing, by the pattern of their names; the first that fits. */
+const meanings: readonly (readonly [RegExp, Kind])[] = [
+  [/^InstanceIds?$/, 'instance'],
+  [/^(VpcIds?|NetworkId)$/, 'vpc'],
+  [/^SubnetIds?$/, 'subnet'],
+  [/^SecurityGroupRuleIds?$/, 'rule'],
+  [/^(SecurityGroupIds?|GroupIds?|Groups)$/, 'group'],
+  [/^(InternetGatewayIds?|GatewayId)$/, 'gateway'],
+  [/^RouteTableIds?$/, 'table'],
+  [/^NetworkAclIds?$/, 'acl'],
+  [/^NetworkInterfaceIds?$/, 'eni'],
+  [/^AllocationIds?$/, 'allocation'],
+  [/^AssociationIds?$/, 'association'],
+  [/^VolumeIds?$/, 'volume'],
+  [/^ImageIds?$/, 'image'],
+  [/^(KeyNames?|KeyName)$/, 'keyName'],
+  [/^KeyPairIds?$/, 'keyId'],
+  [/^DhcpOptionsIds?$/, 'dhcp'],
+  [/^Resources$/, 'vpc'],
+];
+
+/** The kind of thing that a member names. */
+export const kindOf = (member: string): Kind | undefined =>
+  meanings.find(([pattern]) => pattern.test(member))?.[1];
+
+/** Values that are right for members of that name, whatever the action. */
+const plain: Readonly<Record<string, string>> = {
+  MinCount: '1',
+  MaxCount: '1',
+  CidrBlock: '10.50.2.0/24',
+  CidrIp: '192.0.2.0/24',
+  DestinationCidrBlock: '198.51.100.0/24',
+  IpProtocol: 'tcp',
+  FromPort: '80',
+  ToPort: '80',
+  Description: 'text',
+  GroupName: 'other',
+  AvailabilityZone: zone,
+  InstanceType: 'p1.nano',
+  PublicKeyMaterial: Buffer.from('ssh-ed25519 AAAA').toString('base64'),
+};
+
+const attributes: Readonly<Record<string, string>> = {
+  DescribeVpcAttribute: 'enableDnsSupport',
+  DescribeInstanceAttribute: 'userData',
+  DescribeNetworkInterfaceAttribute: 'groupSet',
+};
+
+/** A right value for a member, or something that is at least of no harm. */
+export const valueFor = (action: string, member: string, own: Belongings): string => {
+  const kind = kindOf(member);
+  if (kind !== undefined) return own[kind];
+  if (member === 'Attribute') return attributes[action] ?? 'userData';
+  return plain[member] ?? 'text';
+};
