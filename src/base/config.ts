@@ -7,7 +7,7 @@ export const tlsFiles = z.object({ ca: z.string(), cert: z.string(), key: z.stri
 export type TlsPaths = z.infer<typeof tlsFiles>;
 
 /** Where another process answers. */
-export const endpoint = z.object({ host: z.string(), port: z.number().int() });
+export const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
 /** Reads and checks the file after `--config`; exits with a message that names the field that is wrong. */
 export const loadConfig = <T>(schema: z.ZodType<T>, argv: readonly string[] = process.argv): T => {

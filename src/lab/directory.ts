@@ -1,5 +1,5 @@
 /** Where a run keeps its files. One object, so that no other module puts a path together. */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 export interface RunDirectory {
   readonly root: string;
@@ -48,3 +48,6 @@ export const runDirectory = (root: string): RunDirectory => {
 
 /** Pando's own code: the directory that holds `src/`. */
 export const codeDirectory = join(import.meta.dirname, '..', '..');
+
+/** Built images and downloads: shared by all runs of the machine, kept by `pando down`. */
+export const cacheDirectory = resolve(process.env.PANDO_CACHE ?? '/var/cache/pando');
