@@ -2,7 +2,7 @@
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
-import { cacheDirectory, codeDirectory, type RunDirectory } from './directory.ts';
+import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from './directory.ts';
 import { identityOf, type PkiFiles } from './pkiFiles.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
 import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
@@ -64,7 +64,7 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
 
 const postgres = ({ directory }: Context, name: string): PostgresSpec => ({
   kind: 'postgres',
-  name: `postgres-${name}`,
+  name: `${postgresPrefix}${name}`,
   after: [],
   ...directory.postgres(name),
 });
