@@ -4,6 +4,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
 import { flowStatements, parseFlows } from './flows.ts';
+import { Holds } from './holds.ts';
 import { portCounters } from './kernel/counters.ts';
 import { prepareTap, runInside, takeDevice } from './kernel/namespace.ts';
 import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
@@ -30,11 +31,13 @@ export class Card {
   readonly #log: Logger;
   /** VPCs that forward for a port that has left, until then (S6.6). */
   readonly #lingering = new Map<string, NodeJS.Timeout>();
+  readonly #holds: Holds;
 
   constructor({ vtep, namespacePrefix, stateDir, services, log }: CardOptions) {
     this.#vtep = vtep;
     this.#services = services;
     this.#log = log;
+    this.#holds = new Holds(log);
     this.device = new Device(
       {
         vtep,
@@ -114,6 +117,7 @@ export class Card {
 
   async redirectPort(eniId: string, to: Endpoint | undefined): Promise<void> {
     await this.#changePort(eniId, (local) => ({ ...local, redirect: to }));
+    await this.#holds.release(eniId);
   }
 
   async exportFlows(eniId: string): Promise<TrackedFlow[]> {
@@ -146,6 +150,11 @@ export class Card {
     const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#lingering.has(vpc.vpcId);
     if (vpc.state === undefined || !needed) return undefined;
     return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
+  }
+
+  async holdPort(eniId: string): Promise<void> {
+    const { vpc, local } = this.#find(eniId);
+    await vpc.serialize(() => this.#holds.hold(vpc.namespace, eniId, local.port.ip));
   }
 
   async #detach(vpc: Vpc, eniId: string, forwardTo: string | undefined): Promise<void> {

@@ -33,8 +33,12 @@ export const cardHandlers = (
     return {};
   },
   'card.openQueue': ({ eniId, mode, passTo }) => queues.open(eniId, mode, passTo),
-  'card.setQueue': ({ eniId, mode, passTo }) => queues.set(eniId, mode, passTo),
+  'card.setQueue': ({ eniId, mode, passTo, idleMs }) => queues.set(eniId, mode, passTo, idleMs),
   'card.closeQueue': ({ eniId, idleMs }) => queues.close(eniId, idleMs),
+  'card.holdPort': async ({ eniId }) => {
+    await card.holdPort(eniId);
+    return {};
+  },
   'card.redirectPort': async ({ eniId, to }) => {
     await card.redirectPort(eniId, to);
     return {};

@@ -17,6 +17,10 @@ export const scriptTimeoutMs = 20_000;
 /** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
 export const lingerMs = 10_000;
 
+/** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */
+export const portHoldMsMax = 1_000;
+export const heldBytesMax = 64 * 1024 * 1024;
+
 export const queuePacketsMax = 32_768;
 export const queueBytesMax = 64 * 1024 * 1024;
 /** A release sends this many packets, then yields, so that the VMM's tap can be emptied between. */

@@ -87,9 +87,17 @@ export class PacketQueue {
     this.#pump();
   }
 
-  /** Resolves when nothing is held any more: from then on a direct way overtakes nothing. Also when told to hold again. */
-  async drained(): Promise<void> {
-    while (this.#pumping && !this.#closed) await new Promise((resolve) => setTimeout(resolve, 1));
+  /**
+   * Resolves when nothing is held any more and nothing has arrived for `idleMs`, at most after `waitMsMax`. Also when told to
+   * hold again.
+   */
+  async drained(idleMs = 0, waitMsMax = queueCloseWaitMsMax): Promise<void> {
+    const startedMs = performance.now();
+    const isQuiet = (): boolean =>
+      performance.now() - Math.max(this.#lastArrivalMs, startedMs) >= idleMs ||
+      performance.now() - startedMs >= waitMsMax;
+    while (!this.#closed && (this.#pumping || (this.#mode === 'pass' && !isQuiet())))
+      await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   /**

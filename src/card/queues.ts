@@ -27,13 +27,18 @@ export class Queues {
     return queue.endpoint;
   }
 
-  /** Told to pass, it answers when all that was held has been sent on. */
-  async set(eniId: string, mode: QueueMode, passTo: Endpoint | undefined): Promise<QueueCounters> {
+  /** Told to pass, it answers when all that was held has been sent on and nothing has come for `idleMs`. */
+  async set(
+    eniId: string,
+    mode: QueueMode,
+    passTo: Endpoint | undefined,
+    idleMs = 0,
+  ): Promise<QueueCounters> {
     const queue = await this.#open.get(eniId);
     if (queue === undefined)
       throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
     queue.set(mode, passTo);
-    await queue.drained();
+    await queue.drained(idleMs);
     return queue.counters;
   }
 

@@ -3,6 +3,7 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
+import { endHolds } from './holds.ts';
 import { readImported } from './kernel/imported.ts';
 import {
   createNamespace,
@@ -77,6 +78,7 @@ export class Vpc {
   /** After a restart: sees which taps are there, then repairs what differs. Inside `serialize`. */
   async adopt(): Promise<void> {
     const exists = await namespaceExists(this.namespace);
+    if (exists) await endHolds(this.namespace);
     const devices = exists ? (await readKernel(this.namespace)).devices : [];
     for (const [eniId, local] of this.ports) {
       if (local.wired && !devices.includes(local.tap))

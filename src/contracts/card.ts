@@ -49,8 +49,14 @@ export const cardContract = {
     params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint }),
     result: endpoint,
   },
+  /** Told to pass, it answers when nothing is held any more and nothing has arrived for `idleMs` (0), a second at most. */
   'card.setQueue': {
-    params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint.optional() }),
+    params: z.object({
+      eniId: z.string(),
+      mode: z.enum(['pass', 'hold']),
+      passTo: endpoint.optional(),
+      idleMs: z.number().int().nonnegative().optional(),
+    }),
     result: queueCounters,
   },
   /** Releases what is held, in order, then closes once nothing has arrived for `idleMs`. */
@@ -58,7 +64,15 @@ export const cardContract = {
     params: z.object({ eniId: z.string(), idleMs: z.number().int() }),
     result: queueCounters,
   },
-  /** Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap. */
+  /**
+   * Packets for a redirected port wait in the source's kernel, in order, until the next `card.redirectPort`, a second at most:
+   * so the old way can be emptied before a new one is used.
+   */
+  'card.holdPort': { params: z.object({ eniId: z.string() }), result: empty },
+  /**
+   * Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap.
+   * Ends a hold.
+   */
   'card.redirectPort': {
     params: z.object({ eniId: z.string(), to: endpoint.optional() }),
     result: empty,

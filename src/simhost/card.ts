@@ -118,6 +118,10 @@ export class SimCard {
       this.queues.delete(eniId);
       return idle;
     },
+    'card.holdPort': ({ eniId }) => {
+      this.#portOf(eniId);
+      return {};
+    },
     'card.redirectPort': ({ eniId, to }) => {
       const port = this.#portOf(eniId);
       if (to === undefined) delete port.redirect;

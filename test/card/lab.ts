@@ -35,6 +35,13 @@ export interface LabVm {
 const readyTimeoutMs = 20_000;
 const sourceMain = join(import.meta.dirname, '../../src/card/main.ts');
 
+/**
+ * One processor receives all of a veth's frames, as a NIC does for each flow. Otherwise each frame waits in the backlog of the
+ * processor that sent it, and those of one flow pass each other when its sender is moved.
+ */
+const oneReceiver = (netns: string, device: string): string =>
+  `ip netns exec ${netns} sh -c 'echo 1 >/sys/class/net/${device}/queues/rx-0/rps_cpus'`;
+
 export class Lab implements AsyncDisposable {
   readonly prefix = `t${randomBytes(3).toString('hex')}`;
   readonly net = `100.127.${100 + Math.floor(Math.random() * 150)}`;
@@ -84,6 +91,8 @@ nsenter --net=/run/netns/${fabric} sysctl -qw net.bridge.bridge-nf-call-iptables
 ip -n ${this.prefix}-fabric link set p${number} master br0 up
 ip -n ${netns} addr add ${ip}/24 dev ul
 ip -n ${netns} link set ul mtu 1500 up
+${oneReceiver(netns, 'ul')}
+${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
 `,
     });
     return { netns, ip };
@@ -152,6 +161,7 @@ ip -n ${netns} link set ul mtu 1500 up
 ip -n ${netns} addr add ${port.ip}/24 dev eth0
 ip -n ${netns} link set eth0 up
 ip -n ${netns} route add default via ${router}
+${oneReceiver(netns, 'eth0')}
 `,
     });
     return {

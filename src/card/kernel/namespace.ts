@@ -64,6 +64,7 @@ export const createNamespace = async (name: string, vni: number, vtep: string): 
 ip link add name ${overlayDevice} netns ${name} type vxlan id ${vni} dstport ${vxlanPort} local ${vtep} \\
   nolearning ttl 64 noudpcsum
 nsenter --net=${namespacePath(name)} sh -e <<'END-OF-SETTINGS'
+tc qdisc add dev ${overlayDevice} root handle 1: htb
 ip link set lo up
 ${write}
 END-OF-SETTINGS

@@ -3,7 +3,9 @@
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
  * hold → redirect → drain → switch ─┬─ failed: resume the source, give it the queue
- *                                   └─ done: flows → activate → commission → release → direct
+ *                                   └─ done: flows → activate → commission → release → park → empty → direct
+ *
+ * park: the source's kernel keeps new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  */
 import type { CallOptions } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -30,6 +32,8 @@ type Context<R> = StepContext<MigrateInput, R, CellServices>;
 
 const vxlanPort = 4789;
 const queueIdleMs = 50;
+/** Silence at the queue after which nothing is on its way to it from the parked source. */
+const parkedIdleMs = 5;
 const cardCall: CallOptions = { timeoutMs: 2_000 };
 const askAgainMs = 50;
 const askAgainMsMax = 1_000;
@@ -171,11 +175,19 @@ const finish = async <R>(
   const counters = await watch.time('release', () =>
     insist(context, () => hosts.card(target, 'card.setQueue', { eniId, mode: 'pass' }, cardCall)),
   );
-  await watch.time('direct', async () => {
-    const to = { ip: input.vtep, port: vxlanPort };
-    // A source that died with the switch forwards nothing: other cards learn the new place from the region.
-    await hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined);
-  });
+  const to = { ip: input.vtep, port: vxlanPort };
+  // A source that died with the switch forwards nothing: other cards learn the new place from the region.
+  await watch.time('park', () =>
+    hosts.card(source, 'card.holdPort', { eniId }, cardCall).catch(() => undefined),
+  );
+  await watch.time('empty', () =>
+    hosts
+      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall)
+      .catch(() => undefined),
+  );
+  await watch.time('direct', () =>
+    hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined),
+  );
   const closed = await hosts
     .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
     .catch(() => counters);
