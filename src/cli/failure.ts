@@ -35,6 +35,12 @@ export function failureOf(error: unknown): Failure {
       return { message: `${error.message}. See: pando logs --request ${error.requestId}`, expected: true };
     return { message: advised(error.code, `${error.code}: ${error.said}`), expected: true };
   }
+  if (error instanceof PandoError && error.code === 'InternalError')
+    return {
+      message:
+        'Something broke inside, or a store is away. pando status shows what; pando up brings it back.',
+      expected: true,
+    };
   if (error instanceof PandoError)
     return { message: advised(error.code, error.message), expected: !isInternalCode(error.code) };
   return { message: error instanceof Error ? error.message : String(error), expected: false };

@@ -172,9 +172,6 @@ async function ensurePorts(plan: LabPlan, netns: string, ports: readonly Port[])
     ...stale,
     ...missing.flatMap((port) => portLines(port, plan.fabricNetns)),
   ]);
-  await Promise.all(
-    missing.filter((port) => port.bridge === 'br-ul').map((port) => filledChecksums(netns, port.name)),
-  );
   // Last: a port that joined its switch is whole.
   await ipBatch(
     plan.fabricNetns,
@@ -184,25 +181,6 @@ async function ensurePorts(plan: LabPlan, netns: string, ports: readonly Port[])
     ]),
   );
 }
-
-/** Without this the checksum inside a datagram stays unfilled for a socket in user space, and queued TCP would be dropped. */
-const filledChecksums = (netns: string, link: string): Promise<unknown> =>
-  exec('ip', [
-    'netns',
-    'exec',
-    netns,
-    'ethtool',
-    '-K',
-    link,
-    'tx',
-    'off',
-    'tso',
-    'off',
-    'gso',
-    'off',
-    'gro',
-    'off',
-  ]);
 
 async function ensureHost(plan: LabPlan, host: PlannedHost): Promise<void> {
   const { hostNetns, cardNetns, number } = host;

@@ -45,7 +45,12 @@ export function formatLine(process: string, line: string): Entry {
     ].filter((part) => part !== '');
     return { time: String(time ?? ''), text: text.join(' ') };
   } catch {
-    return { time: /^\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(line)?.[0] ?? '', text: `${process} ${line}` };
+    // PostgreSQL writes `2026-01-31 12:00:00.000 UTC`, the supervisor the same in ISO.
+    const [, day, time] = /^(\d{4}-\d\d-\d\d)[T ]([\d:.]+)(?:Z| UTC)/.exec(line) ?? [];
+    return {
+      time: day === undefined ? '' : `${day}T${time}Z`,
+      text: `${process} ${line}`,
+    };
   }
 }
 

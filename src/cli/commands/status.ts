@@ -1,4 +1,4 @@
-import { isInternalCode, PandoError } from '#contracts/errors.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { askSupervisor } from '#lab/control.ts';
 import { endpointOf } from '#lab/runRecord.ts';
 import type { SupervisedStatus } from '#lab/supervised.ts';
@@ -94,7 +94,7 @@ const cellsOf = (region: Run): Promise<CellStatus[]> =>
 
 /** A cell that is reached but cannot answer has lost its store. */
 const whyAway = (error: unknown): string =>
-  error instanceof PandoError && (isInternalCode(error.code) || error.code === 'DeadlineExceeded')
+  error instanceof PandoError && (error.code === 'InternalError' || error.code === 'DeadlineExceeded')
     ? 'Its processors are reached but do not answer: its store may be away. pando up brings it back.'
     : error instanceof Error
       ? error.message
