@@ -1,7 +1,6 @@
 /**
  * Runs the whole check: types, format and lint, then every test, and ends with one summary.
  * `node tools/run-tests.ts [pattern…]`: only test files whose path contains a pattern, without types and lint.
- * Whole regions (test/e2e) are left out unless named, or PANDO_WHOLE_REGIONS=1.
  *
  * Tests on real parts (namespaces, virtual machines) run one file at a time, the others as many as there are cores;
  * both go through one reporter, so that their counts come as one.
@@ -67,10 +66,6 @@ function check(what: string, command: string, args: readonly string[]): boolean 
   return status === 0;
 }
 
-/** Tests that bring up a whole region each: minutes of software emulation. Asked for by name, or all by PANDO_WHOLE_REGIONS=1. */
-const wholeRegions = process.env.PANDO_WHOLE_REGIONS === '1';
-const isWholeRegion = (file: string): boolean => relative(join(home, 'test'), file).startsWith('e2e/');
-
 const isReal = (file: string): boolean =>
   realParts.includes(relative(join(home, 'test'), file).split('/')[0] ?? '');
 
@@ -92,9 +87,7 @@ async function main(patterns: readonly string[]): Promise<boolean> {
     .map((file) => join(home, file))
     .sort();
   const files =
-    patterns.length === 0
-      ? all.filter((file) => wholeRegions || !isWholeRegion(file))
-      : all.filter((file) => patterns.some((each) => file.includes(each)));
+    patterns.length === 0 ? all : all.filter((file) => patterns.some((each) => file.includes(each)));
   if (files.length === 0) {
     console.error(`No test file matches ${patterns.join(' ')}.`);
     return false;

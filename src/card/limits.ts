@@ -2,6 +2,8 @@
 export const vxlanPort = 4789;
 /** Name of the overlay device inside each VPC's namespace. */
 export const overlayDevice = 'vx0';
+/** Every tap's own: a VM that has moved finds its router behind the address that it knows already. */
+export const routerMac = '02:70:61:6e:64:6f';
 export const metadataAddress = '169.254.169.254';
 export const metadataPort = 80;
 /** Next hop that stands for the internet gateway inside a VPC; never on any wire. */

@@ -10,7 +10,8 @@ import { itemsAt, textAt, type XmlElement } from './xmlTree.ts';
 
 export const keyName = 'pando';
 const groupName = 'pando';
-const instanceType = 't3.nano';
+/** A whole CPU, so that no quota slows its boot under emulation; little memory. */
+const instanceType = 'custom.1000m.128';
 const pollMs = 300;
 const runningTimeoutMs = 180_000;
 const pageTimeoutMs = 240_000;

@@ -131,6 +131,11 @@ describe('packet path of a migration', () => {
       );
     }
     assert.ok((await there.run('ping -c 1 -W 2 10.0.0.11')).ok);
+    const router = async (vm: LabVm): Promise<string | undefined> =>
+      /lladdr (\S+)/.exec((await vm.run('ip -4 neigh show nud reachable nud stale nud delay')).out)?.[1];
+    const known = await router(near);
+    assert.ok(known !== undefined);
+    assert.equal(await router(there), known, 'a VM that moved must not need to look its router up again');
   });
 
   it('carries TCP through the queue with right checksums, and gives the port back to its tap', async () => {

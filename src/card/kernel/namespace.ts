@@ -1,7 +1,7 @@
 /** A VPC's network namespace on this device: made, changed in batches, removed. */
 import { readdir } from 'node:fs/promises';
 import { exec } from '#base/exec.ts';
-import { overlayDevice, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
+import { overlayDevice, routerMac, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
 import type { Plan } from '../model/plan.ts';
 
 const namespacesDirectory = '/run/netns';
@@ -94,12 +94,12 @@ ip netns del ${name}
 `);
 };
 
-/** What a tap does not inherit: proxied addresses are answered at once, and a burst for a resumed guest finds room. */
+/** What a tap does not inherit: its VM sees one router everywhere, proxied addresses are answered at once, and a burst for a resumed guest finds room. */
 export const prepareTap = async (name: string, tap: string): Promise<void> => {
   await runInside(
     name,
     `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay
-ip link set dev ${tap} txqueuelen ${tapQueueFramesMax}
+ip link set dev ${tap} address ${routerMac} txqueuelen ${tapQueueFramesMax}
 `,
   );
 };
