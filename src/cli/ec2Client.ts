@@ -1,6 +1,6 @@
 /** The command line's own client of the EC2 API: signs, sends, reads the answer. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { UserError } from './output.ts';
+import { progress, UserError } from './output.ts';
 import { type Credentials, signedHeaders } from './sign.ts';
 import { at, parseXml, textAt, type XmlElement } from './xmlTree.ts';
 
@@ -8,6 +8,7 @@ const apiVersion = '2016-11-15';
 const timeoutMs = 60_000;
 const unavailableMsMax = 30_000;
 const retryEveryMs = 500;
+const sayAfterMs = 2_000;
 
 /** What the API answered instead of a result. */
 export class Ec2Error extends Error {
@@ -55,13 +56,19 @@ export class Ec2Client {
     params: Readonly<Record<string, string>> = {},
     patience: CallPatience = patient,
   ): Promise<XmlElement> {
-    const until = performance.now() + patience.unavailableMs;
+    const begun = performance.now();
+    const until = begun + patience.unavailableMs;
+    let said = false;
     for (;;) {
       try {
         return await this.#once(action, params, patience.timeoutMs);
       } catch (error) {
         const away = error instanceof Ec2Error && error.status === 503;
         if (!away || performance.now() >= until) throw error;
+        if (!said && performance.now() - begun > sayAfterMs) {
+          progress(`${error.said} Waiting for it, up to ${patience.unavailableMs / 1000} s …`);
+          said = true;
+        }
       }
       await delay(retryEveryMs);
     }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { cacheDirectory, codeDirectory } from '#lab/directory.ts';
 import { interruptible } from '../interrupt.ts';
-import { print, progress, step, UserError } from '../output.ts';
+import { print, progress, step, ticking, UserError } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
 
 interface BuiltImage {
@@ -49,7 +49,7 @@ export async function buildImage(name: string): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new UserError('Images hold files of many owners: sudo ./pando image build …');
   await builderOf(name);
-  await installMissing({ tests: false }, progress);
+  await ticking(() => installMissing({ tests: false }, progress));
   const image = await interruptible(
     (signal) => step(`building the image ${name}`, (say) => ensureImage(name, say, signal)),
     'Nothing half built is left.',

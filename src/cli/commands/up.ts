@@ -7,7 +7,7 @@ import { type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRe
 import { writeAwsFiles } from '../awsFiles.ts';
 import { instanceState, launchFirstVm, waitPage } from '../firstVm.ts';
 import { interruptible } from '../interrupt.ts';
-import { paint, print, progress, seconds, step, UserError } from '../output.ts';
+import { paint, print, progress, seconds, step, ticking, UserError } from '../output.ts';
 import { assertPortFree } from '../port.ts';
 import { prepareRegion } from '../prepareRegion.ts';
 import { installMissing } from '../provision/install.ts';
@@ -44,7 +44,7 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   // What was asked wrongly is said before anything that takes time.
   const present = readRun(directory);
   if (present !== undefined) assertAsStarted(present, options);
-  await installMissing({ tests: false }, progress);
+  await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const run = await decide(directory, present, options);
   await assertPortFree(directory, run.port);
