@@ -6,7 +6,7 @@ import { destroyVm } from './destroy.ts';
 import type { Host } from './host.ts';
 import { launchVm } from './launch.ts';
 import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
-import { switchOver } from './migration/switch.ts';
+import { flush, switchOver } from './migration/switch.ts';
 import { commission } from './migration/target.ts';
 import { detachNetwork, prepareNetwork } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
@@ -56,6 +56,7 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     'migrate.start': (params) =>
       host.command(params.command, host.get(params.instanceId), (vm) => nothing(startMigration(vm, params))),
     'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),
+    'migrate.flush': ({ instanceId }) => nothing(flush(host.get(instanceId))),
     'migrate.switch': (params) =>
       host.command(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params.budgetMs)),
     'migrate.commission': ({ command, instanceId }) =>

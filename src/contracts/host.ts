@@ -128,6 +128,8 @@ export const hostContract = {
       reason: z.string().optional(),
     }),
   },
+  /** Source, before the critical phase: lets memory flow without limit until little is left, or for a bounded time. */
+  'migrate.flush': { params: z.object({ instanceId: z.string() }), result: empty },
   /** Source, critical phase: pause the guest, finish the disk mirror, hand over the rest of memory; the source stays paused. */
   'migrate.switch': {
     params: z.object({ ...command, budgetMs: z.number().int() }),

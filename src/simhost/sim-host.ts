@@ -302,6 +302,10 @@ export class SimHost {
     'migrate.start': (params) =>
       this.#void('migrate.start', params.command, () => this.#startMigration(params)),
     'migrate.progress': ({ instanceId }) => this.#progress(instanceId),
+    'migrate.flush': ({ instanceId }) => {
+      this.#vm(instanceId);
+      return {};
+    },
     'migrate.switch': (params) => this.#command('migrate.switch', params.command, () => this.#switch(params)),
     'migrate.commission': ({ command, instanceId }) =>
       this.#void('migrate.commission', command, () => this.#commission(instanceId)),

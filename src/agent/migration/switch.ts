@@ -11,8 +11,10 @@ import { isOver, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './
 import { cancelMigration, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
 
 const pollMs = 2;
-/** QEMU takes up a new bandwidth within its 100 ms window; the guest runs on meanwhile. */
-const flushMsMax = 150;
+/** QEMU takes up a new bandwidth within its 100 ms window, then one pass after another takes a few; the guest runs on. */
+const flushMsMax = 300;
+/** Passes that must have begun since: the first may still have been sent at a crawl. */
+const flushPasses = 2;
 /** What may be left when the guest is paused. */
 const flushedBytes = 1024 * 1024;
 /** Never a limit here: the guest has been stopped. */
@@ -68,27 +70,36 @@ const awaitStatus = async (vm: Vm, wanted: readonly string[], until: number): Pr
   }
 };
 
-/** Lets what is left of memory flow, then stops the guest; resolves with the instant of the stop. */
+/** Stops the guest and lets what is left of memory flow; resolves with the instant of the stop. */
 const pause = async (vm: Vm, until: number): Promise<number> => {
   const { monitor } = vm;
   if (['completed', 'pre-switchover'].includes((await statusOf(vm)).status ?? '')) return performance.now();
-  await monitor.execute('migrate-set-parameters', {
-    'max-bandwidth': unlimitedBytesPerS,
-    'downtime-limit': downtimeLimitMs,
-  });
-  await flush(vm);
+  await openWide(vm);
   const stoppedAt = performance.now();
   await monitor.execute('stop');
   await awaitStatus(vm, ['pre-switchover', 'completed'], until);
   return stoppedAt;
 };
 
-/** Waits, for a bounded time, until little is left: a guest that writes a lot always has more. */
-const flush = async (vm: Vm): Promise<void> => {
+const openWide = (vm: Vm): Promise<unknown> =>
+  vm.monitor.execute('migrate-set-parameters', {
+    'max-bandwidth': unlimitedBytesPerS,
+    'downtime-limit': downtimeLimitMs,
+  });
+
+/**
+ * Lets memory flow freely and waits, for a bounded time, until little is left: a guest that writes a lot always has more. To be
+ * called before the guest's packets are held, as they would wait for it too. Nothing under way: nothing to do.
+ */
+export const flush = async (vm: Vm): Promise<void> => {
+  if (sourceOf(vm)?.phase !== 'copying') return;
+  await openWide(vm);
   const until = Date.now() + flushMsMax;
+  const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
+  const enough = (await passes()) + flushPasses;
   while (Date.now() < until) {
     const { ram } = await statusOf(vm);
-    if (ram !== undefined && ram.remaining <= flushedBytes) return;
+    if (ram !== undefined && ram.remaining <= flushedBytes && ram['dirty-sync-count'] >= enough) return;
     await sleep(pollMs);
   }
 };

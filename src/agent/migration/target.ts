@@ -11,7 +11,7 @@ import type { Vm } from '../vm.ts';
 const portTriesMax = 8;
 const exportId = 'incoming-root';
 const progressTimeoutMs = 5_000;
-const progressPollMs = 20;
+const progressPollMs = 2;
 const incomingTimeoutMs = 10_000;
 
 const capabilities = ['events', 'pause-before-switchover'].map((capability) => ({ capability, state: true }));

@@ -2,9 +2,10 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * hold → redirect → drain → switch ─┬─ failed: resume the source, give it the queue
- *                                   └─ done: flows → activate → commission → release → park → empty → direct
+ * flush → hold → redirect → drain → switch ─┬─ failed: resume the source, give it the queue
+ *                                      flows ┘└─ done: activate, commission → release → park → empty → direct
  *
+ * Peers wait from `redirect` to `release`: only what must be in between is.
  * park: the source's kernel keeps new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  */
 import type { CallOptions } from '#base/rpc/contract.ts';
@@ -82,6 +83,10 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   const { services, input, command, subject } = context;
   const { hosts, clock, faults } = services;
   const own = { ip: input.vtep, port: vxlanPort };
+  // A guest that writes a lot has more to send after the stop: longer, but no reason to give up.
+  await watch.time('flush', () =>
+    hosts.call(input.sourceHostId, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
+  );
   const queue = await watch.time('hold', () =>
     hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall),
   );
@@ -91,16 +96,25 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   );
   await faults.hit('migrate.critical.redirect.after');
   await watch.time('drain', () => clock.sleep(drainMs));
-  const { downtimeMs } = await watch.time('switch', () =>
-    hosts.call(
-      input.sourceHostId,
-      'migrate.switch',
-      { command: { ...command, step: 'critical.switch' }, instanceId: subject, budgetMs: switchBudgetMs },
-      { timeoutMs: 2 * switchBudgetMs },
+  const [{ downtimeMs }] = await Promise.all([
+    watch.time('switch', () =>
+      hosts.call(
+        input.sourceHostId,
+        'migrate.switch',
+        { command: { ...command, step: 'critical.switch' }, instanceId: subject, budgetMs: switchBudgetMs },
+        { timeoutMs: 2 * switchBudgetMs },
+      ),
     ),
-  );
+    // Without the table of flows the guest still runs: established connections of strict groups may have to begin anew.
+    watch.time('flows', () => copyFlows(context, eniId).catch(() => undefined)),
+  ]);
   await faults.hit('migrate.critical.switch.after');
   return downtimeMs;
+};
+
+const copyFlows = async <R>({ services, input }: Context<R>, eniId: string): Promise<void> => {
+  const { flows } = await services.hosts.card(input.sourceHostId, 'card.exportFlows', { eniId }, cardCall);
+  await services.hosts.card(input.hostId, 'card.importFlows', { eniId, flows }, cardCall);
 };
 
 /** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
@@ -151,26 +165,21 @@ const finish = async <R>(
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
   const { hostId: target, sourceHostId: source } = input;
-  await watch.time('flows', async () => {
-    // Without the table of flows the guest still runs: established connections of strict groups may have to begin anew.
-    const exported = await hosts.card(source, 'card.exportFlows', { eniId }, cardCall).catch(() => undefined);
-    if (exported !== undefined)
-      await insist(context, () =>
-        hosts.card(target, 'card.importFlows', { eniId, flows: exported.flows }, cardCall),
-      );
-  });
-  await watch.time('activate', () =>
-    insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
-  );
-  await faults.hit('migrate.critical.activate.after');
-  await watch.time('commission', () =>
-    insist(context, () =>
-      hosts.call(target, 'migrate.commission', {
-        command: { ...command, step: 'critical.commission' },
-        instanceId: subject,
-      }),
+  await Promise.all([
+    watch
+      .time('activate', () =>
+        insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
+      )
+      .then(() => faults.hit('migrate.critical.activate.after')),
+    watch.time('commission', () =>
+      insist(context, () =>
+        hosts.call(target, 'migrate.commission', {
+          command: { ...command, step: 'critical.commission' },
+          instanceId: subject,
+        }),
+      ),
     ),
-  );
+  ]);
   await faults.hit('migrate.critical.commission.after');
   const counters = await watch.time('release', () =>
     insist(context, () => hosts.card(target, 'card.setQueue', { eniId, mode: 'pass' }, cardCall)),
@@ -188,6 +197,8 @@ const finish = async <R>(
   await watch.time('direct', () =>
     hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined),
   );
+  // What the guest opened in its last moments on the source.
+  await copyFlows(context, eniId).catch(() => undefined);
   const closed = await hosts
     .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
     .catch(() => counters);
