@@ -1,23 +1,12 @@
-import { chmod, chown, copyFile, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { makeDisk } from './lib/disk.ts';
-import { bootKernel, buildInitramfs } from './lib/initramfs.ts';
-import { describeFile } from './lib/manifest.ts';
-import {
-  fetchPackages,
-  kernelPackageName,
-  type Package,
-  resolvePackages,
-  unpackPackage,
-} from './lib/packages.ts';
-import { type BuildOptions, type BuiltImage, publish, recipeKey } from './lib/publish.ts';
+import { buildImage, type Recipe } from './lib/build.ts';
+import type { BuildOptions, BuiltImage } from './lib/publish.ts';
 import { run } from './lib/run.ts';
 import { memcheckProgram } from './programs/memcheck.ts';
 import { reseedProgram } from './programs/reseed.ts';
 
-const name = 'pando-micro';
 const here = import.meta.dirname;
-const diskBytes = 1024 ** 3;
 const ec2User = 1000;
 
 const libraryPackages = [
@@ -63,65 +52,23 @@ const cmdline = [
   'net.ifnames=0',
 ].join(' ');
 
+const recipe: Recipe = {
+  name: 'pando-micro',
+  description: 'Pando micro: busybox, dropbear and a web page, on the Debian cloud kernel',
+  packages: ['dropbear-bin', 'e2fsprogs', ...libraryPackages],
+  sources: [join(here, 'micro'), join(here, 'programs')],
+  self: import.meta.filename,
+  cmdline,
+  diskBytes: 1024 ** 3,
+  minMemoryMib: 64,
+  writeRoot: ({ unpacked, root }) => writeRoot(unpacked, root),
+};
+
 /**
  * Builds the default image: Debian's cloud kernel, busybox, dropbear and a web page, made to answer soon after
  * its launch and to fit the smallest instance. Does nothing when the same recipe stands built in `outDir`.
  */
-export async function buildDefaultImage(options: BuildOptions): Promise<BuiltImage> {
-  const { log = () => {}, signal } = options;
-  const kernelPackage = await kernelPackageName('linux-image-cloud-amd64', signal);
-  const names = [kernelPackage, 'busybox-static', 'dropbear-bin', 'e2fsprogs', ...libraryPackages];
-  const packages = await resolvePackages(names, signal);
-  const recipe = await recipeKey([join(here, 'micro'), join(here, 'lib'), join(here, 'programs')], {
-    cmdline,
-    packages,
-    source: await readFile(import.meta.filename, 'utf8'),
-  });
-
-  return publish(name, recipe, options, async (dir, scratch) => {
-    log(`${name}: fetching ${packages.length} packages`);
-    const unpacked = await unpackAll(packages, options.cacheDir, scratch, signal);
-    log(`${name}: kernel and initramfs`);
-    await writeFile(join(dir, 'kernel'), await bootKernel(unpacked, kernelPackage));
-    await writeFile(join(dir, 'initrd'), await buildInitramfs(unpacked, join(here, 'micro/initramfs/init')));
-    log(`${name}: root file system`);
-    const root = join(scratch, 'root');
-    await writeRoot(unpacked, root);
-    await makeDisk({
-      root,
-      disk: join(dir, 'disk.qcow2'),
-      scratch,
-      virtualBytes: diskBytes,
-      label: 'pando-root',
-      signal,
-    });
-    log(`${name}: digests`);
-    return {
-      description: 'Pando micro: busybox, dropbear and a web page, on the Debian cloud kernel',
-      architecture: 'x86_64',
-      bootMode: 'direct-kernel',
-      files: {
-        disk: { ...(await describeFile(dir, 'disk.qcow2')), virtualBytes: diskBytes, format: 'qcow2' },
-        kernel: await describeFile(dir, 'kernel'),
-        initrd: await describeFile(dir, 'initrd'),
-      },
-      cmdline,
-      minMemoryMib: 64,
-    };
-  });
-}
-
-async function unpackAll(
-  packages: readonly Package[],
-  cacheDir: string,
-  scratch: string,
-  signal?: AbortSignal,
-): Promise<string> {
-  const into = join(scratch, 'packages');
-  for (const deb of await fetchPackages(packages, join(cacheDir, 'debs'), signal))
-    await unpackPackage(deb, into, signal);
-  return into;
-}
+export const buildDefaultImage = (options: BuildOptions): Promise<BuiltImage> => buildImage(recipe, options);
 
 async function writeRoot(unpacked: string, root: string): Promise<void> {
   await cp(join(here, 'micro/root'), root, { recursive: true });

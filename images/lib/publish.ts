@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalJson, type ImageManifest, manifestDigest, readManifest } from './manifest.ts';
@@ -53,7 +54,8 @@ export async function publish(
   if (present?.recipe === recipe) return { dir: destination, manifest: present, built: false };
 
   await mkdir(options.outDir, { recursive: true });
-  const scratch = await mkdtemp(join(options.outDir, `.${name}-`));
+  await removeAbandoned(options.outDir);
+  const scratch = await mkdtemp(join(options.outDir, `.${name}.${process.pid}.`));
   try {
     const fresh = join(scratch, 'image');
     await mkdir(fresh);
@@ -64,6 +66,15 @@ export async function publish(
     return { dir: destination, manifest, built: true };
   } finally {
     await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Scratch directories of builders that were killed: named after processes that live no more. */
+async function removeAbandoned(outDir: string): Promise<void> {
+  for (const entry of await readdir(outDir)) {
+    const pid = /^\..+\.(\d+)\.[^.]+$/.exec(entry)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await rm(join(outDir, entry), { recursive: true, force: true });
   }
 }
 

@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writeAtomically } from '#base/writeAtomically.ts';
 import { fencesMax } from './limits.ts';
 import type { WorkflowRecord } from './vm-record.ts';
-import { writeAtomically } from './vm-store.ts';
 
 type Epoch = Pick<WorkflowRecord, 'workflowId' | 'epoch'>;
 

@@ -1,6 +1,7 @@
 /** The VM directories: `vms/<instance>/vm.json`, written whole or not at all. */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { writeAtomically } from '#base/writeAtomically.ts';
 import { isId } from '#contracts/ids.ts';
 import { type VmRecord, vmRecord } from './vm-record.ts';
 
@@ -36,19 +37,6 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
     consoleBefore: join(dir, 'console.before'),
     vmmLog: join(dir, 'vmm.log'),
   };
-};
-
-/** Writes beside, flushes, renames: a reader or a crash sees the old text or the new one. */
-export const writeAtomically = async (path: string, text: string): Promise<void> => {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 };
 
 export class VmStore {

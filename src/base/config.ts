@@ -2,8 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
-/** Where a process's TLS material lies: paths of PEM files. */
+/** Where a process's TLS material lies: paths of PEM files. `cert` and `key` may be one file that holds both. */
 export const tlsFiles = z.object({ ca: z.string(), cert: z.string(), key: z.string() });
+export type TlsPaths = z.infer<typeof tlsFiles>;
+
+/** Where another process answers. */
+export const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
 /** Reads and checks the file after `--config`; exits with a message that names the field that is wrong. */
 export const loadConfig = <T>(schema: z.ZodType<T>, argv: readonly string[] = process.argv): T => {
@@ -16,9 +20,4 @@ export const loadConfig = <T>(schema: z.ZodType<T>, argv: readonly string[] = pr
   return parsed.data;
 };
 
-/** Reads the PEM files into the material that TLS wants. */
-export const loadTls = (files: z.infer<typeof tlsFiles>): { ca: string; cert: string; key: string } => ({
-  ca: readFileSync(files.ca, 'utf8'),
-  cert: readFileSync(files.cert, 'utf8'),
-  key: readFileSync(files.key, 'utf8'),
-});
+export { loadTls } from './tlsFromFiles.ts';

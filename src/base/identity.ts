@@ -6,7 +6,12 @@ export interface TlsMaterial {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+  /** The material as it is now, where files hold it that are renewed; absent: it stays what it is. */
+  current?(): TlsMaterial;
 }
+
+/** What the next connection is to be made with. */
+export const currentTls = (material: TlsMaterial): TlsMaterial => material.current?.() ?? material;
 
 /** The `spiffe://` identity in the peer's verified certificate, if it has exactly one. */
 export const identityOf = (socket: TLSSocket): string | undefined =>

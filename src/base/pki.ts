@@ -1,5 +1,5 @@
 /** Certificates: one authority per installation or cell, short-lived process certificates with a `spiffe://` identity. */
-import { webcrypto } from 'node:crypto';
+import { randomBytes, webcrypto } from 'node:crypto';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 import type { TlsMaterial } from './identity.ts';
@@ -10,6 +10,7 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 const authorityDays = 3650;
 const clockSkewMs = 5 * 60_000;
 const dayMs = 86_400_000;
+export const certificateLifetimeMsDefault = 30 * dayMs;
 
 /** An authority's certificate and private key, PEM. */
 export interface Authority {
@@ -23,11 +24,14 @@ const pem = async (key: webcrypto.CryptoKey): Promise<string> =>
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
   webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
 
-/** Creates an authority named `name`, valid for `days`. */
+/**
+ * Creates an authority. Its whole name has a part that no process's certificate has, and one that is drawn: a certificate that
+ * is named like its issuer would be taken for self-signed, and one of two authorities with one name for the other.
+ */
 export const createAuthority = async (name: string, days = authorityDays): Promise<Authority> => {
   const keys = await newKeys();
   const cert = await x509.X509CertificateGenerator.createSelfSigned({
-    name: `CN=${name}`,
+    name: [{ OU: [`Pando authority ${randomBytes(8).toString('hex')}`] }, { CN: [name] }],
     keys,
     notBefore: new Date(Date.now() - clockSkewMs),
     notAfter: new Date(Date.now() + days * dayMs),
@@ -40,14 +44,22 @@ export const createAuthority = async (name: string, days = authorityDays): Promi
   return { cert: cert.toString('pem'), key: await pem(keys.privateKey) };
 };
 
-/** Issues a certificate for `identity` (`spiffe://pando/<role>/<name>`), valid for `days`. */
+/**
+ * Issues a certificate for `identity` (`spiffe://pando/<role>/<name>`). Throws where the authority has the very name that the
+ * certificate would have: TLS refuses such a one without saying why.
+ */
 export const issueCertificate = async (
   authority: Authority,
   identity: string,
-  days = 30,
+  lifetimeMs = certificateLifetimeMsDefault,
 ): Promise<TlsMaterial> => {
   const keys = await newKeys();
   const issuer = new x509.X509Certificate(authority.cert);
+  const subject = new x509.Name([{ CN: [identity.slice(identity.lastIndexOf('/') + 1)] }]).toString();
+  if (subject === issuer.subject)
+    throw new Error(
+      `The authority is named ${subject}, as the certificate of ${identity} would be: make another.`,
+    );
   const issuerKey = await webcrypto.subtle.importKey(
     'pkcs8',
     x509.PemConverter.decodeFirst(authority.key),
@@ -56,10 +68,10 @@ export const issueCertificate = async (
     ['sign'],
   );
   const cert = await x509.X509CertificateGenerator.create({
-    subject: `CN=${identity.slice(identity.lastIndexOf('/') + 1)}`,
+    subject,
     issuer: issuer.subject,
     notBefore: new Date(Date.now() - clockSkewMs),
-    notAfter: new Date(Date.now() + days * dayMs),
+    notAfter: new Date(Date.now() + lifetimeMs),
     signingAlgorithm: algorithm,
     publicKey: keys.publicKey,
     signingKey: issuerKey,

@@ -1,7 +1,8 @@
 /** What a device remembers across restarts: one file per VPC, replaced atomically. */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writeAtomically } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
 
 export const vpcRecord = z.object({
@@ -20,19 +21,6 @@ export const vpcRecord = z.object({
   metadata: z.array(z.tuple([z.string(), vmMetadata])),
 });
 export type VpcRecord = z.infer<typeof vpcRecord>;
-
-/** Writes a file so that a crash leaves either the old contents or the new. Readable by its owner alone. */
-export const writeAtomically = async (path: string, text: string): Promise<void> => {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-};
 
 export class VpcStore {
   readonly #directory: string;

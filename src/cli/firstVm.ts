@@ -6,7 +6,7 @@ import { exec } from '#base/exec.ts';
 import type { RunRecord } from '#lab/runRecord.ts';
 import { Ec2Error } from './ec2Client.ts';
 import type { Region } from './region.ts';
-import { itemsAt, textAt } from './xmlTree.ts';
+import { itemsAt, textAt, type XmlElement } from './xmlTree.ts';
 
 export const keyName = 'pando';
 const groupName = 'pando';
@@ -89,18 +89,18 @@ export async function waitRunning(region: Region, instanceId: string): Promise<v
   }
 }
 
-/** Launches a VM and gives it an elastic address. */
-export async function launchFirstVm(
-  region: Region,
+/** The same in every `up` of a region: a launch that an interrupt hid from us is found again rather than repeated. */
+const launchToken = 'pando-up-first-vm';
+
+async function runInstance(
+  { ec2 }: Region,
   imageId: string,
-  log: Log,
-): Promise<NonNullable<RunRecord['firstVm']>> {
-  const { ec2 } = region;
-  await ensureKeyPair(region);
-  const groupId = await ensureSecurityGroup(region);
+  groupId: string,
+  token: string,
+): Promise<XmlElement> {
   const launched = await ec2.call('RunInstances', {
     ImageId: imageId,
-    ClientToken: randomUUID(),
+    ClientToken: token,
     InstanceType: instanceType,
     MinCount: '1',
     MaxCount: '1',
@@ -110,15 +110,42 @@ export async function launchFirstVm(
     'TagSpecification.1.Tag.1.Key': 'Name',
     'TagSpecification.1.Tag.1.Value': 'first',
   });
-  const instanceId = textAt(itemsAt(launched, 'instancesSet')[0] ?? launched, 'instanceId');
+  return itemsAt(launched, 'instancesSet')[0] ?? launched;
+}
+
+/** Launches a VM and gives it an elastic address. */
+export async function launchFirstVm(
+  region: Region,
+  imageId: string,
+  log: Log,
+): Promise<NonNullable<RunRecord['firstVm']>> {
+  await ensureKeyPair(region);
+  const groupId = await ensureSecurityGroup(region);
+  let instanceId = textAt(await runInstance(region, imageId, groupId, launchToken), 'instanceId');
+  const state = await instanceState(region, instanceId);
+  if (state !== 'pending' && state !== 'running') {
+    log(`${instanceId} is ${state}: launching another`);
+    instanceId = textAt(await runInstance(region, imageId, groupId, randomUUID()), 'instanceId');
+  }
   log(`${instanceId} is pending`);
   await waitRunning(region, instanceId);
-  const address = await ec2.call('AllocateAddress', { Domain: 'vpc' });
-  const allocationId = textAt(address, 'allocationId');
-  const publicIp = textAt(address, 'publicIp');
-  await ec2.call('AssociateAddress', { InstanceId: instanceId, AllocationId: allocationId });
+  const { allocationId, publicIp } = await ensureAddress(region, instanceId);
   log(`${instanceId} is running, its address is ${publicIp}`);
   return { instanceId, allocationId, publicIp };
+}
+
+/** The instance's elastic address: the one that it has, else a new one. */
+async function ensureAddress(
+  { ec2 }: Region,
+  instanceId: string,
+): Promise<{ allocationId: string; publicIp: string }> {
+  const known = await ec2.call('DescribeAddresses');
+  const [own] = itemsAt(known, 'addressesSet').filter((each) => textAt(each, 'instanceId') === instanceId);
+  const address = own ?? (await ec2.call('AllocateAddress', { Domain: 'vpc' }));
+  const allocationId = textAt(address, 'allocationId');
+  if (own === undefined)
+    await ec2.call('AssociateAddress', { InstanceId: instanceId, AllocationId: allocationId });
+  return { allocationId, publicIp: textAt(address, 'publicIp') };
 }
 
 /**

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#lab/directory.ts';
-import { UserError } from './output.ts';
 
 const examples = `
 Examples:
@@ -59,7 +58,11 @@ program
   .command('down')
   .description('ends the region and removes everything of it')
   .addOption(directoryOption())
-  .option('--purge', 'remove the cached images and downloads too', false)
+  .option(
+    '--purge',
+    'remove what regions share too: cached images and downloads, apt’s backports source',
+    false,
+  )
   .action(async (options) => (await import('./commands/down.ts')).down(options));
 
 program
@@ -74,7 +77,7 @@ program
   .description('what the processes say')
   .addOption(directoryOption())
   .option('-f, --follow', 'go on as they speak', false)
-  .option('--request <id>', 'only lines of one API request')
+  .option('--request <id>', 'only lines that name this API request, instance or workflow')
   .option('-n, --lines <n>', 'how many of the last lines', wholeNumber(0, 100_000), 50)
   .action(async (name, options) => (await import('./commands/logs.ts')).logs(name, options));
 
@@ -124,20 +127,20 @@ const image = program.command('image').description('guest images');
 image
   .command('build <name>')
   .description('builds an image: default or debian')
-  .addOption(directoryOption())
-  .action(async (name, options) => (await import('./commands/image.ts')).buildImage(name, options));
+  .action(async (name) => (await import('./commands/image.ts')).buildImage(name));
 
 program
   .command('test [pattern...]')
-  .description('runs the tests: all of them with types and lint, or the files whose path contains a pattern')
+  .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')
   .action(async (patterns) => (await import('./commands/test.ts')).test(patterns));
 
 try {
   await program.parseAsync();
 } catch (error) {
-  if (process.env.PANDO_DEBUG !== undefined) console.error(error);
-  else console.error(`pando: ${error instanceof Error ? error.message : error}`);
-  if (!(error instanceof UserError) && process.env.PANDO_DEBUG === undefined)
-    console.error('(PANDO_DEBUG=1 shows where)');
+  const { failureOf } = await import('./failure.ts');
+  const { message, expected } = failureOf(error);
+  const debug = process.env.PANDO_DEBUG !== undefined;
+  console.error(debug ? error : `pando: ${message}`);
+  if (!expected && !debug) console.error('(PANDO_DEBUG=1 shows where)');
   process.exitCode = 1;
 }

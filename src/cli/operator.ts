@@ -1,8 +1,10 @@
 /** The operator's calls to the cells of the region of this machine. */
-import { readFileSync } from 'node:fs';
+import { loadTls } from '#base/config.ts';
+import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { cellNumberOf, type InstanceId, isId } from '#contracts/ids.ts';
 import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
 import { type LabPlan, planLab } from '#lab/plan.ts';
 import { processorName, processorPort, processorsPerCell } from '#lab/processes.ts';
@@ -12,12 +14,24 @@ import type { Region } from './region.ts';
 
 export type CellCaller = Caller<typeof cellOperatorContract>;
 
-const connectTimeoutMs = 3_000;
+const connectTimeoutMs = 2_000;
 
 export const planOf = (run: RunRecord): LabPlan =>
   planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
 
-/** Calls one of a cell's processors, the first that can be reached. Throws a `UserError` when none can. */
+/**
+ * The TLS material with which the command line speaks to processes. Only the supervisor and `up` renew files; this makes the
+ * operator's own where there is none yet.
+ */
+export async function operatorTls({
+  directory,
+  run,
+}: Pick<Region, 'directory' | 'run'>): Promise<TlsMaterial> {
+  const pki = await PkiFiles.open(directory.pki, planOf(run).prefix);
+  return loadTls(await pki.issue('operator', 'cli'));
+}
+
+/** Calls one of a cell's processors, the first that is reached. Throws a `UserError` when none can be. */
 export async function withCell<T>(
   region: Pick<Region, 'directory' | 'run'>,
   number: number,
@@ -26,30 +40,44 @@ export async function withCell<T>(
   const plan = planOf(region.run);
   const cell = plan.cells.find((each) => each.number === number);
   if (cell === undefined) throw new UserError(`There is no cell ${number} in this region.`);
-  const pki = await PkiFiles.open(region.directory.pki, plan.prefix);
-  const files = await pki.issue('operator', 'cli');
-  const read = (path: string): string => readFileSync(path, 'utf8');
-  const tls = { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
-  for (let replica = 1; replica <= processorsPerCell; replica++) {
-    const client = new RpcClient({
-      tls,
-      host: plan.management,
-      port: processorPort(cell, replica),
-      expect: identityOf('cell', processorName(cell, replica)),
-      remote: cellOperatorContract,
-      contract: {},
-      handlers: {},
-    });
-    try {
-      await client.ready(connectTimeoutMs).catch(() => undefined);
-      if (client.connected) return await work(client);
-    } finally {
-      client.close();
-    }
-  }
-  throw new UserError(
-    `No processor of ${cell.name} answers. See: pando status, pando logs ${processorName(cell, 1)}`,
+  const tls = await operatorTls(region);
+  const clients = Array.from(
+    { length: processorsPerCell },
+    (_, at) =>
+      new RpcClient({
+        tls,
+        host: plan.management,
+        port: processorPort(cell, at + 1),
+        expect: identityOf('cell', processorName(cell, at + 1)),
+        remote: cellOperatorContract,
+        contract: {},
+        handlers: {},
+      }),
   );
+  try {
+    const reached = await Promise.any(
+      clients.map((client) => client.ready(connectTimeoutMs).then(() => client)),
+    ).catch(() => undefined);
+    if (reached === undefined)
+      throw new UserError(
+        `No processor of ${cell.name} answers. pando logs ${processorName(cell, 1)} shows why; pando up brings it back.`,
+      );
+    return await work(reached);
+  } finally {
+    for (const client of clients) client.close();
+  }
+}
+
+/** The instance that a user means; its cell by the id. Throws a `UserError` for what is no id, or of no cell of this region. */
+export function instanceOf(run: RunRecord, text: string): { id: InstanceId; cell: number } {
+  if (!isId('instance', text))
+    throw new UserError(
+      `${text} is no instance's id: those look like i-0010123456789abcd. pando status shows them.`,
+    );
+  const cell = cellNumberOf(text);
+  if (cell < 1 || cell > run.cells)
+    throw new UserError(`There is no instance ${text} in this region. pando status shows those there are.`);
+  return { id: text, cell };
 }
 
 /** The host id that a user means by `h-…`, `host-2` or `2`. */

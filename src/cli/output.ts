@@ -31,20 +31,33 @@ export function table(rows: readonly (readonly string[])[]): string {
 }
 
 const tickMs = 5_000;
+const worthTellingMs = 2_000;
+
+/** How long something took, for people. */
+export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+
+/** While `work` runs, says every few seconds that it still goes on. */
+export async function ticking<T>(work: () => Promise<T>, what = (): string => ''): Promise<T> {
+  const begun = performance.now();
+  const timer = setInterval(
+    () => progress(`    … ${seconds(performance.now() - begun)} ${what()}`.trimEnd()),
+    tickMs,
+  );
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
 
 /** Runs `work`, says what it is, and that it still goes on when it takes long; then how long it took. */
 export async function step<T>(what: string, work: (say: (line: string) => void) => Promise<T>): Promise<T> {
   const begun = performance.now();
-  const seconds = (): string => `${((performance.now() - begun) / 1000).toFixed(1)} s`;
   progress(`• ${what}`);
-  const timer = setInterval(() => progress(`    … ${seconds()}`), tickMs);
-  try {
-    const result = await work((line) => progress(`    ${line}`));
-    if (performance.now() - begun > 2_000) progress(`    done in ${seconds()}`);
-    return result;
-  } finally {
-    clearInterval(timer);
-  }
+  const result = await ticking(() => work((line) => progress(`    ${line}`)));
+  const took = performance.now() - begun;
+  if (took > worthTellingMs) progress(`    done in ${seconds(took)}`);
+  return result;
 }
 
 /** An error that is the user's to solve: printed without a stack. */

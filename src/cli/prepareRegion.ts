@@ -1,13 +1,12 @@
 /** What a fresh region needs before its first client: an account with a key, and the default image for everyone. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { RpcClient } from '#base/rpc/client.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import type { RunDirectory } from '#lab/directory.ts';
-import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
+import { identityOf } from '#lab/pkiFiles.ts';
 import { regionPort } from '#lab/processes.ts';
 import { readRun, writeRun } from '#lab/runRecord.ts';
-import { planOf } from './operator.ts';
+import { operatorTls, planOf } from './operator.ts';
 import { openRegion, type Region } from './region.ts';
 
 const connectTimeoutMs = 10_000;
@@ -22,12 +21,9 @@ export async function prepareRegion(
 ): Promise<{ region: Region; imageId: string }> {
   const run = readRun(directory);
   if (run === undefined) throw new Error(`${directory.root} holds no region`);
-  const plan = planOf(run);
-  const files = await (await PkiFiles.open(directory.pki, plan.prefix)).issue('operator', 'cli');
-  const read = (path: string): string => readFileSync(path, 'utf8');
   const client = new RpcClient({
-    tls: { ca: read(files.ca), cert: read(files.cert), key: read(files.key) },
-    host: plan.management,
+    tls: await operatorTls({ directory, run }),
+    host: planOf(run).management,
     port: regionPort,
     expect: identityOf('region', 'region'),
     remote: operatorContract,

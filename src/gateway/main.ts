@@ -8,7 +8,7 @@ import { logFailures } from '#card/logFailures.ts';
 import { cardContract } from '#contracts/card.ts';
 import { regionContract } from '#contracts/region.ts';
 import { gatewayMac } from './cable.ts';
-import { gatewayConfig } from './config.ts';
+import { gatewayConfig, reservedRanges } from './config.ts';
 import { Gateway } from './gateway.ts';
 import { clearMainNamespace, prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
 
@@ -20,7 +20,7 @@ const gateway = new Gateway({
   vtep,
   namespacePrefix: `${config.runPrefix}${name}-`,
   stateDir: config.stateDir,
-  denied: [...config.denied, ...(await uplinkAddresses(config.uplinkDevice))],
+  denied: [...reservedRanges, ...config.denied, ...(await uplinkAddresses(config.uplinkDevice))],
   log,
 });
 

@@ -1,6 +1,7 @@
 /** Brings a run up, or back up: wiring, certificates, processes. What stands already stays as it is. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from './directory.ts';
 import { PkiFiles } from './pkiFiles.ts';
 import { planLab } from './plan.ts';
@@ -31,7 +32,7 @@ export async function bringUp(
   await ensureTopology(plan, log);
   const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`);
   const list = await planProcesses({ directory, plan, run, pki });
-  writeFileSync(directory.processList, JSON.stringify(list, null, 2), { mode: 0o600 });
-  await ensureSupervisor(directory);
-  return waitReady(directory);
+  writeAtomicallySync(directory.processList, JSON.stringify(list, null, 2));
+  if (await ensureSupervisor(directory)) log('a supervisor was started');
+  return waitReady(directory, log);
 }

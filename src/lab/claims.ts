@@ -5,11 +5,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { runtimeDirectory } from './directory.ts';
 import { prefixOf, runIndexMax } from './plan.ts';
 import { isAlive, processIdentity } from './processIdentity.ts';
 import { namespacesOf } from './topology.ts';
 
-const claimsDirectory = '/run/pando/runs';
+const claimsDirectory = join(runtimeDirectory, 'runs');
 
 const claim = z.object({
   directory: z.string(),
@@ -63,8 +64,10 @@ export async function claimIndex(wanted: Claim, preferred?: number): Promise<num
   );
 }
 
-export const releaseIndex = (index: number, directory: string): void => {
+/** Gives the index back. Answers whether that was the last claim of this machine. */
+export const releaseIndex = (index: number, directory: string): boolean => {
   if (read(index)?.directory === directory) rmSync(pathOf(index), { force: true });
+  return claims().size === 0;
 };
 
 /** Every claim on this machine, by index. */

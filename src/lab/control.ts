@@ -41,7 +41,7 @@ const readLine = (socket: Socket, bytesMax: number): Promise<string> =>
       else if (text.length > bytesMax) socket.destroy(new Error('the line is too long'));
     });
     socket.once('error', reject);
-    socket.once('close', () => reject(new Error('the supervisor closed the connection')));
+    socket.once('close', () => reject(new Error('The supervisor ended before it answered.')));
   });
 
 /** Serves the control socket; `handle` answers with the processes' states or throws. */
@@ -71,11 +71,17 @@ export async function askSupervisor(
 ): Promise<SupervisedStatus[]> {
   const socket = createConnection(path);
   socket.setTimeout(timeoutMs, () =>
-    socket.destroy(new Error(`the supervisor did not answer in ${timeoutMs} ms`)),
+    socket.destroy(new Error(`The supervisor did not answer in ${timeoutMs} ms.`)),
   );
   try {
     socket.write(`${JSON.stringify(request)}\n`);
-    const answer = controlAnswer.parse(JSON.parse(await readLine(socket, answerBytesMax)));
+    const line = await readLine(socket, answerBytesMax).catch((error: NodeJS.ErrnoException) => {
+      const absent = error.code === 'ENOENT' || error.code === 'ECONNREFUSED';
+      throw absent
+        ? new Error('No supervisor looks after this region: pando up starts one.', { cause: error })
+        : error;
+    });
+    const answer = controlAnswer.parse(JSON.parse(line));
     if (answer.error !== undefined) throw new Error(answer.error);
     return answer.processes ?? [];
   } finally {

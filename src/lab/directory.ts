@@ -1,5 +1,5 @@
 /** Where a run keeps its files. One object, so that no other module puts a path together. */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 export interface RunDirectory {
   readonly root: string;
@@ -14,13 +14,19 @@ export interface RunDirectory {
   readonly aws: string;
   readonly env: string;
   readonly keyFile: string;
+  /** Holds a directory and a log (`NAME.log`) of each PostgreSQL. */
+  readonly postgresRoot: string;
   config(name: string): string;
   pidFile(name: string): string;
+  /** Of the process with this name: a PostgreSQL's lies beside its data. */
   logFile(name: string): string;
   postgres(name: string): { readonly dataDir: string; readonly socketDir: string };
   /** Working directory of one host's agent, or of another process. */
   state(name: string): string;
 }
+
+/** How the processes that are a PostgreSQL are named, before the name of its store. */
+export const postgresPrefix = 'postgres-';
 
 /** Paths below `root` (absolute). */
 export const runDirectory = (root: string): RunDirectory => {
@@ -38,9 +44,13 @@ export const runDirectory = (root: string): RunDirectory => {
     aws: join(root, 'aws'),
     env: join(root, 'env.sh'),
     keyFile: join(root, 'keys', 'pando.pem'),
+    postgresRoot: join(root, 'postgres'),
     config: (name) => join(run, `${name}.json`),
     pidFile: (name) => join(run, `${name}.pid`),
-    logFile: (name) => join(log, `${name}.log`),
+    logFile: (name) =>
+      name.startsWith(postgresPrefix)
+        ? join(root, 'postgres', `${name.slice(postgresPrefix.length)}.log`)
+        : join(log, `${name}.log`),
     postgres: (name) => ({ dataDir: join(root, 'postgres', name), socketDir: join(root, 'sockets', name) }),
     state: (name) => join(root, 'state', name),
   };
@@ -48,3 +58,9 @@ export const runDirectory = (root: string): RunDirectory => {
 
 /** Pando's own code: the directory that holds `src/`. */
 export const codeDirectory = join(import.meta.dirname, '..', '..');
+
+/** Built images and downloads: shared by all runs of the machine, kept by `pando down`. */
+export const cacheDirectory = resolve(process.env.PANDO_CACHE ?? '/var/cache/pando');
+
+/** What the machine remembers of runs until it reboots. */
+export const runtimeDirectory = '/run/pando';

@@ -1,34 +1,37 @@
 /** One `up` or `down` of a run at a time: a lock file that names its holder, free when the holder is dead. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { identify, isAlive, processIdentity } from './processIdentity.ts';
+import { identify, livingIn } from './processIdentity.ts';
 
 const attemptsMax = 5;
 
-const holderOf = (path: string): number | undefined => {
-  try {
-    const holder = processIdentity.parse(JSON.parse(readFileSync(path, 'utf8')));
-    return isAlive(holder) ? holder.pid : undefined;
-  } catch {
-    return undefined;
+/** Another process is at work on the run. */
+export class LockHeld extends Error {
+  readonly pid: number;
+  constructor(pid: number) {
+    super(`Another pando (pid ${pid}) is at work on this region. Wait until it is done, or end it.`);
+    this.pid = pid;
   }
-};
+}
 
-/** Runs `work` while holding the lock. Throws at once, with the holder's pid, when another process holds it. */
+/** Runs `work` while holding the lock. Throws `LockHeld` at once when another process holds it. */
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   mkdirSync(dirname(path), { recursive: true });
   for (let attempt = 1; !take(path); attempt++) {
-    const holder = holderOf(path);
-    if (holder !== undefined)
-      throw new Error(`Another pando (pid ${holder}) is at work on this region. Wait for it, or end it.`);
+    const holder = livingIn(path);
+    if (holder !== undefined) throw new LockHeld(holder.pid);
     if (attempt >= attemptsMax) throw new Error(`The lock ${path} cannot be taken: remove it.`);
     // Its holder died. Of two that see this, one removes the file that the other has just made at worst once: both then try again.
     rmSync(path, { force: true });
   }
+  const release = (): void => rmSync(path, { force: true });
+  // Also when the program ends in the middle of the work, by an interrupt.
+  process.once('exit', release);
   try {
     return await work();
   } finally {
-    rmSync(path, { force: true });
+    process.off('exit', release);
+    release();
   }
 }
 

@@ -1,63 +1,106 @@
-/** The run's certificates as files: one authority, one certificate a process. Kept as long as they last, then made anew. */
+/**
+ * The run's certificates as files: one authority, one certificate a process. A certificate and its key are one file, so that
+ * no reader and no crash finds a pair that does not match. Renewed when a third of their life remains: by the supervisor while
+ * it runs, by every `up` besides. Processes read them again by themselves (`loadTls`).
+ */
 import { X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
+import type { TlsPaths } from '#base/config.ts';
+import { parseIdentity } from '#base/identity.ts';
+import {
+  type Authority,
+  certificateLifetimeMsDefault,
+  createAuthority,
+  issueCertificate,
+} from '#base/pki.ts';
+import { belongTogether } from '#base/tlsFromFiles.ts';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
 
 export type Role = 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'operator';
 
-/** Paths of PEM files, as a process's configuration has them. */
-export interface TlsPaths {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
-/** Nothing renews a certificate between two runs of `up`, so it lasts for long, and `up` renews it long before its end. */
-const certificateDays = 365;
-const renewBeforeMs = 60 * 86_400_000;
+const pairEnding = '.pem';
 
 export const identityOf = (role: Role, name: string): string => `spiffe://pando/${role}/${name}`;
-
-const save = (path: string, text: string): void => writeFileSync(path, text, { mode: 0o600 });
-
-const lasts = (path: string): boolean =>
-  existsSync(path) &&
-  Date.parse(new X509Certificate(readFileSync(path)).validTo) - Date.now() > renewBeforeMs;
 
 /** The certificates of one run, in `directory`. */
 export class PkiFiles {
   readonly #directory: string;
   readonly #authority: Authority;
+  readonly #lifetimeMs: number;
 
-  private constructor(directory: string, authority: Authority) {
+  private constructor(directory: string, authority: Authority, lifetimeMs: number) {
     this.#directory = directory;
     this.#authority = authority;
+    this.#lifetimeMs = lifetimeMs;
   }
 
-  /** Opens the run's authority, made at the first time. */
-  static async open(directory: string, name: string): Promise<PkiFiles> {
+  /** Opens the run's authority, made at the first time with `name` for people. */
+  static async open(
+    directory: string,
+    name: string,
+    lifetimeMs = certificateLifetimeMsDefault,
+  ): Promise<PkiFiles> {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const [certPath, keyPath] = [join(directory, 'ca.crt'), join(directory, 'ca.key')];
     if (!existsSync(certPath) || !existsSync(keyPath)) {
       const made = await createAuthority(name);
-      save(keyPath, made.key);
-      save(certPath, made.cert);
+      writeAtomicallySync(keyPath, made.key);
+      writeAtomicallySync(certPath, made.cert);
     }
-    return new PkiFiles(directory, {
-      cert: readFileSync(certPath, 'utf8'),
-      key: readFileSync(keyPath, 'utf8'),
-    });
+    const authority = { cert: readFileSync(certPath, 'utf8'), key: readFileSync(keyPath, 'utf8') };
+    return new PkiFiles(directory, authority, lifetimeMs);
   }
 
-  /** The files of `spiffe://pando/<role>/<name>`. */
+  /** The files of `spiffe://pando/<role>/<name>`: those that stand while they last, else new ones. */
   async issue(role: Role, name: string): Promise<TlsPaths> {
-    const stem = join(this.#directory, `${role}-${name}`);
-    const paths = { ca: join(this.#directory, 'ca.crt'), cert: `${stem}.crt`, key: `${stem}.key` };
-    if (lasts(paths.cert) && existsSync(paths.key)) return paths;
-    const made = await issueCertificate(this.#authority, identityOf(role, name), certificateDays);
-    save(paths.key, made.key);
-    save(paths.cert, made.cert);
-    return paths;
+    const pair = join(this.#directory, `${role}-${name}${pairEnding}`);
+    const identity = identityOf(role, name);
+    if (!this.#lasts(pair, identity)) await this.#make(pair, identity);
+    return { ca: join(this.#directory, 'ca.crt'), cert: pair, key: pair };
+  }
+
+  /** Renews every certificate of which no more than a third of its life remains. Answers whose they were. */
+  async renew(): Promise<string[]> {
+    const renewed: string[] = [];
+    for (const file of readdirSync(this.#directory).filter((name) => name.endsWith(pairEnding))) {
+      const pair = join(this.#directory, file);
+      const identity = identityIn(pair);
+      if (identity === undefined || this.#lasts(pair, identity)) continue;
+      await this.#make(pair, identity);
+      renewed.push(identity);
+    }
+    return renewed;
+  }
+
+  async #make(pair: string, identity: string): Promise<void> {
+    const { cert, key } = await issueCertificate(this.#authority, identity, this.#lifetimeMs);
+    writeAtomicallySync(pair, `${key.trimEnd()}\n${cert.trimEnd()}\n`);
+  }
+
+  /** Whether the file is of this authority and identity, whole, and has more than a third of a life before it. */
+  #lasts(pair: string, identity: string): boolean {
+    try {
+      const text = readFileSync(pair, 'utf8');
+      const remainingMs = Date.parse(new X509Certificate(text).validTo) - Date.now();
+      return (
+        remainingMs > this.#lifetimeMs / 3 &&
+        identityIn(pair) === identity &&
+        belongTogether({ ca: this.#authority.cert, cert: text, key: text })
+      );
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** The identity that a certificate's file names; undefined when it is none. */
+function identityIn(pair: string): string | undefined {
+  try {
+    const { subjectAltName = '' } = new X509Certificate(readFileSync(pair));
+    const identity = subjectAltName.replace(/^URI:/, '');
+    return parseIdentity(identity) === undefined ? undefined : identity;
+  } catch {
+    return undefined;
   }
 }

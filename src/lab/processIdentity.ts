@@ -41,6 +41,16 @@ export function isAlive(identity: ProcessIdentity): boolean {
   );
 }
 
+/** The process that a file names, if it still lives. */
+export function livingIn(path: string): ProcessIdentity | undefined {
+  try {
+    const identity = processIdentity.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return isAlive(identity) ? identity : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Clock ticks a second in /proc, the same on every Linux that runs Node.js. */
 const ticksPerSecond = 100;
 

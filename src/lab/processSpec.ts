@@ -1,13 +1,22 @@
 /** What the supervisor is told to keep running: written by `up` as one file, read by the supervisor. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { endpoint, tlsFiles } from '#base/config.ts';
+
+const peer = endpoint.extend({ identity: z.string() });
 
 const ready = z.discriminatedUnion('kind', [
   /** Its own `process.health` says so, over mutually authenticated TLS. */
-  z.object({ kind: z.literal('health'), host: z.string(), port: z.number().int(), identity: z.string() }),
+  peer.extend({ kind: z.literal('health') }),
   /** It listens on this TCP port in its own network namespace. */
   z.object({ kind: z.literal('listening'), port: z.number().int() }),
-  /** It lives: for processes that only dial. */
+  /** A router on this port of the loopback is connected to the region and to every cell. */
+  z.object({ kind: z.literal('router'), port: z.number().int() }),
+  /** A host's agent: every processor has a stream to it, and it has one to its card. */
+  z.object({ kind: z.literal('host'), hostId: z.string(), processors: z.array(peer) }),
+  /** The region has a stream to the gateway. */
+  z.object({ kind: z.literal('gateway'), region: peer }),
+  /** It lives. */
   z.object({ kind: z.literal('alive') }),
 ]);
 export type Ready = z.infer<typeof ready>;
@@ -33,7 +42,7 @@ export type PostgresSpec = Extract<ProcessSpec, { kind: 'postgres' }>;
 
 export const processList = z.object({
   /** Identity with which the supervisor asks processes for their health. */
-  tls: z.object({ ca: z.string(), cert: z.string(), key: z.string() }),
+  tls: tlsFiles,
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

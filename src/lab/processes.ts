@@ -1,8 +1,9 @@
 /** Which processes a run has, how each is configured, and which come first: from the plan to the supervisor's list. */
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { codeDirectory, type RunDirectory } from './directory.ts';
-import { identityOf, type PkiFiles, type Role } from './pkiFiles.ts';
+import type { TlsPaths } from '#base/config.ts';
+import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from './directory.ts';
+import { identityOf, type PkiFiles } from './pkiFiles.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
 import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
 import type { RunRecord } from './runRecord.ts';
@@ -13,22 +14,12 @@ const cardPort = 7300;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;
 /**
- * Where no VPC reaches through the gateway: private and reserved ranges, and the management and underlay networks of every run
- * (198.18.0.0/16). Its other half, 198.19.0.0/16, holds the public addresses of runs that are not the first.
+ * Where no VPC reaches through the gateway: the management and underlay networks of every run. The other half of 198.18.0.0/15
+ * holds the public addresses of runs that are not the first.
  */
-const denied = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.168.0.0/16',
-  '198.18.0.0/16',
-  '224.0.0.0/3',
-];
+const denied = ['198.18.0.0/16'];
 /** Directories out of which images may be registered: where the builders publish. */
-const imageSourceDirs = ['/var/cache/pando/images'];
+const imageSourceDirs = [join(cacheDirectory, 'images')];
 /** User ids of the VMs of one host; ranges of all hosts of all runs are disjoint. */
 const uidsPerHost = 1_000;
 const uidBase = 200_000;
@@ -73,7 +64,7 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
 
 const postgres = ({ directory }: Context, name: string): PostgresSpec => ({
   kind: 'postgres',
-  name: `postgres-${name}`,
+  name: `${postgresPrefix}${name}`,
   after: [],
   ...directory.postgres(name),
 });
@@ -91,12 +82,27 @@ const node = ({ directory }: Context, { deployable, ...parts }: NodeParts): Proc
   ...parts,
 });
 
-const health = (host: string, port: number, role: Role, name: string): NodeSpec['ready'] => ({
-  kind: 'health',
-  host,
-  port,
-  identity: identityOf(role, name),
+interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+const regionAt = ({ plan }: Context): Endpoint => ({ host: plan.management, port: regionPort });
+const regionPeer = (context: Context) => ({
+  ...regionAt(context),
+  identity: identityOf('region', 'region'),
 });
+const processorAt = ({ plan }: Context, cell: PlannedCell, replica: number): Endpoint => ({
+  host: plan.management,
+  port: processorPort(cell, replica),
+});
+const processorPeers = (context: Context, cell: PlannedCell) =>
+  replicas.map((replica) => ({
+    ...processorAt(context, cell, replica),
+    identity: identityOf('cell', processorName(cell, replica)),
+  }));
+const addresses = (endpoints: readonly Endpoint[]): string[] =>
+  endpoints.map(({ host, port }) => `${host}:${port}`);
 
 async function region(context: Context): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
@@ -105,7 +111,7 @@ async function region(context: Context): Promise<ProcessSpec> {
     deployable: 'region',
     name,
     after: ['postgres-region'],
-    ready: health(plan.management, regionPort, 'region', name),
+    ready: { kind: 'health', ...regionPeer(context) },
     config: {
       regionName: run.regionName,
       zones: plan.cells.map((cell) => ({
@@ -113,7 +119,7 @@ async function region(context: Context): Promise<ProcessSpec> {
         id: `${run.regionName}-az${cell.number}`,
       })),
       databaseUrl: databaseUrl(directory, 'region'),
-      listen: { host: plan.management, port: regionPort },
+      listen: regionAt(context),
       tls: await pki.issue('region', name),
       publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
       imagesDir: directory.state('region-images'),
@@ -124,87 +130,91 @@ async function region(context: Context): Promise<ProcessSpec> {
 }
 
 async function processor(context: Context, cell: PlannedCell, replica: number): Promise<ProcessSpec> {
-  const { directory, plan, pki, run } = context;
+  const { directory, pki, run } = context;
   const name = processorName(cell, replica);
+  const listen = processorAt(context, cell, replica);
   return node(context, {
     deployable: 'cell',
     name,
     after: [`postgres-${cell.name}`, 'region'],
-    ready: health(plan.management, processorPort(cell, replica), 'cell', name),
+    ready: { kind: 'health', ...listen, identity: identityOf('cell', name) },
     config: {
       name,
       cellId: cell.name,
       cellNumber: cell.number,
       zone: zoneOf(run, cell.number),
-      processors: replicas.map((each) => `${plan.management}:${processorPort(cell, each)}`),
+      processors: addresses(processorPeers(context, cell)),
       databaseUrl: databaseUrl(directory, cell.name),
-      listen: { host: plan.management, port: processorPort(cell, replica) },
-      region: { host: plan.management, port: regionPort },
+      listen,
+      region: regionAt(context),
       tls: await pki.issue('cell', name),
     },
   });
 }
 
 async function router(context: Context): Promise<ProcessSpec> {
-  const { plan, pki, run } = context;
+  const { pki, run } = context;
   const name = 'router';
   return node(context, {
     deployable: 'router',
     name,
     after: ['region'],
-    ready: { kind: 'listening', port: run.port },
+    ready: { kind: 'router', port: run.port },
     config: {
       name,
       regionName: run.regionName,
       listen: { host: '127.0.0.1', port: run.port },
-      region: { host: plan.management, port: regionPort },
+      region: regionAt(context),
       tls: await pki.issue('router', name),
     },
   });
 }
 
+/** What every device of the data path is told: which namespace is its own, and where its tunnels end. */
+const device = (
+  { directory, plan }: Context,
+  process: string,
+  own: { readonly name: string; readonly netns: string; readonly vtep: string; readonly tls: TlsPaths },
+) => ({
+  ...own,
+  stateDir: directory.state(process),
+  runPrefix: `${plan.prefix}-`,
+  underlayDevice: 'ul0',
+});
+
 async function gateway(context: Context): Promise<ProcessSpec> {
-  const { directory, plan, pki } = context;
+  const { plan, pki } = context;
   const name = 'gateway';
+  const netns = plan.gatewayNetns;
+  const tls = await pki.issue('gateway', name);
   return node(context, {
     deployable: 'gateway',
     name,
-    netns: plan.gatewayNetns,
+    netns,
     after: ['region'],
-    ready: { kind: 'alive' },
+    ready: { kind: 'gateway', region: regionPeer(context) },
     config: {
-      name: 'gw',
-      stateDir: directory.state(name),
-      runPrefix: `${plan.prefix}-`,
-      netns: plan.gatewayNetns,
-      underlayDevice: 'ul0',
-      vtep: plan.gatewayVtep,
+      ...device(context, name, { name: 'gw', netns, vtep: plan.gatewayVtep, tls }),
       uplinkDevice: 'up0',
       denied,
-      region: { host: plan.management, port: regionPort, identity: identityOf('region', 'region') },
-      tls: await pki.issue('gateway', name),
+      region: regionPeer(context),
     },
   });
 }
 
 async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
-  const { directory, plan, pki } = context;
   const name = `card-${host.number}`;
+  const netns = host.cardNetns;
+  const tls = await context.pki.issue('card', name);
   return node(context, {
     deployable: 'card',
     name,
-    netns: host.cardNetns,
+    netns,
     after: [],
     ready: { kind: 'listening', port: cardPort },
     config: {
-      name: `c-${host.number}`,
-      stateDir: directory.state(name),
-      runPrefix: `${plan.prefix}-`,
-      netns: host.cardNetns,
-      underlayDevice: 'ul0',
-      vtep: host.vtep,
+      ...device(context, name, { name: `c-${host.number}`, netns, vtep: host.vtep, tls }),
       listen: { host: hostCardLink.card, port: cardPort },
-      tls: await pki.issue('card', name),
       agentIdentity: identityOf('agent', host.hostId),
     },
   });
@@ -215,25 +225,26 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
   const name = `agent-${host.number}`;
   const cell = plan.cells.find((each) => each.number === host.cell);
   if (cell === undefined) throw new Error(`${host.name} belongs to no cell`);
+  const processors = processorPeers(context, cell);
   return node(context, {
     deployable: 'agent',
     name,
     netns: host.hostNetns,
     after: [`card-${host.number}`, ...replicas.map((replica) => processorName(cell, replica))],
-    ready: { kind: 'alive' },
+    ready: { kind: 'host', hostId: host.hostId, processors },
     config: {
       hostId: host.hostId,
       zone: zoneOf(run, host.cell),
       stateDir: directory.state(host.name),
       imageCacheDir: join(directory.state(host.name), 'images'),
-      cell: { processors: replicas.map((replica) => `${plan.management}:${processorPort(cell, replica)}`) },
+      cell: { processors: addresses(processors) },
       card: {
         host: hostCardLink.card,
         port: cardPort,
         netns: host.cardNetns,
         identity: identityOf('card', `card-${host.number}`),
       },
-      region: { host: plan.management, port: regionPort, identity: identityOf('region', 'region') },
+      region: regionPeer(context),
       vtep: host.vtep,
       tls: await pki.issue('agent', host.hostId),
       capacity: {

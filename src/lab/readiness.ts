@@ -1,17 +1,22 @@
-/** Whether a process is ready to serve. */
+/**
+ * Whether a process is ready to serve. A process that only dials is asked about at the other end: connected is what its peers
+ * say, not what it believes itself.
+ */
 import { readFileSync } from 'node:fs';
-import { loadTls } from '#base/config.ts';
-import { RpcClient } from '#base/rpc/client.ts';
-import { backendContract } from '#contracts/backend.ts';
-import type { TlsPaths } from './pkiFiles.ts';
-import type { ProcessSpec } from './processSpec.ts';
+import type { TlsPaths } from '#base/config.ts';
+import { type Peer, Peers } from './peers.ts';
+import type { ProcessSpec, Ready } from './processSpec.ts';
 
-/** Answers whether the process of this specification, with this pid, is ready. Never throws. */
-export type Readiness = (spec: ProcessSpec, pid: number) => Promise<boolean>;
+/** What is still missing, for people; undefined: the process of this specification, with this pid, is ready. Never throws. */
+export type Missing = (spec: ProcessSpec, pid: number) => Promise<string | undefined>;
 
-const healthTimeoutMs = 2_000;
-const healthContract = { 'process.health': backendContract['process.health'] };
+export interface Readiness {
+  readonly missing: Missing;
+  close(): void;
+}
+
 const listenState = '0A';
+const httpTimeoutMs = 2_000;
 
 /** Whether some socket listens on `port` in the network namespace of `pid`. */
 export function isListening(pid: number, port: number): boolean {
@@ -29,42 +34,78 @@ export function isListening(pid: number, port: number): boolean {
   });
 }
 
-async function isHealthy(files: TlsPaths, host: string, port: number, identity: string): Promise<boolean> {
-  let client: RpcClient<Record<never, never>, typeof healthContract> | undefined;
-  try {
-    const tls = loadTls(files);
-    client = new RpcClient({
-      tls,
-      host,
-      port,
-      expect: identity,
-      remote: healthContract,
-      contract: {},
-      handlers: {},
-    });
-    await client.ready(healthTimeoutMs);
-    return (await client.call('process.health', {}, { timeoutMs: healthTimeoutMs })).ready;
-  } catch {
-    return false;
-  } finally {
-    client?.close();
+const shortName = (identity: string): string => identity.slice(identity.lastIndexOf('/') + 1);
+
+/** Readiness as each specification asks for it; `files` hold the identity with which others are asked. */
+export function checkReadiness(files: TlsPaths): Readiness {
+  const peers = new Peers(files);
+  return {
+    missing: async (spec, pid) => {
+      if (spec.kind === 'postgres') return undefined;
+      try {
+        return await missing(peers, spec.ready, pid);
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error);
+      }
+    },
+    close: () => peers.close(),
+  };
+}
+
+async function missing(peers: Peers, ready: Ready, pid: number): Promise<string | undefined> {
+  switch (ready.kind) {
+    case 'alive':
+      return undefined;
+    case 'listening':
+      return isListening(pid, ready.port) ? undefined : `does not listen on port ${ready.port} yet`;
+    case 'health':
+      return isListening(pid, ready.port) ? health(peers, ready) : 'does not listen yet';
+    case 'router':
+      return isListening(pid, ready.port) ? router(ready.port) : 'does not listen yet';
+    case 'gateway':
+      return (await peers.ask(ready.region, 'operator.status', {})).gatewayConnected
+        ? undefined
+        : 'not connected to the region';
+    case 'host':
+      return host(peers, ready);
   }
 }
 
-/** Readiness as each specification asks for it; `files` hold the identity with which health is asked. */
-export const checkReadiness =
-  (files: TlsPaths): Readiness =>
-  async (spec, pid) => {
-    if (spec.kind === 'postgres') return true;
-    const { ready } = spec;
-    switch (ready.kind) {
-      case 'alive':
-        return true;
-      case 'listening':
-        return isListening(pid, ready.port);
-      case 'health':
-        return (
-          isListening(pid, ready.port) && (await isHealthy(files, ready.host, ready.port, ready.identity))
-        );
-    }
-  };
+async function health(peers: Peers, peer: Peer): Promise<string | undefined> {
+  const { ready, detail = 'not ready' } = await peers.ask(peer, 'process.health', {});
+  return ready ? undefined : detail;
+}
+
+interface RouterHealth {
+  readonly ready?: boolean;
+  readonly region?: boolean;
+  readonly cells?: readonly { readonly cellId: string; readonly live: boolean }[];
+}
+
+async function router(port: number): Promise<string | undefined> {
+  const response = await fetch(`http://127.0.0.1:${port}/_pando/health`, {
+    signal: AbortSignal.timeout(httpTimeoutMs),
+  });
+  const { ready, region, cells = [] } = (await response.json()) as RouterHealth;
+  if (region !== true) return 'not connected to the region';
+  const away = cells.filter(({ live }) => !live).map(({ cellId }) => cellId);
+  if (away.length > 0) return `not connected to ${away.join(' ')}`;
+  return ready === true && cells.length > 0 ? undefined : 'knows no cell yet';
+}
+
+/** Every processor must have a stream to the host, and the host one to its card. */
+async function host(
+  peers: Peers,
+  { hostId, processors }: Extract<Ready, { kind: 'host' }>,
+): Promise<string | undefined> {
+  const seen = await Promise.all(
+    processors.map(async (peer) => {
+      const { hosts } = await peers.ask(peer, 'operator.hosts', {});
+      return { peer, found: hosts.find((each) => each.hostId === hostId) };
+    }),
+  );
+  const apart = seen.filter(({ found }) => found?.connected !== true);
+  if (apart.length > 0)
+    return `not connected to ${apart.map(({ peer }) => shortName(peer.identity)).join(' ')}`;
+  return seen.every(({ found }) => found?.card === 'ok') ? undefined : 'not connected to its card';
+}

@@ -1,6 +1,7 @@
 /** What a run remembers of itself (`run.json`): decided at the first start, read by every later command. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from './directory.ts';
 
 export const runRecord = z.object({
@@ -34,11 +35,10 @@ export function readRun(directory: RunDirectory): RunRecord | undefined {
   return parsed.data;
 }
 
-/** Replaces the record in one rename. */
+/** Replaces the record as a whole. */
 export function writeRun(directory: RunDirectory, record: RunRecord): void {
   mkdirSync(directory.root, { recursive: true, mode: 0o700 });
-  writeFileSync(`${directory.runFile}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
-  renameSync(`${directory.runFile}.new`, directory.runFile);
+  writeAtomicallySync(directory.runFile, `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** The API's address as clients use it. */

@@ -1,15 +1,17 @@
 /**
  * One process under supervision.
  *
- *   stopped → starting → ready ⇄ starting        dies → waiting (back-off) → starting
+ *   stopped → starting ⇄ ready        dies → waiting (back-off) → starting
  *
+ * Ready is looked at again for as long as it lives: a process that has lost its peers is starting again, and says what it lacks.
  * A process outlives its supervisor: it is started in a session of its own with its output in a file, and known by
  * (pid, start time), so that the next supervisor adopts it.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
 import {
@@ -21,19 +23,21 @@ import {
   startedAtMs,
 } from './processIdentity.ts';
 import { type NodeSpec, type PostgresSpec, type ProcessSpec, specDigest } from './processSpec.ts';
-import type { Readiness } from './readiness.ts';
+import type { Missing } from './readiness.ts';
 
 export const backoffMsMin = 100;
 export const backoffMsMax = 10_000;
 /** A process that lived this long starts again without having to wait. */
 const steadyMs = 20_000;
 const stopGraceMs = 5_000;
+/** How often a process that was ready is asked whether it still is. */
+const lookAgainMs = 2_000;
 
 const pidRecord = processIdentity.extend({ digest: z.string() });
 
 export type SupervisedState =
   | { readonly kind: 'stopped' }
-  | { readonly kind: 'starting'; readonly identity: ProcessIdentity }
+  | { readonly kind: 'starting'; readonly identity: ProcessIdentity; readonly missing: string }
   | { readonly kind: 'ready'; readonly identity: ProcessIdentity }
   | { readonly kind: 'waiting'; readonly untilMs: number; readonly reason: string };
 
@@ -44,25 +48,38 @@ export interface SupervisedStatus {
   /** When this life of the process began, epoch milliseconds. */
   readonly startedAtMs?: number;
   readonly restarts: number;
+  /** Why it is not ready. */
   readonly reason?: string;
 }
 
 export class Supervised {
-  readonly spec: ProcessSpec;
+  #spec: ProcessSpec;
   readonly #directory: RunDirectory;
-  readonly #readiness: Readiness;
+  readonly #missing: Missing;
   readonly #log: (line: string) => void;
   #state: SupervisedState = { kind: 'stopped' };
   #startedAtMs = 0;
   #backoffMs = 0;
   #restarts = 0;
   #lastExit = '';
+  #looking = false;
+  #lookAtMs = 0;
 
-  constructor(spec: ProcessSpec, directory: RunDirectory, readiness: Readiness, log: (line: string) => void) {
-    this.spec = spec;
+  constructor(spec: ProcessSpec, directory: RunDirectory, missing: Missing, log: (line: string) => void) {
+    this.#spec = spec;
     this.#directory = directory;
-    this.#readiness = readiness;
+    this.#missing = missing;
     this.#log = log;
+  }
+
+  get spec(): ProcessSpec {
+    return this.#spec;
+  }
+
+  /** Takes a specification with the same digest: what it waits for, or when it is ready, may be another. */
+  respecify(spec: ProcessSpec): void {
+    this.#spec = spec;
+    this.#lookAtMs = 0;
   }
 
   get ready(): boolean {
@@ -70,11 +87,16 @@ export class Supervised {
   }
 
   get status(): SupervisedStatus {
-    const base = { name: this.spec.name, state: this.#state.kind, restarts: this.#restarts };
-    if (this.#state.kind === 'waiting') return { ...base, reason: this.#state.reason };
-    return this.#state.kind === 'stopped'
-      ? base
-      : { ...base, pid: this.#state.identity.pid, startedAtMs: startedAtMs(this.#state.identity) };
+    const state = this.#state;
+    const base = { name: this.spec.name, state: state.kind, restarts: this.#restarts };
+    if (state.kind === 'stopped') return base;
+    if (state.kind === 'waiting') return { ...base, reason: state.reason };
+    return {
+      ...base,
+      pid: state.identity.pid,
+      startedAtMs: startedAtMs(state.identity),
+      ...(state.kind === 'starting' && state.missing !== '' ? { reason: state.missing } : {}),
+    };
   }
 
   /** Takes over the process that a former supervisor left running; one that follows an older specification is ended. */
@@ -86,7 +108,7 @@ export class Supervised {
       await this.#end(record);
       return;
     }
-    this.#state = { kind: 'starting', identity: record };
+    this.#state = { kind: 'starting', identity: record, missing: '' };
     this.#startedAtMs = startedAtMs(record);
   }
 
@@ -102,12 +124,23 @@ export class Supervised {
       case 'starting':
       case 'ready':
         if (!isAlive(this.#state.identity)) this.#died(this.#lastExit || 'it ended');
-        else if (
-          this.#state.kind === 'starting' &&
-          (await this.#readiness(this.spec, this.#state.identity.pid))
-        )
-          this.#state = { kind: 'ready', identity: this.#state.identity };
+        else if (performance.now() >= this.#lookAtMs) void this.#look(this.#state.identity);
     }
+  }
+
+  /** Asks whether it is ready, beside the ticks: one process that answers slowly holds up the look at no other. */
+  async #look(identity: ProcessIdentity): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    const missing = await this.#missing(this.spec, identity.pid);
+    this.#looking = false;
+    const state = this.#state;
+    // It may have died, or been started again, while we asked.
+    if ((state.kind !== 'starting' && state.kind !== 'ready') || state.identity !== identity) return;
+    if (state.kind === 'ready' && missing !== undefined) this.#log(`${this.spec.name}: ${missing}`);
+    this.#state =
+      missing === undefined ? { kind: 'ready', identity } : { kind: 'starting', identity, missing };
+    this.#lookAtMs = missing === undefined ? performance.now() + lookAgainMs : 0;
   }
 
   /** Ends the process, if it runs, and forgets it. */
@@ -135,7 +168,8 @@ export class Supervised {
       if (identity === undefined) throw new Error('it ended at once');
       this.#writeRecord(identity);
       this.#startedAtMs = Date.now();
-      this.#state = { kind: 'starting', identity };
+      this.#state = { kind: 'starting', identity, missing: '' };
+      this.#lookAtMs = 0;
     } catch (error) {
       this.#died(error instanceof Error ? error.message : String(error));
     }
@@ -199,10 +233,7 @@ export class Supervised {
   }
 
   #writeRecord(identity: ProcessIdentity): void {
-    const path = this.#directory.pidFile(this.spec.name);
-    writeFileSync(`${path}.new`, JSON.stringify({ ...identity, digest: specDigest(this.spec) }), {
-      mode: 0o600,
-    });
-    renameSync(`${path}.new`, path);
+    const record = JSON.stringify({ ...identity, digest: specDigest(this.spec) });
+    writeAtomicallySync(this.#directory.pidFile(this.spec.name), record);
   }
 }

@@ -8,9 +8,11 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
+import type { TlsPaths } from '#base/config.ts';
 import type { RunDirectory } from './directory.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
-import { checkReadiness, type Readiness } from './readiness.ts';
+import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
 import { Supervised, type SupervisedStatus } from './supervised.ts';
 
 /** A log longer than this is moved to `NAME.log.1`, which is overwritten. */
@@ -22,6 +24,8 @@ export class Supervisor {
   readonly #directory: RunDirectory;
   readonly #log: (line: string) => void;
   #processes: Supervised[] = [];
+  #readiness: Readiness | undefined;
+  #askedAs: TlsPaths | undefined;
   #timer: NodeJS.Timeout | undefined;
   #ticks = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
@@ -64,6 +68,7 @@ export class Supervisor {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#inTurn(async () => {
+      this.#readiness?.close();
       const [databases, others] = [this.#of('postgres'), this.#of('node')];
       await Promise.all(others.map((process) => process.stop()));
       await Promise.all(databases.map((process) => process.stop()));
@@ -74,14 +79,26 @@ export class Supervisor {
   release(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    this.#readiness?.close();
   }
+
+  /** With which certificate processes are asked; streams that are open to them stay open when it is the same file. */
+  #askAs(files: TlsPaths): void {
+    if (this.#readiness !== undefined && isDeepStrictEqual(files, this.#askedAs)) return;
+    this.#readiness?.close();
+    this.#readiness = checkReadiness(files);
+    this.#askedAs = files;
+  }
+
+  readonly #missing: Missing = async (spec, pid) =>
+    this.#readiness === undefined ? 'not looked at yet' : this.#readiness.missing(spec, pid);
 
   #of(kind: ProcessSpec['kind']): Supervised[] {
     return this.#processes.filter((process) => process.spec.kind === kind);
   }
 
   async #follow(list: ProcessList): Promise<void> {
-    const readiness = checkReadiness(list.tls);
+    this.#askAs(list.tls);
     const wanted = startOrder(list.processes);
     const names = new Set(wanted.map((spec) => spec.name));
     await Promise.all(
@@ -89,16 +106,19 @@ export class Supervisor {
     );
     mkdirSync(this.#directory.log, { recursive: true, mode: 0o700 });
     const followed: Supervised[] = [];
-    for (const spec of wanted) followed.push(await this.#followOne(spec, readiness));
+    for (const spec of wanted) followed.push(await this.#followOne(spec));
     this.#processes = followed;
   }
 
-  async #followOne(spec: ProcessSpec, readiness: Readiness): Promise<Supervised> {
+  async #followOne(spec: ProcessSpec): Promise<Supervised> {
     const present = this.#processes.find((each) => each.spec.name === spec.name);
-    if (present !== undefined && specDigest(present.spec) === specDigest(spec)) return present;
+    if (present !== undefined && specDigest(present.spec) === specDigest(spec)) {
+      present.respecify(spec);
+      return present;
+    }
     if (spec.kind === 'node')
       writeFileSync(spec.configPath, `${JSON.stringify(spec.config, null, 2)}\n`, { mode: 0o600 });
-    const process = new Supervised(spec, this.#directory, readiness, this.#log);
+    const process = new Supervised(spec, this.#directory, this.#missing, this.#log);
     await process.adopt();
     return process;
   }

@@ -1,8 +1,10 @@
 /** The supervisor as a process of its own: `node supervisorMain.ts DIR`. Ending it leaves everything that it started running. */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { serveControl } from './control.ts';
 import { runDirectory } from './directory.ts';
 import { identify } from './processIdentity.ts';
+import { keepRenewed } from './renewal.ts';
 import { Supervisor } from './supervisor.ts';
 
 const root = process.argv[2];
@@ -12,8 +14,7 @@ const log = (line: string): void => console.log(`${new Date().toISOString()} ${l
 const supervisor = new Supervisor(directory, log);
 
 const pidFile = directory.pidFile('supervisor');
-writeFileSync(`${pidFile}.new`, JSON.stringify(identify(process.pid)), { mode: 0o600 });
-renameSync(`${pidFile}.new`, pidFile);
+writeAtomicallySync(pidFile, JSON.stringify(identify(process.pid)));
 
 const leave = (): void => {
   rmSync(directory.controlSocket, { force: true });
@@ -27,6 +28,7 @@ for (const name of ['SIGTERM', 'SIGINT'] as const)
   });
 
 await supervisor.load();
+keepRenewed(directory.pki, log);
 await serveControl(directory.controlSocket, async (request) => {
   switch (request.op) {
     case 'status':

@@ -5,20 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { askSupervisor } from './control.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
-import { endProcess, isAlive, processIdentity } from './processIdentity.ts';
+import { endProcess, livingIn } from './processIdentity.ts';
 import type { SupervisedStatus } from './supervised.ts';
 
 const startTimeoutMs = 20_000;
 const readyTimeoutMs = 120_000;
 const pollMs = 100;
-
-function running(directory: RunDirectory): boolean {
-  try {
-    return isAlive(processIdentity.parse(JSON.parse(readFileSync(directory.pidFile('supervisor'), 'utf8'))));
-  } catch {
-    return false;
-  }
-}
 
 function start(directory: RunDirectory): void {
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
@@ -35,21 +27,21 @@ function start(directory: RunDirectory): void {
 
 /** Makes the supervisor follow the list in the run's directory. True when it had to be started. */
 export async function ensureSupervisor(directory: RunDirectory): Promise<boolean> {
-  if (running(directory)) {
+  const present = livingIn(directory.pidFile('supervisor'));
+  if (present !== undefined) {
     const answered = await askSupervisor(directory.controlSocket, { op: 'load' }).then(
       () => true,
       () => false,
     );
     if (answered) return false;
     // It lives but does not answer: its processes go on, a new one takes over.
-    const stuck = processIdentity.parse(JSON.parse(readFileSync(directory.pidFile('supervisor'), 'utf8')));
-    await endProcess(stuck, 2_000);
+    await endProcess(present, 2_000);
   }
   start(directory);
   const until = performance.now() + startTimeoutMs;
   while (performance.now() < until) {
     if (
-      running(directory) &&
+      livingIn(directory.pidFile('supervisor')) !== undefined &&
       (await askSupervisor(directory.controlSocket, { op: 'status' }).then(
         () => true,
         () => false,
@@ -69,20 +61,35 @@ const tail = (path: string, lines: number): string => {
   }
 };
 
-/** Resolves when every process is ready; throws with those that are not and the end of what they said. */
+const sayEveryMs = 3_000;
+const silent = (): void => undefined;
+
+/**
+ * Resolves when every process is ready; throws with those that are not and the end of what they said. `log` hears every now
+ * and then which are waited for, and why.
+ */
 export async function waitReady(
   directory: RunDirectory,
+  log: (line: string) => void = silent,
   timeoutMs = readyTimeoutMs,
 ): Promise<SupervisedStatus[]> {
   const until = performance.now() + timeoutMs;
+  let sayAt = performance.now() + sayEveryMs;
   for (;;) {
     const states = await askSupervisor(directory.controlSocket, { op: 'status' });
     const missing = states.filter((state) => state.state !== 'ready');
     if (states.length > 0 && missing.length === 0) return states;
     if (performance.now() > until) throw notReady(directory, missing);
+    if (performance.now() > sayAt) {
+      log(`waiting for ${missing.map(withReason).join(', ')}`);
+      sayAt += sayEveryMs;
+    }
     await delay(pollMs);
   }
 }
+
+const withReason = ({ name, reason }: SupervisedStatus): string =>
+  reason === undefined ? name : `${name} (${reason})`;
 
 const shownMax = 3;
 

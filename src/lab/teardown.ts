@@ -10,8 +10,9 @@ import { exec } from '#base/exec.ts';
 import { abandoned, releaseIndex } from './claims.ts';
 import { askSupervisor } from './control.ts';
 import { type RunDirectory, runDirectory } from './directory.ts';
+import { restoreReceiveBuffers } from './machineSettings.ts';
 import { prefixOf } from './plan.ts';
-import { endProcess, identify, isAlive, type ProcessIdentity, processIdentity } from './processIdentity.ts';
+import { endProcess, identify, livingIn, type ProcessIdentity } from './processIdentity.ts';
 import { namespacesOf, removeTopology, topologyLeft } from './topology.ts';
 
 const stopTimeoutMs = 60_000;
@@ -26,7 +27,7 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   const prefix = prefixOf(index);
   await stopBySupervisor(directory, log);
   const left = [...recorded(directory), ...ofConfiguration(directory), ...(await ofNamespaces(prefix))];
-  if (left.length > 0) log(`ending ${left.length} processes`);
+  if (left.length > 0) log(`ending ${left.length === 1 ? 'one process' : `${left.length} processes`} more`);
   await Promise.all(
     left.filter((each) => each.pid !== process.pid).map((each) => endProcess(each, graceMs, 'SIGINT')),
   );
@@ -34,7 +35,7 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   await removeCgroups(prefix);
   await unmountBelow(directory.root);
   if (existsSync(directory.runFile)) await rm(directory.root, { recursive: true, force: true });
-  releaseIndex(index, directory.root);
+  if (releaseIndex(index, directory.root)) restoreReceiveBuffers();
   const remains = await topologyLeft(prefix);
   if (remains.length > 0) throw new Error(`These could not be removed: ${remains.join(' ')}`);
 }
@@ -48,8 +49,8 @@ export async function removeAbandonedRuns(log: Log): Promise<void> {
 }
 
 async function stopBySupervisor(directory: RunDirectory, log: Log): Promise<void> {
-  const supervisor = readIdentity(directory.pidFile('supervisor'));
-  if (supervisor === undefined || !isAlive(supervisor)) return;
+  const supervisor = livingIn(directory.pidFile('supervisor'));
+  if (supervisor === undefined) return;
   try {
     await askSupervisor(directory.controlSocket, { op: 'stop' }, stopTimeoutMs);
   } catch (error) {
@@ -58,21 +59,12 @@ async function stopBySupervisor(directory: RunDirectory, log: Log): Promise<void
   await endProcess(supervisor, graceMs);
 }
 
-function readIdentity(path: string): ProcessIdentity | undefined {
-  try {
-    return processIdentity.parse(JSON.parse(readFileSync(path, 'utf8')));
-  } catch {
-    return undefined;
-  }
-}
-
 /** Processes of the run's pid files that still live. */
 function recorded(directory: RunDirectory): ProcessIdentity[] {
   if (!existsSync(directory.run)) return [];
   return readdirSync(directory.run)
     .filter((name) => name.endsWith('.pid'))
-    .flatMap((name) => readIdentity(join(directory.run, name)) ?? [])
-    .filter(isAlive);
+    .flatMap((name) => livingIn(join(directory.run, name)) ?? []);
 }
 
 const ours = ['node', 'postgres', 'qemu-system-x86_64', 'qemu-storage-daemon'];

@@ -9,12 +9,12 @@
  * Bringing up what stands already changes nothing; every namespace is filled by one batch.
  */
 import { access, readdir } from 'node:fs/promises';
+import { z } from 'zod';
 import { exec } from '#base/exec.ts';
+import { raiseReceiveBuffers } from './machineSettings.ts';
 import { hostCardLink, type LabPlan, type PlannedHost, underlayMtu } from './plan.ts';
 
 const netnsDirectory = '/run/netns';
-/** Bytes that the packet queue's socket may hold; a child namespace cannot raise it, so it is set on the machine. */
-export const receiveBufferBytesMin = 16 * 1024 * 1024;
 
 type Log = (line: string) => void;
 
@@ -29,17 +29,51 @@ const ipBatch = (netns: string | undefined, lines: readonly string[]): Promise<u
     input: `${lines.join('\n')}\n`,
   });
 
-/** Names of the links of a namespace (root's when undefined). */
-export async function linksOf(netns?: string): Promise<Set<string>> {
+const linkList = z.array(
+  z.object({
+    ifname: z.string(),
+    flags: z.array(z.string()).default([]),
+    master: z.string().optional(),
+    addr_info: z.array(z.object({ local: z.string().optional() })).default([]),
+  }),
+);
+
+/** What of a link can be half done: a bring-up that was interrupted leaves links that are there and do nothing. */
+interface Link {
+  readonly up: boolean;
+  readonly master: string | undefined;
+  readonly addresses: readonly string[];
+}
+
+/** The links of a namespace (root's when undefined), by name. */
+async function linkTable(netns?: string): Promise<Map<string, Link>> {
   const { stdout } = await exec('ip', [
     ...(netns === undefined ? [] : ['-n', netns]),
     '-json',
-    'link',
+    'address',
     'show',
   ]);
-  const links = JSON.parse(stdout) as { ifname: string }[];
-  return new Set(links.map((link) => link.ifname));
+  return new Map(
+    linkList.parse(JSON.parse(stdout)).map(({ ifname, flags, master, addr_info }) => [
+      ifname,
+      {
+        up: flags.includes('UP'),
+        master,
+        addresses: addr_info.flatMap(({ local }) => local ?? []),
+      },
+    ]),
+  );
 }
+
+/** Names of the links of a namespace (root's when undefined). */
+export const linksOf = async (netns?: string): Promise<Set<string>> =>
+  new Set((await linkTable(netns)).keys());
+
+/** Whether a link is there, up and has what it needs. */
+const isDone = (link: Link | undefined, needs: { address?: string; master?: string } = {}): boolean =>
+  link?.up === true &&
+  (needs.master === undefined || link.master === needs.master) &&
+  (needs.address === undefined || link.addresses.includes(needs.address));
 
 /** Namespaces of this machine whose name starts with `prefix` and a dash. */
 export async function namespacesOf(prefix: string): Promise<string[]> {
@@ -66,28 +100,43 @@ const mac = (plan: LabPlan, network: number, member: number): string =>
     .map((byte) => (typeof byte === 'string' ? byte : byte.toString(16).padStart(2, '0')))
     .join(':');
 
+const bridges = ['br-mgmt', 'br-ul'] as const;
+
 async function ensureFabric(plan: LabPlan): Promise<void> {
-  await ensureNamespace(plan.fabricNetns);
-  const present = await linksOf(plan.fabricNetns);
-  const lines = ['link set lo up'];
-  for (const [at, bridge] of ['br-mgmt', 'br-ul'].entries()) {
-    if (present.has(bridge)) continue;
-    // The address is set first: one that changes when a port joins would flush permanent neighbours.
-    lines.push(
-      `link add ${bridge} address ${mac(plan, at, 0xfffe)} mtu ${underlayMtu} type bridge stp_state 0 forward_delay 0`,
-    );
-    lines.push(`link set ${bridge} up`);
-  }
-  await ipBatch(plan.fabricNetns, lines);
-  if (!(await linksOf()).has(plan.managementLink)) {
-    if (present.has('mgmt-root')) await exec('ip', ['-n', plan.fabricNetns, 'link', 'delete', 'mgmt-root']);
-    await ipBatch(undefined, [
-      `link add ${plan.managementLink} type veth peer name mgmt-root netns ${plan.fabricNetns}`,
-      `address add ${plan.management}/24 dev ${plan.managementLink}`,
-      `link set ${plan.managementLink} up`,
-    ]);
-    await ipBatch(plan.fabricNetns, ['link set mgmt-root master br-mgmt', 'link set mgmt-root up']);
-  }
+  const { fabricNetns: netns, managementLink } = plan;
+  await ensureNamespace(netns);
+  const [present, root] = await Promise.all([linkTable(netns), linkTable()]);
+  const missing = bridges.flatMap((bridge, at) =>
+    isDone(present.get(bridge))
+      ? []
+      : [
+          ...(present.has(bridge) ? [`link delete ${bridge}`] : []),
+          // The address is set first: one that changes when a port joins would flush permanent neighbours.
+          `link add ${bridge} address ${mac(plan, at, 0xfffe)} mtu ${underlayMtu} type bridge stp_state 0 forward_delay 0`,
+          `link set ${bridge} up`,
+        ],
+  );
+  if (missing.length > 0) await ipBatch(netns, ['link set lo up', ...missing]);
+  const linked =
+    isDone(root.get(managementLink), { address: plan.management }) &&
+    isDone(present.get('mgmt-root'), { master: 'br-mgmt' });
+  if (linked) return;
+  await removePair({ link: managementLink, in: root }, { link: 'mgmt-root', in: present, netns });
+  await ipBatch(undefined, [
+    `link add ${managementLink} type veth peer name mgmt-root netns ${netns}`,
+    `address add ${plan.management}/24 dev ${managementLink}`,
+    `link set ${managementLink} up`,
+  ]);
+  await ipBatch(netns, ['link set mgmt-root master br-mgmt', 'link set mgmt-root up']);
+}
+
+/** Removes a pair of links of which one end, the other or both are there. */
+async function removePair(
+  here: { readonly link: string; readonly in: ReadonlyMap<string, Link> },
+  there: { readonly link: string; readonly in: ReadonlyMap<string, Link>; readonly netns: string },
+): Promise<void> {
+  if (here.in.has(here.link)) await exec('ip', ['link', 'delete', here.link]);
+  else if (there.in.has(there.link)) await exec('ip', ['-n', there.netns, 'link', 'delete', there.link]);
 }
 
 interface Port {
@@ -109,23 +158,21 @@ const portLines = (port: Port, fabric: string): string[] => {
   ];
 };
 
-async function ensurePorts(
-  plan: LabPlan,
-  netns: string,
-  ports: readonly Port[],
-  extra: readonly string[],
-): Promise<boolean> {
+async function ensurePorts(plan: LabPlan, netns: string, ports: readonly Port[]): Promise<void> {
   await ensureNamespace(netns);
-  const [present, fabric] = await Promise.all([linksOf(netns), linksOf(plan.fabricNetns)]);
-  const missing = ports.filter((port) => !present.has(port.name) || !fabric.has(port.switchPort));
-  if (missing.length === 0 && extra.length === 0) return false;
+  const [present, fabric] = await Promise.all([linkTable(netns), linkTable(plan.fabricNetns)]);
+  const missing = ports.filter(
+    ({ name, address, switchPort, bridge }) =>
+      !isDone(present.get(name), { address }) || !isDone(fabric.get(switchPort), { master: bridge }),
+  );
+  if (missing.length === 0) return;
   const stale = missing.filter((port) => present.has(port.name)).map((port) => `link delete ${port.name}`);
   await ipBatch(netns, [
     'link set lo up',
     ...stale,
     ...missing.flatMap((port) => portLines(port, plan.fabricNetns)),
-    ...extra,
   ]);
+  // Last: a port that joined its switch is whole.
   await ipBatch(
     plan.fabricNetns,
     missing.flatMap((port) => [
@@ -133,47 +180,27 @@ async function ensurePorts(
       `link set ${port.switchPort} up`,
     ]),
   );
-  await Promise.all(
-    missing.filter((port) => port.bridge === 'br-ul').map((port) => filledChecksums(netns, port.name)),
-  );
-  return missing.length > 0;
 }
 
-/** Without this the checksum inside a datagram stays unfilled for a socket in user space, and queued TCP would be dropped. */
-const filledChecksums = (netns: string, link: string): Promise<unknown> =>
-  exec('ip', [
-    'netns',
-    'exec',
-    netns,
-    'ethtool',
-    '-K',
-    link,
-    'tx',
-    'off',
-    'tso',
-    'off',
-    'gso',
-    'off',
-    'gro',
-    'off',
-  ]);
-
 async function ensureHost(plan: LabPlan, host: PlannedHost): Promise<void> {
-  await ensurePorts(plan, host.cardNetns, [underlayPort(plan, host.cardNetns, host.number, host.vtep)], []);
-  const management = managementPort(plan, host.hostNetns, host.number, host.management);
-  await ensureNamespace(host.hostNetns);
-  const linked = (await linksOf(host.hostNetns)).has('card0');
-  const link = [
-    `link add card0 type veth peer name host0 netns ${host.cardNetns}`,
+  const { hostNetns, cardNetns, number } = host;
+  await ensurePorts(plan, cardNetns, [underlayPort(plan, cardNetns, number, host.vtep)]);
+  await ensurePorts(plan, hostNetns, [managementPort(plan, hostNetns, number, host.management)]);
+  const [inHost, inCard] = await Promise.all([linkTable(hostNetns), linkTable(cardNetns)]);
+  const linked =
+    isDone(inHost.get('card0'), { address: hostCardLink.host }) &&
+    isDone(inCard.get('host0'), { address: hostCardLink.card });
+  if (linked) return;
+  await ipBatch(hostNetns, [
+    ...(inHost.has('card0') ? ['link delete card0'] : []),
+    `link add card0 type veth peer name host0 netns ${cardNetns}`,
     `address add ${hostCardLink.host}/${hostCardLink.bits} dev card0`,
     'link set card0 up',
-  ];
-  await ensurePorts(plan, host.hostNetns, [management], linked ? [] : link);
-  if (!linked)
-    await ipBatch(host.cardNetns, [
-      `address add ${hostCardLink.card}/${hostCardLink.bits} dev host0`,
-      'link set host0 up',
-    ]);
+  ]);
+  await ipBatch(cardNetns, [
+    `address add ${hostCardLink.card}/${hostCardLink.bits} dev host0`,
+    'link set host0 up',
+  ]);
 }
 
 const managementPort = (plan: LabPlan, netns: string, member: number, address: string): Port => ({
@@ -200,33 +227,27 @@ async function ensureGateway(plan: LabPlan): Promise<void> {
     managementPort(plan, netns, 0, plan.gatewayManagement),
     underlayPort(plan, netns, 0, plan.gatewayVtep),
   ];
-  await ensurePorts(plan, netns, ports, []);
-  const [root, inside] = await Promise.all([linksOf(), linksOf(netns)]);
-  if (root.has(plan.uplinkLink) && inside.has('up0')) return;
-  if (inside.has('up0')) await exec('ip', ['-n', netns, 'link', 'delete', 'up0']);
-  await ipBatch(undefined, [
-    `link add ${plan.uplinkLink} type veth peer name up0 netns ${netns}`,
-    `address add ${plan.uplink}/30 dev ${plan.uplinkLink}`,
-    `link set ${plan.uplinkLink} up`,
-    `route replace ${plan.publicCidr} via ${plan.gatewayUplink}`,
-  ]);
-  await ipBatch(netns, [
-    `address add ${plan.gatewayUplink}/30 dev up0`,
-    'link set up0 up',
-    `route replace default via ${plan.uplink}`,
-  ]);
-}
-
-async function ensureReceiveBuffers(log: Log): Promise<void> {
-  const { stdout } = await exec('sysctl', ['-n', 'net.core.rmem_max']);
-  if (Number(stdout) >= receiveBufferBytesMin) return;
-  log(`net.core.rmem_max: ${stdout.trim()} → ${receiveBufferBytesMin}`);
-  await exec('sysctl', ['-q', '-w', `net.core.rmem_max=${receiveBufferBytesMin}`]);
+  await ensurePorts(plan, netns, ports);
+  const [root, inside] = await Promise.all([linkTable(), linkTable(netns)]);
+  const linked =
+    isDone(root.get(plan.uplinkLink), { address: plan.uplink }) &&
+    isDone(inside.get('up0'), { address: plan.gatewayUplink });
+  if (!linked) {
+    await removePair({ link: plan.uplinkLink, in: root }, { link: 'up0', in: inside, netns });
+    await ipBatch(undefined, [
+      `link add ${plan.uplinkLink} type veth peer name up0 netns ${netns}`,
+      `address add ${plan.uplink}/30 dev ${plan.uplinkLink}`,
+      `link set ${plan.uplinkLink} up`,
+    ]);
+    await ipBatch(netns, [`address add ${plan.gatewayUplink}/30 dev up0`, 'link set up0 up']);
+  }
+  await ipBatch(undefined, [`route replace ${plan.publicCidr} via ${plan.gatewayUplink}`]);
+  await ipBatch(netns, [`route replace default via ${plan.uplink}`]);
 }
 
 /** Makes what is missing of the run's namespaces, switches and links. */
 export async function ensureTopology(plan: LabPlan, log: Log): Promise<void> {
-  await ensureReceiveBuffers(log);
+  raiseReceiveBuffers(log);
   await ensureFabric(plan);
   await ensureGateway(plan);
   for (const host of plan.hosts) await ensureHost(plan, host);

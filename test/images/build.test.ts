@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -51,6 +52,41 @@ test('a build that fails leaves the former image and no scratch', async () => {
   assert.equal((await readdir(outDir)).filter((entry) => entry.startsWith('.')).length, 0);
   assert.equal((await make('two', false)).built, true);
   assert.equal(await readFile(join(first.dir, 'disk.qcow2'), 'utf8'), 'two');
+});
+
+test('scratch of a builder that was killed is removed, that of a living one is not', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pando-scratch-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const dead = spawnSync('true').pid;
+  for (const pid of [dead, process.pid]) await mkdir(join(dir, `.sample.${pid}.abcdef`));
+  await publish('sample', 'one', { outDir: dir, cacheDir: dir }, async (into) => {
+    await writeFile(join(into, 'disk.qcow2'), 'x');
+    const disk = { ...(await describeFile(into, 'disk.qcow2')), virtualBytes: 1, format: 'qcow2' as const };
+    return { description: '', architecture: 'x86_64', bootMode: 'bios', files: { disk }, minMemoryMib: 1 };
+  });
+  assert.deepEqual((await readdir(dir)).sort(), [`.sample.${process.pid}.abcdef`, 'sample']);
+});
+
+test('where apt cannot be asked, the image that stands is used, and said so', async () => {
+  const { dir } = await buildDefaultImage(imageCache);
+  await cp(dir, join(outDir, 'pando-micro'), { recursive: true });
+  const config = join(outDir, 'apt.conf');
+  await writeFile(config, 'this is no configuration {');
+  const former = process.env.APT_CONFIG;
+  const said: string[] = [];
+  try {
+    process.env.APT_CONFIG = config;
+    const options = { outDir, cacheDir: join(outDir, 'cache'), log: (line: string) => said.push(line) };
+    const { built, manifest } = await buildDefaultImage(options);
+    assert.equal(built, false);
+    assert.deepEqual(manifest, await readManifest(dir));
+    assert.match(said.join(), /apt could not be asked/);
+    await rm(join(outDir, 'pando-micro'), { recursive: true });
+    await assert.rejects(buildDefaultImage(options));
+  } finally {
+    if (former === undefined) delete process.env.APT_CONFIG;
+    else process.env.APT_CONFIG = former;
+  }
 });
 
 test('a manifest that was tampered with is no manifest', async () => {

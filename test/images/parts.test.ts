@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
+import { rememberApt } from '../../images/lib/aptMemory.ts';
 import { writeCpio } from '../../images/lib/cpio.ts';
 import { unpackLz4Legacy } from '../../images/lib/lz4.ts';
 import { canonicalJson } from '../../images/lib/manifest.ts';
@@ -126,3 +127,28 @@ async function spoil(pid: number): Promise<void> {
     await memory.close();
   }
 }
+
+test('apt is asked once, and again when anything that it reads is another', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'pando-apt-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  let asked = 0;
+  const ask = (question: string): Promise<{ asked: number }> =>
+    rememberApt(dir, [question], async () => ({ asked: ++asked }));
+  assert.equal((await ask('a')).asked, 1);
+  assert.equal((await ask('a')).asked, 1);
+  assert.equal((await ask('b')).asked, 2);
+  const former = process.env.APT_CONFIG;
+  try {
+    process.env.APT_CONFIG = join(dir, 'another.conf');
+    assert.equal((await ask('a')).asked, 3);
+  } finally {
+    if (former === undefined) delete process.env.APT_CONFIG;
+    else process.env.APT_CONFIG = former;
+  }
+  for (const name of await readdir(join(dir, 'apt'))) await writeFile(join(dir, 'apt', name), 'torn');
+  assert.equal((await ask('b')).asked, 4);
+  await assert.rejects(
+    rememberApt(dir, ['c'], () => Promise.reject(new Error('no network'))),
+    /no network/,
+  );
+});

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -145,6 +147,31 @@ test('a changed configuration replaces its process only, and one that left the l
     readFileSync(directory.logFile('changed'), 'utf8').includes('started second'),
   );
   assert.equal(readFileSync(directory.logFile('same'), 'utf8').match(/started/g)?.length, 1);
+});
+
+test('a process that is ready no longer says what it lacks, and is ready again by itself', async (t) => {
+  const { supervisor: make, spec, list } = bench(t);
+  let live = true;
+  const router = createServer((_request, response) =>
+    response.end(JSON.stringify({ ready: true, region: true, cells: [{ cellId: 'cell-a', live }] })),
+  );
+  await new Promise<void>((resolve) => router.listen(0, '127.0.0.1', resolve));
+  t.after(() => router.close());
+  const { port } = router.address() as AddressInfo;
+  list(spec('one', { ready: { kind: 'router', port } }), spec('two', { after: ['one'] }));
+  const supervisor = make();
+  await supervisor.load();
+  await until('all ready', () => allReady(supervisor));
+  const pids = ['one', 'two'].map((name) => pidOf(supervisor, name));
+  live = false;
+  await until('a reason', () => supervisor.status[0]?.reason === 'not connected to cell-a');
+  assert.equal(supervisor.status[0]?.state, 'starting');
+  live = true;
+  await until('all ready again', () => allReady(supervisor));
+  assert.deepEqual(
+    ['one', 'two'].map((name) => pidOf(supervisor, name)),
+    pids,
+  );
 });
 
 test('stop ends every process', async (t) => {

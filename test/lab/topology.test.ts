@@ -65,6 +65,30 @@ test('bringing up what stands changes nothing, and mends what is missing', async
   assert.ok(await ping(undefined, plan.gatewayUplink));
 });
 
+test('links that an interrupted start left half done are done', async (t) => {
+  const plan = await ownPlan(t);
+  await ensureTopology(plan, silent);
+  const [one, two] = plan.hosts;
+  assert.ok(one && two);
+  const damage: readonly (readonly string[])[] = [
+    ['-n', plan.fabricNetns, 'link', 'set', 'br-ul', 'down'],
+    ['-n', plan.fabricNetns, 'link', 'set', 'mgmt-root', 'nomaster'],
+    ['-n', one.cardNetns, 'address', 'flush', 'dev', 'ul0'],
+    ['-n', two.hostNetns, 'link', 'set', 'mgmt0', 'down'],
+    ['-n', two.cardNetns, 'link', 'set', 'host0', 'down'],
+    ['-n', plan.gatewayNetns, 'address', 'flush', 'dev', 'up0'],
+    ['route', 'delete', plan.publicCidr, 'via', plan.gatewayUplink],
+  ];
+  // The last one is gone with the address before it on some kernels.
+  for (const command of damage) await exec('ip', command, { allow: [2] });
+  await ensureTopology(plan, silent);
+  assert.ok(await ping(one.cardNetns, two.vtep));
+  assert.ok(await ping(two.hostNetns, plan.management));
+  assert.ok(await ping(two.hostNetns, hostCardLink.card));
+  assert.ok(await ping(undefined, plan.gatewayUplink));
+  assert.ok(await ping(plan.gatewayNetns, plan.management));
+});
+
 test('removal leaves nothing of this run and everything of another', async (t) => {
   const [plan, other] = [await ownPlan(t), await ownPlan(t)];
   await ensureTopology(plan, silent);

@@ -1,7 +1,7 @@
 /** Dials a peer and keeps a stream to it: reconnects with bounded back-off for as long as it is not closed. */
 import { connect, type TLSSocket } from 'node:tls';
 import { PandoError } from '#contracts/errors.ts';
-import { identityOf, type TlsMaterial } from '../identity.ts';
+import { currentTls, identityOf, type TlsMaterial } from '../identity.ts';
 import type { Caller, CallOptions, Contract, Handlers, Method, Params, Result } from './contract.ts';
 import { handshakeTimeoutMs, reconnectMsMax, reconnectMsMin } from './limits.ts';
 import { RpcStream } from './stream.ts';
@@ -75,10 +75,13 @@ export class RpcClient<Own extends Contract, Remote extends Contract> implements
   }
 
   #dial(): void {
-    const { tls, host, port } = this.#options;
+    const { host, port } = this.#options;
+    const { ca, cert, key } = currentTls(this.#options.tls);
     // Host names are not what is authenticated: the certificate's spiffe identity is, in #adopt.
     const socket = connect({
-      ...tls,
+      ca,
+      cert,
+      key,
       host,
       port,
       minVersion: 'TLSv1.3',

@@ -1,7 +1,7 @@
 /** Listens for RPC streams. Each peer must present a certificate of the same authority; `authorize` decides by its identity. */
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import { identityOf, type TlsMaterial } from '../identity.ts';
+import { currentTls, identityOf, type TlsMaterial } from '../identity.ts';
 import type { Contract, Handlers } from './contract.ts';
 import { handshakeTimeoutMs } from './limits.ts';
 import { RpcStream } from './stream.ts';
@@ -23,6 +23,8 @@ export interface RpcServer {
   readonly port: number;
   close(): Promise<void>;
 }
+
+const secureContext = ({ ca, cert, key }: TlsMaterial) => ({ ca, cert, key, minVersion: 'TLSv1.3' }) as const;
 
 export const serveRpc = async <Own extends Contract, Remote extends Contract>(
   options: RpcServerOptions<Own, Remote>,
@@ -48,16 +50,22 @@ export const serveRpc = async <Own extends Contract, Remote extends Contract>(
     streams.add(stream);
     Object.assign(handlers, options.handlers(stream));
   };
+  let material = currentTls(options.tls);
   const server = createServer(
     {
-      ...options.tls,
+      ...secureContext(material),
       requestCert: true,
       rejectUnauthorized: true,
-      minVersion: 'TLSv1.3',
       handshakeTimeout: handshakeTimeoutMs,
     },
     accept,
   );
+  // Before the server's own listener, which begins the handshake: a renewed certificate is shown to the next who connects.
+  server.prependListener('connection', () => {
+    const now = currentTls(options.tls);
+    if (now !== material) server.setSecureContext(secureContext(now));
+    material = now;
+  });
   // A client in TLS 1.3 may think itself connected before the server has its certificate: closing must find those sockets too.
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {

@@ -5,7 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeAtomically } from '../store.ts';
+import { writeAtomically } from '#base/writeAtomically.ts';
 
 const keyBytes = 32;
 const expiryBytes = 6;

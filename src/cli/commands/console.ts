@@ -1,3 +1,5 @@
+import { instanceOf } from '../operator.ts';
+import { progress } from '../output.ts';
 import { openRegion, type Region } from '../region.ts';
 import { textAt } from '../xmlTree.ts';
 
@@ -24,13 +26,15 @@ export async function showConsole(
   options: { dir: string; follow: boolean },
 ): Promise<void> {
   const region = openRegion(options);
-  let shown = await read(region, instanceId);
+  const { id } = instanceOf(region.run, instanceId);
+  let shown = await read(region, id);
   process.stdout.write(shown);
+  if (shown === '') progress(`${id} has said nothing on its console yet.`);
   while (options.follow) {
     await new Promise((resolve) => setTimeout(resolve, pollMs));
-    const now = await read(region, instanceId);
+    const now = await read(region, id);
     process.stdout.write(newPart(shown, now));
     shown = now;
   }
-  if (!shown.endsWith('\n')) process.stdout.write('\n');
+  if (shown !== '' && !shown.endsWith('\n')) process.stdout.write('\n');
 }

@@ -1,4 +1,4 @@
-import { paint, print, progress, table, UserError } from '../output.ts';
+import { paint, print, progress, table, ticking, UserError } from '../output.ts';
 import { examine, type Finding } from '../provision/checks.ts';
 import { installMissing } from '../provision/install.ts';
 
@@ -7,7 +7,7 @@ const marks = { ok: '✔', note: '!', lacking: '✘' } as const satisfies Record
 /** `pando doctor`: what this machine lacks, and the fix. */
 export async function doctor(options: { fix: boolean }): Promise<void> {
   if (options.fix) {
-    const changed = await installMissing({ tests: true }, progress);
+    const changed = await ticking(() => installMissing({ tests: true }, progress));
     progress(changed ? 'Installed what was missing.' : 'No package was missing.');
   }
   const findings = await examine();

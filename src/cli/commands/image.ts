@@ -1,9 +1,8 @@
 import { join } from 'node:path';
-import { codeDirectory } from '#lab/directory.ts';
-import { print, step, UserError } from '../output.ts';
-
-/** Built images and downloads: shared by all runs of the machine, kept by `pando down`. */
-export const imageCache = '/var/cache/pando';
+import { cacheDirectory, codeDirectory } from '#lab/directory.ts';
+import { interruptible } from '../interrupt.ts';
+import { print, progress, step, ticking, UserError } from '../output.ts';
+import { installMissing } from '../provision/install.ts';
 
 interface BuiltImage {
   readonly dir: string;
@@ -14,6 +13,7 @@ type Builder = (options: {
   outDir: string;
   cacheDir: string;
   log: (line: string) => void;
+  signal?: AbortSignal;
 }) => Promise<BuiltImage>;
 
 /** The builders live beside `src/`, not in it, so they are found by their path. */
@@ -25,17 +25,34 @@ async function builders(): Promise<Readonly<Record<string, Builder>>> {
   return { default: buildDefaultImage, debian: buildDebianImage };
 }
 
-/** Builds (or finds built) the image `name`, and returns its directory. */
-export async function ensureImage(name: string, log: (line: string) => void): Promise<BuiltImage> {
+/** Builds (or finds built) the image `name`, and returns its directory. An aborted build leaves nothing behind. */
+export async function ensureImage(
+  name: string,
+  log: (line: string) => void,
+  signal?: AbortSignal,
+): Promise<BuiltImage> {
+  const build = await builderOf(name);
+  const [outDir, cacheDir] = [join(cacheDirectory, 'images'), join(cacheDirectory, 'downloads')];
+  return build({ outDir, cacheDir, log, signal });
+}
+
+async function builderOf(name: string): Promise<Builder> {
   const all = await builders();
   const build = Object.hasOwn(all, name) ? all[name] : undefined;
   if (build === undefined)
     throw new UserError(`There is no image ${name}. There are: ${Object.keys(all).join(', ')}`);
-  return build({ outDir: join(imageCache, 'images'), cacheDir: join(imageCache, 'downloads'), log });
+  return build;
 }
 
 /** `pando image build NAME`. */
-export async function buildImage(name: string, _options: { dir: string }): Promise<void> {
-  const image = await step(`building the image ${name}`, (say) => ensureImage(name, say));
+export async function buildImage(name: string): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new UserError('Images hold files of many owners: sudo ./pando image build …');
+  await builderOf(name);
+  await ticking(() => installMissing({ tests: false }, progress));
+  const image = await interruptible(
+    (signal) => step(`building the image ${name}`, (say) => ensureImage(name, say, signal)),
+    'Nothing half built is left.',
+  );
   print(`${image.built ? 'Built' : 'Unchanged'}: ${image.dir}`);
 }

@@ -1,56 +1,77 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { cellNumberOf, parseId } from '#contracts/ids.ts';
-import { hostIdOf, hostNameOf, withCell } from '../operator.ts';
-import { print, progress, table, UserError } from '../output.ts';
+import type { Result } from '#base/rpc/contract.ts';
+import type { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { type CellCaller, hostIdOf, hostNameOf, instanceOf, withCell } from '../operator.ts';
+import { print, progress, seconds, ticking, UserError } from '../output.ts';
 import { openRegion } from '../region.ts';
 
 const pollMs = 200;
 const timeoutMs = 15 * 60_000;
 const ended = ['done', 'undone', 'stuck'];
 
-/** `pando migrate INSTANCE`: starts the migration, shows each step as it is done, then the time line. */
+type Workflow = Result<typeof cellOperatorContract, 'operator.workflow'>;
+
+/** `pando migrate INSTANCE`: starts the migration, shows each step as it is done, then what it came to. */
 export async function migrate(instanceId: string, options: { dir: string; to?: string }): Promise<void> {
   const region = openRegion(options);
-  const id = parseId('instance', instanceId);
-  const targetHostId = options.to === undefined ? undefined : hostIdOf(region.run, options.to);
-  await withCell(region, cellNumberOf(id), async (cell) => {
-    const started = await cell.call('operator.migrate', { instanceId: id, targetHostId });
-    const name = (hostId: string): string => hostNameOf(region.run, hostId);
-    progress(`${id}: ${name(started.sourceHostId)} → ${name(started.targetHostId)} (${started.workflowId})`);
-    const until = performance.now() + timeoutMs;
-    let shown = 0;
-    for (;;) {
-      const workflow = await cell.call('operator.workflow', { workflowId: started.workflowId });
-      const done = workflow.steps.filter((step) => step.done);
-      for (const step of done.slice(shown))
-        progress(`  ✔ ${step.name}${step.ms === undefined ? '' : ` (${step.ms} ms)`}: ${step.why}`);
-      shown = Math.max(shown, done.length);
-      if (ended.includes(workflow.state)) {
-        print(
-          table(
-            workflow.steps.map((step) => [
-              step.done ? '✔' : '·',
-              step.name,
-              step.ms === undefined ? '' : `${step.ms} ms`,
-              summary(step.result),
-            ]),
-          ),
-        );
-        if (workflow.state !== 'done')
-          throw new UserError(
-            `The migration was ${workflow.state}: ${workflow.error?.message ?? 'no reason told'}. The VM runs where it was.`,
-          );
-        print(`${id} runs on ${name(started.targetHostId)}.`);
-        return;
-      }
-      if (performance.now() > until)
-        throw new UserError(`It still goes on. See: pando logs --request ${started.workflowId}`);
-      await delay(pollMs);
-    }
+  const { run } = region;
+  const { id, cell: cellNumber } = instanceOf(run, instanceId);
+  const targetHostId = options.to === undefined ? undefined : hostIdOf(run, options.to);
+  await withCell(region, cellNumber, async (cell) => {
+    const started = await cell
+      .call('operator.migrate', { instanceId: id, targetHostId })
+      .catch((error: unknown) => {
+        throw readable(error, (hostId) => hostNameOf(run, hostId), id);
+      });
+    const [from, to] = [hostNameOf(run, started.sourceHostId), hostNameOf(run, started.targetHostId)];
+    progress(`${id}: ${from} → ${to} (${started.workflowId})`);
+    const begun = performance.now();
+    const workflow = await follow(cell, started.workflowId);
+    if (workflow.state !== 'done')
+      throw new UserError(
+        `The migration was ${workflow.state}: ${workflow.error?.message ?? 'no reason told'} ${whereItRuns(workflow, from)}`,
+      );
+    const critical = workflow.steps.find((step) => step.name === 'critical')?.ms;
+    const pause = critical === undefined ? '' : `, ${critical} ms of them the switch itself`;
+    print(`${id} runs on ${to}: ${seconds(performance.now() - begun)}${pause}.`);
   });
 }
 
-const summaryCharactersMax = 100;
+const whereItRuns = ({ state, workflowId }: Workflow, from: string): string =>
+  state === 'undone' ? `It runs on ${from}, as before.` : `See: pando logs --request ${workflowId}`;
 
-const summary = (result: unknown): string =>
-  result === undefined || result === null ? '' : JSON.stringify(result).slice(0, summaryCharactersMax);
+/** Shows each step as it is done, and what is under way when it takes long. */
+async function follow(cell: CellCaller, workflowId: string): Promise<Workflow> {
+  const until = performance.now() + timeoutMs;
+  const shown = new Set<string>();
+  let underWay = '';
+  return ticking(
+    async () => {
+      for (;;) {
+        const workflow = await cell.call('operator.workflow', { workflowId });
+        for (const step of workflow.steps.filter((each) => each.done && !shown.has(each.name))) {
+          shown.add(step.name);
+          progress(`  ✔ ${step.name}${step.ms === undefined ? '' : ` (${step.ms} ms)`}: ${step.why}`);
+        }
+        underWay = workflow.steps.find((step) => !step.done)?.name ?? '';
+        if (ended.includes(workflow.state)) return workflow;
+        if (performance.now() > until)
+          throw new UserError(`It still goes on, at ${underWay}. See: pando logs --request ${workflowId}`);
+        await delay(pollMs);
+      }
+    },
+    () => underWay,
+  );
+}
+
+/** A refusal in the words of the command line: hosts by their short names, an instance that the cell does not know as such. */
+function readable(error: unknown, name: (hostId: string) => string, instanceId: string): unknown {
+  if (!(error instanceof PandoError)) return error;
+  if (error.code === 'NotFound')
+    return new UserError(
+      `There is no instance ${instanceId} in this region. pando status shows those there are.`,
+    );
+  const message = error.message.replace(/h-[0-9a-f]{17}/g, name);
+  return new PandoError(error.code, message, { cause: error });
+}

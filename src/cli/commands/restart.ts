@@ -1,15 +1,34 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { askSupervisor } from '#lab/control.ts';
-import { print, UserError } from '../output.ts';
+import { print, seconds, ticking, UserError } from '../output.ts';
 import { openRun } from '../region.ts';
 
-/** `pando restart PROCESS`: its VMs and kernel state go on meanwhile. */
+const timeoutMs = 60_000;
+const pollMs = 100;
+
+/** `pando restart PROCESS`: answers when the new process is ready. VMs and kernel state go on meanwhile. */
 export async function restart(name: string, options: { dir: string }): Promise<void> {
   const { directory } = openRun(options);
-  const states = await askSupervisor(directory.controlSocket, { op: 'restart', name }).catch(
-    (error: unknown) => {
-      throw new UserError(`${error instanceof Error ? error.message : error}`);
+  const begun = performance.now();
+  await askSupervisor(directory.controlSocket, { op: 'restart', name }).catch((error: unknown) => {
+    throw new UserError(error instanceof Error ? error.message : String(error));
+  });
+  let lacks = '';
+  const pid = await ticking(
+    async () => {
+      for (;;) {
+        const states = await askSupervisor(directory.controlSocket, { op: 'status' });
+        const state = states.find((each) => each.name === name);
+        if (state?.state === 'ready') return state.pid;
+        lacks = state?.reason ?? '';
+        if (performance.now() - begun > timeoutMs)
+          throw new UserError(
+            `${name} is not ready after ${seconds(timeoutMs)}: ${lacks}. pando logs ${name}`,
+          );
+        await delay(pollMs);
+      }
     },
+    () => lacks,
   );
-  const state = states.find((each) => each.name === name);
-  print(`${name}: ${state?.state}${state?.pid === undefined ? '' : `, pid ${state.pid}`}`);
+  print(`${name} is ready again, pid ${pid} (${seconds(performance.now() - begun)})`);
 }

@@ -1,17 +1,27 @@
 import { spawn } from 'node:child_process';
-import { UserError } from '../output.ts';
+import { instanceOf } from '../operator.ts';
+import { progress, UserError } from '../output.ts';
 import { openRegion, type Region } from '../region.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
 
-/** The public address of a running instance. */
+/** What to do about an instance that is not running, by its state. */
+const nextSteps: Readonly<Record<string, string>> = {
+  pending: 'It is starting: try again in a moment.',
+  stopping: 'Wait until it is stopped, then start it: pando aws ec2 start-instances --instance-ids',
+  stopped: 'Start it: pando aws ec2 start-instances --instance-ids',
+};
+
+/** The public address of a running instance. Throws a `UserError` that says what to do when it has none. */
 export async function publicAddressOf({ ec2 }: Region, instanceId: string): Promise<string> {
   const answer = await ec2.call('DescribeInstances', { 'InstanceId.1': instanceId });
   const instance = itemsAt(answer, 'reservationSet').flatMap((each) => itemsAt(each, 'instancesSet'))[0];
   const state = instance === undefined ? 'unknown' : textAt(instance, 'instanceState', 'name');
-  if (instance === undefined || state !== 'running')
+  if (instance === undefined || state !== 'running') {
+    const next = nextSteps[state] ?? 'pando status shows those that run.';
     throw new UserError(
-      `${instanceId} is ${state}. Start it: pando aws ec2 start-instances --instance-ids ${instanceId}`,
+      `${instanceId} is ${state}. ${next.endsWith('ids') ? `${next} ${instanceId}` : next}`,
     );
+  }
   const address = textAt(instance, 'ipAddress');
   if (address === '')
     throw new UserError(
@@ -38,6 +48,8 @@ export const sshOptions = (keyFile: string): string[] => [
   'ServerAliveInterval=5',
 ];
 
+const notConnectedExitCode = 255;
+
 /** `pando ssh INSTANCE [COMMAND…]`: with the key that `up` made. */
 export async function ssh(
   instanceId: string,
@@ -45,11 +57,17 @@ export async function ssh(
   options: { dir: string; user: string },
 ): Promise<void> {
   const region = openRegion(options);
-  const address = await publicAddressOf(region, instanceId);
+  const { id } = instanceOf(region.run, instanceId);
+  const address = await publicAddressOf(region, id);
   const args = [...sshOptions(region.directory.keyFile), `${options.user}@${address}`, ...command];
   const child = spawn('ssh', args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));
   });
+  // The command's own exit code may be 255 too: this is a hint, not a verdict.
+  if (process.exitCode === notConnectedExitCode)
+    progress(
+      `If it could not connect: ${id} may still be booting (pando console ${id}), its security group may keep port 22 shut, or it was launched with another key.`,
+    );
 }

@@ -1,3 +1,4 @@
+import { PandoError } from '#contracts/errors.ts';
 import { askSupervisor } from '#lab/control.ts';
 import { endpointOf } from '#lab/runRecord.ts';
 import type { SupervisedStatus } from '#lab/supervised.ts';
@@ -7,6 +8,10 @@ import { openRegion, openRun, type Region } from '../region.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
 
 type Run = Pick<Region, 'directory' | 'run'>;
+
+/** A part that is away must not keep the others from being shown. */
+const answerTimeoutMs = 3_000;
+const impatient = { timeoutMs: answerTimeoutMs, unavailableMs: 0 };
 
 interface CellStatus {
   readonly cell: string;
@@ -43,22 +48,26 @@ export async function status(options: { dir: string; json: boolean }): Promise<v
     return;
   }
   print(`${paint('bold', region.run.regionName)}  ${endpoint}  ${region.directory.root}`);
-  print(processes === undefined ? 'The supervisor does not answer: run pando up.' : processTable(processes));
+  print(
+    processes === undefined
+      ? 'No supervisor looks after its processes: pando up brings everything back that is away.'
+      : processTable(processes),
+  );
   for (const cell of cells) printCell(cell, addresses);
 }
 
 const processesOf = ({ directory }: Run): Promise<SupervisedStatus[] | undefined> =>
-  askSupervisor(directory.controlSocket, { op: 'status' }).catch(() => undefined);
+  askSupervisor(directory.controlSocket, { op: 'status' }, answerTimeoutMs).catch(() => undefined);
 
 const cellsOf = (region: Run): Promise<CellStatus[]> =>
   Promise.all(
     planOf(region.run).cells.map(async ({ name, number }): Promise<CellStatus> => {
       try {
         return await withCell(region, number, async (cell) => {
-          const [{ hosts }, { instances }] = [
-            await cell.call('operator.hosts', {}),
-            await cell.call('operator.instances', {}),
-          ];
+          const [{ hosts }, { instances }] = await Promise.all([
+            cell.call('operator.hosts', {}, { timeoutMs: answerTimeoutMs }),
+            cell.call('operator.instances', {}, { timeoutMs: answerTimeoutMs }),
+          ]);
           return {
             cell: name,
             hosts: hosts.map(({ hostId, connected, card, used, capacity }) => ({
@@ -78,14 +87,22 @@ const cellsOf = (region: Run): Promise<CellStatus[]> =>
           };
         });
       } catch (error) {
-        return { cell: name, error: error instanceof Error ? error.message : String(error) };
+        return { cell: name, error: whyAway(error) };
       }
     }),
   );
 
+/** A cell that is reached but cannot answer has lost its store. */
+const whyAway = (error: unknown): string =>
+  error instanceof PandoError && (error.code === 'InternalError' || error.code === 'DeadlineExceeded')
+    ? 'Its processors are reached but do not answer: its store may be away. pando up brings it back.'
+    : error instanceof Error
+      ? error.message
+      : String(error);
+
 /** Public addresses by instance, as the API tells them; empty when it does not answer. */
 async function addressesOf({ ec2 }: Region): Promise<Record<string, string>> {
-  const answer = await ec2.call('DescribeInstances').catch(() => undefined);
+  const answer = await ec2.call('DescribeInstances', {}, impatient).catch(() => undefined);
   const instances =
     answer === undefined
       ? []
@@ -98,12 +115,27 @@ const marks = { ready: '✔', starting: '…', waiting: '✘', stopped: '✘' } 
   string
 >;
 
+const units = [
+  { name: 'd', ms: 86_400_000 },
+  { name: 'h', ms: 3_600_000 },
+  { name: 'min', ms: 60_000 },
+  { name: 's', ms: 1_000 },
+] as const;
+
+/** How long ago, in the largest unit that fits. */
+export function since(atMs: number, nowMs = Date.now()): string {
+  const past = Math.max(0, nowMs - atMs);
+  const unit = units.find(({ ms }) => past >= ms) ?? units[units.length - 1];
+  return unit === undefined ? '' : `${Math.floor(past / unit.ms)} ${unit.name}`;
+}
+
 const processTable = (processes: readonly SupervisedStatus[]): string =>
   table(
     processes.map((each) => [
       `${marks[each.state]} ${each.name}`,
       each.pid === undefined ? '' : `pid ${each.pid}`,
-      each.restarts === 0 ? '' : `${each.restarts} restarts`,
+      each.startedAtMs === undefined ? '' : `up ${since(each.startedAtMs)}`,
+      each.restarts === 0 ? '' : `${each.restarts} restart${each.restarts === 1 ? '' : 's'}`,
       each.reason ?? '',
     ]),
   );

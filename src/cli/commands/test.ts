@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { codeDirectory } from '#lab/directory.ts';
-import { progress } from '../output.ts';
+import { progress, ticking } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
 
 /** `pando test [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
 export async function test(patterns: readonly string[]): Promise<void> {
-  await installMissing({ tests: true }, progress);
+  await ticking(() => installMissing({ tests: true }, progress));
   const args = [
     '--disable-warning=ExperimentalWarning',
     join(codeDirectory, 'tools', 'run-tests.ts'),

@@ -6,7 +6,9 @@ import { withLock } from '#lab/lock.ts';
 import { type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { instanceState, launchFirstVm, waitPage } from '../firstVm.ts';
-import { paint, print, progress, step, UserError } from '../output.ts';
+import { interruptible } from '../interrupt.ts';
+import { paint, print, progress, seconds, step, ticking, UserError } from '../output.ts';
+import { assertPortFree } from '../port.ts';
 import { prepareRegion } from '../prepareRegion.ts';
 import { installMissing } from '../provision/install.ts';
 import { openRegion, type Region } from '../region.ts';
@@ -28,41 +30,62 @@ export async function up(options: UpOptions): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new UserError('Network namespaces and virtual machines need root: sudo ./pando up');
   const directory = runDirectory(resolve(options.dir));
-  const begun = performance.now();
-  await withLock(directory.lockFile, async () => {
-    await installMissing({ tests: false }, progress);
-    const image = await step('the default image', (say) => ensureImage('default', say));
-    const run = await decide(directory, options);
-    const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
-    const { region, imageId } = await step('account and image', () => prepareRegion(directory, image.dir));
-    writeAwsFiles(region);
-    const launched = options.firstVm ? await firstVm(region, imageId) : undefined;
-    const restarted = states.some(
-      (state) => Date.now() - (state.startedAtMs ?? 0) < performance.now() - begun,
-    );
-    if (!restarted && launched !== 'launched' && !image.built)
-      progress('Everything was up already: nothing was changed.');
-    greet(openRegion(options), performance.now() - begun);
-  });
+  const dir = dirOption(directory);
+  await withLock(directory.lockFile, () =>
+    interruptible(
+      (signal) => bring(directory, options, signal),
+      `What is there stays: ./pando up${dir} goes on from it, ./pando down${dir} removes it.`,
+    ),
+  );
+}
+
+async function bring(directory: RunDirectory, options: UpOptions, signal: AbortSignal): Promise<void> {
+  const begun = Date.now();
+  // What was asked wrongly is said before anything that takes time.
+  const present = readRun(directory);
+  if (present !== undefined) assertAsStarted(present, options);
+  await ticking(() => installMissing({ tests: false }, progress));
+  const image = await step('the default image', (say) => ensureImage('default', say, signal));
+  const run = await decide(directory, present, options);
+  await assertPortFree(directory, run.port);
+  const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
+  const { region, imageId } = await step('account and image', () => prepareRegion(directory, image.dir));
+  writeAwsFiles(region);
+  const launched = options.firstVm ? await firstVm(region, imageId) : undefined;
+  const started = states.filter((state) => (state.startedAtMs ?? 0) >= begun).map((state) => state.name);
+  if (present !== undefined && started.length > 0) progress(`Brought back: ${started.join(' ')}`);
+  else if (started.length === 0 && launched !== 'launched' && !image.built)
+    progress('Everything was up already: nothing was changed.');
+  greet(openRegion(options), Date.now() - begun);
+}
+
+/** A region's make-up is decided at its first start. */
+function assertAsStarted(present: RunRecord, options: UpOptions): void {
+  const asked = [
+    ['--cells', options.cells, present.cells],
+    ['--hosts-per-cell', options.hostsPerCell, present.hostsPerCell],
+    ['--port', options.port, present.port],
+  ] as const;
+  for (const [option, value, now] of asked)
+    if (value !== undefined && value !== now)
+      throw new UserError(
+        `This region was started with ${option} ${now}. To change it: pando down, then up (its VMs end with it).`,
+      );
 }
 
 /** The run's record: what the first start decided, or now decides. */
-async function decide(directory: RunDirectory, options: UpOptions): Promise<RunRecord> {
-  const present = readRun(directory);
+async function decide(
+  directory: RunDirectory,
+  present: RunRecord | undefined,
+  options: UpOptions,
+): Promise<RunRecord> {
   const preferred = present?.index ?? (directory.root === userDirectory ? 0 : undefined);
   const index = await claimIndex({ directory: directory.root }, preferred);
   if (present !== undefined) {
-    if (present.index !== index)
-      throw new UserError(
-        `Another region has taken the addresses of ${directory.root}. End it, then run again.`,
-      );
-    const asked = { cells: options.cells, hostsPerCell: options.hostsPerCell, port: options.port };
-    for (const [name, value] of Object.entries(asked))
-      if (value !== undefined && value !== present[name as keyof typeof asked])
-        throw new UserError(
-          `This region was started with ${name} = ${present[name as keyof typeof asked]}. To change it: pando down, then up.`,
-        );
-    return present;
+    if (present.index === index) return present;
+    throw new UserError(
+      `Another region has taken the addresses of ${directory.root}. End it, then run again.`,
+    );
   }
   const run: RunRecord = {
     format: 1,
@@ -75,6 +98,9 @@ async function decide(directory: RunDirectory, options: UpOptions): Promise<RunR
   writeRun(directory, run);
   return run;
 }
+
+/** How other commands are told which region is meant. */
+const dirOption = ({ root }: RunDirectory): string => (root === userDirectory ? '' : ` --dir ${root}`);
 
 /** Launches the first VM once: one that its user terminated is not launched again. */
 async function firstVm(region: Region, imageId: string): Promise<'launched' | 'present' | 'ended'> {
@@ -89,11 +115,13 @@ async function firstVm(region: Region, imageId: string): Promise<'launched' | 'p
   return 'launched';
 }
 
+const count = (many: number, what: string): string => `${many} ${what}${many === 1 ? '' : 's'}`;
+
 function greet({ directory, run, endpoint }: Region, tookMs: number): void {
-  const dir = directory.root === userDirectory ? '' : ` --dir ${directory.root}`;
+  const dir = dirOption(directory);
   const vm = run.firstVm;
   print(
-    `${paint('ok', '✔')} ${paint('bold', `The region ${run.regionName} is up`)} (${(tookMs / 1000).toFixed(1)} s): ${run.cells} cells, ${run.cells * run.hostsPerCell} hosts`,
+    `${paint('ok', '✔')} ${paint('bold', `The region ${run.regionName} is up`)} (${seconds(tookMs)}): ${count(run.cells, 'cell')}, ${count(run.cells * run.hostsPerCell, 'host')}`,
   );
   print(`  endpoint   ${endpoint}`);
   print(`  keys       . ${directory.env}     (an AWS profile of its own; ~/.aws is not touched)`);

@@ -5,7 +5,8 @@ import { backportsSource, parseAptSources } from './aptSources.ts';
 import { aptSourceFiles, distribution, findCommand, isPresent, qemuVersion } from './machine.ts';
 import { qemuMajorMin, qemuPackages, runPackages, testPackages } from './packages.ts';
 
-const backportsFile = '/etc/apt/sources.list.d/pando-backports.sources';
+/** The apt source that Pando adds where the release's own QEMU is too old. */
+export const backportsFile = '/etc/apt/sources.list.d/pando-backports.sources';
 const updateTimeoutMs = 5 * 60_000;
 const installTimeoutMs = 30 * 60_000;
 const aptOptions = ['-o', 'DPkg::Lock::Timeout=180', '-o', 'Acquire::Retries=3', '-q'];

@@ -1,0 +1,46 @@
+/** Files that a reader or a crash finds whole: the old text or the new one, on the disk when the call returns. */
+import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** The owner alone may read: most of what is kept so holds secrets. */
+const modeDefault = 0o600;
+
+/** Written under this name first. Two writers of one path must take turns. */
+const beside = (path: string): string => `${path}.new`;
+
+/** Replaces `path` by `text`: written beside, flushed, renamed, and the rename flushed with its directory. */
+export const writeAtomically = async (path: string, text: string, mode = modeDefault): Promise<void> => {
+  const file = await open(beside(path), 'w', mode);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(beside(path), path);
+  // Without this a power cut may bring the old name's contents back after the caller acted on the new ones.
+  const directory = await open(dirname(path), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+};
+
+const flushed = (path: string, flags: string, mode: number, write: (fd: number) => void): void => {
+  const fd = openSync(path, flags, mode);
+  try {
+    write(fd);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+};
+
+/** The same for programs that have nothing else to do meanwhile. */
+export const writeAtomicallySync = (path: string, text: string, mode = modeDefault): void => {
+  flushed(beside(path), 'w', mode, (fd) => writeFileSync(fd, text));
+  renameSync(beside(path), path);
+  flushed(dirname(path), 'r', mode, () => undefined);
+};
