@@ -2,7 +2,15 @@
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuPeriodUs, cpuQuotaUsMin, overheadLimitMib, threadsPerVmMax } from './limits.ts';
+import {
+  cpuPeriodUs,
+  cpuQuotaUsMin,
+  migrationCpus,
+  overheadLimitMib,
+  threadsPerVmMax,
+  vmmCpusMax,
+  vmmCpusPerVcpu,
+} from './limits.ts';
 
 const controllers = ['cpu', 'cpuacct', 'memory', 'pids', 'devices'] as const;
 /** `ip netns exec` hides the machine's mounts below /sys; the first process still sees them. */
@@ -34,7 +42,14 @@ const writable = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-export const quotaUs = (vcpus: number): number => Math.max(cpuQuotaUsMin, Math.round(vcpus * cpuPeriodUs));
+/**
+ * CPU time a period: the guest's own, and a quarter more for the VMM's threads that work for it (devices, emulation), up to
+ * `vmmCpusMax`. While it moves, `migrationCpus` more: the copy is ours, and must not stop the guest.
+ */
+export const quotaUs = (vcpus: number, moving = false): number => {
+  const vmm = Math.min(vmmCpusMax, vcpus * vmmCpusPerVcpu);
+  return Math.max(cpuQuotaUsMin, Math.round((vcpus + vmm + (moving ? migrationCpus : 0)) * cpuPeriodUs));
+};
 
 /** What the jail's device group allows: null, zero, random, tun, and KVM where it is used. */
 const deviceRules = (kvm: boolean): string[] => [
@@ -123,6 +138,16 @@ export class Cgroups {
       procs.push(join(dir, 'cgroup.procs'));
     }
     return procs;
+  }
+
+  /** Gives a VM's group more time while it moves, or takes it back. No group: nothing. */
+  async setMoving(name: string, vcpus: number, moving: boolean): Promise<void> {
+    if (this.version === undefined) return;
+    const quota = String(quotaUs(vcpus, moving));
+    const [file, value] =
+      this.version === 2 ? ['cpu.max', `${quota} ${cpuPeriodUs}`] : ['cpu.cfs_quota_us', quota];
+    const path = join(this.#dir(this.version === 2 ? '' : 'cpu', name), file);
+    if (await writable(path)) await writeFile(path, value);
   }
 
   async #delegate(): Promise<void> {

@@ -30,6 +30,11 @@ export const overheadTypicalMib = 88;
 export const threadsPerVmMax = 256;
 export const cpuPeriodUs = 20_000;
 export const cpuQuotaUsMin = 1_000;
+/** What a VMM's own threads may use beside the guest's processors: this share of them, at most this many CPUs. */
+export const vmmCpusPerVcpu = 0.25;
+export const vmmCpusMax = 0.25;
+/** CPUs for the threads that copy a VM which moves. */
+export const migrationCpus = 1;
 
 export const imageChunkBytes = 256 * 1024;
 export const imageChunksInFlight = 8;

@@ -164,6 +164,13 @@ export class Vm {
     await this.ended();
   }
 
+  /** Gives the VMM more CPU time while a migration is under way, and takes it back. */
+  async pace(): Promise<void> {
+    const { instanceId, requirement, migration } = this.record;
+    const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
+    await this.context.cgroups.setMoving(instanceId, requirement.vcpus, moving);
+  }
+
   /** Whether the VMM's process runs now. */
   async alive(): Promise<boolean> {
     const { process } = this.record;

@@ -162,6 +162,7 @@ describe('admission', () => {
 describe('limits', () => {
   it('turn a fraction of a CPU into a quota, in both versions of control groups', () => {
     assert.equal(quotaUs(0.25) / quotaUs(1), 0.25);
+    assert.equal(quotaUs(1, true) - quotaUs(1), quotaUs(9) - quotaUs(8), 'a CPU more while it moves');
     const limits = { vcpus: 0.25, memoryMib: 128, kvm: false };
     const one = cgroupSettings(1, limits);
     assert.deepEqual(one.devices?.[0], ['devices.deny', 'a']);

@@ -69,6 +69,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
   const source: Source = { role: 'source', memoryUri, diskUri, bandwidthMaxMibPerS, phase: 'copying' };
   record.migration = source;
   await vm.save();
+  await vm.pace();
   try {
     await dropMirror(vm);
     await monitor.execute('migrate-set-capabilities', { capabilities });
@@ -79,6 +80,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
     await dropMirror(vm);
     await unsecure(vm);
     await vm.save();
+    await vm.pace();
     throw error;
   }
   forgetOffer(vm);
@@ -201,6 +203,7 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   source.phase = 'failed';
   source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
+  await vm.pace();
 };
 
 export const mirrorOf = async (vm: Vm) =>
@@ -244,6 +247,7 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
   record.migration = undefined;
   if (await vm.alive()) await abandon(vm);
   await vm.save();
+  await vm.pace();
   return { state: record.state };
 };
 

@@ -57,6 +57,7 @@ export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promis
     peer,
   };
   record.migration = { role: 'target', ...doors };
+  await vm.pace();
   return doors;
 };
 
@@ -136,6 +137,7 @@ export const commission = async (vm: Vm): Promise<void> => {
   record.migration = undefined;
   vm.setState('running');
   await vm.save();
+  await vm.pace();
 };
 
 const incomingCompleted = async (vm: Vm): Promise<void> => {
