@@ -168,7 +168,8 @@ export class Vm {
   async pace(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
-    await this.context.cgroups.setMoving(instanceId, requirement.vcpus, moving);
+    if (requirement !== undefined)
+      await this.context.cgroups.setMoving(instanceId, requirement.vcpus, moving);
   }
 
   /** Whether the VMM's process runs now. */

@@ -288,7 +288,9 @@ export class TestHost {
     return this.#agent;
   }
 
-  async start(log = pino({ level: 'silent' })): Promise<this> {
+  async start(
+    log = pino({ level: process.env.PANDO_TEST_LOG === undefined ? 'silent' : 'warn' }),
+  ): Promise<this> {
     this.#agent = await startAgent(this.config, this.#tls, log);
     await this.lab.caller(this.config.hostId);
     return this;

@@ -21,6 +21,7 @@ export interface OwnCredential {
 }
 
 const days = 1;
+const lifetimeMs = days * 86_400_000;
 
 /** The common name of both VMMs: which guest it is that they move. */
 export const commonName = (instanceId: string): string => instanceId;
@@ -35,7 +36,7 @@ export const makeCredential = async (
 ): Promise<OwnCredential> => {
   const authority = await createAuthority(`${side} of ${instanceId}`, days);
   const identity = `spiffe://pando/vmm/${commonName(instanceId)}`;
-  const { cert, key } = await issueCertificate(authority, identity, days);
+  const { cert, key } = await issueCertificate(authority, identity, lifetimeMs);
   const signature = sign('sha256', statement(instanceId, side, authority.cert), agent.key).toString('base64');
   return { cert, key, shown: { certificate: authority.cert, agent: agent.cert, signature } };
 };

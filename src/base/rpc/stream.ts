@@ -20,6 +20,7 @@ import {
   silenceMsMax,
   unsentBytesMax,
 } from './limits.ts';
+import { type UnexpectedError, unexpectedErrors } from './unexpected.ts';
 
 interface Pending {
   readonly method: string;
@@ -207,6 +208,13 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       }
     } catch (error) {
       const known = PandoError.from(error);
+      if (known !== error)
+        unexpectedErrors.publish({
+          method,
+          peer: this.peer,
+          requestId: frame.rid,
+          error,
+        } satisfies UnexpectedError);
       this.#write({ t: 'e', id, code: known.code, message: known.message, details: known.details });
     } finally {
       this.#serving.delete(id);
