@@ -96,7 +96,8 @@ test('the smallest instance: 64 MiB, and the memory witness counts its rounds', 
   await guest.shows('pando-micro ready i-00000000000000064');
   assert.equal(await guest.ssh('ec2-user', 'hostname'), 'small.internal');
 
-  assert.match((await guest.page('/cgi-bin/memcheck?start=8')) ?? '', /^state=running\n/);
+  const started = await guest.until('an answer', () => guest.page('/cgi-bin/memcheck?start=8'));
+  assert.match(started, /^state=running\n/);
   const rounds = async (): Promise<number | undefined> => {
     const report = (await guest.page('/cgi-bin/memcheck')) ?? '';
     const [, round, errors] =
@@ -107,7 +108,8 @@ test('the smallest instance: 64 MiB, and the memory witness counts its rounds', 
   };
   const first = await guest.until('first rounds', rounds);
   await guest.until('further rounds', async () => (((await rounds()) ?? 0) > first ? true : undefined));
-  assert.match((await guest.page('/cgi-bin/memcheck?stop')) ?? '', /^state=stopped/);
+  const stopped = await guest.until('an answer', () => guest.page('/cgi-bin/memcheck?stop'));
+  assert.match(stopped, /^state=stopped/);
 });
 
 test('an interface that is plugged in later gives the machine its identity', async () => {

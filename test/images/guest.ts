@@ -80,7 +80,11 @@ export class Guest implements AsyncDisposable {
   async page(path: string): Promise<string | undefined> {
     try {
       const signal = AbortSignal.timeout(2000);
-      const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, { signal });
+      const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, {
+        signal,
+        // The guest's server ends each connection: one taken up again would fail.
+        headers: { connection: 'close' },
+      });
       return response.ok ? await response.text() : undefined;
     } catch {
       return undefined;
