@@ -32,11 +32,13 @@ describe('live migration', { timeout: (10 + rounds) * 60_000 }, () => {
   after(() => region?.[Symbol.asyncDispose]());
 
   /** Rounds over all pages that the program in the VM has verified, and pages that were not what it wrote. */
-  async function witness(): Promise<{ round: number; errors: number }> {
-    const text = (await guest.page('/cgi-bin/memcheck')) ?? '';
-    const [, round, errors] = /round=([0-9a-f]+) errors=([0-9a-f]+)/i.exec(text) ?? [];
-    return { round: Number.parseInt(round ?? '0', 16), errors: Number.parseInt(errors ?? '1', 16) };
-  }
+  const witness = (): Promise<{ round: number; errors: number }> =>
+    until('the memory witness to report', async () => {
+      const text = (await guest.page('/cgi-bin/memcheck')) ?? '';
+      const [, round, errors] = /round=([0-9a-f]+) errors=([0-9a-f]+)/i.exec(text) ?? [];
+      if (round === undefined || errors === undefined) return undefined;
+      return { round: Number.parseInt(round, 16), errors: Number.parseInt(errors, 16) };
+    });
 
   async function migrate(): Promise<void> {
     const from = vmmOf(vm.instanceId).host;

@@ -31,11 +31,14 @@ export const switchOver = async (vm: Vm, budgetMs: number): Promise<{ downtimeMs
   if (!source.sending)
     throw new PandoError('IncorrectState', `${vm.record.instanceId}: no memory has been sent yet.`);
   source.phase = 'switching';
-  await vm.save();
+  const saved = vm.save();
+  // Awaited before the handover: up to there a new agent would let the guest run on whatever the record says.
+  saved.catch(() => undefined);
   const until = Date.now() + budgetMs;
   try {
     const stoppedAt = await pause(vm, until);
     await finishMirror(vm, until);
+    await saved;
     await handOver(vm, until);
     source.downtimeMs = Math.round(performance.now() - stoppedAt);
   } catch (error) {

@@ -133,10 +133,9 @@ export const commission = async (vm: Vm): Promise<void> => {
     await unsecure(vm);
     await monitor.execute('cont');
   }
-  await makesProgress(vm);
   record.migration = undefined;
   vm.setState('running');
-  await vm.save();
+  await Promise.all([makesProgress(vm), vm.save()]);
   await vm.pace();
 };
 
