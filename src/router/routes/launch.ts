@@ -43,8 +43,8 @@ const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
   candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
 
 const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
-  const cells = await parts.cells.all();
-  const zone = await zoneOf(parts, call, cells);
+  const zone = await zoneOf(parts, call);
+  const cells = await cellsFor(parts, zone);
   if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))
     throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
   const byId = new Map(cells.map((cell) => [cell.record.cellId, cell]));
@@ -58,11 +58,18 @@ const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<read
     .flatMap(({ cellId }) => byId.get(cellId) ?? []);
 };
 
-/** The asked zone, or the subnet's. A region of one zone need not look. */
-const zoneOf = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<string | undefined> => {
+/** Every cell; a zone that none of them has may be that of a cell that has only just joined, so the list is fetched again. */
+const cellsFor = async (parts: Parts, zone: string | undefined): Promise<readonly Cell[]> => {
+  const known = await parts.cells.all();
+  if (zone === undefined || known.some(({ record }) => record.zone === zone)) return known;
+  await parts.cells.refresh();
+  return parts.cells.all();
+};
+
+/** The asked zone, or the subnet's. */
+const zoneOf = async (parts: Parts, call: Call): Promise<string | undefined> => {
   const { zone, subnetId } = demandOf(call.input);
   if (zone !== undefined || subnetId === undefined) return zone;
-  if (new Set(cells.map(({ record }) => record.zone)).size < 2) return undefined;
   const cacheKey = `${call.caller.accountId}/${subnetId}`;
   const known = parts.subnetZones.get(cacheKey);
   if (known !== undefined) return known;
