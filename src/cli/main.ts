@@ -134,6 +134,13 @@ program
   .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')
   .action(async (patterns) => (await import('./commands/test.ts')).test(patterns));
 
+/** A reader that has seen enough (`pando logs | head`) ends the command without a word. */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {

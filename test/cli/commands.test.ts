@@ -172,3 +172,16 @@ test('small things that people read', () => {
   assert.equal(instanceOf(record, 'i-00100000000000000').cell, 1);
   assert.throws(() => instanceOf(record, 'i-00200000000000000'), /no instance/);
 });
+
+test('a reader that goes away early ends the command quietly', async () => {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, '--help'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.destroy();
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  assert.equal(said, '');
+});
