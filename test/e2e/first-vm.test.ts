@@ -1,6 +1,7 @@
 /** The life of a VM through three real clients: the AWS CLI, boto3 and the JavaScript SDK. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -8,19 +9,26 @@ import {
   AssociateAddressCommand,
   DescribeInstancesCommand,
   EC2Client,
+  GetConsoleOutputCommand,
   ReleaseAddressCommand,
   RunInstancesCommand,
+  StartInstancesCommand,
+  StopInstancesCommand,
   TerminateInstancesCommand,
   waitUntilInstanceRunning,
+  waitUntilInstanceStopped,
   waitUntilInstanceTerminated,
 } from '@aws-sdk/client-ec2';
 import { exec } from '#base/exec.ts';
 import { ensureKeyPair, ensureSecurityGroup, keyName, waitPage } from '#cli/firstVm.ts';
 import { findCommand } from '#cli/provision/machine.ts';
+import { codeDirectory } from '#lab/directory.ts';
 import { type TestRegion, withRegion } from '../support/region.ts';
 
 const clientTimeoutMs = 400_000;
 const waitSeconds = 240;
+/** A whole CPU: it boots twice. The AWS CLI's test takes the smallest of the names that clients know. */
+const wholeCpuType = 't3.small';
 const sshAttemptsMax = 30;
 
 let region: TestRegion;
@@ -116,21 +124,38 @@ test('AWS CLI: run, page, SSH, console, reboot-proof stop and start, terminate',
 });
 
 const botoScript = `
-import boto3, sys, urllib.request, time
-image, key, group, endpoint = sys.argv[1:5]
+import base64, boto3, subprocess, sys, urllib.request, time
+image, key, group, endpoint, *pando = sys.argv[1:]
 ec2 = boto3.session.Session(profile_name='pando').resource('ec2', endpoint_url=endpoint)
-(vm,) = ec2.create_instances(ImageId=image, InstanceType='t3.nano', MinCount=1, MaxCount=1, KeyName=key, SecurityGroupIds=[group])
+(vm,) = ec2.create_instances(ImageId=image, InstanceType='${wholeCpuType}', MinCount=1, MaxCount=1, KeyName=key, SecurityGroupIds=[group])
 vm.wait_until_running()
 address = ec2.VpcAddress(ec2.meta.client.allocate_address(Domain='vpc')['AllocationId'])
 address.associate(InstanceId=vm.id)
-page, until = None, time.time() + 240
-while page is None and time.time() < until:
-    try:
-        text = urllib.request.urlopen('http://%s/' % address.public_ip, timeout=5).read().decode()
-        page = text if vm.id in text else time.sleep(0.3)
-    except OSError:
+def answer(look):
+    until = time.time() + ${waitSeconds}
+    while time.time() < until:
+        try:
+            found = look()
+            if found:
+                return found
+        except (OSError, subprocess.CalledProcessError):
+            pass
         time.sleep(0.3)
-assert page is not None
+    raise TimeoutError(look.__name__)
+def page():
+    return vm.id in urllib.request.urlopen('http://%s/' % address.public_ip, timeout=5).read().decode()
+def shell(command):
+    return lambda: subprocess.run([*pando, 'ssh', vm.id, command], check=True, capture_output=True, text=True).stdout
+answer(page)
+assert answer(shell('echo $((6 * 7))')).strip() == '42'
+output = vm.console_output(Latest=True)['Output']
+assert vm.id in output, output
+vm.stop()
+vm.wait_until_stopped()
+vm.start()
+vm.wait_until_running()
+answer(page)
+assert answer(shell('hostname')).startswith('ip-')
 vm.reload()
 assert vm.state['Name'] == 'running' and vm.public_ip_address == address.public_ip
 vm.create_tags(Tags=[{'Key': 'Name', 'Value': 'from boto3'}])
@@ -141,15 +166,17 @@ address.release()
 print('ok')
 `;
 
-test('boto3: run, page, tags and filters, terminate', async () => {
+test('boto3: run, page, SSH, console, stop and start, tags and filters, terminate', async () => {
   const python =
     ['/usr/bin/python3', findCommand('python3') ?? 'python3'].find((each) => existsSync(each)) ?? 'python3';
-  const args = ['-c', botoScript, region.imageId, keyName, groupId, region.endpoint];
-  const { stdout } = await exec(python, args, { env: region.env, timeoutMs: clientTimeoutMs });
+  const pando = [process.execPath, join(codeDirectory, 'src', 'cli', 'main.ts')];
+  const args = ['-c', botoScript, region.imageId, keyName, groupId, region.endpoint, ...pando];
+  const env = { ...region.env, PANDO_DIR: region.directory.root };
+  const { stdout } = await exec(python, args, { env, timeoutMs: clientTimeoutMs });
   assert.equal(stdout.trim(), 'ok');
 });
 
-test('JavaScript SDK: run, page, describe, terminate', async (t) => {
+test('JavaScript SDK: run, page, SSH, console, stop and start, describe, terminate', async (t) => {
   const { accessKeyId, secret } = region.credentials;
   const client = new EC2Client({
     endpoint: region.endpoint,
@@ -160,7 +187,7 @@ test('JavaScript SDK: run, page, describe, terminate', async (t) => {
   const { Instances } = await client.send(
     new RunInstancesCommand({
       ImageId: region.imageId,
-      InstanceType: 't3.nano',
+      InstanceType: wholeCpuType,
       MinCount: 1,
       MaxCount: 1,
       KeyName: keyName,
@@ -173,6 +200,16 @@ test('JavaScript SDK: run, page, describe, terminate', async (t) => {
   const { AllocationId, PublicIp = '' } = await client.send(new AllocateAddressCommand({ Domain: 'vpc' }));
   await client.send(new AssociateAddressCommand({ InstanceId: InstanceIds[0], AllocationId }));
   assert.match(await waitPage(PublicIp, InstanceIds[0] ?? 'none'), new RegExp(InstanceIds[0] ?? 'none'));
+  assert.equal(await shell(InstanceIds[0] ?? 'none', 'echo $((6 * 7))'), '42');
+  const { Output = '' } = await client.send(
+    new GetConsoleOutputCommand({ InstanceId: InstanceIds[0], Latest: true }),
+  );
+  assert.match(Buffer.from(Output, 'base64').toString(), new RegExp(InstanceIds[0] ?? 'none'));
+  await client.send(new StopInstancesCommand({ InstanceIds }));
+  await waitUntilInstanceStopped(wait, { InstanceIds });
+  await client.send(new StartInstancesCommand({ InstanceIds }));
+  await waitUntilInstanceRunning(wait, { InstanceIds });
+  await waitPage(PublicIp, InstanceIds[0] ?? 'none');
   const { Reservations } = await client.send(new DescribeInstancesCommand({ InstanceIds }));
   assert.equal(Reservations?.[0]?.Instances?.[0]?.PublicIpAddress, PublicIp);
   await client.send(new TerminateInstancesCommand({ InstanceIds }));

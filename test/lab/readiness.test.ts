@@ -18,6 +18,7 @@ import { checkReadiness } from '#lab/readiness.ts';
 
 const contract = { ...backendContract, ...cellOperatorContract, ...operatorContract } as const;
 const hostId = 'h-00000000000000001';
+const looksMax = 10;
 
 /** What the peers of this test answer, changed as the test goes on. */
 interface World {
@@ -80,18 +81,29 @@ async function bench(t: TestContext) {
       { kind: 'node', name: 'x', after: [], entry: '', configPath: '', config: {}, ready },
       process.pid,
     );
-  return { world, peer, missing };
+  /** A look is given up after a while, and the supervisor looks again: so does this, on a machine that stands still for a moment. */
+  const says = async (ready: NodeSpec['ready'], expected: string | undefined): Promise<void> => {
+    let said = await missing(ready);
+    for (
+      let looks = 1;
+      said !== expected && /aborted|not reached/.test(said ?? '') && looks < looksMax;
+      looks++
+    )
+      said = await missing(ready);
+    assert.equal(said, expected);
+  };
+  return { world, peer, missing, says };
 }
 
 test('an agent is ready when every processor has a stream to it, and it one to its card', async (t) => {
-  const { world, peer, missing } = await bench(t);
+  const { world, peer, missing, says } = await bench(t);
   const processors = [await peer('cell', 'cell-a-1'), await peer('cell', 'cell-a-2')];
   const ready = { kind: 'host', hostId, processors } as const;
-  assert.equal(await missing(ready), undefined);
+  await says(ready, undefined);
   world.card = 'degraded';
   assert.match((await missing(ready)) ?? '', /card/);
   world.connected = false;
-  assert.equal(await missing(ready), 'not connected to cell-a-1 cell-a-2');
+  await says(ready, 'not connected to cell-a-1 cell-a-2');
   assert.match((await missing({ ...ready, hostId: 'h-00000000000000002' })) ?? '', /not connected/);
 });
 
@@ -103,18 +115,18 @@ test('a peer that is away is told as such, within a bounded time', async (t) => 
 });
 
 test('a gateway is ready when the region has a stream to it, a process with a health when it says so', async (t) => {
-  const { world, peer, missing } = await bench(t);
+  const { world, peer, says } = await bench(t);
   const region = await peer('region', 'region');
-  assert.equal(await missing({ kind: 'gateway', region }), undefined);
+  await says({ kind: 'gateway', region }, undefined);
   world.gateway = false;
-  assert.equal(await missing({ kind: 'gateway', region }), 'not connected to the region');
-  assert.equal(await missing({ kind: 'health', ...region }), undefined);
+  await says({ kind: 'gateway', region }, 'not connected to the region');
+  await says({ kind: 'health', ...region }, undefined);
   world.connected = false;
-  assert.equal(await missing({ kind: 'health', ...region }), 'the store does not answer');
+  await says({ kind: 'health', ...region }, 'the store does not answer');
 });
 
 test('a router is ready when it is connected to the region and to every cell that it knows', async (t) => {
-  const { world, missing } = await bench(t);
+  const { world, says } = await bench(t);
   const server = createServer((_request, response) => response.end(JSON.stringify(world.router)));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
@@ -124,11 +136,11 @@ test('a router is ready when it is connected to the region and to every cell tha
     { cellId: 'cell-b', live: false },
   ];
   world.router = { ready: true, region: false, cells };
-  assert.equal(await missing(ready), 'not connected to the region');
+  await says(ready, 'not connected to the region');
   world.router = { ready: true, region: true, cells };
-  assert.equal(await missing(ready), 'not connected to cell-b');
+  await says(ready, 'not connected to cell-b');
   world.router = { ready: true, region: true, cells: [] };
-  assert.equal(await missing(ready), 'knows no cell yet');
+  await says(ready, 'knows no cell yet');
   world.router = { ready: true, region: true, cells: cells.slice(0, 1) };
-  assert.equal(await missing(ready), undefined);
+  await says(ready, undefined);
 });
