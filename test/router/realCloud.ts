@@ -213,7 +213,8 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       regionName,
       listen: { port: 0 },
       region: { host: '127.0.0.1', port: regionServer.port },
-      limits: { cellsEveryMs: 100, ...options.routerLimits },
+      // All run in one process, which is busy for seconds at times: a look at a cell's health must not be given up for that.
+      limits: { cellsEveryMs: 100, healthTimeoutMs: 60_000, ...options.routerLimits },
     }),
     tls: await certificate('router/r-1'),
     log,
