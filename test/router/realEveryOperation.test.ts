@@ -165,7 +165,7 @@ describe('every operation', () => {
     const succeeded = [...statuses].filter(([, seen]) => seen.has(200)).length;
     // The generator is worth something only if requests get through to where things are changed.
     const told = `${succeeded} of ${routed.length} actions succeeded, ${changed} requests changed something`;
-    assert.ok(succeeded >= routed.length / 5 && changed >= 10, told);
+    assert.ok(succeeded > routed.length / 3 && changed > 20, told);
   });
 
   /** What the requests have taken apart is made anew, in an account of its own. */

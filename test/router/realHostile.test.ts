@@ -18,7 +18,7 @@ const actions = routedActions.filter((name) => name !== 'GetCallerIdentity') as 
 const hostileTexts = [
   `'; DROP TABLE instances; --`,
   `") or 1=1 -- $$; select pg_sleep(9)`,
-  '$(touch /tmp/x)`id`|reboot\n&& rm -rf /',
+  '$(id)`id`|id\n&& id',
   `<x>&"'</x>]]>%s%n\${jndi:x}`,
   '../../../../etc/passwd',
   '\u202e\u{1f4a5}\ufeff\r\n\t\\u0000',
