@@ -69,43 +69,46 @@ export const associationOf = (eni: InterfaceRow, settings: NetworkSettings) =>
     ? undefined
     : { PublicIp: eni.public_ip, PublicDnsName: publicDnsName(eni, settings), IpOwnerId: ownerOf(eni) };
 
-/** An interface as EC2 shows it inside an instance; its tags are not shown there, but filters look at them. */
-export const instanceInterface = (eni: InterfaceRow, settings: NetworkSettings): InstanceNetworkInterface => {
-  const association = associationOf(eni, settings);
+/** What EC2 shows of an interface wherever it shows one; `association` is said more or less fully. */
+export const commonView = <A>(eni: InterfaceRow, settings: NetworkSettings, association: A | undefined) => {
   const dnsName = privateDnsName(eni, settings);
   const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
-  const tagged = { TagSet: eni.tags };
+  const associated = association === undefined ? {} : { Association: association };
   return {
-    ...tagged,
     NetworkInterfaceId: eni.eni_id,
     OwnerId: eni.account_id,
     VpcId: eni.vpc_id,
     SubnetId: eni.subnet_id,
     Description: eni.description,
+    InterfaceType: 'interface' as const,
     MacAddress: eni.mac,
-    InterfaceType: 'interface',
-    Status: 'in-use',
-    SourceDestCheck: eni.source_dest_check,
     PrivateIpAddress: eni.ip,
     ...name,
-    PrivateIpAddresses: [
-      {
-        Primary: true,
-        PrivateIpAddress: eni.ip,
-        ...name,
-        ...(association === undefined ? {} : { Association: association }),
-      },
-    ],
+    PrivateIpAddresses: [{ Primary: true, PrivateIpAddress: eni.ip, ...name, ...associated }],
     Ipv6Addresses: [],
+    SourceDestCheck: eni.source_dest_check,
+    Status: 'in-use' as const,
     Groups: eni.groups,
-    Attachment: {
-      AttachmentId: eni.attachment_id,
-      AttachTime: eni.created_at,
-      DeleteOnTermination: true,
-      DeviceIndex: 0,
-      NetworkCardIndex: 0,
-      Status: 'attached',
-    },
-    ...(association === undefined ? {} : { Association: association }),
+    ...associated,
+  };
+};
+
+/** How it is attached: always as the first of its instance. */
+export const attachmentView = (eni: InterfaceRow) => ({
+  AttachmentId: eni.attachment_id,
+  AttachTime: eni.created_at,
+  DeleteOnTermination: true,
+  DeviceIndex: 0,
+  NetworkCardIndex: 0,
+  Status: 'attached' as const,
+});
+
+/** An interface as EC2 shows it inside an instance; its tags are not shown there, but filters look at them. */
+export const instanceInterface = (eni: InterfaceRow, settings: NetworkSettings): InstanceNetworkInterface => {
+  const tagged = { TagSet: eni.tags };
+  return {
+    ...tagged,
+    ...commonView(eni, settings, associationOf(eni, settings)),
+    Attachment: attachmentView(eni),
   };
 };

@@ -355,3 +355,20 @@ const fingerprintOf = async (region: Region, cell: Cell): Promise<string> => {
   ]);
   return [...first, ...second].map((row) => JSON.stringify(row)).join('\n');
 };
+
+/** With two accounts; the first has a reservation of seven instances, tagged `set=a`, and five of one each. */
+export const startFurnishedCloud = async (): Promise<{
+  cloud: RealCloud;
+  alice: RealClient;
+  mallory: RealClient;
+  ids: string[];
+}> => {
+  const cloud = await startRealCloud();
+  const alice = await cloud.account();
+  const mallory = await cloud.account();
+  const tags = [{ ResourceType: 'instance' as const, Tags: [{ Key: 'set', Value: 'a' }] }];
+  const first = await alice.run({ MinCount: 7, MaxCount: 7, TagSpecifications: tags });
+  const rest = await Promise.all(Array.from({ length: 5 }, () => alice.run()));
+  await cloud.quiet();
+  return { cloud, alice, mallory, ids: [...first, ...rest.flat()].map((one) => one.InstanceId ?? '') };
+};

@@ -5,7 +5,7 @@ import { routedActions } from '#router/actions.ts';
 import { operationOf } from '#wire/actions.ts';
 import type { ActionName, KnownAction } from '#wire/types.ts';
 import { codeOf, textsOf } from './cloud.ts';
-import { type RealClient, type RealCloud, regionName, startRealCloud, zone } from './realCloud.ts';
+import { type RealClient, type RealCloud, regionName, startFurnishedCloud, zone } from './realCloud.ts';
 
 const invalid = { name: 'InvalidParameterValue' };
 const describing = routedActions.filter((name) => /^Describe/.test(name)) as KnownAction[];
@@ -16,14 +16,7 @@ describe('describing', () => {
   let mallory: RealClient;
   let ids: string[];
   before(async () => {
-    cloud = await startRealCloud();
-    alice = await cloud.account();
-    mallory = await cloud.account();
-    const tags = [{ ResourceType: 'instance' as const, Tags: [{ Key: 'set', Value: 'a' }] }];
-    const first = await alice.run({ MinCount: 7, MaxCount: 7, TagSpecifications: tags });
-    const rest = await Promise.all(Array.from({ length: 5 }, () => alice.run()));
-    ids = [...first, ...rest.flat()].map((one) => one.InstanceId ?? '');
-    await cloud.quiet();
+    ({ cloud, alice, mallory, ids } = await startFurnishedCloud());
   });
   after(() => cloud.close());
 

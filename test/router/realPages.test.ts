@@ -6,7 +6,7 @@ import { operationOf } from '#wire/actions.ts';
 import type { KnownAction } from '#wire/types.ts';
 import { codeOf } from './cloud.ts';
 import { documentedFilters } from './documentedFilters.ts';
-import { type RealClient, type RealCloud, startRealCloud } from './realCloud.ts';
+import { type RealClient, type RealCloud, startFurnishedCloud } from './realCloud.ts';
 
 const combination = { name: 'InvalidParameterCombination' };
 const invalid = { name: 'InvalidParameterValue' };
@@ -19,14 +19,7 @@ describe('pages and filters', () => {
   let mallory: RealClient;
   let ids: string[];
   before(async () => {
-    cloud = await startRealCloud();
-    alice = await cloud.account();
-    mallory = await cloud.account();
-    const tags = [{ ResourceType: 'instance' as const, Tags: [{ Key: 'set', Value: 'a' }] }];
-    const first = await alice.run({ MinCount: 7, MaxCount: 7, TagSpecifications: tags });
-    const rest = await Promise.all(Array.from({ length: 5 }, () => alice.run()));
-    ids = [...first, ...rest.flat()].map((one) => one.InstanceId ?? '');
-    await cloud.quiet();
+    ({ cloud, alice, mallory, ids } = await startFurnishedCloud());
   });
   after(() => cloud.close());
 

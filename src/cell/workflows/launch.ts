@@ -11,8 +11,9 @@ import { defineWorkflow } from '../workflow/definition.ts';
 import {
   type DestroyOutcome,
   destroyOrLeave,
-  ensureImage,
+  ensureImageStep,
   interfaceOf,
+  launchRetry,
   launchVm,
   leaveHost,
   type NetworkResults,
@@ -47,12 +48,8 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
         services.region.call('region.releaseInterface', { instanceId: subject }),
     },
     {
-      name: 'ensureImage',
+      ...ensureImageStep,
       why: 'the host may have to fetch it: begun first, since it can take longest',
-      alongside: true,
-      retry: { deadlineMs: 610_000 },
-      do: (context) => ensureImage(context, context.input.hostId),
-      undo: { none: 'a cached image is the host’s to keep' },
     },
     {
       name: 'prepareNetwork',
@@ -79,7 +76,7 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       name: 'launchVm',
       why: 'starts the VMM with requirement, image and the two network results (S1.4)',
       alongside: true,
-      retry: { deadlineMs: 130_000 },
+      retry: launchRetry,
       do: (context) =>
         launchVm(
           context,

@@ -17,8 +17,9 @@ import { type CriticalResult, type MigrateInput, runCritical } from './critical.
 import {
   type DestroyOutcome,
   destroyOrLeave,
-  ensureImage,
+  ensureImageStep,
   interfaceOf,
+  launchRetry,
   launchVm,
   type NetworkResults,
   need,
@@ -90,12 +91,8 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       undo: { none: 'it reads' },
     },
     {
-      name: 'ensureImage',
+      ...ensureImageStep,
       why: 'the target’s disk is an overlay of the image',
-      alongside: true,
-      retry: { deadlineMs: 610_000 },
-      do: (context) => ensureImage(context, context.input.hostId),
-      undo: { none: 'a cached image is the host’s to keep' },
     },
     {
       name: 'prepareNetwork',
@@ -107,7 +104,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
     {
       name: 'launchIncoming',
       why: 'the VMM that waits for the guest',
-      retry: { deadlineMs: 130_000 },
+      retry: launchRetry,
       do: async (context) => {
         const network = need(context.results.prepareNetwork, 'prepareNetwork');
         const { services, input, command, subject } = context;

@@ -9,8 +9,9 @@ import { stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import {
-  ensureImage,
+  ensureImageStep,
   interfaceOf,
+  launchRetry,
   launchVm,
   type NetworkResults,
   need,
@@ -48,12 +49,8 @@ export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServic
       undo: { none: 'the interface was there before' },
     },
     {
-      name: 'ensureImage',
+      ...ensureImageStep,
       why: 'the disk is an overlay of the image',
-      alongside: true,
-      retry: { deadlineMs: 610_000 },
-      do: (context) => ensureImage(context, context.input.hostId),
-      undo: { none: 'a cached image is the host’s to keep' },
     },
     {
       name: 'prepareNetwork',
@@ -79,7 +76,7 @@ export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServic
       name: 'launchVm',
       why: 'starts the VMM on the disk that it had',
       alongside: true,
-      retry: { deadlineMs: 130_000 },
+      retry: launchRetry,
       do: (context) =>
         launchVm(
           context,

@@ -66,8 +66,21 @@ export const interfaceOf = async <I, R>(
 const imageTimeoutMs = 600_000;
 const launchTimeoutMs = 120_000;
 
+/** A step that waits for a host's answer is tried for a little longer than one call may take. */
+const beyondCallMs = 10_000;
+export const launchRetry = { deadlineMs: launchTimeoutMs + beyondCallMs } as const;
+
+/** Of every workflow that runs a VM on a host: beside the step before it, since it can take longest. */
+export const ensureImageStep = {
+  name: 'ensureImage',
+  alongside: true,
+  retry: { deadlineMs: imageTimeoutMs + beyondCallMs },
+  do: <R>(context: StepContext<PlaceInput, R, CellServices>) => ensureImage(context, context.input.hostId),
+  undo: { none: 'a cached image is the host’s to keep' },
+} as const;
+
 /** Makes the instance's image present on a host. */
-export const ensureImage = async <I, R>(
+const ensureImage = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
 ): Promise<{ fetched: boolean }> => {

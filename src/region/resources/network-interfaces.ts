@@ -9,6 +9,8 @@ import { describe } from '../describe.ts';
 import { changeInterface, requireInterface } from '../interface-changes.ts';
 import {
   associationOf,
+  attachmentView,
+  commonView,
   type InterfaceRow,
   privateDnsName,
   publicDnsName,
@@ -23,50 +25,22 @@ const zoneIdOf = (context: ActionContext, zone: string): string =>
 
 const association = (context: ActionContext, eni: InterfaceRow) => {
   const shown = associationOf(eni, context.region.network);
-  if (shown === undefined) return {};
+  if (shown === undefined) return undefined;
   const ids =
     eni.allocation_id === null
       ? {}
       : { AllocationId: eni.allocation_id, AssociationId: eni.association_id ?? undefined };
-  return { Association: { ...shown, ...ids } };
+  return { ...shown, ...ids };
 };
 
-const show = (context: ActionContext, eni: InterfaceRow): NetworkInterface => {
-  const dnsName = privateDnsName(eni, context.region.network);
-  const name = dnsName === undefined ? {} : { PrivateDnsName: dnsName };
-  const associated = association(context, eni);
-  return {
-    NetworkInterfaceId: eni.eni_id,
-    OwnerId: eni.account_id,
-    VpcId: eni.vpc_id,
-    SubnetId: eni.subnet_id,
-    AvailabilityZone: eni.zone,
-    AvailabilityZoneId: zoneIdOf(context, eni.zone),
-    Description: eni.description,
-    InterfaceType: 'interface',
-    MacAddress: eni.mac,
-    PrivateIpAddress: eni.ip,
-    ...name,
-    PrivateIpAddresses: [{ Primary: true, PrivateIpAddress: eni.ip, ...name, ...associated }],
-    Ipv6Addresses: [],
-    RequesterManaged: false,
-    SourceDestCheck: eni.source_dest_check,
-    Status: 'in-use',
-    Groups: eni.groups,
-    Attachment: {
-      AttachmentId: eni.attachment_id,
-      AttachTime: eni.created_at,
-      DeleteOnTermination: true,
-      DeviceIndex: 0,
-      NetworkCardIndex: 0,
-      InstanceId: eni.instance_id,
-      InstanceOwnerId: eni.account_id,
-      Status: 'attached',
-    },
-    TagSet: eni.tags,
-    ...associated,
-  };
-};
+const show = (context: ActionContext, eni: InterfaceRow): NetworkInterface => ({
+  ...commonView(eni, context.region.network, association(context, eni)),
+  AvailabilityZone: eni.zone,
+  AvailabilityZoneId: zoneIdOf(context, eni.zone),
+  RequesterManaged: false,
+  Attachment: { ...attachmentView(eni), InstanceId: eni.instance_id, InstanceOwnerId: eni.account_id },
+  TagSet: eni.tags,
+});
 
 const filters = (context: ActionContext): FilterSpec<InterfaceRow> => {
   const { network } = context.region;
