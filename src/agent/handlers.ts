@@ -7,7 +7,7 @@ import type { Host } from './host.ts';
 import { launchVm } from './launch.ts';
 import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
 import { flush, switchOver } from './migration/switch.ts';
-import { commission } from './migration/target.ts';
+import { commission, confirm } from './migration/target.ts';
 import { detachNetwork, prepareNetwork } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
 import { absentReport } from './vm.ts';
@@ -54,9 +54,11 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),
     'migrate.flush': ({ instanceId }) => nothing(flush(host.get(instanceId))),
     'migrate.switch': (params) =>
-      host.command(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params.budgetMs)),
+      host.urgent(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params.budgetMs)),
     'migrate.commission': ({ command, instanceId }) =>
-      host.command(command, host.get(instanceId), (vm) => nothing(commission(vm))),
+      host.urgent(command, host.get(instanceId), (vm) => nothing(commission(vm))),
+    'migrate.confirm': ({ command, instanceId }) =>
+      host.command(command, host.get(instanceId), (vm) => nothing(confirm(vm))),
     'migrate.cancel': ({ command, instanceId }) =>
       host.command(command, host.get(instanceId), (vm) => cancelMigration(vm)),
     'card.call': async ({ method, params }) => {

@@ -180,6 +180,23 @@ export class Host {
    * `StaleEpoch`; `RequestLimitExceeded` when too many wait; `Conflict` when the VM was destroyed meanwhile.
    */
   command<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>): Promise<T> {
+    return this.#once(key, vm, run, () => vm.save());
+  }
+
+  /**
+   * Like {@link command}, but answered before it is written down: for what a guest's peers wait for, and only where the VMM
+   * itself says that it was done, so that a new agent that is asked again does not do it twice.
+   */
+  urgent<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>): Promise<T> {
+    const { log } = this.#parts;
+    return this.#once(key, vm, run, async () => {
+      vm.save().catch((error: unknown) =>
+        log.error({ err: error, instanceId: vm.record.instanceId }, 'a command was not written down'),
+      );
+    });
+  }
+
+  #once<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>, writeDown: () => Promise<void>): Promise<T> {
     return vm.queue.run(async () => {
       fence(key, this.#fences.epochOf(key.workflowId));
       if (vm.removed) throw new PandoError('Conflict', `${vm.record.instanceId} was destroyed meanwhile.`);
@@ -188,7 +205,7 @@ export class Host {
       if (done !== undefined) return done.result as T;
       const result = await run(vm);
       recordCommand(vm.record.workflows, key, result);
-      await vm.save();
+      await writeDown();
       return result;
     });
   }

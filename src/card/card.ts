@@ -4,9 +4,10 @@ import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
 import { flowStatements, parseFlows } from './flows.ts';
-import { Holds } from './holds.ts';
+import { Holds, toOverlay, toTap } from './holds.ts';
 import { portCounters } from './kernel/counters.ts';
 import { prepareTap, runInside, takeDevice } from './kernel/namespace.ts';
+import { tapEmptied } from './kernel/tapBacklog.ts';
 import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
 import type { Model } from './model/model.ts';
@@ -88,7 +89,7 @@ export class Card {
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
       await vpc.ensureOpen();
       const wired = await takeDevice(vpc.namespace, word(tap));
-      if (wired) await prepareTap(vpc.namespace, tap);
+      if (wired) await prepareTap(vpc.namespace, tap, { arrives: !activate });
       const active = activate || (before?.active === true && before.tap === tap);
       vpc.ports.set(port.eniId, {
         tap,
@@ -98,7 +99,10 @@ export class Card {
         redirect: activate ? undefined : before?.redirect,
       });
       vpc.forwards.delete(port.eniId);
-      await this.#convergeOr(vpc, () => restorePort(vpc, port.eniId, before));
+      await undoing(
+        () => restorePort(vpc, port.eniId, before),
+        () => vpc.converge(),
+      );
       await this.#services.ready(vpc);
       return operation('vpc', port.eniId, { tap, mac: port.mac });
     });
@@ -112,11 +116,23 @@ export class Card {
   }
 
   async activatePort(eniId: string): Promise<void> {
-    await this.#changePort(eniId, (local) => ({ ...local, active: true, redirect: undefined }));
+    await this.#changePort(eniId, activated);
+    await this.#holds.release(eniId);
+  }
+
+  /** What arrives for the port from elsewhere goes to its tap, whose VM is about to run. */
+  async expectPort(eniId: string): Promise<void> {
+    await this.#changePort(eniId, (local) => ({ ...local, arriving: !local.active }));
   }
 
   async redirectPort(eniId: string, to: Endpoint | undefined): Promise<void> {
-    await this.#changePort(eniId, (local) => ({ ...local, redirect: to }));
+    const { vpc, local } = this.#find(eniId);
+    const leavesTap = local.active && local.redirect === undefined && to !== undefined;
+    await this.#changePort(
+      eniId,
+      (before) => ({ ...before, redirect: to }),
+      leavesTap ? () => tapEmptied(vpc.namespace, local.tap, this.#log) : undefined,
+    );
     await this.#holds.release(eniId);
   }
 
@@ -152,9 +168,15 @@ export class Card {
     return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
   }
 
+  /** Where the port was: what is sent on to it waits. Where it is now: it is reached without the tunnel from here on, behind a hold. */
   async holdPort(eniId: string): Promise<void> {
     const { vpc, local } = this.#find(eniId);
-    await vpc.serialize(() => this.#holds.hold(vpc.namespace, eniId, local.port.ip));
+    const outlet =
+      local.redirect === undefined
+        ? toTap(vpc.namespace, local.tap)
+        : toOverlay(vpc.namespace, local.port.ip);
+    await vpc.serialize(() => this.#holds.hold(eniId, outlet));
+    if (local.redirect === undefined) await this.#changePort(eniId, activated);
   }
 
   async #detach(vpc: Vpc, eniId: string, forwardTo: string | undefined): Promise<void> {
@@ -170,7 +192,12 @@ export class Card {
       await runInside(vpc.namespace, `ip link del dev ${local.tap} 2>/dev/null || true\n`);
   }
 
-  async #changePort(eniId: string, change: (local: LocalPort) => LocalPort): Promise<void> {
+  /** `andThen` begins as soon as the kernel has changed, beside the writing down. */
+  async #changePort(
+    eniId: string,
+    change: (local: LocalPort) => LocalPort,
+    andThen?: () => Promise<void>,
+  ): Promise<void> {
     const { vpc } = this.#find(eniId);
     await vpc.serialize(async () => {
       const local = vpc.ports.get(eniId);
@@ -178,18 +205,13 @@ export class Card {
       vpc.ports.set(eniId, change(local));
       const queued = hasQueuedPort(vpc);
       if (queued) await vpc.setOverlayOffloads(false);
-      await this.#convergeOr(vpc, () => restorePort(vpc, eniId, local));
+      await undoing(
+        () => restorePort(vpc, eniId, local),
+        () => vpc.apply(),
+      );
+      await Promise.all([vpc.save(), andThen?.()]);
       if (!queued) await vpc.setOverlayOffloads(true);
     });
-  }
-
-  async #convergeOr(vpc: Vpc, undo: () => void): Promise<void> {
-    try {
-      await vpc.converge();
-    } catch (error) {
-      undo();
-      throw error;
-    }
   }
 
   /** Keeps the VPC's namespace for a while, for packets of cards that have not heard yet; then drops it if nobody needs it. */
@@ -215,6 +237,20 @@ export class Card {
     throw notAttached(eniId);
   }
 }
+
+const activated = (local: LocalPort): LocalPort => ({
+  ...local,
+  ...{ active: true, arriving: undefined, redirect: undefined },
+});
+
+const undoing = async (undo: () => void, work: () => Promise<void>): Promise<void> => {
+  try {
+    await work();
+  } catch (error) {
+    undo();
+    throw error;
+  }
+};
 
 const restorePort = (vpc: Vpc, eniId: string, before: LocalPort | undefined): void => {
   if (before === undefined) vpc.ports.delete(eniId);

@@ -32,7 +32,10 @@ export const cardHandlers = (
     await card.detachPort(eniId, forwardTo);
     return {};
   },
-  'card.openQueue': ({ eniId, mode, passTo }) => queues.open(eniId, mode, passTo),
+  'card.openQueue': async ({ eniId, mode, passTo }) => {
+    await card.expectPort(eniId);
+    return queues.open(eniId, mode, passTo);
+  },
   'card.setQueue': ({ eniId, mode, passTo, idleMs }) => queues.set(eniId, mode, passTo, idleMs),
   'card.closeQueue': ({ eniId, idleMs }) => queues.close(eniId, idleMs),
   'card.holdPort': async ({ eniId }) => {

@@ -1,22 +1,49 @@
 /**
- * Holding a port's packets for a moment, on their way into the overlay (S7.2). A packet queue works in user space: what takes the
- * direct way overtakes what is still in it. So the source keeps new packets while the queue empties, then lets them go, in order.
+ * Holding a port's packets for a moment (S7.2). A packet queue works in user space: what takes the direct way overtakes what is still
+ * in it. So whoever sends to the port keeps new packets while the queue empties, then lets them go, in order: the source of a
+ * migration on its overlay device, the target on the port's tap those of its own VMs.
  *
- * The overlay device has a class for each held port, with a token bucket of one packet each `heldPacketMs`: the first packet still
- * goes the old way, in order, those after it wait. To let go, the bucket is made wide: it is a FIFO under the device's own lock,
- * so that no packet passes another, which the kernel's queue of an unresolved neighbour does not promise (new packets pass while
- * it is being emptied). It empties with the next packet for anyone, or after `heldPacketMs`.
+ * The device has a class for each held port, with a token bucket of one packet each `heldPacketMs`: the first packet still goes on,
+ * those after it wait. (On a tap that first one may overtake a packet or two that are on their way through the source: this kernel has
+ * nothing that holds all.) To let go, the bucket is made wide: it is a FIFO under the device's own lock, so that no packet
+ * passes another, which the kernel's queue of an unresolved neighbour does not promise (new packets pass while it is being
+ * emptied). It empties with the next packet for anyone, or after `heldPacketMs`.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
 import { runInside } from './kernel/namespace.ts';
 import { heldBytesMax, overlayDevice, portHoldMsMax } from './limits.ts';
 import { word } from './model/safe.ts';
 
-interface Hold {
+/** Where packets for a port pass on their way out of the namespace. */
+export interface Outlet {
   readonly namespace: string;
-  readonly minor: number;
-  timer: NodeJS.Timeout;
+  /** Its root discipline has classes. */
+  readonly device: string;
+  /** Which packets: an expression of nftables. */
+  readonly match: string;
 }
+
+interface Hold {
+  readonly outlet: Outlet;
+  readonly minor: number;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** What goes over the overlay to an address. */
+export const toOverlay = (namespace: string, ip: string): Outlet => ({
+  namespace,
+  device: overlayDevice,
+  match: `oif ${overlayDevice} ip daddr ${word(ip)}`,
+});
+
+/** What goes to a tap without having come over the overlay. */
+export const toTap = (namespace: string, tap: string): Outlet => ({
+  namespace,
+  device: word(tap),
+  match: `oifname "${word(tap)}" iifname != "${overlayDevice}"`,
+});
 
 const holdTable = 'ip pando_hold';
 const heldPacketMs = 100;
@@ -26,7 +53,9 @@ const heldRate = `rate ${(packetBytes * 1000) / heldPacketMs}bps burst ${packetB
 const openRate = `rate 100gbit burst 100mb limit ${heldBytesMax}`;
 /** By then a class that was let go is empty, whether or not packets followed. */
 const emptyAfterMs = 3 * heldPacketMs;
+const emptyPollMs = 20;
 const minorMax = 0x7f_ff;
+const queues = z.array(z.object({ handle: z.string(), qlen: z.number() }));
 
 export class Holds {
   readonly #log: Logger;
@@ -37,41 +66,40 @@ export class Holds {
     this.#log = log;
   }
 
-  /** Holds packets to `ip` until `release`, or for `portHoldMsMax`. Held already: goes on for as long again. */
-  async hold(namespace: string, eniId: string, ip: string): Promise<void> {
+  /** Holds packets of the port at the outlet until `release`, or for `portHoldMsMax`. Held there already: goes on for as long again. */
+  async hold(eniId: string, outlet: Outlet): Promise<void> {
+    if (this.#held.get(eniId)?.outlet.device !== outlet.device) await this.release(eniId);
     const known = this.#held.get(eniId);
     if (known !== undefined) clearTimeout(known.timer);
     const minor = known?.minor ?? this.#nextMinor();
-    const id = `1:${minor.toString(16)}`;
+    const { namespace, device, match } = outlet;
+    const id = classOf(minor);
     await runInside(
       namespace,
-      `tc class replace dev ${overlayDevice} parent 1: classid ${id} htb rate 100gbit
-tc qdisc replace dev ${overlayDevice} parent ${id} handle ${handleOf(minor)} tbf ${heldRate}
+      `tc class replace dev ${device} parent 1: classid ${id} htb rate 100gbit
+tc qdisc replace dev ${device} parent ${id} handle ${handleOf(minor)} tbf ${heldRate}
 nft -f - <<'END'
 add table ${holdTable}
 add chain ${holdTable} c${minor} { type filter hook postrouting priority mangle; }
 flush chain ${holdTable} c${minor}
-add rule ${holdTable} c${minor} oif ${overlayDevice} ip daddr ${word(ip)} meta priority set ${id}
+add rule ${holdTable} c${minor} ${match} meta priority set ${id}
 END
 `,
     );
     const timer = setTimeout(() => this.#givenUp(eniId), portHoldMsMax).unref();
-    this.#held.set(eniId, { namespace, minor, timer });
+    this.#held.set(eniId, { outlet, minor, timer });
   }
 
-  /** Lets go what is held; not held: nothing. */
+  /** Lets go what is held, and resolves when all of it is on its way; not held: nothing. */
   async release(eniId: string): Promise<void> {
     const hold = this.#held.get(eniId);
     if (hold === undefined) return;
     clearTimeout(hold.timer);
     this.#held.delete(eniId);
-    const { namespace, minor } = hold;
-    const id = `1:${minor.toString(16)}`;
-    await runInside(
-      namespace,
-      `tc qdisc change dev ${overlayDevice} parent ${id} handle ${handleOf(minor)} tbf ${openRate}\n`,
-    );
-    setTimeout(() => this.#forget(namespace, minor), emptyAfterMs).unref();
+    const { outlet, minor } = hold;
+    await runInside(outlet.namespace, opened(outlet.device, classOf(minor), handleOf(minor)));
+    await emptied(outlet, minor);
+    this.#forget(outlet, minor);
   }
 
   #givenUp(eniId: string): void {
@@ -80,11 +108,11 @@ END
   }
 
   /** The namespace may be gone by now. */
-  #forget(namespace: string, minor: number): void {
+  #forget({ namespace, device }: Outlet, minor: number): void {
     runInside(
       namespace,
       `nft delete chain ${holdTable} c${minor} || true
-tc class del dev ${overlayDevice} classid 1:${minor.toString(16)}
+tc class del dev ${device} classid ${classOf(minor)}
 `,
     ).catch((error: unknown) => this.#log.debug({ err: error, namespace }, 'after a hold'));
   }
@@ -95,16 +123,34 @@ tc class del dev ${overlayDevice} classid 1:${minor.toString(16)}
   }
 }
 
+const classOf = (minor: number): string => `1:${minor.toString(16)}`;
 /** Of the class's own queue; 1: is the device's. */
 const handleOf = (minor: number): string => `${(minor + 1).toString(16)}:`;
+
+const opened = (device: string, parent: string, handle: string): string =>
+  `tc qdisc change dev ${device} parent ${parent} handle ${handle} tbf ${openRate}\n`;
+
+const emptied = async ({ namespace, device }: Outlet, minor: number): Promise<void> => {
+  const until = performance.now() + emptyAfterMs;
+  while (performance.now() < until) {
+    const shown = JSON.parse(await runInside(namespace, `tc -s -j qdisc show dev ${device}\n`));
+    const own = queues.parse(shown).find(({ handle }) => handle === handleOf(minor));
+    if (own === undefined || own.qlen === 0) return;
+    await sleep(emptyPollMs);
+  }
+};
 
 /** Lets go whatever an earlier process held in the namespace. */
 export const endHolds = (namespace: string): Promise<string> =>
   runInside(
     namespace,
     `nft delete table ${holdTable} 2>/dev/null || true
-for id in $(tc class show dev ${overlayDevice} | sed -n 's/^class htb \\(1:[0-9a-f]*\\) .*/\\1/p'); do
-  tc class del dev ${overlayDevice} classid "$id"
+held=$(tc qdisc show | sed -n 's/^qdisc tbf \\([0-9a-f]*:\\) dev \\([^ ]*\\) parent \\(1:[0-9a-f]*\\) .*/\\1 \\2 \\3/p')
+[ -n "$held" ] || exit 0
+echo "$held" | while read -r handle device parent; do
+  ${opened('$device', '$parent', '$handle')}
 done
+sleep ${emptyAfterMs / 1000}
+echo "$held" | while read -r handle device parent; do tc class del dev $device classid $parent; done
 `,
   );

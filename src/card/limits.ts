@@ -16,9 +16,14 @@ export const importedFlowsMax = 65_536;
 /** Elements in one `add element` statement. */
 export const elementsPerStatementMax = 500;
 export const scriptTimeoutMs = 20_000;
+/** Shells that stay in namespaces, of one process; and how long one stays unused. */
+export const keptShellsMax = 64;
+export const shellIdleMsMax = 60_000;
 /** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
 export const lingerMs = 10_000;
 
+/** Longest that a redirection waits for the VMM to read what was on its way to the tap. */
+export const tapEmptyMsMax = 20;
 /** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */
 export const portHoldMsMax = 1_000;
 export const heldBytesMax = 64 * 1024 * 1024;

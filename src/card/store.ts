@@ -14,6 +14,7 @@ export const vpcRecord = z.object({
       wired: z.boolean(),
       port: vpcPort,
       active: z.boolean(),
+      arriving: z.boolean().optional(),
       redirect: z.object({ ip: z.string(), port: z.number() }).optional(),
     }),
   ),

@@ -118,6 +118,12 @@ export class Vpc {
 
   /** Makes the kernel what it should be, then remembers. Inside `serialize`. */
   async converge(): Promise<void> {
+    await this.apply();
+    await this.save();
+  }
+
+  /** Makes the kernel what it should be; the caller sees to it that it is remembered. Inside `serialize`. */
+  async apply(): Promise<void> {
     const after = this.#role.desired(this);
     try {
       if (after === undefined) await this.#close();
@@ -126,7 +132,6 @@ export class Vpc {
       this.#applied = undefined;
       throw error;
     }
-    await this.save();
   }
 
   save(): Promise<void> {

@@ -26,8 +26,6 @@ export const interfaceWaitMsMax = 400;
 export const vpcPushTimeoutMs = 5_000;
 /** How long an absent host holds up a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
-/** From the redirection to the stop: what the source's tap still holds is read by its VMM meanwhile. */
-export const drainMs = 20;
 export const switchBudgetMs = 5_000;
 export const convergeTimeoutMsMax = 15 * 60_000;
 export const convergePollMs = 20;

@@ -44,7 +44,10 @@ export const cardContract = {
     params: z.object({ eniId: z.string(), forwardTo: z.string().optional() }),
     result: empty,
   },
-  /** Target of a migration: opens the packet queue of a port (S7.2), passing until told to hold. */
+  /**
+   * Target of a migration: opens the packet queue of a port (S7.2). From now on what comes over the overlay for the port goes to
+   * its tap, so that what the queue lets go finds it. Errors: `InvalidNetworkInterfaceID.NotFound` when it is not attached here.
+   */
   'card.openQueue': {
     params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint }),
     result: endpoint,
@@ -65,13 +68,15 @@ export const cardContract = {
     result: queueCounters,
   },
   /**
-   * Packets for a redirected port wait in the source's kernel, in order, until the next `card.redirectPort`, a second at most:
-   * so the old way can be emptied before a new one is used.
+   * So that the old way can be emptied before a new one is used. Source: what is sent on to the port waits in the kernel, in order,
+   * until the next `card.redirectPort`. Target: the port receives by the direct way from now on, where packets of this card's own VMs
+   * wait until `card.activatePort`. A second at most.
    */
   'card.holdPort': { params: z.object({ eniId: z.string() }), result: empty },
   /**
    * Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap.
-   * Ends a hold.
+   * Answers when the VMM has read what was on its way to the tap, some 20 ms later at most. Ends a hold: answers when what was
+   * held is on its way.
    */
   'card.redirectPort': {
     params: z.object({ eniId: z.string(), to: endpoint.optional() }),
@@ -85,7 +90,7 @@ export const cardContract = {
     params: z.object({ eniId: z.string(), flows: z.array(trackedFlow) }),
     result: empty,
   },
-  /** Target of a migration: the attached port begins to receive from now on. */
+  /** Target of a migration: the attached port receives like any other from now on. Ends a hold. */
   'card.activatePort': { params: z.object({ eniId: z.string() }), result: empty },
   'card.counters': {
     params: empty,

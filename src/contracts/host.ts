@@ -157,8 +157,10 @@ export const hostContract = {
     params: z.object({ ...command, budgetMs: z.number().int() }),
     result: z.object({ downtimeMs: z.number() }),
   },
-  /** Target: runs the guest and checks that it makes progress. */
+  /** Target: runs the guest, which has arrived whole. */
   'migrate.commission': { params: z.object({ ...command }), result: empty },
+  /** Target, after the commissioning: answers once the guest makes progress, and forgets what only the move needed. */
+  'migrate.confirm': { params: z.object({ ...command }), result: empty },
   /** Source: gives up the migration and runs on. */
   'migrate.cancel': { params: z.object({ ...command }), result: z.object({ state: vmState }) },
   /** A call straight to the host's card, for the critical phase and for network state. */

@@ -1,7 +1,8 @@
 /** The pair of devices between a VPC's namespace and the gateway's main namespace. */
 import { createHash } from 'node:crypto';
 import { exec } from '#base/exec.ts';
-import { namespacePath, runHere } from '#card/kernel/namespace.ts';
+import { runHere } from '#card/kernel/namespace.ts';
+import { namespacePath } from '#card/kernel/paths.ts';
 import { cableDevice, cableInside, cableMtu, cableOutside } from './limits.ts';
 
 /** Name of the main namespace's end. */

@@ -110,7 +110,8 @@ export class SimCard {
       return { ip: this.vtep, port: queuePort };
     },
     'card.setQueue': ({ eniId, mode }) => {
-      if (!this.queues.has(eniId)) throw new PandoError('NotFound', `${eniId} has no queue here.`);
+      if (!this.queues.has(eniId))
+        throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
       this.queues.set(eniId, mode);
       return idle;
     },
@@ -119,7 +120,8 @@ export class SimCard {
       return idle;
     },
     'card.holdPort': ({ eniId }) => {
-      this.#portOf(eniId);
+      const port = this.#portOf(eniId);
+      if (port.redirect === undefined) port.active = true;
       return {};
     },
     'card.redirectPort': ({ eniId, to }) => {
@@ -131,7 +133,9 @@ export class SimCard {
     'card.exportFlows': () => ({ flows: [] }),
     'card.importFlows': () => ({}),
     'card.activatePort': ({ eniId }) => {
-      this.#portOf(eniId).active = true;
+      const port = this.#portOf(eniId);
+      port.active = true;
+      delete port.redirect;
       return {};
     },
     'card.counters': () => ({
@@ -147,7 +151,8 @@ export class SimCard {
 
   #portOf(eniId: string): Port {
     const port = this.ports.get(eniId);
-    if (port === undefined) throw new PandoError('NotFound', `${eniId} is not attached here.`);
+    if (port === undefined)
+      throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} is not attached here.`);
     return port;
   }
 }

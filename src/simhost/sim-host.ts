@@ -241,6 +241,12 @@ export class SimHost {
     vm.become('running');
   }
 
+  #confirm(instanceId: string): void {
+    const { state } = this.#vm(instanceId);
+    if (state !== 'running')
+      throw new PandoError('IncorrectState', `${instanceId} is ${state} on ${this.hostId}.`);
+  }
+
   #cancel(instanceId: string) {
     const vm = this.#vm(instanceId);
     if (vm.outgoing?.phase === 'completed')
@@ -310,6 +316,8 @@ export class SimHost {
     'migrate.switch': (params) => this.#command('migrate.switch', params.command, () => this.#switch(params)),
     'migrate.commission': ({ command, instanceId }) =>
       this.#void('migrate.commission', command, () => this.#commission(instanceId)),
+    'migrate.confirm': ({ command, instanceId }) =>
+      this.#void('migrate.confirm', command, () => this.#confirm(instanceId)),
     'migrate.cancel': ({ command, instanceId }) =>
       this.#command('migrate.cancel', command, () => this.#cancel(instanceId)),
     'card.call': async ({ method, params }) => {

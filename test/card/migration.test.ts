@@ -25,6 +25,7 @@ describe('packet path of a migration', () => {
   let there: LabVm;
   let near: LabVm;
   let far: LabVm;
+  let beside: LabVm;
 
   before(async () => {
     lab = await Lab.create();
@@ -34,11 +35,13 @@ describe('packet path of a migration', () => {
     there = await lab.vm('x2', target, { ...port, epoch: 2 });
     near = await lab.vm('near', source, portOf(11, source.vtep));
     far = await lab.vm('far', third, portOf(12, third.vtep));
-    const state = vpcOf('vpc-1', 500, 1, [port, near.port, far.port]);
+    beside = await lab.vm('beside', target, portOf(13, target.vtep));
+    const state = vpcOf('vpc-1', 500, 1, [port, near.port, far.port, beside.port]);
     for (const card of [source, target, third]) await card.client.call('card.applyVpc', { state });
     await attach(source, 'vpc-1', here);
     await attach(source, 'vpc-1', near);
     await attach(third, 'vpc-1', far);
+    await attach(target, 'vpc-1', beside);
   });
   after(() => lab[Symbol.asyncDispose]());
 
@@ -53,7 +56,7 @@ describe('packet path of a migration', () => {
   const numbers = (lines: string[], tag: string): number[] =>
     lines.filter((line) => line.startsWith(`${tag} `)).map((line) => Number(line.split(' ')[1]));
 
-  it('loses nothing and keeps the order from near and far, while the port moves through the queue', async () => {
+  it('loses nothing and keeps the order from near, far and the target’s own VMs, while the port moves through the queue', async () => {
     const eniId = here.port.eniId;
     const count = 3000;
     const [old, fresh] = [collect(here), collect(there)];
@@ -64,12 +67,14 @@ describe('packet path of a migration', () => {
       (lines) => lines.includes('ready'),
     );
     // The first packets to an unknown address wait in the sender's own kernel, which may let others pass meanwhile.
-    await eventually(
-      () => far.run(`echo ready | ${probe}`).then(() => old.lines()),
-      (lines) => lines.filter((line) => line === 'ready').length > 1,
-    );
-    near.start(process.execPath, ['-e', sender('10.0.0.10', 'near', count)]);
-    far.start(process.execPath, ['-e', sender('10.0.0.10', 'far', count)]);
+    for (const [at, vm] of [far, beside].entries())
+      await eventually(
+        () => vm.run(`echo ready | ${probe}`).then(() => old.lines()),
+        (lines) => lines.filter((line) => line === 'ready').length > at + 1,
+      );
+    const senders = { near, far, beside };
+    for (const [tag, vm] of Object.entries(senders))
+      vm.start(process.execPath, ['-e', sender('10.0.0.10', tag, count)]);
     await eventually(
       async () => old.lines().length,
       (lines) => lines > 500,
@@ -88,14 +93,16 @@ describe('packet path of a migration', () => {
     );
     assert.equal(held.forwarded, 0);
     assert.equal(fresh.lines().length, 0);
-    await target.client.call('card.activatePort', { eniId });
     await target.client.call('card.setQueue', { eniId, mode: 'pass' });
     ended('released');
-    await source.client.call('card.holdPort', { eniId });
-    ended('held at the source');
+    for (const { client } of [target, source]) await client.call('card.holdPort', { eniId });
+    ended('held where it is sent');
     await target.client.call('card.setQueue', { eniId, mode: 'pass', idleMs: 5 });
     ended('queue empty');
-    await source.client.call('card.redirectPort', { eniId, to: own });
+    await Promise.all([
+      source.client.call('card.redirectPort', { eniId, to: own }),
+      target.client.call('card.activatePort', { eniId }),
+    ]);
     ended('direct');
     const closed = await target.client.call('card.closeQueue', { eniId, idleMs: 100 });
     assert.deepEqual([closed.held, closed.dropped], [0, 0]);
@@ -105,7 +112,7 @@ describe('packet path of a migration', () => {
       'vpc-1',
       500,
       2,
-      [there.port, near.port, far.port].map((port) =>
+      [there.port, near.port, far.port, beside.port].map((port) =>
         port === there.port ? { ...port, vtep: target.vtep } : port,
       ),
     );
@@ -114,9 +121,9 @@ describe('packet path of a migration', () => {
     await source.client.call('card.detachPort', { eniId, forwardTo: target.vtep });
     await eventually(
       async () => [...old.lines(), ...fresh.lines()].filter((line) => line !== 'ready').length,
-      (lines) => lines >= 2 * count,
+      (lines) => lines >= 3 * count,
     );
-    for (const tag of ['near', 'far']) {
+    for (const tag of Object.keys(senders)) {
       const after = numbers(fresh.lines(), tag);
       const all = [...numbers(old.lines(), tag), ...after];
       assert.deepEqual(
@@ -124,9 +131,11 @@ describe('packet path of a migration', () => {
         Array.from({ length: count }, (_, at) => at),
       );
       const swapped = all.flatMap((value, at) => (value < (all[at - 1] ?? -1) ? [[all[at - 1], value]] : []));
+      // The first packet that the target holds back for its own VMs still passes, and may pass one that is on its way (holds.ts).
+      const late = swapped.filter(([before = 0, value = 0]) => tag !== 'beside' || before - value > 2);
       assert.deepEqual(
-        swapped,
-        [],
+        [late, swapped.length <= 1],
+        [[], true],
         `order of ${tag}; when a step ended, this had come last: ${steps.join(', ')}`,
       );
     }

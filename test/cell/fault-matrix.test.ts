@@ -25,7 +25,7 @@ everyStepEveryFault(everyKind, () => matrix);
 crashAtEachUndo(everyKind, () => matrix);
 
 test('a crash in each part of the critical phase ends on the target, with one owner', async (t) => {
-  for (const part of ['hold', 'redirect', 'switch', 'activate', 'commission']) {
+  for (const part of ['hold', 'redirect', 'switch', 'commission', 'direct']) {
     const point = `migrate.critical.${part}.after`;
     await t.test(part, () =>
       matrix.runCase({

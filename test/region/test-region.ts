@@ -45,11 +45,13 @@ let accounts = 0;
 
 const clientOf = (region: Region, account: NewAccount): Client => {
   const { accountId } = account;
-  const call = async <O extends KnownAction>(action: O, input: In<O>): Promise<Out<O>> => {
+  // Untyped inside: the compiler would otherwise compare the inputs and outputs of all actions, for two minutes.
+  const call: Client['call'] = async (action: KnownAction, input: unknown): Promise<never> => {
     // Through JSON and the schema, as a request travels from a router.
     const json: unknown = JSON.parse(JSON.stringify(toTransport(action, input as WireInput)));
     const context = { region, accountId, principal: `arn:aws:iam::${accountId}:root`, requestId: 'test' };
-    return (await callHandler(regionActions, action, reviveInput(action, json), context)) as Out<O>;
+    const output: unknown = await callHandler(regionActions, action, reviveInput(action, json), context);
+    return output as never;
   };
   const launch: Client['launch'] = async (options = {}) => {
     const { allocateInterface } = await import('#region/interfaces.ts');

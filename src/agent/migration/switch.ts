@@ -2,13 +2,19 @@
  * The critical phase on the source (S6): the guest is paused, the disk's mirror is finished, the rest of memory goes
  * over. Before the handover is complete anything that goes wrong lets the guest run on here; after it, the guest
  * stays paused here for good, so that one copy runs at most (S6.5).
+ *
+ *   stop ─┬─ memory: pre-switchover ─┬─ migrate-continue → completed
+ *         └─ disk: the mirror ends ──┘
+ *
+ * The peers of the guest wait meanwhile: commands go to the VMM in one go where none needs another's answer.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PandoError } from '#contracts/errors.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
-import { isOver, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
+import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
 import { cancelMigration, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
+import { whenever } from './whenever.ts';
 
 const pollMs = 2;
 /** QEMU takes up a new bandwidth within its 100 ms window, then one pass after another takes a few; the guest runs on. */
@@ -35,20 +41,22 @@ export const switchOver = async (vm: Vm, budgetMs: number): Promise<{ downtimeMs
   // Awaited before the handover: up to there a new agent would let the guest run on whatever the record says.
   saved.catch(() => undefined);
   const until = Date.now() + budgetMs;
+  const stoppedAt = performance.now();
   try {
-    const stoppedAt = await pause(vm, until);
-    await finishMirror(vm, until);
-    await saved;
-    await handOver(vm, until);
-    source.downtimeMs = Math.round(performance.now() - stoppedAt);
+    if (!(await isCompleted(vm))) {
+      const stopped = await stopAll(vm, until);
+      await saved;
+      await handOver(vm, stopped, until);
+    }
   } catch (error) {
     if (await isCompleted(vm)) throw error;
     await cancelMigration(vm);
     throw error;
   }
+  // Not saved before the answer: the VMM itself says that it has handed over, to whichever agent asks it.
+  source.downtimeMs = Math.round(performance.now() - stoppedAt);
   source.phase = 'completed';
   vm.setState('paused', 'migrated away');
-  await vm.save();
   return { downtimeMs: source.downtimeMs };
 };
 
@@ -62,28 +70,58 @@ const isCompleted = async (vm: Vm): Promise<boolean> => {
   }
 };
 
-/** Waits for a status; `StateError` when the migration fails, `DeadlineExceeded` when the budget is spent. */
-const awaitStatus = async (vm: Vm, wanted: readonly string[], until: number): Promise<string> => {
-  for (;;) {
-    const { status = 'none', 'error-desc': reason } = await statusOf(vm);
-    if (wanted.includes(status)) return status;
-    if (['failed', 'cancelled', 'none'].includes(status))
-      throw new PandoError('IncorrectState', `The migration ended before the switch: ${reason ?? status}.`);
-    if (Date.now() >= until)
-      throw new PandoError('DeadlineExceeded', 'The switch took longer than its budget.');
-    await sleep(pollMs);
-  }
+/** Throws when the migration has ended before its time. */
+const mustGoOn = ({ status = 'none', 'error-desc': reason }: MigrateInfo): void => {
+  if (['failed', 'cancelled', 'none'].includes(status))
+    throw new PandoError('IncorrectState', `The migration ended before the switch: ${reason ?? status}.`);
 };
 
-/** Stops the guest and lets what is left of memory flow; resolves with the instant of the stop. */
-const pause = async (vm: Vm, until: number): Promise<number> => {
+const late = (until: number) => ({ until, complaint: 'The switch took longer than its budget.' });
+
+interface Stopped {
+  /** The ended mirror; undefined: an earlier try has put it away. */
+  readonly mirror: Job | undefined;
+  readonly status: string | undefined;
+}
+
+/**
+ * Stops the guest, the flow of its memory but for the last of it, and the disk's mirror: what the guest wrote is on the target
+ * already (write-blocking), so that ending a mirror that is ready leaves the target's disk exact.
+ */
+const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
   const { monitor } = vm;
-  if (['completed', 'pre-switchover'].includes((await statusOf(vm)).status ?? '')) return performance.now();
-  await openWide(vm);
-  const stoppedAt = performance.now();
-  await monitor.execute('stop');
-  await awaitStatus(vm, ['pre-switchover', 'completed'], until);
-  return stoppedAt;
+  await Promise.all([
+    openWide(vm),
+    monitor.execute('stop'),
+    monitor.execute('block-job-cancel', { device: mirrorJob }).catch(ignoreRefusal), // Ended by an earlier try.
+  ]);
+  const stopped = await whenever(monitor, ['MIGRATION', 'JOB_STATUS_CHANGE'], late(until), async () => {
+    const [info, mirror] = await Promise.all([statusOf(vm), mirrorOf(vm)]);
+    mustGoOn(info);
+    const mirrorEnded = mirror === undefined || mirror.status === 'concluded';
+    const memoryStands = ['pre-switchover', 'device', 'completed'].includes(info.status ?? '');
+    return mirrorEnded && memoryStands ? { mirror, status: info.status } : undefined;
+  });
+  if (stopped.mirror?.error !== undefined)
+    throw new PandoError('IncorrectState', `The disk's copy failed: ${stopped.mirror.error}.`);
+  return stopped;
+};
+
+/** Lets the rest of memory go. The disk's connection goes first, so that nothing of ours can write there later. */
+const handOver = async (vm: Vm, { mirror, status }: Stopped, until: number): Promise<void> => {
+  const { monitor } = vm;
+  await Promise.all([
+    mirror === undefined ? undefined : monitor.execute('job-dismiss', { id: mirrorJob }),
+    monitor.execute('blockdev-del', { 'node-name': remoteNode }).catch(ignoreRefusal), // Removed by an earlier try.
+    status === 'pre-switchover'
+      ? monitor.execute('migrate-continue', { state: 'pre-switchover' })
+      : undefined,
+  ]);
+  await whenever(monitor, ['MIGRATION'], late(until), async () => {
+    const info = await statusOf(vm);
+    mustGoOn(info);
+    return info.status === 'completed' ? true : undefined;
+  });
 };
 
 const openWide = (vm: Vm): Promise<unknown> =>
@@ -109,35 +147,6 @@ export const flush = async (vm: Vm): Promise<void> => {
   }
 };
 
-/**
- * The guest stands still and everything it wrote is on the target already (write-blocking): ending a mirror that is
- * ready leaves the target's disk exact. The connection goes too, so that nothing of ours can write there later.
- */
-const finishMirror = async (vm: Vm, until: number): Promise<void> => {
-  const { monitor } = vm;
-  for (let asked = false; ; await sleep(pollMs)) {
-    const job = await mirrorOf(vm);
-    if (job === undefined) break;
-    if (isOver(job)) {
-      if (job.error !== undefined)
-        throw new PandoError('IncorrectState', `The disk's copy failed: ${job.error}.`);
-      if (job.status === 'concluded') await monitor.execute('job-dismiss', { id: mirrorJob });
-    } else if (!asked) {
-      await monitor.execute('block-job-cancel', { device: mirrorJob });
-      asked = true;
-    }
-    if (Date.now() >= until)
-      throw new PandoError('DeadlineExceeded', "The disk's copy was not finished in time.");
-  }
-  try {
-    await monitor.execute('blockdev-del', { 'node-name': remoteNode });
-  } catch (error) {
-    if (!(error instanceof QmpError)) throw error; // Removed by an earlier try.
-  }
-};
-
-const handOver = async (vm: Vm, until: number): Promise<void> => {
-  if ((await statusOf(vm)).status === 'pre-switchover')
-    await vm.monitor.execute('migrate-continue', { state: 'pre-switchover' });
-  await awaitStatus(vm, ['completed'], until);
+const ignoreRefusal = (error: unknown): void => {
+  if (!(error instanceof QmpError)) throw error;
 };

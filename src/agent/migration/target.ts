@@ -10,6 +10,7 @@ import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { makeCredential } from './credential.ts';
 import { type Secured, secure, unsecure } from './secure.ts';
+import { whenever } from './whenever.ts';
 
 const portTriesMax = 8;
 const exportId = 'incoming-root';
@@ -121,37 +122,43 @@ const freePort = (host: string): Promise<number> =>
   });
 
 /**
- * Runs the guest here and sees that it makes progress: "completed" alone does not mean alive. Fails with
- * `IncorrectState` when the memory has not arrived whole. Repeated: nothing more.
+ * Runs the guest here, once its memory has arrived whole (`IncorrectState` otherwise). Its peers wait: what is not needed for that is
+ * left to {@link confirm}. Repeated: nothing more.
  */
 export const commission = async (vm: Vm): Promise<void> => {
   const { monitor, record } = vm;
   const before = await monitor.query(runInfo, 'query-status');
   if (!before.running) {
     await incomingCompleted(vm);
-    await monitor.execute('nbd-server-stop').catch(ignoreRefusal); // Stopped by an earlier try.
-    await unsecure(vm);
-    await monitor.execute('cont');
+    await Promise.all([
+      // The disk has one writer: the guest's own device can only have it when the door is shut.
+      monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
+      monitor.execute('cont'),
+    ]);
   }
   record.migration = undefined;
   vm.setState('running');
-  await Promise.all([makesProgress(vm), vm.save()]);
+};
+
+/** After the commissioning: sees that the guest makes progress ("completed" alone does not mean alive) and forgets the move's keys. */
+export const confirm = async (vm: Vm): Promise<void> => {
+  await makesProgress(vm);
+  await unsecure(vm);
   await vm.pace();
 };
 
-const incomingCompleted = async (vm: Vm): Promise<void> => {
-  const until = Date.now() + incomingTimeoutMs;
-  for (;;) {
-    const info = await vm.monitor.query(migrateInfo, 'query-migrate');
-    if (info.status === 'completed') return;
-    if (info.status === 'failed' || Date.now() >= until)
-      throw new PandoError(
-        'IncorrectState',
-        `The migration is not complete here: ${info['error-desc'] ?? info.status ?? 'nothing arrived'}.`,
-      );
-    await sleep(progressPollMs);
-  }
-};
+const incomingCompleted = (vm: Vm): Promise<true> =>
+  whenever(
+    vm.monitor,
+    ['MIGRATION'],
+    { until: Date.now() + incomingTimeoutMs, complaint: 'The migration did not become complete here.' },
+    async () => {
+      const { status, 'error-desc': reason } = await vm.monitor.query(migrateInfo, 'query-migrate');
+      if (status === 'failed')
+        throw new PandoError('IncorrectState', `The migration failed here: ${reason ?? status}.`);
+      return status === 'completed' ? true : undefined;
+    },
+  );
 
 /** Progress is CPU time of the guest's processors: even an idle guest has timers that make it run. */
 const makesProgress = async (vm: Vm): Promise<void> => {

@@ -3,22 +3,15 @@ import { readdir } from 'node:fs/promises';
 import { exec } from '#base/exec.ts';
 import { overlayDevice, routerMac, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
 import type { Plan } from '../model/plan.ts';
-
-const namespacesDirectory = '/run/netns';
-export const namespacePath = (name: string): string => `${namespacesDirectory}/${name}`;
+import { namespacePath, namespacesDirectory } from './paths.ts';
+import { shells } from './shells.ts';
 
 /** Names of the namespaces on this machine that begin with `prefix`. */
 export const listNamespaces = async (prefix: string): Promise<string[]> =>
   (await readdir(namespacesDirectory).catch(() => [])).filter((name) => name.startsWith(prefix));
 
-/** Runs a shell script inside the namespace and returns what it printed. One spawn, however many commands. */
-export const runInside = async (name: string, script: string): Promise<string> => {
-  const { stdout } = await exec('nsenter', [`--net=${namespacePath(name)}`, 'sh', '-e', '-s'], {
-    input: script,
-    timeoutMs: scriptTimeoutMs,
-  });
-  return stdout;
-};
+/** Runs a shell script inside the namespace, after those before it, and returns what it printed. */
+export const runInside = (name: string, script: string): Promise<string> => shells.run(name, script);
 
 /** Runs a shell script in this process's own namespace. */
 export const runHere = async (script: string): Promise<string> => {
@@ -64,8 +57,7 @@ export const createNamespace = async (name: string, vni: number, vtep: string): 
 ip link add name ${overlayDevice} netns ${name} type vxlan id ${vni} dstport ${vxlanPort} local ${vtep} \\
   nolearning ttl 64 noudpcsum
 nsenter --net=${namespacePath(name)} sh -e <<'END-OF-SETTINGS'
-tc qdisc add dev ${overlayDevice} root handle 1: htb
-ip link set lo up
+${classful(overlayDevice)}ip link set lo up
 ${write}
 END-OF-SETTINGS
 `);
@@ -85,6 +77,7 @@ export const namespaceExists = async (name: string): Promise<boolean> => {
  * id taken for a while, and the same VPC may come back at once.
  */
 export const destroyNamespace = async (name: string): Promise<void> => {
+  await shells.close(name);
   if (!(await listNamespaces(name)).includes(name)) return;
   await runHere(`ip -n ${name} link del dev ${overlayDevice} 2>/dev/null || true
 for tap in $(ip -n ${name} -o link show type tun 2>/dev/null | sed 's/^[0-9]*: \\([^:@]*\\).*/\\1/'); do
@@ -94,13 +87,23 @@ ip netns del ${name}
 `);
 };
 
-/** What a tap does not inherit: its VM sees one router everywhere, proxied addresses are answered at once, and a burst for a resumed guest finds room. */
-export const prepareTap = async (name: string, tap: string): Promise<void> => {
+/** Makes a device able to hold packets back by classes. */
+const classful = (device: string): string => `tc qdisc replace dev ${device} root handle 1: htb\n`;
+
+/**
+ * What a tap does not inherit: its VM sees one router everywhere, proxied addresses are answered at once, and a burst for a resumed
+ * guest finds room. Packets for a VM that is still on its way here may have to be held back (`arrives`).
+ */
+export const prepareTap = async (
+  name: string,
+  tap: string,
+  { arrives }: { readonly arrives: boolean },
+): Promise<void> => {
   await runInside(
     name,
     `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay
 ip link set dev ${tap} address ${routerMac} txqueuelen ${tapQueueFramesMax}
-`,
+${arrives ? classful(tap) : ''}`,
   );
 };
 

@@ -4,7 +4,7 @@ import { Socket as DatagramSocket } from 'node:dgram';
 import { Server } from 'node:net';
 import { join } from 'node:path';
 import { metadataPort } from '../limits.ts';
-import { namespacePath } from './namespace.ts';
+import { namespacePath } from './paths.ts';
 
 export interface VpcSockets {
   /** Listens on the metadata port. */

@@ -15,6 +15,11 @@ export interface LocalPort {
   readonly port: VpcPort;
   /** false: the target of a migration before the switch. */
   readonly active: boolean;
+  /**
+   * On that target, from the critical phase on: what comes over the overlay goes to the tap already, where it waits for the guest.
+   * What this card itself sends to the port still goes the old way, behind what is held there.
+   */
+  readonly arriving?: boolean | undefined;
   /** Everything for the port goes here instead of to the tap: a packet queue, or the next card. */
   readonly redirect?: Endpoint | undefined;
 }

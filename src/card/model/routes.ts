@@ -14,6 +14,9 @@ export interface MutableRoutes {
   readonly rules: Set<string>;
 }
 
+const arrivalPreference = 50;
+/** Not the number of a subnet's table: those are addresses. */
+const arrivalTable = 1000;
 const lookupMainPreference = 100;
 const fromTapPreference = 900;
 const fromSubnetPreference = 1000;
@@ -39,12 +42,11 @@ export const portRoutes = (
       model.links.set(word(local.tap), state.mtu);
       model.neighbours.set(`${ip} dev ${local.tap}`, word(port.mac));
     }
+    const router = routers.get(port.subnetId);
+    const toTap = (tap: string): string => `dev ${tap}${router === undefined ? '' : ` src ${word(router)}`}`;
+    if (local?.wired && local.arriving && !local.active) addArrival(model, ip, toTap(local.tap));
     if (place?.kind === 'tap') {
-      const router = routers.get(port.subnetId);
-      model.routes.set(
-        `${ip} table main`,
-        `dev ${place.tap}${router === undefined ? '' : ` src ${word(router)}`}`,
-      );
+      model.routes.set(`${ip} table main`, toTap(place.tap));
     } else if (place?.kind === 'overlay') {
       model.routes.set(`${ip} table main`, `dev ${overlayDevice}`);
       model.neighbours.set(`${ip} dev ${overlayDevice}`, word(port.mac));
@@ -52,6 +54,13 @@ export const portRoutes = (
     }
   }
   return model;
+};
+
+/** What comes from elsewhere, and what the namespace itself answers, finds the tap of a port that is about to be here. */
+const addArrival = (model: MutableRoutes, ip: string, toTap: string): void => {
+  model.routes.set(`${ip} table ${arrivalTable}`, toTap);
+  for (const from of [overlayDevice, 'lo'])
+    model.rules.add(`pref ${arrivalPreference} iif ${from} lookup ${arrivalTable}`);
 };
 
 /** What only a card has: router addresses, the route tables of the subnets, the way to the internet gateway. */

@@ -2,15 +2,16 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * flush → hold → redirect → drain → switch ─┬─ failed: resume the source, give it the queue
- *                                      flows ┘└─ done: activate, commission → release → park → empty → direct
+ * flush → hold → redirect → switch ─┬─ failed: resume the source, give it the queue
+ *                             flows ┘└─ done: commission → release → park → empty → direct
+ *                                                                └ confirm
  *
  * Peers wait from `redirect` to `release`: only what must be in between is.
- * park: the source's kernel keeps new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
+ * park: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  */
 import type { CallOptions } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { drainMs, switchBudgetMs } from '../limits.ts';
+import { switchBudgetMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { TakenBack } from '../workflow/attempt.ts';
 import type { StepContext } from '../workflow/definition.ts';
@@ -81,7 +82,7 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
 
 const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatch): Promise<number> => {
   const { services, input, command, subject } = context;
-  const { hosts, clock, faults } = services;
+  const { hosts, faults } = services;
   const own = { ip: input.vtep, port: vxlanPort };
   // A guest that writes a lot has more to send after the stop: longer, but no reason to give up.
   await watch.time('flush', () =>
@@ -95,7 +96,6 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
     hosts.card(input.sourceHostId, 'card.redirectPort', { eniId, to: queue }, cardCall),
   );
   await faults.hit('migrate.critical.redirect.after');
-  await watch.time('drain', () => clock.sleep(drainMs));
   const [{ downtimeMs }] = await Promise.all([
     watch.time('switch', () =>
       hosts.call(
@@ -156,7 +156,7 @@ const restore = async <R>(context: Context<R>, eniId: string): Promise<void> => 
     .catch(() => undefined);
 };
 
-/** Only forward: each part is tried until it succeeds. */
+/** Only forward: the guest first, then its packets, at last the direct way. */
 const finish = async <R>(
   context: Context<R>,
   eniId: string,
@@ -164,45 +164,66 @@ const finish = async <R>(
 ): Promise<CriticalResult['packets']> => {
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
-  const { hostId: target, sourceHostId: source } = input;
-  await Promise.all([
-    watch
-      .time('activate', () =>
-        insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
-      )
-      .then(() => faults.hit('migrate.critical.activate.after')),
-    watch.time('commission', () =>
-      insist(context, () =>
-        hosts.call(target, 'migrate.commission', {
-          command: { ...command, step: 'critical.commission' },
-          instanceId: subject,
-        }),
-      ),
-    ),
-  ]);
+  const { hostId: target } = input;
+  const order = (method: 'migrate.commission' | 'migrate.confirm', step: string): Promise<unknown> =>
+    insist(context, () => hosts.call(target, method, { command: { ...command, step }, instanceId: subject }));
+  await watch.time('commission', () => order('migrate.commission', 'critical.commission'));
   await faults.hit('migrate.critical.commission.after');
-  const counters = await watch.time('release', () =>
-    insist(context, () => hosts.card(target, 'card.setQueue', { eniId, mode: 'pass' }, cardCall)),
-  );
+  await watch.time('release', () => insist(context, () => passQueue(context, eniId)));
+  const [packets] = await Promise.all([
+    straighten(context, eniId, watch),
+    // "completed" does not mean alive: the source is not cleared before the guest makes progress.
+    watch.time('confirm', () => order('migrate.confirm', 'critical.confirm')),
+  ]);
+  return packets;
+};
+
+const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+
+/** Lets the queue's packets go. A card that was started again has no queue any more, and nothing that could be let go. */
+const passQueue = <R>({ services, input }: Context<R>, eniId: string, idleMs = 0) =>
+  services.hosts
+    .card(input.hostId, 'card.setQueue', { eniId, mode: 'pass', idleMs }, cardCall)
+    .catch((error: unknown) => {
+      if (PandoError.from(error).code === 'InvalidNetworkInterfaceID.NotFound') return nothingHeld;
+      throw error;
+    });
+
+/**
+ * From the way through the queue to the direct one, in order (S7.2): new packets are kept until the queue is empty, by the source
+ * those that it sends on for all others, by the target those of its own VMs.
+ */
+const straighten = async <R>(
+  context: Context<R>,
+  eniId: string,
+  watch: Stopwatch,
+): Promise<CriticalResult['packets']> => {
+  const { services, input } = context;
+  const { hosts, faults } = services;
+  const { hostId: target, sourceHostId: source } = input;
   const to = { ip: input.vtep, port: vxlanPort };
-  // A source that died with the switch forwards nothing: other cards learn the new place from the region.
-  await watch.time('park', () =>
-    hosts.card(source, 'card.holdPort', { eniId }, cardCall).catch(() => undefined),
-  );
-  await watch.time('empty', () =>
-    hosts
-      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall)
-      .catch(() => undefined),
+  // The target first: what its VMs have sent by way of the source must not be kept there behind what they send directly.
+  await watch.time('park', async () => {
+    // A source that died with the switch forwards nothing: other cards learn the new place from the region.
+    for (const host of [target, source])
+      await hosts.card(host, 'card.holdPort', { eniId }, cardCall).catch(() => undefined);
+  });
+  const counters = await watch.time('empty', () =>
+    passQueue(context, eniId, parkedIdleMs).catch(() => nothingHeld),
   );
   await watch.time('direct', () =>
-    hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined),
+    Promise.all([
+      hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined),
+      insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
+    ]),
   );
+  await faults.hit('migrate.critical.direct.after');
   // What the guest opened in its last moments on the source.
   await copyFlows(context, eniId).catch(() => undefined);
-  const closed = await hosts
+  const { held, forwarded, dropped } = await hosts
     .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
     .catch(() => counters);
-  return { held: closed.held, forwarded: closed.forwarded, dropped: closed.dropped };
+  return { held, forwarded, dropped };
 };
 
 /** Tries until it succeeds or this processor stops; a newer owner's epoch ends it. */

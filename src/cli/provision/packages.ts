@@ -37,6 +37,8 @@ export const testPackages: readonly NeededPackage[] = [
     proof: '/usr/lib/python3/dist-packages/boto3/__init__.py',
     why: 'a real client of the API',
   },
+  { name: 'socat', proof: 'socat', why: 'connections of every kind' },
+  { name: 'curl', proof: 'curl', why: 'asks the metadata service as a guest would' },
   { name: 'iperf3', proof: 'iperf3', why: 'measures rate limits' },
   { name: 'tcpdump', proof: 'tcpdump', why: 'looks at packets' },
 ];
