@@ -15,6 +15,8 @@ import {
 const controllers = ['cpu', 'cpuacct', 'memory', 'pids', 'devices'] as const;
 /** `ip netns exec` hides the machine's mounts below /sys; the first process still sees them. */
 const rootsTried = ['/sys/fs/cgroup', '/proc/1/root/sys/fs/cgroup'];
+/** `full` is the kernel's own default. */
+const cpuWeights = { v1: { full: 1024, modest: 16 }, v2: { full: 100, modest: 1 } } as const;
 const removalTriesMax = 50;
 const removalPauseMs = 20;
 
@@ -148,6 +150,15 @@ export class Cgroups {
       this.version === 2 ? ['cpu.max', `${quota} ${cpuPeriodUs}`] : ['cpu.cfs_quota_us', quota];
     const path = join(this.#dir(this.version === 2 ? '' : 'cpu', name), file);
     if (await writable(path)) await writeFile(path, value);
+  }
+
+  /** What a VM's group gets of processors that others want too: its full part, or hardly any. No group: nothing. */
+  async setModest(name: string, modest: boolean): Promise<void> {
+    if (this.version === undefined) return;
+    const [controller, file, weight] =
+      this.version === 2 ? ['', 'cpu.weight', cpuWeights.v2] : ['cpu', 'cpu.shares', cpuWeights.v1];
+    const path = join(this.#dir(controller, name), file);
+    if (await writable(path)) await writeFile(path, String(modest ? weight.modest : weight.full));
   }
 
   async #delegate(): Promise<void> {

@@ -54,9 +54,9 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),
     'migrate.flush': ({ instanceId }) => nothing(flush(host.get(instanceId))),
     'migrate.switch': (params) =>
-      host.urgent(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params.budgetMs)),
-    'migrate.commission': ({ command, instanceId }) =>
-      host.urgent(command, host.get(instanceId), (vm) => nothing(commission(vm))),
+      host.urgent(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params)),
+    'migrate.commission': ({ command, instanceId, release }) =>
+      host.urgent(command, host.get(instanceId), (vm) => commission(vm, release)),
     'migrate.confirm': ({ command, instanceId }) =>
       host.command(command, host.get(instanceId), (vm) => nothing(confirm(vm))),
     'migrate.cancel': ({ command, instanceId }) =>

@@ -168,8 +168,9 @@ export class Vm {
   async pace(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
-    if (requirement !== undefined)
-      await this.context.cgroups.setMoving(instanceId, requirement.vcpus, moving);
+    const { cgroups } = this.context;
+    if (requirement !== undefined) await cgroups.setMoving(instanceId, requirement.vcpus, moving);
+    await cgroups.setModest(instanceId, false);
   }
 
   /** Whether the VMM's process runs now. */

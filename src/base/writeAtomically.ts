@@ -1,6 +1,6 @@
 /** Files that a reader or a crash finds whole: the old text or the new one, on the disk when the call returns. */
 import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The owner alone may read: most of what is kept so holds secrets. */
@@ -26,6 +26,15 @@ export const writeAtomically = async (path: string, text: string, mode = modeDef
   } finally {
     await directory.close();
   }
+};
+
+/**
+ * Replaces `path` by `text` without waiting for the disk: whoever reads it, after the writer was killed too, finds the old text or the
+ * new one. After a power cut it may be neither: for what says nothing any more by then.
+ */
+export const writeWhole = async (path: string, text: string, mode = modeDefault): Promise<void> => {
+  await writeFile(beside(path), text, { mode });
+  await rename(beside(path), path);
 };
 
 const flushed = (path: string, flags: string, mode: number, write: (fd: number) => void): void => {

@@ -6,7 +6,7 @@ import { Device } from './device.ts';
 import { flowStatements, parseFlows } from './flows.ts';
 import { Holds, toOverlay, toTap } from './holds.ts';
 import { portCounters } from './kernel/counters.ts';
-import { prepareTap, runInside, takeDevice } from './kernel/namespace.ts';
+import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
 import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
@@ -125,12 +125,17 @@ export class Card {
     await this.#changePort(eniId, (local) => ({ ...local, arriving: !local.active }));
   }
 
+  /** Everything but the change of the route that {@link redirectPort} then is. */
+  async aimPort(eniId: string, to: Endpoint): Promise<void> {
+    await this.#changePort(eniId, (local) => ({ ...local, aim: to }));
+  }
+
   async redirectPort(eniId: string, to: Endpoint | undefined): Promise<void> {
     const { vpc, local } = this.#find(eniId);
     const leavesTap = local.active && local.redirect === undefined && to !== undefined;
     await this.#changePort(
       eniId,
-      (before) => ({ ...before, redirect: to }),
+      (before) => ({ ...before, aim: undefined, redirect: to }),
       leavesTap ? () => tapEmptied(vpc.namespace, local.tap, this.#log) : undefined,
     );
     await this.#holds.release(eniId);
@@ -138,7 +143,7 @@ export class Card {
 
   async exportFlows(eniId: string): Promise<TrackedFlow[]> {
     const { vpc, local } = this.#find(eniId);
-    return parseFlows(await runInside(vpc.namespace, 'cat /proc/net/nf_conntrack\n'), local.port.ip);
+    return parseFlows(await readNet(vpc.namespace, 'nf_conntrack'), local.port.ip);
   }
 
   async importFlows(eniId: string, flows: readonly TrackedFlow[]): Promise<void> {
@@ -240,7 +245,7 @@ export class Card {
 
 const activated = (local: LocalPort): LocalPort => ({
   ...local,
-  ...{ active: true, arriving: undefined, redirect: undefined },
+  ...{ active: true, arriving: undefined, aim: undefined, redirect: undefined },
 });
 
 const undoing = async (undo: () => void, work: () => Promise<void>): Promise<void> => {
@@ -262,7 +267,9 @@ const restorePort = (vpc: Vpc, eniId: string, before: LocalPort | undefined): vo
  * redirected to one, the overlay device does that itself.
  */
 const hasQueuedPort = (vpc: Vpc): boolean =>
-  [...vpc.ports.values()].some(({ redirect }) => redirect !== undefined && redirect.port !== vxlanPort);
+  [...vpc.ports.values()].some(({ aim, redirect }) =>
+    [aim, redirect].some((to) => to !== undefined && to.port !== vxlanPort),
+  );
 
 const notAttached = (eniId: string): PandoError =>
   new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} is not attached to this card.`);

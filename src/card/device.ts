@@ -15,7 +15,7 @@ export class Device {
 
   constructor(role: VpcRole, stateDir: string, log: Logger) {
     this.role = role;
-    this.#store = new VpcStore(stateDir);
+    this.#store = new VpcStore(stateDir, log);
     this.#log = log;
   }
 

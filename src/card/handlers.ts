@@ -42,6 +42,10 @@ export const cardHandlers = (
     await card.holdPort(eniId);
     return {};
   },
+  'card.aimPort': async ({ eniId, to }) => {
+    await card.aimPort(eniId, to);
+    return {};
+  },
   'card.redirectPort': async ({ eniId, to }) => {
     await card.redirectPort(eniId, to);
     return {};

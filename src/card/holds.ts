@@ -12,7 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
-import { runInside } from './kernel/namespace.ts';
+import { batchInside, runInside } from './kernel/namespace.ts';
 import { heldBytesMax, overlayDevice, portHoldMsMax } from './limits.ts';
 import { word } from './model/safe.ts';
 
@@ -74,11 +74,13 @@ export class Holds {
     const minor = known?.minor ?? this.#nextMinor();
     const { namespace, device, match } = outlet;
     const id = classOf(minor);
+    await batchInside(namespace, 'tc', [
+      `class replace dev ${device} parent 1: classid ${id} htb rate 100gbit`,
+      `qdisc replace dev ${device} parent ${id} handle ${handleOf(minor)} tbf ${heldRate}`,
+    ]);
     await runInside(
       namespace,
-      `tc class replace dev ${device} parent 1: classid ${id} htb rate 100gbit
-tc qdisc replace dev ${device} parent ${id} handle ${handleOf(minor)} tbf ${heldRate}
-nft -f - <<'END'
+      `nft -f - <<'END'
 add table ${holdTable}
 add chain ${holdTable} c${minor} { type filter hook postrouting priority mangle; }
 flush chain ${holdTable} c${minor}
@@ -97,7 +99,7 @@ END
     clearTimeout(hold.timer);
     this.#held.delete(eniId);
     const { outlet, minor } = hold;
-    await runInside(outlet.namespace, opened(outlet.device, classOf(minor), handleOf(minor)));
+    await batchInside(outlet.namespace, 'tc', [opened(outlet.device, classOf(minor), handleOf(minor))]);
     await emptied(outlet, minor);
     this.#forget(outlet, minor);
   }
@@ -109,12 +111,9 @@ END
 
   /** The namespace may be gone by now. */
   #forget({ namespace, device }: Outlet, minor: number): void {
-    runInside(
-      namespace,
-      `nft delete chain ${holdTable} c${minor} || true
-tc class del dev ${device} classid ${classOf(minor)}
-`,
-    ).catch((error: unknown) => this.#log.debug({ err: error, namespace }, 'after a hold'));
+    runInside(namespace, `nft delete chain ${holdTable} c${minor} || true\n`)
+      .then(() => batchInside(namespace, 'tc', [`class del dev ${device} classid ${classOf(minor)}`]))
+      .catch((error: unknown) => this.#log.debug({ err: error, namespace }, 'after a hold'));
   }
 
   #nextMinor(): number {
@@ -128,12 +127,12 @@ const classOf = (minor: number): string => `1:${minor.toString(16)}`;
 const handleOf = (minor: number): string => `${(minor + 1).toString(16)}:`;
 
 const opened = (device: string, parent: string, handle: string): string =>
-  `tc qdisc change dev ${device} parent ${parent} handle ${handle} tbf ${openRate}\n`;
+  `qdisc change dev ${device} parent ${parent} handle ${handle} tbf ${openRate}`;
 
 const emptied = async ({ namespace, device }: Outlet, minor: number): Promise<void> => {
   const until = performance.now() + emptyAfterMs;
   while (performance.now() < until) {
-    const shown = JSON.parse(await runInside(namespace, `tc -s -j qdisc show dev ${device}\n`));
+    const shown = JSON.parse(await batchInside(namespace, 'tc', [`qdisc show dev ${device}`]));
     const own = queues.parse(shown).find(({ handle }) => handle === handleOf(minor));
     if (own === undefined || own.qlen === 0) return;
     await sleep(emptyPollMs);
@@ -148,7 +147,7 @@ export const endHolds = (namespace: string): Promise<string> =>
 held=$(tc qdisc show | sed -n 's/^qdisc tbf \\([0-9a-f]*:\\) dev \\([^ ]*\\) parent \\(1:[0-9a-f]*\\) .*/\\1 \\2 \\3/p')
 [ -n "$held" ] || exit 0
 echo "$held" | while read -r handle device parent; do
-  ${opened('$device', '$parent', '$handle')}
+  tc ${opened('$device', '$parent', '$handle')}
 done
 sleep ${emptyAfterMs / 1000}
 echo "$held" | while read -r handle device parent; do tc class del dev $device classid $parent; done

@@ -16,8 +16,8 @@ export const importedFlowsMax = 65_536;
 /** Elements in one `add element` statement. */
 export const elementsPerStatementMax = 500;
 export const scriptTimeoutMs = 20_000;
-/** Shells that stay in namespaces, of one process; and how long one stays unused. */
-export const keptShellsMax = 64;
+/** Namespaces in which a shell and tools stay, of one process; and for how long unused. */
+export const keptNamespacesMax = 64;
 export const shellIdleMsMax = 60_000;
 /** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
 export const lingerMs = 10_000;

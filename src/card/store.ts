@@ -1,9 +1,15 @@
-/** What a device remembers across restarts: one file per VPC, replaced atomically. */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+/**
+ * What a device remembers across restarts of its process: one file per VPC, replaced as a whole. A power cut takes all that it tells of
+ * along (namespaces, taps, VMs), so nobody waits for the disk, and a file that a cut has torn is put aside.
+ */
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeAtomically } from '#base/writeAtomically.ts';
+import type { Logger } from '#base/log.ts';
+import { writeWhole } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
+
+const endpoint = z.object({ ip: z.string(), port: z.number() });
 
 export const vpcRecord = z.object({
   vpcId: z.string(),
@@ -15,7 +21,8 @@ export const vpcRecord = z.object({
       port: vpcPort,
       active: z.boolean(),
       arriving: z.boolean().optional(),
-      redirect: z.object({ ip: z.string(), port: z.number() }).optional(),
+      aim: endpoint.optional(),
+      redirect: endpoint.optional(),
     }),
   ),
   forwards: z.array(z.tuple([z.string(), z.string()])),
@@ -25,23 +32,36 @@ export type VpcRecord = z.infer<typeof vpcRecord>;
 
 export class VpcStore {
   readonly #directory: string;
+  readonly #log: Logger;
 
-  constructor(stateDir: string) {
+  constructor(stateDir: string, log: Logger) {
+    this.#log = log;
     this.#directory = join(stateDir, 'vpcs');
   }
 
   async load(): Promise<VpcRecord[]> {
     await mkdir(this.#directory, { recursive: true });
     const names = (await readdir(this.#directory)).filter((name) => name.endsWith('.json'));
-    return Promise.all(
-      names.map(async (name) =>
-        vpcRecord.parse(JSON.parse(await readFile(join(this.#directory, name), 'utf8'))),
-      ),
-    );
+    const records = await Promise.all(names.map((name) => this.#read(join(this.#directory, name))));
+    return records.filter((record) => record !== undefined);
+  }
+
+  async #read(path: string): Promise<VpcRecord | undefined> {
+    const text = await readFile(path, 'utf8');
+    try {
+      return vpcRecord.parse(JSON.parse(text));
+    } catch (error) {
+      this.#log.error(
+        { err: error, path },
+        'a record cannot be read: put aside, its VPC has to be declared again',
+      );
+      await rename(path, `${path}.unreadable`);
+      return undefined;
+    }
   }
 
   save(record: VpcRecord): Promise<void> {
-    return writeAtomically(this.#path(record.vpcId), JSON.stringify(record));
+    return writeWhole(this.#path(record.vpcId), JSON.stringify(record));
   }
 
   remove(vpcId: string): Promise<void> {

@@ -6,10 +6,10 @@ import type { VmMetadata, VpcState } from '#contracts/network.ts';
 import { endHolds } from './holds.ts';
 import { readImported } from './kernel/imported.ts';
 import {
+  applyPlan,
   createNamespace,
   destroyNamespace,
   namespaceExists,
-  planScript,
   runInside,
 } from './kernel/namespace.ts';
 import { readKernel } from './kernel/read.ts';
@@ -186,7 +186,7 @@ export class Vpc {
     await this.ensureOpen();
     if (this.#applied === undefined) return this.#repair(after);
     const steps = plan(this.#applied, after);
-    if (!isEmptyPlan(steps)) await runInside(this.namespace, planScript(steps));
+    if (!isEmptyPlan(steps)) await applyPlan(this.namespace, steps);
     this.#applied = after;
   }
 
@@ -196,7 +196,7 @@ export class Vpc {
     const steps = plan({ ...model, sets: after.sets, chains: after.chains }, after);
     const imported = await readImported(this.namespace);
     const nft = replaceFirewall(tables, after, imported);
-    await runInside(this.namespace, planScript({ ...steps, nft }));
+    await applyPlan(this.namespace, { ...steps, nft });
     this.#log.info({ changes: Object.values(steps).flat().length }, 'kernel state re-adopted');
     this.#applied = after;
   }

@@ -73,6 +73,8 @@ export const cardContract = {
    * wait until `card.activatePort`. A second at most.
    */
   'card.holdPort': { params: z.object({ eniId: z.string() }), result: empty },
+  /** Source of a migration: prepares the redirection to `to`, so that it takes as little time as can be. */
+  'card.aimPort': { params: z.object({ eniId: z.string(), to: endpoint }), result: empty },
   /**
    * Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap.
    * Answers when the VMM has read what was on its way to the tap, some 20 ms later at most. Ends a hold: answers when what was

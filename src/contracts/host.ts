@@ -55,6 +55,13 @@ export const vmReport = z.object({
 });
 export type VmReport = z.infer<typeof vmReport>;
 
+/** Where the packets of an interface go. */
+const packetWay = z.object({ eniId: z.string(), to: z.object({ ip: z.string(), port: z.number().int() }) });
+
+/** How long each part of a command took, in milliseconds, in the order in which they ended (S7.6). */
+export const timedParts = z.array(z.object({ part: z.string(), ms: z.number() }));
+export type TimedParts = z.infer<typeof timedParts>;
+
 const command = { command: commandKey, instanceId: z.string() };
 
 /** Cell → host. */
@@ -152,13 +159,19 @@ export const hostContract = {
   },
   /** Source, before the critical phase: lets memory flow without limit until little is left, or for a bounded time. */
   'migrate.flush': { params: z.object({ instanceId: z.string() }), result: empty },
-  /** Source, critical phase: pause the guest, finish the disk mirror, hand over the rest of memory; the source stays paused. */
+  /**
+   * Source, critical phase: send the guest's packets to the queue, pause the guest, finish the disk mirror, hand over the rest of
+   * memory; the source stays paused. `downtimeMs`: from the pause to the end of the handover.
+   */
   'migrate.switch': {
-    params: z.object({ ...command, budgetMs: z.number().int() }),
-    result: z.object({ downtimeMs: z.number() }),
+    params: z.object({ ...command, budgetMs: z.number().int(), redirect: packetWay.optional() }),
+    result: z.object({ downtimeMs: z.number(), parts: timedParts }),
   },
-  /** Target: runs the guest, which has arrived whole. */
-  'migrate.commission': { params: z.object({ ...command }), result: empty },
+  /** Target: runs the guest, which has arrived whole, then lets the packets of that interface's queue go to it. */
+  'migrate.commission': {
+    params: z.object({ ...command, release: z.object({ eniId: z.string() }).optional() }),
+    result: z.object({ parts: timedParts }),
+  },
   /** Target, after the commissioning: answers once the guest makes progress, and forgets what only the move needed. */
   'migrate.confirm': { params: z.object({ ...command }), result: empty },
   /** Source: gives up the migration and runs on. */

@@ -124,6 +124,10 @@ export class SimCard {
       if (port.redirect === undefined) port.active = true;
       return {};
     },
+    'card.aimPort': ({ eniId }) => {
+      this.#portOf(eniId);
+      return {};
+    },
     'card.redirectPort': ({ eniId, to }) => {
       const port = this.#portOf(eniId);
       if (to === undefined) delete port.redirect;

@@ -220,19 +220,28 @@ export class SimHost {
     return { phase: this.#now() >= outgoing.until ? ('converged' as const) : ('memory' as const), ...zero };
   }
 
-  #switch({ instanceId }: In<'migrate.switch'>) {
+  #switch({ instanceId, redirect }: In<'migrate.switch'>) {
     const vm = this.#vm(instanceId);
     const { outgoing } = vm;
     if (outgoing?.phase !== 'memory' || vm.state !== 'running')
       throw new PandoError('IncorrectState', `${instanceId} is not being copied.`);
     if (outgoing.target.state !== 'incoming') throw new PandoError('IncorrectState', 'The target is gone.');
+    if (redirect !== undefined) this.card.handle('card.redirectPort', redirect);
     vm.become('paused');
     outgoing.target.received = true;
     vm.outgoing = { phase: 'completed', target: outgoing.target };
-    return { downtimeMs: 1 };
+    return { downtimeMs: 1, parts: [] };
   }
 
-  #commission(instanceId: string): void {
+  #commission({ instanceId, release }: In<'migrate.commission'>) {
+    this.#runArrived(instanceId);
+    // A card without a queue has been started again: nothing is held any more.
+    if (release !== undefined && this.card.queues.has(release.eniId))
+      this.card.handle('card.setQueue', { eniId: release.eniId, mode: 'pass' });
+    return { parts: [] };
+  }
+
+  #runArrived(instanceId: string): void {
     const vm = this.#vm(instanceId);
     if (vm.state === 'running') return;
     if (vm.state !== 'incoming' || !vm.received)
@@ -314,8 +323,8 @@ export class SimHost {
       return {};
     },
     'migrate.switch': (params) => this.#command('migrate.switch', params.command, () => this.#switch(params)),
-    'migrate.commission': ({ command, instanceId }) =>
-      this.#void('migrate.commission', command, () => this.#commission(instanceId)),
+    'migrate.commission': (params) =>
+      this.#command('migrate.commission', params.command, () => this.#commission(params)),
     'migrate.confirm': ({ command, instanceId }) =>
       this.#void('migrate.confirm', command, () => this.#confirm(instanceId)),
     'migrate.cancel': ({ command, instanceId }) =>

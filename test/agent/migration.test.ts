@@ -83,7 +83,10 @@ describe('a VM that moves between two hosts', () => {
     for (const sample of samples)
       assert.equal(await target.hmp(instanceId, sample), await source.hmp(instanceId, sample), sample);
     const round = await source.round(instanceId);
+    await assert.rejects(source.call('migrate.cancel', { command: key(), instanceId }), /only forward/);
+    assert.equal((await source.call('migrate.progress', { instanceId })).phase, 'completed');
     await target.call('migrate.commission', { command: key(), instanceId });
+    await target.call('migrate.confirm', { command: key(), instanceId });
     await until('it goes on counting', async () => (await target.round(instanceId)) > round + 2);
     assert.equal((await source.call('vm.describe', { instanceId })).state, 'paused');
     assert.equal((await target.call('vm.describe', { instanceId })).state, 'running');

@@ -3,13 +3,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeAtomically, writeAtomicallySync } from '#base/writeAtomically.ts';
+import { writeAtomically, writeAtomicallySync, writeWhole } from '#base/writeAtomically.ts';
 
 test('a file is replaced as a whole, private to its owner, and nothing is left beside it', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'pando-write-'));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const path = join(root, 'file');
-  for (const [at, write] of [writeAtomically, writeAtomicallySync, writeAtomically].entries()) {
+  for (const [at, write] of [writeAtomically, writeAtomicallySync, writeWhole, writeAtomically].entries()) {
     const before = at === 0 ? 0 : statSync(path).ino;
     await write(path, `text ${at}`);
     assert.equal(readFileSync(path, 'utf8'), `text ${at}`);
@@ -17,6 +17,7 @@ test('a file is replaced as a whole, private to its owner, and nothing is left b
     assert.equal(statSync(path).mode & 0o777, 0o600);
   }
   assert.deepEqual(readdirSync(root), ['file']);
-  await assert.rejects(writeAtomically(join(root, 'absent', 'file'), 'x'), { code: 'ENOENT' });
+  for (const write of [writeAtomically, writeWhole])
+    await assert.rejects(write(join(root, 'absent', 'file'), 'x'), { code: 'ENOENT' });
   assert.throws(() => writeAtomicallySync(join(root, 'absent', 'file'), 'x'), { code: 'ENOENT' });
 });

@@ -25,7 +25,7 @@ everyStepEveryFault(everyKind, () => matrix);
 crashAtEachUndo(everyKind, () => matrix);
 
 test('a crash in each part of the critical phase ends on the target, with one owner', async (t) => {
-  for (const part of ['hold', 'redirect', 'switch', 'commission', 'direct']) {
+  for (const part of ['hold', 'flush', 'switch', 'commission', 'confirm', 'direct']) {
     const point = `migrate.critical.${part}.after`;
     await t.test(part, () =>
       matrix.runCase({
@@ -38,8 +38,22 @@ test('a crash in each part of the critical phase ends on the target, with one ow
   }
 });
 
+test('cards that are started again in the critical phase lose the queue, not the migration', async (t) => {
+  for (const part of ['switch', 'commission', 'confirm']) {
+    const point = `migrate.critical.${part}.after`;
+    await t.test(part, () =>
+      matrix.runCase({
+        kind: 'migrate',
+        point,
+        ends: 'done',
+        arrange: (faults) => faults.doAt(point, () => ground.restartCards()),
+      }),
+    );
+  }
+});
+
 test('a failure before the switch gives the guest back to the source', async (t) => {
-  for (const part of ['hold', 'redirect']) {
+  for (const part of ['hold', 'flush']) {
     const point = `migrate.critical.${part}.after`;
     await t.test(part, () =>
       matrix.runCase({

@@ -197,6 +197,8 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   const source = sourceOf(vm);
   if (source?.phase !== 'copying') return;
   if (!(await vm.alive())) return;
+  // A former agent has switched over and died before it wrote that down.
+  if (await hasHandedOver(vm)) return settleHandedOver(vm, source);
   // A peer that says nothing would hold up every request to it, the one to end among them.
   if (error instanceof StoodStill) await cutOff(vm);
   await abandon(vm);
@@ -204,6 +206,23 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
   await vm.pace();
+};
+
+const settleHandedOver = async (vm: Vm, source: Source): Promise<void> => {
+  source.phase = 'completed';
+  vm.setState('paused', 'migrated away');
+  await vm.save();
+};
+
+/** Whether the VMM has given everything to the target's: from then on nobody lets the guest run here again (S6.5, S7.4). */
+export const hasHandedOver = async (vm: Vm): Promise<boolean> => {
+  // What it says of a migration before it sends is of an earlier one.
+  if (sourceOf(vm)?.sending !== true) return false;
+  try {
+    return (await vm.monitor.query(migrateInfo, 'query-migrate')).status === 'completed';
+  } catch {
+    return false; // No VMM any more: nothing can run here.
+  }
 };
 
 export const mirrorOf = async (vm: Vm) =>
@@ -221,6 +240,7 @@ export const migrationProgress = async (vm: Vm): Promise<Progress> => {
   if (source === undefined) return { phase: 'none', ...none };
   if (source.phase === 'failed') return { phase: 'failed', ...none, reason: source.reason };
   if (source.phase === 'completed') return { phase: 'completed', ...none };
+  if (await hasHandedOver(vm)) return { phase: 'completed', ...none };
   const job = await mirrorOf(vm);
   const info = await vm.monitor.query(migrateInfo, 'query-migrate');
   const disk = { total: job?.['total-progress'] ?? 0, done: job?.['current-progress'] ?? 0 };
@@ -244,6 +264,11 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
       `${record.instanceId} is the target here: destroy it instead.`,
     );
   if (sourceOf(vm) === undefined) return { state: record.state };
+  if (sourceOf(vm)?.phase === 'completed' || (await hasHandedOver(vm)))
+    throw new PandoError(
+      'IncorrectState',
+      `${record.instanceId} was handed over: there is only forward (S7.4).`,
+    );
   record.migration = undefined;
   if (await vm.alive()) await abandon(vm);
   await vm.save();

@@ -3,17 +3,21 @@
  * over. Before the handover is complete anything that goes wrong lets the guest run on here; after it, the guest
  * stays paused here for good, so that one copy runs at most (S6.5).
  *
- *   stop ─┬─ memory: pre-switchover ─┬─ migrate-continue → completed
- *         └─ disk: the mirror ends ──┘
+ *   redirect → stop ─┬─ memory: pre-switchover ─┬─ hand over → completed
+ *                    └─ disk: the mirror ends ──┘
  *
  * The peers of the guest wait meanwhile: commands go to the VMM in one go where none needs another's answer.
  */
+import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from 'zod';
+import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { hostContract, TimedParts } from '#contracts/host.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
-import { cancelMigration, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
+import { cancelMigration, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
 import { whenever } from './whenever.ts';
 
 const pollMs = 2;
@@ -26,49 +30,49 @@ const flushedBytes = 1024 * 1024;
 /** Never a limit here: the guest has been stopped. */
 const downtimeLimitMs = 10_000;
 
-export const switchOver = async (vm: Vm, budgetMs: number): Promise<{ downtimeMs: number }> => {
+type SwitchParams = Pick<
+  z.output<(typeof hostContract)['migrate.switch']['params']>,
+  'budgetMs' | 'redirect'
+>;
+
+export const switchOver = async (
+  vm: Vm,
+  { budgetMs, redirect }: SwitchParams,
+): Promise<{ downtimeMs: number; parts: TimedParts }> => {
   const source = sourceOf(vm);
   if (source === undefined || source.phase === 'failed')
     throw new PandoError(
       'IncorrectState',
       `${vm.record.instanceId}: no migration is under way. ${source?.reason ?? ''}`.trim(),
     );
-  if (source.phase === 'completed') return { downtimeMs: source.downtimeMs ?? 0 };
+  if (source.phase === 'completed') return { downtimeMs: source.downtimeMs ?? 0, parts: [] };
   if (!source.sending)
     throw new PandoError('IncorrectState', `${vm.record.instanceId}: no memory has been sent yet.`);
-  source.phase = 'switching';
-  const saved = vm.save();
-  // Awaited before the handover: up to there a new agent would let the guest run on whatever the record says.
-  saved.catch(() => undefined);
+  const watch = new Stopwatch();
   const until = Date.now() + budgetMs;
-  const stoppedAt = performance.now();
+  let stoppedAt = performance.now();
   try {
-    if (!(await isCompleted(vm))) {
-      const stopped = await stopAll(vm, until);
-      await saved;
-      await handOver(vm, stopped, until);
+    if (!(await hasHandedOver(vm))) {
+      source.phase = 'switching';
+      if (redirect !== undefined)
+        await watch.time('redirect', () => vm.context.card.call('card.redirectPort', redirect));
+      stoppedAt = performance.now();
+      const stopped = await watch.time('stop', () => stopAll(vm, until));
+      await watch.time('hand over', () => handOver(vm, stopped, until));
     }
   } catch (error) {
-    if (await isCompleted(vm)) throw error;
+    if (await hasHandedOver(vm)) throw error;
     await cancelMigration(vm);
     throw error;
   }
-  // Not saved before the answer: the VMM itself says that it has handed over, to whichever agent asks it.
+  // Written down after the answer: the VMM itself says that it has handed over, to whichever agent asks it.
   source.downtimeMs = Math.round(performance.now() - stoppedAt);
   source.phase = 'completed';
   vm.setState('paused', 'migrated away');
-  return { downtimeMs: source.downtimeMs };
+  return { downtimeMs: source.downtimeMs, parts: watch.parts };
 };
 
 const statusOf = (vm: Vm): Promise<MigrateInfo> => vm.monitor.query(migrateInfo, 'query-migrate');
-
-const isCompleted = async (vm: Vm): Promise<boolean> => {
-  try {
-    return (await statusOf(vm)).status === 'completed';
-  } catch {
-    return false; // No VMM any more: nothing can run here.
-  }
-};
 
 /** Throws when the migration has ended before its time. */
 const mustGoOn = ({ status = 'none', 'error-desc': reason }: MigrateInfo): void => {
@@ -90,6 +94,7 @@ interface Stopped {
  */
 const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
   const { monitor } = vm;
+  await vm.context.cgroups.setModest(vm.record.instanceId, false);
   await Promise.all([
     openWide(vm),
     monitor.execute('stop'),
@@ -136,14 +141,26 @@ const openWide = (vm: Vm): Promise<unknown> =>
  */
 export const flush = async (vm: Vm): Promise<void> => {
   if (sourceOf(vm)?.phase !== 'copying') return;
-  await openWide(vm);
+  await Promise.all([openWide(vm), flushDisk(vm)]);
   const until = Date.now() + flushMsMax;
   const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
   const enough = (await passes()) + flushPasses;
   while (Date.now() < until) {
     const { ram } = await statusOf(vm);
-    if (ram !== undefined && ram.remaining <= flushedBytes && ram['dirty-sync-count'] >= enough) return;
+    if (ram !== undefined && ram.remaining <= flushedBytes && ram['dirty-sync-count'] >= enough) break;
     await sleep(pollMs);
+  }
+  // With little left QEMU looks for more without a pause: it must not keep others from redirecting the guest's packets.
+  await vm.context.cgroups.setModest(vm.record.instanceId, true);
+};
+
+/** QEMU has the disk flushed when it stops the guest: what can be written before is. */
+const flushDisk = async ({ paths }: Vm): Promise<void> => {
+  const disk = await open(paths.disk, 'r');
+  try {
+    await disk.datasync();
+  } finally {
+    await disk.close();
   }
 };
 

@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { MigrationCredential } from '#contracts/host.ts';
+import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
@@ -16,6 +17,8 @@ const portTriesMax = 8;
 const exportId = 'incoming-root';
 const progressTimeoutMs = 5_000;
 const progressPollMs = 2;
+/** A guest that has only just arrived has better things to do than to be asked. */
+const aliveEveryMs = 20;
 const incomingTimeoutMs = 10_000;
 
 const capabilities = ['events', 'pause-before-switchover'].map((capability) => ({ capability, state: true }));
@@ -122,22 +125,40 @@ const freePort = (host: string): Promise<number> =>
   });
 
 /**
- * Runs the guest here, once its memory has arrived whole (`IncorrectState` otherwise). Its peers wait: what is not needed for that is
- * left to {@link confirm}. Repeated: nothing more.
+ * Runs the guest here, once its memory has arrived whole (`IncorrectState` otherwise), then lets the packets go that were held for it.
+ * Its peers wait: what is not needed for that is left to {@link confirm}. Repeated: nothing more.
  */
-export const commission = async (vm: Vm): Promise<void> => {
-  const { monitor, record } = vm;
-  const before = await monitor.query(runInfo, 'query-status');
-  if (!before.running) {
-    await incomingCompleted(vm);
-    await Promise.all([
-      // The disk has one writer: the guest's own device can only have it when the door is shut.
-      monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
-      monitor.execute('cont'),
-    ]);
-  }
-  record.migration = undefined;
+export const commission = async (
+  vm: Vm,
+  release: { readonly eniId: string } | undefined,
+): Promise<{ parts: TimedParts }> => {
+  const watch = new Stopwatch();
+  await watch.time('resume', () => resume(vm));
+  vm.record.migration = undefined;
   vm.setState('running');
+  if (release !== undefined) await watch.time('release', () => releaseQueue(vm, release.eniId));
+  return { parts: watch.parts };
+};
+
+const resume = async (vm: Vm): Promise<void> => {
+  const { monitor } = vm;
+  const { running } = await monitor.query(runInfo, 'query-status');
+  if (running) return;
+  await incomingCompleted(vm);
+  await Promise.all([
+    // The disk has one writer: the guest's own device can only have it when the door is shut.
+    monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
+    monitor.execute('cont'),
+  ]);
+};
+
+const releaseQueue = async ({ context: { card } }: Vm, eniId: string): Promise<void> => {
+  try {
+    await card.call('card.setQueue', { eniId, mode: 'pass' });
+  } catch (error) {
+    // A card that was started again has no queue any more, and nothing that could be let go.
+    if (PandoError.from(error).code !== 'InvalidNetworkInterfaceID.NotFound') throw error;
+  }
 };
 
 /** After the commissioning: sees that the guest makes progress ("completed" alone does not mean alive) and forgets the move's keys. */
@@ -168,7 +189,7 @@ const makesProgress = async (vm: Vm): Promise<void> => {
     const { running, status } = await vm.monitor.query(runInfo, 'query-status');
     if (!running) throw new PandoError('IncorrectState', `The guest does not run: ${status}.`);
     if ((await processorNanoseconds(vm)) > first) return;
-    await sleep(progressPollMs);
+    await sleep(aliveEveryMs);
   }
   throw new PandoError('IncorrectState', 'The guest makes no progress.');
 };

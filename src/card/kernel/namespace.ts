@@ -4,7 +4,7 @@ import { exec } from '#base/exec.ts';
 import { overlayDevice, routerMac, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
 import type { Plan } from '../model/plan.ts';
 import { namespacePath, namespacesDirectory } from './paths.ts';
-import { shells } from './shells.ts';
+import { shells, type Tool } from './shells.ts';
 
 /** Names of the namespaces on this machine that begin with `prefix`. */
 export const listNamespaces = async (prefix: string): Promise<string[]> =>
@@ -13,26 +13,28 @@ export const listNamespaces = async (prefix: string): Promise<string[]> =>
 /** Runs a shell script inside the namespace, after those before it, and returns what it printed. */
 export const runInside = (name: string, script: string): Promise<string> => shells.run(name, script);
 
+/** A file of the namespace's own `/proc/net`. */
+export const readNet = (name: string, file: string): Promise<string> => shells.readNet(name, file);
+
 /** Runs a shell script in this process's own namespace. */
 export const runHere = async (script: string): Promise<string> => {
   const { stdout } = await exec('sh', ['-e', '-s'], { input: script, timeoutMs: scriptTimeoutMs });
   return stdout;
 };
 
-const batch = (command: string, lines: readonly string[], otherwise = ''): string =>
-  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'${otherwise}\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+/** Runs commands of `tool` inside the namespace and returns what they printed; all are run, also when one fails (`ExecError`). */
+export const batchInside = (name: string, tool: Tool, lines: readonly string[]): Promise<string> =>
+  shells.batch(name, tool, lines);
 
-const mayFail = ' 2>/dev/null || true';
-
-/** The shell script of a plan. Only deletions may fail: what they name may have left with its device. */
-export const planScript = (plan: Plan): string =>
-  [
-    batch('nft -f -', plan.nft),
-    batch('bridge -batch -', plan.bridgeAdd),
-    batch('ip -batch -', plan.ipAdd),
-    batch('ip -force -batch -', plan.ipDelete, mayFail),
-    batch('bridge -force -batch -', plan.bridgeDelete, mayFail),
-  ].join('');
+/** Carries out a plan. Only deletions may fail: what they name may have left with its device. */
+export const applyPlan = async (name: string, plan: Plan): Promise<void> => {
+  if (plan.nft.length > 0)
+    await runInside(name, `nft -f - <<'END-OF-BATCH'\n${plan.nft.join('\n')}\nEND-OF-BATCH\n`);
+  await batchInside(name, 'bridge', plan.bridgeAdd);
+  await batchInside(name, 'ip', plan.ipAdd);
+  await batchInside(name, 'ip', plan.ipDelete).catch(() => undefined);
+  await batchInside(name, 'bridge', plan.bridgeDelete).catch(() => undefined);
+};
 
 /** Defaults that each device moved in later inherits: so attaching a tap sets nothing one by one. */
 const settings: readonly [string, number][] = [
@@ -112,6 +114,7 @@ export const takeDevice = async (name: string, device: string): Promise<boolean>
   const { exitCode } = await exec('ip', ['link', 'set', 'dev', device, 'netns', name], {
     allow: [1, 2, 255],
   });
+  shells.devicesChanged(name);
   if (exitCode === 0) return true;
   const inside = await exec('ip', ['-n', name, 'link', 'show', 'dev', device], { allow: [1, 255] });
   return inside.exitCode === 0;

@@ -1,16 +1,64 @@
 /**
- * A shell inside each VPC's namespace that is being changed, kept for the next change. Those that were not used lately are ended, so
- * that a card with many VPCs does not keep a process for each.
+ * What stays inside each VPC's namespace that is being changed, for the next change: a shell, and the tools of iproute2. Those of
+ * namespaces that were not used lately are ended, so that a card with many VPCs does not keep processes for each.
  */
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { KeptShell } from '#base/keptShell.ts';
-import { keptShellsMax, scriptTimeoutMs, shellIdleMsMax } from '../limits.ts';
+import { keptNamespacesMax, scriptTimeoutMs, shellIdleMsMax } from '../limits.ts';
 import { namespacePath } from './paths.ts';
+import { ToolBatch } from './toolBatch.ts';
+
+/** `tc` answers queries in JSON, with statistics. */
+const flagsOf = { ip: [], bridge: [], tc: ['-s', '-j'] } as const;
+export type Tool = keyof typeof flagsOf;
+
+/** The processes that stay in one namespace; a tool is started when it is first needed, and again when it has ended. */
+class Inside {
+  readonly shell: KeptShell;
+  readonly #starter: readonly string[];
+  readonly #tools = new Map<Tool, ToolBatch>();
+
+  constructor(name: string) {
+    const [command, ...args] = ['nsenter', `--net=${namespacePath(name)}`] as const;
+    this.#starter = [command, ...args];
+    this.shell = new KeptShell(command, [...args, 'sh']);
+  }
+
+  tool(tool: Tool): ToolBatch {
+    const known = this.#tools.get(tool);
+    if (known !== undefined && !known.ended) return known;
+    const started = new ToolBatch(tool, flagsOf[tool], this.#starter);
+    this.#tools.set(tool, started);
+    return started;
+  }
+
+  /** Ends the tools once they have done what they were given. */
+  renewTools(): void {
+    for (const tool of this.#tools.values())
+      void tool
+        .run([], scriptTimeoutMs)
+        .catch(() => undefined)
+        .then(() => tool.close());
+    this.#tools.clear();
+  }
+
+  get busy(): boolean {
+    return this.#all.some((each) => each.busy);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((each) => each.close()));
+  }
+
+  get #all(): readonly (KeptShell | ToolBatch)[] {
+    return [this.shell, ...this.#tools.values()];
+  }
+}
 
 interface Kept {
-  readonly shell: KeptShell;
+  readonly inside: Inside;
   /** Of the namespace that it is in: another one may have got the name meanwhile. */
-  readonly inode: number;
+  readonly inode: number | undefined;
   readonly idle: NodeJS.Timeout;
 }
 
@@ -18,52 +66,76 @@ class Shells {
   /** Least recently used first. */
   readonly #kept = new Map<string, Kept>();
 
-  /** Errors: `ExecError`, also when there is no such namespace. */
+  /** Runs a script. Errors: `ExecError`, also when there is no such namespace. */
   async run(name: string, script: string): Promise<string> {
-    const inode = await stat(namespacePath(name)).then(
-      ({ ino }) => ino,
-      () => undefined,
-    );
-    return this.#take(name, inode).run(script, scriptTimeoutMs);
+    return (await this.#inside(name)).shell.run(script, scriptTimeoutMs);
   }
 
-  /** Ends the shell of a namespace, which would keep it alive beyond its name. */
+  /** Runs commands of a tool, all of them; `ExecError` when one failed. */
+  async batch(name: string, tool: Tool, lines: readonly string[]): Promise<string> {
+    if (lines.length === 0) return '';
+    return (await this.#inside(name)).tool(tool).run(lines, scriptTimeoutMs);
+  }
+
+  /**
+   * To be called when a device has come in: the tools remember the number of each device by its name, and a name may have been another
+   * device's before.
+   */
+  devicesChanged(name: string): void {
+    this.#kept.get(name)?.inside.renewTools();
+  }
+
+  /** A file of the namespace's own `/proc/net`, without a command. Errors as {@link run}'s, and those of reading. */
+  async readNet(name: string, file: string): Promise<string> {
+    const { shell } = await this.#inside(name);
+    await shell.run(':', scriptTimeoutMs); // Until it answers it may not be there yet.
+    return readFile(`/proc/${shell.pid}/net/${file}`, 'utf8');
+  }
+
+  /** Ends what is in a namespace, which would keep it alive beyond its name. */
   async close(name: string): Promise<void> {
     const kept = this.#kept.get(name);
     if (kept === undefined) return;
     clearTimeout(kept.idle);
     this.#kept.delete(name);
-    await kept.shell.close();
+    await kept.inside.close();
+  }
+
+  async #inside(name: string): Promise<Inside> {
+    const inode = await stat(namespacePath(name)).then(
+      ({ ino }) => ino,
+      () => undefined,
+    );
+    return this.#take(name, inode);
   }
 
   /** Synchronous, so that two scripts never start two shells of one namespace. */
-  #take(name: string, inode: number | undefined): KeptShell {
+  #take(name: string, inode: number | undefined): Inside {
     const known = this.#kept.get(name);
-    if (known !== undefined && !known.shell.ended && known.inode === inode) {
+    if (known !== undefined && !known.inside.shell.ended && known.inode === inode) {
       this.#kept.delete(name);
       this.#kept.set(name, known);
       known.idle.refresh();
-      return known.shell;
+      return known.inside;
     }
     if (known !== undefined) void this.close(name);
-    const shell = new KeptShell('nsenter', [`--net=${namespacePath(name)}`, 'sh']);
-    // Without a namespace the shell ends at once and says so; it is not kept.
-    if (inode === undefined) return shell;
-    if (this.#kept.size >= keptShellsMax) this.#retireOldest();
+    if (this.#kept.size >= keptNamespacesMax) this.#retireOldest();
+    // Without a namespace what is started ends at once and says why.
+    const inside = new Inside(name);
     const idle = setTimeout(() => this.#retire(name), shellIdleMsMax).unref();
-    this.#kept.set(name, { shell, inode, idle });
-    return shell;
+    this.#kept.set(name, { inside, inode, idle });
+    return inside;
   }
 
   #retire(name: string): void {
     const kept = this.#kept.get(name);
-    if (kept?.shell.busy) kept.idle.refresh();
+    if (kept?.inside.busy) kept.idle.refresh();
     else void this.close(name);
   }
 
-  /** More than `keptShellsMax` stay only while more than that many work. */
+  /** More than `keptNamespacesMax` stay only while more than that many work. */
   #retireOldest(): void {
-    const [oldest] = [...this.#kept].find(([, { shell }]) => !shell.busy) ?? [];
+    const [oldest] = [...this.#kept].find(([, { inside }]) => !inside.busy) ?? [];
     if (oldest !== undefined) void this.close(oldest);
   }
 }

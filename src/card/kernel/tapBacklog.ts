@@ -3,24 +3,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
 import { tapEmptyMsMax } from '../limits.ts';
-import { runInside } from './namespace.ts';
+import { batchInside } from './namespace.ts';
+import { deviceTraffic } from './netDev.ts';
 
-const disciplines = z
-  .array(z.object({ root: z.boolean().optional(), packets: z.number(), qlen: z.number() }))
-  .min(1);
-const links = z.tuple([
-  z.object({ stats64: z.object({ tx: z.object({ packets: z.number(), dropped: z.number() }) }) }),
-]);
+const disciplines = z.array(
+  z.object({ root: z.boolean().optional(), packets: z.number(), qlen: z.number() }),
+);
 
 /**
  * Frames that wait in the tap. A tap counts a frame as sent when the VMM reads it, its queueing discipline when the tap takes it.
  * undefined: this kernel's figures do not tell.
  */
 const waitingFrames = async (namespace: string, tap: string): Promise<number | undefined> => {
-  const script = `tc -s -j qdisc show dev ${tap}\necho\nip -s -j link show dev ${tap}\n`;
-  const [queue, link] = (await runInside(namespace, script)).split(/\n+/).filter((line) => line !== '');
-  const root = disciplines.safeParse(JSON.parse(queue ?? 'null')).data?.find((each) => each.root);
-  const sent = links.safeParse(JSON.parse(link ?? 'null')).data?.[0].stats64.tx;
+  const shown: unknown = JSON.parse(await batchInside(namespace, 'tc', [`qdisc show dev ${tap}`]));
+  const root = disciplines.safeParse(shown).data?.find((each) => each.root);
+  const sent = (await deviceTraffic(namespace)).get(tap)?.tx;
   if (root === undefined || sent === undefined) return undefined;
   const waiting = root.packets + root.qlen - sent.packets - sent.dropped;
   return waiting < 0 ? undefined : waiting;

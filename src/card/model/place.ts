@@ -20,6 +20,8 @@ export interface LocalPort {
    * What this card itself sends to the port still goes the old way, behind what is held there.
    */
   readonly arriving?: boolean | undefined;
+  /** Where everything for the port is about to go: known already, so that the redirection itself is one change of a route. */
+  readonly aim?: Endpoint | undefined;
   /** Everything for the port goes here instead of to the tap: a packet queue, or the next card. */
   readonly redirect?: Endpoint | undefined;
 }

@@ -45,12 +45,12 @@ export const portRoutes = (
     const router = routers.get(port.subnetId);
     const toTap = (tap: string): string => `dev ${tap}${router === undefined ? '' : ` src ${word(router)}`}`;
     if (local?.wired && local.arriving && !local.active) addArrival(model, ip, toTap(local.tap));
-    if (place?.kind === 'tap') {
-      model.routes.set(`${ip} table main`, toTap(place.tap));
-    } else if (place?.kind === 'overlay') {
-      model.routes.set(`${ip} table main`, `dev ${overlayDevice}`);
+    if (place?.kind === 'tap') model.routes.set(`${ip} table main`, toTap(place.tap));
+    else if (place?.kind === 'overlay') model.routes.set(`${ip} table main`, `dev ${overlayDevice}`);
+    const to = place?.kind === 'overlay' ? place.to : local?.aim;
+    if (to !== undefined) {
       model.neighbours.set(`${ip} dev ${overlayDevice}`, word(port.mac));
-      model.fdb.set(word(port.mac), fdbTarget(place.to, vxlanPort));
+      model.fdb.set(word(port.mac), fdbTarget(to, vxlanPort));
     }
   }
   return model;

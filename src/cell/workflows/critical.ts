@@ -2,19 +2,21 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * flush → hold → redirect → switch ─┬─ failed: resume the source, give it the queue
- *                             flows ┘└─ done: commission → release → park → empty → direct
- *                                                                └ confirm
+ * hold → aim, flows → flush → switch, flows ─┬─ failed: resume the source, give it the queue
+ *                                            └─ done: commission → confirm → park → empty → direct
  *
- * Peers wait from `redirect` to `release`: only what must be in between is.
+ * Peers wait during `switch` and `commission`: agents and cards do there what must be done, in as few steps as can be.
+ * switch: redirect → stop → hand over   commission: resume → release
  * park: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  */
 import type { CallOptions } from '#base/rpc/contract.ts';
+import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { switchBudgetMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { TakenBack } from '../workflow/attempt.ts';
 import type { StepContext } from '../workflow/definition.ts';
+import { FlowCopy } from './flows.ts';
 import type { PlaceInput } from './support.ts';
 
 export interface MigrateInput extends PlaceInput {
@@ -39,25 +41,6 @@ const parkedIdleMs = 5;
 const cardCall: CallOptions = { timeoutMs: 2_000 };
 const askAgainMs = 50;
 const askAgainMsMax = 1_000;
-
-/** Times each part of the phase (S7.6). */
-class Stopwatch {
-  readonly parts: { part: string; ms: number }[] = [];
-  readonly #now: () => number;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  async time<T>(part: string, work: () => Promise<T>): Promise<T> {
-    const began = this.#now();
-    try {
-      return await work();
-    } finally {
-      this.parts.push({ part, ms: this.#now() - began });
-    }
-  }
-}
 
 /** Runs the phase. Rejects only when the source runs again and has its packets. */
 export const runCritical = async <R>(context: Context<R>, eniId: string): Promise<CriticalResult> => {
@@ -84,37 +67,49 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
   const own = { ip: input.vtep, port: vxlanPort };
-  // A guest that writes a lot has more to send after the stop: longer, but no reason to give up.
-  await watch.time('flush', () =>
-    hosts.call(input.sourceHostId, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
-  );
+  const copyFlows = flowsOf(context, eniId);
   const queue = await watch.time('hold', () =>
     hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall),
   );
   await faults.hit('migrate.critical.hold.after');
-  await watch.time('redirect', () =>
-    hosts.card(input.sourceHostId, 'card.redirectPort', { eniId, to: queue }, cardCall),
+  await watch.time('aim', () =>
+    Promise.all([
+      hosts.card(input.sourceHostId, 'card.aimPort', { eniId, to: queue }, cardCall),
+      copyFlows().catch(() => undefined),
+    ]),
   );
-  await faults.hit('migrate.critical.redirect.after');
-  const [{ downtimeMs }] = await Promise.all([
+  // A guest that writes a lot has more to send after the stop: longer, but no reason to give up.
+  await watch.time('flush', () =>
+    hosts.call(input.sourceHostId, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
+  );
+  await faults.hit('migrate.critical.flush.after');
+  const [{ downtimeMs, parts }] = await Promise.all([
     watch.time('switch', () =>
       hosts.call(
         input.sourceHostId,
         'migrate.switch',
-        { command: { ...command, step: 'critical.switch' }, instanceId: subject, budgetMs: switchBudgetMs },
+        {
+          command: { ...command, step: 'critical.switch' },
+          instanceId: subject,
+          budgetMs: switchBudgetMs,
+          redirect: { eniId, to: queue },
+        },
         { timeoutMs: 2 * switchBudgetMs },
       ),
     ),
-    // Without the table of flows the guest still runs: established connections of strict groups may have to begin anew.
-    watch.time('flows', () => copyFlows(context, eniId).catch(() => undefined)),
+    // Those that were opened since. Without them the guest still runs: connections of strict groups may have to begin anew.
+    watch.time('flows', () => copyFlows().catch(() => undefined)),
   ]);
+  watch.add(parts);
   await faults.hit('migrate.critical.switch.after');
   return downtimeMs;
 };
 
-const copyFlows = async <R>({ services, input }: Context<R>, eniId: string): Promise<void> => {
-  const { flows } = await services.hosts.card(input.sourceHostId, 'card.exportFlows', { eniId }, cardCall);
-  await services.hosts.card(input.hostId, 'card.importFlows', { eniId, flows }, cardCall);
+/** What copies the flows of the port that are not copied yet. */
+const flowsOf = <R>({ services, input }: Context<R>, eniId: string): (() => Promise<void>) => {
+  const flows = new FlowCopy();
+  const way = { from: input.sourceHostId, to: input.hostId, eniId };
+  return () => flows.copy(services.hosts, way, cardCall);
 };
 
 /** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
@@ -156,7 +151,7 @@ const restore = async <R>(context: Context<R>, eniId: string): Promise<void> => 
     .catch(() => undefined);
 };
 
-/** Only forward: the guest first, then its packets, at last the direct way. */
+/** Only forward: the guest and its packets first; when it is alive, the direct way. */
 const finish = async <R>(
   context: Context<R>,
   eniId: string,
@@ -164,30 +159,26 @@ const finish = async <R>(
 ): Promise<CriticalResult['packets']> => {
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
-  const { hostId: target } = input;
-  const order = (method: 'migrate.commission' | 'migrate.confirm', step: string): Promise<unknown> =>
-    insist(context, () => hosts.call(target, method, { command: { ...command, step }, instanceId: subject }));
-  await watch.time('commission', () => order('migrate.commission', 'critical.commission'));
+  const order = (step: string) => ({
+    command: { ...command, step: `critical.${step}` },
+    instanceId: subject,
+  });
+  const { parts } = await watch.time('commission', () =>
+    insist(context, () =>
+      hosts.call(input.hostId, 'migrate.commission', { ...order('commission'), release: { eniId } }),
+    ),
+  );
+  watch.add(parts);
   await faults.hit('migrate.critical.commission.after');
-  await watch.time('release', () => insist(context, () => passQueue(context, eniId)));
-  const [packets] = await Promise.all([
-    straighten(context, eniId, watch),
-    // "completed" does not mean alive: the source is not cleared before the guest makes progress.
-    watch.time('confirm', () => order('migrate.confirm', 'critical.confirm')),
-  ]);
-  return packets;
+  // "completed" does not mean alive: the source is not cleared before the guest makes progress.
+  await watch.time('confirm', () =>
+    insist(context, () => hosts.call(input.hostId, 'migrate.confirm', order('confirm'))),
+  );
+  await faults.hit('migrate.critical.confirm.after');
+  return straighten(context, eniId, watch);
 };
 
 const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
-
-/** Lets the queue's packets go. A card that was started again has no queue any more, and nothing that could be let go. */
-const passQueue = <R>({ services, input }: Context<R>, eniId: string, idleMs = 0) =>
-  services.hosts
-    .card(input.hostId, 'card.setQueue', { eniId, mode: 'pass', idleMs }, cardCall)
-    .catch((error: unknown) => {
-      if (PandoError.from(error).code === 'InvalidNetworkInterfaceID.NotFound') return nothingHeld;
-      throw error;
-    });
 
 /**
  * From the way through the queue to the direct one, in order (S7.2): new packets are kept until the queue is empty, by the source
@@ -209,7 +200,9 @@ const straighten = async <R>(
       await hosts.card(host, 'card.holdPort', { eniId }, cardCall).catch(() => undefined);
   });
   const counters = await watch.time('empty', () =>
-    passQueue(context, eniId, parkedIdleMs).catch(() => nothingHeld),
+    hosts
+      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall)
+      .catch(() => nothingHeld),
   );
   await watch.time('direct', () =>
     Promise.all([
@@ -219,7 +212,7 @@ const straighten = async <R>(
   );
   await faults.hit('migrate.critical.direct.after');
   // What the guest opened in its last moments on the source.
-  await copyFlows(context, eniId).catch(() => undefined);
+  await flowsOf(context, eniId)().catch(() => undefined);
   const { held, forwarded, dropped } = await hosts
     .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
     .catch(() => counters);

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import type { Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -9,6 +10,13 @@ import { openRegion } from '../region.ts';
 const pollMs = 200;
 const timeoutMs = 15 * 60_000;
 const ended = ['done', 'undone', 'stuck'];
+
+/** Of the critical phase: how long each of its parts took (S7.6). */
+const criticalResult = z.looseObject({
+  downtimeMs: z.number(),
+  parts: z.array(z.object({ part: z.string(), ms: z.number() })),
+  packets: z.looseObject({ forwarded: z.number(), dropped: z.number() }),
+});
 
 type Workflow = Result<typeof cellOperatorContract, 'operator.workflow'>;
 
@@ -32,11 +40,24 @@ export async function migrate(instanceId: string, options: { dir: string; to?: s
       throw new UserError(
         `The migration was ${workflow.state}: ${workflow.error?.message ?? 'no reason told'} ${whereItRuns(workflow, from)}`,
       );
-    const critical = workflow.steps.find((step) => step.name === 'critical')?.ms;
-    const pause = critical === undefined ? '' : `, ${critical} ms of them the switch itself`;
+    const { data: facts } = criticalResult.safeParse(resultOf(workflow, 'critical'));
+    const pause =
+      facts === undefined
+        ? ''
+        : `; the guest stood still for ${facts.downtimeMs} ms, ${facts.packets.forwarded} packets were held, ${facts.packets.dropped} dropped`;
     print(`${id} runs on ${to}: ${seconds(performance.now() - begun)}${pause}.`);
   });
 }
+
+const resultOf = (workflow: Workflow, name: string): unknown =>
+  workflow.steps.find((step) => step.name === name)?.result;
+
+/** `hold 11 ms · redirect 14 ms · …`; undefined where the step has no parts. */
+const partsOf = (workflow: Workflow, name: string): string | undefined =>
+  criticalResult
+    .safeParse(resultOf(workflow, name))
+    .data?.parts.map(({ part, ms }) => `${part} ${ms} ms`)
+    .join(' · ');
 
 const whereItRuns = ({ state, workflowId }: Workflow, from: string): string =>
   state === 'undone' ? `It runs on ${from}, as before.` : `See: pando logs --request ${workflowId}`;
@@ -53,6 +74,8 @@ async function follow(cell: CellCaller, workflowId: string): Promise<Workflow> {
         for (const step of workflow.steps.filter((each) => each.done && !shown.has(each.name))) {
           shown.add(step.name);
           progress(`  ✔ ${step.name}${step.ms === undefined ? '' : ` (${step.ms} ms)`}: ${step.why}`);
+          const parts = partsOf(workflow, step.name);
+          if (parts !== undefined) progress(`      ${parts}`);
         }
         underWay = workflow.steps.find((step) => !step.done)?.name ?? '';
         if (ended.includes(workflow.state)) return workflow;

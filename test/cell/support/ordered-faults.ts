@@ -31,6 +31,11 @@ export class OrderedFaults implements Faults {
     });
   }
 
+  /** Does something else at a point, and goes on. */
+  doAt(point: string, action: () => void): void {
+    this.#actions.set(point, action);
+  }
+
   repeat(step: string): void {
     this.#repeated.add(step);
   }

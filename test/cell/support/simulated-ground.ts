@@ -4,6 +4,8 @@ import { type Ground, lease } from './fault-matrix.ts';
 import { TestCell } from './harness.ts';
 
 export interface SimulatedGround extends Ground {
+  /** All cards are started again: what was in a process of theirs is gone. */
+  restartCards(): void;
   stop(): Promise<void>;
 }
 
@@ -19,6 +21,9 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
     settleMsMax: 20_000,
     addProcessor: (faults) => setup.addProcessor({ ...lease, faults }),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
+    restartCards: () => {
+      for (const { card } of setup.hosts) card.queues.clear();
+    },
     stop: () => setup.stop(),
     assertPlaced: async ({ id, state, host_id: hostId }) => {
       assert.deepEqual(setup.world.violations, [], 'I1');
