@@ -46,5 +46,7 @@ export const imageHoldMsMax = 15 * 60_000;
 export const consoleBytesMax = mib;
 export const consoleShownBytes = 64 * 1024;
 
+/** From a change until it is reported. */
+export const changedReportMs = 100;
 export const reportEveryMsDefault = 2_000;
 export const reportEveryMsMin = 100;

@@ -1,8 +1,9 @@
-/** Tells every connected processor how this host is: regularly, and at once when something changed (S1.14). */
+/** Tells every connected processor how this host is: regularly, and a moment after something changed (S1.14). */
 import { loadavg } from 'node:os';
 import type { Logger } from '#base/log.ts';
 import type { CellLinks } from './cell-link.ts';
 import type { Host } from './host.ts';
+import { changedReportMs } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 
 export class Reporter {
@@ -13,24 +14,24 @@ export class Reporter {
   #timer: NodeJS.Timeout | undefined;
   #running = false;
   #again = false;
+  /** The next report was put forward: further changes do not put it off. */
+  #isSoon = false;
   #closed = false;
 
   constructor(host: Host, links: CellLinks, log: Logger) {
     this.#host = host;
     this.#links = links;
     this.#log = log;
-    this.#schedule();
+    this.#schedule(this.#links.reportEveryMs);
   }
 
-  /** Reports now; while one report is under way, one more follows it. */
+  /**
+   * Something changed: reports soon, once for all that changes meanwhile. Not at once: what changes most is a VM in the middle of
+   * something that others wait for. While one report is under way, one more follows it.
+   */
   poke(): void {
-    if (this.#closed) return;
-    if (this.#running) {
-      this.#again = true;
-      return;
-    }
-    clearTimeout(this.#timer);
-    void this.#round();
+    if (this.#running) this.#again = true;
+    else if (!this.#isSoon) this.#schedule(changedReportMs);
   }
 
   close(): void {
@@ -38,10 +39,11 @@ export class Reporter {
     clearTimeout(this.#timer);
   }
 
-  #schedule(): void {
+  #schedule(afterMs: number): void {
     clearTimeout(this.#timer);
     if (this.#closed) return;
-    this.#timer = setTimeout(() => void this.#round(), this.#links.reportEveryMs);
+    this.#isSoon = afterMs <= changedReportMs;
+    this.#timer = setTimeout(() => void this.#round(), afterMs);
   }
 
   async #round(): Promise<void> {
@@ -54,8 +56,7 @@ export class Reporter {
       this.#log.warn({ err: error }, 'a report was not made');
     }
     this.#running = false;
-    if (this.#again) this.poke();
-    else this.#schedule();
+    this.#schedule(this.#again ? changedReportMs : this.#links.reportEveryMs);
   }
 
   async #report(): Promise<void> {

@@ -119,10 +119,7 @@ export class Vm {
     if (name === 'RESUME') this.setState('running');
     else if (name === 'STOP' && this.record.state === 'running') this.setState('paused');
     else if (name === 'SHUTDOWN') this.#shutdownReason = String(data.reason ?? 'shutdown');
-    else return;
-    void this.save().catch((error: unknown) =>
-      this.context.log.error({ err: error }, 'a state was not saved'),
-    );
+    // Not written down: whoever takes the VM over asks the VMM.
   }
 
   /** A lost monitor is a VMM that ended, or (rarely) only a lost socket: then it is dialled again for as long as it lives. */

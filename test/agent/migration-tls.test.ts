@@ -46,6 +46,7 @@ describe('what a migration goes through', () => {
     const round = await from.round(instanceId);
     await from.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
     await to.call('migrate.commission', { command: key(), instanceId });
+    await to.call('migrate.confirm', { command: key(), instanceId });
     await until('it counts on', async () => (await to.round(instanceId)) > round);
   };
   const destroy = async (instanceId: string): Promise<void> => {

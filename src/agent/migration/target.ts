@@ -142,9 +142,11 @@ export const commission = async (
 
 const resume = async (vm: Vm): Promise<void> => {
   const { monitor } = vm;
+  const arrived = incomingCompleted(vm);
+  arrived.catch(() => undefined); // Looked at only where the guest does not run yet.
   const { running } = await monitor.query(runInfo, 'query-status');
   if (running) return;
-  await incomingCompleted(vm);
+  await arrived;
   await Promise.all([
     // The disk has one writer: the guest's own device can only have it when the door is shut.
     monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
