@@ -5,6 +5,7 @@
  * In Pando's time and not in QEMU's: the API, the store, the root disk, the VPC, the jail, and learning the address by
  * DescribeInstances.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { table } from '#cli/output.ts';
 import type { Network } from '../test/e2e/support/cloud.ts';
 import { processesOf } from '../test/e2e/support/processes.ts';
@@ -18,6 +19,7 @@ import { cidr, imageDir, subjectOptions, subjectType } from './support/subject.t
 
 const replyTimeoutMs = 120_000;
 const times = runs(10);
+const restMs = 10_000;
 
 interface Launch {
   readonly acceptedMs: number;
@@ -26,7 +28,15 @@ interface Launch {
   readonly controlSeconds: number;
 }
 
-async function launchPando(region: TestRegion, network: Network): Promise<Launch> {
+/** CPU seconds a second that the region uses with nothing to do. */
+async function restRate({ directory }: TestRegion): Promise<number> {
+  const pids = (await processesOf(directory)).map((each) => each.pid);
+  const before = cpuSeconds(pids);
+  await pause(restMs);
+  return ((cpuSeconds(pids) - before) * 1_000) / restMs;
+}
+
+async function launchPando(region: TestRegion, network: Network, atRest = 0): Promise<Launch> {
   const { cloud, directory } = region;
   const pids = (await processesOf(directory)).map((each) => each.pid);
   const cpuBefore = cpuSeconds(pids);
@@ -39,7 +49,7 @@ async function launchPando(region: TestRegion, network: Network): Promise<Launch
   await cloud.reach('running', [instanceId]);
   const runningMs = since();
   const replyMs = await reply;
-  const controlSeconds = cpuSeconds(pids) - cpuBefore;
+  const controlSeconds = cpuSeconds(pids) - cpuBefore - (atRest * since()) / 1_000;
   await cloud.terminate([instanceId]);
   return { acceptedMs, runningMs, replyMs, controlSeconds };
 }
@@ -66,10 +76,12 @@ const options = await subjectOptions();
 await launchPando(region, network);
 await launchRaw(host, options);
 
+const atRest = await restRate(region);
+
 const ours: Launch[] = [];
 const raw: number[] = [];
 for (let turn = 0; turn < times; turn++) {
-  ours.push(await launchPando(region, network));
+  ours.push(await launchPando(region, network, atRest));
   raw.push(await launchRaw(host, options));
 }
 
@@ -84,8 +96,9 @@ console.log(
     ['Pando: first HTTP reply, ms', spread(replies)],
     ['raw QEMU: first HTTP reply, ms', spread(raw)],
     ['Pando ÷ raw QEMU (goal ≤ 1.15)', (median(replies) / median(raw)).toFixed(2)],
+    ['CPU of all of Pando’s processes at rest, s a second', atRest.toFixed(3)],
     [
-      'CPU of all of Pando’s processes, s per launch',
+      'CPU of all of Pando’s processes beyond that, s per launch',
       spread(
         ours.map((each) => each.controlSeconds),
         2,

@@ -6,17 +6,24 @@
  * both go through one reporter, so that their counts come as one.
  */
 import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
+import { removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
 
+// All temporary files of the run lie in one directory, so that nothing of them outlives it.
+const scratch = scratchOf(process.pid);
 const home = join(import.meta.dirname, '..');
 const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
 const testTimeoutMs = 15 * 60_000;
+
+/** Ends the tests; what is left of them is removed all the same. */
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupted.abort());
 
 interface TestEvent {
   readonly type: string;
@@ -75,8 +82,13 @@ async function* events(files: readonly string[], totals: Totals): AsyncGenerator
     { files: files.filter(isReal), concurrency: 1 },
   ];
   for (const group of groups) {
-    if (group.files.length === 0) continue;
-    for await (const event of run({ ...group, timeout: testTimeoutMs, cwd: home }))
+    if (group.files.length === 0 || interrupted.signal.aborted) continue;
+    for await (const event of run({
+      ...group,
+      timeout: testTimeoutMs,
+      cwd: home,
+      signal: interrupted.signal,
+    }))
       if (!totals.take(event)) yield event;
   }
   yield* totals.events;
@@ -106,14 +118,21 @@ async function main(patterns: readonly string[]): Promise<boolean> {
     ]);
 
   const totals = new Totals();
+  await removeAbandonedLabs(console.log);
+  mkdirSync(scratch, { mode: 0o755 });
+  process.env.TMPDIR = scratch;
   for await (const text of Readable.from(events(files, totals)).pipe(new spec())) process.stdout.write(text);
   await removeAbandonedRuns(console.log);
+  await removeScratch(scratch);
+  delete process.env.TMPDIR;
+  await removeAbandonedLabs(console.log);
 
+  if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');
   if (!style) console.log('✖ format and lint failed, see above');
   console.log(`\n${totals.of('pass')} passed, ${failed} failed`);
-  return failed === 0 && totals.of('pass') > 0;
+  return failed === 0 && !interrupted.signal.aborted && totals.of('pass') > 0;
 }
 
 process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;

@@ -17,7 +17,9 @@ import { Supervised, type SupervisedStatus } from './supervised.ts';
 
 /** A log longer than this is moved to `NAME.log.1`, which is overwritten. */
 export const logBytesMax = 16 * 1024 * 1024;
+/** While something is on its way, and when all is ready: then only a death is waited for. */
 const tickMs = 100;
+const quietTickMs = 500;
 const rotateEveryTicks = 50;
 
 export class Supervisor {
@@ -126,14 +128,21 @@ export class Supervisor {
   #schedule(): void {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      // Whatever breaks in one look, the next one comes: nobody looks after the supervisor.
-      void this.#inTurn(() => this.#tick())
-        .catch((error: unknown) =>
-          this.#log(`a look at the processes failed: ${error instanceof Error ? error.stack : error}`),
-        )
-        .finally(() => this.#schedule());
-    }, tickMs);
+    this.#timer = setTimeout(
+      () => {
+        // Whatever breaks in one look, the next one comes: nobody looks after the supervisor.
+        void this.#inTurn(() => this.#tick())
+          .catch((error: unknown) =>
+            this.#log(`a look at the processes failed: ${error instanceof Error ? error.stack : error}`),
+          )
+          .finally(() => this.#schedule());
+      },
+      this.#isQuiet ? quietTickMs : tickMs,
+    );
+  }
+
+  get #isQuiet(): boolean {
+    return this.#processes.every((each) => each.ready);
   }
 
   async #tick(): Promise<void> {

@@ -1,5 +1,5 @@
 /** A host in a temporary directory: a real agent with real QEMU, between a cell, a card and a region made here. */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import { cardContract } from '#contracts/card.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 import { regionContract } from '#contracts/region.ts';
+import { labName } from '../support/labName.ts';
 
 export const until = async (
   what: string,
@@ -87,7 +88,7 @@ export class Lab {
   readonly reports: HostReport[] = [];
   readonly chunksRead: string[] = [];
   readonly cardCalls: { method: string; params: unknown }[] = [];
-  readonly #run = randomBytes(2).toString('hex');
+  readonly #run = labName();
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
   readonly #streams = new Map<string, HostCaller>();
@@ -212,7 +213,7 @@ export class Lab {
   /** A new host: its card, its directories, its configuration; the agent is not started yet. It dials these processors too. */
   async host(changes: Partial<AgentConfig> = {}, processors: readonly string[] = []): Promise<TestHost> {
     const name = `${this.#run}${this.#hosts++}`;
-    const netns = `pa-${name}`;
+    const netns = `${name}-card`;
     await exec('ip', ['netns', 'add', netns]);
     this.atEnd(() => exec('ip', ['netns', 'del', netns]).then(() => undefined));
     const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.card(netns) };
@@ -234,8 +235,8 @@ export class Lab {
       tls: files,
       capacity: { vcpus: 4, memoryMib: 256, diskMib: 10_000 },
       uidBase: 700_000 + Math.floor(Math.random() * 100_000) * 100,
-      cgroupPrefix: `pa-${name}`,
-      runPrefix: `p${name}`,
+      cgroupPrefix: name,
+      runPrefix: name,
       accelerator: 'tcg',
       migrationAddress: '127.0.0.1',
       ...changes,

@@ -1,6 +1,5 @@
 /** A small network of this test's own: an underlay, cards as processes in namespaces, "VMs" as namespaces behind a veth. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +8,7 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import { RpcClient } from '#base/rpc/client.ts';
 import { cardContract } from '#contracts/card.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import { labName } from '../support/labName.ts';
 
 export type CardClient = RpcClient<Record<string, never>, typeof cardContract>;
 
@@ -43,7 +43,7 @@ const oneReceiver = (netns: string, device: string): string =>
   `ip netns exec ${netns} sh -c 'echo 1 >/sys/class/net/${device}/queues/rx-0/rps_cpus'`;
 
 export class Lab implements AsyncDisposable {
-  readonly prefix = `t${randomBytes(3).toString('hex')}`;
+  readonly prefix = labName();
   readonly net = `100.127.${100 + Math.floor(Math.random() * 150)}`;
   readonly authority: Authority;
   readonly directory: string;

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { shells } from '#card/kernel/shells.ts';
 import { ToolBatch } from '#card/kernel/toolBatch.ts';
+import { labName } from '../support/labName.ts';
 
 const timeoutMs = 10_000;
 
 describe('a tool that stays', () => {
-  const name = `t${randomBytes(3).toString('hex')}-tool`;
+  const name = `${labName()}-tool`;
   let ip: ToolBatch;
   before(async () => {
     await exec('ip', ['netns', 'add', name]);

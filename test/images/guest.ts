@@ -7,7 +7,8 @@ import type { ImageManifest } from '../../images/lib/manifest.ts';
 
 const execute = promisify(execFile);
 /** Under emulation, on a machine that does other things too. */
-const patienceMs = 180_000;
+/** Software emulation on a busy machine: minutes, where an idle one takes seconds. */
+const patienceMs = 600_000;
 
 /** What to boot. */
 export interface GuestPlan {

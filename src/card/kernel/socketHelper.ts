@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 
-const [tcpPort, udpPort] = process.argv.slice(2).map(Number);
+const [tcpPort, udpPort] = process.argv.slice(1).map(Number);
 const server = createServer();
 const datagrams = createSocket('udp4');
 const fail = (error: Error): never => {

@@ -1,0 +1,80 @@
+/** Removes what test processes left that were killed: processes, namespaces, devices, control groups, files. */
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { rm, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { exec } from '#base/exec.ts';
+import { endProcess, identify } from '#lab/processIdentity.ts';
+import { labOf } from './labName.ts';
+
+const graceMs = 2_000;
+const scratchPrefix = 'pando-test-';
+
+const isGone = (pid: number): boolean => identify(pid) === undefined;
+
+/** The directory for all temporary files of the test run of this process. */
+export const scratchOf = (pid: number): string => join(tmpdir(), `${scratchPrefix}${pid}`);
+
+/** Everything of test processes that are gone. */
+export async function removeAbandonedLabs(log: (line: string) => void): Promise<void> {
+  const names = await namespaces();
+  const labs = new Set(
+    [...names, ...controlGroups().map((path) => basename(path))].flatMap((name) => {
+      const owner = labOf(name);
+      return owner !== undefined && isGone(owner.pid) ? [owner.lab] : [];
+    }),
+  );
+  for (const lab of labs) {
+    log(`removing what an ended test left: ${lab}`);
+    await removeLab(lab, names);
+  }
+  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(scratchPrefix)))
+    if (isGone(Number(name.slice(scratchPrefix.length)))) await removeScratch(join(tmpdir(), name));
+}
+
+/** Ends what runs with files below the directory, and removes it. */
+export async function removeScratch(directory: string): Promise<void> {
+  const pids = readdirSync('/proc').filter((name) => {
+    try {
+      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`${directory}/`);
+    } catch {
+      return false;
+    }
+  });
+  await end(pids.map(Number).filter((pid) => pid !== process.pid));
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function removeLab(lab: string, names: readonly string[]): Promise<void> {
+  const own = names.filter((name) => labOf(name)?.lab === lab);
+  const groups = controlGroups().filter((path) => labOf(basename(path))?.lab === lab);
+  const lists = await Promise.all(own.map((name) => exec('ip', ['netns', 'pids', name], { allow: [1] })));
+  const inside = lists.flatMap(({ stdout }) => stdout.split('\n').filter(Boolean).map(Number));
+  const grouped = groups
+    .flatMap((path) => globSync(`${path}/**/cgroup.procs`))
+    .flatMap((path) => readFileSync(path, 'utf8').split('\n').filter(Boolean).map(Number));
+  await end([...new Set([...inside, ...grouped])]);
+  for (const name of own) await exec('ip', ['netns', 'del', name], { allow: [1] });
+  const { stdout } = await exec('ip', ['-o', 'link']);
+  for (const [, link = ''] of stdout.matchAll(/^\d+: ([^:@]+)/gm))
+    if (labOf(link)?.lab === lab) await exec('ip', ['link', 'del', 'dev', link], { allow: [1] });
+  for (const path of groups) await removeGroups(path);
+}
+
+const namespaces = async (): Promise<string[]> =>
+  (await exec('ip', ['netns', 'list'])).stdout.split('\n').map((line) => line.split(' ')[0] ?? '');
+
+/** Of tests: they lie at the top of each hierarchy. */
+const controlGroups = (): string[] => globSync('/sys/fs/cgroup/{,*/}pt*').filter((path) => existsSync(path));
+
+async function end(pids: readonly number[]): Promise<void> {
+  await Promise.all(
+    pids.flatMap((pid) => identify(pid) ?? []).map((each) => endProcess(each, graceMs, 'SIGKILL')),
+  );
+}
+
+/** Deepest first. */
+async function removeGroups(top: string): Promise<void> {
+  const below = globSync(`${top}/**/`).sort().reverse();
+  for (const path of [...below, top]) await rmdir(path).catch(() => undefined);
+}
