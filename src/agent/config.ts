@@ -22,7 +22,7 @@ export const agentConfig = z.object({
     processors: z.array(z.string()).min(1),
   }),
   /** The card: where it listens, the network namespace that takes the taps, the identity that it must prove. */
-  card: endpoint.extend({ netns: z.string(), identity: z.string() }),
+  card: endpoint.extend({ netns: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/), identity: z.string() }),
   /** Where images are fetched, by digest. */
   region: endpoint.extend({ identity: z.string() }),
   vtep: z.string(),

@@ -22,6 +22,7 @@ export const stopGraceMsMax = 120_000;
 export const migrationStallMsMaxDefault = 60_000;
 /** From the order to mirror the disk until the target's door has answered; the VMM is held up meanwhile. */
 export const diskDoorTimeoutS = 3;
+export const tapScriptTimeoutMs = 20_000;
 export const probeTimeoutMs = 4_000;
 
 /** Memory that a VMM needs beside its guest's, in MiB: the cgroup's limit, and the part that admission counts as real. */

@@ -1,24 +1,30 @@
 /** Taps: made in the host's namespace for one uid, handed to the card's namespace once the VMM holds them open. */
 import { exec } from '#base/exec.ts';
+import { KeptShell } from '#base/keptShell.ts';
+import { tapScriptTimeoutMs } from './limits.ts';
 
 /** The tap of the VM with this uid. At most 15 characters, which is what the kernel allows. */
 export const tapName = (runPrefix: string, index: number): string => `${runPrefix}t${index.toString(36)}`;
 
-/** Whether a tap of this name is in our own namespace now. */
-export const tapIsHere = async (name: string): Promise<boolean> => {
-  const { exitCode } = await exec('ip', ['link', 'show', 'dev', name], { allow: [0, 1] });
-  return exitCode === 0;
-};
+/** Stays, so that a launch does not start a process for each command; ended by what ends us. */
+let shell: KeptShell | undefined;
 
-/** Makes a persistent tap that only `uid` may open. One that is here already is made anew. */
-export const createTap = async (name: string, uid: number): Promise<void> => {
-  await deleteTap(name);
-  await exec('ip', ['tuntap', 'add', 'name', name, 'mode', 'tap', 'user', String(uid), 'group', String(uid)]);
+const run = (script: string): Promise<string> => {
+  if (shell === undefined || shell.ended) shell = new KeptShell('sh', []);
+  return shell.run(script, tapScriptTimeoutMs);
 };
 
 /** Removes the tap from our own namespace; absent: nothing. */
 export const deleteTap = async (name: string): Promise<void> => {
-  await exec('ip', ['link', 'delete', 'dev', name], { allow: [0, 1] });
+  await run(removal(name));
+};
+
+const removal = (name: string): string =>
+  `if [ -e /proc/sys/net/ipv4/conf/${name} ]; then ip link delete dev ${name}; fi\n`;
+
+/** Makes a persistent tap that only `uid` may open. One that is here already is made anew. */
+export const createTap = async (name: string, uid: number): Promise<void> => {
+  await run(`${removal(name)}ip tuntap add name ${name} mode tap user ${uid} group ${uid}\n`);
 };
 
 /**
@@ -26,9 +32,10 @@ export const deleteTap = async (name: string): Promise<void> => {
  * False when it is not here (moved before).
  */
 export const giveTap = async (name: string, netns: string): Promise<boolean> => {
-  if (!(await tapIsHere(name))) return false;
-  await exec('ip', ['link', 'set', 'dev', name, 'netns', netns]);
-  return true;
+  const moved = await run(
+    `if [ -e /proc/sys/net/ipv4/conf/${name} ]; then ip link set dev ${name} netns ${netns}; echo moved; fi\n`,
+  );
+  return moved !== '';
 };
 
 /** Names of our taps that are in our own namespace. */

@@ -52,7 +52,7 @@ export const vmRecord = z.object({
   instanceId: z.string(),
   /** Unprivileged uid of the VMM; this VM's alone on this host. */
   uid: z.number().int(),
-  tap: z.string(),
+  tap: z.string().regex(/^[a-z0-9-]{1,15}$/),
   state: vmState,
   reason: z.string().optional(),
   /** Its first record was lost: what it has on the card is asked of the card. */

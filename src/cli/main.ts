@@ -51,6 +51,12 @@ program
   .option('--cells <n>', 'how many cells (first start only)', wholeNumber(1, 8))
   .option('--hosts-per-cell <n>', 'how many hosts in each cell (first start only)', wholeNumber(1, 20))
   .option('--port <port>', 'the API’s port on 127.0.0.1 (first start only)', wholeNumber(1, 65_535))
+  .addOption(
+    new Option(
+      '--postgres <url>',
+      'a PostgreSQL (15 or newer) to keep everything in, instead of servers of its own (first start only)',
+    ).env('PANDO_POSTGRES'),
+  )
   .option('--no-first-vm', 'do not launch a first VM')
   .action(async (options) => (await import('./commands/up.ts')).up(options));
 

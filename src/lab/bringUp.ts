@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from './directory.ts';
+import { ensureDatabases } from './externalPostgres.ts';
 import { PkiFiles } from './pkiFiles.ts';
 import { planLab } from './plan.ts';
 import { planProcesses } from './processes.ts';
@@ -30,6 +31,7 @@ export async function bringUp(
   // VMs run as users of their own, and must reach their files below: they may pass through, not look.
   for (const path of [directory.root, join(directory.root, 'state')]) chmodSync(path, 0o711);
   await ensureTopology(plan, log);
+  await ensureDatabases(run);
   const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`);
   const list = await planProcesses({ directory, plan, run, pki });
   writeAtomicallySync(directory.processList, JSON.stringify(list, null, 2));

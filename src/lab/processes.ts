@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
 import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from './directory.ts';
+import { databaseUrlOf } from './externalPostgres.ts';
 import { identityOf, type PkiFiles } from './pkiFiles.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
 import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
@@ -44,19 +45,24 @@ export const zoneOf = (run: RunRecord, cell: number): string =>
 
 const replicas = Array.from({ length: processorsPerCell }, (_, at) => at + 1);
 const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
-const databaseUrl = (directory: RunDirectory, name: string): string =>
-  `postgresql://pando@localhost/postgres?host=${encodeURIComponent(directory.postgres(name).socketDir)}`;
+const databaseUrl = ({ directory, run }: Context, name: string): string =>
+  run.postgres === undefined
+    ? `postgresql://pando@localhost/postgres?host=${encodeURIComponent(directory.postgres(name).socketDir)}`
+    : databaseUrlOf(run.postgres, name);
+/** The server that a process needs, where it is one of the run's own. */
+const ownPostgres = ({ run }: Context, name: string): string[] =>
+  run.postgres === undefined ? [`${postgresPrefix}${name}`] : [];
 
 /** The whole list. Issues the certificates that are missing. */
 export async function planProcesses(context: Context): Promise<ProcessList> {
-  const { plan, pki } = context;
+  const { plan, pki, run } = context;
+  const stores = run.postgres === undefined ? ['region', ...plan.cells.map((cell) => cell.name)] : [];
   const cells = plan.cells.flatMap((cell) => replicas.map((replica) => processor(context, cell, replica)));
   const hosts = plan.hosts.flatMap((host) => [card(context, host), agent(context, host)]);
   return {
     tls: await pki.issue('operator', 'supervisor'),
     processes: [
-      postgres(context, 'region'),
-      ...plan.cells.map((cell) => postgres(context, cell.name)),
+      ...stores.map((name) => postgres(context, name)),
       ...(await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts])),
     ],
   };
@@ -110,7 +116,7 @@ async function region(context: Context): Promise<ProcessSpec> {
   return node(context, {
     deployable: 'region',
     name,
-    after: ['postgres-region'],
+    after: ownPostgres(context, 'region'),
     ready: { kind: 'health', ...regionPeer(context) },
     config: {
       regionName: run.regionName,
@@ -118,7 +124,7 @@ async function region(context: Context): Promise<ProcessSpec> {
         name: zoneOf(run, cell.number),
         id: `${run.regionName}-az${cell.number}`,
       })),
-      databaseUrl: databaseUrl(directory, 'region'),
+      databaseUrl: databaseUrl(context, 'region'),
       listen: regionAt(context),
       tls: await pki.issue('region', name),
       publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
@@ -130,13 +136,13 @@ async function region(context: Context): Promise<ProcessSpec> {
 }
 
 async function processor(context: Context, cell: PlannedCell, replica: number): Promise<ProcessSpec> {
-  const { directory, pki, run } = context;
+  const { pki, run } = context;
   const name = processorName(cell, replica);
   const listen = processorAt(context, cell, replica);
   return node(context, {
     deployable: 'cell',
     name,
-    after: [`postgres-${cell.name}`, 'region'],
+    after: [...ownPostgres(context, cell.name), 'region'],
     ready: { kind: 'health', ...listen, identity: identityOf('cell', name) },
     config: {
       name,
@@ -144,7 +150,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       cellNumber: cell.number,
       zone: zoneOf(run, cell.number),
       processors: addresses(processorPeers(context, cell)),
-      databaseUrl: databaseUrl(directory, cell.name),
+      databaseUrl: databaseUrl(context, cell.name),
       listen,
       region: regionAt(context),
       tls: await pki.issue('cell', name),

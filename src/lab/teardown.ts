@@ -10,9 +10,11 @@ import { exec } from '#base/exec.ts';
 import { abandoned, releaseIndex } from './claims.ts';
 import { askSupervisor } from './control.ts';
 import { type RunDirectory, runDirectory } from './directory.ts';
+import { dropDatabases } from './externalPostgres.ts';
 import { restoreReceiveBuffers } from './machineSettings.ts';
 import { prefixOf } from './plan.ts';
 import { endProcess, identify, livingIn, type ProcessIdentity } from './processIdentity.ts';
+import { readRun } from './runRecord.ts';
 import { namespacesOf, removeTopology, topologyLeft } from './topology.ts';
 
 const stopTimeoutMs = 60_000;
@@ -31,6 +33,7 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   await Promise.all(
     left.filter((each) => each.pid !== process.pid).map((each) => endProcess(each, graceMs, 'SIGINT')),
   );
+  await removeDatabases(directory, log);
   await removeTopology(prefix);
   await removeCgroups(prefix);
   await unmountBelow(directory.root);
@@ -38,6 +41,16 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   if (releaseIndex(index, directory.root)) restoreReceiveBuffers();
   const remains = await topologyLeft(prefix);
   if (remains.length > 0) throw new Error(`These could not be removed: ${remains.join(' ')}`);
+}
+
+/** Of a run whose record tells where they are. */
+async function removeDatabases(directory: RunDirectory, log: Log): Promise<void> {
+  try {
+    const run = readRun(directory);
+    if (run !== undefined) await dropDatabases(run, log);
+  } catch {
+    // A damaged record: it tells nothing.
+  }
 }
 
 /** Ends the runs that a dead process left behind. */

@@ -12,6 +12,7 @@ import type { Region } from '#cli/region.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { codeDirectory, runDirectory } from '#lab/directory.ts';
+import { newExternal } from '#lab/externalPostgres.ts';
 import { prefixOf } from '#lab/plan.ts';
 import { identify } from '#lab/processIdentity.ts';
 import { regionNameDefault, writeRun } from '#lab/runRecord.ts';
@@ -35,6 +36,8 @@ export interface TestRegion extends Region {
 export interface TestRegionOptions {
   readonly cells?: number;
   readonly hostsPerCell?: number;
+  /** URL of a PostgreSQL to use instead of servers of its own. */
+  readonly postgres?: string;
 }
 
 /** Brings a region up, gives it to `work`, and takes it down whatever happens; then nothing of it may be left. */
@@ -54,6 +57,7 @@ export async function withRegion(
       hostsPerCell: options.hostsPerCell ?? 1,
       port: firstPort + index,
       regionName: regionNameDefault,
+      ...(options.postgres === undefined ? {} : { postgres: newExternal(options.postgres) }),
     };
     writeRun(directory, run);
     const image = await ensureImage('default', () => undefined);

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { type RunDirectory, runDirectory } from '#lab/directory.ts';
+import { newExternal, objection, shown } from '#lab/externalPostgres.ts';
 import { withLock } from '#lab/lock.ts';
 import { type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
@@ -19,6 +20,7 @@ export interface UpOptions {
   readonly cells?: number;
   readonly hostsPerCell?: number;
   readonly port?: number;
+  readonly postgres?: string;
   readonly firstVm: boolean;
 }
 
@@ -44,6 +46,7 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   // What was asked wrongly is said before anything that takes time.
   const present = readRun(directory);
   if (present !== undefined) assertAsStarted(present, options);
+  else if (options.postgres !== undefined) await assertUsable(options.postgres);
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const run = await decide(directory, present, options);
@@ -67,10 +70,21 @@ function assertAsStarted(present: RunRecord, options: UpOptions): void {
     ['--port', options.port, present.port],
   ] as const;
   for (const [option, value, now] of asked)
-    if (value !== undefined && value !== now)
-      throw new UserError(
-        `This region was started with ${option} ${now}. To change it: pando down, then up (its VMs end with it).`,
-      );
+    if (value !== undefined && value !== now) throw startedWith(`${option} ${now}`);
+  if (options.postgres !== undefined && options.postgres !== present.postgres?.url)
+    throw startedWith(
+      present.postgres === undefined ? 'servers of its own' : `--postgres ${shown(present.postgres.url)}`,
+    );
+}
+
+const startedWith = (what: string): UserError =>
+  new UserError(
+    `This region was started with ${what}. To change it: pando down, then up (its VMs end with it).`,
+  );
+
+async function assertUsable(postgresUrl: string): Promise<void> {
+  const reason = await objection(postgresUrl);
+  if (reason !== undefined) throw new UserError(`--postgres: ${reason}`);
 }
 
 /** The run's record: what the first start decided, or now decides. */
@@ -94,6 +108,7 @@ async function decide(
     hostsPerCell: options.hostsPerCell ?? 2,
     port: options.port ?? portDefault + index,
     regionName: regionNameDefault,
+    ...(options.postgres === undefined ? {} : { postgres: newExternal(options.postgres) }),
   };
   writeRun(directory, run);
   return run;

@@ -1,0 +1,53 @@
+/** A region over a PostgreSQL of somebody else's: one URL, a database for each store, none left afterwards. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import pg from 'pg';
+import { objection } from '#lab/externalPostgres.ts';
+import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
+import { processesOf } from './support/processes.ts';
+import { startRegion } from './support/region.ts';
+
+let server: TestDatabase;
+
+before(async () => {
+  server = await startTestDatabase();
+});
+after(() => server.stop());
+
+async function databases(): Promise<string[]> {
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  try {
+    const { rows } = await client.query(
+      "select datname from pg_database where datname like 'pando\\_%' order by 1",
+    );
+    return rows.map(({ datname }) => datname);
+  } finally {
+    await client.end();
+  }
+}
+
+test('a VM runs in a region that keeps everything there, and down removes its databases', async () => {
+  {
+    await using region = await startRegion({ cells: 1, hostsPerCell: 1, postgres: server.url });
+    const kinds = (await processesOf(region.directory)).map(({ kind }) => kind);
+    assert.ok(!kinds.includes('postgres'), 'it has no server of its own');
+    assert.deepEqual(
+      (await databases()).map((name) => name.replace(/^pando_[0-9a-f]{8}_/, '')),
+      ['cell_a', 'region'],
+    );
+    const network = await region.cloud.network('10.95.0.0/16', '-1');
+    const [machine] = await region.cloud.start({ network });
+    assert.ok(machine);
+    assert.match((await machine.guest.page('/')) ?? '', new RegExp(machine.vm.instanceId));
+  }
+  assert.deepEqual(await databases(), []);
+});
+
+test('what cannot be used is refused with what to do, and without its password', async () => {
+  assert.equal(await objection(server.url), undefined);
+  assert.match((await objection('http://x/')) ?? '', /not a URL of PostgreSQL/);
+  const away = (await objection('postgresql://me:secret@127.0.0.1:1/postgres')) ?? '';
+  assert.match(away, /me@127\.0\.0\.1:1.* cannot be used: .*ECONNREFUSED/);
+  assert.doesNotMatch(away, /secret/);
+});
