@@ -20,7 +20,7 @@ export const logBytesMax = 16 * 1024 * 1024;
 /** While something is on its way, and when all is ready: then only a death is waited for. */
 const tickMs = 100;
 const quietTickMs = 500;
-const rotateEveryTicks = 50;
+const rotateEveryMs = 5_000;
 
 export class Supervisor {
   readonly #directory: RunDirectory;
@@ -29,7 +29,7 @@ export class Supervisor {
   #readiness: Readiness | undefined;
   #askedAs: TlsPaths | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #ticks = 0;
+  #rotateAtMs = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
   #queue: Promise<unknown> = Promise.resolve();
   #stopped = false;
@@ -150,9 +150,9 @@ export class Supervisor {
     await Promise.all(
       this.#processes.map((each) => each.tick(each.spec.after.every((name) => ready.has(name)))),
     );
-    this.#ticks += 1;
-    if (this.#ticks % rotateEveryTicks === 0)
-      for (const each of this.#processes) this.#rotate(each.spec.name);
+    if (performance.now() < this.#rotateAtMs) return;
+    this.#rotateAtMs = performance.now() + rotateEveryMs;
+    for (const each of this.#processes) this.#rotate(each.spec.name);
   }
 
   /** Processes append to the file that they were given, so it is copied and cut, not renamed. */
