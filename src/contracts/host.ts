@@ -157,7 +157,7 @@ export const hostContract = {
       reason: z.string().optional(),
     }),
   },
-  /** Source, before the critical phase: lets memory flow without limit until little is left, or for a bounded time. */
+  /** Both, before the packets are held: writes out what the disk holds back. Source: lets memory flow without limit until little is left, or for a bounded time. */
   'migrate.flush': { params: z.object({ instanceId: z.string() }), result: empty },
   /**
    * Source, critical phase: send the guest's packets to the queue, pause the guest, finish the disk mirror, hand over the rest of

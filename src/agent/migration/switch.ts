@@ -136,12 +136,15 @@ const openWide = (vm: Vm): Promise<unknown> =>
   });
 
 /**
- * Lets memory flow freely and waits, for a bounded time, until little is left: a guest that writes a lot always has more. To be
- * called before the guest's packets are held, as they would wait for it too. Nothing under way: nothing to do.
+ * Before the guest's packets are held, as they would wait for it too. Both sides: what the disk's file holds back is written, since the
+ * stop of the guest waits for that on both. Source: lets memory flow freely and waits, for a bounded time, until little is left: a guest
+ * that writes a lot always has more. Nothing under way: nothing to do.
  */
 export const flush = async (vm: Vm): Promise<void> => {
+  if (vm.record.migration === undefined) return;
+  await flushDisk(vm);
   if (sourceOf(vm)?.phase !== 'copying') return;
-  await Promise.all([openWide(vm), flushDisk(vm)]);
+  await openWide(vm);
   const until = Date.now() + flushMsMax;
   const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
   const enough = (await passes()) + flushPasses;
@@ -154,7 +157,6 @@ export const flush = async (vm: Vm): Promise<void> => {
   await vm.context.cgroups.setModest(vm.record.instanceId, true);
 };
 
-/** QEMU has the disk flushed when it stops the guest: what can be written before is. */
 const flushDisk = async ({ paths }: Vm): Promise<void> => {
   const disk = await open(paths.disk, 'r');
   try {

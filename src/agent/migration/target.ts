@@ -7,7 +7,7 @@ import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
-import { QmpError } from '../qmp.ts';
+import { QmpError, type QmpEvent } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { makeCredential } from './credential.ts';
 import { type Secured, secure, unsecure } from './secure.ts';
@@ -62,7 +62,18 @@ export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promis
   };
   record.migration = { role: 'target', ...doors };
   await vm.pace();
+  shutDiskDoorInTime(vm);
   return doors;
+};
+
+/** Once all has arrived nobody writes through the disk's door any more: it is shut before the guest's peers wait for that too. */
+const shutDiskDoorInTime = ({ monitor }: Vm): void => {
+  const onEvent = ({ name, data }: QmpEvent): void => {
+    if (name !== 'MIGRATION' || data.status !== 'completed') return;
+    monitor.off('event', onEvent);
+    monitor.execute('nbd-server-stop').catch(() => undefined); // Whoever commissions the guest shuts it if it is not.
+  };
+  monitor.on('event', onEvent);
 };
 
 const proveAndExpect = async (

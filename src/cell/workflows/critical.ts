@@ -80,7 +80,11 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   );
   // A guest that writes a lot has more to send after the stop: longer, but no reason to give up.
   await watch.time('flush', () =>
-    hosts.call(input.sourceHostId, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
+    Promise.all(
+      [input.hostId, input.sourceHostId].map((host) =>
+        hosts.call(host, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
+      ),
+    ),
   );
   await faults.hit('migrate.critical.flush.after');
   const [{ downtimeMs, parts }] = await Promise.all([
