@@ -52,6 +52,8 @@ const situation: fc.Arbitrary<Situation> = fc
     local: fc.subarray([10, 11, 12, 13]),
     wired: fc.boolean(),
     active: fc.boolean(),
+    arriving: fc.boolean(),
+    aim: fc.option(fc.constant({ ip: '198.18.1.12', port: 5001 }), { nil: undefined }),
     redirect: fc.option(fc.constant({ ip: '198.18.1.13', port: 5000 }), { nil: undefined }),
     forwarded: fc.subarray(['eni-10', 'eni-12']),
     groups: fc
@@ -87,6 +89,8 @@ const situation: fc.Arbitrary<Situation> = fc
           tap: `tap${host}`,
           wired: s.wired,
           active: s.active,
+          arriving: s.arriving,
+          aim: s.aim,
           redirect: s.redirect,
           port: portOf(host, ownVtep, { epoch: 2 }),
         },
@@ -99,6 +103,18 @@ const situation: fc.Arbitrary<Situation> = fc
   });
 
 const desired = ({ state, locals }: Situation) => desiredOnCard(state, locals, new Map(), ownVtep);
+
+/** What a card should hold with one port, attached to it. */
+const modelOf = (port: VpcPort, local: Partial<LocalPort>) =>
+  desiredOnCard(
+    vpcOf('vpc-1', 7, 1, [port]),
+    {
+      ports: new Map([['eni-10', { tap: 'tap10', wired: true, active: true, port, ...local }]]),
+      forwards: new Map(),
+    },
+    new Map(),
+    ownVtep,
+  );
 
 describe('plan', () => {
   it('brings any state to any other, as if the other had been made from nothing', () => {
@@ -122,15 +138,8 @@ describe('plan', () => {
 
   it('moves a redirected port by one forwarding entry and one route', () => {
     const port = portOf(10, ownVtep);
-    const local = { tap: 'tap10', wired: true, active: true, port };
-    const model = (redirect: LocalPort['redirect']) =>
-      desiredOnCard(
-        vpcOf('vpc-1', 7, 1, [port]),
-        { ports: new Map([['eni-10', { ...local, redirect }]]), forwards: new Map() },
-        new Map(),
-        ownVtep,
-      );
-    const steps = plan(model(undefined), model({ ip: '198.18.1.12', port: 5000 }));
+    const to = { ip: '198.18.1.12', port: 5000 };
+    const steps = plan(modelOf(port, {}), modelOf(port, { redirect: to }));
     assert.deepEqual(steps, {
       nft: [],
       bridgeAdd: ['fdb replace 02:00:00:00:00:0a dev vx0 dst 198.18.1.12 port 5000 self permanent'],
@@ -141,6 +150,30 @@ describe('plan', () => {
       ipDelete: [],
       bridgeDelete: [],
     });
+  });
+
+  it('moves a redirected port by its route alone, where it was aimed before', () => {
+    const port = portOf(10, ownVtep);
+    const to = { ip: '198.18.1.12', port: 5000 };
+    const steps = plan(modelOf(port, { aim: to }), modelOf(port, { redirect: to }));
+    assert.deepEqual(steps, {
+      nft: [],
+      bridgeAdd: [],
+      ipAdd: ['route replace 10.0.0.10 dev vx0 table main'],
+      ipDelete: [],
+      bridgeDelete: [],
+    });
+  });
+
+  it('leads what arrives for a port to its tap before what it sends itself', () => {
+    const port = portOf(10, '198.18.1.12');
+    const { routes, rules } = modelOf(port, { active: false, arriving: true });
+    assert.equal(routes.get('10.0.0.10 table main'), 'dev vx0');
+    assert.equal(routes.get('10.0.0.10 table 1000'), 'dev tap10 src 10.0.0.1');
+    for (const from of ['vx0', 'lo']) assert.ok(rules.has(`pref 50 iif ${from} lookup 1000`));
+    const after = modelOf(port, { active: true, port: { ...port, epoch: 2 } });
+    assert.equal(after.routes.get('10.0.0.10 table main'), 'dev tap10 src 10.0.0.1');
+    assert.ok(![...after.routes.keys(), ...after.rules].some((each) => /(table|lookup) 1000$/.test(each)));
   });
 
   it('refuses values that are more than a word', () => {
