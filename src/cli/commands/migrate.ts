@@ -44,7 +44,7 @@ export async function migrate(instanceId: string, options: { dir: string; to?: s
     const pause =
       facts === undefined
         ? ''
-        : `; the guest stood still for ${facts.downtimeMs} ms, ${facts.packets.forwarded} packets were held, ${facts.packets.dropped} dropped`;
+        : `; the guest stood still for ${facts.downtimeMs} ms, ${facts.packets.forwarded} packets went through the queue, ${facts.packets.dropped} were dropped`;
     print(`${id} runs on ${to}: ${seconds(performance.now() - begun)}${pause}.`);
   });
 }
