@@ -9,7 +9,9 @@ import {
   everyStepEveryFault,
   FaultMatrix,
   forever,
+  type Order,
 } from './support/fault-matrix.ts';
+import type { OrderedFaults } from './support/ordered-faults.ts';
 import { type SimulatedGround, simulatedGround } from './support/simulated-ground.ts';
 
 let ground: SimulatedGround;
@@ -24,44 +26,39 @@ after(() => ground.stop());
 everyStepEveryFault(everyKind, () => matrix);
 crashAtEachUndo(everyKind, () => matrix);
 
-test('a crash in each part of the critical phase ends on the target, with one owner', async (t) => {
-  for (const part of ['hold', 'flush', 'switch', 'commission', 'confirm', 'direct']) {
-    const point = `migrate.critical.${part}.after`;
-    await t.test(part, () =>
-      matrix.runCase({
-        kind: 'migrate',
-        point,
-        ends: 'done',
-        arrange: (faults, kill) => faults.crashAt(point, kill),
-      }),
-    );
-  }
-});
+/** Declares the tests of one fault after each of these parts of the critical phase. */
+const afterEachPart = (
+  what: string,
+  parts: readonly string[],
+  ends: Order['ends'],
+  order: (faults: OrderedFaults, point: string, kill: () => void) => void,
+): void => {
+  test(what, async (t) => {
+    for (const part of parts) {
+      const point = `migrate.critical.${part}.after`;
+      const arrange: Order['arrange'] = (faults, kill) => order(faults, point, kill);
+      await t.test(part, () => matrix.runCase({ kind: 'migrate', point, ends, arrange }));
+    }
+  });
+};
 
-test('cards that are started again in the critical phase lose the queue, not the migration', async (t) => {
-  for (const part of ['switch', 'commission', 'confirm']) {
-    const point = `migrate.critical.${part}.after`;
-    await t.test(part, () =>
-      matrix.runCase({
-        kind: 'migrate',
-        point,
-        ends: 'done',
-        arrange: (faults) => faults.doAt(point, () => ground.restartCards()),
-      }),
-    );
-  }
-});
+afterEachPart(
+  'a crash in each part of the critical phase ends on the target, with one owner',
+  ['hold', 'flush', 'switch', 'commission', 'confirm', 'direct'],
+  'done',
+  (faults, point, kill) => faults.crashAt(point, kill),
+);
 
-test('a failure before the switch gives the guest back to the source', async (t) => {
-  for (const part of ['hold', 'flush']) {
-    const point = `migrate.critical.${part}.after`;
-    await t.test(part, () =>
-      matrix.runCase({
-        kind: 'migrate',
-        point,
-        ends: 'undone',
-        arrange: (faults) => faults.failAt(point, forever),
-      }),
-    );
-  }
-});
+afterEachPart(
+  'cards that are started again in the critical phase lose the queue, not the migration',
+  ['switch', 'commission', 'confirm'],
+  'done',
+  (faults, point) => faults.doAt(point, () => ground.restartCards()),
+);
+
+afterEachPart(
+  'a failure before the switch gives the guest back to the source',
+  ['hold', 'flush'],
+  'undone',
+  (faults, point) => faults.failAt(point, forever),
+);

@@ -201,7 +201,7 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   if (await hasHandedOver(vm)) return settleHandedOver(vm, source);
   // A peer that says nothing would hold up every request to it, the one to end among them.
   if (error instanceof StoodStill) await cutOff(vm);
-  await abandon(vm);
+  if (!(await abandon(vm, source))) return settleHandedOver(vm, source);
   source.phase = 'failed';
   source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
@@ -263,14 +263,15 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
       'IncorrectInstanceState',
       `${record.instanceId} is the target here: destroy it instead.`,
     );
-  if (sourceOf(vm) === undefined) return { state: record.state };
-  if (sourceOf(vm)?.phase === 'completed' || (await hasHandedOver(vm)))
-    throw new PandoError(
-      'IncorrectState',
-      `${record.instanceId} was handed over: there is only forward (S7.4).`,
-    );
+  const source = sourceOf(vm);
+  if (source === undefined) return { state: record.state };
+  if (source.phase === 'completed' || (await hasHandedOver(vm))) throw onlyForward(vm);
   record.migration = undefined;
-  if (await vm.alive()) await abandon(vm);
+  if ((await vm.alive()) && !(await abandon(vm, source))) {
+    record.migration = source;
+    await settleHandedOver(vm, source);
+    throw onlyForward(vm);
+  }
   await vm.save();
   await vm.pace();
   return { state: record.state };
@@ -283,13 +284,21 @@ const cutOff = async ({ monitor }: Vm): Promise<void> => {
     await monitor.execute('yank', { instances: [instance] }).catch(ignoreRefusal);
 };
 
-/** Ends both copies and makes sure that the guest runs here. */
-const abandon = async (vm: Vm): Promise<void> => {
+const onlyForward = ({ record }: Vm): PandoError =>
+  new PandoError('IncorrectState', `${record.instanceId} was handed over: there is only forward (S7.4).`);
+
+/**
+ * Ends both copies and makes sure that the guest runs here. False, and nothing is resumed: the cancellation came too late, in the
+ * last moments of the handover (S6.5).
+ */
+const abandon = async (vm: Vm, source: Source): Promise<boolean> => {
   const { monitor } = vm;
   await monitor.execute('migrate_cancel');
   const until = Date.now() + cancelTimeoutMs;
   for (;;) {
     const { status = 'none' } = await monitor.query(migrateInfo, 'query-migrate');
+    // Before anything was sent, what it says is of an earlier migration.
+    if (status === 'completed' && source.sending === true) return false;
     if (isEnded({ status })) break;
     if (Date.now() >= until)
       throw new PandoError('DeadlineExceeded', `The migration does not end: ${status}.`);
@@ -299,6 +308,7 @@ const abandon = async (vm: Vm): Promise<void> => {
   await unsecure(vm);
   if (!(await monitor.query(runInfo, 'query-status')).running) await monitor.execute('cont');
   vm.setState('running');
+  return true;
 };
 
 /** Removes the mirror and its remote node, whatever state they are in. */
