@@ -12,6 +12,8 @@ export const heardFlushEveryMs = 1_000;
 export const reconcileEveryMs = 30_000;
 export const instancesPerRequestMax = 100;
 export const userDataBytesMax = 16 * 1024;
+/** The same as base64, with line breaks and indentation to spare. */
+export const userDataCharsMax = userDataBytesMax * 2;
 export const clientTokenCharsMax = 64;
 export const tagsPerResourceMax = 50;
 export const consoleBytesMax = 64 * 1024;

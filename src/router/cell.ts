@@ -3,16 +3,19 @@ import type { TlsMaterial } from '#base/identity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CellRecord } from '#contracts/region.ts';
 import type { RouterLimits } from './config.ts';
+import type { LethalRequests } from './lethalRequests.ts';
 import { isUnanswered, type Outcome } from './outcome.ts';
 import { type BackendCall, Processor } from './processor.ts';
 
 export class Cell {
   record: CellRecord;
   readonly #processors: readonly Processor[];
+  readonly #lethal: LethalRequests;
   #turn = 0;
 
-  constructor(record: CellRecord, tls: TlsMaterial, limits: RouterLimits) {
+  constructor(record: CellRecord, tls: TlsMaterial, limits: RouterLimits, lethal: LethalRequests) {
     this.record = record;
+    this.#lethal = lethal;
     const { callTimeoutMs, healthTimeoutMs } = limits;
     this.#processors = record.processors.map(
       (address) => new Processor({ tls, address, cellId: record.cellId, callTimeoutMs, healthTimeoutMs }),
@@ -29,6 +32,7 @@ export class Cell {
    * only when `repeatable` says that a second execution changes nothing (I4).
    */
   async call(call: BackendCall, repeatable: boolean): Promise<Outcome> {
+    this.#lethal.assertHarmless(call);
     let worst: Outcome = {
       state: 'undelivered',
       error: new PandoError('HostUnreachable', `No processor of ${this.record.cellId} is connected.`),
@@ -38,6 +42,7 @@ export class Cell {
       if (!isUnanswered(outcome)) return outcome;
       if (outcome.state === 'uncertain') {
         worst = outcome;
+        if (outcome.error.code === 'HostUnreachable') this.#lethal.lost(call, processor.address);
         if (!repeatable) return outcome;
       }
     }

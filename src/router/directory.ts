@@ -5,6 +5,7 @@ import type { Logger } from '#base/log.ts';
 import type { CellRecord } from '#contracts/region.ts';
 import { Cell } from './cell.ts';
 import type { RouterLimits } from './config.ts';
+import { LethalRequests } from './lethalRequests.ts';
 import { unavailable } from './outcome.ts';
 import type { RegionLink } from './regionLink.ts';
 
@@ -14,6 +15,8 @@ export class CellDirectory {
   readonly #tls: TlsMaterial;
   readonly #limits: RouterLimits;
   readonly #log: Logger;
+  /** One memory for all cells: what killed one is not offered to the next. */
+  readonly #lethal = new LethalRequests();
   #timer: NodeJS.Timeout | undefined;
   #loaded = false;
   /** Said once when it begins and once when it is over, not at every attempt. */
@@ -102,7 +105,7 @@ export class CellDirectory {
       return;
     }
     present?.close();
-    this.#cells.set(record.number, new Cell(record, this.#tls, this.#limits));
+    this.#cells.set(record.number, new Cell(record, this.#tls, this.#limits, this.#lethal));
     this.#log.info({ cell: record.cellId, processors: record.processors }, 'cell');
   }
 }

@@ -57,10 +57,11 @@ export function parseTimestamp(text: string): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
-/** Bytes from base64 text; `undefined` if it is none. */
+/** Bytes from base64 text, which may be wrapped into lines; `undefined` if it is none. */
 export function parseBase64(text: string): Uint8Array | undefined {
-  if (text.length % 4 !== 0 || !base64Text.test(text)) return undefined;
-  return new Uint8Array(Buffer.from(text, 'base64'));
+  const unwrapped = text.replaceAll(/[\r\n]+/g, '');
+  if (unwrapped.length % 4 !== 0 || !base64Text.test(unwrapped)) return undefined;
+  return new Uint8Array(Buffer.from(unwrapped, 'base64'));
 }
 
 function refuse(text: string, path: string, expected: string): never {

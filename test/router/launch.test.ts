@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { cellNumberOf } from '#contracts/ids.ts';
 import { type Cloud, codeOf, type Reply, startCloud, textsOf } from './cloud.ts';
 import type { FakeCell } from './fakeCell.ts';
+import { until } from './realCloud.ts';
 
 describe('RunInstances', () => {
   let cloud: Cloud;
@@ -124,6 +125,27 @@ describe('RunInstances', () => {
     assert.equal(reply.status, 503);
     assert.equal(made('unsure'), 1);
     assert.equal(cloud.cells.filter(({ actions }) => actions.includes('RunInstances')).length, 1);
+  });
+
+  it('is not offered to processor after processor when it has cost three (a request that kills)', async () => {
+    const big = { ...inZoneA, UserData: Buffer.alloc(3_000, 'x').toString('base64') };
+    const had = () => cloud.cells.filter(({ actions }) => actions.includes('RunInstances'));
+    for (let at = 0; had().length < 3; at += 1) {
+      assert.ok(at < 50, 'tokens find their way to three cells');
+      for (const cell of cloud.cells) cell.mode = 'mute';
+      const before = had().length;
+      const reply = run(`deadly-${at}`, big);
+      await until('the request is in flight', () => had().length > before);
+      for (const cell of had()) await cell.kill();
+      assert.equal(codeOf(await reply), 'Unavailable');
+    }
+    for (const cell of cloud.cells) {
+      cell.mode = 'well';
+      await cell.revive();
+    }
+    await cloud.until(({ cells }) => cells.every(({ live }) => live));
+    assert.match((await run('deadly', big)).body, /was lost several times/);
+    assert.equal((await run('fresh', inZoneA)).status, 200);
   });
 
   it('carries a repeated launch out once, even if its cell died after accepting it', async () => {

@@ -5,7 +5,12 @@ import { parseId } from '#contracts/ids.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
 import { defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
-import { clientTokenCharsMax, instancesPerRequestMax, userDataBytesMax } from '../limits.ts';
+import {
+  clientTokenCharsMax,
+  instancesPerRequestMax,
+  userDataBytesMax,
+  userDataCharsMax,
+} from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
 import { type NetworkPart, readNetwork } from './run-network.ts';
 import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
@@ -115,13 +120,18 @@ const readRoot = (input: Input): RunRequest['root'] => {
   };
 };
 
-/** User data as clients send it: base64. @throws InvalidUserData.Malformed */
+const tooMuchUserData = (): PandoError => invalid(`User data is limited to ${userDataBytesMax} bytes`);
+
+/** User data as clients send it: base64, in lines or not. @throws InvalidUserData.Malformed */
 export const readUserData = (text: string): string | undefined => {
   if (text === '') return undefined;
-  if (!/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text))
+  // The length is looked at before anything reads the text whole.
+  if (text.length > userDataCharsMax) throw tooMuchUserData();
+  const unwrapped = text.replaceAll(/\s+/g, '');
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(unwrapped))
     throw new PandoError('InvalidUserData.Malformed', 'Invalid BASE64 encoding of user data');
-  const bytes = Buffer.from(text, 'base64');
-  if (bytes.length > userDataBytesMax) throw invalid(`User data is limited to ${userDataBytesMax} bytes`);
+  const bytes = Buffer.from(unwrapped, 'base64');
+  if (bytes.length > userDataBytesMax) throw tooMuchUserData();
   return bytes.toString('base64');
 };
 
