@@ -1,10 +1,9 @@
 import { chmod, chown, copyFile, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { assembleProgram } from './lib/assemble.ts';
 import { buildImage, type Recipe } from './lib/build.ts';
 import type { BuildOptions, BuiltImage } from './lib/publish.ts';
 import { run } from './lib/run.ts';
-import { memcheckProgram } from './programs/memcheck.ts';
-import { reseedProgram } from './programs/reseed.ts';
 
 const here = import.meta.dirname;
 const ec2User = 1000;
@@ -96,8 +95,8 @@ async function writeRoot(unpacked: string, root: string): Promise<void> {
     join(root, 'lib64/ld-linux-x86-64.so.2'),
   );
   await copyFile(join(unpacked, 'bin/busybox'), join(root, 'bin/busybox'));
-  await writeFile(join(root, 'usr/lib/pando/memcheck'), memcheckProgram());
-  await writeFile(join(root, 'usr/lib/pando/reseed'), reseedProgram());
+  await assembleProgram('memcheck', join(root, 'usr/lib/pando/memcheck'));
+  await assembleProgram('reseed', join(root, 'usr/lib/pando/reseed'));
   await linkApplets(join(root, 'bin/busybox'), root);
   await symlink('/run', join(root, 'var/run'));
   await symlink('/run/pando/resolv.conf', join(root, 'etc/resolv.conf'));

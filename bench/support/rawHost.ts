@@ -12,7 +12,7 @@ import { jailBaseDir, jailRunDir, qemuArgs } from '#agent/qemu-command.ts';
 import { Qmp } from '#agent/qmp.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
-import type { ImageManifest } from '../../images/lib/manifest.ts';
+import type { BuiltManifest } from '../../images/lib/manifest.ts';
 
 const link = { root: '198.19.250.1', inside: '198.19.250.2' };
 const router = '198.19.251.1';
@@ -40,7 +40,7 @@ export class RawHost implements AsyncDisposable {
   readonly #name = `pdbench-${process.pid}`;
   readonly #dir = mkdtempSync(join(tmpdir(), 'pando-bench-'));
   readonly #imageDir: string;
-  readonly #manifest: ImageManifest;
+  readonly #manifest: BuiltManifest;
   readonly #helpers: ChildProcess[] = [];
   readonly #instanceId: string = newId('instance');
   #started = 0;
@@ -48,7 +48,7 @@ export class RawHost implements AsyncDisposable {
   private constructor(imageDir: string) {
     this.#imageDir = imageDir;
     // The builder's own output: its shape is checked where it is published.
-    this.#manifest = JSON.parse(readFileSync(join(imageDir, 'manifest.json'), 'utf8')) as ImageManifest;
+    this.#manifest = JSON.parse(readFileSync(join(imageDir, 'manifest.json'), 'utf8')) as BuiltManifest;
   }
 
   static async start(imageDir: string): Promise<RawHost> {

@@ -21,7 +21,7 @@ export async function bootKernel(unpacked: string, kernelPackage: string): Promi
   const bzImage = await readFile(
     join(unpacked, 'boot', `vmlinuz-${kernelPackage.replace('linux-image-', '')}`),
   );
-  return extractVmlinux(bzImage) ?? bzImage;
+  return (await extractVmlinux(bzImage)) ?? bzImage;
 }
 
 /**

@@ -3,49 +3,12 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { type ImageFile, type ImageManifest, parseManifest } from '#contracts/image-manifest.ts';
 
-/** One file of an image; `path` is relative to the image's directory. */
-export interface ImageFile {
-  path: string;
-  sha256: string;
-  bytes: number;
-}
-
-/** An image's root disk. `virtualBytes` is its size as the guest sees it. */
-export interface DiskFile extends ImageFile {
-  virtualBytes: number;
-  format: 'qcow2';
-}
-
-/** What `manifest.json` of an image's directory says. */
-export interface ImageManifest {
-  name: string;
-  description: string;
-  architecture: 'x86_64';
-  bootMode: 'direct-kernel' | 'bios';
-  files: { disk: DiskFile; kernel?: ImageFile; initrd?: ImageFile };
-  /** The kernel's command line, where the boot is direct. */
-  cmdline?: string;
-  minMemoryMib: number;
+/** What `manifest.json` of a built image's directory says: any image's manifest, and what it was built from. */
+export interface BuiltManifest extends ImageManifest {
   /** SHA-256 over the recipe's sources and its packages' versions: equal means that a build would change nothing. */
   recipe: string;
-  /** SHA-256 over the canonical JSON of all other members. */
-  digest: string;
-}
-
-/** JSON with the members of every object in order: the same value always gives the same text. */
-export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  members.sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
-}
-
-/** The digest that a manifest must carry. */
-export function manifestDigest(manifest: Omit<ImageManifest, 'digest'>): string {
-  const { digest: _, ...rest } = { digest: '', ...manifest };
-  return createHash('sha256').update(canonicalJson(rest)).digest('hex');
 }
 
 /** Describes a file that stands in an image's directory. */
@@ -62,11 +25,12 @@ export async function describeFile(imageDir: string, path: string): Promise<Imag
 export async function readManifest(
   imageDir: string,
   files: 'size' | 'hash' = 'size',
-): Promise<ImageManifest | undefined> {
+): Promise<BuiltManifest | undefined> {
   const text = await readFile(join(imageDir, 'manifest.json'), 'utf8').catch(() => undefined);
-  const manifest = text === undefined ? undefined : parseManifest(text);
-  if (manifest === undefined || manifestDigest(manifest) !== manifest.digest) return undefined;
+  const manifest = text === undefined ? undefined : builtIn(text);
+  if (manifest === undefined) return undefined;
   for (const file of Object.values(manifest.files)) {
+    if (file === undefined) continue;
     const found = await stat(join(imageDir, file.path)).catch(() => undefined);
     if (found?.size !== file.bytes) return undefined;
     if (files === 'hash' && (await describeFile(imageDir, file.path)).sha256 !== file.sha256)
@@ -75,12 +39,10 @@ export async function readManifest(
   return manifest;
 }
 
-function parseManifest(text: string): ImageManifest | undefined {
+function builtIn(text: string): BuiltManifest | undefined {
   try {
-    const value: Partial<ImageManifest> | null = JSON.parse(text);
-    if (typeof value?.digest !== 'string' || typeof value.files?.disk?.path !== 'string') return undefined;
-    // The digest covers every other member: one that checks was written whole by `writeManifest`.
-    return value as ImageManifest;
+    const manifest = parseManifest(text);
+    return typeof manifest.recipe === 'string' ? { ...manifest, recipe: manifest.recipe } : undefined;
   } catch {
     return undefined;
   }

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { canonicalJson, type ImageManifest, manifestDigest, readManifest } from './manifest.ts';
+import { canonicalJson } from '#contracts/canonicalJson.ts';
+import { manifestDigest } from '#contracts/image-manifest.ts';
+import { type BuiltManifest, readManifest } from './manifest.ts';
 
 /** What every builder is given. */
 export interface BuildOptions {
@@ -17,7 +19,7 @@ export interface BuildOptions {
 /** A published image. */
 export interface BuiltImage {
   dir: string;
-  manifest: ImageManifest;
+  manifest: BuiltManifest;
   /** False when the image stood there already and nothing was done. */
   built: boolean;
 }
@@ -38,6 +40,12 @@ export async function recipeKey(sources: readonly string[], facts: unknown): Pro
   return hash.digest('hex');
 }
 
+/** What a recipe says of its image; name, recipe and digest are the publisher's. */
+type Described = Pick<
+  BuiltManifest,
+  'description' | 'architecture' | 'bootMode' | 'files' | 'cmdline' | 'minMemoryMib'
+>;
+
 /**
  * Publishes an image unless `recipe` stands published already. `fill` writes the files into a scratch directory
  * beside the destination; the directory then takes its name in one rename, so a reader sees the old image, the new
@@ -47,7 +55,7 @@ export async function publish(
   name: string,
   recipe: string,
   options: BuildOptions,
-  fill: (dir: string, scratch: string) => Promise<Omit<ImageManifest, 'digest' | 'recipe' | 'name'>>,
+  fill: (dir: string, scratch: string) => Promise<Described>,
 ): Promise<BuiltImage> {
   const destination = join(options.outDir, name);
   const present = await readManifest(destination);
@@ -60,7 +68,7 @@ export async function publish(
     const fresh = join(scratch, 'image');
     await mkdir(fresh);
     const described = { name, recipe, ...(await fill(fresh, scratch)) };
-    const manifest: ImageManifest = { ...described, digest: manifestDigest(described) };
+    const manifest: BuiltManifest = { ...described, digest: manifestDigest(described) };
     await writeFile(join(fresh, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
     await replaceDirectory(fresh, destination, join(scratch, 'former'));
     return { dir: destination, manifest, built: true };

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PandoError } from '#contracts/errors.ts';
-import { type ImageFile, type ImageManifest, parseManifest } from './image-manifest.ts';
+import { type ImageFile, type ImageManifest, parseManifest } from '#contracts/image-manifest.ts';
 import { imageChunkBytes, imageChunksInFlight, manifestBytesMax } from './limits.ts';
 
 /** Where images come from: `length` bytes of a file of the image from `offset`; shorter at the end. */

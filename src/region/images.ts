@@ -17,52 +17,20 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { z } from 'zod';
 import { exec } from '#base/exec.ts';
 import { PandoError } from '#contracts/errors.ts';
+import {
+  type ImageManifest,
+  manifestBytesMax,
+  manifestDigest,
+  parseManifest,
+} from '#contracts/image-manifest.ts';
 
 export const imageChunkBytesMax = 4 * 1024 * 1024;
-const manifestBytesMax = 1024 * 1024;
 const convertTimeoutMs = 600_000;
 const mib = 1024 * 1024;
 
 const digestPattern = /^[0-9a-f]{64}$/;
-/** A plain name: nothing that could lead out of its directory. */
-const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
-const imageFile = z.looseObject({
-  path: fileName,
-  sha256: z.string().regex(digestPattern),
-  bytes: z.number().int().min(1),
-});
-
-export const imageManifest = z.looseObject({
-  name: z.string(),
-  description: z.string(),
-  architecture: z.string(),
-  bootMode: z.enum(['direct-kernel', 'bios']),
-  files: z.object({
-    disk: imageFile.extend({ virtualBytes: z.number().int().min(1), format: z.literal('qcow2') }),
-    kernel: imageFile.optional(),
-    initrd: imageFile.optional(),
-  }),
-  minMemoryMib: z.number().int().min(1),
-  digest: z.string().regex(digestPattern),
-});
-export type ImageManifest = z.infer<typeof imageManifest>;
-
-/** JSON with members in order: the same value always gives the same text, and so the same digest. */
-const canonicalJson = (value: unknown): string => {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  members.sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
-};
-
-const digestOf = (manifest: object): string => {
-  const { digest: _, ...rest } = { digest: '', ...manifest };
-  return createHash('sha256').update(canonicalJson(rest)).digest('hex');
-};
 
 const sha256Of = async (file: string): Promise<string> => {
   const hash = createHash('sha256');
@@ -162,7 +130,7 @@ export class ImageStore {
     const text = await readFile(path.join(this.#dir, digest, 'manifest.json'), 'utf8').catch(() => {
       throw noImage();
     });
-    const manifest = imageManifest.parse(JSON.parse(text));
+    const manifest = parseManifest(text, digest);
     this.#manifests.set(digest, manifest);
     return manifest;
   }
@@ -185,12 +153,7 @@ export class ImageStore {
     const file = path.join(source, 'manifest.json');
     const size = (await stat(file).catch(() => undefined))?.size ?? Number.POSITIVE_INFINITY;
     if (size > manifestBytesMax) throw refuse('The directory has no manifest.json of an image.');
-    const json: unknown = JSON.parse(await readFile(file, 'utf8'));
-    const parsed = imageManifest.safeParse(json);
-    if (!parsed.success) throw refuse(`manifest.json is not an image's: ${z.prettifyError(parsed.error)}`);
-    const manifest = parsed.data;
-    if (digestOf(manifest) !== manifest.digest)
-      throw refuse('manifest.json has another digest than it says.');
+    const manifest = manifestIn(await readFile(file, 'utf8'));
     for (const entry of Object.values(manifest.files)) {
       if (entry === undefined) continue;
       const from = path.join(source, entry.path);
@@ -232,9 +195,18 @@ export class ImageStore {
       minMemoryMib: 128,
     };
 
-    return { ...described, digest: digestOf(described) };
+    return { ...described, digest: manifestDigest(described) };
   }
 }
+
+/** The manifest that a built image brings; what is wrong with it is said as a fault of the request. */
+const manifestIn = (text: string): ImageManifest => {
+  try {
+    return parseManifest(text);
+  } catch (error) {
+    throw refuse(`manifest.json: ${PandoError.from(error).message}`, error);
+  }
+};
 
 /** Built images are published whole and never written to again, so a second name for the file is enough. */
 const linkOrCopy = (from: string, to: string): Promise<void> =>

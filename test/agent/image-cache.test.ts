@@ -5,8 +5,8 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { ImageCache } from '#agent/image-cache.ts';
-import { manifestDigest } from '#agent/image-manifest.ts';
 import { imageChunkBytes } from '#agent/limits.ts';
+import { manifestDigest } from '#contracts/image-manifest.ts';
 
 const mib = 1024 * 1024;
 
@@ -15,6 +15,8 @@ const imageOf = (disk: Buffer, path = 'disk.qcow2') => {
   const sha256 = createHash('sha256').update(disk).digest('hex');
   const described = {
     name: 'n',
+    description: '',
+    architecture: 'x86_64',
     bootMode: 'bios',
     files: { disk: { path, sha256, bytes: disk.length, virtualBytes: mib, format: 'qcow2' } },
     minMemoryMib: 1,

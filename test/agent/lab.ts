@@ -8,7 +8,6 @@ import { pino } from 'pino';
 import { type Agent, startAgent } from '#agent/agent.ts';
 import type { HostReport } from '#agent/cell-link.ts';
 import { type AgentConfig, agentConfig } from '#agent/config.ts';
-import { manifestDigest } from '#agent/image-manifest.ts';
 import { Qmp } from '#agent/qmp.ts';
 import { exec } from '#base/exec.ts';
 import type { TlsMaterial } from '#base/identity.ts';
@@ -18,6 +17,7 @@ import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { cardContract } from '#contracts/card.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
+import { manifestDigest } from '#contracts/image-manifest.ts';
 import { regionContract } from '#contracts/region.ts';
 import { labName } from '../support/labName.ts';
 
@@ -62,6 +62,7 @@ export const makeImage = async (dir: string): Promise<TestImage> => {
   const disk = await readFile(qcow2);
   const described = {
     name: 'counter',
+    description: '',
     architecture: 'x86_64',
     bootMode: 'bios',
     files: {

@@ -4,8 +4,9 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { manifestDigest } from '#contracts/image-manifest.ts';
 import { buildDefaultImage } from '../../images/build.ts';
-import { describeFile, manifestDigest, readManifest } from '../../images/lib/manifest.ts';
+import { describeFile, readManifest } from '../../images/lib/manifest.ts';
 import { publish } from '../../images/lib/publish.ts';
 import { imageCache } from './cache.ts';
 

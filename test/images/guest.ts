@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ImageManifest } from '../../images/lib/manifest.ts';
+import type { ImageManifest } from '#contracts/image-manifest.ts';
 
 const execute = promisify(execFile);
 /** Under emulation, on a machine that does other things too. */

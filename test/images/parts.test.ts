@@ -5,44 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import fc from 'fast-check';
 import { rememberApt } from '../../images/lib/aptMemory.ts';
+import { assembleProgram } from '../../images/lib/assemble.ts';
 import { writeCpio } from '../../images/lib/cpio.ts';
-import { unpackLz4Legacy } from '../../images/lib/lz4.ts';
-import { canonicalJson } from '../../images/lib/manifest.ts';
 import { dependsOf } from '../../images/lib/modules.ts';
-import { memcheckProgram } from '../../images/programs/memcheck.ts';
-
-const magic = Buffer.from([0x02, 0x21, 0x4c, 0x18]);
-
-function frame(block: readonly number[]): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(block.length);
-  return Buffer.concat([magic, length, Buffer.from(block)]);
-}
-
-test('LZ4: literals, a match that overlaps itself, and long lengths', () => {
-  // "ab", then 4 + 2 bytes from 2 back; then the last literal.
-  assert.equal(unpackLz4Legacy(frame([0x22, 0x61, 0x62, 2, 0, 0x10, 0x63])).toString(), 'abababab' + 'c');
-  // One literal, a match of 15 + 255 + 3 + 4 bytes from one back, then nothing.
-  const long = unpackLz4Legacy(frame([0x1f, 0x78, 1, 0, 255, 3, 0x00]));
-  assert.equal(long.toString(), 'x'.repeat(1 + 15 + 255 + 3 + 4));
-});
-
-test('LZ4: a damaged frame is refused, never read beyond', () => {
-  assert.throws(() => unpackLz4Legacy(Buffer.from('not a frame')), RangeError);
-  assert.throws(() => unpackLz4Legacy(frame([0x12, 0x61, 9, 0, 0])), RangeError);
-  fc.assert(
-    fc.property(fc.uint8Array({ minLength: 1, maxLength: 64 }), (bytes) => {
-      try {
-        unpackLz4Legacy(frame([...bytes]));
-      } catch (error) {
-        assert.ok(error instanceof RangeError);
-      }
-    }),
-    { numRuns: 50 },
-  );
-});
 
 test('cpio: what is written, cpio lists', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'pando-cpio-'));
@@ -71,15 +37,11 @@ test('modules: dependencies are read from the module', () => {
   assert.deepEqual(dependsOf(Buffer.from('nothing')), []);
 });
 
-test('canonical JSON does not depend on the order of members', () => {
-  assert.equal(canonicalJson({ b: [1, { d: 2, c: undefined }], a: 'x' }), '{"a":"x","b":[1,{"d":2}]}');
-});
-
 /** The word that the witness writes at the start of its memory tells its round in the upper half. */
 test('the memory witness counts rounds, and counts a word that changed behind its back', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'pando-memcheck-'));
   const report = join(dir, 'report');
-  await writeFile(join(dir, 'memcheck'), memcheckProgram(), { mode: 0o755 });
+  await assembleProgram('memcheck', join(dir, 'memcheck'));
   const output = await open(report, 'w');
   const witness = spawn(join(dir, 'memcheck'), ['3', '20'], { stdio: ['ignore', output.fd, 'ignore'] });
   const ended = new Promise((resolve) => witness.once('exit', resolve));

@@ -72,7 +72,7 @@ export const secure = async (
       'ca-cert.pem': peer.certificate,
       [`${role}-cert.pem`]: own.cert,
       [`${role}-key.pem`]: own.key,
-      ...(side === 'target' ? { 'dh-params.pem': dhParameters() } : {}),
+      ...(side === 'target' ? { 'dh-params.pem': dhParameters } : {}),
     },
     () =>
       monitor.execute('object-add', {

@@ -1,6 +1,7 @@
 /** Images: an account's own and the public ones. */
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
+import type { ImageManifest } from '#contracts/image-manifest.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import type { Handlers, Out } from '#wire/types.ts';
@@ -8,7 +9,7 @@ import { systemAccountId } from '../accounts.ts';
 import { change, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { describe, withTags } from '../describe.ts';
-import { type ImageManifest, mibOf } from '../images.ts';
+import { mibOf } from '../images.ts';
 import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { Row } from '../schema.ts';
