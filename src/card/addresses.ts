@@ -1,31 +1,25 @@
-/** IPv4 arithmetic. */
+/** Ranges of declared state, as the kernel wants them. A bare address is a range of one. */
+import { formatNetwork, type Network, netmaskOf, parseNetwork } from '#base/ipv4.ts';
 
-/** `10.0.0.1` → 0x0a000001. */
-export const ipToNumber = (ip: string): number =>
-  ip.split('.').reduce((sum, part) => sum * 256 + Number.parseInt(part, 10), 0);
+const networkOf = (cidr: string): Network | undefined =>
+  parseNetwork(cidr.includes('/') ? cidr : `${cidr}/32`);
 
-export const numberToIp = (value: number): string =>
-  [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+const requireNetwork = (cidr: string): Network => {
+  const network = networkOf(cidr);
+  if (network === undefined) throw new RangeError(`"${cidr.slice(0, 64)}" is not a range of IPv4`);
+  return network;
+};
 
 /** Network address and prefix length; host bits are cleared. */
 export const parseCidr = (cidr: string): { network: number; bits: number } => {
-  const [ip = '', length = '32'] = cidr.split('/');
-  const bits = Number.parseInt(length, 10);
-  const size = 2 ** (32 - bits);
-  return { network: Math.floor(ipToNumber(ip) / size) * size, bits };
+  const { base, prefix } = requireNetwork(cidr);
+  return { network: base, bits: prefix };
 };
 
 /** The range with host bits cleared, as the kernel prints it (`10.0.0.0/16`). */
-export const canonicalCidr = (cidr: string): string => {
-  const { network, bits } = parseCidr(cidr);
-  return `${numberToIp(network)}/${bits}`;
-};
+export const canonicalCidr = (cidr: string): string => formatNetwork(requireNetwork(cidr));
 
 /** Netmask of a range: `10.0.0.0/24` → `255.255.255.0`. */
-export const netmask = (cidr: string): string => {
-  const { bits } = parseCidr(cidr);
-  return numberToIp(2 ** 32 - 2 ** (32 - bits));
-};
+export const netmask = (cidr: string): string => netmaskOf(requireNetwork(cidr));
 
-export const isIpv4Cidr = (cidr: string): boolean =>
-  /^(\d{1,3}\.){3}\d{1,3}(\/([12]?\d|3[0-2]))?$/.test(cidr);
+export const isIpv4Cidr = (cidr: string): boolean => networkOf(cidr) !== undefined;
