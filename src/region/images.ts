@@ -17,7 +17,6 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { exec } from '#base/exec.ts';
 import { PandoError } from '#contracts/errors.ts';
 import {
   type ImageManifest,
@@ -25,9 +24,9 @@ import {
   manifestDigest,
   parseManifest,
 } from '#contracts/image-manifest.ts';
+import { importDisk } from './disk-import.ts';
 
 export const imageChunkBytesMax = 4 * 1024 * 1024;
-const convertTimeoutMs = 600_000;
 const mib = 1024 * 1024;
 
 const digestPattern = /^[0-9a-f]{64}$/;
@@ -167,16 +166,10 @@ export class ImageStore {
     return manifest;
   }
 
-  /** A disk file alone boots by the BIOS. It is copied: its owner may write to it again. */
+  /** A disk file alone boots by the BIOS. */
   async #takeDisk(source: string, fresh: string): Promise<ImageManifest> {
+    const virtualBytes = await importDisk(source, fresh);
     const disk = path.join(fresh, 'disk.qcow2');
-    if ((await inspectQcow2(source)) === 'not-qcow2')
-      await exec('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', source, disk], {
-        timeoutMs: convertTimeoutMs,
-      });
-    else await copyFile(source, disk, constants.COPYFILE_FICLONE);
-    const virtualBytes = await inspectQcow2(disk);
-    if (virtualBytes === 'not-qcow2') throw refuse('The disk could not be read.');
     // No name: the same disk registered twice is one image on disk and in every cache.
     const described = {
       name: 'disk',

@@ -25,6 +25,7 @@ export const runPackages: readonly NeededPackage[] = [
   { name: 'e2fsprogs', proof: 'mke2fs', why: 'file systems of images' },
   { name: 'mmdebstrap', proof: 'mmdebstrap', why: 'builds images' },
   { name: 'busybox-static', proof: 'busybox', why: 'the default image' },
+  { name: 'bubblewrap', proof: 'bwrap', why: 'the jail in which disks that are registered are read' },
   { name: 'binutils', proof: 'as', why: 'assembles the guests’ own programs' },
   { name: 'lz4', proof: 'lz4', why: 'unpacks the guests’ kernel' },
   { name: 'openssh-client', proof: 'ssh', why: 'pando ssh, and key pairs' },
