@@ -1,6 +1,7 @@
 /**
  * Runs the whole check: types, format and lint, then every test, and ends with one summary.
  * `node tools/run-tests.ts [pattern…]`: only test files whose path contains a pattern, without types and lint.
+ * `--soak`: also the long ones, `*.soak.test.ts`, which are otherwise run only where a pattern names them.
  *
  * Tests on real parts (namespaces, virtual machines) run one file at a time, the others as many as there are cores;
  * both go through one reporter, so that their counts come as one.
@@ -94,12 +95,18 @@ async function* events(files: readonly string[], totals: Totals): AsyncGenerator
   yield* totals.events;
 }
 
-async function main(patterns: readonly string[]): Promise<boolean> {
+const isSoak = (file: string): boolean => file.endsWith('.soak.test.ts');
+
+async function main(args: readonly string[]): Promise<boolean> {
+  const soak = args.includes('--soak');
+  const patterns = args.filter((each) => each !== '--soak');
   const all = globSync('test/**/*.test.ts', { cwd: home })
     .map((file) => join(home, file))
     .sort();
   const files =
-    patterns.length === 0 ? all : all.filter((file) => patterns.some((each) => file.includes(each)));
+    patterns.length === 0
+      ? all.filter((file) => soak || !isSoak(file))
+      : all.filter((file) => patterns.some((each) => file.includes(each)));
   if (files.length === 0) {
     console.error(`No test file matches ${patterns.join(' ')}.`);
     return false;
@@ -131,6 +138,7 @@ async function main(patterns: readonly string[]): Promise<boolean> {
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');
   if (!style) console.log('✖ format and lint failed, see above');
+  if (whole && !soak) console.log(`${all.length - files.length} long test files left out: --soak runs them`);
   console.log(`\n${totals.of('pass')} passed, ${failed} failed`);
   return failed === 0 && !interrupted.signal.aborted && totals.of('pass') > 0;
 }

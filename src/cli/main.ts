@@ -138,7 +138,8 @@ image
 program
   .command('test [pattern...]')
   .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')
-  .action(async (patterns) => (await import('./commands/test.ts')).test(patterns));
+  .option('--soak', 'also the long ones: soaks, and the images that take minutes to boot')
+  .action(async (patterns, options) => (await import('./commands/test.ts')).test(patterns, options));
 
 /** A reader that has seen enough (`pando logs | head`) ends the command without a word. */
 for (const stream of [process.stdout, process.stderr])

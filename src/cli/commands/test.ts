@@ -4,12 +4,13 @@ import { codeDirectory } from '#lab/directory.ts';
 import { progress, ticking } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
 
-/** `pando test [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
-export async function test(patterns: readonly string[]): Promise<void> {
+/** `pando test [--soak] [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
+export async function test(patterns: readonly string[], options: { soak?: boolean }): Promise<void> {
   await ticking(() => installMissing({ tests: true }, progress));
   const args = [
     '--disable-warning=ExperimentalWarning',
     join(codeDirectory, 'tools', 'run-tests.ts'),
+    ...(options.soak ? ['--soak'] : []),
     ...patterns,
   ];
   const child = spawn(process.execPath, args, { cwd: codeDirectory, stdio: 'inherit' });
