@@ -128,6 +128,42 @@ test('no registry or mirror is named: those of the machine are used', () => {
   assert.deepEqual([...new Set(named)], []);
 });
 
+/** Where the wall clock is meant, and why. Everything else measures, and measures by `base/monotonic.ts`. */
+const wallClockPlaces: Readonly<Record<string, string>> = {
+  'src/base/pki.ts': 'validity of certificates',
+  'src/agent/migration/credential.ts': 'validity of certificates',
+  'src/lab/pkiFiles.ts': 'validity of certificates',
+  'src/router/router.ts': 'signatures are dated (SigV4)',
+  'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
+  'src/cell/clock.ts':
+    'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
+  'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',
+  'src/agent/handlers.ts': 'the console shows when it was read',
+  'src/simhost/sim-host.ts': 'the console shows when it was read',
+  'src/card/operation.ts': 'recorded network operations are dated',
+  'src/simhost/card.ts': 'recorded network operations are dated',
+  'src/card/device.ts': 'when the card was started, shown to people',
+  'src/agent/image-cache.ts': 'last use of an image, kept as the mtime of its directory',
+  'src/lab/processIdentity.ts': 'when a process began, shown to people',
+  'src/lab/supervisorMain.ts': 'lines of the log are dated',
+  'src/cli/commands/status.ts': 'how long ago, shown to people',
+};
+
+test('time that measures is monotonic: the wall clock is read in a few named places only', () => {
+  const clocks = /\bDate\.now\b|\bnew Date\(\)|\bDate\(\)|\bperformance\.(?:now|timeOrigin)\b|\bhrtime\b/;
+  const helper = 'src/base/monotonic.ts';
+  const readers = sources.filter((file) => clocks.test(read(file)) && file !== helper);
+  const unnamed = readers.filter((file) => !(file in wallClockPlaces));
+  assert.deepEqual(unnamed, [], 'use monotonicMs() of #base/monotonic.ts, or name the file and why');
+  const measuring = readers.filter((file) => /performance\.(?:now|timeOrigin)|hrtime/.test(read(file)));
+  assert.deepEqual(measuring, [], 'one helper: monotonicMs() of #base/monotonic.ts');
+  // Read from their own lists, so that a place which no longer reads it does not stay allowed.
+  const stale = Object.keys(wallClockPlaces).filter(
+    (file) => sources.includes(file) && !readers.includes(file),
+  );
+  assert.deepEqual(stale, []);
+});
+
 test('the escape hatches of the type system stay rare', () => {
   const count = (pattern: RegExp): number =>
     sources.reduce((sum, file) => sum + (read(file).match(pattern)?.length ?? 0), 0);

@@ -2,6 +2,7 @@
  * Images that were made present for a VM which does not stand on them yet: kept from eviction until its launch, for a bounded time.
  * In memory alone: after a restart such an image is still the one used last, which is evicted last.
  */
+import { monotonicMs } from '#base/monotonic.ts';
 import { imageHoldMsMax, vmsPerHostMax } from './limits.ts';
 
 interface Hold {
@@ -13,7 +14,7 @@ export class ImageHolds {
   readonly #holds = new Map<string, Hold>();
   readonly #now: () => number;
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = monotonicMs) {
     this.#now = now;
   }
 

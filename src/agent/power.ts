@@ -1,5 +1,6 @@
 /** Stop and reboot. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { VmState } from '#contracts/host.ts';
 import { processPollMs, stopGraceMsMax } from './limits.ts';
 import { processGone } from './process.ts';
@@ -35,12 +36,12 @@ const quit = async (vm: Vm): Promise<void> => {
 };
 
 const pressUntilGone = async (vm: Vm, graceMs: number): Promise<void> => {
-  const until = Date.now() + graceMs;
-  for (let pressAt = 0; Date.now() < until && (await vm.alive()); await sleep(processPollMs)) {
-    if (Date.now() < pressAt) continue;
+  const until = monotonicMs() + graceMs;
+  for (let pressAt = 0; monotonicMs() < until && (await vm.alive()); await sleep(processPollMs)) {
+    if (monotonicMs() < pressAt) continue;
     // The monitor may vanish under us: that is what is waited for.
     await press(vm);
-    pressAt = Date.now() + pressAgainMs;
+    pressAt = monotonicMs() + pressAgainMs;
   }
 };
 

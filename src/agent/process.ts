@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { killTimeoutMs, processPollMs } from './limits.ts';
 
 /** A process: its id, and when it started, in clock ticks since boot. Two processes never share both. */
@@ -66,9 +67,9 @@ export const processesOfUid = async (uid: number): Promise<ProcessIdentity[]> =>
 
 /** Resolves true once the process is gone, false when it is still there after `timeoutMs`. */
 export const processGone = async (process: ProcessIdentity, timeoutMs: number): Promise<boolean> => {
-  const until = Date.now() + timeoutMs;
+  const until = monotonicMs() + timeoutMs;
   while (await isAlive(process)) {
-    if (Date.now() >= until) return false;
+    if (monotonicMs() >= until) return false;
     await sleep(processPollMs);
   }
   return true;

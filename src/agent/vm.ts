@@ -8,6 +8,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import { lastWords } from './console-log.ts';
@@ -91,14 +92,14 @@ export class Vm {
   }
 
   async #connect(process: ProcessIdentity, timeoutMs: number): Promise<Qmp> {
-    const until = Date.now() + timeoutMs;
+    const until = monotonicMs() + timeoutMs;
     for (;;) {
       try {
-        return await this.#dial(Math.max(1, until - Date.now()));
+        return await this.#dial(Math.max(1, until - monotonicMs()));
       } catch (error) {
         if (!(await isAlive(process)))
           throw new PandoError('InternalError', `The VMM ended at its start: ${await lastWords(this.paths)}`);
-        if (Date.now() >= until) throw error;
+        if (monotonicMs() >= until) throw error;
       }
       await sleep(monitorPollMs);
     }

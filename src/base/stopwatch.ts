@@ -1,10 +1,12 @@
 /** Times the parts of something, by a clock that is given. */
+import { monotonicMs } from './monotonic.ts';
+
 export class Stopwatch {
   /** In the order in which they ended; milliseconds, rounded. */
   readonly parts: { part: string; ms: number }[] = [];
   readonly #now: () => number;
 
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = monotonicMs) {
     this.#now = now;
   }
 

@@ -12,6 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import { batchInside, runInside } from './kernel/namespace.ts';
 import { heldBytesMax, overlayDevice, portHoldMsMax } from './limits.ts';
 import { word } from './model/safe.ts';
@@ -130,8 +131,8 @@ const opened = (device: string, parent: string, handle: string): string =>
   `qdisc change dev ${device} parent ${parent} handle ${handle} tbf ${openRate}`;
 
 const emptied = async ({ namespace, device }: Outlet, minor: number): Promise<void> => {
-  const until = performance.now() + emptyAfterMs;
-  while (performance.now() < until) {
+  const until = monotonicMs() + emptyAfterMs;
+  while (monotonicMs() < until) {
     const shown = JSON.parse(await batchInside(namespace, 'tc', [`qdisc show dev ${device}`]));
     const own = queues.parse(shown).find(({ handle }) => handle === handleOf(minor));
     if (own === undefined || own.qlen === 0) return;

@@ -5,6 +5,7 @@
  *   passing ⇄ holding     passing with a backlog: new packets go behind it, so that order is kept
  */
 import { createSocket, type Socket } from 'node:dgram';
+import { monotonicMs } from '#base/monotonic.ts';
 import {
   queueBurstPackets,
   queueBytesMax,
@@ -39,7 +40,7 @@ export class PacketQueue {
   #mode: QueueMode;
   #passTo: Endpoint;
   #pumping = false;
-  #lastArrivalMs = performance.now();
+  #lastArrivalMs = monotonicMs();
   #closed = false;
 
   private constructor(socket: Socket, mode: QueueMode, passTo: Endpoint, limits: QueueLimits) {
@@ -92,10 +93,10 @@ export class PacketQueue {
    * hold again.
    */
   async drained(idleMs = 0, waitMsMax = queueCloseWaitMsMax): Promise<void> {
-    const startedMs = performance.now();
+    const startedMs = monotonicMs();
     const isQuiet = (): boolean =>
-      performance.now() - Math.max(this.#lastArrivalMs, startedMs) >= idleMs ||
-      performance.now() - startedMs >= waitMsMax;
+      monotonicMs() - Math.max(this.#lastArrivalMs, startedMs) >= idleMs ||
+      monotonicMs() - startedMs >= waitMsMax;
     while (!this.#closed && (this.#pumping || (this.#mode === 'pass' && !isQuiet())))
       await new Promise((resolve) => setTimeout(resolve, 1));
   }
@@ -106,13 +107,13 @@ export class PacketQueue {
    */
   close(idleMs: number, waitMsMax = queueCloseWaitMsMax): Promise<QueueCounters> {
     this.set('pass', undefined);
-    const startedMs = performance.now();
+    const startedMs = monotonicMs();
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, startedMs);
     return new Promise((resolve) => {
       const check = (): void => {
-        const idle = this.counters.held === 0 && performance.now() - this.#lastArrivalMs >= idleMs;
+        const idle = this.counters.held === 0 && monotonicMs() - this.#lastArrivalMs >= idleMs;
         if (idle) this.destroy();
-        if (idle || performance.now() - startedMs >= waitMsMax) resolve(this.counters);
+        if (idle || monotonicMs() - startedMs >= waitMsMax) resolve(this.counters);
         if (!idle && !this.#closed) setTimeout(check, Math.max(1, Math.min(idleMs, 50)));
       };
       check();
@@ -131,7 +132,7 @@ export class PacketQueue {
   }
 
   #arrived(packet: Buffer): void {
-    this.#lastArrivalMs = performance.now();
+    this.#lastArrivalMs = monotonicMs();
     if (this.#mode === 'pass' && !this.#pumping) {
       this.#send(packet);
       return;

@@ -86,10 +86,10 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const reports = new HostReports({ services, owner, begun });
   const stop = new AbortController();
   const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
-  const health = { at: clock.now(), vms: 0 };
+  const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
     await renewLease(db, owner, identity.processorId, ttlMs);
-    health.at = clock.now();
+    health.at = clock.monotonicMs();
   };
   await supersedeLeases(db, owner, identity.processorId);
   await renew();
@@ -131,7 +131,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     reports,
     operator: createOperator({ services, owner, begun }),
     ec2Call: createEc2Call(context),
-    ready: () => clock.now() - health.at < 2 * ttlMs,
+    ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       stop.abort();
       engine.stop();

@@ -1,5 +1,6 @@
 /** The command line's own client of the EC2 API: signs, sends, reads the answer. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import { progress, UserError } from './output.ts';
 import { type Credentials, signedHeaders } from './sign.ts';
 import { at, parseXml, textAt, type XmlElement } from './xmlTree.ts';
@@ -56,7 +57,7 @@ export class Ec2Client {
     params: Readonly<Record<string, string>> = {},
     patience: CallPatience = patient,
   ): Promise<XmlElement> {
-    const begun = performance.now();
+    const begun = monotonicMs();
     const until = begun + patience.unavailableMs;
     let said = false;
     for (;;) {
@@ -64,8 +65,8 @@ export class Ec2Client {
         return await this.#once(action, params, patience.timeoutMs);
       } catch (error) {
         const away = error instanceof Ec2Error && error.status === 503;
-        if (!away || performance.now() >= until) throw error;
-        if (!said && performance.now() - begun > sayAfterMs) {
+        if (!away || monotonicMs() >= until) throw error;
+        if (!said && monotonicMs() - begun > sayAfterMs) {
           progress(`${error.said} Waiting for it, up to ${patience.unavailableMs / 1000} s …`);
           said = true;
         }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { exec } from '#base/exec.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { RunRecord } from '#lab/runRecord.ts';
 import { Ec2Error } from './ec2Client.ts';
 import type { Region } from './region.ts';
@@ -78,12 +79,12 @@ export async function instanceState({ ec2 }: Region, instanceId: string): Promis
 
 /** Waits until the instance is running. Throws with the reason when it ends instead. */
 export async function waitRunning(region: Region, instanceId: string): Promise<void> {
-  const until = performance.now() + runningTimeoutMs;
+  const until = monotonicMs() + runningTimeoutMs;
   for (;;) {
     const state = await instanceState(region, instanceId);
     if (state === 'running') return;
     if (state !== 'pending') throw new Error(`${instanceId} is ${state} instead of running. See: pando logs`);
-    if (performance.now() > until)
+    if (monotonicMs() > until)
       throw new Error(`${instanceId} is still ${state} after ${runningTimeoutMs / 1000} s. See: pando logs`);
     await delay(pollMs);
   }
@@ -153,7 +154,7 @@ async function ensureAddress(
  * the metadata service who it is.
  */
 export async function waitPage(publicIp: string, instanceId: string): Promise<string> {
-  const until = performance.now() + pageTimeoutMs;
+  const until = monotonicMs() + pageTimeoutMs;
   for (;;) {
     try {
       const response = await fetch(`http://${publicIp}/`, { signal: AbortSignal.timeout(5_000) });
@@ -162,7 +163,7 @@ export async function waitPage(publicIp: string, instanceId: string): Promise<st
     } catch {
       // It has not booted yet.
     }
-    if (performance.now() > until)
+    if (monotonicMs() > until)
       throw new Error(`http://${publicIp}/ does not answer. See: pando console, pando logs`);
     await delay(pollMs);
   }

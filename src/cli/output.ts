@@ -1,4 +1,5 @@
 /** How the command line speaks: plain lines that read well on a terminal and in a file. Results on stdout, progress on stderr. */
+import { monotonicMs } from '#base/monotonic.ts';
 
 const colours = { ok: 32, note: 33, lacking: 31, dim: 2, bold: 1 } as const;
 
@@ -38,9 +39,9 @@ export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 /** While `work` runs, says every few seconds that it still goes on. */
 export async function ticking<T>(work: () => Promise<T>, what = (): string => ''): Promise<T> {
-  const begun = performance.now();
+  const begun = monotonicMs();
   const timer = setInterval(
-    () => progress(`    … ${seconds(performance.now() - begun)} ${what()}`.trimEnd()),
+    () => progress(`    … ${seconds(monotonicMs() - begun)} ${what()}`.trimEnd()),
     tickMs,
   );
   try {
@@ -52,10 +53,10 @@ export async function ticking<T>(work: () => Promise<T>, what = (): string => ''
 
 /** Runs `work`, says what it is, and that it still goes on when it takes long; then how long it took. */
 export async function step<T>(what: string, work: (say: (line: string) => void) => Promise<T>): Promise<T> {
-  const begun = performance.now();
+  const begun = monotonicMs();
   progress(`• ${what}`);
   const result = await ticking(() => work((line) => progress(`    ${line}`)));
-  const took = performance.now() - begun;
+  const took = monotonicMs() - begun;
   if (took > worthTellingMs) progress(`    done in ${seconds(took)}`);
   return result;
 }

@@ -9,6 +9,7 @@ import { chmod, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } f
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { exec } from '#base/exec.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import { type PostgresPackage, postgresPackage } from './postgres-package.ts';
 
 const startTimeoutMs = 30_000;
@@ -173,8 +174,8 @@ const isPostmaster = async (pid: number, dataDir: string): Promise<boolean> => {
 };
 
 const waitReady = async (dataDir: string, pid: number, timeoutMs: number): Promise<void> => {
-  const deadline = Date.now() + timeoutMs;
-  while (Date.now() < deadline) {
+  const deadline = monotonicMs() + timeoutMs;
+  while (monotonicMs() < deadline) {
     const found = await findPostmaster(dataDir);
     if (found?.pid === pid && found.ready) return;
     if (!signalIfAlive(pid, 0))
@@ -198,8 +199,8 @@ const stopPostmaster = async (dataDir: string, pid: number): Promise<void> => {
   ] as const) {
     if (!(await isPostmaster(pid, dataDir))) return;
     signalIfAlive(pid, signal);
-    const deadline = Date.now() + waitMs;
-    while (Date.now() < deadline) {
+    const deadline = monotonicMs() + waitMs;
+    while (monotonicMs() < deadline) {
       if (!(await isPostmaster(pid, dataDir))) return;
       await delay(pollMs);
     }
@@ -213,10 +214,10 @@ const stopPostmaster = async (dataDir: string, pid: number): Promise<void> => {
  */
 const clearRemains = async (dataDir: string, socketDir: string): Promise<void> => {
   for (const signal of ['SIGQUIT', 'SIGKILL'] as const) {
-    const deadline = Date.now() + killTimeoutMs;
+    const deadline = monotonicMs() + killTimeoutMs;
     let orphans = await processesOf(dataDir);
     for (const pid of orphans) signalIfAlive(pid, signal);
-    while (orphans.length > 0 && Date.now() < deadline) {
+    while (orphans.length > 0 && monotonicMs() < deadline) {
       await delay(pollMs);
       orphans = await processesOf(dataDir);
     }

@@ -1,6 +1,7 @@
 /** Which process a pid meant: a pid alone may be another process by now, so it is kept with its start time and boot. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 
 export const processIdentity = z.object({
   pid: z.number().int().positive(),
@@ -75,9 +76,9 @@ const pollMs = 20;
 
 /** Resolves true once the process is gone, false when it still lives after `timeoutMs`. */
 export async function waitGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
-  const until = performance.now() + timeoutMs;
+  const until = monotonicMs() + timeoutMs;
   while (isAlive(identity)) {
-    if (performance.now() > until) return false;
+    if (monotonicMs() > until) return false;
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
   return true;

@@ -11,6 +11,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
@@ -119,12 +120,12 @@ export class Supervised {
         if (mayStart) await this.#start();
         return;
       case 'waiting':
-        if (mayStart && Date.now() >= this.#state.untilMs) await this.#start();
+        if (mayStart && monotonicMs() >= this.#state.untilMs) await this.#start();
         return;
       case 'starting':
       case 'ready':
         if (!isAlive(this.#state.identity)) this.#died(this.#lastExit || 'it ended');
-        else if (performance.now() >= this.#lookAtMs) void this.#look(this.#state.identity);
+        else if (monotonicMs() >= this.#lookAtMs) void this.#look(this.#state.identity);
     }
   }
 
@@ -140,7 +141,7 @@ export class Supervised {
     if (state.kind === 'ready' && missing !== undefined) this.#log(`${this.spec.name}: ${missing}`);
     this.#state =
       missing === undefined ? { kind: 'ready', identity } : { kind: 'starting', identity, missing };
-    this.#lookAtMs = missing === undefined ? performance.now() + lookAgainMs : 0;
+    this.#lookAtMs = missing === undefined ? monotonicMs() + lookAgainMs : 0;
   }
 
   /** Ends the process, if it runs, and forgets it. */
@@ -167,7 +168,7 @@ export class Supervised {
       const identity = identify(pid);
       if (identity === undefined) throw new Error('it ended at once');
       this.#writeRecord(identity);
-      this.#startedAtMs = Date.now();
+      this.#startedAtMs = monotonicMs();
       this.#state = { kind: 'starting', identity, missing: '' };
       this.#lookAtMs = 0;
     } catch (error) {
@@ -215,13 +216,13 @@ export class Supervised {
   }
 
   #died(reason: string): void {
-    const lived = this.#startedAtMs === 0 ? 0 : Date.now() - this.#startedAtMs;
+    const lived = this.#startedAtMs === 0 ? 0 : monotonicMs() - this.#startedAtMs;
     this.#startedAtMs = 0;
     this.#backoffMs =
       lived > steadyMs ? backoffMsMin : Math.min(backoffMsMax, Math.max(backoffMsMin, this.#backoffMs * 2));
     this.#restarts += 1;
     this.#log(`${this.spec.name}: ${reason}; starting it again in ${this.#backoffMs} ms`);
-    this.#state = { kind: 'waiting', untilMs: Date.now() + this.#backoffMs, reason };
+    this.#state = { kind: 'waiting', untilMs: monotonicMs() + this.#backoffMs, reason };
   }
 
   #readRecord(): z.infer<typeof pidRecord> | undefined {

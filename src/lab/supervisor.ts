@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import type { TlsPaths } from '#base/config.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { RunDirectory } from './directory.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
 import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
@@ -150,8 +151,8 @@ export class Supervisor {
     await Promise.all(
       this.#processes.map((each) => each.tick(each.spec.after.every((name) => ready.has(name)))),
     );
-    if (performance.now() < this.#rotateAtMs) return;
-    this.#rotateAtMs = performance.now() + rotateEveryMs;
+    if (monotonicMs() < this.#rotateAtMs) return;
+    this.#rotateAtMs = monotonicMs() + rotateEveryMs;
     for (const each of this.#processes) this.#rotate(each.spec.name);
   }
 

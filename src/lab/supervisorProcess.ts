@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import { askSupervisor } from './control.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { endProcess, livingIn } from './processIdentity.ts';
@@ -38,8 +39,8 @@ export async function ensureSupervisor(directory: RunDirectory): Promise<boolean
     await endProcess(present, 2_000);
   }
   start(directory);
-  const until = performance.now() + startTimeoutMs;
-  while (performance.now() < until) {
+  const until = monotonicMs() + startTimeoutMs;
+  while (monotonicMs() < until) {
     if (
       livingIn(directory.pidFile('supervisor')) !== undefined &&
       (await askSupervisor(directory.controlSocket, { op: 'status' }).then(
@@ -73,14 +74,14 @@ export async function waitReady(
   log: (line: string) => void = silent,
   timeoutMs = readyTimeoutMs,
 ): Promise<SupervisedStatus[]> {
-  const until = performance.now() + timeoutMs;
-  let sayAt = performance.now() + sayEveryMs;
+  const until = monotonicMs() + timeoutMs;
+  let sayAt = monotonicMs() + sayEveryMs;
   for (;;) {
     const states = await askSupervisor(directory.controlSocket, { op: 'status' });
     const missing = states.filter((state) => state.state !== 'ready');
     if (states.length > 0 && missing.length === 0) return states;
-    if (performance.now() > until) throw notReady(directory, missing);
-    if (performance.now() > sayAt) {
+    if (monotonicMs() > until) throw notReady(directory, missing);
+    if (monotonicMs() > sayAt) {
       log(`waiting for ${missing.map(withReason).join(', ')}`);
       sayAt += sayEveryMs;
     }

@@ -1,4 +1,5 @@
 /** Access keys, remembered for a bounded time; when the region is gone, known keys go on working (static stability). */
+import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { Lru } from './lru.ts';
 import { unavailable } from './outcome.ts';
@@ -28,7 +29,7 @@ export class KeyCache {
 
   constructor(options: KeyCacheOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? monotonicMs;
     this.#known = new Lru(options.keysMax);
     this.#unknown = new Lru(options.keysMax);
   }

@@ -2,6 +2,7 @@
  * What this replica knows of recent launches by (account, client token): a help against carrying one out twice
  * (I4) when a client repeats it, never the only one: cells keep tokens durably.
  */
+import { monotonicMs } from '#base/monotonic.ts';
 import { Lru } from './lru.ts';
 
 /**
@@ -20,7 +21,7 @@ export class LaunchMemory {
   readonly #running = new Map<string, Promise<void>>();
   readonly #now: () => number;
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = monotonicMs) {
     this.#now = now;
   }
 

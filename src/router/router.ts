@@ -21,7 +21,7 @@ export interface RouterDependencies {
   readonly config: Omit<RouterConfig, 'tls'>;
   readonly tls: TlsMaterial;
   readonly log: Logger;
-  /** Milliseconds since 1970. */
+  /** Wall time, milliseconds since 1970: signatures are dated by it. */
   readonly now?: () => number;
 }
 
@@ -43,13 +43,12 @@ export const startRouter = async ({
     keysMax: limits.keysMax,
     ttlMs: limits.keyTtlMs,
     unknownTtlMs: limits.unknownKeyTtlMs,
-    now,
   });
   const server = createEndpoint({
     parts: {
       region,
       cells,
-      launches: new LaunchMemory(now),
+      launches: new LaunchMemory(),
       subnetZones: new Lru(subnetZonesMax),
       otherCellsMax: limits.otherCellsMax,
     },

@@ -2,6 +2,7 @@
  * A host in process memory: the rules of a real agent (commands once, epochs, S1.2, S1.4, admission, VM states, migration phases),
  * without a guest behind them. Thousands fit into one process.
  */
+import { monotonicMs } from '#base/monotonic.ts';
 import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
@@ -23,7 +24,7 @@ export interface SimHostOptions {
   latencyMs?(method: string): number;
   /** How long a copy runs until it has converged. Default 0. */
   readonly copyMs?: number;
-  readonly now?: () => number;
+  readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
 }
 
@@ -196,8 +197,8 @@ export class SimHost {
     this.vms.delete(instanceId);
   }
 
-  #now(): number {
-    return (this.#options.now ?? Date.now)();
+  #monotonicMs(): number {
+    return (this.#options.monotonicMs ?? monotonicMs)();
   }
 
   #startMigration({ instanceId, memoryUri }: In<'migrate.start'>): void {
@@ -206,7 +207,7 @@ export class SimHost {
     const target = this.#options.world.dial(memoryUri);
     if (target === undefined || target.state !== 'incoming')
       throw new PandoError('IncorrectState', `Nobody waits at ${memoryUri}.`);
-    vm.outgoing = { phase: 'memory', until: this.#now() + (this.#options.copyMs ?? 0), target };
+    vm.outgoing = { phase: 'memory', until: this.#monotonicMs() + (this.#options.copyMs ?? 0), target };
   }
 
   #progress(instanceId: string) {
@@ -217,7 +218,10 @@ export class SimHost {
     if (outgoing.phase === 'completed') return { phase: 'completed' as const, ...zero };
     if (outgoing.target.state !== 'incoming')
       return { phase: 'failed' as const, ...zero, reason: 'the target is gone' };
-    return { phase: this.#now() >= outgoing.until ? ('converged' as const) : ('memory' as const), ...zero };
+    return {
+      phase: this.#monotonicMs() >= outgoing.until ? ('converged' as const) : ('memory' as const),
+      ...zero,
+    };
   }
 
   #switch({ instanceId, redirect }: In<'migrate.switch'>) {
@@ -312,7 +316,7 @@ export class SimHost {
       },
     'vm.console': ({ instanceId }) => ({
       output: this.#vm(instanceId).consoleText,
-      at: new Date(this.#now()).toISOString(),
+      at: new Date().toISOString(),
     }),
     'migrate.offer': ({ command }) => this.#command('migrate.offer', command, () => ({})),
     'migrate.start': (params) =>

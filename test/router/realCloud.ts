@@ -169,7 +169,11 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
         link === undefined ? Promise.reject(new Error('no link yet')) : link.call(method, params, more),
     },
     log,
-    clock: { now: () => Date.now() + clock.aheadMs, sleep: systemClock.sleep },
+    clock: {
+      now: () => Date.now() + clock.aheadMs,
+      monotonicMs: systemClock.monotonicMs,
+      sleep: systemClock.sleep,
+    },
   });
   undo.add(() => cell.stop());
   const server = await listen({

@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, MigrationCredential, VmState } from '#contracts/host.ts';
 import { diskDoorTimeoutS } from '../limits.ts';
@@ -294,13 +295,13 @@ const onlyForward = ({ record }: Vm): PandoError =>
 const abandon = async (vm: Vm, source: Source): Promise<boolean> => {
   const { monitor } = vm;
   await monitor.execute('migrate_cancel');
-  const until = Date.now() + cancelTimeoutMs;
+  const until = monotonicMs() + cancelTimeoutMs;
   for (;;) {
     const { status = 'none' } = await monitor.query(migrateInfo, 'query-migrate');
     // Before anything was sent, what it says is of an earlier migration.
     if (status === 'completed' && source.sending === true) return false;
     if (isEnded({ status })) break;
-    if (Date.now() >= until)
+    if (monotonicMs() >= until)
       throw new PandoError('DeadlineExceeded', `The migration does not end: ${status}.`);
     await sleep(watchEveryMs);
   }
@@ -314,14 +315,14 @@ const abandon = async (vm: Vm, source: Source): Promise<boolean> => {
 /** Removes the mirror and its remote node, whatever state they are in. */
 export const dropMirror = async (vm: Vm): Promise<void> => {
   const { monitor } = vm;
-  const until = Date.now() + cancelTimeoutMs;
+  const until = monotonicMs() + cancelTimeoutMs;
   for (let asked = false; ; await sleep(watchEveryMs)) {
     const job = await mirrorOf(vm);
     if (job === undefined) break;
     if (job.status === 'concluded') await monitor.execute('job-dismiss', { id: mirrorJob });
     else if (!asked) await monitor.execute('block-job-cancel', { device: mirrorJob, force: true });
     asked = true;
-    if (Date.now() >= until) throw new PandoError('DeadlineExceeded', "The disk's copy does not end.");
+    if (monotonicMs() >= until) throw new PandoError('DeadlineExceeded', "The disk's copy does not end.");
   }
   await monitor.execute('blockdev-del', { 'node-name': remoteNode }).catch(ignoreRefusal); // There may be no such node.
 };

@@ -1,4 +1,5 @@
 /** Notices that a copy no longer gets on: a peer that is gone without a word, a network that swallows. */
+import { monotonicMs } from '#base/monotonic.ts';
 
 /** The copy has stood still for too long. */
 export class StoodStill extends Error {
@@ -13,7 +14,7 @@ export class Standstill {
   #mark: string | undefined;
   #since = 0;
 
-  constructor(msMax: number, now: () => number = () => performance.now()) {
+  constructor(msMax: number, now: () => number = monotonicMs) {
     this.#msMax = msMax;
     this.#now = now;
   }

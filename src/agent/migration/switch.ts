@@ -11,6 +11,7 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, TimedParts } from '#contracts/host.ts';
@@ -49,14 +50,14 @@ export const switchOver = async (
   if (!source.sending)
     throw new PandoError('IncorrectState', `${vm.record.instanceId}: no memory has been sent yet.`);
   const watch = new Stopwatch();
-  const until = Date.now() + budgetMs;
-  let stoppedAt = performance.now();
+  const until = monotonicMs() + budgetMs;
+  let stoppedAt = monotonicMs();
   try {
     if (!(await hasHandedOver(vm))) {
       source.phase = 'switching';
       if (redirect !== undefined)
         await watch.time('redirect', () => vm.context.card.call('card.redirectPort', redirect));
-      stoppedAt = performance.now();
+      stoppedAt = monotonicMs();
       const stopped = await watch.time('stop', () => stopAll(vm, until));
       await watch.time('hand over', () => handOver(vm, stopped, until));
     }
@@ -66,7 +67,7 @@ export const switchOver = async (
     throw error;
   }
   // Written down after the answer: the VMM itself says that it has handed over, to whichever agent asks it.
-  source.downtimeMs = Math.round(performance.now() - stoppedAt);
+  source.downtimeMs = Math.round(monotonicMs() - stoppedAt);
   source.phase = 'completed';
   vm.setState('paused', 'migrated away');
   return { downtimeMs: source.downtimeMs, parts: watch.parts };
@@ -145,10 +146,10 @@ export const flush = async (vm: Vm): Promise<void> => {
   await flushDisk(vm);
   if (sourceOf(vm)?.phase !== 'copying') return;
   await openWide(vm);
-  const until = Date.now() + flushMsMax;
+  const until = monotonicMs() + flushMsMax;
   const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
   const enough = (await passes()) + flushPasses;
-  while (Date.now() < until) {
+  while (monotonicMs() < until) {
     const { ram } = await statusOf(vm);
     if (ram !== undefined && ram.remaining <= flushedBytes && ram['dirty-sync-count'] >= enough) break;
     await sleep(pollMs);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
@@ -115,8 +116,8 @@ const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise
 
 const openMemoryDoor = async (vm: Vm, host: string): Promise<string> => {
   await vm.monitor.execute('migrate-incoming', { uri: `tcp:${host}:0` });
-  const until = Date.now() + incomingTimeoutMs;
-  while (Date.now() < until) {
+  const until = monotonicMs() + incomingTimeoutMs;
+  while (monotonicMs() < until) {
     const info = await vm.monitor.query(migrateInfo, 'query-migrate');
     const port = info['socket-address']?.[0]?.port;
     if (port !== undefined) return port;
@@ -185,7 +186,7 @@ const incomingCompleted = (vm: Vm): Promise<true> =>
   whenever(
     vm.monitor,
     ['MIGRATION'],
-    { until: Date.now() + incomingTimeoutMs, complaint: 'The migration did not become complete here.' },
+    { until: monotonicMs() + incomingTimeoutMs, complaint: 'The migration did not become complete here.' },
     async () => {
       const { status, 'error-desc': reason } = await vm.monitor.query(migrateInfo, 'query-migrate');
       if (status === 'failed')
@@ -197,8 +198,8 @@ const incomingCompleted = (vm: Vm): Promise<true> =>
 /** Progress is CPU time of the guest's processors: even an idle guest has timers that make it run. */
 const makesProgress = async (vm: Vm): Promise<void> => {
   const first = await processorNanoseconds(vm);
-  const until = Date.now() + progressTimeoutMs;
-  while (Date.now() < until) {
+  const until = monotonicMs() + progressTimeoutMs;
+  while (monotonicMs() < until) {
     const { running, status } = await vm.monitor.query(runInfo, 'query-status');
     if (!running) throw new PandoError('IncorrectState', `The guest does not run: ${status}.`);
     if ((await processorNanoseconds(vm)) > first) return;

@@ -1,4 +1,5 @@
 /** Waiting for what a VMM does by itself: it tells of each change, so nobody has to ask again and again. */
+import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Qmp, QmpEvent } from '../qmp.ts';
 
@@ -7,7 +8,7 @@ const lookEveryMs = 50;
 
 /**
  * Looks now, after each event of these names, and now and then besides, until `look` finds something. `DeadlineExceeded` with
- * `complaint` when it has found nothing by `until` (milliseconds of `Date.now()`); what `look` throws.
+ * `complaint` when it has found nothing by `until` (milliseconds of `monotonicMs()`); what `look` throws.
  */
 export const whenever = async <T>(
   monitor: Qmp,
@@ -28,7 +29,7 @@ export const whenever = async <T>(
       stirred = false;
       const found = await look();
       if (found !== undefined) return found;
-      if (Date.now() >= until) throw new PandoError('DeadlineExceeded', complaint);
+      if (monotonicMs() >= until) throw new PandoError('DeadlineExceeded', complaint);
       if (stirred) continue; // An event that came while we looked may not be in what we saw.
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, lookEveryMs);

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import { monotonicMs } from '../monotonic.ts';
 import type {
   CallContext,
   Caller,
@@ -49,7 +50,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   readonly #reader = new FrameReader();
   readonly #keepAlive: NodeJS.Timeout;
   #nextId = 1;
-  #heardAt = Date.now();
+  #heardAt = monotonicMs();
   #closed: string | undefined;
 
   constructor(socket: TLSSocket, remote: Remote, options: StreamOptions<Own>) {
@@ -128,7 +129,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #beat(): void {
-    if (Date.now() - this.#heardAt > silenceMsMax)
+    if (monotonicMs() - this.#heardAt > silenceMsMax)
       this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
     else this.#write({ t: 'p' });
   }
@@ -144,7 +145,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #onData(chunk: Buffer): void {
-    this.#heardAt = Date.now();
+    this.#heardAt = monotonicMs();
     try {
       for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
     } catch (error) {

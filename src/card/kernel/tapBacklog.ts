@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import { tapEmptyMsMax } from '../limits.ts';
 import { batchInside } from './namespace.ts';
 import { deviceTraffic } from './netDev.ts';
@@ -25,11 +26,11 @@ const waitingFrames = async (namespace: string, tap: string): Promise<number | u
 
 /** Resolves when the VMM has read what was in the tap, after `tapEmptyMsMax` at most, and then where it cannot be told. */
 export const tapEmptied = async (namespace: string, tap: string, log: Logger): Promise<void> => {
-  const until = performance.now() + tapEmptyMsMax;
+  const until = monotonicMs() + tapEmptyMsMax;
   for (;;) {
     const waiting = await waitingFrames(namespace, tap).catch(() => undefined);
     if (waiting === 0) return;
-    const left = until - performance.now();
+    const left = until - monotonicMs();
     if (waiting === undefined) return void (await sleep(Math.max(0, left)));
     if (left <= 0) return log.warn({ tap, waiting }, 'the VMM has not read its tap in time');
     await sleep(1);

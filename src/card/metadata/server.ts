@@ -1,6 +1,7 @@
 /** HTTP in front of the metadata answers, on a listening socket that lives in a VPC's namespace. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Server as SocketServer } from 'node:net';
+import { monotonicMs } from '#base/monotonic.ts';
 import { metadataConnectionsMax, metadataIdleMsMax, metadataRequestBytesMax } from '../limits.ts';
 import { answerMetadata } from './answer.ts';
 import type { TokenSigner } from './token.ts';
@@ -24,7 +25,7 @@ export const serveMetadata = (
         },
         subject,
         signer,
-        Date.now(),
+        monotonicMs(),
       );
       respond(request, response, answer);
     },

@@ -119,13 +119,16 @@ export class HostReports {
     const digest = digestOf(vms);
     const seen = this.#seen.get(hostId) ?? { digest: '', reconciledAt: 0, running: false };
     this.#seen.set(hostId, seen);
-    if (seen.running || (seen.digest === digest && clock.now() - seen.reconciledAt < reconcileEveryMs))
+    if (
+      seen.running ||
+      (seen.digest === digest && clock.monotonicMs() - seen.reconciledAt < reconcileEveryMs)
+    )
       return;
     seen.running = true;
     this.reconcile(hostId, vms)
       .then((settled) => {
         // What is in the hands of a workflow is looked at again with the next report.
-        if (settled) Object.assign(seen, { digest, reconciledAt: clock.now() });
+        if (settled) Object.assign(seen, { digest, reconciledAt: clock.monotonicMs() });
       })
       .catch((error: unknown) =>
         log.warn({ host: hostId, err: error }, 'a host’s report could not be compared'),

@@ -135,7 +135,7 @@ export class Execution<Services> {
   async #runStep(step: ErasedStep<Services>): Promise<void> {
     const { clock, faults, definition } = this.#options;
     const name = `${definition.kind}.${step.name}`;
-    const began = clock.now();
+    const began = clock.monotonicMs();
     let attempts = 0;
     const value = await attempt(
       async (signal) => {
@@ -150,7 +150,7 @@ export class Execution<Services> {
       { ...this.#attemptOptions({ ...retryDefault, ...step.retry }), forever: step.onFailure === 'retry' },
     );
     this.#results[step.name] = value;
-    this.#timings.push({ step: step.name, ms: clock.now() - began, attempts });
+    this.#timings.push({ step: step.name, ms: clock.monotonicMs() - began, attempts });
     for (const wake of this.#waiters.get(step.name) ?? []) wake(value);
     this.#waiters.delete(step.name);
   }

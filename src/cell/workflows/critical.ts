@@ -45,8 +45,8 @@ const askAgainMsMax = 1_000;
 /** Runs the phase. Rejects only when the source runs again and has its packets. */
 export const runCritical = async <R>(context: Context<R>, eniId: string): Promise<CriticalResult> => {
   const { services, signal } = context;
-  const watch = new Stopwatch(() => services.clock.now());
-  const began = services.clock.now();
+  const watch = new Stopwatch(() => services.clock.monotonicMs());
+  const began = services.clock.monotonicMs();
   let downtimeMs: number;
   try {
     downtimeMs = await switchOver(context, eniId, watch);
@@ -57,10 +57,10 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
       // The abort is decided: the same switch is not tried again, whatever kind of error it was.
       throw new TakenBack(`The switch failed and was taken back: ${PandoError.from(error).message}`);
     }
-    downtimeMs = services.clock.now() - began;
+    downtimeMs = services.clock.monotonicMs() - began;
   }
   const packets = await finish(context, eniId, watch);
-  return { downtimeMs, totalMs: services.clock.now() - began, parts: watch.parts, packets };
+  return { downtimeMs, totalMs: services.clock.monotonicMs() - began, parts: watch.parts, packets };
 };
 
 const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatch): Promise<number> => {

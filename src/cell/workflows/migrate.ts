@@ -56,15 +56,15 @@ const converge = async ({
   cancelled,
 }: Context): Promise<MigrateResults['converge']> => {
   const { hosts, clock } = services;
-  const began = clock.now();
+  const began = clock.monotonicMs();
   for (;;) {
     const progress = await hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject });
     if (progress.phase === 'converged' || progress.phase === 'completed')
-      return { copyMs: clock.now() - began, totalBytes: progress.totalBytes };
+      return { copyMs: clock.monotonicMs() - began, totalBytes: progress.totalBytes };
     if (progress.phase === 'failed' || progress.phase === 'none')
       throw new PandoError('Cancelled', `The copy failed: ${progress.reason ?? progress.phase}`);
     if (cancelled() || signal.aborted) throw new PandoError('Cancelled', 'The migration was cancelled.');
-    if (clock.now() - began > convergeTimeoutMsMax)
+    if (clock.monotonicMs() - began > convergeTimeoutMsMax)
       throw new PandoError('Cancelled', `The copy did not converge in ${convergeTimeoutMsMax} ms.`);
     await clock.sleep(convergePollMs, signal);
   }

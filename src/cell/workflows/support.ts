@@ -269,7 +269,7 @@ export const destroyOrLeave = async <I, R>(
   hostId: string,
 ): Promise<DestroyOutcome> => {
   const { hosts, clock } = context.services;
-  const until = clock.now() + absentHostPatienceMs;
+  const until = clock.monotonicMs() + absentHostPatienceMs;
   let pauseMs = 50;
   for (;;) {
     try {
@@ -277,7 +277,7 @@ export const destroyOrLeave = async <I, R>(
       return { destroyed: true };
     } catch (error) {
       if (PandoError.from(error).code !== 'HostUnreachable') throw error;
-      if (clock.now() >= until) return { destroyed: false };
+      if (clock.monotonicMs() >= until) return { destroyed: false };
       await clock.sleep(pauseMs, context.signal);
       if (context.signal.aborted) throw error;
       pauseMs = Math.min(pauseMs * 2, 1_000);

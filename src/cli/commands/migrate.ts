@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -34,7 +35,7 @@ export async function migrate(instanceId: string, options: { dir: string; to?: s
       });
     const [from, to] = [hostNameOf(run, started.sourceHostId), hostNameOf(run, started.targetHostId)];
     progress(`${id}: ${from} → ${to} (${started.workflowId})`);
-    const begun = performance.now();
+    const begun = monotonicMs();
     const workflow = await follow(cell, started.workflowId);
     if (workflow.state !== 'done')
       throw new UserError(
@@ -45,7 +46,7 @@ export async function migrate(instanceId: string, options: { dir: string; to?: s
       facts === undefined
         ? ''
         : `; the guest stood still for ${facts.downtimeMs} ms, ${facts.packets.forwarded} packets went through the queue, ${facts.packets.dropped} were dropped`;
-    print(`${id} runs on ${to}: ${seconds(performance.now() - begun)}${pause}.`);
+    print(`${id} runs on ${to}: ${seconds(monotonicMs() - begun)}${pause}.`);
   });
 }
 
@@ -64,7 +65,7 @@ const whereItRuns = ({ state, workflowId }: Workflow, from: string): string =>
 
 /** Shows each step as it is done, and what is under way when it takes long. */
 async function follow(cell: CellCaller, workflowId: string): Promise<Workflow> {
-  const until = performance.now() + timeoutMs;
+  const until = monotonicMs() + timeoutMs;
   const shown = new Set<string>();
   let underWay = '';
   return ticking(
@@ -79,7 +80,7 @@ async function follow(cell: CellCaller, workflowId: string): Promise<Workflow> {
         }
         underWay = workflow.steps.find((step) => !step.done)?.name ?? '';
         if (ended.includes(workflow.state)) return workflow;
-        if (performance.now() > until)
+        if (monotonicMs() > until)
           throw new UserError(`It still goes on, at ${underWay}. See: pando logs --request ${workflowId}`);
         await delay(pollMs);
       }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import { askSupervisor } from '#lab/control.ts';
 import { print, seconds, ticking, UserError } from '../output.ts';
 import { openRun } from '../region.ts';
@@ -9,7 +10,7 @@ const pollMs = 100;
 /** `pando restart PROCESS`: answers when the new process is ready. VMs and kernel state go on meanwhile. */
 export async function restart(name: string, options: { dir: string }): Promise<void> {
   const { directory } = openRun(options);
-  const begun = performance.now();
+  const begun = monotonicMs();
   await askSupervisor(directory.controlSocket, { op: 'restart', name }).catch((error: unknown) => {
     throw new UserError(error instanceof Error ? error.message : String(error));
   });
@@ -21,7 +22,7 @@ export async function restart(name: string, options: { dir: string }): Promise<v
         const state = states.find((each) => each.name === name);
         if (state?.state === 'ready') return state.pid;
         lacks = state?.reason ?? '';
-        if (performance.now() - begun > timeoutMs)
+        if (monotonicMs() - begun > timeoutMs)
           throw new UserError(
             `${name} is not ready after ${seconds(timeoutMs)}: ${lacks}. pando logs ${name}`,
           );
@@ -30,5 +31,5 @@ export async function restart(name: string, options: { dir: string }): Promise<v
     },
     () => lacks,
   );
-  print(`${name} is ready again, pid ${pid} (${seconds(performance.now() - begun)})`);
+  print(`${name} is ready again, pid ${pid} (${seconds(monotonicMs() - begun)})`);
 }

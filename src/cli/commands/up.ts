@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { monotonicMs } from '#base/monotonic.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { type RunDirectory, runDirectory } from '#lab/directory.ts';
@@ -42,7 +43,7 @@ export async function up(options: UpOptions): Promise<void> {
 }
 
 async function bring(directory: RunDirectory, options: UpOptions, signal: AbortSignal): Promise<void> {
-  const begun = Date.now();
+  const begun = monotonicMs();
   // What was asked wrongly is said before anything that takes time.
   const present = readRun(directory);
   if (present !== undefined) assertAsStarted(present, options);
@@ -59,7 +60,7 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   if (present !== undefined && started.length > 0) progress(`Brought back: ${started.join(' ')}`);
   else if (started.length === 0 && launched !== 'launched' && !image.built)
     progress('Everything was up already: nothing was changed.');
-  greet(openRegion(options), Date.now() - begun);
+  greet(openRegion(options), monotonicMs() - begun);
 }
 
 /** A region's make-up is decided at its first start. */

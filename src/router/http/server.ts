@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { RouterLimits } from '../config.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Parts } from '../request.ts';
@@ -64,7 +65,7 @@ const serveAction = async (
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
-  const startedMs = performance.now();
+  const startedMs = monotonicMs();
   const requestId = randomUUID();
   const progress: Progress = { service: 'ec2' };
   using held = new DisposableStack();
@@ -73,7 +74,7 @@ const serveAction = async (
       requestId,
       account: progress.accountId,
       action: progress.action,
-      ms: Math.round((performance.now() - startedMs) * 10) / 10,
+      ms: Math.round((monotonicMs() - startedMs) * 10) / 10,
       ...facts,
     });
   try {
