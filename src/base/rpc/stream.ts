@@ -1,7 +1,7 @@
 /** One live stream between two processes: calls in both directions, deadlines, cancellation, keep-alive, bounded in flight. */
 import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
 import type {
   CallContext,
@@ -13,9 +13,11 @@ import type {
   Params,
   Result,
 } from './contract.ts';
-import { type Frame, FrameReader, writeFrame } from './frames.ts';
+import { type EncodedFrame, encodeFrame, type Frame, FrameReader, writeFrame } from './frames.ts';
 import {
   callTimeoutMsDefault,
+  errorDetailsMax,
+  errorTextCharsMax,
   inFlightCallsMax,
   keepAliveEveryMs,
   silenceMsMax,
@@ -82,6 +84,14 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
     const id = this.#nextId++;
     const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
+    const rid = options.requestId ?? randomUUID();
+    // Before the call is pending: what is too large, or is no JSON, is its caller's fault and closes nothing.
+    let frame: EncodedFrame;
+    try {
+      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid });
+    } catch (error) {
+      return Promise.reject(PandoError.from(error));
+    }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
       this.#pending.set(id, {
@@ -94,14 +104,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
           else reject(new PandoError('InternalError', `${this.peer} answered ${method} out of contract.`));
         },
       });
-      this.#write({
-        t: 'c',
-        id,
-        m: method,
-        p: params,
-        ms: timeoutMs,
-        rid: options.requestId ?? randomUUID(),
-      });
+      this.#write(frame);
     });
   }
 
@@ -120,25 +123,21 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     this.#options.onClose?.(reason);
   }
 
-  #write(frame: Frame): void {
-    try {
-      if (this.#closed === undefined) writeFrame(this.#socket, frame);
-    } catch (error) {
-      this.close(error instanceof Error ? error.message : String(error));
-    }
+  #write(frame: EncodedFrame): void {
+    if (this.#closed === undefined) writeFrame(this.#socket, frame);
   }
 
   #beat(): void {
     if (monotonicMs() - this.#heardAt > silenceMsMax)
       this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
-    else this.#write({ t: 'p' });
+    else this.#write(encodeFrame({ t: 'p' }));
   }
 
   #expire(id: number, timeoutMs: number): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     this.#pending.delete(id);
-    this.#write({ t: 'x', id });
+    this.#write(encodeFrame({ t: 'x', id }));
     pending.reject(
       new PandoError('DeadlineExceeded', `${this.peer} did not answer ${pending.method} in ${timeoutMs} ms.`),
     );
@@ -162,9 +161,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         this.#settle(frame.id)?.resolve(frame.v);
         return;
       case 'e':
-        this.#settle(frame.id)?.reject(
-          new PandoError(frame.code as ErrorCode, frame.message, { details: frame.details }),
-        );
+        this.#settle(frame.id)?.reject(errorIn(frame));
         return;
       case 'x':
         this.#serving.get(frame.id)?.abort(new PandoError('Cancelled', 'The caller gave up.'));
@@ -195,15 +192,10 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         frame.ms,
       );
       try {
-        this.#write({
-          t: 'r',
-          id,
-          v: await this.#dispatch(method, frame.p, {
-            peer: this.peer,
-            requestId: frame.rid,
-            signal: controller.signal,
-          }),
-        });
+        const context = { peer: this.peer, requestId: frame.rid, signal: controller.signal };
+        const v = await this.#dispatch(method, frame.p, context);
+        // An answer that is too large is an error of this call, and of no other on the stream.
+        this.#write(encodeFrame({ t: 'r', id, v }));
       } finally {
         clearTimeout(timer);
       }
@@ -216,7 +208,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
           requestId: frame.rid,
           error,
         } satisfies UnexpectedError);
-      this.#write({ t: 'e', id, code: known.code, message: known.message, details: known.details });
+      this.#write(encodeFrame(errorFrame(id, known)));
     } finally {
       this.#serving.delete(id);
     }
@@ -236,6 +228,26 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     return (await handler(parsed.data, context)) ?? {};
   }
 }
+
+const errorFrame = (id: number, { code, message, details }: PandoError): Frame => ({
+  t: 'e',
+  id,
+  code,
+  message: message.slice(0, errorTextCharsMax),
+  ...(details && {
+    details: Object.fromEntries(
+      Object.entries(details)
+        .slice(0, errorDetailsMax)
+        .map(([name, text]) => [name, text.slice(0, errorTextCharsMax)]),
+    ),
+  }),
+});
+
+/** A code that only a newer peer knows is an inner error here. */
+const errorIn = ({ code, message, details }: Extract<Frame, { t: 'e' }>): PandoError =>
+  isErrorCode(code)
+    ? new PandoError(code, message, { details })
+    : new PandoError('InternalError', `${code}: ${message}`, { details });
 
 const unreachable = (peer: string, reason: string): PandoError =>
   new PandoError('HostUnreachable', `${peer} cannot be reached: ${reason}`);
