@@ -22,6 +22,7 @@ import {
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionActions } from './resources/index.ts';
 
@@ -51,6 +52,8 @@ const mayCall: Readonly<Record<keyof Served, readonly Role[]>> = {
   'region.imageChunk': ['agent', 'cell'],
   'operator.createAccount': ['operator'],
   'operator.registerImage': ['operator'],
+  'operator.quotas': ['operator'],
+  'operator.setQuota': ['operator'],
   'operator.status': ['operator'],
 };
 
@@ -100,6 +103,11 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.imageChunk': (params) => region.images.chunk(params),
   'operator.createAccount': ({ name }) => createAccount(region, name),
   'operator.registerImage': (params) => registerPublicImage(region, params),
+  'operator.quotas': async ({ accountId }) => ({ quotas: await quotasOf(region, accountId) }),
+  'operator.setQuota': async ({ accountId, name, value }) => {
+    await setQuota(region, accountId, name, value);
+    return {};
+  },
   'operator.status': () => regionStatus(region),
 });
 

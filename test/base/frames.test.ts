@@ -52,10 +52,12 @@ it('refuses to make a frame above the limit', () => {
 it('JSON in pieces is what JSON.stringify makes, whatever is encoded apart', () => {
   const { tree } = fc.letrec((tie) => ({
     tree: fc.oneof(
-      { maxDepth: 4 },
-      fc.anything({ withDate: true, withUnicodeString: true, withNullPrototype: false }),
+      { maxDepth: 3, depthSize: 'small' },
+      fc.anything({ withDate: true, maxDepth: 1, maxKeys: 3 }),
       fc.dictionary(fc.string(), tie('tree')),
       fc.dictionary(fc.string(), tie('tree')).map(encodeOnce),
+      fc.array(fc.dictionary(fc.string(), tie('tree')).map(encodeOnce)),
+      fc.array(tie('tree'), { maxLength: 3 }),
     ),
   }));
   fc.assert(

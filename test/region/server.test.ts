@@ -208,7 +208,7 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   assert.deepEqual(placed.unreachable, []);
   for (const told of [cellStates, gatewayStates]) {
     const seen = told.at(-1);
-    assert.equal(seen?.version, placed.state.version);
+    assert.equal(seen?.version, placed.state?.version);
     assert.equal(seen?.ports[0]?.vtep, '198.18.1.11');
     assert.equal(seen?.internetGateway?.vtep, '198.18.1.2');
   }
@@ -220,11 +220,11 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
     GroupId: groups[0]?.GroupId,
     IpPermissions: [{ IpProtocol: 'tcp', FromPort: 22, ToPort: 22, IpRanges: [{ CidrIp: '0.0.0.0/0' }] }],
   });
-  for (const told of [cellStates, gatewayStates])
-    assert.ok(
-      told.at(-1)?.groups[0]?.ingress.some((rule) => rule.fromPort === 22),
-      'the rule is there when the call returns',
-    );
+  assert.ok(
+    cellStates.at(-1)?.groups[0]?.ingress.some((rule) => rule.fromPort === 22),
+    'the rule is there when the call returns',
+  );
+  assert.deepEqual(gatewayStates.at(-1)?.groups, [], 'groups are the cards’ matter');
 
   await cell.call('region.releaseInterface', { instanceId });
   assert.equal(cellStates.length, 0, 'the last interface took the VPC from the cell');

@@ -28,7 +28,14 @@ export const toJson = (value: unknown): Json => {
 const piecesOf = (value: unknown, depth: number): Buffer[] | undefined => {
   if (typeof value !== 'object' || value === null) return undefined;
   if (encodings.has(value)) return [encodingOf(value)];
+  if (Array.isArray(value)) return piecesOfArray(value);
+  return piecesOfMembers(value, depth);
+};
+
+const piecesOfMembers = (value: object, depth: number): Buffer[] | undefined => {
   if (depth === 0 || Object.getPrototypeOf(value) !== Object.prototype) return undefined;
+  // It says itself what its JSON is.
+  if ('toJSON' in value) return undefined;
   const members = Object.entries(value).map(([key, member]) => ({
     key,
     member,
@@ -48,10 +55,20 @@ const piecesOf = (value: unknown, depth: number): Buffer[] | undefined => {
   return pieces;
 };
 
+/** Only of an array of nothing but such values: it is looked at no further than its first member otherwise. */
+const piecesOfArray = (values: readonly unknown[]): Buffer[] | undefined => {
+  const isApart = (value: unknown): value is object =>
+    typeof value === 'object' && value !== null && encodings.has(value);
+  if (!isApart(values[0]) || !values.every(isApart)) return undefined;
+  return [...values.flatMap((value, at) => [at === 0 ? opens : comma, encodingOf(value)]), closes];
+};
+const [opens, comma, closes] = [Buffer.from('['), Buffer.from(','), Buffer.from(']')];
+
 const encodingOf = (value: object): Buffer => {
   const known = encodings.get(value);
   if (known !== undefined) return known;
-  const made = Buffer.from(JSON.stringify(value));
+  const pieces = piecesOfMembers(value, depthMax);
+  const made = pieces === undefined ? Buffer.from(JSON.stringify(value)) : Buffer.concat(pieces);
   encodings.set(value, made);
   return made;
 };
