@@ -1,4 +1,4 @@
-/** What the region answers to its operator (`spiffe://pando/operator/<name>`), beside everything else it answers. */
+/** What the region answers to its operator (`spiffe://pando/operator/-/<name>`), beside everything else it answers. */
 import { z } from 'zod';
 
 /** Quotas that can be set for an account. */

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { errorTextCharsMax, frameBytesMax } from '#base/rpc/limits.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
@@ -34,6 +35,7 @@ describe('rpc stream', () => {
       host: '127.0.0.1',
       port,
       contract,
+      access: openAccess(contract),
       remote: back,
       authorize: (identity) => identity.startsWith('spiffe://pando/agent/'),
       handlers: (stream) => ({
@@ -74,6 +76,7 @@ describe('rpc stream', () => {
       expect,
       remote: contract,
       contract: back,
+      access: openAccess(back),
       handlers: { 'test.back': ({ n }) => ({ n: n + 1 }), 'test.push': () => ({}) },
       onDisconnect,
     });

@@ -117,7 +117,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const authority = await createAuthority('test');
   const certificate = (identity: string) => issueCertificate(authority, `spiffe://pando/${identity}`);
 
-  const tls = await certificate(`region/${regionName}`);
+  const tls = await certificate(`region/-/${regionName}`);
   const files = { ca: path.join(dir, 'ca'), cert: path.join(dir, 'cert'), key: path.join(dir, 'key') };
   for (const name of ['ca', 'cert', 'key'] as const) await writeFile(files[name], tls[name]);
   const regionDatabase = await startTestDatabase();
@@ -184,14 +184,14 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const server = await listen({
     cell,
     name: identity.processorId,
-    tls: await certificate(`cell/${identity.processorId}`),
+    tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
     host: '127.0.0.1',
     port: 0,
     log,
   });
   undo.add(() => server.close());
   link = openRegionLink({
-    tls: await certificate(`cell/${identity.processorId}`),
+    tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
     host: '127.0.0.1',
     port: regionServer.port,
     record: {
@@ -227,7 +227,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       // All run in one process, which is busy for seconds at times: a look at a cell's health must not be given up for that.
       limits: { cellsEveryMs: 100, healthTimeoutMs: 60_000, ...options.routerLimits },
     }),
-    tls: await certificate('router/r-1'),
+    tls: await certificate('router/-/r-1'),
     log,
   });
   undo.add(() => router.close());

@@ -1,8 +1,10 @@
 /** One live stream between two processes: calls in both directions, deadlines, cancellation, keep-alive, bounded in flight. */
 import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
 import type {
   CallContext,
   Caller,
@@ -36,6 +38,11 @@ type AnyHandler = (params: unknown, context: CallContext) => unknown;
 
 export interface StreamOptions<Own extends Contract> {
   readonly peer: string;
+  /** Our own identity. */
+  readonly self?: string | undefined;
+  /** Who may call what of `contract`; what has no rule is refused. */
+  readonly access?: Access<Own> | undefined;
+  readonly facts?: AccessFacts | undefined;
   /** Contract and handlers of the calls that the other side may make. */
   readonly contract: Own;
   readonly handlers: Handlers<Own>;
@@ -47,6 +54,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   readonly #socket: TLSSocket;
   readonly #options: StreamOptions<Own>;
   readonly #remote: Remote;
+  readonly #ends: Ends;
   readonly #pending = new Map<number, Pending>();
   readonly #serving = new Map<number, AbortController>();
   readonly #reader = new FrameReader();
@@ -60,6 +68,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     this.#remote = remote;
     this.#options = options;
     this.peer = options.peer;
+    this.#ends = endsOf(options.peer, options.self);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => this.close(error.message));
@@ -219,12 +228,16 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const handler = (this.#options.handlers as Record<string, AnyHandler | undefined>)[method];
     if (entry === undefined || handler === undefined)
       throw new PandoError('UnsupportedOperation', `${method} is not served here.`);
+    // The role before the parameters are looked at: a stranger learns nothing of them.
+    const bounds = boundsFor(this.#options.access, method, this.#ends);
     const parsed = entry.params.safeParse(params);
     if (!parsed.success)
       throw new PandoError(
         'InvalidParameterValue',
         `${method}: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
       );
+    if (bounds !== 'any')
+      await checkBounds(method, bounds, this.#ends, parsed.data as never, this.#options.facts ?? {});
     return (await handler(parsed.data, context)) ?? {};
   }
 }
