@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { keepAliveEveryMs } from '#base/rpc/limits.ts';
 import { serveRpc } from '#base/rpc/server.ts';
@@ -43,6 +44,7 @@ for (const [direction, stepMs] of [
         host: '127.0.0.1',
         port: 0,
         contract,
+        access: openAccess(contract),
         remote: {},
         authorize: () => true,
         handlers: () => ({ 'test.echo': ({ n }) => ({ n }) }),

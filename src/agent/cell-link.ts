@@ -4,6 +4,7 @@ import type { Logger } from '#base/log.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers, Params } from '#base/rpc/contract.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { hostAccess } from '#contracts/access.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import type { AgentConfig } from './config.ts';
 import { reportEveryMsDefault, reportEveryMsMin } from './limits.ts';
@@ -52,6 +53,7 @@ export class CellLinks {
       expect: cell.identityPrefix,
       remote: hostEventsContract,
       contract: hostContract,
+      access: hostAccess,
       handlers,
       onConnect: async (stream) => {
         try {

@@ -1,5 +1,8 @@
 /** Who a process is: the material of mutually authenticated TLS, and the identity inside a peer's certificate. */
+import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+
+export { parseIdentity } from '#contracts/identity.ts';
 
 /** What a process needs to speak mutually authenticated TLS. PEM texts. */
 export interface TlsMaterial {
@@ -26,8 +29,6 @@ export const identityIn = (alternativeNames: string | undefined): string | undef
   return identities.length === 1 ? identities[0] : undefined;
 };
 
-/** Role and name of a `spiffe://pando/<role>/<name>` identity. */
-export const parseIdentity = (identity: string): { role: string; name: string } | undefined => {
-  const match = /^spiffe:\/\/pando\/([a-z]+)\/([A-Za-z0-9._-]+)$/.exec(identity);
-  return match?.[1] && match[2] ? { role: match[1], name: match[2] } : undefined;
-};
+/** The identity of the certificate that a process itself presents. */
+export const ownIdentity = (material: TlsMaterial): string | undefined =>
+  identityIn(new X509Certificate(currentTls(material).cert).subjectAltName);

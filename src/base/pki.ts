@@ -45,7 +45,7 @@ export const createAuthority = async (name: string, days = authorityDays): Promi
 };
 
 /**
- * Issues a certificate for `identity` (`spiffe://pando/<role>/<name>`). Throws where the authority has the very name that the
+ * Issues a certificate for `identity` (`spiffe://pando/<role>/<cell>/<name>`). Throws where the authority has the very name that the
  * certificate would have: TLS refuses such a one without saying why.
  */
 export const issueCertificate = async (

@@ -2,7 +2,9 @@
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { serveRpc } from '#base/rpc/server.ts';
+import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
+import { isExpected } from '#contracts/identity.ts';
 import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
@@ -40,8 +42,8 @@ const server = await serveRpc({
   port: config.listen.port,
   contract: cardContract,
   remote: {},
-  authorize: (identity) =>
-    agentIdentity.endsWith('/') ? identity.startsWith(agentIdentity) : identity === agentIdentity,
+  access: cardAccess,
+  authorize: (identity) => isExpected(agentIdentity, identity),
   handlers: () => handlers,
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');

@@ -6,7 +6,7 @@ import { cellNumberMax } from '#contracts/ids.ts';
 const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
 export const cellConfig = z.object({
-  /** This processor's name, unique in its cell; its certificate is `spiffe://pando/cell/<name>`. */
+  /** This processor's name, unique in its cell; its certificate is `spiffe://pando/cell/<cell>/<name>`. */
   name: z.string(),
   cellId: z.string(),
   /** First digits of the cell's ids (S3.4): never changed. */

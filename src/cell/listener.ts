@@ -1,9 +1,10 @@
-/** One listener for routers, hosts and operators: each is offered what its role may call. */
+/** One listener for routers, hosts and operators. Who may call what is in `#contracts/access.ts`. */
 import { parseIdentity, type TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { type Access, backendAccess, cellOperatorAccess, hostEventsAccess } from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { isInternalCode, PandoError } from '#contracts/errors.ts';
@@ -23,8 +24,7 @@ export interface ListenerOptions {
   readonly log: Logger;
 }
 
-const roles: ReadonlySet<string> = new Set(['router', 'agent', 'operator', 'region']);
-const roleOf = (identity: string): string => parseIdentity(identity)?.role ?? '';
+const access: Access<Contract> = { ...backendAccess, ...hostEventsAccess, ...cellOperatorAccess };
 
 export const listen = (options: ListenerOptions): Promise<RpcServer> =>
   serveRpc<Contract, typeof hostContract>({
@@ -33,7 +33,7 @@ export const listen = (options: ListenerOptions): Promise<RpcServer> =>
     port: options.port,
     contract,
     remote: hostContract,
-    authorize: (identity) => roles.has(roleOf(identity)),
+    access,
     handlers: (stream) => handlersFor(options, stream),
     onClose: (stream) => {
       const identity = parseIdentity(stream.peer);
@@ -41,15 +41,12 @@ export const listen = (options: ListenerOptions): Promise<RpcServer> =>
     },
   });
 
-const handlersFor = (options: ListenerOptions, stream: Stream): Handlers<Contract> => {
-  const role = roleOf(stream.peer);
-  if (role === 'agent') return hostHandlers(options, stream);
-  return {
-    ...healthHandlers(options),
-    ...clientHandlers(options),
-    ...(role === 'operator' ? options.cell.operator : {}),
-  };
-};
+const handlersFor = (options: ListenerOptions, stream: Stream): Handlers<Contract> => ({
+  ...healthHandlers(options),
+  ...clientHandlers(options),
+  ...hostHandlers(options, stream),
+  ...options.cell.operator,
+});
 
 const healthHandlers = ({ cell, name }: ListenerOptions): Handlers<Contract> => ({
   'process.health': () => {
@@ -73,20 +70,7 @@ const clientHandlers = ({ cell, log }: ListenerOptions): Handlers<Contract> => (
   },
 });
 
-/** A host speaks for itself alone: the identity of its certificate is the id that it may report. */
-const hostHandlers = ({ cell }: ListenerOptions, stream: Stream): Handlers<Contract> => {
-  const own = parseIdentity(stream.peer)?.name;
-  const check = (hostId: string): void => {
-    if (hostId !== own) throw new PandoError('AccessDenied', `${stream.peer} may not speak for ${hostId}.`);
-  };
-  return {
-    'host.hello': (params) => {
-      check(params.hostId);
-      return cell.reports.hello(params, stream);
-    },
-    'host.report': (params) => {
-      check(params.hostId);
-      return cell.reports.report(params);
-    },
-  };
-};
+const hostHandlers = ({ cell }: ListenerOptions, stream: Stream): Handlers<Contract> => ({
+  'host.hello': (params) => cell.reports.hello(params, stream),
+  'host.report': (params) => cell.reports.report(params),
+});

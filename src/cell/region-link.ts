@@ -2,6 +2,7 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { RpcClient } from '#base/rpc/client.ts';
+import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
@@ -33,6 +34,7 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
     expect: 'spiffe://pando/region/',
     remote: regionContract,
     contract: cellPushContract,
+    access: cellPushAccess,
     handlers: {
       'cell.applyVpc': ({ state }) => ready().services.vpcs.push(state),
       'cell.removeVpc': async ({ vpcId }) => {

@@ -129,6 +129,20 @@ program
   .passThroughOptions()
   .action(async (args, options) => (await import('./commands/aws.ts')).aws(args, options));
 
+const quota = program.command('quota').description('limits of an account, as EC2 has them');
+quota
+  .command('list <account>')
+  .description('the quotas of an account: rules, security groups, routes')
+  .addOption(directoryOption())
+  .action(async (account, options) => (await import('./commands/quota.ts')).listQuotas(account, options));
+quota
+  .command('set <account> <quota> <value>')
+  .description('sets a quota; the value `default` takes it back')
+  .addOption(directoryOption())
+  .action(async (account, name, value, options) =>
+    (await import('./commands/quota.ts')).setQuota(account, name, value, options),
+  );
+
 const image = program.command('image').description('guest images');
 image
   .command('build <name>')

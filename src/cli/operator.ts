@@ -48,7 +48,7 @@ export async function withCell<T>(
         tls,
         host: plan.management,
         port: processorPort(cell, at + 1),
-        expect: identityOf('cell', processorName(cell, at + 1)),
+        expect: identityOf('cell', { cell: cell.name, name: processorName(cell, at + 1) }),
         remote: cellOperatorContract,
         contract: {},
         handlers: {},

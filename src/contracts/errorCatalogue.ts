@@ -292,6 +292,8 @@ const internal = {
   Conflict: { status: 409, retryable: true },
   StaleEpoch: { status: 409, retryable: false },
   NotFound: { status: 404, retryable: false },
+  /** A message of Pando's own parts is above the frame limit: refused to whoever sent it, its stream goes on. */
+  MessageTooLarge: tooLarge,
   DeadlineExceeded: { status: 504, retryable: true },
   HostUnreachable: unavailable,
   NotReady: unavailable,

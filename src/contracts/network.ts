@@ -2,7 +2,29 @@
 import { z } from 'zod';
 
 export const portsPerVpcMax = 4096;
-export const rulesPerGroupMax = 200;
+
+const optionalText = (value: unknown): boolean => value === undefined || typeof value === 'string';
+const optionalInteger = (value: unknown): boolean => value === undefined || Number.isInteger(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isRule = (value: unknown): boolean =>
+  isObject(value) &&
+  typeof value.protocol === 'string' &&
+  /^(-1|\d{1,3})$/.test(value.protocol) &&
+  optionalInteger(value.fromPort) &&
+  optionalInteger(value.toPort) &&
+  optionalText(value.cidr) &&
+  optionalText(value.groupId);
+
+const areGroups = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.every(
+    (group: unknown) =>
+      isObject(group) &&
+      typeof group.groupId === 'string' &&
+      [group.ingress, group.egress].every((rules) => Array.isArray(rules) && rules.every(isRule)),
+  );
 
 /** One permission of a security group. Ports are inclusive; for ICMP `fromPort` is the type and `toPort` the code (-1: any). */
 export const securityRule = z.object({
@@ -15,6 +37,12 @@ export const securityRule = z.object({
   groupId: z.string().optional(),
 });
 export type SecurityRule = z.infer<typeof securityRule>;
+
+export interface SecurityGroupState {
+  readonly groupId: string;
+  readonly ingress: readonly SecurityRule[];
+  readonly egress: readonly SecurityRule[];
+}
 
 export const routeTarget = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('local') }),
@@ -56,9 +84,8 @@ export const vpcState = z.object({
       routes: z.array(z.object({ destination: z.string(), target: routeTarget })),
     }),
   ),
-  groups: z.array(
-    z.object({ groupId: z.string(), ingress: z.array(securityRule), egress: z.array(securityRule) }),
-  ),
+  /** Looked at by hand: there may be a hundred thousand rules, and every process on the way checks them. */
+  groups: z.custom<SecurityGroupState[]>(areGroups, 'security groups with their rules'),
   ports: z.array(vpcPort).max(portsPerVpcMax),
   /** The internet gateway's place on the underlay, when one is attached. */
   internetGateway: z.object({ id: z.string(), vtep: z.string(), mac: z.string() }).optional(),

@@ -1,5 +1,14 @@
-/** What the region answers to its operator (`spiffe://pando/operator/<name>`), beside everything else it answers. */
+/** What the region answers to its operator (`spiffe://pando/operator/-/<name>`), beside everything else it answers. */
 import { z } from 'zod';
+
+/** Quotas that can be set for an account. */
+export const quotaName = z.enum([
+  'routes-per-route-table',
+  'rules-per-security-group',
+  'security-groups-per-interface',
+  'security-groups-per-vpc',
+]);
+export type QuotaName = z.infer<typeof quotaName>;
 
 export const operatorContract = {
   /** Makes an account with a default VPC. The secret is told here once. A name that is taken: ResourceAlreadyExists. */
@@ -11,6 +20,28 @@ export const operatorContract = {
   'operator.registerImage': {
     params: z.object({ directory: z.string(), name: z.string().min(3).max(128), public: z.literal(true) }),
     result: z.object({ imageId: z.string(), digest: z.string() }),
+  },
+  'operator.quotas': {
+    params: z.object({ accountId: z.string() }),
+    result: z.object({
+      quotas: z.array(
+        z.object({
+          name: z.string(),
+          value: z.number().int(),
+          default: z.number().int(),
+          max: z.number().int(),
+        }),
+      ),
+    }),
+  },
+  /** Without a value: the default again. What the account already has above a lower quota stays. */
+  'operator.setQuota': {
+    params: z.object({
+      accountId: z.string(),
+      name: quotaName,
+      value: z.number().int().nonnegative().optional(),
+    }),
+    result: z.object({}),
   },
   'operator.status': {
     params: z.object({}),

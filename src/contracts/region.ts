@@ -108,8 +108,14 @@ export const regionContract = {
    * `vtep` absent: nowhere (stopped). Returns the VPC's new state; other devices are told before the answer (bounded wait).
    */
   'region.placeInterface': {
-    params: z.object({ eniId: z.string(), vtep: z.string().optional(), epoch: z.number().int() }),
-    result: z.object({ state: vpcState, unreachable: z.array(z.string()) }),
+    params: z.object({
+      eniId: z.string(),
+      vtep: z.string().optional(),
+      epoch: z.number().int(),
+      /** The caller hears of the state by the push alone: the answer is without it. */
+      withoutState: z.boolean().optional(),
+    }),
+    result: z.object({ state: vpcState.optional(), unreachable: z.array(z.string()) }),
   },
   /** Deletes the interface of a terminated instance, freeing its addresses; unknown: nothing. */
   'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },

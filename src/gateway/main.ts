@@ -5,6 +5,7 @@ import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { logFailures } from '#card/logFailures.ts';
+import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
 import { regionContract } from '#contracts/region.ts';
 import { gatewayMac } from './cable.ts';
@@ -54,6 +55,7 @@ new RpcClient({
   expect: region.identity,
   remote: regionContract,
   contract: cardContract,
+  access: cardAccess,
   handlers: logFailures(handlers, log),
   onConnect: async (stream) => {
     await stream.call('region.joinGateway', { vtep, mac: gatewayMac(name) });

@@ -16,12 +16,17 @@ import {
 } from '#base/pki.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-
-export type Role = 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'operator';
+import { identityText, type Role } from '#contracts/identity.ts';
 
 const pairEnding = '.pem';
 
-export const identityOf = (role: Role, name: string): string => `spiffe://pando/${role}/${name}`;
+/** A process's name, and its cell where it belongs to one. */
+export type Named = string | { readonly cell: string; readonly name: string };
+
+export const identityOf = (role: Role, named: Named): string =>
+  typeof named === 'string'
+    ? identityText(role, named, undefined)
+    : identityText(role, named.name, named.cell);
 
 /** The certificates of one run, in `directory`. */
 export class PkiFiles {
@@ -52,10 +57,11 @@ export class PkiFiles {
     return new PkiFiles(directory, authority, lifetimeMs);
   }
 
-  /** The files of `spiffe://pando/<role>/<name>`: those that stand while they last, else new ones. */
-  async issue(role: Role, name: string): Promise<TlsPaths> {
+  /** The files of `spiffe://pando/<role>/<cell>/<name>`: those that stand while they last, else new ones. */
+  async issue(role: Role, named: Named): Promise<TlsPaths> {
+    const name = typeof named === 'string' ? named : named.name;
     const pair = join(this.#directory, `${role}-${name}${pairEnding}`);
-    const identity = identityOf(role, name);
+    const identity = identityOf(role, named);
     if (!this.#lasts(pair, identity)) await this.#make(pair, identity);
     return { ca: join(this.#directory, 'ca.crt'), cert: pair, key: pair };
   }

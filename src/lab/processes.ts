@@ -105,7 +105,7 @@ const processorAt = ({ plan }: Context, cell: PlannedCell, replica: number): End
 const processorPeers = (context: Context, cell: PlannedCell) =>
   replicas.map((replica) => ({
     ...processorAt(context, cell, replica),
-    identity: identityOf('cell', processorName(cell, replica)),
+    identity: identityOf('cell', { cell: cell.name, name: processorName(cell, replica) }),
   }));
 const addresses = (endpoints: readonly Endpoint[]): string[] =>
   endpoints.map(({ host, port }) => `${host}:${port}`);
@@ -143,7 +143,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
     deployable: 'cell',
     name,
     after: [...ownPostgres(context, cell.name), 'region'],
-    ready: { kind: 'health', ...listen, identity: identityOf('cell', name) },
+    ready: { kind: 'health', ...listen, identity: identityOf('cell', { cell: cell.name, name }) },
     config: {
       name,
       cellId: cell.name,
@@ -153,7 +153,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       databaseUrl: databaseUrl(context, cell.name),
       listen,
       region: regionAt(context),
-      tls: await pki.issue('cell', name),
+      tls: await pki.issue('cell', { cell: cell.name, name }),
     },
   });
 }
@@ -208,10 +208,17 @@ async function gateway(context: Context): Promise<ProcessSpec> {
   });
 }
 
+function cellOf({ plan }: Context, host: PlannedHost): PlannedCell {
+  const cell = plan.cells.find((each) => each.number === host.cell);
+  if (cell === undefined) throw new Error(`${host.name} belongs to no cell`);
+  return cell;
+}
+
 async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
   const name = `card-${host.number}`;
   const netns = host.cardNetns;
-  const tls = await context.pki.issue('card', name);
+  const cell = cellOf(context, host);
+  const tls = await context.pki.issue('card', { cell: cell.name, name });
   return node(context, {
     deployable: 'card',
     name,
@@ -221,7 +228,7 @@ async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
     config: {
       ...device(context, name, { name: `c-${host.number}`, netns, vtep: host.vtep, tls }),
       listen: { host: hostCardLink.card, port: cardPort },
-      agentIdentity: identityOf('agent', host.hostId),
+      agentIdentity: identityOf('agent', { cell: cell.name, name: host.hostId }),
     },
   });
 }
@@ -229,8 +236,7 @@ async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
 async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
   const name = `agent-${host.number}`;
-  const cell = plan.cells.find((each) => each.number === host.cell);
-  if (cell === undefined) throw new Error(`${host.name} belongs to no cell`);
+  const cell = cellOf(context, host);
   const processors = processorPeers(context, cell);
   return node(context, {
     deployable: 'agent',
@@ -243,16 +249,19 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
       zone: zoneOf(run, host.cell),
       stateDir: directory.state(host.name),
       imageCacheDir: join(directory.state(host.name), 'images'),
-      cell: { processors: addresses(processors) },
+      cell: {
+        processors: addresses(processors),
+        identityPrefix: identityOf('cell', { cell: cell.name, name: '' }),
+      },
       card: {
         host: hostCardLink.card,
         port: cardPort,
         netns: host.cardNetns,
-        identity: identityOf('card', `card-${host.number}`),
+        identity: identityOf('card', { cell: cell.name, name: `card-${host.number}` }),
       },
       region: regionPeer(context),
       vtep: host.vtep,
-      tls: await pki.issue('agent', host.hostId),
+      tls: await pki.issue('agent', { cell: cell.name, name: host.hostId }),
       capacity: {
         vcpus: hostVcpus,
         memoryMib: Math.floor((totalmem() / 1024 ** 2) * (memoryShare / plan.hosts.length)),

@@ -37,11 +37,21 @@ export const changeVpc = <T>(
   input: DryRunInput,
   vpcId: string,
   work: (tx: RegionTransaction, vpc: Row<'vpc'>) => Promise<T>,
+  matters?: Matters,
 ): Promise<T> =>
-  changeVpcs(context, input, [vpcId], async (tx, [vpc]) => {
-    if (vpc === undefined) throw notFound('vpc', vpcId);
-    return work(tx, vpc);
-  });
+  changeVpcs(
+    context,
+    input,
+    [vpcId],
+    async (tx, [vpc]) => {
+      if (vpc === undefined) throw notFound('vpc', vpcId);
+      return work(tx, vpc);
+    },
+    matters,
+  );
+
+/** Whether devices are told of a change at all; asked at its end, inside its transaction. Default: always. */
+export type Matters = (tx: RegionTransaction) => Promise<boolean>;
 
 /** {@link changeVpc} for several, locked in one order, so that two such changes cannot wait for each other. */
 export const changeVpcs = async <T>(
@@ -49,12 +59,19 @@ export const changeVpcs = async <T>(
   input: DryRunInput,
   vpcIds: readonly string[],
   work: (tx: RegionTransaction, vpcs: readonly Row<'vpc'>[]) => Promise<T>,
+  matters: Matters = async () => true,
 ): Promise<T> => {
   const { result, told } = await transact(context.region.db, async (tx) => {
     const vpcs: Row<'vpc'>[] = [];
     for (const vpcId of [...new Set(vpcIds)].sort()) vpcs.push(await lockVpc(tx, context.accountId, vpcId));
     const outcome = await work(tx, vpcs);
     endDryRun(input);
+    if (!(await matters(tx))) {
+      // The state that devices are told is the same: it keeps its version, and nobody is told anything.
+      for (const { vpc_id } of vpcs)
+        await sql`update vpc set version = version - 1 where vpc_id = ${vpc_id}`.execute(tx);
+      return { result: outcome, told: [] };
+    }
     // A VPC without interfaces is on no device.
     return { result: outcome, told: vpcs.filter((vpc) => vpc.ports > 0).map((vpc) => vpc.vpc_id) };
   });

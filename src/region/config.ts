@@ -60,8 +60,12 @@ export const regionConfig = z.object({
       vpcsPerAccountMax: z.number().int().default(50),
       subnetsPerVpcMax: z.number().int().default(200),
       routeTablesPerVpcMax: z.number().int().default(200),
-      routesPerTableMax: z.number().int().default(100),
+      /** Those that have a quota (`quotas.ts`) are the default of accounts that have none of their own. */
+      routesPerTableMax: z.number().int().default(200),
       groupsPerVpcMax: z.number().int().default(500),
+      /** In each direction. */
+      rulesPerGroupMax: z.number().int().default(60),
+      groupsPerInterfaceMax: z.number().int().default(5),
       gatewaysPerAccountMax: z.number().int().default(50),
       addressesPerAccountMax: z.number().int().default(50),
       keyPairsPerAccountMax: z.number().int().default(5_000),

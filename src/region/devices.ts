@@ -107,7 +107,8 @@ export class GatewayDevice implements Device {
 
   async apply(state: VpcState): Promise<readonly string[]> {
     return await this.#current()
-      .call('card.applyVpc', { state }, { timeoutMs: applyTimeoutMs })
+      // A gateway translates addresses; security groups are the cards' matter.
+      .call('card.applyVpc', { state: { ...state, groups: [] } }, { timeoutMs: applyTimeoutMs })
       .then(() => [], newerIsFine);
   }
 

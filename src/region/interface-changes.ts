@@ -52,7 +52,12 @@ export const changeInterface = async (
   return changeVpc(actor, { DryRun: dryRun }, eni.vpc_id, async (tx, vpc) => {
     // Looked up under the VPC's lock: a group that is deleted at the same time is either gone here or kept by this use.
     const groupIds = change.groupIds ?? eni.group_ids;
-    const groups = await findGroups(tx, { accountId: actor.accountId, groupIds, groupNames: [] }, vpc.vpc_id);
+    const groups = await findGroups(
+      tx,
+      actor.region.config.limits,
+      { accountId: actor.accountId, groupIds, groupNames: [] },
+      vpc.vpc_id,
+    );
     const changed = await tx
       .updateTable('eni')
       .set({

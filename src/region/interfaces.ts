@@ -9,7 +9,6 @@ import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.
 import type { ValidTag } from '#wire/tags.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { parseAddress } from './ipv4.ts';
-import { compileVpcState } from './network-state.ts';
 import { notFound } from './not-found.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
@@ -172,13 +171,14 @@ export interface PlaceRequest {
   readonly eniId: string;
   readonly vtep?: string | undefined;
   readonly epoch: number;
+  readonly withoutState?: boolean | undefined;
 }
 
 /** Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. */
 export const placeInterface = async (
   region: Region,
   request: PlaceRequest,
-): Promise<{ state: VpcState; unreachable: string[] }> => {
+): Promise<{ state?: VpcState; unreachable: string[] }> => {
   const wanted = { holder: request.vtep ?? null, epoch: request.epoch };
   const vpcId = await transact(region.db, async (tx) => {
     const outcome = await places.set(tx, request.eniId, wanted);
@@ -201,7 +201,8 @@ export const placeInterface = async (
   });
   const pushed = vpcId === undefined ? undefined : await region.pusher.push(vpcId);
   if (pushed === undefined) throw notFound('networkInterface', request.eniId);
-  return { state: pushed.state, unreachable: [...pushed.unreachable] };
+  const { state, unreachable } = pushed;
+  return { ...(request.withoutState ? {} : { state }), unreachable: [...unreachable] };
 };
 
 /** Deletes the interface of an instance; its addresses rest before they are given out again. */
@@ -217,7 +218,7 @@ export const releaseInterface = async (region: Region, instanceId: string): Prom
 };
 
 export const vpcStateOf = async (region: Region, vpcId: string): Promise<VpcState> => {
-  const state = await compileVpcState(region.db, vpcId, region.network);
+  const state = await region.compile(vpcId);
   if (state === undefined) throw notFound('vpc', vpcId);
   return state;
 };

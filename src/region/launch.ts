@@ -2,9 +2,11 @@
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { parseAddress, parseNetwork } from './ipv4.ts';
 import { notFound } from './not-found.ts';
+import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
 import type { Database, Row } from './schema.ts';
 
@@ -21,8 +23,6 @@ export interface LaunchRequest {
   readonly count?: number | undefined;
 }
 
-export const groupsPerInterfaceMax = 5;
-
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
   const [image, publicKey, subnet] = await Promise.all([
@@ -32,7 +32,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   ]);
   checkPrivateIp(request, subnet);
   const [groups, freeAddresses] = await Promise.all([
-    findGroups(db, request, subnet.vpc_id),
+    findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
   return {
@@ -148,6 +148,7 @@ const countFree = async (
 /** The groups that are named by id or name, all of them of this VPC; none named: the default one. @throws EC2's errors */
 export const findGroups = async (
   db: Database,
+  limits: RegionConfig['limits'],
   request: Pick<LaunchRequest, 'accountId' | 'groupIds' | 'groupNames'>,
   vpcId: string,
 ): Promise<readonly Pick<Row<'security_group'>, 'group_id' | 'name'>[]> => {
@@ -179,11 +180,15 @@ export const findGroups = async (
       'InvalidParameter',
       `Security group ${foreign.group_id} and the subnet belong to different networks.`,
     );
-  if (groups.length > groupsPerInterfaceMax)
-    throw new PandoError(
-      'SecurityGroupsPerInterfaceLimitExceeded',
-      `An interface has at most ${groupsPerInterfaceMax} security groups.`,
-    );
+  // The launch path: one group, as most have, is always allowed.
+  if (groups.length > 1) {
+    const groupsMax = await quotaOf(db, limits, request.accountId, 'security-groups-per-interface');
+    if (groups.length > groupsMax)
+      throw new PandoError(
+        'SecurityGroupsPerInterfaceLimitExceeded',
+        `The maximum number of security groups per interface has been reached: ${groupsMax}.`,
+      );
+  }
   return groups;
 };
 

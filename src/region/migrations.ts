@@ -233,6 +233,18 @@ create table client_token (
 );
 `;
 
+/** Of a group, drawn anew with each change of its rules. Of an account, the quotas that are not the default. */
+const quotas = `
+alter table security_group add column revision uuid not null default gen_random_uuid();
+create table account_quota (
+  account_id text not null references account,
+  name text not null,
+  value int not null check (value >= 0),
+  set_at timestamptz not null default now(),
+  primary key (account_id, name)
+);
+`;
+
 export const regionMigrations: readonly SchemaStep[] = [
   { name: '0001-begin', up: begin },
   { name: '0002-interface-functions', up: interfaceFunctions },
@@ -240,4 +252,5 @@ export const regionMigrations: readonly SchemaStep[] = [
     name: '0003-interface-description',
     up: `alter table eni add column description text not null default ''`,
   },
+  { name: '0005-quotas', up: quotas },
 ];

@@ -1,6 +1,8 @@
-/** Compiles the declared network state of a VPC out of the tables: one statement, so one snapshot. */
+/** Compiles the declared network state of a VPC out of the tables: one statement, so one snapshot (but for rules, see group-rules.ts). */
 import { type QueryExecutorProvider, sql } from 'kysely';
-import type { SecurityRule, VpcPort, VpcState } from '#contracts/network.ts';
+import { encodeOnce } from '#base/rpc/json.ts';
+import type { VpcPort, VpcState } from '#contracts/network.ts';
+import type { GroupRules } from './group-rules.ts';
 import { formatAddress } from './ipv4.ts';
 
 /** What of the state is the installation's, not the VPC's. */
@@ -20,24 +22,13 @@ interface CompiledRoute {
   alive: boolean;
 }
 
-interface CompiledRule {
-  groupId: string;
-  egress: boolean;
-  protocol: string;
-  fromPort: number | null;
-  toPort: number | null;
-  cidr: string | null;
-  peer: string | null;
-}
-
 interface CompiledVpc {
   vni: number;
   version: number;
   cidr: string;
   subnets: { subnetId: string; cidr: string; base: number }[];
   routes: CompiledRoute[];
-  groups: string[];
-  rules: CompiledRule[];
+  groups: { groupId: string; revision: string }[];
   ports: (Omit<VpcPort, 'vtep' | 'publicIp'> & { vtep: string | null; publicIp: string | null })[];
   gateway: { id: string; vtep: string; mac: string } | null;
 }
@@ -59,12 +50,9 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
           (select own.subnet_id from route_table_association own where own.subnet_id = s.subnet_id)
         join route r on r.route_table_id = a.route_table_id
         where s.vpc_id = v.vpc_id) as routes,
-      (select coalesce(json_agg(g.group_id order by g.group_id), '[]')
-        from security_group g where g.vpc_id = v.vpc_id) as groups,
-      (select coalesce(json_agg(json_build_object('groupId', r.group_id, 'egress', r.egress, 'protocol', r.protocol,
-          'fromPort', r.from_port, 'toPort', r.to_port, 'cidr', r.cidr, 'peer', r.referenced_group_id)
-          order by r.rule_id), '[]')
-        from security_group_rule r join security_group g using (group_id) where g.vpc_id = v.vpc_id) as rules,
+      (select coalesce(json_agg(json_build_object('groupId', g.group_id, 'revision', g.revision) order by g.group_id), '[]')
+        from security_group g where g.vpc_id = v.vpc_id and g.group_id in
+          (select unnest(e.group_ids) from eni e where e.vpc_id = v.vpc_id)) as groups,
       (select coalesce(json_agg(json_build_object('eniId', e.eni_id, 'instanceId', e.instance_id, 'mac', e.mac, 'ip', e.ip,
           'subnetId', e.subnet_id, 'groupIds', e.group_ids, 'sourceDestCheck', e.source_dest_check, 'vtep', e.vtep,
           'epoch', e.epoch, 'publicIp', p.ip) order by e.eni_id), '[]')
@@ -73,18 +61,22 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
         from internet_gateway g cross join gateway_device d where g.vpc_id = v.vpc_id) as gateway
     from vpc v where v.vpc_id = ${vpcId}`.execute(db);
 
-/** The state of a VPC as devices are told it; undefined: there is no such VPC. */
+/**
+ * The state of a VPC as devices are told it; undefined: there is no such VPC. Of security groups it has those that an interface
+ * carries: the others say nothing about any packet.
+ */
 export const compileVpcState = async (
   db: QueryExecutorProvider,
   vpcId: string,
   settings: NetworkSettings,
+  groupRules: GroupRules,
 ): Promise<VpcState | undefined> => {
   const { rows } = await read(db, vpcId);
   const compiled = rows[0];
   if (compiled === undefined) return undefined;
   const routes = Map.groupBy(compiled.routes, (route) => route.subnetId);
-  const rules = Map.groupBy(compiled.rules, (rule) => rule.groupId);
-  return {
+  const groups = await groupRules.of(db, compiled.groups);
+  return encodeOnce({
     vpcId,
     vni: compiled.vni,
     version: compiled.version,
@@ -98,14 +90,7 @@ export const compileVpcState = async (
         target: targetOf(route),
       })),
     })),
-    groups: compiled.groups.map((groupId) => {
-      const own = rules.get(groupId) ?? [];
-      return {
-        groupId,
-        ingress: own.filter((rule) => !rule.egress).map(ruleOf),
-        egress: own.filter((rule) => rule.egress).map(ruleOf),
-      };
-    }),
+    groups,
     ports: compiled.ports.map(({ vtep, publicIp, ...port }) => ({
       ...port,
       ...(vtep === null ? {} : { vtep }),
@@ -115,7 +100,7 @@ export const compileVpcState = async (
     dnsServers: [...settings.dnsServers],
     domainName: settings.domainName,
     mtu: settings.mtu,
-  };
+  });
 };
 
 const targetOf = ({
@@ -128,11 +113,3 @@ const targetOf = ({
   if (!alive || target === null) return { kind: 'blackhole' };
   return kind === 'interface' ? { kind, eniId: target } : { kind, id: target };
 };
-
-const ruleOf = (rule: CompiledRule): SecurityRule => ({
-  protocol: rule.protocol,
-  ...(rule.fromPort === null ? {} : { fromPort: rule.fromPort }),
-  ...(rule.toPort === null ? {} : { toPort: rule.toPort }),
-  ...(rule.cidr === null ? {} : { cidr: rule.cidr }),
-  ...(rule.peer === null ? {} : { groupId: rule.peer }),
-});

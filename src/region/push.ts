@@ -3,8 +3,13 @@
  *
  * One lane per VPC: a round compiles the newest state and sends it to every device that wants it. Whoever asks while a
  * round runs is answered by the next one, so that any number of changes at once cost two rounds, and the newest wins.
+ * A large VPC that changes without end rests between rounds, in proportion to its size: most of the time of the region, of cells
+ * and of hosts is left to the others.
  * What a device misses is not remembered as an event: the reconciler compares what it has with what it should have.
  */
+import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 
 /** Something that holds network state. */
@@ -40,15 +45,33 @@ interface Waiter {
 interface Told {
   /** The version that the device confirmed, with all its parts; 0: unknown or incomplete. */
   version: number;
+  /** A version that is too large for a message: not sent again. */
+  refused: number;
   /** Set while a call is out. A device that is slow gets no second call before the first ends. */
   call: Promise<readonly string[]> | undefined;
   /** The round stopped waiting for the call that is out: later rounds do not wait for it either. */
   late: boolean;
 }
 
+/** About four times what one rule or port costs whoever handles the state. */
+const restMsPerEntry = 0.015;
+/** So much rest may be owed: a few changes of a large VPC, one after another, do not wait. */
+const restlessMsMax = 2_000;
+/** A VPC below this has no rest: some hundreds of entries. */
+const restMsMin = 10;
+const restMsMax = 2_000;
+
+const restMsOf = ({ groups, ports }: VpcState): number => {
+  const rules = groups.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0);
+  const restMs = (rules + ports.length) * restMsPerEntry;
+  return restMs < restMsMin ? 0 : Math.min(restMs, restMsMax);
+};
+
 export class Pusher {
   readonly #options: PusherOptions;
   readonly #lanes = new Map<string, Waiter[]>();
+  /** Of large VPCs that changed lately. */
+  readonly #restUntil = new Map<string, number>();
   readonly #devices = new Map<Device, Map<string, Told>>();
 
   constructor(options: PusherOptions) {
@@ -73,7 +96,8 @@ export class Pusher {
   assume(device: Device, vpcIds: readonly string[]): void {
     const vpcs = this.#devices.get(device);
     for (const vpcId of vpcIds)
-      if (vpcs?.has(vpcId) === false) vpcs.set(vpcId, { version: 0, call: undefined, late: false });
+      if (vpcs?.has(vpcId) === false)
+        vpcs.set(vpcId, { version: 0, refused: 0, call: undefined, late: false });
   }
 
   /** The versions that a device has confirmed, by VPC. */
@@ -106,13 +130,27 @@ export class Pusher {
         return;
       }
       this.#lanes.set(vpcId, []);
+      let restMs = 0;
       try {
         const result = await this.#round(vpcId);
         for (const waiter of waiters) waiter.resolve(result);
+        restMs = result === undefined ? 0 : restMsOf(result.state);
       } catch (error) {
         for (const waiter of waiters) waiter.reject(error);
       }
+      await this.#rest(vpcId, restMs);
     }
+  }
+
+  /** A bucket of time: rounds fill it, it empties by itself, and above the brim the next round waits. */
+  async #rest(vpcId: string, restMs: number): Promise<void> {
+    const now = monotonicMs();
+    for (const [id, until] of this.#restUntil) if (until <= now) this.#restUntil.delete(id);
+    if (restMs === 0) return;
+    const until = Math.max(now, this.#restUntil.get(vpcId) ?? 0) + restMs;
+    this.#restUntil.set(vpcId, until);
+    const waitMs = until - now - restlessMsMax;
+    if (waitMs > 0) await delay(waitMs, undefined, { ref: false });
   }
 
   async #round(vpcId: string): Promise<PushResult | undefined> {
@@ -133,8 +171,9 @@ export class Pusher {
     const told = vpcs.get(vpcId);
     if (!wanted && told === undefined) return [];
     if (wanted && told !== undefined && told.version >= state.version) return [];
-    const entry = told ?? { version: 0, call: undefined, late: false };
+    const entry = told ?? { version: 0, refused: 0, call: undefined, late: false };
     vpcs.set(vpcId, entry);
+    if (wanted && entry.refused === state.version) return [device.name];
     // The call that is out carries an older state; its end asks for another round.
     if (entry.call !== undefined) return [device.name];
     entry.call = (wanted ? this.#apply(device, entry, state) : this.#remove(device, vpcs, vpcId)).finally(
@@ -154,6 +193,7 @@ export class Pusher {
       return unreachable;
     } catch (error) {
       entry.version = 0;
+      if (error instanceof PandoError && error.code === 'MessageTooLarge') entry.refused = state.version;
       this.#report(error, `${device.name} was not told ${state.vpcId} version ${state.version}`);
       return [device.name];
     }

@@ -3,8 +3,10 @@
 import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import type { VpcState } from '#contracts/network.ts';
 import type { RegionConfig } from './config.ts';
 import { CellDevice, GatewayDevice } from './devices.ts';
+import { GroupRules } from './group-rules.ts';
 import { ImageStore } from './images.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
@@ -22,6 +24,8 @@ export interface Region {
   readonly network: NetworkSettings;
   /** Signs the tokens of pages. */
   readonly pageSecret: string;
+  /** The network state of a VPC as it is now; undefined: there is none. */
+  compile(vpcId: string): Promise<VpcState | undefined>;
   readonly pusher: Pusher;
   readonly reconciler: Reconciler;
   /** Every cell that ever joined, connected or not. */
@@ -48,8 +52,10 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     dnsServers: config.dnsServers,
     mtu: config.vpcMtu,
   };
+  const groupRules = new GroupRules();
+  const compile = (vpcId: string) => compileVpcState(db, vpcId, network, groupRules);
   const pusher = new Pusher({
-    compile: (vpcId) => compileVpcState(db, vpcId, network),
+    compile,
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
   });
@@ -85,5 +91,19 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     await reconciler.stop();
     await db.destroy();
   };
-  return { config, db, log, sealer, network, pageSecret, pusher, reconciler, cells, gateway, images, close };
+  return {
+    config,
+    db,
+    log,
+    sealer,
+    network,
+    pageSecret,
+    compile,
+    pusher,
+    reconciler,
+    cells,
+    gateway,
+    images,
+    close,
+  };
 };

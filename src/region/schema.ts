@@ -10,6 +10,13 @@ interface AccountTable {
   created_at: CreatedAt;
 }
 
+interface AccountQuotaTable {
+  account_id: string;
+  name: string;
+  value: number;
+  set_at: CreatedAt;
+}
+
 interface AccessKeyTable {
   access_key_id: string;
   account_id: string;
@@ -105,6 +112,8 @@ interface SecurityGroupTable {
   name: string;
   description: string;
   created_at: CreatedAt;
+  /** Drawn anew with each change of its rules. */
+  revision: Generated<string>;
 }
 
 interface SecurityGroupRuleTable {
@@ -207,6 +216,7 @@ interface ClientTokenTable {
 
 export interface RegionSchema {
   account: AccountTable;
+  account_quota: AccountQuotaTable;
   access_key: AccessKeyTable;
   cell: CellTable;
   gateway_device: GatewayDeviceTable;

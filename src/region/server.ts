@@ -1,9 +1,11 @@
-/** The region's RPC server: who may call what, and which function answers. */
+/** The region's RPC server: which function answers. Who may call it is in `#contracts/access.ts`. */
+import { sql } from 'kysely';
 import { loadTls } from '#base/config.ts';
-import { parseIdentity } from '#base/identity.ts';
+import type { AccessFacts } from '#base/rpc/access.ts';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { type Access, operatorAccess, regionAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
@@ -22,6 +24,7 @@ import {
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionActions } from './resources/index.ts';
 
@@ -30,32 +33,27 @@ const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
 type Stream = RpcStream<Served, typeof pushed>;
 
-const roles = ['router', 'cell', 'gateway', 'agent', 'operator'] as const;
-type Role = (typeof roles)[number];
+const access: Access<Served> = { ...regionAccess, ...operatorAccess };
 
-/** Which roles may call a method. The operator may look, and may do what is his; he does not pass for a router or cell. */
-const mayCall: Readonly<Record<keyof Served, readonly Role[]>> = {
-  'ec2.call': ['router'],
-  'process.health': roles,
-  'region.accessKey': ['router'],
-  'region.cells': ['router', 'operator'],
-  'region.joinCell': ['cell'],
-  'region.joinGateway': ['gateway'],
-  'region.resolveLaunch': ['cell'],
-  'region.allocateInterface': ['cell'],
-  'region.placeInterface': ['cell'],
-  'region.changeInterface': ['cell'],
-  'region.releaseInterface': ['cell'],
-  'region.vpcState': ['cell', 'operator'],
-  'region.interfaces': ['cell', 'router'],
-  'region.imageChunk': ['agent', 'cell'],
-  'operator.createAccount': ['operator'],
-  'operator.registerImage': ['operator'],
-  'operator.status': ['operator'],
-};
-
-const roleOf = (identity: string): Role | undefined =>
-  roles.find((role) => role === parseIdentity(identity)?.role);
+/** What the rules have to look up. */
+const factsOf = (region: Region): AccessFacts => ({
+  cellNumber: (cell) => region.cells.get(cell)?.number,
+  instanceOf: async (eniId) => {
+    const eni = await region.db
+      .selectFrom('eni')
+      .select('instance_id')
+      .where('eni_id', '=', eniId)
+      .executeTakeFirst();
+    return eni?.instance_id ?? undefined;
+  },
+  isInVpc: async (cellNumber, vpcId) => {
+    // The cell's number is in the instance's id (S3.4): three hex digits after `i-`.
+    const { rows } = await sql`
+      select 1 from eni where vpc_id = ${vpcId} and instance_id like ${`i-${cellNumber.toString(16).padStart(3, '0')}%`}
+      limit 1`.execute(region.db);
+    return rows.length > 0;
+  },
+});
 
 const ec2Call = async (
   region: Region,
@@ -100,18 +98,20 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.imageChunk': (params) => region.images.chunk(params),
   'operator.createAccount': ({ name }) => createAccount(region, name),
   'operator.registerImage': (params) => registerPublicImage(region, params),
+  'operator.quotas': async ({ accountId }) => ({ quotas: await quotasOf(region, accountId) }),
+  'operator.setQuota': async ({ accountId, name, value }) => {
+    await setQuota(region, accountId, name, value);
+    return {};
+  },
   'operator.status': () => regionStatus(region),
 });
 
 type Handler = (params: unknown, context: CallContext) => unknown;
 
-/** Puts the role check before every handler, and logs what broke inside with its cause. */
-const guarded = (region: Region, stream: Stream, role: Role): Handlers<Served> => {
-  const handlers: Handlers<Served> = handlersFor(region, stream);
-  const entries = Object.entries(handlers).map(([method, handler]) => {
-    const allowed = mayCall[method as keyof Served].includes(role);
-    const checked: Handler = async (params, context) => {
-      if (!allowed) throw new PandoError('UnauthorizedOperation', `${role} may not call ${method}.`);
+/** Logs what broke inside with its cause. */
+const logged = (region: Region, stream: Stream): Handlers<Served> => {
+  const entries = Object.entries(handlersFor(region, stream)).map(([method, handler]) => {
+    const inside: Handler = async (params, context) => {
       try {
         return await (handler as Handler)(params, context);
       } catch (error) {
@@ -120,7 +120,7 @@ const guarded = (region: Region, stream: Stream, role: Role): Handlers<Served> =
         throw error;
       }
     };
-    return [method, checked];
+    return [method, inside];
   });
   return Object.fromEntries(entries);
 };
@@ -133,7 +133,8 @@ export const serveRegion = (region: Region): Promise<RpcServer> =>
     port: region.config.listen.port,
     contract: served,
     remote: pushed,
-    authorize: (identity) => roleOf(identity) !== undefined,
-    handlers: (stream: Stream) => guarded(region, stream, roleOf(stream.peer) ?? 'agent'),
+    access,
+    facts: factsOf(region),
+    handlers: (stream: Stream) => logged(region, stream),
     onClose: (stream) => leave(region, stream),
   });

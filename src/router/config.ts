@@ -37,7 +37,7 @@ export const routerLimits = z.object({
 export type RouterLimits = z.infer<typeof routerLimits>;
 
 export const routerConfig = z.object({
-  /** This replica's name, for logs. Its identity is in its certificate: `spiffe://pando/router/<name>`. */
+  /** This replica's name, for logs. Its identity is in its certificate: `spiffe://pando/router/-/<name>`. */
   name: z.string().default('router'),
   /** The region that signatures must be scoped to. */
   regionName: z.string().regex(/^[a-z0-9-]{1,64}$/),

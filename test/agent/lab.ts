@@ -12,6 +12,7 @@ import { Qmp } from '#agent/qmp.ts';
 import { exec } from '#base/exec.ts';
 import type { TlsMaterial } from '#base/identity.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -124,6 +125,7 @@ export class Lab {
       host: '127.0.0.1',
       port: 0,
       contract: hostEventsContract,
+      access: openAccess(hostEventsContract),
       remote: hostContract,
       authorize: (identity) => identity.startsWith('spiffe://pando/agent/'),
       handlers: (stream) => ({
@@ -148,6 +150,7 @@ export class Lab {
       host: '127.0.0.1',
       port: 0,
       contract: regionContract,
+      access: openAccess(regionContract),
       remote: {},
       authorize: () => true,
       handlers: () => ({
@@ -171,6 +174,7 @@ export class Lab {
       host: '127.0.0.1',
       port,
       contract: cardContract,
+      access: openAccess(cardContract),
       remote: {},
       authorize: () => true,
       handlers: () => ({

@@ -3,7 +3,9 @@ import { after, before, describe, it } from 'node:test';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
+import { errorTextCharsMax, frameBytesMax } from '#base/rpc/limits.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { PandoError } from '#contracts/errors.ts';
 
@@ -13,10 +15,13 @@ const contract = {
     result: z.object({ text: z.string(), peer: z.string() }),
   },
   'test.fail': { params: z.object({}), result: z.object({}) },
+  'test.answer': { params: z.object({ chars: z.number() }), result: z.object({ text: z.string() }) },
+  'test.complain': { params: z.object({ chars: z.number() }), result: z.object({}) },
   'test.hang': { params: z.object({}), result: z.object({}) },
 } as const;
 const back = {
   'test.back': { params: z.object({ n: z.number() }), result: z.object({ n: z.number() }) },
+  'test.push': { params: z.object({ text: z.string() }), result: z.object({}) },
 } as const;
 
 describe('rpc stream', () => {
@@ -30,6 +35,7 @@ describe('rpc stream', () => {
       host: '127.0.0.1',
       port,
       contract,
+      access: openAccess(contract),
       remote: back,
       authorize: (identity) => identity.startsWith('spiffe://pando/agent/'),
       handlers: (stream) => ({
@@ -40,6 +46,14 @@ describe('rpc stream', () => {
         'test.fail': () => {
           throw new PandoError('Conflict', 'no');
         },
+        'test.answer': ({ chars }) => ({ text: 'x'.repeat(chars) }),
+        'test.complain': async ({ chars }) => {
+          // A push that is too large fails here, and this stream goes on.
+          await assert.rejects(stream.call('test.push', { text: 'x'.repeat(chars) }), {
+            code: 'MessageTooLarge',
+          });
+          throw new PandoError('Conflict', 'x'.repeat(chars), { details: { long: 'x'.repeat(chars) } });
+        },
         'test.hang': (_params, { signal }) =>
           new Promise((_resolve, reject) => {
             signal.addEventListener('abort', () => {
@@ -49,7 +63,12 @@ describe('rpc stream', () => {
           }),
       }),
     });
-  const dial = (tls: TlsMaterial, port = server.port, expect = 'spiffe://pando/cell/a') =>
+  const dial = (
+    tls: TlsMaterial,
+    port = server.port,
+    expect = 'spiffe://pando/cell/a',
+    onDisconnect: (reason: string) => void = () => undefined,
+  ) =>
     new RpcClient({
       tls,
       host: '127.0.0.1',
@@ -57,7 +76,9 @@ describe('rpc stream', () => {
       expect,
       remote: contract,
       contract: back,
-      handlers: { 'test.back': ({ n }) => ({ n: n + 1 }) },
+      access: openAccess(back),
+      handlers: { 'test.back': ({ n }) => ({ n: n + 1 }), 'test.push': () => ({}) },
+      onDisconnect,
     });
 
   before(async () => {
@@ -96,6 +117,35 @@ describe('rpc stream', () => {
     await assert.rejects(client.call('constructor' as never, {} as never), { code: 'UnsupportedOperation' });
     assert.equal((await client.call('test.echo', { text: 'z' })).text, 'z2');
     client.close();
+  });
+
+  it('refuses a message that is too large to its caller, and closes nothing', async () => {
+    const lost: string[] = [];
+    const client = dial(mine, server.port, 'spiffe://pando/cell/a', (reason) => lost.push(reason));
+    await client.ready(5000);
+    const hanging = client.call('test.hang', {}, { timeoutMs: 10_000 });
+    hanging.catch(() => undefined);
+    const tooLong = frameBytesMax + 1;
+    await assert.rejects(client.call('test.echo', { text: 'x'.repeat(tooLong) }), {
+      code: 'MessageTooLarge',
+      message: /parameters of test\.echo .* 16777216/,
+    });
+    await assert.rejects(client.call('test.answer', { chars: tooLong }), { code: 'MessageTooLarge' });
+    await assert.rejects(client.call('test.complain', { chars: tooLong }), {
+      code: 'Conflict',
+      message: 'x'.repeat(errorTextCharsMax),
+    });
+    const circular: Record<string, unknown> = {};
+    circular.self = circular;
+    await assert.rejects(client.call('test.echo', circular as never), { code: 'InternalError' });
+    assert.equal(
+      (await client.call('test.answer', { chars: frameBytesMax - 100 })).text.length,
+      frameBytesMax - 100,
+    );
+    assert.equal((await client.call('test.echo', { text: 'z' })).text, 'z2');
+    assert.deepEqual(lost, []);
+    client.close();
+    await assert.rejects(hanging);
   });
 
   it('refuses a peer of another authority, a role that is not allowed, and a server that is not the expected one', async () => {

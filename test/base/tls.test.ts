@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { loadTls, type TlsPaths } from '#base/config.ts';
 import type { TlsMaterial } from '#base/identity.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
@@ -51,6 +52,7 @@ const serve = (tls: TlsMaterial) =>
     host: '127.0.0.1',
     port: 0,
     contract,
+    access: openAccess(contract),
     remote: {},
     authorize: (identity) => identity === clientIdentity,
     handlers: () => ({ 'test.ping': () => ({}) }),

@@ -11,9 +11,11 @@ import { fileURLToPath } from 'node:url';
 import type { Reservation } from '@aws-sdk/client-ec2';
 import type { TlsMaterial } from '#base/identity.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { hostAccess } from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
@@ -95,6 +97,7 @@ const dial = async (host: SimHost, name: string): Promise<void> => {
     expect: `spiffe://pando/cell/${name}`,
     remote: hostEventsContract,
     contract: hostContract,
+    access: hostAccess,
     handlers: host.handlers,
     onConnect: async (stream) => {
       await stream.call('host.hello', host.hello());
@@ -121,6 +124,7 @@ before(async () => {
     host: '127.0.0.1',
     port: 0,
     contract: regionContract,
+    access: openAccess(regionContract),
     remote: cellPushContract,
     authorize: () => true,
     handlers: (stream) => {

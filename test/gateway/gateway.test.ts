@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -75,6 +76,7 @@ ip -n ${node.netns} route add default via 192.0.2.1
           host: `${lab.net}.254`,
           port: 7100,
           contract: regionContract,
+          access: openAccess(regionContract),
           remote: cardContract,
           authorize: (identity) => identity === 'spiffe://pando/gateway/gw',
           handlers: (stream) => ({

@@ -26,7 +26,10 @@ test('a certificate stays while it lasts, also for the next who opens the direct
   const files = await pki.issue('agent', 'h-1');
   const first = serial(files.cert);
   assert.ok(belongTogether(loadTls(files)));
-  assert.equal(new X509Certificate(readFileSync(files.cert)).subjectAltName, 'URI:spiffe://pando/agent/h-1');
+  assert.equal(
+    new X509Certificate(readFileSync(files.cert)).subjectAltName,
+    'URI:spiffe://pando/agent/-/h-1',
+  );
   assert.deepEqual(await (await PkiFiles.open(root, 'test')).issue('agent', 'h-1'), files);
   assert.equal(serial(files.cert), first);
   assert.deepEqual(await pki.renew(), []);
@@ -44,7 +47,7 @@ test('damaged, of another authority, of another identity: made anew', async (t) 
     assert.ok(belongTogether(loadTls(files)));
     assert.equal(
       new X509Certificate(readFileSync(files.cert)).subjectAltName,
-      'URI:spiffe://pando/agent/h-1',
+      'URI:spiffe://pando/agent/-/h-1',
     );
   }
 });
@@ -60,7 +63,7 @@ test('a certificate of which less than a third of its life remains is renewed, b
   const long = await PkiFiles.open(root, 'test', 30 * dayMs);
   await long.issue('cell', 'a-1');
   assert.notEqual(serial(files.cert), first);
-  assert.deepEqual(await long.renew(), ['spiffe://pando/cell/a-2']);
+  assert.deepEqual(await long.renew(), ['spiffe://pando/cell/-/a-2']);
   assert.deepEqual(await long.renew(), []);
   assert.equal(readdirSync(root).filter((name) => name.endsWith('.new')).length, 0);
 });

@@ -6,13 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { loadTls } from '#base/config.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { backendContract } from '#contracts/backend.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
+import type { Role } from '#contracts/identity.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import type { Peer } from '#lab/peers.ts';
-import { identityOf, PkiFiles, type Role } from '#lab/pkiFiles.ts';
+import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
 import type { NodeSpec } from '#lab/processSpec.ts';
 import { checkReadiness } from '#lab/readiness.ts';
 
@@ -67,6 +69,7 @@ async function bench(t: TestContext) {
       host: '127.0.0.1',
       port: 0,
       contract,
+      access: openAccess(contract),
       remote: {},
       authorize: (identity) => identity === identityOf('operator', 'supervisor'),
       handlers: () => handlers(world),

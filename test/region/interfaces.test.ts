@@ -120,8 +120,11 @@ test('the same instance gets the same interface again, also at once', async () =
 test('placing is a compare-and-set on the epoch, and every change raises the version', async () => {
   const { subnetId, vpcId } = await newSubnet();
   const { eniId } = await alice.launch({ subnetId });
-  const place = (vtep: string | undefined, epoch: number) =>
-    placeInterface(region.region, { eniId, vtep, epoch });
+  const place = async (vtep: string | undefined, epoch: number) => {
+    const { state } = await placeInterface(region.region, { eniId, vtep, epoch });
+    assert.ok(state !== undefined);
+    return { state };
+  };
   const first = await place('198.18.1.11', 1);
   assert.equal(first.state.ports[0]?.vtep, '198.18.1.11');
   assert.equal(
@@ -133,6 +136,13 @@ test('placing is a compare-and-set on the epoch, and every change raises the ver
   const moved = await place('198.18.1.12', 3);
   assert.ok(moved.state.version > first.state.version);
   await assert.rejects(place('198.18.1.11', 2), { code: 'StaleEpoch' });
+  const told = await placeInterface(region.region, {
+    eniId,
+    vtep: '198.18.1.12',
+    epoch: 3,
+    withoutState: true,
+  });
+  assert.deepEqual(told, { unreachable: [] });
   const stopped = await place(undefined, 4);
   assert.equal(stopped.state.ports[0]?.vtep, undefined);
   assert.equal(stopped.state.vpcId, vpcId);

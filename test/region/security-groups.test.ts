@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
-import { vpcStateOf } from '#region/interfaces.ts';
+import { releaseInterface, vpcStateOf } from '#region/interfaces.ts';
 import type { In } from '#wire/types.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
@@ -10,12 +10,15 @@ type Permission = NonNullable<In<'AuthorizeSecurityGroupIngress'>['IpPermissions
 let region: TestRegion;
 let alice: Client;
 let vpcId: string;
+let subnetId: string;
 let groups = 0;
 
 before(async () => {
   region = await startTestRegion();
   alice = await region.account();
   vpcId = (await alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16' })).Vpc?.VpcId ?? '';
+  const subnet = await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: '10.0.0.0/20' });
+  subnetId = subnet.Subnet?.SubnetId ?? '';
 });
 after(() => region.stop());
 
@@ -28,6 +31,15 @@ const ssh: Permission = {
   FromPort: 22,
   ToPort: 22,
   IpRanges: [{ CidrIp: '0.0.0.0/0', Description: 'ssh' }],
+};
+
+/** What devices are told of a group: while an interface carries it. */
+const toldOf = async (groupId: string) => {
+  const carrier = await alice.launch({ subnetId, groupIds: [groupId] });
+  const { groups } = await vpcStateOf(region.region, vpcId);
+  await releaseInterface(region.region, carrier.instanceId);
+  assert.ok(!(await vpcStateOf(region.region, vpcId)).groups.some((group) => group.groupId === groupId));
+  return groups.find((group) => group.groupId === groupId);
 };
 
 test('rules come, are seen, reach the network state and go', async () => {
@@ -45,7 +57,7 @@ test('rules come, are seen, reach the network state and go', async () => {
   });
   assert.equal(added.SecurityGroupRules?.length, 2);
   assert.deepEqual(added.SecurityGroupRules?.[1]?.ReferencedGroupInfo?.GroupId, groupId);
-  const state = (await vpcStateOf(region.region, vpcId)).groups.find((group) => group.groupId === groupId);
+  const state = await toldOf(groupId);
   assert.equal(state?.ingress.length, 2);
   assert.deepEqual(state?.egress, [{ protocol: '-1', cidr: '0.0.0.0/0' }]);
   const { SecurityGroups: shown } = await alice.call('DescribeSecurityGroups', {
@@ -152,9 +164,7 @@ test('property: grants and revokes behave as a set', async () => {
         if (grant) model.add(key);
         else model.delete(key);
       }
-      const state = (await vpcStateOf(region.region, vpcId)).groups.find(
-        (group) => group.groupId === groupId,
-      );
+      const state = await toldOf(groupId);
       assert.equal(state?.ingress.length, model.size);
       await alice.call('DeleteSecurityGroup', { GroupId: groupId });
     }),

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Contract, Handlers } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -99,6 +100,7 @@ const connect = async <Own extends Contract>(
     expect: 'spiffe://pando/region/',
     remote,
     contract,
+    access: openAccess(contract),
     handlers,
     onConnect: async (stream) => void (await hello?.(stream)),
   });
@@ -125,7 +127,7 @@ const joinedCell = async (told: VpcState[], number = 7) => {
     state: 'active' as const,
   };
   return connect(
-    `cell/cell-${number}`,
+    `cell/cell-${number}/cell-${number}-a`,
     cellPushContract,
     {
       'cell.applyVpc': ({ state }) => {
@@ -208,7 +210,7 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   assert.deepEqual(placed.unreachable, []);
   for (const told of [cellStates, gatewayStates]) {
     const seen = told.at(-1);
-    assert.equal(seen?.version, placed.state.version);
+    assert.equal(seen?.version, placed.state?.version);
     assert.equal(seen?.ports[0]?.vtep, '198.18.1.11');
     assert.equal(seen?.internetGateway?.vtep, '198.18.1.2');
   }
@@ -220,15 +222,29 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
     GroupId: groups[0]?.GroupId,
     IpPermissions: [{ IpProtocol: 'tcp', FromPort: 22, ToPort: 22, IpRanges: [{ CidrIp: '0.0.0.0/0' }] }],
   });
-  for (const told of [cellStates, gatewayStates])
-    assert.ok(
-      told.at(-1)?.groups[0]?.ingress.some((rule) => rule.fromPort === 22),
-      'the rule is there when the call returns',
-    );
+  assert.ok(
+    cellStates.at(-1)?.groups[0]?.ingress.some((rule) => rule.fromPort === 22),
+    'the rule is there when the call returns',
+  );
+  assert.deepEqual(gatewayStates.at(-1)?.groups, [], 'groups are the cards’ matter');
+
+  const other = await joinedCell([], 8);
+  const foreign = [
+    ['region.placeInterface', { eniId: eni.eniId, vtep: '198.18.1.12', epoch: 2 }],
+    ['region.releaseInterface', { instanceId }],
+    ['region.vpcState', { vpcId }],
+    ['region.interfaces', { accountId: account.accountId, instanceIds: [instanceId] }],
+    [
+      'region.joinCell',
+      { cellId: 'cell-7', number: 7, processors: ['127.0.0.1:1'], zone: 'test-1a', state: 'active' },
+    ],
+  ] as const;
+  for (const [method, params] of foreign)
+    await assert.rejects(other.call(method, params as never), { code: 'UnauthorizedOperation' }, method);
 
   await cell.call('region.releaseInterface', { instanceId });
   assert.equal(cellStates.length, 0, 'the last interface took the VPC from the cell');
-  assert.equal((await cell.call('region.vpcState', { vpcId })).state.ports.length, 0);
+  assert.equal((await operator.call('region.vpcState', { vpcId })).state.ports.length, 0);
 
   for (const [method, params] of [
     ['operator.createAccount', { name: 'x' }],
@@ -286,7 +302,7 @@ test('a cell that comes back, and a region that was killed, end with the newest 
   await assert.rejects(
     joinedCell([], 9).then((nine) =>
       nine.call('region.joinCell', {
-        cellId: 'cell-other',
+        cellId: 'cell-9',
         number: 8,
         processors: [],
         zone: 'test-1a',

@@ -1,6 +1,7 @@
 /** A cell in memory behind real RPC: any number of processors over one store, and faults to order. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Authority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import type { ParsedParams } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { backendContract } from '#contracts/backend.ts';
@@ -98,6 +99,7 @@ export class FakeCell {
       host: '127.0.0.1',
       port,
       contract: backendContract,
+      access: openAccess(backendContract),
       remote: {},
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({

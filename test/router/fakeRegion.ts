@@ -1,5 +1,6 @@
 /** A region in memory behind real RPC. */
 import { type Authority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
@@ -52,6 +53,7 @@ export class FakeRegion {
       host: '127.0.0.1',
       port: this.#port,
       contract: regionContract,
+      access: openAccess(regionContract),
       remote: {},
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({

@@ -55,6 +55,8 @@ export interface RealCloud {
   readonly imageId: string;
   /** Moves the cell's clock ahead. */
   readonly clock: { aheadMs: number };
+  /** How often the cell has joined the region: once, unless the stream between them was lost. */
+  joins(): number;
   account(): Promise<RealClient>;
   raw(signed: Signed): Promise<Reply>;
   /** What the two stores hold, as one text: the same before and after a request that changed nothing. */
@@ -66,6 +68,8 @@ export interface RealCloud {
 
 export interface RealCloudOptions {
   readonly hosts?: number;
+  /** Whether calls to hosts are checked against their contract, as real ones do in processes of their own. Default: yes. */
+  readonly checkedHosts?: boolean;
   /** How long a host takes for a method. */
   readonly latencyMs?: (method: string) => number;
   readonly regionConfig?: Readonly<Record<string, unknown>>;
@@ -113,7 +117,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const authority = await createAuthority('test');
   const certificate = (identity: string) => issueCertificate(authority, `spiffe://pando/${identity}`);
 
-  const tls = await certificate(`region/${regionName}`);
+  const tls = await certificate(`region/-/${regionName}`);
   const files = { ca: path.join(dir, 'ca'), cert: path.join(dir, 'cert'), key: path.join(dir, 'key') };
   for (const name of ['ca', 'cert', 'key'] as const) await writeFile(files[name], tls[name]);
   const regionDatabase = await startTestDatabase();
@@ -158,6 +162,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const handle = openDatabase<CellSchema>({ url: cellDatabase.url });
   undo.add(() => handle.destroy());
   let link: RegionLink | undefined;
+  let joins = 0;
   const identity = { cellId: 'cell-1', cellNumber: 1, processorId: 'cell-1-a', zone, region: regionName };
   const cell = await createCell({
     identity,
@@ -179,14 +184,14 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const server = await listen({
     cell,
     name: identity.processorId,
-    tls: await certificate(`cell/${identity.processorId}`),
+    tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
     host: '127.0.0.1',
     port: 0,
     log,
   });
   undo.add(() => server.close());
   link = openRegionLink({
-    tls: await certificate(`cell/${identity.processorId}`),
+    tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
     host: '127.0.0.1',
     port: regionServer.port,
     record: {
@@ -198,12 +203,14 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     },
     log,
     cell: () => cell,
-    onJoin: () => undefined,
+    onJoin: () => {
+      joins += 1;
+    },
   });
   undo.add(() => link?.close());
   await link.ready(waitMsMax);
   for (const host of hosts) {
-    const caller = new SimCaller(host, { checked: true });
+    const caller = new SimCaller(host, { checked: options.checkedHosts ?? true });
     undo.add(() => caller.close());
     await cell.reports.hello(host.hello(), caller);
   }
@@ -220,7 +227,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       // All run in one process, which is busy for seconds at times: a look at a cell's health must not be given up for that.
       limits: { cellsEveryMs: 100, healthTimeoutMs: 60_000, ...options.routerLimits },
     }),
-    tls: await certificate('router/r-1'),
+    tls: await certificate('router/-/r-1'),
     log,
   });
   undo.add(() => router.close());
@@ -238,6 +245,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     hosts,
     imageId,
     clock,
+    joins: () => joins,
     account: async () => {
       accounts += 1;
       const client = clientOf(router.port, imageId, await createAccount(region, `account-${accounts}`));

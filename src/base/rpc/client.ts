@@ -1,7 +1,9 @@
 /** Dials a peer and keeps a stream to it: reconnects with bounded back-off for as long as it is not closed. */
 import { connect, type TLSSocket } from 'node:tls';
+import type { Access } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { currentTls, identityOf, type TlsMaterial } from '../identity.ts';
+import { isExpected } from '#contracts/identity.ts';
+import { currentTls, identityOf, ownIdentity, type TlsMaterial } from '../identity.ts';
 import type { Caller, CallOptions, Contract, Handlers, Method, Params, Result } from './contract.ts';
 import { handshakeTimeoutMs, reconnectMsMax, reconnectMsMin } from './limits.ts';
 import { RpcStream } from './stream.ts';
@@ -15,6 +17,8 @@ export interface RpcClientOptions<Own extends Contract, Remote extends Contract>
   readonly remote: Remote;
   readonly contract: Own;
   readonly handlers: Handlers<Own>;
+  /** Who may call what of `contract`; needed where that is not empty. */
+  readonly access?: Access<Own>;
   /** After each (re)connection: say hello, resubscribe. A failure here closes the stream and dials again. */
   onConnect?(stream: RpcStream<Own, Remote>): Promise<void> | void;
   onDisconnect?(reason: string): void;
@@ -104,15 +108,15 @@ export class RpcClient<Own extends Contract, Remote extends Contract> implements
   #adopt(socket: TLSSocket): void {
     const { expect, onConnect } = this.#options;
     const identity = identityOf(socket);
-    const expected =
-      identity !== undefined && (expect.endsWith('/') ? identity.startsWith(expect) : identity === expect);
-    if (!socket.authorized || !expected || this.#closed) {
+    if (!socket.authorized || identity === undefined || !isExpected(expect, identity) || this.#closed) {
       socket.destroy();
       this.#redial();
       return;
     }
     const stream: RpcStream<Own, Remote> = new RpcStream(socket, this.#options.remote, {
       peer: identity,
+      self: ownIdentity(this.#options.tls),
+      access: this.#options.access,
       contract: this.#options.contract,
       handlers: this.#options.handlers,
       onClose: (reason) => this.#lost(stream, reason),

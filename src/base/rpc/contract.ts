@@ -9,7 +9,7 @@ export type Result<C extends Contract, M extends Method<C>> = z.output<C[M]['res
 
 /** What a handler knows of the call: who asks, until when, and the request id to log under. */
 export interface CallContext {
-  /** Peer's identity from its certificate, e.g. `spiffe://pando/agent/h-1`. */
+  /** Peer's identity from its certificate, e.g. `spiffe://pando/agent/cell-a/h-1`. */
   readonly peer: string;
   readonly requestId: string;
   /** Aborted at the deadline or when the stream is lost. */

@@ -1,5 +1,7 @@
 /** Length-prefixed JSON frames: 4 bytes big-endian length, then UTF-8 JSON. */
 import type { Socket } from 'node:net';
+import { PandoError } from '#contracts/errors.ts';
+import { type Json, toJson } from './json.ts';
 import { frameBytesMax } from './limits.ts';
 
 /** One message on the stream. `c` call, `r` result, `e` error, `x` cancel, `p` keep-alive. */
@@ -10,15 +12,43 @@ export type Frame =
   | { t: 'x'; id: number }
   | { t: 'p' };
 
-export const writeFrame = (socket: Socket, frame: Frame): void => {
-  const body = Buffer.from(JSON.stringify(frame));
-  if (body.length > frameBytesMax)
-    throw new RangeError(`frame of ${body.length} bytes exceeds ${frameBytesMax}`);
+/** A frame as it goes over the wire, in pieces: a long value that many are told is not copied for each. */
+export type EncodedFrame = readonly Buffer[];
+
+/**
+ * Nothing is written yet, so whoever asked can be told.
+ *
+ * @throws MessageTooLarge above `frameBytesMax`
+ */
+export const encodeFrame = (frame: Frame): EncodedFrame => {
+  let body: Json;
+  try {
+    body = toJson(frame);
+  } catch (cause) {
+    // A text longer than the engine's longest is a RangeError of its own.
+    if (cause instanceof RangeError) throw tooLarge(frame, 'more than the longest text', cause);
+    throw cause;
+  }
+  if (body.bytes > frameBytesMax) throw tooLarge(frame, `${body.bytes} bytes`);
   const head = Buffer.allocUnsafe(4);
-  head.writeUInt32BE(body.length);
+  head.writeUInt32BE(body.bytes);
+  return [head, ...body.pieces];
+};
+
+const tooLarge = (frame: Frame, size: string, cause?: unknown): PandoError => {
+  const what = frame.t === 'c' ? `The parameters of ${frame.m} are` : 'The answer is';
+  return new PandoError(
+    'MessageTooLarge',
+    `${what} too large: ${size}, of ${frameBytesMax} that may be sent.`,
+    {
+      cause,
+    },
+  );
+};
+
+export const writeFrame = (socket: Socket, frame: EncodedFrame): void => {
   socket.cork();
-  socket.write(head);
-  socket.write(body);
+  for (const piece of frame) socket.write(piece);
   socket.uncork();
 };
 

@@ -1,5 +1,8 @@
 /** Limits of an RPC stream. */
 export const frameBytesMax = 16 * 1024 * 1024;
+/** Of an error's message and each of its details: an error always fits a frame. */
+export const errorTextCharsMax = 4_096;
+export const errorDetailsMax = 32;
 export const inFlightCallsMax = 1024;
 export const callTimeoutMsDefault = 30_000;
 export const handshakeTimeoutMs = 5_000;

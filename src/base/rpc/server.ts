@@ -1,7 +1,12 @@
-/** Listens for RPC streams. Each peer must present a certificate of the same authority; `authorize` decides by its identity. */
+/**
+ * Listens for RPC streams. Each peer must present a certificate of the same authority; the access table of
+ * what is served decides by its identity.
+ */
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import { currentTls, identityOf, type TlsMaterial } from '../identity.ts';
+import type { Access } from '#contracts/access.ts';
+import { currentTls, identityOf, ownIdentity, parseIdentity, type TlsMaterial } from '../identity.ts';
+import { type AccessFacts, rolesOf } from './access.ts';
 import type { Contract, Handlers } from './contract.ts';
 import { handshakeTimeoutMs } from './limits.ts';
 import { RpcStream } from './stream.ts';
@@ -13,8 +18,11 @@ export interface RpcServerOptions<Own extends Contract, Remote extends Contract>
   readonly contract: Own;
   /** What we may call on the peer. */
   readonly remote: Remote;
-  /** Whether this identity may connect at all. */
-  authorize(identity: string): boolean;
+  /** Who may call what of `contract`, and so who may connect at all. */
+  readonly access: Access<Own>;
+  readonly facts?: AccessFacts;
+  /** Which of them may connect; default: all. */
+  authorize?(identity: string): boolean;
   handlers(stream: RpcStream<Own, Remote>): Handlers<Own>;
   onClose?(stream: RpcStream<Own, Remote>): void;
 }
@@ -30,9 +38,12 @@ export const serveRpc = async <Own extends Contract, Remote extends Contract>(
   options: RpcServerOptions<Own, Remote>,
 ): Promise<RpcServer> => {
   const streams = new Set<RpcStream<Own, Remote>>();
+  const callers = rolesOf(options.access);
+  const mayConnect = (identity: string): boolean =>
+    callers.has(parseIdentity(identity)?.role ?? '') && options.authorize?.(identity) !== false;
   const accept = (socket: TLSSocket): void => {
     const identity = identityOf(socket);
-    if (!socket.authorized || identity === undefined || !options.authorize(identity)) {
+    if (!socket.authorized || identity === undefined || !mayConnect(identity)) {
       socket.destroy();
       return;
     }
@@ -40,6 +51,9 @@ export const serveRpc = async <Own extends Contract, Remote extends Contract>(
     const handlers: Handlers<Own> = {};
     const stream: RpcStream<Own, Remote> = new RpcStream(socket, options.remote, {
       peer: identity,
+      self: ownIdentity(options.tls),
+      access: options.access,
+      facts: options.facts,
       contract: options.contract,
       handlers,
       onClose: () => {

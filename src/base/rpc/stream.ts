@@ -1,8 +1,10 @@
 /** One live stream between two processes: calls in both directions, deadlines, cancellation, keep-alive, bounded in flight. */
 import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import type { Access } from '#contracts/access.ts';
+import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
 import type {
   CallContext,
   Caller,
@@ -13,9 +15,11 @@ import type {
   Params,
   Result,
 } from './contract.ts';
-import { type Frame, FrameReader, writeFrame } from './frames.ts';
+import { type EncodedFrame, encodeFrame, type Frame, FrameReader, writeFrame } from './frames.ts';
 import {
   callTimeoutMsDefault,
+  errorDetailsMax,
+  errorTextCharsMax,
   inFlightCallsMax,
   keepAliveEveryMs,
   silenceMsMax,
@@ -34,6 +38,11 @@ type AnyHandler = (params: unknown, context: CallContext) => unknown;
 
 export interface StreamOptions<Own extends Contract> {
   readonly peer: string;
+  /** Our own identity. */
+  readonly self?: string | undefined;
+  /** Who may call what of `contract`; what has no rule is refused. */
+  readonly access?: Access<Own> | undefined;
+  readonly facts?: AccessFacts | undefined;
   /** Contract and handlers of the calls that the other side may make. */
   readonly contract: Own;
   readonly handlers: Handlers<Own>;
@@ -45,6 +54,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   readonly #socket: TLSSocket;
   readonly #options: StreamOptions<Own>;
   readonly #remote: Remote;
+  readonly #ends: Ends;
   readonly #pending = new Map<number, Pending>();
   readonly #serving = new Map<number, AbortController>();
   readonly #reader = new FrameReader();
@@ -58,6 +68,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     this.#remote = remote;
     this.#options = options;
     this.peer = options.peer;
+    this.#ends = endsOf(options.peer, options.self);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => this.close(error.message));
@@ -82,6 +93,14 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
     const id = this.#nextId++;
     const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
+    const rid = options.requestId ?? randomUUID();
+    // Before the call is pending: what is too large, or is no JSON, is its caller's fault and closes nothing.
+    let frame: EncodedFrame;
+    try {
+      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid });
+    } catch (error) {
+      return Promise.reject(PandoError.from(error));
+    }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
       this.#pending.set(id, {
@@ -94,14 +113,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
           else reject(new PandoError('InternalError', `${this.peer} answered ${method} out of contract.`));
         },
       });
-      this.#write({
-        t: 'c',
-        id,
-        m: method,
-        p: params,
-        ms: timeoutMs,
-        rid: options.requestId ?? randomUUID(),
-      });
+      this.#write(frame);
     });
   }
 
@@ -120,25 +132,21 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     this.#options.onClose?.(reason);
   }
 
-  #write(frame: Frame): void {
-    try {
-      if (this.#closed === undefined) writeFrame(this.#socket, frame);
-    } catch (error) {
-      this.close(error instanceof Error ? error.message : String(error));
-    }
+  #write(frame: EncodedFrame): void {
+    if (this.#closed === undefined) writeFrame(this.#socket, frame);
   }
 
   #beat(): void {
     if (monotonicMs() - this.#heardAt > silenceMsMax)
       this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
-    else this.#write({ t: 'p' });
+    else this.#write(encodeFrame({ t: 'p' }));
   }
 
   #expire(id: number, timeoutMs: number): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     this.#pending.delete(id);
-    this.#write({ t: 'x', id });
+    this.#write(encodeFrame({ t: 'x', id }));
     pending.reject(
       new PandoError('DeadlineExceeded', `${this.peer} did not answer ${pending.method} in ${timeoutMs} ms.`),
     );
@@ -162,9 +170,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         this.#settle(frame.id)?.resolve(frame.v);
         return;
       case 'e':
-        this.#settle(frame.id)?.reject(
-          new PandoError(frame.code as ErrorCode, frame.message, { details: frame.details }),
-        );
+        this.#settle(frame.id)?.reject(errorIn(frame));
         return;
       case 'x':
         this.#serving.get(frame.id)?.abort(new PandoError('Cancelled', 'The caller gave up.'));
@@ -195,15 +201,10 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         frame.ms,
       );
       try {
-        this.#write({
-          t: 'r',
-          id,
-          v: await this.#dispatch(method, frame.p, {
-            peer: this.peer,
-            requestId: frame.rid,
-            signal: controller.signal,
-          }),
-        });
+        const context = { peer: this.peer, requestId: frame.rid, signal: controller.signal };
+        const v = await this.#dispatch(method, frame.p, context);
+        // An answer that is too large is an error of this call, and of no other on the stream.
+        this.#write(encodeFrame({ t: 'r', id, v }));
       } finally {
         clearTimeout(timer);
       }
@@ -216,7 +217,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
           requestId: frame.rid,
           error,
         } satisfies UnexpectedError);
-      this.#write({ t: 'e', id, code: known.code, message: known.message, details: known.details });
+      this.#write(encodeFrame(errorFrame(id, known)));
     } finally {
       this.#serving.delete(id);
     }
@@ -227,15 +228,39 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const handler = (this.#options.handlers as Record<string, AnyHandler | undefined>)[method];
     if (entry === undefined || handler === undefined)
       throw new PandoError('UnsupportedOperation', `${method} is not served here.`);
+    // The role before the parameters are looked at: a stranger learns nothing of them.
+    const bounds = boundsFor(this.#options.access, method, this.#ends);
     const parsed = entry.params.safeParse(params);
     if (!parsed.success)
       throw new PandoError(
         'InvalidParameterValue',
         `${method}: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
       );
+    if (bounds !== 'any')
+      await checkBounds(method, bounds, this.#ends, parsed.data as never, this.#options.facts ?? {});
     return (await handler(parsed.data, context)) ?? {};
   }
 }
+
+const errorFrame = (id: number, { code, message, details }: PandoError): Frame => ({
+  t: 'e',
+  id,
+  code,
+  message: message.slice(0, errorTextCharsMax),
+  ...(details && {
+    details: Object.fromEntries(
+      Object.entries(details)
+        .slice(0, errorDetailsMax)
+        .map(([name, text]) => [name, text.slice(0, errorTextCharsMax)]),
+    ),
+  }),
+});
+
+/** A code that only a newer peer knows is an inner error here. */
+const errorIn = ({ code, message, details }: Extract<Frame, { t: 'e' }>): PandoError =>
+  isErrorCode(code)
+    ? new PandoError(code, message, { details })
+    : new PandoError('InternalError', `${code}: ${message}`, { details });
 
 const unreachable = (peer: string, reason: string): PandoError =>
   new PandoError('HostUnreachable', `${peer} cannot be reached: ${reason}`);

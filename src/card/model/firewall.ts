@@ -25,7 +25,7 @@ export const cardFirewall = (
     local === undefined ? [] : [{ ...port, tap: word(local.tap) }],
   );
   const known = new Set(state.groups.map(({ groupId }) => groupId));
-  const groups = groupRules(state);
+  const groups = groupRules(state, new Set(ports.flatMap(({ groupIds }) => groupIds)));
   const set = (type: string, elements: string[], kind: NftSet['kind'] = 'set'): NftSet => ({
     kind,
     type,

@@ -9,25 +9,28 @@ export const ingressChain = (groupId: string): string => `gi_${word(groupId)}`;
 export const egressChain = (groupId: string): string => `ge_${word(groupId)}`;
 const membersSet = (groupId: string): string => `m_${word(groupId)}`;
 
-/** Chains and member sets of all groups. Egress rules hand over to `to_vm`, ingress rules accept. */
-export const groupRules = (state: VpcState): { chains: [string, NftChain][]; sets: [string, NftSet][] } => {
+/**
+ * Chains and member sets of the groups in `carried`, those that the ports of this card have: no packet meets the others here. Egress rules hand over to `to_vm`, ingress rules accept.
+ */
+export const groupRules = (
+  state: VpcState,
+  carried: ReadonlySet<string>,
+): { chains: [string, NftChain][]; sets: [string, NftSet][] } => {
+  const groups = state.groups.filter(({ groupId }) => carried.has(groupId));
   const referenced = new Set(
-    state.groups
-      .flatMap(({ ingress, egress }) => [...ingress, ...egress])
-      .flatMap((rule) => rule.groupId ?? []),
+    groups.flatMap(({ ingress, egress }) => [...ingress, ...egress]).flatMap((rule) => rule.groupId ?? []),
   );
+  const members = membersOf(state, referenced);
   return {
     sets: [...referenced].map((groupId) => [
       `${table} ${membersSet(groupId)}`,
       {
         kind: 'set',
         type: 'ipv4_addr',
-        elements: new Set(
-          state.ports.filter(({ groupIds }) => groupIds.includes(groupId)).map(({ ip }) => word(ip)),
-        ),
+        elements: new Set(members.get(groupId)),
       },
     ]),
-    chains: state.groups.flatMap(({ groupId, ingress, egress }): [string, NftChain][] => [
+    chains: groups.flatMap(({ groupId, ingress, egress }): [string, NftChain][] => [
       [
         `${table} ${ingressChain(groupId)}`,
         { rules: ingress.flatMap((rule) => compileRule(rule, 'saddr', 'accept')) },
@@ -38,6 +41,14 @@ export const groupRules = (state: VpcState): { chains: [string, NftChain][]; set
       ],
     ]),
   };
+};
+
+/** Addresses by group, in one pass over the ports. */
+const membersOf = (state: VpcState, groupIds: ReadonlySet<string>): ReadonlyMap<string, string[]> => {
+  const members = new Map<string, string[]>([...groupIds].map((groupId) => [groupId, []]));
+  for (const { ip, groupIds: own } of state.ports)
+    for (const groupId of own) members.get(groupId)?.push(word(ip));
+  return members;
 };
 
 const compileRule = (rule: SecurityRule, side: 'saddr' | 'daddr', verdict: string): string[] => {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from '#base/log.ts';
 import type { Caller } from '#base/rpc/contract.ts';
+import { encodeOnce } from '#base/rpc/json.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
@@ -22,9 +23,15 @@ export interface VpcStatesOptions {
 
 const keyOf = (hostId: string, vpcId: string): string => `${hostId} ${vpcId}`;
 
+const knows = ({ groups }: VpcState, groupIds: readonly string[]): boolean => {
+  const known = new Set(groups.map(({ groupId }) => groupId));
+  return groupIds.every((id) => known.has(id));
+};
+
 export class VpcStates {
   readonly #options: VpcStatesOptions;
   readonly #states = new Map<string, VpcState>();
+  readonly #asking = new Map<string, Promise<VpcState>>();
   readonly #unsaved = new Set<string>();
   readonly #applied = new Map<string, number>();
   readonly #inFlight = new Map<string, Promise<void>>();
@@ -38,18 +45,32 @@ export class VpcStates {
   observe(state: VpcState): void {
     const known = this.#states.get(state.vpcId);
     if (known !== undefined && known.version >= state.version) return;
-    this.#states.set(state.vpcId, state);
+    // Many hosts are told it, and each launch carries it.
+    this.#states.set(state.vpcId, encodeOnce(state));
     this.#unsaved.add(state.vpcId);
   }
 
   /** A state that knows all of these groups: the one at hand, else the region's. */
   async current(vpcId: string, groupIds: readonly string[]): Promise<VpcState> {
     const known = this.#states.get(vpcId);
-    if (known !== undefined && groupIds.every((id) => known.groups.some((group) => group.groupId === id)))
-      return known;
-    const { state } = await this.#options.region.call('region.vpcState', { vpcId });
-    this.observe(state);
-    return state;
+    if (known !== undefined && knows(known, groupIds)) return known;
+    // Launches that need it at the same time share one answer; one that finds it too old asks anew.
+    const state = await (this.#asking.get(vpcId) ?? this.#ask(vpcId));
+    if (knows(state, groupIds)) return state;
+    return this.#ask(vpcId);
+  }
+
+  #ask(vpcId: string): Promise<VpcState> {
+    const asked = this.#options.region.call('region.vpcState', { vpcId }).then(({ state }) => {
+      this.observe(state);
+      return state;
+    });
+    this.#asking.set(vpcId, asked);
+    const done = (): void => {
+      if (this.#asking.get(vpcId) === asked) this.#asking.delete(vpcId);
+    };
+    asked.then(done, done);
+    return asked;
   }
 
   /** Notes what a card has after a call that carried a state with it. */

@@ -120,8 +120,14 @@ export const placeInterface = async <I, R>(
   vtep: string | undefined,
   epoch: number,
 ): Promise<{ unreachable: readonly string[] }> => {
-  const { state, unreachable } = await services.region.call('region.placeInterface', { eniId, vtep, epoch });
-  services.vpcs.observe(state);
+  const { state, unreachable } = await services.region.call('region.placeInterface', {
+    eniId,
+    vtep,
+    epoch,
+    withoutState: true,
+  });
+  // A region of the last release answers with it all the same.
+  if (state !== undefined) services.vpcs.observe(state);
   return { unreachable };
 };
 

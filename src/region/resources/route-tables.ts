@@ -11,6 +11,7 @@ import { describe, withTags } from '../describe.ts';
 import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
+import { checkVpcBudget } from '../vpc-budget.ts';
 import { requireSubnet } from './subnets.ts';
 
 type RouteTable = NonNullable<Out<'DescribeRouteTables'>['RouteTables']>[number];
@@ -229,6 +230,7 @@ export const routeTableHandlers: Handlers<ActionContext> = {
         );
       const row = { ...association(table), subnet_id: subnet.subnet_id };
       await tx.insertInto('route_table_association').values(row).execute();
+      await checkVpcBudget(tx, table.vpc_id, 'RouteLimitExceeded');
       return row.association_id;
     });
     return { AssociationId: associationId, ...associated };
@@ -246,6 +248,8 @@ export const routeTableHandlers: Handlers<ActionContext> = {
         .deleteFrom('route_table_association')
         .where('association_id', '=', present.association_id)
         .execute();
+      // The subnet has the routes of the main table from now on.
+      await checkVpcBudget(tx, present.vpc_id, 'RouteLimitExceeded');
     });
     return {};
   },
@@ -271,6 +275,7 @@ export const routeTableHandlers: Handlers<ActionContext> = {
           `The association ID '${present.association_id}' does not exist`,
         );
       await tx.insertInto('route_table_association').values(row).execute();
+      await checkVpcBudget(tx, table.vpc_id, 'RouteLimitExceeded');
     });
     return { NewAssociationId: row.association_id, ...associated };
   },

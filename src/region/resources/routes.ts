@@ -6,7 +6,9 @@ import { changeVpc } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { contains, formatNetwork, parseNetwork, requireNetwork } from '../ipv4.ts';
 import { notFound } from '../not-found.ts';
+import { quotaOf } from '../quotas.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
+import { checkVpcBudget } from '../vpc-budget.ts';
 import { requireRouteTable } from './route-tables.ts';
 
 interface TargetInput {
@@ -146,8 +148,13 @@ export const routeHandlers: Handlers<ActionContext> = {
       if (same?.kind === target.kind && same.target_id === target.target_id) return;
       if (same !== undefined)
         throw new PandoError('RouteAlreadyExists', `The route identified by ${destination} already exists.`);
-      if (present.length >= context.region.config.limits.routesPerTableMax)
-        throw new PandoError('RouteLimitExceeded', 'The maximum number of routes has been reached.');
+      const { limits } = context.region.config;
+      const routesMax = await quotaOf(tx, limits, context.accountId, 'routes-per-route-table');
+      if (present.length >= routesMax)
+        throw new PandoError(
+          'RouteLimitExceeded',
+          `The maximum number of routes has been reached: ${routesMax}.`,
+        );
       const row = {
         route_table_id: table.route_table_id,
         destination,
@@ -155,6 +162,7 @@ export const routeHandlers: Handlers<ActionContext> = {
         origin: 'CreateRoute' as const,
       };
       await tx.insertInto('route').values(row).execute();
+      await checkVpcBudget(tx, vpc.vpc_id, 'RouteLimitExceeded');
     });
     return { Return: true };
   },

@@ -1,10 +1,10 @@
 /** Granting and revoking rules of security groups. */
+import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
-import { rulesPerGroupMax } from '#contracts/network.ts';
 import type { FilterSpec } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
-import { changeVpc } from '../change.ts';
+import { changeVpc, type Matters } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { describe, withTags } from '../describe.ts';
 import {
@@ -18,8 +18,10 @@ import {
   rulesOf,
   sameRule,
 } from '../permissions.ts';
+import { quotaOf } from '../quotas.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
+import { checkVpcBudget } from '../vpc-budget.ts';
 import { requireGroup, rulesOfAccount } from './security-groups.ts';
 
 type SecurityGroupRule = NonNullable<Out<'DescribeSecurityGroupRules'>['SecurityGroupRules']>[number];
@@ -110,25 +112,35 @@ const authorize = async (input: AuthorizeInput, context: ActionContext, egress: 
   const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
   const permissions = permissionsIn(input);
   const tags = tagsOnCreate(input.TagSpecifications, 'security-group-rule');
-  const added = await changeVpc(context, input, group.vpc_id, async (tx) => {
-    const rules = await resolveRules(tx, group.vpc_id, permissions);
-    if (rules.length === 0) throw noSource();
-    await checkNew(tx, group, egress, rules);
-    const rows = rules.map((rule) => ({
-      ...rule,
-      rule_id: newId('securityGroupRule'),
-      group_id: group.group_id,
-      egress,
-    }));
-    await tx.insertInto('security_group_rule').values(rows).execute();
-    for (const row of rows) await insertTags(tx, context.accountId, 'security-group-rule', row.rule_id, tags);
-    return rows;
-  });
+  const added = await changeVpc(
+    context,
+    input,
+    group.vpc_id,
+    async (tx) => {
+      const rules = await resolveRules(tx, group.vpc_id, permissions);
+      if (rules.length === 0) throw noSource();
+      await checkNew(tx, context, group, egress, rules);
+      const rows = rules.map((rule) => ({
+        ...rule,
+        rule_id: newId('securityGroupRule'),
+        group_id: group.group_id,
+        egress,
+      }));
+      await tx.insertInto('security_group_rule').values(rows).execute();
+      await checkVpcBudget(tx, group.vpc_id, 'RulesPerSecurityGroupLimitExceeded');
+      await rulesChanged(tx, group.group_id);
+      for (const row of rows)
+        await insertTags(tx, context.accountId, 'security-group-rule', row.rule_id, tags);
+      return rows;
+    },
+    isCarried(group),
+  );
   return { Return: true, SecurityGroupRules: added.map((rule) => show(context, { ...rule, tags })) };
 };
 
 const checkNew = async (
   tx: RegionTransaction,
+  context: ActionContext,
   group: Row<'security_group'>,
   egress: boolean,
   rules: readonly Rule[],
@@ -143,11 +155,28 @@ const checkNew = async (
         `the specified rule "${text(rule)}" already exists`,
       );
   }
-  if (present.length + rules.length > rulesPerGroupMax)
+  const { limits } = context.region.config;
+  const rulesMax = await quotaOf(tx, limits, context.accountId, 'rules-per-security-group');
+  if (present.length + rules.length > rulesMax)
     throw new PandoError(
       'RulesPerSecurityGroupLimitExceeded',
-      'The maximum number of rules per security group has been reached.',
+      `The maximum number of rules per security group has been reached: ${rulesMax} ${egress ? 'outbound' : 'inbound'} rules.`,
     );
+};
+
+/** A group that no interface carries is not part of what devices are told. */
+const isCarried =
+  (group: Row<'security_group'>): Matters =>
+  async (tx) => {
+    const { rows } = await sql`
+      select 1 from eni where vpc_id = ${group.vpc_id} and ${group.group_id} = any(group_ids) limit 1`.execute(
+      tx,
+    );
+    return rows.length > 0;
+  };
+
+const rulesChanged = async (tx: RegionTransaction, groupId: string): Promise<void> => {
+  await sql`update security_group set revision = gen_random_uuid() where group_id = ${groupId}`.execute(tx);
 };
 
 const noSource = (): PandoError =>
@@ -160,32 +189,39 @@ const revoke = async (input: RevokeInput, context: ActionContext, egress: boolea
   const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
   const permissions = permissionsIn(input);
   const ids = (input.SecurityGroupRuleIds ?? []).map((id) => parseId('securityGroupRule', id));
-  const gone = await changeVpc(context, input, group.vpc_id, async (tx) => {
-    const present = await presentRules(tx, group.group_id, egress);
-    const byId = ids.map((id) => {
-      const found = present.find((rule) => rule.rule_id === id);
-      if (found !== undefined) return found;
-      throw new PandoError(
-        'InvalidSecurityGroupRuleId.NotFound',
-        `The security group rule ID '${id}' does not exist`,
-      );
-    });
-    const rules = await resolveRules(tx, group.vpc_id, permissions);
-    const byValue = rules.map((rule) => {
-      const found = present.find((other) => sameRule(other, rule));
-      if (found !== undefined) return found;
-      throw new PandoError(
-        'InvalidPermission.NotFound',
-        'The specified rule does not exist in this security group.',
-      );
-    });
-    const revoked = [...new Set([...byId, ...byValue])];
-    if (revoked.length === 0) throw noSource();
-    const revokedIds = revoked.map((rule) => rule.rule_id);
-    await tx.deleteFrom('security_group_rule').where('rule_id', 'in', revokedIds).execute();
-    await deleteTagsOf(tx, ...revokedIds);
-    return revoked;
-  });
+  const gone = await changeVpc(
+    context,
+    input,
+    group.vpc_id,
+    async (tx) => {
+      const present = await presentRules(tx, group.group_id, egress);
+      const byId = ids.map((id) => {
+        const found = present.find((rule) => rule.rule_id === id);
+        if (found !== undefined) return found;
+        throw new PandoError(
+          'InvalidSecurityGroupRuleId.NotFound',
+          `The security group rule ID '${id}' does not exist`,
+        );
+      });
+      const rules = await resolveRules(tx, group.vpc_id, permissions);
+      const byValue = rules.map((rule) => {
+        const found = present.find((other) => sameRule(other, rule));
+        if (found !== undefined) return found;
+        throw new PandoError(
+          'InvalidPermission.NotFound',
+          'The specified rule does not exist in this security group.',
+        );
+      });
+      const revoked = [...new Set([...byId, ...byValue])];
+      if (revoked.length === 0) throw noSource();
+      const revokedIds = revoked.map((rule) => rule.rule_id);
+      await tx.deleteFrom('security_group_rule').where('rule_id', 'in', revokedIds).execute();
+      await deleteTagsOf(tx, ...revokedIds);
+      await rulesChanged(tx, group.group_id);
+      return revoked;
+    },
+    isCarried(group),
+  );
   return {
     Return: true,
     RevokedSecurityGroupRules: gone.map((rule) => ({

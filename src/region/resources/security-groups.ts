@@ -8,6 +8,7 @@ import type { ActionContext } from '../context.ts';
 import { describe, withTags } from '../describe.ts';
 import { notFound } from '../not-found.ts';
 import { permissionsOf, protocolName, type RuleRow } from '../permissions.ts';
+import { quotaOf } from '../quotas.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { Database, RegionTransaction, Row } from '../schema.ts';
 
@@ -171,40 +172,53 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
     const tags = tagsOnCreate(input.TagSpecifications, 'security-group');
     const vpcId = input.VpcId ?? (await defaultVpcOf(context));
     const groupId = newId('securityGroup');
-    await changeVpc(context, input, vpcId, async (tx, vpc) => {
-      const present = await tx
-        .selectFrom('security_group')
-        .select('name')
-        .where('vpc_id', '=', vpc.vpc_id)
-        .execute();
-      if (present.some((group) => group.name === input.GroupName))
-        throw new PandoError(
-          'InvalidGroup.Duplicate',
-          `The security group '${input.GroupName}' already exists for VPC '${vpc.vpc_id}'`,
+    await changeVpc(
+      context,
+      input,
+      vpcId,
+      async (tx, vpc) => {
+        const present = await tx
+          .selectFrom('security_group')
+          .select('name')
+          .where('vpc_id', '=', vpc.vpc_id)
+          .execute();
+        if (present.some((group) => group.name === input.GroupName))
+          throw new PandoError(
+            'InvalidGroup.Duplicate',
+            `The security group '${input.GroupName}' already exists for VPC '${vpc.vpc_id}'`,
+          );
+        const groupsMax = await quotaOf(
+          tx,
+          context.region.config.limits,
+          context.accountId,
+          'security-groups-per-vpc',
         );
-      if (present.length >= context.region.config.limits.groupsPerVpcMax)
-        throw new PandoError(
-          'SecurityGroupLimitExceeded',
-          'The maximum number of security groups has been reached.',
-        );
-      const { accountId } = context;
-      const row = { group_id: groupId, account_id: accountId, vpc_id: vpc.vpc_id, name: input.GroupName };
-      await tx
-        .insertInto('security_group')
-        .values({ ...row, description: input.Description })
-        .execute();
-      await tx
-        .insertInto('security_group_rule')
-        .values({
-          rule_id: newId('securityGroupRule'),
-          group_id: groupId,
-          egress: true,
-          protocol: '-1',
-          cidr: '0.0.0.0/0',
-        })
-        .execute();
-      await insertTags(tx, accountId, 'security-group', groupId, tags);
-    });
+        if (present.length >= groupsMax)
+          throw new PandoError(
+            'SecurityGroupLimitExceeded',
+            'The maximum number of security groups has been reached.',
+          );
+        const { accountId } = context;
+        const row = { group_id: groupId, account_id: accountId, vpc_id: vpc.vpc_id, name: input.GroupName };
+        await tx
+          .insertInto('security_group')
+          .values({ ...row, description: input.Description })
+          .execute();
+        await tx
+          .insertInto('security_group_rule')
+          .values({
+            rule_id: newId('securityGroupRule'),
+            group_id: groupId,
+            egress: true,
+            protocol: '-1',
+            cidr: '0.0.0.0/0',
+          })
+          .execute();
+        await insertTags(tx, accountId, 'security-group', groupId, tags);
+        // No interface carries it: devices are told nothing.
+      },
+      async () => false,
+    );
     return { GroupId: groupId, SecurityGroupArn: arnOf(context, groupId), Tags: tags };
   },
 
@@ -229,16 +243,22 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
         'CannotDelete',
         `the specified group: "${group.group_id}" name: "default" cannot be deleted by a user`,
       );
-    await changeVpc(context, input, group.vpc_id, async (tx) => {
-      await checkUnused(tx, group.group_id);
-      const rules = await tx
-        .deleteFrom('security_group_rule')
-        .where('group_id', '=', group.group_id)
-        .returning('rule_id')
-        .execute();
-      await tx.deleteFrom('security_group').where('group_id', '=', group.group_id).execute();
-      await deleteTagsOf(tx, group.group_id, ...rules.map((rule) => rule.rule_id));
-    });
+    await changeVpc(
+      context,
+      input,
+      group.vpc_id,
+      async (tx) => {
+        await checkUnused(tx, group.group_id);
+        const rules = await tx
+          .deleteFrom('security_group_rule')
+          .where('group_id', '=', group.group_id)
+          .returning('rule_id')
+          .execute();
+        await tx.deleteFrom('security_group').where('group_id', '=', group.group_id).execute();
+        await deleteTagsOf(tx, group.group_id, ...rules.map((rule) => rule.rule_id));
+      },
+      async () => false,
+    );
     return { Return: true, GroupId: group.group_id };
   },
 };

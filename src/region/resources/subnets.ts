@@ -13,6 +13,7 @@ import { contains, type Network, overlaps, parseNetwork, requireNetwork } from '
 import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
+import { checkVpcBudget } from '../vpc-budget.ts';
 
 type Subnet = NonNullable<Out<'DescribeSubnets'>['Subnets']>[number];
 type SubnetRow = Row<'subnet'> & Tagged & { taken: number; zoneId: string };
@@ -170,6 +171,7 @@ export const subnetHandlers: Handlers<ActionContext> = {
         zone: zone.name,
         isDefault: false,
       });
+      await checkVpcBudget(tx, vpc.vpc_id, 'SubnetLimitExceeded');
       await insertTags(tx, accountId, 'subnet', id, tags);
       return tx.selectFrom('subnet').selectAll().where('subnet_id', '=', id).executeTakeFirstOrThrow();
     });

@@ -1,0 +1,130 @@
+/**
+ * Who may call what, and for which ids: one rule for each method of each contract. `#base/rpc` asks the rule before the handler; a
+ * method without one does not compile, and is refused besides.
+ */
+import type { z } from 'zod';
+import type { backendContract } from './backend.ts';
+import type { cardContract } from './card.ts';
+import type { cellOperatorContract } from './cell-operator.ts';
+import type { hostContract, hostEventsContract } from './host.ts';
+import type { Role } from './identity.ts';
+import type { operatorContract } from './operator.ts';
+import type { cellPushContract, regionContract } from './region.ts';
+
+/** What of the parameters must belong to the caller. All that are named must hold. */
+export interface Bounds<P> {
+  /** The cell of the caller's certificate. */
+  readonly cell?: (params: P) => string;
+  /** The name in the caller's certificate. */
+  readonly name?: (params: P) => string;
+  /** Instances, all of the caller's cell by their ids (S3.4). */
+  readonly instances?: (params: P) => readonly string[];
+  /** An interface of an instance of the caller's cell. */
+  readonly interface?: (params: P) => string;
+  /** A VPC in which the caller's cell has an interface. */
+  readonly vpc?: (params: P) => string;
+  /** The caller is of the cell that is called. */
+  readonly sameCell?: true;
+}
+
+export type Rule<P> = Readonly<Partial<Record<Role, 'any' | Bounds<P>>>>;
+
+type Methods = Readonly<Record<string, { params: z.ZodType; result: z.ZodType }>>;
+export type Access<C extends Methods> = { readonly [M in keyof C]: Rule<z.output<C[M]['params']>> };
+
+const operator = { operator: 'any' } as const;
+const ofOwnCell = { cell: { sameCell: true } } as const;
+/** The agent that a card obeys is named in the card's configuration; a gateway obeys the region. */
+const ofDevice = { agent: 'any', region: 'any' } as const;
+const ofRegion = { region: 'any' } as const;
+
+export const backendAccess = {
+  'ec2.call': { router: 'any' },
+  'process.health': { router: 'any', cell: 'any', gateway: 'any', agent: 'any', operator: 'any' },
+} satisfies Access<typeof backendContract>;
+
+export const regionAccess: Access<typeof regionContract> = {
+  ...backendAccess,
+  'region.accessKey': { router: 'any' },
+  'region.cells': { router: 'any', ...operator },
+  'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
+  'region.joinGateway': { gateway: 'any' },
+  // A cell serves every account: what it asks about none of its instances yet is only looked up.
+  'region.resolveLaunch': { cell: 'any' },
+  'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
+  'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
+  'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
+  'region.imageChunk': { agent: 'any', cell: 'any' },
+};
+
+export const operatorAccess: Access<typeof operatorContract> = {
+  'operator.createAccount': operator,
+  'operator.registerImage': operator,
+  'operator.quotas': operator,
+  'operator.setQuota': operator,
+  'operator.status': operator,
+};
+
+export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
+  'operator.migrate': operator,
+  'operator.workflow': operator,
+  'operator.hosts': operator,
+  'operator.instances': operator,
+};
+
+/** A host speaks for itself alone, to its own cell. */
+const itself = { agent: { name: ({ hostId }: { hostId: string }) => hostId, sameCell: true } } as const;
+
+export const hostEventsAccess: Access<typeof hostEventsContract> = {
+  'host.hello': itself,
+  'host.report': itself,
+};
+
+export const cellPushAccess: Access<typeof cellPushContract> = {
+  'cell.applyVpc': ofRegion,
+  'cell.removeVpc': ofRegion,
+};
+
+export const hostAccess: Access<typeof hostContract> = {
+  'host.describe': ofOwnCell,
+  'vm.ensureImage': ofOwnCell,
+  'vm.prepareNetwork': ofOwnCell,
+  'vm.launch': ofOwnCell,
+  'vm.stop': ofOwnCell,
+  'vm.reboot': ofOwnCell,
+  'vm.destroy': ofOwnCell,
+  'vm.detachNetwork': ofOwnCell,
+  'vm.describe': ofOwnCell,
+  'vm.console': ofOwnCell,
+  'migrate.offer': ofOwnCell,
+  'migrate.start': ofOwnCell,
+  'migrate.progress': ofOwnCell,
+  'migrate.flush': ofOwnCell,
+  'migrate.switch': ofOwnCell,
+  'migrate.commission': ofOwnCell,
+  'migrate.confirm': ofOwnCell,
+  'migrate.cancel': ofOwnCell,
+  'card.call': ofOwnCell,
+};
+
+export const cardAccess: Access<typeof cardContract> = {
+  'card.status': ofDevice,
+  'card.applyVpc': ofDevice,
+  'card.removeVpc': ofDevice,
+  'card.prepareAdministrative': ofDevice,
+  'card.attachPort': ofDevice,
+  'card.detachPort': ofDevice,
+  'card.openQueue': ofDevice,
+  'card.setQueue': ofDevice,
+  'card.closeQueue': ofDevice,
+  'card.holdPort': ofDevice,
+  'card.aimPort': ofDevice,
+  'card.redirectPort': ofDevice,
+  'card.exportFlows': ofDevice,
+  'card.importFlows': ofDevice,
+  'card.activatePort': ofDevice,
+  'card.counters': ofDevice,
+};
