@@ -42,6 +42,10 @@ const refusals: Readonly<Record<string, { readonly code: ErrorCode; readonly mes
     code: 'NetworkInterfaceLimitExceeded',
     message: `A VPC has at most ${portsPerVpcMax} interfaces.`,
   },
+  released: {
+    code: 'StaleEpoch',
+    message: 'The interface of this instance was released: it gets no other.',
+  },
   'no-public-address': {
     code: 'InsufficientAddressCapacity',
     message: 'The region has no free public address now.',
@@ -80,7 +84,7 @@ const hostOf = async (region: Region, request: AllocateRequest): Promise<number 
   return Math.max(-1, Math.min(address - subnet.base, 2 ** 31 - 1));
 };
 
-/** Makes the interface of an instance, or gives the one that it has. */
+/** Makes the interface of an instance, or gives the one that it has. @throws StaleEpoch once it was released */
 export const allocateInterface = async (
   region: Region,
   request: AllocateRequest,
@@ -205,7 +209,10 @@ export const placeInterface = async (
 };
 
 /** Deletes the interface of an instance; its addresses rest before they are given out again. */
-export const releaseInterface = async (region: Region, instanceId: string): Promise<void> => {
+export const releaseInterface = async (
+  region: Pick<Region, 'config' | 'db' | 'pusher'>,
+  instanceId: string,
+): Promise<void> => {
   const { privateRestMs, publicRestMs } = region.config;
   const vpcId = await transact(region.db, async (tx) => {
     const { rows } = await sql<{ vpc_id: string | null }>`

@@ -23,7 +23,8 @@ export class FakeRegion implements Caller<Contract> {
   readonly subnetId = newId('subnet');
   readonly groupId = newId('securityGroup');
   readonly interfaces = new Map<string, VpcPort>();
-  readonly released: string[] = [];
+  /** Instances that get no interface any more, whether or not they had one. */
+  readonly #gone = new Set<string>();
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #zone: string;
@@ -74,8 +75,8 @@ export class FakeRegion implements Caller<Contract> {
   #allocate(params: Params<Contract, 'region.allocateInterface'>): { vpcId: string; port: VpcPort } {
     const known = this.interfaces.get(params.instanceId);
     if (known !== undefined) return { vpcId: this.vpcId, port: known };
-    if (this.released.includes(params.instanceId))
-      throw new PandoError('Conflict', `${params.instanceId} had its interface released.`);
+    if (this.#gone.has(params.instanceId))
+      throw new PandoError('StaleEpoch', `${params.instanceId} had its interface released.`);
     this.allocations.set(params.instanceId, (this.allocations.get(params.instanceId) ?? 0) + 1);
     const number = this.#freed.shift() ?? this.#next++;
     if (number > addressesMax) throw new PandoError('InsufficientAddressCapacity', 'The subnet is full.');
@@ -147,10 +148,8 @@ export class FakeRegion implements Caller<Contract> {
       return { groups, sourceDestCheck, version: state.version };
     },
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
-      const port = this.interfaces.get(instanceId);
-      if (port === undefined) return {};
-      this.interfaces.delete(instanceId);
-      this.released.push(instanceId);
+      this.#gone.add(instanceId);
+      if (!this.interfaces.delete(instanceId)) return {};
       await this.push?.(this.#changed());
       return {};
     },
