@@ -154,7 +154,8 @@ const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: st
     .select('p.ip as public_ip')
     .where('instance_id', '=', instanceId)
     .executeTakeFirst();
-  if (eni === undefined) throw notFound('networkInterface', instanceId);
+  // It was there a moment ago.
+  if (eni === undefined) throw refused('released');
   return {
     vpcId: eni.vpc_id,
     port: {
