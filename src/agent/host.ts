@@ -142,6 +142,12 @@ export class Host {
     return vm;
   }
 
+  /** The VM that is commanded, or `NotFound`; a former owner is told that it is one, whether or not there is a VM. */
+  commanded(key: CommandKey, instanceId: string, visits = false): Vm {
+    this.#fence(key, instanceId, visits);
+    return this.get(instanceId);
+  }
+
   /** The VM, made known if it is new here. */
   #getOrCreate(instanceId: string): Vm {
     const known = this.#vms.get(instanceId);
@@ -172,7 +178,7 @@ export class Host {
 
   /** What a VM that will move away from here proves itself with. Not recorded as a step: its key is only in this process's memory. */
   offer(key: CommandKey, instanceId: string): Promise<{ peer?: MigrationCredential }> {
-    const vm = this.get(instanceId);
+    const vm = this.commanded(key, instanceId);
     return vm.queue.run(async () => {
       await this.pass(key, instanceId);
       return this.#parts.config.migrationTls === 'off'

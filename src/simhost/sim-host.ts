@@ -226,7 +226,7 @@ export class SimHost {
   }
 
   #progress(instanceId: string) {
-    const outgoing = this.vms.get(instanceId)?.outgoing;
+    const { outgoing } = this.#vm(instanceId);
     const zero = { remainingBytes: 0, totalBytes: 0, expectedDowntimeMs: 0 };
     if (outgoing === undefined) return { phase: 'none' as const, ...zero };
     if (outgoing.phase === 'failed') return { phase: 'failed' as const, ...zero, reason: outgoing.reason };
@@ -291,14 +291,14 @@ export class SimHost {
   #detachNetwork(instanceId: string): void {
     const vm = this.vms.get(instanceId);
     if (vm?.eniId === undefined) return;
-    if (vm.state === 'running') throw new PandoError('IncorrectState', `${instanceId} runs.`);
+    if (vm.state === 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} runs.`);
     this.card.detachPort(vm.eniId);
     if (!vm.hasDisk) this.#destroy(instanceId);
   }
 
   #reboot(instanceId: string): void {
     const vm = this.#vm(instanceId);
-    if (vm.state !== 'running') throw new PandoError('IncorrectState', `${instanceId} does not run.`);
+    if (vm.state !== 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
     vm.consoleText += '[sim] reboot\n';
   }
 
