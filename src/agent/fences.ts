@@ -1,6 +1,7 @@
 /**
- * Epochs of the workflows whose VM is gone. A destroyed VM has no record any more; without this, a launch sent by a
- * former owner of the workflow and delivered late would bring the VM back.
+ * Epochs of the workflows whose VM is gone, for commands without a generation (a cell of the last release sends such): a launch sent
+ * by a former owner of the workflow and delivered late would bring the VM back. What is heard with a generation is kept for each
+ * instance: the rule is in contracts/fences.ts, what is kept of it in the VM's record and in tombstones.ts.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -28,19 +28,23 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     'vm.prepareNetwork': async (params) =>
       host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
     'vm.launch': (params) =>
-      host.command(params.command, host.get(params.instanceId), (vm) => launchVm(vm, params)),
+      host.command(params.command, host.commanded(params.command, params.instanceId), (vm) =>
+        launchVm(vm, params),
+      ),
     'vm.stop': async ({ command, instanceId, force, graceMs }) => {
       const vm = host.find(instanceId);
-      return vm === undefined
-        ? { state: 'absent' }
-        : host.command(command, vm, () => stopVm(vm, force, graceMs));
+      if (vm !== undefined) return host.command(command, vm, () => stopVm(vm, force, graceMs));
+      await host.pass(command, instanceId);
+      return { state: 'absent' };
     },
     'vm.reboot': ({ command, instanceId }) =>
-      host.command(command, host.get(instanceId), (vm) => nothing(rebootVm(vm))),
+      host.visit(command, host.commanded(command, instanceId, true), (vm) => nothing(rebootVm(vm))),
     'vm.destroy': ({ command, instanceId }) => nothing(host.destroy(command, instanceId, destroyVm)),
     'vm.detachNetwork': async ({ command, instanceId }) => {
       const vm = host.find(instanceId);
-      return vm === undefined ? {} : host.command(command, vm, () => nothing(detachNetwork(vm)));
+      if (vm !== undefined) return host.command(command, vm, () => nothing(detachNetwork(vm)));
+      await host.pass(command, instanceId);
+      return {};
     },
     'vm.describe': async ({ instanceId }) =>
       (await host.find(instanceId)?.report()) ?? absentReport(instanceId),
@@ -50,18 +54,29 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     }),
     'migrate.offer': ({ command, instanceId }) => host.offer(command, instanceId),
     'migrate.start': (params) =>
-      host.command(params.command, host.get(params.instanceId), (vm) => nothing(startMigration(vm, params))),
-    'migrate.progress': ({ instanceId }) => migrationProgress(host.get(instanceId)),
-    'migrate.flush': ({ instanceId }) => nothing(flush(host.get(instanceId))),
+      host.command(params.command, host.commanded(params.command, params.instanceId), (vm) =>
+        nothing(startMigration(vm, params)),
+      ),
+    'migrate.progress': async ({ command, instanceId }) => {
+      await host.pass(command, instanceId);
+      return migrationProgress(host.get(instanceId));
+    },
+    'migrate.flush': async ({ command, instanceId }) => {
+      await host.pass(command, instanceId);
+      return nothing(flush(host.get(instanceId)));
+    },
     'migrate.switch': (params) =>
-      host.urgent(params.command, host.get(params.instanceId), (vm) => switchOver(vm, params)),
+      host.urgent(params.command, host.commanded(params.command, params.instanceId), (vm) =>
+        switchOver(vm, params),
+      ),
     'migrate.commission': ({ command, instanceId, release }) =>
-      host.urgent(command, host.get(instanceId), (vm) => commission(vm, release)),
+      host.urgent(command, host.commanded(command, instanceId), (vm) => commission(vm, release)),
     'migrate.confirm': ({ command, instanceId }) =>
-      host.command(command, host.get(instanceId), (vm) => nothing(confirm(vm))),
+      host.command(command, host.commanded(command, instanceId), (vm) => nothing(confirm(vm))),
     'migrate.cancel': ({ command, instanceId }) =>
-      host.command(command, host.get(instanceId), (vm) => cancelMigration(vm)),
-    'card.call': async ({ method, params }) => {
+      host.command(command, host.commanded(command, instanceId), (vm) => cancelMigration(vm)),
+    'card.call': async ({ command, instanceId, method, params }) => {
+      await host.pass(command, instanceId);
       const result = await card.relay(method, params);
       if (method === 'card.detachPort') await host.networkTaken(params);
       return { result };

@@ -3,6 +3,7 @@ import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { type InstanceFence, newerFence, passFence } from '#contracts/fences.ts';
 import type { CommandKey, ImageRef, MigrationCredential, VmReport, VmRequirement } from '#contracts/host.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { Accelerator } from './accelerator.ts';
@@ -22,6 +23,7 @@ import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
 import { rebuildRecord } from './recover.ts';
 import { tapName } from './tap.ts';
+import { Tombstones } from './tombstones.ts';
 import { Vm } from './vm.ts';
 import type { VmRecord } from './vm-record.ts';
 import { VmStore } from './vm-store.ts';
@@ -41,12 +43,19 @@ export class Host {
   readonly #context: AgentContext;
   readonly #vms = new Map<string, Vm>();
   readonly #fences: Fences;
+  readonly #tombstones: Tombstones;
   readonly #imageHolds = new ImageHolds();
   #closed = false;
 
-  private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
+  private constructor(
+    parts: HostParts,
+    store: VmStore,
+    heard: { readonly fences: Fences; readonly tombstones: Tombstones },
+    cgroups: Cgroups,
+  ) {
     this.#parts = parts;
-    this.#fences = fences;
+    this.#fences = heard.fences;
+    this.#tombstones = heard.tombstones;
     const { config, tls, log, card, accelerator, readImage } = parts;
     const images = new ImageCache({
       dir: config.imageCacheDir,
@@ -74,7 +83,11 @@ export class Host {
     const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
-    const host = new Host(parts, store, await Fences.open(config.stateDir), cgroups);
+    const heard = {
+      fences: await Fences.open(config.stateDir),
+      tombstones: await Tombstones.open(config.stateDir),
+    };
+    const host = new Host(parts, store, heard, cgroups);
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();
@@ -129,6 +142,12 @@ export class Host {
     return vm;
   }
 
+  /** The VM that is commanded, or `NotFound`; a former owner is told that it is one, whether or not there is a VM. */
+  commanded(key: CommandKey, instanceId: string, visits = false): Vm {
+    this.#fence(key, instanceId, visits);
+    return this.get(instanceId);
+  }
+
   /** The VM, made known if it is new here. */
   #getOrCreate(instanceId: string): Vm {
     const known = this.#vms.get(instanceId);
@@ -159,10 +178,9 @@ export class Host {
 
   /** What a VM that will move away from here proves itself with. Not recorded as a step: its key is only in this process's memory. */
   offer(key: CommandKey, instanceId: string): Promise<{ peer?: MigrationCredential }> {
-    const vm = this.get(instanceId);
+    const vm = this.commanded(key, instanceId);
     return vm.queue.run(async () => {
-      fence(key, this.#fences.epochOf(key.workflowId));
-      fence(key, vm.record.workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+      await this.pass(key, instanceId);
       return this.#parts.config.migrationTls === 'off'
         ? {}
         : { peer: await offerCredential(vm, key.workflowId) };
@@ -171,8 +189,50 @@ export class Host {
 
   /** Like {@link command}, on a VM that may be new here. A former owner's command leaves no trace of one. */
   commandNew<T>(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<T>): Promise<T> {
-    fence(key, this.#fences.epochOf(key.workflowId));
+    this.#fence(key, instanceId);
+    if (!this.#vms.has(instanceId)) this.#tombstones.assertRoom(instanceId);
     return this.command(key, this.#getOrCreate(instanceId), run);
+  }
+
+  /** What was heard of the instance so far. */
+  #heard(instanceId: string): InstanceFence | undefined {
+    return newerFence(this.#vms.get(instanceId)?.record.fence, this.#tombstones.of(instanceId));
+  }
+
+  /** What is heard of the instance once this command is obeyed; changes nothing. @throws StaleEpoch */
+  #fence(key: CommandKey, instanceId: string, visits = false): InstanceFence | undefined {
+    const workflows = this.#vms.get(instanceId)?.record.workflows ?? [];
+    fence(key, this.#fences.epochOf(key.workflowId));
+    fence(key, workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+    return passFence(this.#heard(instanceId), key, visits);
+  }
+
+  /**
+   * For what does not run in the VM's queue, or has no VM here: refused, or heard of before it is done, on disk too.
+   * Without key or instance (a peer of the last release): nothing is checked.
+   */
+  async pass(key: CommandKey | undefined, instanceId: string | undefined, visits = false): Promise<void> {
+    if (key === undefined || instanceId === undefined) return;
+    // While it was written down another may have been heard of.
+    if (await this.#hear(key, instanceId, visits)) this.#fence(key, instanceId, visits);
+  }
+
+  /** Whether there was anything new in it, which is on disk now. */
+  async #hear(key: CommandKey, instanceId: string, visits: boolean): Promise<boolean> {
+    const before = this.#heard(instanceId);
+    const heard = this.#fence(key, instanceId, visits);
+    const vm = this.#vms.get(instanceId);
+    // A VM that came back carries what its tombstone says.
+    if (vm !== undefined) vm.record.fence = heard;
+    if (heard === undefined || heard === before) return false;
+    if (vm === undefined) {
+      this.#tombstones.assertRoom(instanceId);
+      await this.#tombstones.keep(instanceId, heard);
+      return true;
+    }
+    // Of a VM that was never heard of there is no command that could be late, and its first one writes its record anyhow.
+    if (before !== undefined || vm.record.workflows.length > 0) await vm.save();
+    return true;
   }
 
   /**
@@ -181,6 +241,11 @@ export class Host {
    */
   command<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>): Promise<T> {
     return this.#once(key, vm, run, () => vm.save());
+  }
+
+  /** Like {@link command}, for one that does not take the instance (contracts/fences.ts). */
+  visit<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>): Promise<T> {
+    return this.#once(key, vm, run, () => vm.save(), true);
   }
 
   /**
@@ -196,10 +261,18 @@ export class Host {
     });
   }
 
-  #once<T>(key: CommandKey, vm: Vm, run: (vm: Vm) => Promise<T>, writeDown: () => Promise<void>): Promise<T> {
+  #once<T>(
+    key: CommandKey,
+    vm: Vm,
+    run: (vm: Vm) => Promise<T>,
+    writeDown: () => Promise<void>,
+    visits = false,
+  ): Promise<T> {
     return vm.queue.run(async () => {
-      fence(key, this.#fences.epochOf(key.workflowId));
+      this.#fence(key, vm.record.instanceId, visits);
       if (vm.removed) throw new PandoError('Conflict', `${vm.record.instanceId} was destroyed meanwhile.`);
+      // Before it is done: an agent that dies in its middle refuses former owners in its next life too.
+      await this.pass(key, vm.record.instanceId, visits);
       const done = recall(vm.record.workflows, key);
       // What was recorded is what this same step returned, of this same type.
       if (done !== undefined) return done.result as T;
@@ -212,17 +285,19 @@ export class Host {
 
   /** Like {@link command}, for the one after which there is no VM: the epochs are kept first. Unknown VM: only that. */
   async destroy(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<void>): Promise<void> {
-    fence(key, this.#fences.epochOf(key.workflowId));
+    this.#fence(key, instanceId);
     this.#imageHolds.release(instanceId);
     const vm = this.#vms.get(instanceId);
     if (vm === undefined) {
+      await this.pass(key, instanceId);
       await this.#fences.keep([key]);
       return;
     }
     await vm.queue.run(async () => {
       if (vm.removed) return;
-      fence(key, vm.record.workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+      const heard = this.#fence(key, instanceId);
       await this.#fences.keep([...vm.record.workflows, key]);
+      if (heard !== undefined) await this.#tombstones.keep(instanceId, heard);
       await run(vm);
       this.#vms.delete(instanceId);
       this.#parts.changed();
@@ -238,9 +313,14 @@ export class Host {
     instanceId: string,
     { digest }: ImageRef,
   ): Promise<{ fetched: boolean }> {
-    const workflows = this.#vms.get(parseId('instance', instanceId))?.record.workflows ?? [];
-    fence(key, this.#fences.epochOf(key.workflowId));
-    fence(key, workflows.find(({ workflowId }) => workflowId === key.workflowId)?.epoch);
+    parseId('instance', instanceId);
+    const heard = this.#fence(key, instanceId);
+    if (this.#heard(instanceId) !== undefined) await this.pass(key, instanceId);
+    else if (heard !== undefined) {
+      // Late it makes an image present, and no VM: it need not be on disk.
+      this.#tombstones.assertRoom(instanceId);
+      this.#tombstones.note(instanceId, heard);
+    }
     this.#fences.note([key]);
     // Before it is fetched, so that nobody evicts it between here and the launch.
     this.#imageHolds.hold(instanceId, digest);

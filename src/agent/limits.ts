@@ -5,6 +5,8 @@ export const commandsWaitingPerVmMax = 16;
 export const workflowsRecordedPerVmMax = 16;
 export const stepsRecordedPerWorkflowMax = 32;
 export const fencesMax = 2048;
+/** Instances of the last hours that this host remembers though it has them no more. */
+export const tombstonesMax = 16_384;
 export const vmsPerHostMax = 1024;
 
 export const cardCallTimeoutMs = 10_000;

@@ -1,5 +1,6 @@
 /** What is written down of one VM: enough for another process to take over (S1.13). */
 import { z } from 'zod';
+import { instanceFence } from '#contracts/fences.ts';
 import { imageRef, migrationCredential, vmRequirement, vmState } from '#contracts/host.ts';
 import { networkOperation, vpcPort } from '#contracts/network.ts';
 import { processIdentity } from './process.ts';
@@ -63,5 +64,7 @@ export const vmRecord = z.object({
   process: processIdentity.optional(),
   migration: migrationRecord.optional(),
   workflows: z.array(workflowRecord),
+  /** Whose commands are obeyed. Absent: none has come with a generation yet. */
+  fence: instanceFence.optional(),
 });
 export type VmRecord = z.infer<typeof vmRecord>;

@@ -203,7 +203,8 @@ export class Vm {
   async report(): Promise<VmReport> {
     const { instanceId, state, requirement = unclaimed, network, process, reason } = this.record;
     const usage = process === undefined ? undefined : await processUsage(process);
-    return { instanceId, state, requirement, eniId: network?.port.eniId, ...usage, reason };
+    const generation = this.record.fence?.generation;
+    return { instanceId, state, requirement, eniId: network?.port.eniId, ...usage, reason, generation };
   }
 }
 

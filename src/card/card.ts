@@ -62,10 +62,14 @@ export class Card {
     return this.device.applyVpc(state, from);
   }
 
-  async removeVpc(vpcId: string): Promise<void> {
-    clearTimeout(this.#lingering.get(vpcId));
-    this.#lingering.delete(vpcId);
-    await this.device.removeVpc(vpcId);
+  /** @throws Conflict while a port is attached: who asks has not heard of it. */
+  removeVpc(vpcId: string): Promise<void> {
+    return this.device.removeVpc(vpcId, ({ ports }) => {
+      const [eniId] = ports.keys();
+      if (eniId !== undefined) throw new PandoError('Conflict', `${vpcId} has ports here, ${eniId} for one.`);
+      clearTimeout(this.#lingering.get(vpcId));
+      this.#lingering.delete(vpcId);
+    });
   }
 
   async prepareAdministrative(vpcId: string, eniId: string, metadata: VmMetadata): Promise<NetworkOperation> {

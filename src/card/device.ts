@@ -45,10 +45,16 @@ export class Device {
     return { version: await vpc.serialize(() => vpc.declare(state, from)) };
   }
 
-  async removeVpc(vpcId: string): Promise<void> {
+  /** `assertUnused` throws where it must stay; asked when its turn comes, so that no port is attached in between. */
+  async removeVpc(vpcId: string, assertUnused?: (vpc: Vpc) => void): Promise<void> {
     const vpc = this.vpcs.get(vpcId);
-    await vpc?.serialize(() => vpc.remove());
-    this.vpcs.delete(vpcId);
+    if (vpc === undefined) return;
+    await vpc.serialize(async () => {
+      assertUnused?.(vpc);
+      await vpc.remove();
+    });
+    // Whoever waits has this one in hand: it stays, so that what is declared to it is not lost.
+    if (vpc.idle) this.vpcs.delete(vpcId);
   }
 
   /** Removes everything of this device from the kernel and forgets it. */

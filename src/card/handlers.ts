@@ -30,6 +30,7 @@ export const cardHandlers = (
   'card.attachPort': ({ vpcId, port, tap, activate }) => card.attachPort(vpcId, port, tap, activate),
   'card.detachPort': async ({ eniId, forwardTo }) => {
     await card.detachPort(eniId, forwardTo);
+    await queues.end(eniId);
     return {};
   },
   'card.openQueue': async ({ eniId, mode, passTo }) => {

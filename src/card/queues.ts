@@ -42,6 +42,14 @@ export class Queues {
     return queue.counters;
   }
 
+  /** The port is gone: what is held is sent on, and nothing more is waited for. No queue: nothing. */
+  async end(eniId: string): Promise<void> {
+    const queue = await this.#open.get(eniId);
+    if (queue === undefined) return;
+    this.#open.delete(eniId);
+    await queue.close(0);
+  }
+
   /** See `PacketQueue.close`. No queue: nothing. */
   async close(eniId: string, idleMs: number): Promise<QueueCounters> {
     const queue = await this.#open.get(eniId);

@@ -47,6 +47,7 @@ export class Vpc {
   /** undefined: as an earlier process left it. */
   #offloads: boolean | undefined;
   #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
 
   constructor(vpcId: string, role: VpcRole, store: VpcStore, log: Logger) {
     this.vpcId = vpcId;
@@ -61,9 +62,17 @@ export class Vpc {
     return this.#open;
   }
 
+  /** Whether no change runs or waits. */
+  get idle(): boolean {
+    return this.#waiting === 0;
+  }
+
   /** Changes of one VPC happen one after another, in the order of asking. */
   serialize<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work);
+    this.#waiting++;
+    const result = this.#tail.then(work).finally(() => {
+      this.#waiting--;
+    });
     this.#tail = result.catch(() => undefined);
     return result;
   }
@@ -173,6 +182,10 @@ export class Vpc {
   async remove(): Promise<void> {
     await this.#close();
     await this.#store.remove(this.vpcId);
+    // A change that waits behind this one finds a VPC that was never declared.
+    this.state = undefined;
+    this.forwards.clear();
+    this.metadata.clear();
   }
 
   async #close(): Promise<void> {

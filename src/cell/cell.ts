@@ -7,6 +7,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { CommandLease, leasedRegion } from './command-lease.ts';
 import { HostReports } from './hosts/reports.ts';
 import { HostSessions } from './hosts/sessions.ts';
 import { VpcStates } from './hosts/vpc-states.ts';
@@ -67,9 +68,11 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const db = options.wrapDatabase?.(plain) ?? plain;
   // A life of a processor is an owner of its own: what an earlier life left is taken over like anybody's.
   const owner = `${identity.processorId}/${randomBytes(6).toString('hex')}`;
-  const hosts = new HostSessions();
-  const vpcs = new VpcStates({ db, region: options.region, hosts, log });
-  const services: CellServices = { ...options, db, clock, faults, hosts, vpcs };
+  const lease = new CommandLease();
+  const hosts = new HostSessions(lease);
+  const region = leasedRegion(options.region, lease);
+  const vpcs = new VpcStates({ db, region, hosts, log });
+  const services: CellServices = { ...options, db, region, clock, faults, hosts, vpcs };
   const engine = new WorkflowEngine<CellServices>({
     db,
     owner,
@@ -88,7 +91,9 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
+    const askedAt = lease.now();
     await renewLease(db, owner, identity.processorId, ttlMs);
+    lease.renewed(askedAt, ttlMs);
     health.at = clock.monotonicMs();
   };
   await supersedeLeases(db, owner, identity.processorId);

@@ -1,5 +1,6 @@
 /** Begins changes of an instance's life, each in the transaction that checks that it may begin. Used by actions and reconcilers. */
 import { PandoError } from '#contracts/errors.ts';
+import { epochAfter } from './generation.ts';
 import {
   type InstanceState,
   migrationRules,
@@ -13,7 +14,7 @@ import { amountOf, partOf } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, type Intent } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
 import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
-import { epochAfter, newWorkflow } from './workflows/support.ts';
+import { newWorkflow } from './workflows/support.ts';
 
 export interface Change {
   readonly instanceId: string;
@@ -110,7 +111,7 @@ export const beginTerminate = async (
     actor,
     tx,
     row,
-    { kind: 'terminate', input: { hostId: row.host_id } },
+    { kind: 'terminate', input: { hostId: row.host_id, epoch: epochAfter(row.place_epoch) } },
     {
       state: 'shutting-down',
       state_reason: cause.reason,
@@ -174,7 +175,10 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
 export const beginReboot = async (actor: Actor, tx: Sql, row: InstanceRow): Promise<Begun> => {
   permit('reboot', row.id, row.state);
   assertNotMigrating(row, 'reboot');
-  const made = newWorkflow(actor.services, 'reboot', row.id, { hostId: row.host_id });
+  const made = newWorkflow(actor.services, 'reboot', row.id, {
+    hostId: row.host_id,
+    epoch: row.place_epoch,
+  });
   return { ...nothingBegun, workflows: [await insertWorkflow(tx, made, actor.owner)] };
 };
 

@@ -3,6 +3,7 @@ import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import { epochAfter } from './generation.ts';
 import type { Begun } from './lifecycle.ts';
 import { insufficientCapacity, place } from './placement.ts';
 import type { CellServices } from './services.ts';
@@ -10,7 +11,7 @@ import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, lockInstances } from './store/instances.ts';
 import { findWorkflow, insertWorkflow } from './store/workflows.ts';
 import { workflowDefinitions } from './workflows/index.ts';
-import { epochAfter, newWorkflow } from './workflows/support.ts';
+import { newWorkflow } from './workflows/support.ts';
 
 type Contract = typeof cellOperatorContract;
 type MethodName = keyof Contract & string;

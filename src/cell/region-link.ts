@@ -6,6 +6,7 @@ import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
+import { instanceFates } from './instance-fates.ts';
 
 export interface RegionLinkOptions {
   readonly tls: TlsMaterial;
@@ -41,6 +42,7 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
         await ready().services.vpcs.remove(vpcId);
         return {};
       },
+      'cell.instances': ({ instanceIds }) => instanceFates(ready().services, instanceIds),
     },
     onConnect: async (stream) => {
       const { region } = await stream.call('region.joinCell', options.record);

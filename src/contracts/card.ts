@@ -28,18 +28,22 @@ export const cardContract = {
     params: z.object({ from: z.number().int().optional(), state: vpcState }),
     result: z.object({ version: z.number() }),
   },
+  /** Unknown: nothing. Errors: `Conflict` while a port is attached (who asks has not heard of it), and nothing is touched. */
   'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** Administrative operation: metadata service (and DHCP lease) of one VM. */
   'card.prepareAdministrative': {
     params: z.object({ vpcId: z.string(), eniId: z.string(), metadata: vmMetadata }),
     result: networkOperation,
   },
-  /** VPC operation: takes the tap (already in the card's namespace under this name) into the VPC and opens it. */
+  /**
+   * VPC operation: takes the tap (already in the card's namespace under this name) into the VPC and opens it. Errors: `StaleEpoch`
+   * when the port is attached with a higher epoch, `InvalidVpcID.NotFound` when the VPC was not declared here.
+   */
   'card.attachPort': {
     params: z.object({ vpcId: z.string(), port: vpcPort, tap: z.string(), activate: z.boolean() }),
     result: networkOperation,
   },
-  /** Removes tap, routes, rules, metadata of an interface; unknown: nothing. Keeps forwarding if `forwardTo` is given (S6.6). */
+  /** Removes tap, routes, rules, metadata, queue of an interface; unknown: nothing. Keeps forwarding if `forwardTo` is given (S6.6). */
   'card.detachPort': {
     params: z.object({ eniId: z.string(), forwardTo: z.string().optional() }),
     result: empty,

@@ -5,8 +5,18 @@ import { networkOperation, vmMetadata, vpcPort, vpcState } from './network.ts';
 
 const empty = z.object({});
 
-/** Who commands: the host refuses an older epoch of the same workflow (StaleEpoch), and answers a repeated step from its record. */
-export const commandKey = z.object({ workflowId: z.string(), step: z.string(), epoch: z.number().int() });
+/**
+ * Who commands: the host refuses former owners of the instance and of the workflow (StaleEpoch; the rule is in fences.ts), and answers
+ * a repeated step from its record.
+ */
+export const commandKey = z.object({
+  workflowId: z.string(),
+  step: z.string(),
+  /** Grows by one each time another processor takes the workflow over. */
+  epoch: z.number().int(),
+  /** The instance's, under which this was decided. Absent: sent by a cell of the last release. */
+  generation: z.number().int().nonnegative().optional(),
+});
 export type CommandKey = z.infer<typeof commandKey>;
 
 export const vmState = z.enum(['absent', 'preparing', 'incoming', 'running', 'paused', 'stopped', 'failed']);
@@ -52,6 +62,8 @@ export const vmReport = z.object({
   txBytes: z.number().optional(),
   /** Why it is stopped or failed, for people. */
   reason: z.string().optional(),
+  /** The highest generation that this host has heard of it. */
+  generation: z.number().int().optional(),
 });
 export type VmReport = z.infer<typeof vmReport>;
 
@@ -63,6 +75,8 @@ export const timedParts = z.array(z.object({ part: z.string(), ms: z.number() })
 export type TimedParts = z.infer<typeof timedParts>;
 
 const command = { command: commandKey, instanceId: z.string() };
+/** Where a peer of the last release sends no key. */
+const commandOptional = { command: commandKey.optional(), instanceId: z.string() };
 
 /** Cell → host. */
 export const hostContract = {
@@ -148,7 +162,7 @@ export const hostContract = {
     result: empty,
   },
   'migrate.progress': {
-    params: z.object({ instanceId: z.string() }),
+    params: z.object({ ...commandOptional }),
     result: z.object({
       phase: z.enum(['none', 'disk', 'memory', 'converged', 'failed', 'completed']),
       remainingBytes: z.number(),
@@ -158,7 +172,7 @@ export const hostContract = {
     }),
   },
   /** Both, before the packets are held: writes out what the disk holds back. Source: lets memory flow without limit until little is left, or for a bounded time. */
-  'migrate.flush': { params: z.object({ instanceId: z.string() }), result: empty },
+  'migrate.flush': { params: z.object({ ...commandOptional }), result: empty },
   /**
    * Source, critical phase: send the guest's packets to the queue, pause the guest, finish the disk mirror, hand over the rest of
    * memory; the source stays paused. `downtimeMs`: from the pause to the end of the handover.
@@ -176,9 +190,14 @@ export const hostContract = {
   'migrate.confirm': { params: z.object({ ...command }), result: empty },
   /** Source: gives up the migration and runs on. */
   'migrate.cancel': { params: z.object({ ...command }), result: z.object({ state: vmState }) },
-  /** A call straight to the host's card, for the critical phase and for network state. */
+  /**
+   * A call straight to the host's card, for the critical phase and for network state. About an instance's port: with the key and
+   * the instance, refused like any command of a former owner.
+   */
   'card.call': {
     params: z.object({
+      command: commandKey.optional(),
+      instanceId: z.string().optional(),
       method: z.enum(Object.keys(cardContract) as [keyof typeof cardContract]),
       params: z.unknown(),
     }),

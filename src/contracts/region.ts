@@ -71,7 +71,10 @@ export const regionContract = {
       freeAddresses: z.number().int().optional(),
     }),
   },
-  /** Creates the primary interface of an instance; the same instance id gives the same interface again. */
+  /**
+   * Creates the primary interface of an instance; the same instance id gives the same interface again. Once it was released, also
+   * before it was made: StaleEpoch, for who asks has been overtaken.
+   */
   'region.allocateInterface': {
     params: z.object({
       accountId: z.string(),
@@ -117,7 +120,7 @@ export const regionContract = {
     }),
     result: z.object({ state: vpcState.optional(), unreachable: z.array(z.string()) }),
   },
-  /** Deletes the interface of a terminated instance, freeing its addresses; unknown: nothing. */
+  /** Deletes the interface of a terminated instance, freeing its addresses, and sees to it that none is made any more. */
   'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },
   'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
   /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */
@@ -137,6 +140,13 @@ export const regionContract = {
   },
 } as const;
 
+/** `ended`: for ever. `unknown`: the cell has no record of it, which proves nothing: a store may have lost it. */
+export const instanceFate = z.enum(['present', 'ended', 'unknown']);
+export type InstanceFate = z.infer<typeof instanceFate>;
+
+/** Instances in one question about their fates. */
+export const fatesPerCallMax = 500;
+
 /** Region → cell processor, over the stream that the processor opened. Answered when the cell's reachable hosts have it. */
 export const cellPushContract = {
   'cell.applyVpc': {
@@ -144,4 +154,12 @@ export const cellPushContract = {
     result: z.object({ version: z.number(), unreachable: z.array(z.string()) }),
   },
   'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
+  /** What became of instances of this cell, which answers under its own name. */
+  'cell.instances': {
+    params: z.object({ instanceIds: z.array(z.string()).max(fatesPerCallMax) }),
+    result: z.object({
+      cellId: z.string(),
+      instances: z.array(z.object({ instanceId: z.string(), fate: instanceFate })),
+    }),
+  },
 } as const;

@@ -52,6 +52,10 @@ export const regionConfig = z.object({
   pushWaitMsMax: z.number().int().min(0).max(30_000).default(2_000),
   /** How often devices are compared with what they should have. */
   reconcileEveryMs: z.number().int().min(10).default(5_000),
+  /** How often a part of the interfaces is compared with the instances that they were made for. */
+  sweepEveryMs: z.number().int().min(10).default(60_000),
+  /** An interface younger than this is not looked at: its launch may be under way. */
+  sweepGraceMs: z.number().int().min(0).default(600_000),
   /** How long a freed private or public address is not given out again. */
   privateRestMs: z.number().int().min(0).default(60_000),
   publicRestMs: z.number().int().min(0).default(60_000),

@@ -1,5 +1,5 @@
 /** The devices that are told network state: a cell through any of its connected processors, and the internet gateway. */
-import type { Caller } from '#base/rpc/contract.ts';
+import type { Caller, Result } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
@@ -22,11 +22,13 @@ const newerIsFine = (error: unknown): readonly string[] => {
 
 export class CellDevice implements Device {
   readonly name: string;
+  readonly cellId: string;
   readonly number: number;
   readonly #streams = new Set<PushStream<typeof cellPushContract>>();
 
   constructor(cellId: string, number: number) {
     this.name = `cell ${cellId}`;
+    this.cellId = cellId;
     this.number = number;
   }
 
@@ -61,6 +63,12 @@ export class CellDevice implements Device {
 
   async remove(vpcId: string): Promise<void> {
     await this.#any((stream) => stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs }));
+  }
+
+  /** What the cell says of its own instances. */
+  instances(instanceIds: readonly string[]): Promise<Result<typeof cellPushContract, 'cell.instances'>> {
+    const params = { instanceIds: [...instanceIds] };
+    return this.#any((stream) => stream.call('cell.instances', params, { timeoutMs: applyTimeoutMs }));
   }
 
   /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */

@@ -41,6 +41,10 @@ const refusals: Readonly<Record<string, { readonly code: ErrorCode; readonly mes
     code: 'NetworkInterfaceLimitExceeded',
     message: `A VPC has at most ${portsPerVpcMax} interfaces.`,
   },
+  released: {
+    code: 'StaleEpoch',
+    message: 'The interface of this instance was released: it gets no other.',
+  },
   'no-public-address': {
     code: 'InsufficientAddressCapacity',
     message: 'The region has no free public address now.',
@@ -79,7 +83,7 @@ const hostOf = async (region: Region, request: AllocateRequest): Promise<number 
   return Math.max(-1, Math.min(address - subnet.base, 2 ** 31 - 1));
 };
 
-/** Makes the interface of an instance, or gives the one that it has. */
+/** Makes the interface of an instance, or gives the one that it has. @throws StaleEpoch once it was released */
 export const allocateInterface = async (
   region: Region,
   request: AllocateRequest,
@@ -149,7 +153,8 @@ const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: st
     .select('p.ip as public_ip')
     .where('instance_id', '=', instanceId)
     .executeTakeFirst();
-  if (eni === undefined) throw notFound('networkInterface', instanceId);
+  // It was there a moment ago.
+  if (eni === undefined) throw refused('released');
   return {
     vpcId: eni.vpc_id,
     port: {
@@ -206,7 +211,10 @@ export const placeInterface = async (
 };
 
 /** Deletes the interface of an instance; its addresses rest before they are given out again. */
-export const releaseInterface = async (region: Region, instanceId: string): Promise<void> => {
+export const releaseInterface = async (
+  region: Pick<Region, 'config' | 'db' | 'pusher'>,
+  instanceId: string,
+): Promise<void> => {
   const { privateRestMs, publicRestMs } = region.config;
   const vpcId = await transact(region.db, async (tx) => {
     const { rows } = await sql<{ vpc_id: string | null }>`

@@ -1,6 +1,7 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { releasedInstances } from './migrations-released.ts';
 
 const begin = `
 create table account (
@@ -252,5 +253,6 @@ export const regionMigrations: readonly SchemaStep[] = [
     name: '0003-interface-description',
     up: `alter table eni add column description text not null default ''`,
   },
+  { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
 ];

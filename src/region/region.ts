@@ -8,6 +8,7 @@ import type { RegionConfig } from './config.ts';
 import { CellDevice, GatewayDevice } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
 import { ImageStore } from './images.ts';
+import { InterfaceSweeper } from './interface-sweep.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
 import { fillPublicPool } from './public-pool.ts';
@@ -28,6 +29,7 @@ export interface Region {
   compile(vpcId: string): Promise<VpcState | undefined>;
   readonly pusher: Pusher;
   readonly reconciler: Reconciler;
+  readonly sweeper: InterfaceSweeper;
   /** Every cell that ever joined, connected or not. */
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
@@ -87,23 +89,12 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const sealer = await loadSealer(config.secretKeyFile);
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
+  const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
   const close = async (): Promise<void> => {
     await reconciler.stop();
+    await sweeper.stop();
     await db.destroy();
   };
-  return {
-    config,
-    db,
-    log,
-    sealer,
-    network,
-    pageSecret,
-    compile,
-    pusher,
-    reconciler,
-    cells,
-    gateway,
-    images,
-    close,
-  };
+  const parts = { config, db, log, sealer, network, pageSecret, compile, pusher, reconciler, cells, gateway, images };
+  return { ...parts, sweeper, close };
 };

@@ -153,6 +153,11 @@ interface EniTable {
   created_at: CreatedAt;
 }
 
+interface ReleasedInstanceTable {
+  instance_id: string;
+  released_at: Generated<Date>;
+}
+
 interface RestingAddressTable {
   subnet_id: string;
   host: number;
@@ -232,6 +237,7 @@ export interface RegionSchema {
   network_acl: NetworkAclTable;
   eni: EniTable;
   resting_address: RestingAddressTable;
+  released_instance: ReleasedInstanceTable;
   public_address: PublicAddressTable;
   key_pair: KeyPairTable;
   image: ImageTable;

@@ -44,6 +44,8 @@ export class SimCard {
   }
 
   applyVpc(state: VpcState): number {
+    if (!/^[A-Za-z0-9-]{1,64}$/.test(state.vpcId))
+      throw new PandoError('InvalidParameterValue', `Not the id of a VPC: ${state.vpcId.slice(0, 80)}`);
     const known = this.vpcs.get(state.vpcId);
     if (known !== undefined && known.version > state.version)
       throw new PandoError('StaleEpoch', `${state.vpcId} is at version ${known.version}.`);
@@ -57,9 +59,12 @@ export class SimCard {
   }
 
   attachPort(vpcId: string, port: VpcPort, tap: string, activate: boolean): NetworkOperation {
-    if (!this.vpcs.has(vpcId)) throw new PandoError('NotFound', `${vpcId} is not on this card.`);
-    this.forwarding.delete(port.eniId);
+    if (!this.vpcs.has(vpcId))
+      throw new PandoError('InvalidVpcID.NotFound', `${vpcId} has not been declared to this card.`);
     const known = this.ports.get(port.eniId);
+    if (known !== undefined && known.port.epoch > port.epoch)
+      throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${known.port.epoch}.`);
+    this.forwarding.delete(port.eniId);
     this.ports.set(port.eniId, { vpcId, tap, port, active: activate || (known?.active ?? false) });
     return operation('vpc', { tap, mac: port.mac });
   }
@@ -87,8 +92,9 @@ export class SimCard {
       })),
     }),
     'card.applyVpc': ({ from, state }) => {
-      const version = this.vpcs.get(state.vpcId)?.version;
-      if (from !== undefined && from !== version)
+      const version = this.vpcs.get(state.vpcId)?.version ?? 0;
+      // An older state is told that it is older, and a change whose answer was lost is there already.
+      if (from !== undefined && from !== version && version < state.version)
         throw new PandoError('Conflict', `${state.vpcId} is at ${version}, not ${from}.`);
       return { version: this.applyVpc(state) };
     },
@@ -134,8 +140,14 @@ export class SimCard {
       else port.redirect = to;
       return {};
     },
-    'card.exportFlows': () => ({ flows: [] }),
-    'card.importFlows': () => ({}),
+    'card.exportFlows': ({ eniId }) => {
+      this.#portOf(eniId);
+      return { flows: [] };
+    },
+    'card.importFlows': ({ eniId }) => {
+      this.#portOf(eniId);
+      return {};
+    },
     'card.activatePort': ({ eniId }) => {
       const port = this.#portOf(eniId);
       port.active = true;

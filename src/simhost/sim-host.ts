@@ -32,6 +32,11 @@ const capacityDefault = { vcpus: 16, memoryMib: 16_384, diskMib: 262_144 };
 type Method = keyof typeof hostContract;
 type In<M extends Method> = ParsedParams<typeof hostContract, M>;
 
+interface Commanded {
+  readonly command: CommandKey;
+  readonly instanceId: string;
+}
+
 export class SimHost {
   readonly hostId: string;
   readonly zone: string;
@@ -83,7 +88,12 @@ export class SimHost {
   }
 
   reports(): VmReport[] {
-    return [...this.vms.values()].map((vm) => vm.report());
+    return [...this.vms.values()].map((vm) => this.#reportOf(vm));
+  }
+
+  #reportOf(vm: SimVm): VmReport {
+    const generation = this.#record.generationOf(vm.instanceId);
+    return { ...vm.report(), ...(generation === undefined ? {} : { generation }) };
   }
 
   /** The agent dies and comes back: VMs run on (S1.13), streams break. */
@@ -115,11 +125,17 @@ export class SimHost {
     this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
   }
 
-  #command<T>(method: Method, key: CommandKey, work: () => T): Promise<T> {
-    return this.#record.once(key, async () => {
+  #command<T>(method: Method, { command, instanceId }: Commanded, work: () => T): Promise<T> {
+    const visits = method === 'vm.reboot';
+    return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
       return work();
     });
+  }
+
+  /** For what does not wait for the VM's other commands. A peer of the last release sends no key. @throws StaleEpoch */
+  #pass(key: CommandKey | undefined, instanceId: string | undefined): void {
+    if (key !== undefined && instanceId !== undefined) this.#record.pass({ key, instanceId });
   }
 
   #vm(instanceId: string): SimVm {
@@ -211,7 +227,7 @@ export class SimHost {
   }
 
   #progress(instanceId: string) {
-    const outgoing = this.vms.get(instanceId)?.outgoing;
+    const { outgoing } = this.#vm(instanceId);
     const zero = { remainingBytes: 0, totalBytes: 0, expectedDowntimeMs: 0 };
     if (outgoing === undefined) return { phase: 'none' as const, ...zero };
     if (outgoing.phase === 'failed') return { phase: 'failed' as const, ...zero, reason: outgoing.reason };
@@ -279,68 +295,74 @@ export class SimHost {
   #detachNetwork(instanceId: string): void {
     const vm = this.vms.get(instanceId);
     if (vm?.eniId === undefined) return;
-    if (vm.state === 'running') throw new PandoError('IncorrectState', `${instanceId} runs.`);
+    if (vm.state === 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} runs.`);
     this.card.detachPort(vm.eniId);
     if (!vm.hasDisk) this.#destroy(instanceId);
   }
 
   #reboot(instanceId: string): void {
     const vm = this.#vm(instanceId);
-    if (vm.state !== 'running') throw new PandoError('IncorrectState', `${instanceId} does not run.`);
+    if (vm.state !== 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
     vm.consoleText += '[sim] reboot\n';
   }
 
   readonly #handlers: Required<Handlers<typeof hostContract>> = {
     'host.describe': () => this.hello(),
-    'vm.ensureImage': ({ command, image }) =>
-      this.#command('vm.ensureImage', command, () => {
-        const fetched = !this.images.has(image.digest);
-        this.images.add(image.digest);
+    'vm.ensureImage': (params) =>
+      this.#command('vm.ensureImage', params, () => {
+        const { digest } = params.image;
+        const fetched = !this.images.has(digest);
+        this.images.add(digest);
         return { fetched };
       }),
     'vm.prepareNetwork': (params) =>
-      this.#command('vm.prepareNetwork', params.command, () => this.#prepareNetwork(params)),
-    'vm.launch': (params) => this.#command('vm.launch', params.command, () => this.#launch(params)),
-    'vm.stop': ({ command, instanceId }) => this.#command('vm.stop', command, () => this.#stop(instanceId)),
-    'vm.reboot': ({ command, instanceId }) =>
-      this.#void('vm.reboot', command, () => this.#reboot(instanceId)),
-    'vm.destroy': ({ command, instanceId }) =>
-      this.#void('vm.destroy', command, () => this.#destroy(instanceId)),
-    'vm.detachNetwork': ({ command, instanceId }) =>
-      this.#void('vm.detachNetwork', command, () => this.#detachNetwork(instanceId)),
-    'vm.describe': ({ instanceId }) =>
-      this.vms.get(instanceId)?.report() ?? {
-        instanceId,
-        state: 'absent',
-        requirement: { vcpus: 1, memoryMib: 1, rootDiskMib: 1 },
-      },
+      this.#command('vm.prepareNetwork', params, () => this.#prepareNetwork(params)),
+    'vm.launch': (params) => this.#command('vm.launch', params, () => this.#launch(params)),
+    'vm.stop': (params) => this.#command('vm.stop', params, () => this.#stop(params.instanceId)),
+    'vm.reboot': (params) => this.#void('vm.reboot', params, () => this.#reboot(params.instanceId)),
+    'vm.destroy': (params) => this.#void('vm.destroy', params, () => this.#destroy(params.instanceId)),
+    'vm.detachNetwork': (params) =>
+      this.#void('vm.detachNetwork', params, () => this.#detachNetwork(params.instanceId)),
+    'vm.describe': ({ instanceId }) => {
+      const vm = this.vms.get(instanceId);
+      if (vm !== undefined) return this.#reportOf(vm);
+      return { instanceId, state: 'absent', requirement: { vcpus: 1, memoryMib: 1, rootDiskMib: 1 } };
+    },
     'vm.console': ({ instanceId }) => ({
       output: this.#vm(instanceId).consoleText,
       at: new Date().toISOString(),
     }),
-    'migrate.offer': ({ command }) => this.#command('migrate.offer', command, () => ({})),
-    'migrate.start': (params) =>
-      this.#void('migrate.start', params.command, () => this.#startMigration(params)),
-    'migrate.progress': ({ instanceId }) => this.#progress(instanceId),
-    'migrate.flush': ({ instanceId }) => {
+    'migrate.offer': (params) =>
+      this.#command('migrate.offer', params, () => {
+        this.#vm(params.instanceId);
+        return {};
+      }),
+    'migrate.start': (params) => this.#void('migrate.start', params, () => this.#startMigration(params)),
+    'migrate.progress': ({ command, instanceId }) => {
+      this.#pass(command, instanceId);
+      return this.#progress(instanceId);
+    },
+    'migrate.flush': ({ command, instanceId }) => {
+      this.#pass(command, instanceId);
       this.#vm(instanceId);
       return {};
     },
-    'migrate.switch': (params) => this.#command('migrate.switch', params.command, () => this.#switch(params)),
+    'migrate.switch': (params) => this.#command('migrate.switch', params, () => this.#switch(params)),
     'migrate.commission': (params) =>
-      this.#command('migrate.commission', params.command, () => this.#commission(params)),
-    'migrate.confirm': ({ command, instanceId }) =>
-      this.#void('migrate.confirm', command, () => this.#confirm(instanceId)),
-    'migrate.cancel': ({ command, instanceId }) =>
-      this.#command('migrate.cancel', command, () => this.#cancel(instanceId)),
-    'card.call': async ({ method, params }) => {
+      this.#command('migrate.commission', params, () => this.#commission(params)),
+    'migrate.confirm': (params) =>
+      this.#void('migrate.confirm', params, () => this.#confirm(params.instanceId)),
+    'migrate.cancel': (params) =>
+      this.#command('migrate.cancel', params, () => this.#cancel(params.instanceId)),
+    'card.call': async ({ command, instanceId, method, params }) => {
       await this.#pause(method);
+      this.#pass(command, instanceId);
       return { result: this.card.handle(method, params) };
     },
   };
 
-  async #void(method: Method, key: CommandKey, work: () => void): Promise<Record<string, never>> {
-    await this.#command(method, key, work);
+  async #void(method: Method, params: Commanded, work: () => void): Promise<Record<string, never>> {
+    await this.#command(method, params, work);
     return {};
   }
 }

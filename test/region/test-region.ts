@@ -72,7 +72,16 @@ const clientOf = (region: Region, account: NewAccount): Client => {
 
 /** Settings that a test may change. */
 export type Overrides = Partial<
-  Record<'publicPool' | 'privateRestMs' | 'publicRestMs' | 'pushWaitMsMax' | 'limits', unknown>
+  Record<
+    | 'publicPool'
+    | 'privateRestMs'
+    | 'publicRestMs'
+    | 'pushWaitMsMax'
+    | 'limits'
+    | 'sweepEveryMs'
+    | 'sweepGraceMs',
+    unknown
+  >
 >;
 
 export const startTestRegion = async (overrides: Overrides = {}): Promise<TestRegion> => {

@@ -7,6 +7,7 @@ import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
 import { newCellId } from '#contracts/ids.ts';
+import { generationOf } from '../generation.ts';
 import { stateReasons } from '../instance-states.ts';
 import { type Begun, beginStop, beginTerminate, type Cause, nothingBegun } from '../lifecycle.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
@@ -21,6 +22,7 @@ import {
   upsertHost,
 } from '../store/hosts.ts';
 import { changeInstance, type InstanceRow, listHostInstances, lockInstances } from '../store/instances.ts';
+import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
 import type { HostCaller } from './sessions.ts';
 
 type Hello = ParsedParams<typeof hostEventsContract, 'host.hello'>;
@@ -147,7 +149,10 @@ export class HostReports {
     for (const row of rows) {
       const vm = reported.get(row.id);
       reported.delete(row.id);
-      if (row.workflow_id !== null) settled = false;
+      if (isAhead(row, vm?.generation)) {
+        settled = false;
+        await this.#raise(hostId, row, vm?.generation ?? 0);
+      } else if (row.workflow_id !== null) settled = false;
       else if (row.other_host_id === hostId) settled = (await this.#finishMove(hostId, row)) && settled;
       else if (agrees(row, hostId, vm)) continue;
       else settled = (await this.#mend(hostId, row)) && settled;
@@ -164,7 +169,8 @@ export class HostReports {
     if (agrees(seen, hostId, vm)) return true;
     if (seen.state === 'terminated') return this.#finishTermination(hostId, seen, vm);
     if (seen.state === 'stopped') {
-      await this.#command(hostId, seen.id, 'vm.stop');
+      const row = await takeGeneration(services.db, seen);
+      if (row !== undefined) await this.#command(hostId, row, 'vm.stop');
       return false;
     }
     const begun = await services.db.transaction(async (tx) => {
@@ -183,10 +189,12 @@ export class HostReports {
   /** The host was away when its instance was terminated: now the VM goes, then the capacity comes back. */
   async #finishTermination(hostId: string, seen: InstanceRow, vm: VmReport): Promise<boolean> {
     const { services } = this.#options;
-    if (vm.state !== 'absent') await this.#command(hostId, seen.id, 'vm.destroy');
+    const taken = vm.state === 'absent' ? seen : await takeGeneration(services.db, seen);
+    if (taken === undefined) return false;
+    if (vm.state !== 'absent') await this.#command(hostId, taken, 'vm.destroy');
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
-      if (row === undefined || row.version !== seen.version || row.host_id !== hostId) return;
+      if (row === undefined || row.version !== taken.version || row.host_id !== hostId) return;
       await releaseCapacity(tx, hostId, partOf(amountOf(row), row.held));
       await changeInstance(tx, row.id, { host_id: null, held: 'none' });
     });
@@ -196,7 +204,9 @@ export class HostReports {
   /** The other host of a migration was away when that ended: now its copy goes, then the capacity comes back. */
   async #finishMove(hostId: string, seen: InstanceRow): Promise<boolean> {
     const { services } = this.#options;
-    await this.#command(hostId, seen.id, 'vm.destroy');
+    const taken = await takeGeneration(services.db, seen);
+    if (taken === undefined) return false;
+    await this.#command(hostId, taken, 'vm.destroy');
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
       if (row === undefined || row.workflow_id !== null || row.other_host_id !== hostId) return;
@@ -219,14 +229,32 @@ export class HostReports {
       { host: hostId, instance: instanceId },
       'the host has a VM that is not its own: destroying it',
     );
-    await this.#command(hostId, instanceId, 'vm.destroy');
+    const taken = row === undefined ? undefined : await takeGeneration(services.db, row);
+    if (row !== undefined && taken === undefined) return false;
+    await this.#command(hostId, taken ?? { id: instanceId }, 'vm.destroy');
     return true;
   }
 
-  async #command(hostId: string, instanceId: string, method: 'vm.destroy' | 'vm.stop'): Promise<void> {
+  async #raise(hostId: string, row: InstanceRow, heard: number): Promise<void> {
+    const { services } = this.#options;
+    services.log.error(
+      { host: hostId, instance: row.id, generation: generationOf(row.place_epoch), heard },
+      'the host has heard of a change that the store does not know: the store has lost commits',
+    );
+    await raiseGeneration(services.db, row, heard);
+  }
+
+  /** Under the generation of the row: one that was taken for this command. */
+  async #command(
+    hostId: string,
+    { id: instanceId, place_epoch }: Pick<InstanceRow, 'id'> & Partial<Pick<InstanceRow, 'place_epoch'>>,
+    method: 'vm.destroy' | 'vm.stop',
+  ): Promise<void> {
     const { hosts, identity } = this.#options.services;
     // A workflow id of its own each time: a record of an earlier such command must not answer for this one.
-    const command = { workflowId: newCellId('workflow', identity.cellNumber), step: 'reconcile', epoch: 1 };
+    const workflowId = newCellId('workflow', identity.cellNumber);
+    const generation = place_epoch === undefined ? undefined : generationOf(place_epoch);
+    const command = { workflowId, step: 'reconcile', epoch: 1, generation };
     if (method === 'vm.destroy') await hosts.call(hostId, method, { command, instanceId });
     else await hosts.call(hostId, method, { command, instanceId, force: true, graceMs: 0 });
   }

@@ -2,14 +2,26 @@
 import type { Caller, CallOptions, Params, Result } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { hostContract } from '#contracts/host.ts';
+import type { CommandKey, hostContract } from '#contracts/host.ts';
+import type { CommandLease } from '../command-lease.ts';
 
 export type HostCaller = Caller<typeof hostContract>;
 type HostMethod = keyof typeof hostContract;
 type CardMethod = keyof typeof cardContract;
 
+/** For a call about an instance's port: who commands, and which instance. */
+export interface CardCallOptions extends CallOptions {
+  readonly command?: CommandKey;
+  readonly instanceId?: string;
+}
+
 export class HostSessions {
   readonly #callers = new Map<string, HostCaller>();
+  readonly #lease: CommandLease | undefined;
+
+  constructor(lease?: CommandLease) {
+    this.#lease = lease;
+  }
 
   attach(hostId: string, caller: HostCaller): void {
     this.#callers.set(hostId, caller);
@@ -29,7 +41,7 @@ export class HostSessions {
     return this.#callers.size;
   }
 
-  /** @throws HostUnreachable when the host has no stream to this processor. */
+  /** @throws HostUnreachable when the host has no stream to this processor; StaleEpoch when this processor may not command. */
   call<M extends HostMethod>(
     hostId: string,
     method: M,
@@ -37,6 +49,9 @@ export class HostSessions {
     options?: CallOptions,
   ): Promise<Result<typeof hostContract, M>> {
     const caller = this.#callers.get(hostId);
+    // With no wait between this and the sending.
+    if ('command' in params && params.command !== undefined && this.#lease?.mayCommand === false)
+      return Promise.reject(this.#lease.refusal());
     if (caller === undefined)
       return Promise.reject(
         new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`),
@@ -49,9 +64,10 @@ export class HostSessions {
     hostId: string,
     method: M,
     params: Params<typeof cardContract, M>,
-    options?: CallOptions,
+    { command, instanceId, ...options }: CardCallOptions = {},
   ): Promise<Result<typeof cardContract, M>> {
-    const { result } = await this.call(hostId, 'card.call', { method, params }, options);
+    const about = { command, instanceId };
+    const { result } = await this.call(hostId, 'card.call', { ...about, method, params }, options);
     const parsed = cardContract[method].result.safeParse(result);
     if (!parsed.success)
       throw new PandoError('InternalError', `The card of ${hostId} answered ${method} out of contract.`);

@@ -104,12 +104,24 @@ export class VpcStates {
     const status = await this.#options.hosts.card(hostId, 'card.status', {});
     const has = new Map(status.vpcs.map((vpc) => [vpc.vpcId, vpc.version]));
     for (const [vpcId, version] of has) this.#applied.set(keyOf(hostId, vpcId), version);
-    for (const vpcId of has.keys())
-      if (!needed.has(vpcId)) await this.#options.hosts.card(hostId, 'card.removeVpc', { vpcId });
+    for (const vpcId of has.keys()) if (!needed.has(vpcId)) await this.#removeUnused(hostId, vpcId);
     for (const vpcId of needed) {
       const state = await this.#newest(vpcId);
       if (state !== undefined && (has.get(vpcId) ?? 0) < state.version)
         await this.#tell(hostId, vpcId, state.version);
+    }
+  }
+
+  /** What is needed was read before: the card knows of a port that came since, and refuses. */
+  async #removeUnused(hostId: string, vpcId: string): Promise<void> {
+    try {
+      await this.#options.hosts.card(hostId, 'card.removeVpc', { vpcId });
+    } catch (error) {
+      if (PandoError.from(error).code !== 'Conflict') throw error;
+      this.#options.log.warn(
+        { host: hostId, vpc: vpcId },
+        'the card has ports in a VPC that needs none there',
+      );
     }
   }
 

@@ -2,6 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
+import { generationOfInput } from '../generation.ts';
 import type { Database, Sql } from '../store/sql.ts';
 import {
   type Advance,
@@ -190,7 +191,7 @@ export class Execution<Services> {
       input,
       results: this.#results,
       services: this.#options.services,
-      command: { workflowId: id, step, epoch },
+      command: { workflowId: id, step, epoch, generation: generationOfInput(input) },
       signal,
       once: (key, make) => this.#once(key, make),
       cancelled: () => this.#cancel.signal.aborted,
@@ -230,10 +231,25 @@ export class Execution<Services> {
     if (!(thrown instanceof PandoError))
       this.#options.log.error({ err: thrown, workflow: this.#row.id, step }, 'step failed');
     // The failed group may have had its effect in part: it is undone too.
-    const cursor = this.#cursor + group.length;
+    const cursor = Math.max(this.#cursor + group.length, this.#reachedByOthers());
     this.#cursor = cursor;
     const error: WorkflowError = { code: known.code, message: known.message, step };
     await this.#move({ ...this.#advance(), state: 'undoing', cursor, error }, false, async () => []);
+  }
+
+  /**
+   * How far an earlier owner may have come without writing it down: to the end of the group that is. It may be frozen and go on there:
+   * what it began is undone, and the hosts that the undo reaches have heard of this owner.
+   */
+  #reachedByOthers(): number {
+    if (this.#row.epoch <= 1) return 0;
+    let end = this.#row.cursor;
+    while (end < this.#steps.length) {
+      const group = this.#groupAt(end);
+      end += group.length;
+      if (group.some((step) => step.commit !== undefined)) break;
+    }
+    return end;
   }
 
   async #backward(): Promise<readonly WorkflowRow[]> {

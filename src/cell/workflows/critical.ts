@@ -9,9 +9,9 @@
  * switch: redirect → stop → hand over   commission: resume → release
  * park: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  */
-import type { CallOptions } from '#base/rpc/contract.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { CardCallOptions } from '../hosts/sessions.ts';
 import { switchBudgetMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { TakenBack } from '../workflow/attempt.ts';
@@ -38,9 +38,16 @@ const vxlanPort = 4789;
 const queueIdleMs = 50;
 /** Silence at the queue after which nothing is on its way to it from the parked source. */
 const parkedIdleMs = 5;
-const cardCall: CallOptions = { timeoutMs: 2_000 };
+const cardCallTimeoutMs = 2_000;
 const askAgainMs = 50;
 const askAgainMsMax = 1_000;
+
+/** A card is told who commands, as its host is. */
+const cardCall = <R>({ command, subject }: Context<R>): CardCallOptions => ({
+  timeoutMs: cardCallTimeoutMs,
+  command,
+  instanceId: subject,
+});
 
 /** Runs the phase. Rejects only when the source runs again and has its packets. */
 export const runCritical = async <R>(context: Context<R>, eniId: string): Promise<CriticalResult> => {
@@ -69,12 +76,12 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   const own = { ip: input.vtep, port: vxlanPort };
   const copyFlows = flowsOf(context, eniId);
   const queue = await watch.time('hold', () =>
-    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall),
+    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall(context)),
   );
   await faults.hit('migrate.critical.hold.after');
   await watch.time('aim', () =>
     Promise.all([
-      hosts.card(input.sourceHostId, 'card.aimPort', { eniId, to: queue }, cardCall),
+      hosts.card(input.sourceHostId, 'card.aimPort', { eniId, to: queue }, cardCall(context)),
       copyFlows().catch(() => undefined),
     ]),
   );
@@ -82,7 +89,7 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   await watch.time('flush', () =>
     Promise.all(
       [input.hostId, input.sourceHostId].map((host) =>
-        hosts.call(host, 'migrate.flush', { instanceId: subject }).catch(() => undefined),
+        hosts.call(host, 'migrate.flush', { command, instanceId: subject }).catch(() => undefined),
       ),
     ),
   );
@@ -110,21 +117,27 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
 };
 
 /** What copies the flows of the port that are not copied yet. */
-const flowsOf = <R>({ services, input }: Context<R>, eniId: string): (() => Promise<void>) => {
+const flowsOf = <R>(context: Context<R>, eniId: string): (() => Promise<void>) => {
+  const { services, input } = context;
   const flows = new FlowCopy();
   const way = { from: input.sourceHostId, to: input.hostId, eniId };
-  return () => flows.copy(services.hosts, way, cardCall);
+  return () => flows.copy(services.hosts, way, cardCall(context));
 };
 
 /** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
-const handedOver = async <R>({ services, input, subject, signal }: Context<R>): Promise<boolean> => {
+const handedOver = async <R>(context: Context<R>): Promise<boolean> => {
+  const { services, input, subject, signal, command } = context;
   const { hosts, clock } = services;
   for (let pauseMs = askAgainMs; ; pauseMs = Math.min(pauseMs * 2, askAgainMsMax)) {
     try {
-      const { phase } = await hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject });
+      const { phase } = await hosts.call(input.sourceHostId, 'migrate.progress', {
+        command,
+        instanceId: subject,
+      });
       return phase === 'completed';
     } catch (error) {
-      if (signal.aborted) throw error;
+      // A newer owner commands there: this one has nothing to decide any more.
+      if (signal.aborted || PandoError.from(error).code === 'StaleEpoch') throw error;
     }
     const target = await hosts
       .call(input.hostId, 'vm.describe', { instanceId: subject })
@@ -147,11 +160,15 @@ const restore = async <R>(context: Context<R>, eniId: string): Promise<void> => 
     }),
   );
   // The tap first: released packets go through the source's card, which must not send them back to the queue.
-  await insist(context, () => hosts.card(input.sourceHostId, 'card.redirectPort', { eniId }, cardCall));
+  await insist(context, () =>
+    hosts.card(input.sourceHostId, 'card.redirectPort', { eniId }, cardCall(context)),
+  );
   // A target that is gone has no queue to release.
   await hosts
-    .card(input.hostId, 'card.setQueue', { eniId, mode: 'pass', passTo: source }, cardCall)
-    .then(() => hosts.card(input.hostId, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall))
+    .card(input.hostId, 'card.setQueue', { eniId, mode: 'pass', passTo: source }, cardCall(context))
+    .then(() =>
+      hosts.card(input.hostId, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall(context)),
+    )
     .catch(() => undefined);
 };
 
@@ -201,24 +218,24 @@ const straighten = async <R>(
   await watch.time('park', async () => {
     // A source that died with the switch forwards nothing: other cards learn the new place from the region.
     for (const host of [target, source])
-      await hosts.card(host, 'card.holdPort', { eniId }, cardCall).catch(() => undefined);
+      await hosts.card(host, 'card.holdPort', { eniId }, cardCall(context)).catch(() => undefined);
   });
   const counters = await watch.time('empty', () =>
     hosts
-      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall)
+      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall(context))
       .catch(() => nothingHeld),
   );
   await watch.time('direct', () =>
     Promise.all([
-      hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall).catch(() => undefined),
-      insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall)),
+      hosts.card(source, 'card.redirectPort', { eniId, to }, cardCall(context)).catch(() => undefined),
+      insist(context, () => hosts.card(target, 'card.activatePort', { eniId }, cardCall(context))),
     ]),
   );
   await faults.hit('migrate.critical.direct.after');
   // What the guest opened in its last moments on the source.
   await flowsOf(context, eniId)().catch(() => undefined);
   const { held, forwarded, dropped } = await hosts
-    .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall)
+    .card(target, 'card.closeQueue', { eniId, idleMs: queueIdleMs }, cardCall(context))
     .catch(() => counters);
   return { held, forwarded, dropped };
 };

@@ -1,7 +1,6 @@
 /** Copies the flows that the source's card tracks to the target's, each once, so that connections live on there. */
-import type { CallOptions } from '#base/rpc/contract.ts';
 import type { TrackedFlow } from '#contracts/network.ts';
-import type { HostSessions } from '../hosts/sessions.ts';
+import type { CardCallOptions, HostSessions } from '../hosts/sessions.ts';
 
 export class FlowCopy {
   readonly #copied = new Set<string>();
@@ -10,7 +9,7 @@ export class FlowCopy {
   async copy(
     hosts: HostSessions,
     { from, to, eniId }: { readonly from: string; readonly to: string; readonly eniId: string },
-    options: CallOptions,
+    options: CardCallOptions,
   ): Promise<void> {
     const { flows } = await hosts.card(from, 'card.exportFlows', { eniId }, options);
     const fresh = flows.filter((flow) => !this.#copied.has(keyOf(flow)));

@@ -52,13 +52,17 @@ const converge = async ({
   services,
   input,
   subject,
+  command,
   signal,
   cancelled,
 }: Context): Promise<MigrateResults['converge']> => {
   const { hosts, clock } = services;
   const began = clock.monotonicMs();
   for (;;) {
-    const progress = await hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject });
+    const progress = await hosts.call(input.sourceHostId, 'migrate.progress', {
+      command,
+      instanceId: subject,
+    });
     if (progress.phase === 'converged' || progress.phase === 'completed')
       return { copyMs: clock.monotonicMs() - began, totalBytes: progress.totalBytes };
     if (progress.phase === 'failed' || progress.phase === 'none')
@@ -175,9 +179,10 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       why: 'nothing of it is left there, except that the card forwards what still comes (S6.6)',
       onFailure: 'retry',
       do: async (context) => {
-        const { services, input } = context;
+        const { services, input, command, subject } = context;
+        const port = { eniId: eniOf(context), forwardTo: input.vtep };
         await services.hosts
-          .card(input.sourceHostId, 'card.detachPort', { eniId: eniOf(context), forwardTo: input.vtep })
+          .card(input.sourceHostId, 'card.detachPort', port, { command, instanceId: subject })
           .catch(() => undefined);
         return destroyOrLeave(context, input.sourceHostId);
       },

@@ -4,6 +4,8 @@ import { defineWorkflow } from '../workflow/definition.ts';
 
 export interface RebootInput {
   readonly hostId: string;
+  /** Says the generation, which a reboot does not raise. Absent: begun by a processor of the last release. */
+  readonly epoch?: number;
 }
 
 export const rebootWorkflow = defineWorkflow<RebootInput, { rebootVm: null }, CellServices>({

@@ -5,6 +5,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, MigrationCredential } from '#contracts/host.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { NetworkOperation, VmMetadata, VpcPort } from '#contracts/network.ts';
+import { epochAfter } from '../generation.ts';
 import type { InstanceState } from '../instance-states.ts';
 import { absentHostPatienceMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
@@ -24,7 +25,7 @@ import type { StepContext } from '../workflow/definition.ts';
 export interface PlaceInput {
   readonly hostId: string;
   readonly vtep: string;
-  /** Epoch of the interface's place for this workflow; its undo uses the next one. */
+  /** Epoch of the interface's place for this workflow, and so its generation; its undo uses the next one. */
   readonly epoch: number;
 }
 
@@ -171,10 +172,6 @@ export interface NetworkResults {
   readonly vpc: NetworkOperation;
 }
 
-/** The next epoch of an interface's place: two apart, since each workflow keeps one for its undo. */
-export const epochAfter = (epoch: number): number => epoch + 2;
-export const firstPlaceEpoch = 2;
-
 const newWorkflowId = (services: Pick<CellServices, 'identity'>): string =>
   newCellId('workflow', services.identity.cellNumber);
 
@@ -232,7 +229,7 @@ const followsAs = (kind: 'stop' | 'terminate', state: InstanceState): InstanceSt
 const followerOf = (services: CellServices, row: InstanceRow, force: boolean): NewWorkflow => {
   const epoch = epochAfter(row.place_epoch);
   return row.intent?.kind === 'terminate'
-    ? newWorkflow(services, 'terminate', row.id, { hostId: row.host_id })
+    ? newWorkflow(services, 'terminate', row.id, { hostId: row.host_id, epoch })
     : newWorkflow(services, 'stop', row.id, { hostId: row.host_id, force, epoch });
 };
 

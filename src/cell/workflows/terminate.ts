@@ -5,6 +5,8 @@ import { type DestroyOutcome, destroyOrLeave, leaveHost, settle } from './suppor
 
 export interface TerminateInput {
   readonly hostId: string | null;
+  /** Says the generation. Absent: begun by a processor of the last release. */
+  readonly epoch?: number;
 }
 
 interface TerminateResults {

@@ -1,7 +1,7 @@
 /** A region in process memory that keeps the rules of the real one: addresses once, places by epoch, versions that grow. */
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { newId } from '#contracts/ids.ts';
+import { newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
 
@@ -14,6 +14,9 @@ export interface FakeRegionOptions {
 }
 
 const addressesMax = 60_000;
+/** Addresses of the one subnet, 10.0.0.0/16, that nobody takes by itself: the region's own and the last ones. */
+const firstHost = 10;
+const publicAddressesMax = 250;
 
 export class FakeRegion implements Caller<Contract> {
   readonly imageId = newId('image');
@@ -23,9 +26,11 @@ export class FakeRegion implements Caller<Contract> {
   readonly subnetId = newId('subnet');
   readonly groupId = newId('securityGroup');
   readonly interfaces = new Map<string, VpcPort>();
-  readonly released: string[] = [];
+  /** Instances that get no interface any more, whether or not they had one. */
+  readonly #gone = new Set<string>();
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
+  readonly #owners = new Map<string, string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
   #next = 0;
@@ -72,26 +77,75 @@ export class FakeRegion implements Caller<Contract> {
   }
 
   #allocate(params: Params<Contract, 'region.allocateInterface'>): { vpcId: string; port: VpcPort } {
-    const known = this.interfaces.get(params.instanceId);
+    const { accountId, subnetId } = params;
+    const instanceId = parseId('instance', params.instanceId);
+    if (this.#gone.has(instanceId))
+      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`);
+    this.#assertSubnet(subnetId);
+    const known = this.interfaces.get(instanceId);
     if (known !== undefined) return { vpcId: this.vpcId, port: known };
-    if (this.released.includes(params.instanceId))
-      throw new PandoError('Conflict', `${params.instanceId} had its interface released.`);
-    this.allocations.set(params.instanceId, (this.allocations.get(params.instanceId) ?? 0) + 1);
-    const number = this.#freed.shift() ?? this.#next++;
-    if (number > addressesMax) throw new PandoError('InsufficientAddressCapacity', 'The subnet is full.');
-    const host = number + 10;
+    const groupIds = this.#groups(params.groupIds);
+    const ip = this.#address(params.privateIp);
+    const publicIp = params.publicIp ? this.#publicAddress() : undefined;
+    this.allocations.set(instanceId, (this.allocations.get(instanceId) ?? 0) + 1);
+    const mac = ['06', '00', ...ip.split('.').map((part) => hexByte(Number(part)))].join(':');
     const port: VpcPort = {
-      eniId: newId('networkInterface'),
-      instanceId: params.instanceId,
-      mac: `06:00:00:00:${hexByte(host >> 8)}:${hexByte(host)}`,
-      ip: params.privateIp ?? `10.0.${host >> 8}.${host & 255}`,
-      subnetId: this.subnetId,
-      groupIds: params.groupIds,
-      sourceDestCheck: true,
-      epoch: 0,
+      ...{ eniId: newId('networkInterface'), instanceId, mac, ip, subnetId, groupIds },
+      ...{ sourceDestCheck: true, epoch: 0, ...(publicIp === undefined ? {} : { publicIp }) },
     };
-    this.interfaces.set(params.instanceId, port);
+    this.interfaces.set(instanceId, port);
+    this.#owners.set(instanceId, accountId);
+    this.#version++;
     return { vpcId: this.vpcId, port };
+  }
+
+  #assertSubnet(subnetId: string): void {
+    if (parseId('subnet', subnetId) !== this.subnetId)
+      throw new PandoError('InvalidSubnetID.NotFound', `The subnet ID '${subnetId}' does not exist`);
+  }
+
+  /** None named: the default one. */
+  #groups(groupIds: readonly string[]): string[] {
+    const missing = groupIds.find((id) => id !== this.groupId);
+    if (missing !== undefined)
+      throw new PandoError('InvalidGroup.NotFound', `The security group '${missing}' does not exist`);
+    return [this.groupId];
+  }
+
+  #assertInside(privateIp: string | undefined): void {
+    if (privateIp !== undefined && !/^10\.0(\.\d{1,3}){2}$/.test(privateIp))
+      throw new PandoError('InvalidParameterValue', `Address ${privateIp} is not in the subnet.`);
+  }
+
+  #address(wanted: string | undefined): string {
+    this.#assertInside(wanted);
+    const taken = new Set([...this.interfaces.values()].map(({ ip }) => ip));
+    if (wanted !== undefined && taken.has(wanted))
+      throw new PandoError('InvalidIPAddress.InUse', `Address ${wanted} is in use.`);
+    if (wanted !== undefined) return wanted;
+    for (;;) {
+      const number = this.#freed.shift() ?? this.#next++;
+      if (number > addressesMax)
+        throw new PandoError('InsufficientFreeAddressesInSubnet', 'The subnet is full.');
+      const host = number + firstHost;
+      const ip = `10.0.${host >> 8}.${host & 255}`;
+      if (!taken.has(ip)) return ip;
+    }
+  }
+
+  #publicAddress(): string {
+    const taken = new Set([...this.interfaces.values()].map(({ publicIp }) => publicIp));
+    for (let host = 1; host <= publicAddressesMax; host++)
+      if (!taken.has(`203.0.113.${host}`)) return `203.0.113.${host}`;
+    throw new PandoError('InsufficientAddressCapacity', 'The region has no free public address now.');
+  }
+
+  /** The account's interface of this instance. @throws InvalidNetworkInterfaceID.NotFound */
+  #owned(accountId: string, instanceId: string): VpcPort {
+    const port = this.interfaces.get(instanceId);
+    if (port === undefined || this.#owners.get(instanceId) !== accountId)
+      throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${instanceId} has no interface.`);
+    return port;
   }
 
   async #place({ eniId, vtep, epoch }: Params<Contract, 'region.placeInterface'>) {
@@ -114,6 +168,12 @@ export class FakeRegion implements Caller<Contract> {
     ): Result<Contract, 'region.resolveLaunch'> => {
       if (params.imageId !== this.imageId)
         throw new PandoError('InvalidAMIID.NotFound', `The image id '[${params.imageId}]' does not exist`);
+      const { subnetId = this.subnetId, zone = this.#zone, count, privateIp, keyName } = params;
+      if (keyName !== undefined)
+        throw new PandoError('InvalidKeyPair.NotFound', `The key pair '${keyName}' does not exist`);
+      this.#assertSubnet(subnetId);
+      this.#assertInside(privateIp);
+      const [groupId = this.groupId] = this.#groups(params.groupIds);
       return {
         image: {
           imageId: this.imageId,
@@ -122,11 +182,12 @@ export class FakeRegion implements Caller<Contract> {
           rootDeviceName: '/dev/xvda',
         },
         vpcId: this.vpcId,
-        subnetId: this.subnetId,
-        zone: params.zone ?? this.#zone,
-        groups: [{ groupId: this.groupId, groupName: 'default' }],
+        subnetId,
+        zone,
+        groups: [{ groupId, groupName: 'default' }],
         mapPublicIp: false,
         domainName: 'test.internal',
+        ...(count === undefined ? {} : { freeAddresses: addressesMax - this.interfaces.size }),
       };
     },
     'region.allocateInterface': (params: Params<Contract, 'region.allocateInterface'>) =>
@@ -135,10 +196,11 @@ export class FakeRegion implements Caller<Contract> {
     'region.changeInterface': async (
       params: Params<Contract, 'region.changeInterface'>,
     ): Promise<Result<Contract, 'region.changeInterface'>> => {
-      const port = this.interfaces.get(params.instanceId);
-      if (port === undefined)
-        throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${params.instanceId} has no interface.`);
-      const groupIds = params.groupIds ?? port.groupIds;
+      const port = this.#owned(params.accountId, params.instanceId);
+      if (params.groupIds?.length === 0)
+        throw new PandoError('InvalidParameterValue', 'An interface must have at least one security group.');
+      const groupIds = this.#groups(params.groupIds ?? port.groupIds);
+      if (params.dryRun) throw new PandoError('DryRunOperation', 'It would have succeeded.');
       const sourceDestCheck = params.sourceDestCheck ?? port.sourceDestCheck;
       this.interfaces.set(params.instanceId, { ...port, groupIds, sourceDestCheck });
       const state = this.#changed();
@@ -147,14 +209,17 @@ export class FakeRegion implements Caller<Contract> {
       return { groups, sourceDestCheck, version: state.version };
     },
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
-      const port = this.interfaces.get(instanceId);
-      if (port === undefined) return {};
-      this.interfaces.delete(instanceId);
-      this.released.push(instanceId);
-      await this.push?.(this.#changed());
+      this.#gone.add(instanceId);
+      if (!this.interfaces.delete(instanceId)) return {};
+      const state = this.#changed();
+      await this.push?.(state);
       return {};
     },
-    'region.vpcState': () => ({ state: this.state() }),
+    'region.vpcState': ({ vpcId }: Params<Contract, 'region.vpcState'>) => {
+      if (vpcId !== this.vpcId)
+        throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
+      return { state: this.state() };
+    },
     'region.interfaces': () => ({ interfaces: {} }),
   };
 }

@@ -1,0 +1,24 @@
+/** What this cell can say for certain about instances of its own, for those who keep something of theirs. */
+import type { Result } from '#base/rpc/contract.ts';
+import type { cellPushContract } from '#contracts/region.ts';
+import type { CellServices } from './services.ts';
+import type { InstanceRow } from './store/instances.ts';
+
+/** `ended` is final: a terminated instance whose workflow is over never comes back. A missing row proves nothing. */
+export const instanceFates = async (
+  { db, identity }: Pick<CellServices, 'db' | 'identity'>,
+  instanceIds: readonly string[],
+): Promise<Result<typeof cellPushContract, 'cell.instances'>> => {
+  const rows = await db.query<Pick<InstanceRow, 'id' | 'state' | 'workflow_id'>>(
+    'select id, state, workflow_id from instances where id = any($1)',
+    [instanceIds],
+  );
+  const known = new Map(rows.map((row) => [row.id, row]));
+  const instances = instanceIds.map((instanceId) => {
+    const row = known.get(instanceId);
+    if (row === undefined) return { instanceId, fate: 'unknown' as const };
+    const ended = row.state === 'terminated' && row.workflow_id === null;
+    return { instanceId, fate: ended ? ('ended' as const) : ('present' as const) };
+  });
+  return { cellId: identity.cellId, instances };
+};

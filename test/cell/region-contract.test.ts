@@ -1,0 +1,12 @@
+/** The region that a cell's tests have in memory passes what every region must do: the same checks as the real one. */
+import { regionContractSuite } from '../region-contract.suite.ts';
+import { FakeRegion } from './support/fake-region.ts';
+import { accountId, zone } from './support/harness.ts';
+
+const region = new FakeRegion({ zone });
+
+regionContractSuite('region in memory', () => ({
+  ...{ caller: region, cellNumber: 1, accountId, zone },
+  ...{ imageId: region.imageId, vpcId: region.vpcId, subnetId: region.subnetId, groupId: region.groupId },
+  privateIp: '10.0.250.1',
+}));

@@ -1,0 +1,301 @@
+/** What every region must do for its cells, real or in memory: the same checks run against both. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Caller, Params } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { newCellId, newId } from '#contracts/ids.ts';
+import type { VpcPort } from '#contracts/network.ts';
+import type { regionContract } from '#contracts/region.ts';
+
+export interface RegionUnderTest {
+  readonly caller: Caller<typeof regionContract>;
+  readonly cellNumber: number;
+  readonly accountId: string;
+  readonly imageId: string;
+  readonly zone: string;
+  readonly vpcId: string;
+  /** With some hundred free addresses. */
+  readonly subnetId: string;
+  /** The VPC's default group. */
+  readonly groupId: string;
+  /** An address of the subnet that nobody takes by itself. */
+  readonly privateIp: string;
+}
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'ok',
+    (error: unknown) => PandoError.from(error).code,
+  );
+
+type Allocate = Params<typeof regionContract, 'region.allocateInterface'>;
+
+/** One instance and its interface. */
+class Subject {
+  readonly instanceId: string;
+  readonly region: RegionUnderTest;
+
+  constructor(region: RegionUnderTest) {
+    this.region = region;
+    this.instanceId = newCellId('instance', region.cellNumber);
+  }
+
+  allocate(more: Partial<Allocate> = {}) {
+    const { accountId, subnetId } = this.region;
+    const own = { accountId, instanceId: this.instanceId, subnetId, groupIds: [], publicIp: false };
+    return this.region.caller.call('region.allocateInterface', { ...own, ...more });
+  }
+
+  place(eniId: string, epoch: number, vtep?: string) {
+    return this.region.caller.call('region.placeInterface', { eniId, epoch, vtep });
+  }
+
+  release() {
+    return this.region.caller.call('region.releaseInterface', { instanceId: this.instanceId });
+  }
+
+  change(more: Partial<Params<typeof regionContract, 'region.changeInterface'>>) {
+    const { accountId } = this.region;
+    const own = { accountId, instanceId: this.instanceId, dryRun: false };
+    return this.region.caller.call('region.changeInterface', { ...own, ...more });
+  }
+
+  resolve(more: Partial<Params<typeof regionContract, 'region.resolveLaunch'>> = {}) {
+    const { accountId, imageId } = this.region;
+    const own = { accountId, imageId, groupIds: [], groupNames: [] };
+    return this.region.caller.call('region.resolveLaunch', { ...own, ...more });
+  }
+
+  async vpc() {
+    return (await this.region.caller.call('region.vpcState', { vpcId: this.region.vpcId })).state;
+  }
+
+  /** As the network state has it now. */
+  async port(): Promise<VpcPort | undefined> {
+    return (await this.vpc()).ports.find(({ instanceId }) => instanceId === this.instanceId);
+  }
+}
+
+/** Runs the checks against the region that `region()` gives once the suite's own `before` has run. */
+export const regionContractSuite = (name: string, region: () => RegionUnderTest): void => {
+  const check = (what: string, work: (subject: Subject) => Promise<void>): void => {
+    test(`${name}: ${what}`, async () => {
+      const subject = new Subject(region());
+      try {
+        await work(subject);
+      } finally {
+        await subject.release();
+      }
+    });
+  };
+
+  check(
+    'an interface: nowhere at first, in its subnet, with the default group, in the network state',
+    async (subject) => {
+      const { vpcId, port } = await subject.allocate();
+      assert.equal(vpcId, subject.region.vpcId);
+      assert.equal(port.instanceId, subject.instanceId);
+      assert.equal(port.subnetId, subject.region.subnetId);
+      assert.deepEqual(port.groupIds, [subject.region.groupId]);
+      assert.deepEqual([port.vtep, port.epoch, port.publicIp], [undefined, 0, undefined]);
+      assert.deepEqual(await subject.port(), port);
+    },
+  );
+
+  check(
+    'the same instance gets the same interface again, at once and whatever else it asks for',
+    async (subject) => {
+      const many = await Promise.all(Array.from({ length: 5 }, () => subject.allocate()));
+      const again = await subject.allocate({ privateIp: subject.region.privateIp, description: 'other' });
+      assert.equal(
+        new Set([...many, again].map(({ port }) => `${port.eniId} ${port.ip} ${port.mac}`)).size,
+        1,
+      );
+      const { ports } = await subject.vpc();
+      assert.equal(ports.filter(({ instanceId }) => instanceId === subject.instanceId).length, 1);
+    },
+  );
+
+  check('addresses, MACs and public addresses are given once', async (subject) => {
+    const others = Array.from({ length: 4 }, () => new Subject(subject.region));
+    const all = [subject, ...others];
+    try {
+      const ports = await Promise.all(
+        all.map(async (each) => (await each.allocate({ publicIp: true })).port),
+      );
+      for (const part of ['ip', 'mac', 'publicIp', 'eniId'] as const)
+        assert.equal(new Set(ports.map((port) => port[part])).size, all.length, part);
+    } finally {
+      for (const other of others) await other.release();
+    }
+  });
+
+  check(
+    'a wanted address: given, refused while it is taken, outside of the subnet or none',
+    async (subject) => {
+      const { privateIp } = subject.region;
+      assert.equal((await subject.allocate({ privateIp })).port.ip, privateIp);
+      const other = new Subject(subject.region);
+      assert.equal(await codeOf(other.allocate({ privateIp })), 'InvalidIPAddress.InUse');
+      assert.equal(await codeOf(other.allocate({ privateIp: '192.0.2.1' })), 'InvalidParameterValue');
+      assert.equal(await codeOf(other.allocate({ privateIp: 'nonsense' })), 'InvalidParameterValue');
+      assert.equal(await other.port(), undefined, 'a refusal leaves nothing');
+    },
+  );
+
+  check('unknown and malformed ids are refused, and leave nothing', async (subject) => {
+    assert.equal(await codeOf(subject.allocate({ subnetId: newId('subnet') })), 'InvalidSubnetID.NotFound');
+    assert.equal(
+      await codeOf(subject.allocate({ groupIds: [newId('securityGroup')] })),
+      'InvalidGroup.NotFound',
+    );
+    assert.equal(await codeOf(subject.allocate({ instanceId: 'i-x' })), 'InvalidInstanceID.Malformed');
+    assert.equal(await subject.port(), undefined);
+    const unknown = subject.region.caller.call('region.vpcState', { vpcId: newId('vpc') });
+    assert.equal(await codeOf(unknown), 'InvalidVpcID.NotFound');
+    assert.equal((await subject.allocate()).port.instanceId, subject.instanceId);
+  });
+
+  check(
+    'released: gone from the network state, repeated the same; of an instance without one nothing',
+    async (subject) => {
+      await subject.allocate();
+      const before = await subject.vpc();
+      await subject.release();
+      const after = await subject.vpc();
+      assert.ok(after.version > before.version);
+      assert.equal(await subject.port(), undefined);
+      await subject.release();
+      assert.equal((await subject.vpc()).version, after.version, 'a repeat changes nothing');
+    },
+  );
+
+  check('an allocation after the release is refused, as often as it comes', async (subject) => {
+    await subject.allocate();
+    await subject.release();
+    for (let n = 0; n < 3; n++) assert.equal(await codeOf(subject.allocate()), 'StaleEpoch');
+    assert.equal(await subject.port(), undefined);
+  });
+
+  check('an allocation after the release of an interface that was never made is refused', async (subject) => {
+    await subject.release();
+    assert.equal(await codeOf(subject.allocate()), 'StaleEpoch');
+    assert.equal(await subject.port(), undefined);
+  });
+
+  check('of an allocation and a release at once nothing is left, whichever is first', async (subject) => {
+    for (let round = 0; round < 10; round++) {
+      const one = new Subject(subject.region);
+      const calls = [() => one.allocate(), () => one.release(), () => one.allocate()];
+      const codes = await Promise.all(
+        (round % 2 === 0 ? calls : calls.reverse()).map((call) => codeOf(call())),
+      );
+      for (const code of codes) assert.ok(code === 'ok' || code === 'StaleEpoch', code);
+      assert.equal(await one.port(), undefined);
+    }
+  });
+
+  check('a place is set by a higher epoch only; equal and the same changes nothing', async (subject) => {
+    const { eniId } = (await subject.allocate()).port;
+    const first = (await subject.place(eniId, 4, '198.18.1.11')).state;
+    assert.equal((await subject.place(eniId, 4, '198.18.1.11')).state.version, first.version);
+    assert.equal(await codeOf(subject.place(eniId, 4, '198.18.1.12')), 'StaleEpoch', 'equal, elsewhere');
+    assert.equal(await codeOf(subject.place(eniId, 4)), 'StaleEpoch', 'equal, nowhere');
+    assert.equal(await codeOf(subject.place(eniId, 3, '198.18.1.12')), 'StaleEpoch', 'lower');
+    assert.equal(await codeOf(subject.place(eniId, 3)), 'StaleEpoch', 'lower, nowhere');
+    assert.equal((await subject.port())?.vtep, '198.18.1.11');
+    assert.equal((await subject.vpc()).version, first.version, 'what is refused changes nothing');
+    const nowhere = (await subject.place(eniId, 5)).state;
+    assert.ok(nowhere.version > first.version);
+    assert.equal((await subject.port())?.vtep, undefined);
+    await subject.place(eniId, 8, '198.18.1.12');
+    assert.deepEqual(
+      [(await subject.port())?.vtep, (await subject.port())?.epoch],
+      ['198.18.1.12', 8],
+      'epochs may be left out',
+    );
+    assert.deepEqual(
+      (await subject.allocate()).port,
+      await subject.port(),
+      'asked for again: with its place',
+    );
+  });
+
+  check(
+    'a place of an unknown or released interface is not set, and brings nothing back',
+    async (subject) => {
+      assert.equal(
+        await codeOf(subject.place(newId('networkInterface'), 2, '198.18.1.11')),
+        'InvalidNetworkInterfaceID.NotFound',
+      );
+      const { eniId } = (await subject.allocate()).port;
+      await subject.place(eniId, 2, '198.18.1.11');
+      await subject.release();
+      const { version } = await subject.vpc();
+      for (const epoch of [2, 4])
+        assert.equal(
+          await codeOf(subject.place(eniId, epoch, '198.18.1.11')),
+          'InvalidNetworkInterfaceID.NotFound',
+        );
+      assert.equal((await subject.vpc()).version, version);
+      assert.equal(await subject.port(), undefined);
+    },
+  );
+
+  check(
+    'changes of an interface: its owner’s, of groups that exist; each raises the version',
+    async (subject) => {
+      assert.equal(
+        await codeOf(subject.change({ sourceDestCheck: false })),
+        'InvalidNetworkInterfaceID.NotFound',
+      );
+      const { eniId } = (await subject.allocate()).port;
+      await subject.place(eniId, 2, '198.18.1.11');
+      const { version } = await subject.vpc();
+      const changed = await subject.change({ sourceDestCheck: false });
+      assert.deepEqual(
+        [changed.sourceDestCheck, changed.groups.map(({ groupId }) => groupId)],
+        [false, [subject.region.groupId]],
+      );
+      assert.ok(changed.version > version);
+      assert.equal((await subject.port())?.sourceDestCheck, false);
+      assert.equal((await subject.port())?.vtep, '198.18.1.11', 'the place stays');
+      assert.equal(await codeOf(subject.change({ groupIds: [] })), 'InvalidParameterValue');
+      assert.equal(
+        await codeOf(subject.change({ groupIds: [newId('securityGroup')] })),
+        'InvalidGroup.NotFound',
+      );
+      assert.equal(
+        await codeOf(subject.change({ accountId: '999988887777', sourceDestCheck: true })),
+        'InvalidNetworkInterfaceID.NotFound',
+      );
+      assert.equal(await codeOf(subject.change({ sourceDestCheck: true, dryRun: true })), 'DryRunOperation');
+      assert.equal((await subject.port())?.sourceDestCheck, false);
+      assert.equal((await subject.vpc()).version, changed.version);
+    },
+  );
+
+  check('a launch is resolved within the account’s network, and changes nothing', async (subject) => {
+    const { version } = await subject.vpc();
+    const { vpcId, subnetId, groupId, zone } = subject.region;
+    const found = await subject.resolve({ subnetId, count: 2 });
+    assert.deepEqual(
+      [found.vpcId, found.subnetId, found.zone, found.groups.map((group) => group.groupId)],
+      [vpcId, subnetId, zone, [groupId]],
+    );
+    assert.ok((found.freeAddresses ?? 0) >= 2);
+    assert.equal((await subject.resolve({ subnetId })).freeAddresses, undefined);
+    assert.equal(await codeOf(subject.resolve({ imageId: newId('image') })), 'InvalidAMIID.NotFound');
+    assert.equal(await codeOf(subject.resolve({ subnetId: newId('subnet') })), 'InvalidSubnetID.NotFound');
+    assert.equal(
+      await codeOf(subject.resolve({ subnetId, groupIds: [newId('securityGroup')] })),
+      'InvalidGroup.NotFound',
+    );
+    assert.equal(await codeOf(subject.resolve({ subnetId, keyName: 'nobody’s' })), 'InvalidKeyPair.NotFound');
+    assert.equal(
+      await codeOf(subject.resolve({ subnetId, privateIp: '192.0.2.1' })),
+      'InvalidParameterValue',
+    );
+    assert.equal((await subject.vpc()).version, version);
+  });
+};

@@ -1,0 +1,80 @@
+/** The real region passes what every region must do: the same checks as the one in memory. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before } from 'node:test';
+import type { Caller } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { regionContract } from '#contracts/region.ts';
+import { changeInterface } from '#region/interface-changes.ts';
+import {
+  allocateInterface,
+  interfacesOf,
+  placeInterface,
+  releaseInterface,
+  vpcStateOf,
+} from '#region/interfaces.ts';
+import { resolveLaunch } from '#region/launch.ts';
+import type { Region } from '#region/region.ts';
+import { type RegionUnderTest, regionContractSuite } from '../region-contract.suite.ts';
+import { cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
+
+type Contract = typeof regionContract;
+
+/** What the region's server answers to a cell, without a network in between. */
+const callerOf = (region: Region): Caller<Contract> => {
+  const handlers: { readonly [M in keyof Contract]?: (params: never) => Promise<unknown> } = {
+    'region.resolveLaunch': (params: Parameters<typeof resolveLaunch>[1]) => resolveLaunch(region, params),
+    'region.allocateInterface': (params: Parameters<typeof allocateInterface>[1]) =>
+      allocateInterface(region, params),
+    'region.placeInterface': (params: Parameters<typeof placeInterface>[1]) => placeInterface(region, params),
+    'region.releaseInterface': async ({ instanceId }: { instanceId: string }) => {
+      await releaseInterface(region, instanceId);
+      return {};
+    },
+    'region.changeInterface': ({
+      accountId,
+      instanceId,
+      dryRun,
+      ...change
+    }: Parameters<typeof changeInterface>[2] & { accountId: string; instanceId: string; dryRun: boolean }) =>
+      changeInterface({ region, accountId }, { instanceId }, change, dryRun),
+    'region.vpcState': async ({ vpcId }: { vpcId: string }) => ({ state: await vpcStateOf(region, vpcId) }),
+    'region.interfaces': async (params: { accountId: string; instanceIds: string[] }) => ({
+      interfaces: await interfacesOf(region, params.accountId, params.instanceIds),
+    }),
+  };
+  return {
+    call: async (method, params) => {
+      const handler = handlers[method];
+      if (handler === undefined) throw new PandoError('UnsupportedOperation', method);
+      return (await handler(params as never)) as never;
+    },
+  };
+};
+
+let test: TestRegion;
+let under: RegionUnderTest;
+before(async () => {
+  test = await startTestRegion();
+  const account = await test.account();
+  const subnet = (await account.call('DescribeSubnets', {})).Subnets?.[0];
+  const group = (await account.call('DescribeSecurityGroups', {})).SecurityGroups?.[0];
+  const file = path.join(test.dir, 'sources', 'disk.raw');
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, Buffer.alloc(1 << 20));
+  const image = await account.call('RegisterImage', { Name: 'image', ImageLocation: file });
+  under = {
+    caller: callerOf(test.region),
+    cellNumber,
+    accountId: account.accountId,
+    imageId: image.ImageId ?? '',
+    zone: subnet?.AvailabilityZone ?? '',
+    vpcId: subnet?.VpcId ?? '',
+    subnetId: subnet?.SubnetId ?? '',
+    groupId: group?.GroupId ?? '',
+    privateIp: `${(subnet?.CidrBlock ?? '').split('.').slice(0, 3).join('.')}.200`,
+  };
+});
+after(() => test.stop());
+
+regionContractSuite('real region', () => under);
