@@ -138,6 +138,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',
+  'src/agent/tombstones.ts': 'ages of records that outlive a boot of the machine',
   'src/agent/handlers.ts': 'the console shows when it was read',
   'src/simhost/sim-host.ts': 'the console shows when it was read',
   'src/card/operation.ts': 'recorded network operations are dated',

@@ -46,8 +46,14 @@ class Subject {
     return this.region.caller.call('region.allocateInterface', { ...own, ...more });
   }
 
-  place(eniId: string, epoch: number, vtep?: string) {
-    return this.region.caller.call('region.placeInterface', { eniId, epoch, vtep });
+  async place(eniId: string, epoch: number, vtep?: string) {
+    const { state, unreachable } = await this.region.caller.call('region.placeInterface', {
+      eniId,
+      epoch,
+      vtep,
+    });
+    assert.ok(state !== undefined, 'asked with its state, it is answered with it');
+    return { state, unreachable };
   }
 
   release() {

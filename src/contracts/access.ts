@@ -86,6 +86,7 @@ export const hostEventsAccess: Access<typeof hostEventsContract> = {
 export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.applyVpc': ofRegion,
   'cell.removeVpc': ofRegion,
+  'cell.instances': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {

@@ -29,7 +29,10 @@ export const parseIdentity = (text: string): Identity | undefined => {
   return { role, cell: role === 'cell' ? cellInName(name) : undefined, name, former: true };
 };
 
-const cellInName = (name: string): string | undefined => /^(.+)-[^-]+$/.exec(name)?.[1];
+const cellInName = (name: string): string | undefined => {
+  const at = name.lastIndexOf('-');
+  return at > 0 && at < name.length - 1 ? name.slice(0, at) : undefined;
+};
 
 export const identityText = (role: string, name: string, cell: string | undefined): string =>
   `spiffe://pando/${role}/${cell ?? noCell}/${name}`;

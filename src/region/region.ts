@@ -95,6 +95,19 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     await sweeper.stop();
     await db.destroy();
   };
-  const parts = { config, db, log, sealer, network, pageSecret, compile, pusher, reconciler, cells, gateway, images };
+  const parts = {
+    config,
+    db,
+    log,
+    sealer,
+    network,
+    pageSecret,
+    compile,
+    pusher,
+    reconciler,
+    cells,
+    gateway,
+    images,
+  };
   return { ...parts, sweeper, close };
 };

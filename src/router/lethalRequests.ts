@@ -3,6 +3,7 @@
  * Whoever repeats it that often in a short time is told to wait; a request that was only near when a machine failed is not.
  */
 import { createHash } from 'node:crypto';
+import { monotonicMs } from '#base/monotonic.ts';
 import { Lru } from './lru.ts';
 import { isRecord, unavailable } from './outcome.ts';
 import type { BackendCall } from './processor.ts';
@@ -27,7 +28,7 @@ export class LethalRequests {
   readonly #now: () => number;
 
   /** @param now milliseconds of a clock that does not step. */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = monotonicMs) {
     this.#now = now;
   }
 

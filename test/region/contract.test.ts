@@ -61,7 +61,9 @@ before(async () => {
   const group = (await account.call('DescribeSecurityGroups', {})).SecurityGroups?.[0];
   const file = path.join(test.dir, 'sources', 'disk.raw');
   await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(file, Buffer.alloc(1 << 20));
+  const disk = Buffer.alloc(1 << 20);
+  disk.writeUInt16LE(0xaa55, 510);
+  await writeFile(file, disk);
   const image = await account.call('RegisterImage', { Name: 'image', ImageLocation: file });
   under = {
     caller: callerOf(test.region),
