@@ -23,6 +23,8 @@ export const imageRecord = z.object({
   minMemoryMib: z.number().int(),
   diskVirtualMib: z.number().int(),
   rootDeviceName: z.string(),
+  /** Its instances demand version 2 of the metadata service, unless their launch says otherwise. */
+  imdsSupport: z.literal('v2.0').optional(),
 });
 
 export const regionContract = {

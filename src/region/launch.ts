@@ -43,6 +43,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
       minMemoryMib: image.min_memory_mib,
       diskVirtualMib: image.disk_virtual_mib,
       rootDeviceName: image.root_device_name,
+      ...(image.imds_support === null ? {} : { imdsSupport: image.imds_support }),
     },
     ...(publicKey === undefined ? {} : { publicKey }),
     vpcId: subnet.vpc_id,

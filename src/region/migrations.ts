@@ -233,8 +233,11 @@ create table client_token (
 );
 `;
 
-/** Of a group, drawn anew with each change of its rules. Of an account, the quotas that are not the default. */
-const quotas = `
+/**
+ * Of a group: drawn anew with each change of its rules. Of an account: the quotas that are not the default. Of an image: `v2.0` where its
+ * guests speak version 2 of the metadata service.
+ */
+const limits = `
 alter table security_group add column revision uuid not null default gen_random_uuid();
 create table account_quota (
   account_id text not null references account,
@@ -243,6 +246,7 @@ create table account_quota (
   set_at timestamptz not null default now(),
   primary key (account_id, name)
 );
+alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 
 export const regionMigrations: readonly SchemaStep[] = [
@@ -252,5 +256,5 @@ export const regionMigrations: readonly SchemaStep[] = [
     name: '0003-interface-description',
     up: `alter table eni add column description text not null default ''`,
   },
-  { name: '0005-quotas', up: quotas },
+  { name: '0005-limits', up: limits },
 ];

@@ -39,6 +39,8 @@ export interface RunRequest extends NetworkPart {
     | 'cpuCredits'
     | 'metadata'
   >;
+  /** As they were given: what they leave open is the image's to say. */
+  readonly metadataOptions: MetadataInput | undefined;
 }
 
 type Input = In<'RunInstances'>;
@@ -128,15 +130,22 @@ export const readUserData = (text: string): string | undefined => {
 type MetadataInput = NonNullable<Input['MetadataOptions']>;
 const hopLimitMax = 64;
 
+/** EC2's, without an image that says more. */
+const metadataDefaults: InstanceSpec['metadata'] = {
+  httpTokens: 'optional',
+  httpEndpoint: 'enabled',
+  hopLimit: 1,
+  instanceTags: 'disabled',
+};
+
+/** What a launch gets that says nothing itself: of an image for version 2, a token is demanded, within two hops as at EC2. */
+export const metadataDefaultsOf = (imdsSupport: 'v2.0' | undefined): InstanceSpec['metadata'] =>
+  imdsSupport === undefined ? metadataDefaults : { ...metadataDefaults, httpTokens: 'required', hopLimit: 2 };
+
 /** The metadata options after a change; @throws InvalidParameterValue */
 export const readMetadataOptions = (
   input: MetadataInput | undefined,
-  before: InstanceSpec['metadata'] = {
-    httpTokens: 'optional',
-    httpEndpoint: 'enabled',
-    hopLimit: 1,
-    instanceTags: 'disabled',
-  },
+  before: InstanceSpec['metadata'] = metadataDefaults,
 ): InstanceSpec['metadata'] => {
   const hopLimit = input?.HttpPutResponseHopLimit ?? before.hopLimit;
   if (hopLimit < 1 || hopLimit > hopLimitMax)
@@ -228,6 +237,7 @@ export const readRunInput = (input: Input): RunRequest => {
     interfaceTags: tags.get('network-interface') ?? [],
     root: readRoot(input),
     attributes: readAttributes(input),
+    metadataOptions: input.MetadataOptions,
     ...(zone === undefined || zone === '' ? {} : { zone }),
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),
