@@ -246,6 +246,12 @@ create table account_quota (
   set_at timestamptz not null default now(),
   primary key (account_id, name)
 );
+create table account_metadata_defaults (
+  account_id text primary key references account,
+  http_tokens text,
+  http_endpoint text,
+  hop_limit int
+);
 alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 

@@ -41,6 +41,7 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   DeleteKeyPair: { KeyName: own.keyName },
   RegisterImage: { Name: 'dry', ImageLocation: 'somewhere' },
   DeregisterImage: {},
+  ModifyInstanceMetadataDefaults: { HttpTokens: 'required' },
   CreateVpc: { CidrBlock: '10.60.0.0/16' },
   DeleteVpc: { VpcId: spare.vpc ?? '' },
   CreateSubnet: { VpcId: own.vpc, CidrBlock: '10.50.9.0/24' },

@@ -406,6 +406,27 @@ describe('instances', () => {
     assert.deepEqual(await optionsOf({}), ['required', 2]);
     assert.deepEqual(await optionsOf({ MetadataOptions: { HttpPutResponseHopLimit: 1 } }), ['required', 1]);
     assert.deepEqual(await optionsOf({ MetadataOptions: { HttpTokens: 'optional' } }), ['optional', 2]);
+    // What the account has set stands above the image, and below the launch.
+    await alice.call('ModifyInstanceMetadataDefaults', {
+      HttpTokens: 'optional',
+      HttpPutResponseHopLimit: 7,
+    });
+    assert.deepEqual((await alice.call('GetInstanceMetadataDefaults', {})).AccountLevel, {
+      ...{ HttpTokens: 'optional', HttpPutResponseHopLimit: 7 },
+    });
+    assert.deepEqual(await optionsOf({}), ['optional', 7]);
+    assert.deepEqual(await optionsOf({ MetadataOptions: { HttpTokens: 'required' } }), ['required', 7]);
+    await assert.rejects(
+      alice.call('ModifyInstanceMetadataDefaults', { HttpTokens: 'maybe' as 'optional' }),
+      {
+        name: 'InvalidParameterValue',
+      },
+    );
+    await alice.call('ModifyInstanceMetadataDefaults', {
+      ...{ HttpTokens: 'no-preference' as const, HttpPutResponseHopLimit: -1 },
+    });
+    assert.deepEqual((await alice.call('GetInstanceMetadataDefaults', {})).AccountLevel ?? {}, {});
+    assert.deepEqual(await optionsOf({}), ['required', 2]);
     await cloud.quiet();
   });
 

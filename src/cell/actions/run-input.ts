@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import type { MetadataDefaults } from '#contracts/region.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
 import { defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
@@ -138,9 +139,18 @@ const metadataDefaults: InstanceSpec['metadata'] = {
   instanceTags: 'disabled',
 };
 
-/** What a launch gets that says nothing itself: of an image for version 2, a token is demanded, within two hops as at EC2. */
-export const metadataDefaultsOf = (imdsSupport: 'v2.0' | undefined): InstanceSpec['metadata'] =>
-  imdsSupport === undefined ? metadataDefaults : { ...metadataDefaults, httpTokens: 'required', hopLimit: 2 };
+/**
+ * What a launch gets that says nothing itself: what the account has set, else what the image says (one for version 2 demands a
+ * token, within two hops as at EC2).
+ */
+export const metadataDefaultsOf = (
+  imdsSupport: 'v2.0' | undefined,
+  ofAccount: MetadataDefaults = {},
+): InstanceSpec['metadata'] => ({
+  ...metadataDefaults,
+  ...(imdsSupport === undefined ? {} : ({ httpTokens: 'required', hopLimit: 2 } as const)),
+  ...ofAccount,
+});
 
 /** The metadata options after a change; @throws InvalidParameterValue */
 export const readMetadataOptions = (

@@ -206,7 +206,10 @@ const newInstance = (
     volume_tags: request.volumeTags,
     spec: {
       ...request.attributes,
-      metadata: readMetadataOptions(request.metadataOptions, metadataDefaultsOf(image.imdsSupport)),
+      metadata: readMetadataOptions(
+        request.metadataOptions,
+        metadataDefaultsOf(image.imdsSupport, resolved.metadataDefaults),
+      ),
       image: {
         imageId: image.imageId,
         digest: image.digest,
