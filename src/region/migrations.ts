@@ -237,7 +237,7 @@ create table client_token (
  * Of a group: drawn anew with each change of its rules. Of an account: the quotas that are not the default. Of an image: `v2.0` where its
  * guests speak version 2 of the metadata service.
  */
-const limits = `
+const quotas = `
 alter table security_group add column revision uuid not null default gen_random_uuid();
 create table account_quota (
   account_id text not null references account,
@@ -262,5 +262,5 @@ export const regionMigrations: readonly SchemaStep[] = [
     name: '0003-interface-description',
     up: `alter table eni add column description text not null default ''`,
   },
-  { name: '0005-limits', up: limits },
+  { name: '0005-quotas', up: quotas },
 ];
