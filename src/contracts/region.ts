@@ -23,7 +23,17 @@ export const imageRecord = z.object({
   minMemoryMib: z.number().int(),
   diskVirtualMib: z.number().int(),
   rootDeviceName: z.string(),
+  /** Its instances demand version 2 of the metadata service, unless their launch says otherwise. */
+  imdsSupport: z.literal('v2.0').optional(),
 });
+
+/** What an account has set for launches that say nothing themselves. */
+export const metadataDefaults = z.object({
+  httpTokens: z.enum(['optional', 'required']).optional(),
+  httpEndpoint: z.enum(['enabled', 'disabled']).optional(),
+  hopLimit: z.number().int().optional(),
+});
+export type MetadataDefaults = z.infer<typeof metadataDefaults>;
 
 export const regionContract = {
   ...backendContract,
@@ -67,6 +77,8 @@ export const regionContract = {
       groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
       mapPublicIp: z.boolean(),
       domainName: z.string(),
+      /** Of the account; a region of the last release has none. */
+      metadataDefaults: metadataDefaults.optional(),
       /** Free addresses of the subnet just now; given where a count was asked for. */
       freeAddresses: z.number().int().optional(),
     }),

@@ -172,6 +172,7 @@ async function router(context: Context): Promise<ProcessSpec> {
       listen: { host: '127.0.0.1', port: run.port },
       region: regionAt(context),
       tls: await pki.issue('router', name),
+      audit: { path: join(context.directory.state(name), 'audit.jsonl') },
     },
   });
 }

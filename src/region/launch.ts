@@ -8,6 +8,7 @@ import { parseAddress, parseNetwork } from './ipv4.ts';
 import { notFound } from './not-found.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
+import { metadataDefaultsOf } from './resources/metadata-defaults.ts';
 import type { Database, Row } from './schema.ts';
 
 export interface LaunchRequest {
@@ -25,10 +26,11 @@ export interface LaunchRequest {
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
-  const [image, publicKey, subnet] = await Promise.all([
+  const [image, publicKey, subnet, metadataDefaults] = await Promise.all([
     findImage(db, request),
     findKey(db, request),
     findSubnet(region, request),
+    metadataDefaultsOf(db, request.accountId),
   ]);
   checkPrivateIp(request, subnet);
   const [groups, freeAddresses] = await Promise.all([
@@ -43,6 +45,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
       minMemoryMib: image.min_memory_mib,
       diskVirtualMib: image.disk_virtual_mib,
       rootDeviceName: image.root_device_name,
+      ...(image.imds_support === null ? {} : { imdsSupport: image.imds_support }),
     },
     ...(publicKey === undefined ? {} : { publicKey }),
     vpcId: subnet.vpc_id,
@@ -52,6 +55,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     groups: groups.map((group) => ({ groupId: group.group_id, groupName: group.name })),
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,
+    metadataDefaults,
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };

@@ -234,7 +234,10 @@ create table client_token (
 );
 `;
 
-/** Of a group, drawn anew with each change of its rules. Of an account, the quotas that are not the default. */
+/**
+ * Of a group: drawn anew with each change of its rules. Of an account: the quotas that are not the default. Of an image: `v2.0` where its
+ * guests speak version 2 of the metadata service.
+ */
 const quotas = `
 alter table security_group add column revision uuid not null default gen_random_uuid();
 create table account_quota (
@@ -244,6 +247,13 @@ create table account_quota (
   set_at timestamptz not null default now(),
   primary key (account_id, name)
 );
+create table account_metadata_defaults (
+  account_id text primary key references account,
+  http_tokens text,
+  http_endpoint text,
+  hop_limit int
+);
+alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 
 export const regionMigrations: readonly SchemaStep[] = [

@@ -8,7 +8,10 @@ import { imageColumns } from './resources/images.ts';
 
 const idHexDigits = 17;
 
-/** Takes in a built image for everyone. Its id comes from its digest: registering it again changes nothing. */
+/**
+ * Takes in a built image for everyone. The images that Pando builds fetch their metadata by version 2, which is required of them.
+ * Its id comes from its digest: registering it again changes nothing.
+ */
 export const registerPublicImage = async (
   region: Region,
   request: { readonly directory: string; readonly name: string },
@@ -35,10 +38,15 @@ export const registerPublicImage = async (
         location: request.directory,
         is_public: true,
         root_device_name: '/dev/vda',
+        imds_support: 'v2.0',
         ...imageColumns(manifest),
       })
       .onConflict((conflict) =>
-        conflict.column('image_id').doUpdateSet({ name: request.name, deregistered: false }),
+        conflict.column('image_id').doUpdateSet({
+          name: request.name,
+          deregistered: false,
+          imds_support: 'v2.0',
+        }),
       )
       .execute();
   });

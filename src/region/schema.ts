@@ -198,6 +198,7 @@ interface ImageTable {
   min_memory_mib: number;
   disk_virtual_mib: number;
   root_device_name: string;
+  imds_support: 'v2.0' | null;
   deregistered: Generated<boolean>;
   created_at: CreatedAt;
 }

@@ -82,6 +82,8 @@ const regional = {
   DescribeImages: region,
   RegisterImage: region,
   DeregisterImage: region,
+  GetInstanceMetadataDefaults: region,
+  ModifyInstanceMetadataDefaults: region,
 } satisfies Partial<Record<KnownAction, Route>>;
 
 const network = {

@@ -10,6 +10,11 @@ export const routerLimits = z.object({
   bodyBytesMax: positive.default(1024 * 1024),
   /** Open client connections; the kernel's queue holds the rest. */
   connectionsMax: positive.default(2048),
+  /** The same for each source address (for IPv6: each /64); one more is closed. */
+  connectionsPerSourceMax: positive.default(1024),
+  /** Requests of one source without a valid signature, at once and a second; above, only keys that are known here are looked at. */
+  unauthenticatedBurst: positive.default(200),
+  unauthenticatedPerSecond: positive.default(10),
   /** Requests being answered, once their body has been read; one more gets `RequestLimitExceeded`, 503. */
   inFlightMax: positive.default(512),
   /** The same for each account. */
@@ -44,6 +49,15 @@ export const routerConfig = z.object({
   listen: z.object({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) }),
   region: z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) }),
   tls: tlsFiles,
+  /** The audit log of calls, in CloudTrail's shape; absent: none is kept. */
+  audit: z
+    .object({
+      path: z.string(),
+      fileBytesMax: positive.default(64 * 1024 * 1024),
+      filesMax: positive.default(8),
+      waitingMax: positive.default(10_000),
+    })
+    .optional(),
   limits: routerLimits.prefault({}),
 });
 export type RouterConfig = z.infer<typeof routerConfig>;

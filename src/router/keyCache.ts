@@ -58,6 +58,11 @@ export class KeyCache {
     }
   }
 
+  /** Whether the key is known here, so that nobody has to be asked. */
+  knows(accessKeyId: string): boolean {
+    return this.#known.get(accessKeyId) !== undefined;
+  }
+
   /** Requests with the same key at the same time share one lookup. */
   #ask(accessKeyId: string): Promise<AccessKey | undefined> {
     const asking = this.#asking.get(accessKeyId);

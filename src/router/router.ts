@@ -2,10 +2,12 @@
 import type { AddressInfo } from 'node:net';
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
+import { AuditLog } from './audit/log.ts';
 import type { RouterConfig } from './config.ts';
 import { CellDirectory } from './directory.ts';
 import { Admission } from './http/admission.ts';
 import { createEndpoint } from './http/server.ts';
+import { Sources } from './http/sources.ts';
 import { KeyCache } from './keyCache.ts';
 import { LaunchMemory } from './launchMemory.ts';
 import { Lru } from './lru.ts';
@@ -44,6 +46,7 @@ export const startRouter = async ({
     ttlMs: limits.keyTtlMs,
     unknownTtlMs: limits.unknownKeyTtlMs,
   });
+  const audit = config.audit === undefined ? undefined : new AuditLog(config.audit, log);
   const server = createEndpoint({
     parts: {
       region,
@@ -52,7 +55,15 @@ export const startRouter = async ({
       subnetZones: new Lru(subnetZonesMax),
       otherCellsMax: limits.otherCellsMax,
     },
-    read: { keys, regionName, bodyBytesMax: limits.bodyBytesMax, now, admission: new Admission(limits) },
+    read: {
+      keys,
+      regionName,
+      bodyBytesMax: limits.bodyBytesMax,
+      now,
+      admission: new Admission(limits),
+      sources: new Sources(limits),
+    },
+    audit,
     limits,
     log,
   });
@@ -69,6 +80,7 @@ export const startRouter = async ({
       const drain = setTimeout(() => server.closeAllConnections(), drainMsMax);
       await closed;
       clearTimeout(drain);
+      await audit?.drain();
       cells.close();
       region.close();
     },

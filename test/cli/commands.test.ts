@@ -49,6 +49,15 @@ function bench(t: TestContext, run?: RunRecord): Bench {
   };
 }
 
+test('a quota that is none, or no number, is refused with what there is', (t) => {
+  const { pando } = bench(t, record);
+  const names = pando('quota', 'set', '123456789012', 'rules', '100');
+  assert.match(names.stderr, /There is no quota rules\. There are: .*rules-per-security-group/);
+  const value = pando('quota', 'set', '123456789012', 'rules-per-security-group', 'many');
+  assert.match(value.stderr, /a whole number or the word default, not many/);
+  for (const { status } of [names, value]) assert.equal(status, 1);
+});
+
 test('without a region every command says how to start one, and prints no stack', (t) => {
   const { root, pando } = bench(t);
   const instance = 'i-00100000000000000';
@@ -56,6 +65,8 @@ test('without a region every command says how to start one, and prints no stack'
     ['status'],
     ['logs'],
     ['restart', 'region'],
+    ['quota', 'list', '123456789012'],
+    ['quota', 'set', '123456789012', 'rules-per-security-group', '100'],
     ['console', instance],
     ['ssh', instance],
     ['migrate', instance],

@@ -173,6 +173,7 @@ test('images: registered from an allowed directory only, private to their accoun
   assert.equal(resolved.mapPublicIp, true);
   assert.equal(resolved.groups[0]?.groupName, 'default');
   assert.equal(resolved.image.diskVirtualMib, 3072);
+  assert.equal(resolved.image.imdsSupport, undefined, 'as EC2 does where nothing is said');
   await assert.rejects(launch(mallory), { code: 'InvalidAMIID.NotFound' });
   const { images } = region.region;
   const { bytes } = (await images.manifest(resolved.image.digest)).files.disk;
@@ -241,7 +242,11 @@ test('a raw disk is taken in as qcow2', async () => {
   boots.writeUInt16LE(0xaa55, 510);
   await writeFile(file, boots);
   await exec('truncate', ['-s', '8M', file]);
-  const { ImageId: imageId } = await alice.call('RegisterImage', { Name: 'raw', ImageLocation: file });
+  const given = { Name: 'raw', ImageLocation: file };
+  await assert.rejects(alice.call('RegisterImage', { ...given, ImdsSupport: 'v1.0' as 'v2.0' }), {
+    code: 'InvalidParameterValue',
+  });
+  const { ImageId: imageId } = await alice.call('RegisterImage', { ...given, ImdsSupport: 'v2.0' });
   const { image } = await resolveLaunch(region.region, {
     accountId: alice.accountId,
     imageId: imageId ?? '',
@@ -249,5 +254,6 @@ test('a raw disk is taken in as qcow2', async () => {
     groupNames: [],
   });
   assert.equal(image.diskVirtualMib, 8);
+  assert.equal(image.imdsSupport, 'v2.0');
   assert.equal((await region.region.images.manifest(image.digest)).files.disk.format, 'qcow2');
 });

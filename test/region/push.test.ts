@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { type Device, Pusher } from '#region/push.ts';
 
@@ -158,4 +159,47 @@ test('a store that fails is told to those who asked, and the next push works', a
   await assert.rejects(pusher.push('vpc-1'), /no store/);
   broken = false;
   assert.equal((await pusher.push('vpc-1'))?.state.version, 1);
+});
+
+test('a state that is too large for a message is not sent again until it changes', async () => {
+  const { store, pusher } = setUp();
+  const device = fake('a');
+  let asked = 0;
+  device.answer = async () => {
+    asked += 1;
+    throw new PandoError('MessageTooLarge', 'too large');
+  };
+  pusher.add(device);
+  for (let n = 0; n < 5; n += 1) assert.deepEqual((await pusher.push('vpc-1'))?.unreachable, ['a']);
+  assert.equal(asked, 1);
+  store.version += 1;
+  device.answer = async () => [];
+  assert.deepEqual((await pusher.push('vpc-1'))?.unreachable, []);
+});
+
+test('a large VPC that changes without end rests between rounds, and no other waits for it', async () => {
+  const rule = { protocol: '-1', cidr: '0.0.0.0/0' };
+  const group = { groupId: 'sg-1', ingress: Array.from({ length: 200_000 }, () => rule), egress: [] };
+  const compiled = { large: 0, small: 0 };
+  let version = 0;
+  const pusher = new Pusher({
+    compile: async (vpcId) => {
+      version += 1;
+      compiled[vpcId === 'large' ? 'large' : 'small'] += 1;
+      return { ...stateOf(vpcId, version), groups: vpcId === 'large' ? [group] : [] };
+    },
+    waitMsMax: 5_000,
+  });
+  pusher.add(fake('a'));
+  let stopped = false;
+  const churn = (async () => {
+    while (!stopped) await pusher.push('large');
+  })();
+  // Its rest of two seconds a round lets the first two or three pass at once.
+  await until(() => compiled.large >= 2);
+  for (let n = 0; n < 100; n += 1) await pusher.push('small');
+  assert.ok(compiled.small >= 100);
+  assert.ok(compiled.large <= 4, `${compiled.large} rounds of the large one`);
+  stopped = true;
+  await churn;
 });

@@ -69,6 +69,8 @@ export interface CloudOptions {
   readonly processors?: number;
   readonly limits?: Readonly<Record<string, number>>;
   readonly now?: () => number;
+  /** Path of an audit log. */
+  readonly audit?: string;
 }
 
 const waitMsMax = 20_000;
@@ -89,6 +91,7 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
         regionName: 'lab-1',
         listen: { port: 0 },
         region: { host: '127.0.0.1', port: region.port },
+        ...(options.audit === undefined ? {} : { audit: { path: options.audit } }),
         limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, ...options.limits },
       }),
       tls: await issueCertificate(authority, `spiffe://pando/router/r-${routers.length + 1}`),

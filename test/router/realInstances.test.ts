@@ -395,6 +395,41 @@ describe('instances', () => {
     await cloud.quiet();
   });
 
+  it('demands version 2 of the metadata service where the image says so and the launch nothing else', async () => {
+    const optionsOf = async (input: Parameters<RealClient['run']>[0]) => {
+      const [made] = await alice.run(input);
+      const { HttpTokens, HttpPutResponseHopLimit } = made?.MetadataOptions ?? {};
+      return [HttpTokens, HttpPutResponseHopLimit];
+    };
+    const [image] = (await alice.call('DescribeImages', { ImageIds: [cloud.imageId] })).Images ?? [];
+    assert.equal(image?.ImdsSupport, 'v2.0');
+    assert.deepEqual(await optionsOf({}), ['required', 2]);
+    assert.deepEqual(await optionsOf({ MetadataOptions: { HttpPutResponseHopLimit: 1 } }), ['required', 1]);
+    assert.deepEqual(await optionsOf({ MetadataOptions: { HttpTokens: 'optional' } }), ['optional', 2]);
+    // What the account has set stands above the image, and below the launch.
+    await alice.call('ModifyInstanceMetadataDefaults', {
+      HttpTokens: 'optional',
+      HttpPutResponseHopLimit: 7,
+    });
+    assert.deepEqual((await alice.call('GetInstanceMetadataDefaults', {})).AccountLevel, {
+      ...{ HttpTokens: 'optional', HttpPutResponseHopLimit: 7 },
+    });
+    assert.deepEqual(await optionsOf({}), ['optional', 7]);
+    assert.deepEqual(await optionsOf({ MetadataOptions: { HttpTokens: 'required' } }), ['required', 7]);
+    await assert.rejects(
+      alice.call('ModifyInstanceMetadataDefaults', { HttpTokens: 'maybe' as 'optional' }),
+      {
+        name: 'InvalidParameterValue',
+      },
+    );
+    await alice.call('ModifyInstanceMetadataDefaults', {
+      ...{ HttpTokens: 'no-preference' as const, HttpPutResponseHopLimit: -1 },
+    });
+    assert.deepEqual((await alice.call('GetInstanceMetadataDefaults', {})).AccountLevel ?? {}, {});
+    assert.deepEqual(await optionsOf({}), ['required', 2]);
+    await cloud.quiet();
+  });
+
   it('refuses by name what it does not have, before anything is made', async () => {
     const before = await cloud.fingerprint();
     const unsupported: Parameters<RealClient['run']>[0][] = [

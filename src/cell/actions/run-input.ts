@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import type { MetadataDefaults } from '#contracts/region.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
 import { defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
@@ -44,6 +45,8 @@ export interface RunRequest extends NetworkPart {
     | 'cpuCredits'
     | 'metadata'
   >;
+  /** As they were given: what they leave open is the image's to say. */
+  readonly metadataOptions: MetadataInput | undefined;
 }
 
 type Input = In<'RunInstances'>;
@@ -138,15 +141,31 @@ export const readUserData = (text: string): string | undefined => {
 type MetadataInput = NonNullable<Input['MetadataOptions']>;
 const hopLimitMax = 64;
 
+/** EC2's, without an image that says more. */
+const metadataDefaults: InstanceSpec['metadata'] = {
+  httpTokens: 'optional',
+  httpEndpoint: 'enabled',
+  hopLimit: 1,
+  instanceTags: 'disabled',
+};
+
+/**
+ * What a launch gets that says nothing itself: what the account has set, else what the image says (one for version 2 demands a
+ * token, within two hops as at EC2).
+ */
+export const metadataDefaultsOf = (
+  imdsSupport: 'v2.0' | undefined,
+  ofAccount: MetadataDefaults = {},
+): InstanceSpec['metadata'] => ({
+  ...metadataDefaults,
+  ...(imdsSupport === undefined ? {} : ({ httpTokens: 'required', hopLimit: 2 } as const)),
+  ...ofAccount,
+});
+
 /** The metadata options after a change; @throws InvalidParameterValue */
 export const readMetadataOptions = (
   input: MetadataInput | undefined,
-  before: InstanceSpec['metadata'] = {
-    httpTokens: 'optional',
-    httpEndpoint: 'enabled',
-    hopLimit: 1,
-    instanceTags: 'disabled',
-  },
+  before: InstanceSpec['metadata'] = metadataDefaults,
 ): InstanceSpec['metadata'] => {
   const hopLimit = input?.HttpPutResponseHopLimit ?? before.hopLimit;
   if (hopLimit < 1 || hopLimit > hopLimitMax)
@@ -238,6 +257,7 @@ export const readRunInput = (input: Input): RunRequest => {
     interfaceTags: tags.get('network-interface') ?? [],
     root: readRoot(input),
     attributes: readAttributes(input),
+    metadataOptions: input.MetadataOptions,
     ...(zone === undefined || zone === '' ? {} : { zone }),
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),

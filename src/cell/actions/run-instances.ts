@@ -21,7 +21,7 @@ import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/support.ts';
 import type { CellContext } from './context.ts';
 import { renderInstance } from './render.ts';
-import { type RunRequest, readRunInput } from './run-input.ts';
+import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';
 
 type Resolved = Result<typeof regionContract, 'region.resolveLaunch'>;
 
@@ -207,6 +207,10 @@ const newInstance = (
     volume_tags: request.volumeTags,
     spec: {
       ...request.attributes,
+      metadata: readMetadataOptions(
+        request.metadataOptions,
+        metadataDefaultsOf(image.imdsSupport, resolved.metadataDefaults),
+      ),
       image: {
         imageId: image.imageId,
         digest: image.digest,

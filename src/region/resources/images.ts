@@ -44,6 +44,7 @@ const show = (image: ImageRow): Image => ({
   RootDeviceName: image.root_device_name,
   RootDeviceType: 'ebs',
   VirtualizationType: 'hvm',
+  ...(image.imds_support === null ? {} : { ImdsSupport: image.imds_support }),
   ProductCodes: [],
   BlockDeviceMappings: [
     {
@@ -149,6 +150,11 @@ export const imageHandlers: Handlers<ActionContext> = {
       throw new PandoError('MissingParameter', 'The request must contain the parameter ImageLocation');
     if (input.BootMode !== undefined && input.BootMode !== 'legacy-bios')
       throw new PandoError('UnsupportedOperation', `Boot mode '${input.BootMode}' is not supported.`);
+    if (input.ImdsSupport !== undefined && input.ImdsSupport !== 'v2.0')
+      throw new PandoError(
+        'InvalidParameterValue',
+        `Invalid value '${String(input.ImdsSupport).slice(0, 64)}' for ImdsSupport: it is v2.0.`,
+      );
     const tags = tagsOnCreate(input.TagSpecifications, 'image');
     endDryRun(input);
     const manifest = await context.region.images.import(location);
@@ -179,6 +185,7 @@ export const imageHandlers: Handlers<ActionContext> = {
           location,
           is_public: false,
           root_device_name: input.RootDeviceName ?? defaultRootDevice,
+          imds_support: input.ImdsSupport ?? null,
           ...imageColumns(manifest),
         })
         .execute();

@@ -6,6 +6,7 @@ import { dhcpOptionsHandlers } from './dhcp-options.ts';
 import { imageHandlers } from './images.ts';
 import { internetGatewayHandlers } from './internet-gateways.ts';
 import { keyPairHandlers } from './key-pairs.ts';
+import { metadataDefaultsHandlers } from './metadata-defaults.ts';
 import { networkAclHandlers } from './network-acls.ts';
 import { networkInterfaceHandlers } from './network-interfaces.ts';
 import { routeTableHandlers } from './route-tables.ts';
@@ -23,6 +24,7 @@ export const regionActions: Handlers<ActionContext> = {
   ...imageHandlers,
   ...internetGatewayHandlers,
   ...keyPairHandlers,
+  ...metadataDefaultsHandlers,
   ...networkAclHandlers,
   ...networkInterfaceHandlers,
   ...routeTableHandlers,

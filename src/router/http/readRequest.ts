@@ -8,11 +8,13 @@ import type { Service } from '#wire/schema.ts';
 import { verifySigV4 } from '#wire/sigv4/verify.ts';
 import { toTransport } from '#wire/transport.ts';
 import { routeOf } from '../actions.ts';
+import type { AuditedCall } from '../audit/record.ts';
 import { notBuilt } from '../dispatch.ts';
 import type { KeyCache } from '../keyCache.ts';
 import type { Call } from '../request.ts';
 import type { Admission } from './admission.ts';
 import { readBody } from './readBody.ts';
+import type { Sources } from './sources.ts';
 
 export interface ReadOptions {
   readonly keys: KeyCache;
@@ -20,6 +22,7 @@ export interface ReadOptions {
   readonly bodyBytesMax: number;
   readonly now: () => number;
   readonly admission: Admission;
+  readonly sources: Sources;
 }
 
 /** What is known of a request, filled in as it is read, so that an error can be answered and logged in its terms. */
@@ -27,6 +30,9 @@ export interface Progress {
   service: Service;
   action?: string;
   accountId?: string;
+  /** Who signed it. */
+  caller?: AuditedCall['caller'];
+  input?: unknown;
 }
 
 export interface ReadResult {
@@ -51,17 +57,22 @@ export const readRequest = async (
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
   const body = await readBody(request, options.bodyBytesMax, options.admission, held);
   held.defer(options.admission.enter());
+  const source = request.socket.remoteAddress;
   const signature = await verifySigV4(
     { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
     {
-      lookupKey: (id) => lookUp(options.keys, id),
+      lookupKey: (id) => lookUp(options, id, source),
       now: options.now,
       regions: [options.regionName],
       services: ['ec2', 'sts'],
     },
-  );
+  ).catch((error: unknown) => {
+    if (isNobodys(error)) options.sources.failed(source);
+    throw error;
+  });
   const { accountId, arn, userId } = signature.key;
   progress.accountId = accountId;
+  progress.caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
   held.defer(options.admission.enterAccount(accountId));
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
   checkForm(request, body);
@@ -70,12 +81,23 @@ export const readRequest = async (
   const { action, version, input } = decodeRequest(form);
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   const caller = { accountId, arn, userId };
-  return { version, call: { requestId, action, input: toTransport(action, input), caller, attempt } };
+  const sent = toTransport(action, input);
+  progress.input = sent;
+  return { version, call: { requestId, action, input: sent, caller, attempt } };
 };
 
 /** An access key id of no such form is not worth a question to the region. */
-const lookUp = async (keys: KeyCache, accessKeyId: string) =>
-  /^\w{16,128}$/.test(accessKeyId) ? keys.get(accessKeyId) : undefined;
+const lookUp = async ({ keys, sources }: ReadOptions, accessKeyId: string, source: string | undefined) => {
+  if (!/^\w{16,128}$/.test(accessKeyId)) return undefined;
+  if (!keys.knows(accessKeyId)) sources.check(source);
+  return keys.get(accessKeyId);
+};
+
+/** What says that the caller is not who it claims to be, as opposed to: that we could not find out. */
+const isNobodys = (error: unknown): boolean => {
+  const { status } = PandoError.from(error);
+  return status >= 400 && status < 500;
+};
 
 const splitTarget = (target: string): { path: string; query: string } => {
   const mark = target.indexOf('?');

@@ -4,6 +4,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import type { PandoError } from '#contracts/errors.ts';
+import { isKnownAction } from '#wire/actions.ts';
+import { isSafe } from '../actions.ts';
+import type { AuditLog } from '../audit/log.ts';
 import type { RouterLimits } from '../config.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Parts } from '../request.ts';
@@ -16,6 +20,7 @@ export interface EndpointOptions {
   readonly read: ReadOptions;
   readonly limits: RouterLimits;
   readonly log: Logger;
+  readonly audit?: AuditLog | undefined;
 }
 
 const healthPath = '/_pando/health';
@@ -42,6 +47,8 @@ export const createEndpoint = (options: EndpointOptions): Server => {
   );
   server.maxConnections = limits.connectionsMax;
   server.maxRequestsPerSocket = requestsPerSocketMax;
+  // Before the server's own listener, which begins to read.
+  server.prependListener('connection', (socket: Socket) => void options.read.sources.admit(socket));
   server.on('clientError', refuseBytes);
   return server;
 };
@@ -84,12 +91,14 @@ const serveAction = async (
     const body = await encodeAnswer(call.action, answer, requestId, version);
     const headers = unreachable.length > 0 ? { 'x-pando-unreachable-cells': unreachable.join() } : undefined;
     sendXml(response, 200, requestId, body, headers);
+    audit(options, request, requestId, progress, { output: answer.output });
     log({ status: 200, backend: answer.backend, ...(headers && { unreachable }) });
   } catch (thrown) {
     const error = shownError(thrown);
     // A body that was not read to its end is still on its way: this connection is of no more use.
     const headers = request.complete ? undefined : { connection: 'close' };
     if (!response.headersSent) sendError(response, error, requestId, progress.service, headers);
+    audit(options, request, requestId, progress, { error });
     log({
       status: error.status,
       code: error.code,
@@ -97,6 +106,26 @@ const serveAction = async (
     });
   }
 };
+
+/** Calls of those who proved who they are: what anybody can send would push them out of a log of bounded size. */
+const audit = (
+  { audit: log, read }: EndpointOptions,
+  request: IncomingMessage,
+  requestId: string,
+  { caller, action, service, input }: Progress,
+  outcome: { readonly output?: unknown; readonly error?: PandoError },
+): void => {
+  if (log === undefined || caller === undefined || action === undefined) return;
+  log.add({
+    ...{ requestId, atMs: read.now(), region: read.regionName, service, action, caller, input },
+    readOnly: isReadOnly(action),
+    sourceAddress: request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '',
+    userAgent: request.headers['user-agent'] ?? '',
+    ...outcome,
+  });
+};
+
+const isReadOnly = (action: string): boolean => isKnownAction(action) && isSafe(action);
 
 /** Whether this replica can answer, for a load balancer and for the operator. It tells no secrets. */
 const sendHealth = (parts: Parts, request: IncomingMessage, response: ServerResponse): void => {
