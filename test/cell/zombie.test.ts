@@ -90,9 +90,8 @@ class Zombie {
   /** How calls about the instance ended that arrived after the other had gone on. */
   readonly late: { method: string; code: string; held: boolean; reconciles: boolean }[] = [];
   #held: unknown;
-  #frozen: (() => void) | undefined;
+  #isFrozen = false;
   #open: (() => void) | undefined;
-  readonly #reached: Promise<void>;
 
   /** `first` says of which of its calls it is. `others` is told of the other processor's, and may keep or fail them. */
   constructor(
@@ -102,9 +101,6 @@ class Zombie {
   ) {
     this.name = name;
     this.other = name === 'one' ? 'two' : 'one';
-    this.#reached = new Promise((resolve) => {
-      this.#frozen = resolve;
-    });
     const opened = new Promise<void>((resolve) => {
       this.#open = resolve;
     });
@@ -115,13 +111,22 @@ class Zombie {
       armed = false;
       this.#held = params;
       cell.children.get(name)?.kill('SIGSTOP');
-      this.#frozen?.();
+      this.#isFrozen = true;
       await opened;
     };
   }
 
-  get reached(): Promise<void> {
-    return this.#reached;
+  frozen(): Promise<unknown> {
+    return until(`${this.name} is frozen`, () => this.#isFrozen, settleMs);
+  }
+
+  /** Whatever came of the test, the next one finds both processors at work. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    cell.gate = () => undefined;
+    cell.witness = () => undefined;
+    cell.children.get(this.name)?.kill('SIGCONT');
+    this.#open?.();
+    await cell.ready(this.name);
   }
 
   /** It wakes up, its call arrives, and it is seen to work again. */
@@ -141,8 +146,6 @@ class Zombie {
     await cell.call(this.name, 'TerminateInstances', { InstanceIds: [own] });
     await becomes(this.name, own, 'terminated');
     await until('its VM is gone', () => cell.hosts.every(({ vms }) => !vms.has(own)));
-    cell.gate = () => undefined;
-    cell.witness = () => undefined;
   }
 }
 
@@ -169,7 +172,7 @@ for (const [victim, held] of [
     const token = `token-${tokens++}`;
     // An order of the other's own fails for good once the first is frozen: it undoes what it has taken over.
     let isFrozen = false;
-    const zombie = new Zombie(
+    await using zombie = new Zombie(
       victim,
       (method) => method === held,
       (method) => {
@@ -178,7 +181,7 @@ for (const [victim, held] of [
       },
     );
     const asked = run(victim, token).catch(() => undefined);
-    await zombie.reached;
+    await zombie.frozen();
     isFrozen = true;
     const id = await run(zombie.other, token);
     await becomes(zombie.other, id, 'terminated');
@@ -208,12 +211,12 @@ for (const [victim, held] of [
   ['one', 'region.placeInterface'],
 ] as const)
   test(`stop, frozen in ${held}: the other stops and starts it; it runs on when the rest arrives`, async () => {
-    const zombie = new Zombie(victim, (method) => method === held && !starting);
+    await using zombie = new Zombie(victim, (method) => method === held && !starting);
     let starting = true;
     const id = await running(zombie.other);
     starting = false;
     await cell.call(victim, 'StopInstances', { InstanceIds: [id] });
-    await zombie.reached;
+    await zombie.frozen();
     await becomes(zombie.other, id, 'stopped');
     await cell.call(zombie.other, 'StartInstances', { InstanceIds: [id] });
     await becomes(zombie.other, id, 'running');
@@ -232,11 +235,11 @@ for (const [victim, held] of [
   ['two', 'card.detachPort'],
 ] as const)
   test(`migration, frozen in ${held}: the other goes on and moves it back; the port stays as it is`, async () => {
-    const zombie = new Zombie(victim, (method) => method === held);
+    await using zombie = new Zombie(victim, (method) => method === held);
     const id = await running(zombie.other);
     const home = hostOf(id);
     await cell.operator(victim).call('operator.migrate', { instanceId: id });
-    await zombie.reached;
+    await zombie.frozen();
     const move = async (): Promise<void> => {
       const { workflowId, targetHostId } = await until('it can be moved again', () =>
         cell
@@ -267,7 +270,7 @@ test('a reconciler’s own command, decided before the user started the instance
   const othersMay = new Promise<void>((resolve) => {
     letOthers = resolve;
   });
-  const zombie = new Zombie(
+  await using zombie = new Zombie(
     victim,
     (method, params) => isStopped && method === 'vm.stop' && isAbout(id, params),
     async (method, params) => {
@@ -281,7 +284,7 @@ test('a reconciler’s own command, decided before the user started the instance
   await becomes(zombie.other, id, 'stopped');
   isStopped = true;
   host?.vms.get(id)?.become('running');
-  await zombie.reached;
+  await zombie.frozen();
   letOthers?.();
   await until('the other has stopped it', () => host?.vms.get(id)?.state === 'stopped', settleMs);
   await until('it starts', () =>
