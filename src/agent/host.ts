@@ -296,8 +296,10 @@ export class Host {
     await vm.queue.run(async () => {
       if (vm.removed) return;
       const heard = this.#fence(key, instanceId);
-      await this.#fences.keep([...vm.record.workflows, key]);
-      if (heard !== undefined) await this.#tombstones.keep(instanceId, heard);
+      await Promise.all([
+        this.#fences.keep([...vm.record.workflows, key]),
+        heard && this.#tombstones.keep(instanceId, heard),
+      ]);
       await run(vm);
       this.#vms.delete(instanceId);
       this.#parts.changed();

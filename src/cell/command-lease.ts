@@ -2,15 +2,14 @@
  * Whether this processor may still command. Hosts and the region remember for a bounded time whom they must refuse (contracts/fences.ts):
  * that is sound because a processor that was frozen or cut off from its store for longer sends nothing.
  */
+import { monotonicMs } from '#base/monotonic.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { commandAfterLapseMsMax } from '#contracts/fences.ts';
 import type { regionContract } from '#contracts/region.ts';
 
-/** Milliseconds that no change of the wall clock moves; they pass while a process is stopped. */
-const monotonicMs = (): number => performance.now();
-
 export class CommandLease {
+  /** Milliseconds that no change of the wall clock moves; they pass while a process is stopped. */
   readonly #now: () => number;
   #until: number;
 

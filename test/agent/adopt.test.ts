@@ -66,6 +66,27 @@ describe('an agent that is killed', () => {
     await kill(second);
   });
 
+  it('refuses former owners in its next life too, of VMs that it has and of those that are gone', async () => {
+    const first = await startProcess();
+    const { instanceId } = await host.launch();
+    const { instanceId: gone } = await host.launch();
+    const order = (id: string, generation: number) => ({
+      command: { ...key(), generation },
+      instanceId: id,
+    });
+    await host.call('vm.reboot', order(instanceId, 4));
+    await host.call('vm.destroy', order(gone, 4));
+    await kill(first);
+    const second = await startProcess();
+    for (const id of [instanceId, gone])
+      await assert.rejects(host.call('vm.destroy', order(id, 3)), { code: 'StaleEpoch' });
+    const image = host.imageRef;
+    await assert.rejects(host.call('vm.ensureImage', { ...order(gone, 3), image }), { code: 'StaleEpoch' });
+    assert.equal((await host.call('vm.describe', { instanceId })).state, 'running');
+    await host.call('vm.destroy', order(instanceId, 5));
+    await kill(second);
+  });
+
   it('finishes a launch in the middle of which it was killed, or destroys what is left', async () => {
     const killAfterMs = [20, 60, 100, 140, 180, 260];
     for (const delay of killAfterMs) {
