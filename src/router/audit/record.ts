@@ -27,8 +27,7 @@ export type AuditRecord = Readonly<Record<string, unknown>>;
 
 export const removed = '<sensitiveDataRemoved>';
 /** Members whose value is somebody's secret, or may contain one. */
-const sensitive =
-  /^(userdata|keymaterial|publickeymaterial|secret.*|.*password.*|.*privatekey.*|clientsecret|authorization)$/i;
+const sensitive = /^(?:userdata|keymaterial|publickeymaterial|authorization)$|secret|password|privatekey/i;
 
 const textCharsMax = 1_024;
 const itemsMax = 100;

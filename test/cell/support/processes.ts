@@ -12,10 +12,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseIdentity, type TlsMaterial } from '#base/identity.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
+import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { hostAccess } from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
@@ -161,6 +163,7 @@ export class CellProcesses {
       host: '127.0.0.1',
       port: 0,
       contract: regionContract,
+      access: openAccess(regionContract),
       remote: cellPushContract,
       authorize: () => true,
       handlers: (stream) => {
@@ -210,6 +213,7 @@ export class CellProcesses {
       expect: `spiffe://pando/cell/${name}`,
       remote: hostEventsContract,
       contract: hostContract,
+      access: hostAccess,
       handlers: this.#gated(name, host.handlers),
       onConnect: async (stream) => {
         await stream.call('host.hello', host.hello());
