@@ -7,6 +7,8 @@ export const stepsRecordedPerWorkflowMax = 32;
 export const fencesMax = 2048;
 export const vmsPerHostMax = 1024;
 
+/** How often a VPC that was removed from the card in the middle of a launch is declared again. */
+export const declarationTriesMax = 3;
 export const cardCallTimeoutMs = 10_000;
 export const monitorCallTimeoutMs = 10_000;
 export const monitorCallsInFlightMax = 64;

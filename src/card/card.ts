@@ -43,6 +43,7 @@ export class Card {
       {
         vtep,
         namespacePrefix,
+        hasGuests: true,
         desired: (vpc) => this.#desired(vpc),
         opened: async (vpc) => services.start(vpc),
         closing: (vpc) => services.stop(vpc),
@@ -63,9 +64,9 @@ export class Card {
   }
 
   async removeVpc(vpcId: string): Promise<void> {
+    await this.device.removeVpc(vpcId);
     clearTimeout(this.#lingering.get(vpcId));
     this.#lingering.delete(vpcId);
-    await this.device.removeVpc(vpcId);
   }
 
   async prepareAdministrative(vpcId: string, eniId: string, metadata: VmMetadata): Promise<NetworkOperation> {

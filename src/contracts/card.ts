@@ -28,6 +28,7 @@ export const cardContract = {
     params: z.object({ from: z.number().int().optional(), state: vpcState }),
     result: z.object({ version: z.number() }),
   },
+  /** Forgets the VPC; unknown: nothing. Refused with Conflict while it has ports: who asks may have looked before they came. */
   'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** Administrative operation: metadata service (and DHCP lease) of one VM. */
   'card.prepareAdministrative': {

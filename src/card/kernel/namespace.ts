@@ -89,6 +89,13 @@ ip netns del ${name}
 `);
 };
 
+/** Names of the devices inside that are not its own: on a card, the wires of VMs. */
+export const guestDevices = async (name: string): Promise<string[]> => {
+  const text = await runHere(`ip -n ${name} -o link show\n`);
+  const names = [...text.matchAll(/^\d+: ([^:@\s]+)/gm)].flatMap(([, device]) => device ?? []);
+  return names.filter((device) => device !== 'lo' && device !== overlayDevice);
+};
+
 /** Makes a device able to hold packets back by classes. */
 const classful = (device: string): string => `tc qdisc replace dev ${device} root handle 1: htb\n`;
 

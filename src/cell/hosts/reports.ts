@@ -108,9 +108,11 @@ export class HostReports {
 
   async #reconcileNetwork(hostId: string): Promise<void> {
     const { services } = this.#options;
-    const rows = await listHostInstances(services.db, hostId);
-    const present = rows.filter((row) => row.state !== 'terminated' && row.state !== 'stopped');
-    await services.vpcs.reconcileHost(hostId, new Set(present.map((row) => row.vpc_id)));
+    await services.vpcs.reconcileHost(hostId, async () => {
+      const rows = await listHostInstances(services.db, hostId);
+      const present = rows.filter((row) => row.state !== 'terminated' && row.state !== 'stopped');
+      return new Set(present.map((row) => row.vpc_id));
+    });
   }
 
   /** Only what changed is compared with the store, and everything now and then. */
