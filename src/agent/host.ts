@@ -20,7 +20,8 @@ import { ImageHolds } from './image-holds.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
-import { rebuildRecord } from './recover.ts';
+import { readBootId } from './process.ts';
+import { rebuildRecord, runningWithoutDirectory } from './recover.ts';
 import { tapName } from './tap.ts';
 import { Vm } from './vm.ts';
 import type { VmRecord } from './vm-record.ts';
@@ -44,7 +45,7 @@ export class Host {
   readonly #imageHolds = new ImageHolds();
   #closed = false;
 
-  private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
+  private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups, bootId: string) {
     this.#parts = parts;
     this.#fences = fences;
     const { config, tls, log, card, accelerator, readImage } = parts;
@@ -57,7 +58,7 @@ export class Host {
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
-      ...{ config, tls, log, store, card, images, cgroups, accelerator },
+      ...{ config, tls, log, store, card, images, cgroups, accelerator, bootId },
       get closed() {
         return isClosed();
       },
@@ -74,7 +75,8 @@ export class Host {
     const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
-    const host = new Host(parts, store, await Fences.open(config.stateDir), cgroups);
+    const fences = await Fences.open(config.stateDir);
+    const host = new Host(parts, store, fences, cgroups, await readBootId());
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();
@@ -90,13 +92,15 @@ export class Host {
   }
 
   async #recover(unreadable: readonly string[]): Promise<void> {
-    for (const instanceId of unreadable) {
+    const known = new Set([...this.#vms.keys(), ...unreadable]);
+    const homeless = await runningWithoutDirectory(this.#context, known);
+    for (const instanceId of [...unreadable, ...homeless]) {
       const taken = new Set(this.vms.map(({ record }) => record.uid));
       const record = await rebuildRecord(this.#context, instanceId, taken);
       this.#vms.set(instanceId, new Vm(record, this.#context));
       this.#parts.log.error(
         { instanceId, uid: record.uid },
-        'the record of a VM cannot be read: it is taken over by what runs, its record is kept beside as vm.json.unreadable',
+        'the record of a VM is missing or cannot be read: it is taken over by what runs; what could not be read is kept as vm.json.unreadable',
       );
     }
   }

@@ -17,6 +17,10 @@ export const monitorLineBytesMax = 4 * mib;
 export const monitorReadyTimeoutMs = 20_000;
 export const monitorPollMs = 10;
 export const processPollMs = 20;
+/** From `quit` until the VMM has written out its disk and is gone. */
+export const quitMsMax = 3_000;
+/** From the end of a VMM until its exit status is known to us, its parent. */
+export const exitKnownMsMax = 200;
 /** From SIGKILL until the process is gone. */
 export const killTimeoutMs = 10_000;
 export const stopGraceMsMax = 120_000;

@@ -40,6 +40,20 @@ export const migrationCredential = z.object({
 });
 export type MigrationCredential = z.infer<typeof migrationCredential>;
 
+/** Why a VM's VMM ended, and what is known of it. */
+export const vmEnded = z.object({
+  /**
+   * `guest-shutdown`: the guest powered itself off, by the VMM's own word. `requested`: its cell asked. `host-restarted`: the
+   * machine went down under it. `failed-to-start`: it never ran. `killed`: everything else, what nobody can explain included.
+   */
+  cause: z.enum(['guest-shutdown', 'requested', 'killed', 'host-restarted', 'failed-to-start']),
+  /** When the host saw it; ISO 8601. */
+  at: z.string(),
+  /** For people: the signal, the VMM's reason, its last words. */
+  detail: z.string().optional(),
+});
+export type VmEnded = z.infer<typeof vmEnded>;
+
 export const vmReport = z.object({
   instanceId: z.string(),
   state: vmState,
@@ -52,6 +66,8 @@ export const vmReport = z.object({
   txBytes: z.number().optional(),
   /** Why it is stopped or failed, for people. */
   reason: z.string().optional(),
+  /** Of a VM whose VMM has ended. Absent where it never had one, and from hosts of the last release: then the cause is not known. */
+  ended: vmEnded.optional(),
 });
 export type VmReport = z.infer<typeof vmReport>;
 
@@ -104,6 +120,8 @@ export const hostContract = {
       network: z.object({ administrative: networkOperation, vpc: networkOperation }),
       /** Incoming: waits for a migration instead of booting. */
       incoming: z.boolean(),
+      /** Only with the disk that the VM had: none here is IncorrectState, never a fresh one. */
+      diskRequired: z.boolean().optional(),
       /** Incoming: what the source offered; refused without, unless this host moves VMs in the clear. */
       peer: migrationCredential.optional(),
     }),

@@ -92,13 +92,18 @@ export class SimHost {
 
   /** A guest powers itself off. */
   guestShutdown(instanceId: string): void {
-    this.#vm(instanceId).become('stopped', 'guest shutdown');
+    this.#vm(instanceId).end('guest-shutdown');
+  }
+
+  /** A VMM dies without a word: `kill -9`, a crash, the kernel out of memory. */
+  killVmm(instanceId: string): void {
+    this.#vm(instanceId).end('killed');
   }
 
   /** The machine loses power: no VM runs any more, disks stay. */
   losePower(): void {
     for (const vm of this.vms.values()) {
-      if (vm.state !== 'stopped') vm.become('stopped', 'power loss');
+      if (vm.state !== 'stopped') vm.end('host-restarted');
       vm.outgoing = undefined;
     }
     this.crash();
@@ -162,7 +167,7 @@ export class SimHost {
   }
 
   #launch(params: In<'vm.launch'>) {
-    const { instanceId, image, network, incoming, requirement } = params;
+    const { instanceId, image, network, incoming, requirement, diskRequired } = params;
     const vm = this.#vm(instanceId);
     if (!this.images.has(image.digest))
       throw new PandoError('IncorrectState', `${image.imageId} is not on ${this.hostId} (S1.4).`);
@@ -175,6 +180,10 @@ export class SimHost {
     if (vm.eniId === undefined || !this.card.ports.has(vm.eniId))
       throw new PandoError('IncorrectState', `The network of ${instanceId} is not prepared (S1.4).`);
     if (vm.state === 'running') return { state: vm.state };
+    if (diskRequired === true && !incoming && !vm.hasDisk)
+      throw new PandoError('IncorrectState', `The disk of ${instanceId} is not on ${this.hostId} any more.`);
+    if (incoming && vm.hasDisk && vm.state === 'stopped')
+      throw new PandoError('IncorrectState', `${instanceId} has a disk on ${this.hostId} that it ran on.`);
     this.#admit(vm, params);
     vm.requirement = requirement;
     vm.hasDisk = true;
@@ -268,7 +277,7 @@ export class SimHost {
   #stop(instanceId: string) {
     const vm = this.vms.get(instanceId);
     if (vm === undefined) return { state: 'absent' as const };
-    if (vm.state !== 'stopped') vm.become('stopped');
+    if (vm.state !== 'stopped') vm.end('requested');
     return { state: vm.state };
   }
 

@@ -378,6 +378,24 @@ export class TestHost {
     return String(await this.qmp(instanceId, 'human-monitor-command', { 'command-line': line }));
   }
 
+  /** The VMM's process, as the agent wrote it down. */
+  async pidOf(instanceId: string): Promise<number> {
+    const path = join(this.config.stateDir, 'vms', instanceId, 'vm.json');
+    return JSON.parse(await readFile(path, 'utf8')).process.pid;
+  }
+
+  /** Ends the VMM without a word. */
+  async killVmm(instanceId: string): Promise<void> {
+    process.kill(await this.pidOf(instanceId), 'SIGKILL');
+  }
+
+  /** Writes "soft off" into the machine's ACPI control register, as a guest's kernel does when it powers off. */
+  async guestShutdown(instanceId: string): Promise<void> {
+    // The firmware has set the register's place up when the guest counts.
+    await until('the guest runs', async () => (await this.round(instanceId)) > 0);
+    await this.hmp(instanceId, 'o /w 0x604 0x2000');
+  }
+
   /** Fails unless 64 KiB from 1 MiB of the disk hold this byte. The VMM must not run: its overlay is read alone. */
   async checkDisk(instanceId: string, byte: string): Promise<void> {
     const filename = join(this.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2');
