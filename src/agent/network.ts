@@ -1,8 +1,10 @@
 /** The network operations of a launch (S1.2): the tap, the metadata and the place in the VPC, the latter two on the card. */
+import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
+import { writeWhole } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
-import type { NetworkOperation, VpcState } from '#contracts/network.ts';
+import { type NetworkOperation, type VmMetadata, type VpcState, vmMetadata } from '#contracts/network.ts';
 import { declarationTriesMax } from './limits.ts';
 import { createTap, deleteTap, giveTap } from './tap.ts';
 import type { Vm } from './vm.ts';
@@ -29,7 +31,19 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   record.network = { vpcId, port, mtu, activate, administrative, vpc, tapAt: 'host' };
   record.recovered = undefined;
   await vm.save();
+  // For a cell that has lost its row of this instance; a power cut may tear it, then it is as if it had never been written.
+  await writeWhole(vm.paths.metadata, JSON.stringify(params.metadata));
   return { administrative, vpc };
+};
+
+/** The metadata of a VM, if it was written down here. */
+export const metadataOf = async (vm: Vm): Promise<VmMetadata | undefined> => {
+  const text = await readFile(vm.paths.metadata, 'utf8').catch(() => undefined);
+  try {
+    return text === undefined ? undefined : vmMetadata.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
 };
 
 /**

@@ -144,6 +144,16 @@ export const hostContract = {
   /** Detaches the network of a stopped VM, keeping its disk. */
   'vm.detachNetwork': { params: z.object({ ...command }), result: empty },
   'vm.describe': { params: z.object({ instanceId: z.string() }), result: vmReport },
+  /** Everything that the host knows of a VM, for who has no row of it. Parts are absent that it does not know. */
+  'vm.inspect': {
+    params: z.object({ instanceId: z.string() }),
+    result: z.object({
+      report: vmReport,
+      image: imageRef.optional(),
+      network: z.object({ vpcId: z.string(), port: vpcPort }).optional(),
+      metadata: vmMetadata.optional(),
+    }),
+  },
   'vm.console': {
     params: z.object({ instanceId: z.string() }),
     result: z.object({ output: z.string(), at: z.string() }),
@@ -215,9 +225,19 @@ export const hostEventsContract = {
       capacity: hostCapacity,
       card: z.enum(['ok', 'degraded']),
       vms: z.array(vmReport),
+      /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
+      pinnedTo: z.object({ cellId: z.string(), region: z.string().optional() }).optional(),
     }),
-    /** Refused with Conflict when the host belongs to another cell (S3.2). */
-    result: z.object({ cellId: z.string(), reportEveryMs: z.number().int() }),
+    /**
+     * Refused with Conflict when the host belongs to another cell (S3.2). The host checks the answer by its own pin too, and serves
+     * no call before. `region` and `cellNumber` are absent from processors of the last release.
+     */
+    result: z.object({
+      cellId: z.string(),
+      reportEveryMs: z.number().int(),
+      region: z.string().optional(),
+      cellNumber: z.number().int().optional(),
+    }),
   },
   'host.report': {
     params: z.object({

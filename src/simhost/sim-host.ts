@@ -47,6 +47,7 @@ export class SimHost {
   /** Tells whoever listens that the agent died: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
+  #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
 
   constructor(options: SimHostOptions) {
     this.#options = options;
@@ -66,7 +67,15 @@ export class SimHost {
       capacity,
       card: 'ok' as const,
       vms: this.reports(),
+      ...(this.#pin === undefined ? {} : { pinnedTo: this.#pin }),
     };
+  }
+
+  /** Takes a cell's answer, as a real host does: the first cell pins it. @throws Conflict when it is another cell's. */
+  joined({ cellId, region }: { readonly cellId: string; readonly region?: string | undefined }): void {
+    if (this.#pin !== undefined && this.#pin.cellId !== cellId)
+      throw new PandoError('Conflict', `${this.hostId} belongs to ${this.#pin.cellId}, not to ${cellId}.`);
+    this.#pin = { cellId, region };
   }
 
   report() {
@@ -140,9 +149,11 @@ export class SimHost {
     return made;
   }
 
-  #prepareNetwork({ instanceId, vpc, port, activate }: In<'vm.prepareNetwork'>) {
+  #prepareNetwork({ instanceId, vpc, port, activate, metadata }: In<'vm.prepareNetwork'>) {
     const vm = this.#vmOrNew(instanceId);
     vm.eniId = port.eniId;
+    vm.network = { vpcId: vpc.vpcId, port };
+    vm.metadata = metadata;
     const known = this.card.vpcs.get(vpc.vpcId);
     if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
     const administrative = this.card.prepareAdministrative(port.eniId);
@@ -186,6 +197,7 @@ export class SimHost {
       throw new PandoError('IncorrectState', `${instanceId} has a disk on ${this.hostId} that it ran on.`);
     this.#admit(vm, params);
     vm.requirement = requirement;
+    vm.image = image;
     vm.hasDisk = true;
     if (!incoming) {
       vm.become('running');
@@ -319,6 +331,10 @@ export class SimHost {
         state: 'absent',
         requirement: { vcpus: 1, memoryMib: 1, rootDiskMib: 1 },
       },
+    'vm.inspect': ({ instanceId }) => {
+      const vm = this.#vm(instanceId);
+      return { report: vm.report(), image: vm.image, network: vm.network, metadata: vm.metadata };
+    },
     'vm.console': ({ instanceId }) => ({
       output: this.#vm(instanceId).consoleText,
       at: new Date(this.#now()).toISOString(),

@@ -1,5 +1,6 @@
 /** One VM of a simulated host. */
-import type { VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { ImageRef, VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { VmMetadata, VpcPort } from '#contracts/network.ts';
 import type { SimWorld } from './world.ts';
 
 /** The outgoing side of a migration. */
@@ -15,6 +16,9 @@ export class SimVm {
   #state: VmState = 'preparing';
   requirement: VmRequirement | undefined;
   eniId: string | undefined;
+  image: ImageRef | undefined;
+  network: { readonly vpcId: string; readonly port: VpcPort } | undefined;
+  metadata: VmMetadata | undefined;
   hasDisk = false;
   /** Incoming: the whole guest has arrived. */
   received = false;

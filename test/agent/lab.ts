@@ -88,6 +88,8 @@ export class Lab {
   readonly reports: HostReport[] = [];
   readonly chunksRead: string[] = [];
   readonly cardCalls: { method: string; params: unknown }[] = [];
+  /** What this lab's processors say that they are of. */
+  cellId = 'a';
   readonly #run = labName();
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
@@ -128,7 +130,7 @@ export class Lab {
       handlers: (stream) => ({
         'host.hello': ({ hostId }) => {
           this.#streams.set(hostId, stream);
-          return { cellId: 'a', reportEveryMs: 200 };
+          return { cellId: this.cellId, reportEveryMs: 200 };
         },
         'host.report': (report) => {
           this.reports.push(report);
@@ -252,6 +254,10 @@ export class Lab {
     const stream = this.#streams.get(hostId);
     if (stream === undefined) throw new Error('lost again');
     return stream;
+  }
+
+  connected(hostId: string): boolean {
+    return this.#streams.has(hostId);
   }
 
   /** Forgets a stream, so that the next hello is waited for. */

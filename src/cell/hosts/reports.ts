@@ -43,6 +43,21 @@ export class HostReports {
   async hello(hello: Hello, caller: HostCaller): Promise<Result<typeof hostEventsContract, 'host.hello'>> {
     const { services } = this.#options;
     const { db, identity, limits, oversubscription, log } = services;
+    const { pinnedTo } = hello;
+    const otherRegion =
+      pinnedTo?.region !== undefined && identity.region !== '' && pinnedTo.region !== identity.region;
+    // Before anything is written down of it: to this cell its VMs would be strangers.
+    if (pinnedTo !== undefined && (pinnedTo.cellId !== identity.cellId || otherRegion)) {
+      const whose = [pinnedTo.cellId, pinnedTo.region].filter((part) => part !== undefined).join(' of ');
+      log.error(
+        { host: hello.hostId, pinnedTo },
+        'ALARM: a host of another cell has dialled this one: refused',
+      );
+      throw new PandoError(
+        'Conflict',
+        `Host ${hello.hostId} belongs to ${whose}, this is ${identity.cellId}.`,
+      );
+    }
     if (hello.zone !== identity.zone)
       throw new PandoError(
         'Conflict',
@@ -64,7 +79,8 @@ export class HostReports {
       );
       this.#reconcileSoon(hello.hostId, hello.vms);
     });
-    return { cellId: identity.cellId, reportEveryMs };
+    const { cellId, cellNumber, region } = identity;
+    return { cellId, reportEveryMs, cellNumber, ...(region === '' ? {} : { region }) };
   }
 
   report(report: Report): Record<string, never> {
