@@ -34,7 +34,10 @@ describe('the pin', () => {
       pin.accept(peer, { cellId: 'a' }),
       pin.accept(peer, { cellId: 'b' }),
     ]);
-    assert.deepEqual(outcomes.map(({ status }) => status), ['fulfilled', 'rejected']);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected'],
+    );
     assert.equal(pin.current?.cellId, 'a');
   });
 
@@ -82,13 +85,14 @@ describe('a host whose processors are of another cell', () => {
     await host.start();
     // The lab's cell notes the stream when it is greeted; this is a cell that calls before it is known whose it is.
     const stranger = await lab.caller(host.config.hostId);
-    await assert.rejects(stranger.call('vm.describe', { instanceId }));
+    await assert.rejects(stranger.call('vm.describe', { instanceId }, { timeoutMs: 5_000 }));
     await until('the stream is closed', () => !lab.connected(host.config.hostId));
     assert.equal(await readFile(path, 'utf8'), before);
     lab.cellId = 'a';
     await until('its own cell hears it', async () => {
       const caller = await lab.caller(host.config.hostId);
-      const report = await caller.call('vm.describe', { instanceId }).catch(() => undefined);
+      const described = caller.call('vm.describe', { instanceId }, { timeoutMs: 1_000 });
+      const report = await described.catch(() => undefined);
       return report?.state === 'running';
     });
   });

@@ -3,7 +3,6 @@
  * restored, a host may have dialled the wrong cell. Such a VM runs on in quarantine until an operator adopts or removes it; it is
  * never removed by itself, however long that takes.
  */
-import { PandoError } from '#contracts/errors.ts';
 import type { VmReport } from '#contracts/host.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { CellServices } from '../services.ts';
@@ -86,7 +85,7 @@ export class Quarantine {
 
   /** Whether a copy on a host that is not the instance's may go: only when the instance's own host shows that it has the guest. */
   async judgeCopy(hostId: string, here: VmReport, row: InstanceRow): Promise<Verdict> {
-    const { hosts } = this.#services;
+    const { hosts, log } = this.#services;
     if (here.state === 'absent') return { kind: 'gone', proof: 'it is not here' };
     if (row.host_id === null || row.host_id === hostId || here.state === 'running') return 'elsewhere';
     try {
@@ -96,8 +95,11 @@ export class Quarantine {
       const left = there.state === 'stopped' && row.other_host_id === hostId;
       return hasGuest || left ? { kind: 'gone', proof: `${there.state} on ${row.host_id}` } : 'elsewhere';
     } catch (error) {
-      if (PandoError.from(error).code === 'HostUnreachable') return { kind: 'later' };
-      throw error;
+      log.warn(
+        { host: row.host_id, instance: row.id, err: error },
+        'a host did not show whether it has an instance',
+      );
+      return { kind: 'later' };
     }
   }
 }

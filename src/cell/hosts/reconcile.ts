@@ -44,17 +44,31 @@ export class HostReconciler {
 
   /** Compares a host's whole report with the store. Returns whether nothing is left that a later report must settle. */
   async reconcile(hostId: string, vms: readonly VmReport[]): Promise<boolean> {
+    const { db, log } = this.#options.services;
     const reported = new Map(vms.map((vm) => [vm.instanceId, vm]));
     let settled = true;
-    for (const row of await listHostInstances(this.#options.services.db, hostId)) {
+    for (const row of await listHostInstances(db, hostId)) {
       const vm = reported.get(row.id);
       reported.delete(row.id);
-      if (row.workflow_id !== null) settled = false;
-      else if (row.other_host_id === hostId) settled = (await this.#finishMove(hostId, row)) && settled;
-      else if (agrees(row, hostId, vm)) continue;
-      else settled = (await this.#mend(hostId, row)) && settled;
+      try {
+        settled = (await this.#settleRow(hostId, row, vm)) && settled;
+      } catch (error) {
+        // One VM that cannot be settled now does not keep the others from it.
+        settled = false;
+        log.warn(
+          { host: hostId, instance: row.id, err: error },
+          'an instance was not compared with its host',
+        );
+      }
     }
     return (await this.quarantine.settle(hostId, [...reported.values()])) && settled;
+  }
+
+  /** Whether nothing is left of this row that a later report must settle. */
+  async #settleRow(hostId: string, row: InstanceRow, vm: VmReport | undefined): Promise<boolean> {
+    if (row.workflow_id !== null) return false;
+    if (row.other_host_id === hostId) return this.#finishMove(hostId, row);
+    return agrees(row, hostId, vm) || this.#mend(hostId, row);
   }
 
   #describe(hostId: string, instanceId: string): Promise<VmReport> {

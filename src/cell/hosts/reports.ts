@@ -128,7 +128,8 @@ export class HostReports {
       .reconcile(hostId, vms)
       .then((settled) => {
         // What is in the hands of a workflow is looked at again with the next report.
-        if (settled) Object.assign(seen, { digest, reconciledAt: clock.now() });
+        // Then no digest is settled: a host that goes back to how it was before must be compared too.
+        Object.assign(seen, settled ? { digest, reconciledAt: clock.now() } : { digest: '' });
       })
       .catch((error: unknown) =>
         log.warn({ host: hostId, err: error }, 'a host’s report could not be compared'),
