@@ -55,7 +55,9 @@ export class Quarantine {
       } else if (verdict.kind === 'later') settled = false;
       else settled = (await this.#removals.destroy(hostId, vm.instanceId, verdict.proof)) && settled;
     }
-    const released = await releaseQuarantine(db, hostId, kept);
+    // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
+    const released =
+      kept.length === 0 && this.#counts.get(hostId) === 0 ? [] : await releaseQuarantine(db, hostId, kept);
     if (released.length > 0) log.info({ host: hostId, instances: released }, 'no longer in quarantine');
     this.#counts.set(hostId, kept.length);
     return settled;
