@@ -1,10 +1,11 @@
 /** What every host must do, simulated or real: the same checks run against both. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { Caller } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, hostContract, ImageRef, VmState } from '#contracts/host.ts';
+import type { CommandKey, hostContract, ImageRef, VmReport, VmState } from '#contracts/host.ts';
 import { type Id, newId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 
@@ -14,6 +15,10 @@ export interface HostUnderTest {
   /** An image that the host can obtain. */
   readonly image: ImageRef;
   readonly memoryMib: number;
+  /** Kills the VM's VMM as `kill -9` does. */
+  killVmm(instanceId: string): Promise<void> | void;
+  /** Makes the guest power itself off. */
+  guestShutdown(instanceId: string): Promise<void> | void;
 }
 
 const timeoutMs = 180_000;
@@ -134,7 +139,12 @@ class Subject {
     );
   }
 
-  launch(network: Awaited<ReturnType<Subject['network']>>, step = 'launch', epoch = 1) {
+  launch(
+    network: Awaited<ReturnType<Subject['network']>>,
+    step = 'launch',
+    epoch = 1,
+    diskRequired?: boolean,
+  ) {
     const { instanceId, host } = this;
     const requirement = { vcpus: 0.25, memoryMib: host.memoryMib, rootDiskMib: 256 };
     const params = {
@@ -144,6 +154,7 @@ class Subject {
       image: host.image,
       network,
       incoming: false,
+      diskRequired,
     };
     return host.caller.call('vm.launch', params, { timeoutMs });
   }
@@ -202,6 +213,23 @@ class Subject {
     return cardContract['card.status'].result
       .parse(result)
       .ports.some(({ eniId }) => eniId === this.port.eniId);
+  }
+
+  /** Image, network, launch; then it runs. */
+  async run(): Promise<void> {
+    await this.image();
+    await this.launch(await this.network());
+  }
+
+  /** Resolves with what the host says of its end, once it has ended. */
+  async ended(): Promise<VmReport> {
+    const until = Date.now() + timeoutMs;
+    for (;;) {
+      const report = await this.host.caller.call('vm.describe', { instanceId: this.instanceId });
+      if (report.state === 'stopped' || report.state === 'failed') return report;
+      assert.ok(Date.now() < until, `it is still ${report.state}`);
+      await setTimeout(10);
+    }
   }
 
   async state(): Promise<VmState> {
@@ -282,6 +310,48 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     await caller.call('vm.detachNetwork', { command: subject.command('detach'), instanceId }, { timeoutMs });
     const network = await subject.network('network-again');
     assert.equal((await subject.launch(network, 'launch-again')).state, 'running');
+  });
+
+  check('a VMM that is killed has not shut itself down, and keeps its disk', async (subject) => {
+    await subject.run();
+    await host().killVmm(subject.instanceId);
+    const { state, ended } = await subject.ended();
+    assert.equal(state, 'stopped');
+    assert.equal(ended?.cause, 'killed');
+    assert.ok(ended && !Number.isNaN(Date.parse(ended.at)));
+    // What took over is a new life: the end of the last one is not told any more.
+    const network = await subject.network('network-again');
+    assert.equal((await subject.launch(network, 'launch-again', 1, true)).state, 'running');
+    const { caller } = host();
+    const again = await caller.call('vm.describe', { instanceId: subject.instanceId });
+    assert.deepEqual([again.state, again.ended], ['running', undefined]);
+  });
+
+  check('a guest that powers itself off has shut itself down', async (subject) => {
+    await subject.run();
+    await host().guestShutdown(subject.instanceId);
+    const { state, ended } = await subject.ended();
+    assert.deepEqual([state, ended?.cause], ['stopped', 'guest-shutdown']);
+    // Being told to stop what has stopped changes nothing about why.
+    const { instanceId } = subject;
+    const stop = { command: subject.command('stop-late'), instanceId, force: true, graceMs: 0 };
+    await host().caller.call('vm.stop', stop, { timeoutMs });
+    assert.equal((await subject.ended()).ended?.cause, 'guest-shutdown');
+  });
+
+  check('a stop that was asked for is told as such', async (subject) => {
+    await subject.run();
+    const { instanceId } = subject;
+    const stop = { command: subject.command('stop'), instanceId, force: true, graceMs: 0 };
+    await host().caller.call('vm.stop', stop, { timeoutMs });
+    assert.equal((await subject.ended()).ended?.cause, 'requested');
+  });
+
+  check('a launch that needs its disk gets no empty one', async (subject) => {
+    await subject.image();
+    const network = await subject.network();
+    assert.equal(await codeOf(subject.launch(network, 'launch', 1, true)), 'IncorrectState');
+    assert.notEqual(await subject.state(), 'running');
   });
 
   check('destroying what is not there is nothing to do', async (subject) => {

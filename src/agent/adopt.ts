@@ -1,17 +1,19 @@
-/** At the start of an agent: takes over the VMs that still run (S1.13), settles those that ended meanwhile, removes what belongs to none. */
-import { z } from 'zod';
+/** At the start of an agent: takes over the VMs that still run (S1.13), settles those that ended meanwhile, removes what belongs to none and runs nothing. */
+import { stat } from 'node:fs/promises';
 import type { VmState } from '#contracts/host.ts';
 import type { AgentContext } from './context.ts';
-import { identifyProcess, isAlive, killProcess, type ProcessIdentity, processesOfUid } from './process.ts';
+import { identifyProcess, isAlive, type ProcessIdentity, processesOfUid } from './process.ts';
 import { recoveredReason } from './recover.ts';
 import { deleteTap, ourTaps } from './tap.ts';
 import type { Vm } from './vm.ts';
 
-const status = z.looseObject({ status: z.string() });
+const living: ReadonlySet<VmState> = new Set<VmState>(['running', 'paused', 'incoming']);
 
 /** Finds the VM's process: the one written down, or one that was started just before a crash. */
 const findProcess = async ({ record, context }: Vm): Promise<ProcessIdentity | undefined> => {
-  if (record.process !== undefined && (await isAlive(record.process))) return record.process;
+  // A process id of an earlier boot is somebody else's now.
+  const sameBoot = record.bootId === undefined || record.bootId === context.bootId;
+  if (record.process !== undefined && sameBoot && (await isAlive(record.process))) return record.process;
   const [pid] = await context.cgroups.processes(record.instanceId);
   const inGroup = pid === undefined ? undefined : await identifyProcess(pid);
   return inGroup ?? (await processesOfUid(record.uid))[0];
@@ -22,44 +24,56 @@ export const adoptVm = async (vm: Vm): Promise<void> => {
   const { record, context } = vm;
   const process = await findProcess(vm);
   if (process === undefined) {
-    const ran = record.process !== undefined;
-    record.process = undefined;
+    // A record may still say that it runs where its process was never written down, or only its end's first half.
+    if (record.process !== undefined || (living.has(record.state) && !record.recovered))
+      return vm.foundGone();
     await context.cgroups.remove(record.instanceId);
-    if (ran)
-      vm.setState(
-        record.state === 'incoming' || record.state === 'preparing' ? 'failed' : 'stopped',
-        'the VMM ended while the agent was away',
-      );
-    if (ran || record.recovered) await vm.save();
+    if (record.recovered) await vm.save();
     return;
   }
-  const qmp = await vm.attach(process);
-  const now = await qmp.query(status, 'query-status');
-  if (record.recovered) vm.setState(stateOf(now.status), recoveredReason);
-  else if (now.status === 'running') vm.setState('running');
-  else if (record.state === 'running') vm.setState('paused', `the VMM says ${now.status}`);
+  if (!(await isDirectory(vm.paths.run))) return keepBlind(vm, process);
+  const now = await vm.takeOver(process);
+  if (record.process === undefined) return; // It had shut itself down, and that is settled.
+  if (record.recovered) vm.setState(stateOf(now), recoveredReason);
+  else if (now === 'running') vm.setState('running');
+  else if (record.state === 'running') vm.setState('paused', `the VMM says ${now}`);
   await vm.pace(); // A former agent may have died in the middle of a switch.
   await vm.save();
 };
+
+/** Its directory is gone, and its monitor's socket with it: it runs on, is told of, and can be destroyed, no more. */
+const keepBlind = async (vm: Vm, process: ProcessIdentity): Promise<void> => {
+  vm.record.process = process;
+  vm.setState('running', 'its directory is gone: it runs on what it holds open');
+  await vm.save();
+};
+
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 /** What a VMM says of itself, where no record says more. */
 const stateOf = (status: string): VmState =>
   status === 'running' ? 'running' : status === 'inmigrate' ? 'incoming' : 'paused';
 
-/** Removes taps and groups of ours that no record speaks of, with the processes inside: no directory, so no VM of anybody's. */
+/**
+ * Removes taps and groups of ours that no record speaks of. Live processes are never ended for want of a record: those of a VM were
+ * taken over before this (recover.ts), others are left and told of.
+ */
 export const removeOrphans = async (context: AgentContext, vms: readonly Vm[]): Promise<void> => {
   const taps = new Set(vms.map(({ record }) => record.tap));
   for (const tap of await ourTaps(context.config.runPrefix)) if (!taps.has(tap)) await deleteTap(tap);
   const names = new Set(vms.map(({ record }) => record.instanceId));
-  for (const name of await context.cgroups.list())
-    if (!names.has(name)) {
-      const pids = await context.cgroups.processes(name);
-      if (pids.length > 0)
-        context.log.error({ group: name, pids }, 'processes of a VM that has no directory here: ended');
-      for (const pid of pids) {
-        const stray = await identifyProcess(pid);
-        if (stray !== undefined) await killProcess(stray);
-      }
-      await context.cgroups.remove(name);
-    }
+  for (const name of await context.cgroups.list()) {
+    if (names.has(name)) continue;
+    const pids = await context.cgroups.processes(name);
+    if (pids.length === 0) await context.cgroups.remove(name);
+    else
+      context.log.error(
+        { group: name, pids },
+        'processes in a group of ours that is no VM of this host: left alone',
+      );
+  }
 };

@@ -4,6 +4,7 @@ import type { Logger } from '#base/log.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { CardLink } from './card-link.ts';
 import { CellLinks } from './cell-link.ts';
+import { CellPin } from './cell-pin.ts';
 import type { AgentConfig } from './config.ts';
 import { hostHandlers } from './handlers.ts';
 import { Host } from './host.ts';
@@ -24,6 +25,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   const accelerator = await chooseAccelerator(config.accelerator);
   const card = new CardLink(config.card, tls, changed);
   const images = openImageSource(config.region, tls);
+  const pin = await CellPin.open(config.stateDir);
   const host = await Host.open({ config, tls, log, card, readImage: images.read, accelerator, changed });
   resumeMigrations(host.vms);
   const links = new CellLinks({
@@ -31,6 +33,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     tls,
     log,
     handlers: hostHandlers(host),
+    pin,
     hello: async () => {
       const { hostId, zone, vtep, capacity } = config;
       return { hostId, zone, vtep, capacity, accelerator, card: card.status, vms: await host.reports() };

@@ -2,10 +2,12 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { RpcClient } from '#base/rpc/client.ts';
-import type { Handlers, Params } from '#base/rpc/contract.ts';
+import type { CallContext, Handlers, Params } from '#base/rpc/contract.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
 import { hostAccess } from '#contracts/access.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
+import type { CellPin } from './cell-pin.ts';
 import type { AgentConfig } from './config.ts';
 import { reportEveryMsDefault, reportEveryMsMin } from './limits.ts';
 
@@ -22,6 +24,7 @@ export interface CellLinksOptions {
   readonly tls: TlsMaterial;
   readonly log: Logger;
   readonly handlers: Handlers<typeof hostContract>;
+  readonly pin: CellPin;
   hello(): Promise<Hello>;
 }
 
@@ -30,10 +33,35 @@ const parseAddress = (address: string): { host: string; port: number } => {
   return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
 };
 
+type Admission = (peer: string) => Promise<void> | undefined;
+
+/** Serves no call before its processor's cell was found to be this host's, and none about an instance of another cell. */
+const behind = (
+  admissionOf: Admission,
+  pin: CellPin,
+  handlers: CellLinksOptions['handlers'],
+): CellLinksOptions['handlers'] => {
+  const guarded = Object.entries(handlers).map(([method, handler]) => [
+    method,
+    async (params: object, context: CallContext) => {
+      const admission = admissionOf(context.peer);
+      if (admission === undefined)
+        throw new PandoError('AccessDenied', `${context.peer} has not been greeted.`);
+      await admission;
+      if ('instanceId' in params && typeof params.instanceId === 'string')
+        pin.checkInstance(params.instanceId);
+      return Reflect.apply(handler, undefined, [params, context]);
+    },
+  ]);
+  return Object.fromEntries(guarded);
+};
+
 export class CellLinks {
   readonly #clients: Client[];
   readonly #options: CellLinksOptions;
   #reportEveryMs = reportEveryMsDefault;
+  /** By the identity of each processor: whether its cell was found to be ours. Calls wait for that. */
+  readonly #admissions = new Map<string, Promise<void>>();
 
   constructor(options: CellLinksOptions) {
     this.#options = options;
@@ -46,7 +74,7 @@ export class CellLinks {
   }
 
   #dial(address: string): Client {
-    const { cell, tls, log, handlers } = this.#options;
+    const { cell, tls, log, handlers, pin } = this.#options;
     return new RpcClient({
       tls,
       ...parseAddress(address),
@@ -54,12 +82,15 @@ export class CellLinks {
       remote: hostEventsContract,
       contract: hostContract,
       access: hostAccess,
-      handlers,
+      handlers: behind((peer) => this.#admissions.get(peer), pin, handlers),
       onConnect: async (stream) => {
         try {
-          await this.#hello(stream);
+          // Noted before the hello is sent: a cell may call as soon as it has answered.
+          const admission = this.#hello(stream);
+          this.#admissions.set(stream.peer, admission);
+          await admission;
         } catch (error) {
-          log.warn({ err: error, address }, 'the cell refused this host');
+          log.error({ err: error, address }, 'this host and the cell that it dialled do not belong together');
           throw error;
         }
       },
@@ -68,7 +99,12 @@ export class CellLinks {
   }
 
   async #hello(stream: Stream): Promise<void> {
-    const { cellId, reportEveryMs } = await stream.call('host.hello', await this.#options.hello());
+    const { pin } = this.#options;
+    const { current } = pin;
+    const pinnedTo = current === undefined ? undefined : { cellId: current.cellId, region: current.region };
+    const answer = await stream.call('host.hello', { ...(await this.#options.hello()), pinnedTo });
+    const { cellId, reportEveryMs, region, cellNumber } = answer;
+    await pin.accept(stream.peer, { cellId, region, cellNumber });
     this.#reportEveryMs = Math.max(reportEveryMs, reportEveryMsMin);
     this.#options.log.info({ peer: stream.peer, cellId }, 'joined the cell');
   }

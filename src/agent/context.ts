@@ -19,6 +19,8 @@ export interface AgentContext {
   readonly images: ImageCache;
   readonly cgroups: Cgroups;
   readonly accelerator: Accelerator;
+  /** Names this boot of the machine (`/proc/sys/kernel/random/boot_id`). */
+  readonly bootId: string;
   /** True once this agent is closing: watchers stop, VMs run on. */
   readonly closed: boolean;
   /** Something that a report shows has changed. */

@@ -29,7 +29,7 @@ export const ensureDisk = async (
   image: CachedImage,
   requirement: VmRequirement,
 ): Promise<void> => {
-  if (await exists(paths.disk)) return;
+  if (await hasDisk(paths)) return;
   const { disk } = image.manifest.files;
   const bytes = requirement.rootDiskMib * mib;
   if (bytes < disk.virtualBytes)
@@ -45,8 +45,13 @@ export const ensureDisk = async (
   await rename(fresh, paths.disk);
 };
 
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
+/** Only a file that does not exist counts as no disk: one that cannot be looked at just now is not replaced. */
+export const hasDisk = async ({ disk }: VmPaths): Promise<boolean> => {
+  try {
+    await access(disk);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
+};

@@ -8,7 +8,7 @@ import { launchVm } from './launch.ts';
 import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
 import { flush, switchOver } from './migration/switch.ts';
 import { commission, confirm } from './migration/target.ts';
-import { detachNetwork, prepareNetwork } from './network.ts';
+import { detachNetwork, metadataOf, prepareNetwork } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
 import { absentReport } from './vm.ts';
 
@@ -48,6 +48,12 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     },
     'vm.describe': async ({ instanceId }) =>
       (await host.find(instanceId)?.report()) ?? absentReport(instanceId),
+    'vm.inspect': async ({ instanceId }) => {
+      const vm = host.get(instanceId);
+      const { image, network } = vm.record;
+      const place = network === undefined ? undefined : { vpcId: network.vpcId, port: network.port };
+      return { report: await vm.report(), image, network: place, metadata: await metadataOf(vm) };
+    },
     'vm.console': async ({ instanceId }) => ({
       output: await consoleOutput(host.get(instanceId).paths),
       at: new Date().toISOString(),

@@ -21,7 +21,8 @@ import { ImageHolds } from './image-holds.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
-import { rebuildRecord } from './recover.ts';
+import { readBootId } from './process.ts';
+import { rebuildRecord, runningWithoutDirectory } from './recover.ts';
 import { tapName } from './tap.ts';
 import { Tombstones } from './tombstones.ts';
 import { Vm } from './vm.ts';
@@ -52,6 +53,7 @@ export class Host {
     store: VmStore,
     heard: { readonly fences: Fences; readonly tombstones: Tombstones },
     cgroups: Cgroups,
+    bootId: string,
   ) {
     this.#parts = parts;
     this.#fences = heard.fences;
@@ -66,7 +68,7 @@ export class Host {
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
-      ...{ config, tls, log, store, card, images, cgroups, accelerator },
+      ...{ config, tls, log, store, card, images, cgroups, accelerator, bootId },
       get closed() {
         return isClosed();
       },
@@ -87,7 +89,7 @@ export class Host {
       fences: await Fences.open(config.stateDir),
       tombstones: await Tombstones.open(config.stateDir),
     };
-    const host = new Host(parts, store, heard, cgroups);
+    const host = new Host(parts, store, heard, cgroups, await readBootId());
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();
@@ -103,13 +105,15 @@ export class Host {
   }
 
   async #recover(unreadable: readonly string[]): Promise<void> {
-    for (const instanceId of unreadable) {
+    const known = new Set([...this.#vms.keys(), ...unreadable]);
+    const homeless = await runningWithoutDirectory(this.#context, known);
+    for (const instanceId of [...unreadable, ...homeless]) {
       const taken = new Set(this.vms.map(({ record }) => record.uid));
       const record = await rebuildRecord(this.#context, instanceId, taken);
       this.#vms.set(instanceId, new Vm(record, this.#context));
       this.#parts.log.error(
         { instanceId, uid: record.uid },
-        'the record of a VM cannot be read: it is taken over by what runs, its record is kept beside as vm.json.unreadable',
+        'the record of a VM is missing or cannot be read: it is taken over by what runs; what could not be read is kept as vm.json.unreadable',
       );
     }
   }

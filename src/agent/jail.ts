@@ -70,9 +70,13 @@ export const jailArgs = (jail: Jail, qemu: readonly string[]): string[] => [
 
 /**
  * Starts the VMM, detached: a session of its own and no descriptor of ours, so that it lives on when we die (S1.13).
- * Every step of the way execs, so the process id stays the same. Resolves with it.
+ * Every step of the way execs, so the process id stays the same. Resolves with it. `exited` is told how it ended, if we still live.
  */
-export const startJailed = async (jail: Jail, qemu: readonly string[]): Promise<number> => {
+export const startJailed = async (
+  jail: Jail,
+  qemu: readonly string[],
+  exited: (how: string) => void,
+): Promise<number> => {
   const log = await open(jail.log, 'a', 0o600);
   try {
     const child = spawn('unshare', jailArgs(jail, qemu), {
@@ -80,6 +84,9 @@ export const startJailed = async (jail: Jail, qemu: readonly string[]): Promise<
       stdio: ['ignore', log.fd, log.fd],
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     });
+    child.once('exit', (code, signal) =>
+      exited(signal === null ? `exit status ${code}` : `signal ${signal}`),
+    );
     return await new Promise((resolve, reject) => {
       child.once('error', reject);
       child.once('spawn', () => {

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
-import { ensureDisk, makeRunDirs } from './disk.ts';
+import { ensureDisk, hasDisk, makeRunDirs } from './disk.ts';
 import type { CachedImage } from './image-cache.ts';
 import { startJailed } from './jail.ts';
 import { openIncoming } from './migration/target.ts';
@@ -29,6 +29,7 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
         'IncorrectState',
         `The network of ${record.instanceId} served an earlier VMM: prepare it again.`,
       );
+    await checkDisk(vm, params);
     await context.admit(record.instanceId, params.requirement);
     record.image = params.image;
     record.migration = undefined;
@@ -37,12 +38,26 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
     if (!running) await startVmm(vm, image, network, params.incoming);
     return await bringUp(vm, params);
   } catch (error) {
-    await vm.kill();
+    const why = error instanceof Error ? error.message : String(error);
+    record.ended ??= { cause: 'failed-to-start', at: new Date().toISOString(), detail: why };
+    await vm.kill(false);
     await context.cgroups.remove(record.instanceId);
-    vm.setState('failed', error instanceof Error ? error.message : String(error));
+    vm.setState('failed', why);
     await vm.save();
     throw error;
   }
+};
+
+/** What a tenant kept on a disk is not replaced without a word: neither by an empty one, nor by a copy that comes in. */
+const checkDisk = async ({ record, paths }: Vm, { diskRequired, incoming }: LaunchParams): Promise<void> => {
+  const { instanceId, state } = record;
+  if (diskRequired && !incoming && !(await hasDisk(paths)))
+    throw new PandoError('IncorrectState', `The disk of ${instanceId} is not on this host any more.`);
+  if (incoming && state === 'stopped' && (await hasDisk(paths)))
+    throw new PandoError(
+      'IncorrectState',
+      `${instanceId} has a disk here that it ran on: destroy that first.`,
+    );
 };
 
 /** S1.4: both recorded results must be given, be the ones of this VM, and one must have run on the card (S1.2). */
@@ -86,6 +101,8 @@ const startVmm = async (
   const { instanceId, uid, requirement } = record;
   if (requirement === undefined) throw new PandoError('IncorrectState', 'A VMM without a requirement.');
   const kvm = context.accelerator === 'kvm';
+  const exit = Promise.withResolvers<string>();
+  vm.starting(exit.promise);
   await vm.save();
   await makeRunDirs(paths, uid);
   if (incoming) await rm(paths.disk, { force: true });
@@ -109,6 +126,7 @@ const startVmm = async (
       ...{ uid, kvm, cgroupProcs, log: paths.vmmLog },
     },
     args,
+    exit.resolve,
   );
   const started = await vm.started(pid);
   context.log.info({ instanceId, pid, incoming }, 'VMM started');

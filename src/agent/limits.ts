@@ -9,6 +9,8 @@ export const fencesMax = 2048;
 export const tombstonesMax = 16_384;
 export const vmsPerHostMax = 1024;
 
+/** How often a VPC that was removed from the card in the middle of a launch is declared again. */
+export const declarationTriesMax = 3;
 export const cardCallTimeoutMs = 10_000;
 export const monitorCallTimeoutMs = 10_000;
 export const monitorCallsInFlightMax = 64;
@@ -17,6 +19,10 @@ export const monitorLineBytesMax = 4 * mib;
 export const monitorReadyTimeoutMs = 20_000;
 export const monitorPollMs = 10;
 export const processPollMs = 20;
+/** From `quit` until the VMM has written out its disk and is gone. */
+export const quitMsMax = 3_000;
+/** From the end of a VMM until its exit status is known to us, its parent. */
+export const exitKnownMsMax = 200;
 /** From SIGKILL until the process is gone. */
 export const killTimeoutMs = 10_000;
 export const stopGraceMsMax = 120_000;

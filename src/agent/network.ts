@@ -1,8 +1,11 @@
 /** The network operations of a launch (S1.2): the tap, the metadata and the place in the VPC, the latter two on the card. */
+import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
+import { writeWhole } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
-import type { NetworkOperation, VpcState } from '#contracts/network.ts';
+import { type NetworkOperation, type VmMetadata, type VpcState, vmMetadata } from '#contracts/network.ts';
+import { declarationTriesMax } from './limits.ts';
 import { createTap, deleteTap, giveTap } from './tap.ts';
 import type { Vm } from './vm.ts';
 
@@ -14,8 +17,8 @@ export type NetworkResults = { administrative: NetworkOperation; vpc: NetworkOpe
  * it stays here until the VMM holds it; the port is wired in {@link wireTap}.
  */
 export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> => {
-  const { record, context } = vm;
-  const { vpc: state, port, metadata, activate } = params;
+  const { record } = vm;
+  const { vpc: state, port, activate } = params;
   if (await vm.alive()) {
     if (record.network?.port.eniId !== port.eniId)
       throw new PandoError('IncorrectInstanceState', `${record.instanceId} runs with another interface.`);
@@ -23,18 +26,48 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   }
   await releaseNetwork(vm);
   await createTap(record.tap, record.uid);
-  await applyVpc(vm, state);
   const { vpcId, mtu } = state;
-  const administrative = await context.card.call('card.prepareAdministrative', {
-    vpcId,
-    eniId: port.eniId,
-    metadata,
-  });
-  const vpc = await context.card.call('card.attachPort', { vpcId, port, tap: record.tap, activate });
+  const { administrative, vpc } = await attach(vm, params);
   record.network = { vpcId, port, mtu, activate, administrative, vpc, tapAt: 'host' };
   record.recovered = undefined;
   await vm.save();
+  // For a cell that has lost its row of this instance; a power cut may tear it, then it is as if it had never been written.
+  await writeWhole(vm.paths.metadata, JSON.stringify(params.metadata));
   return { administrative, vpc };
+};
+
+/** The metadata of a VM, if it was written down here. */
+export const metadataOf = async (vm: Vm): Promise<VmMetadata | undefined> => {
+  const text = await readFile(vm.paths.metadata, 'utf8').catch(() => undefined);
+  try {
+    return text === undefined ? undefined : vmMetadata.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+};
+
+/**
+ * A VPC without ports may be removed from the card between its declaration and the attachment of its first port, by a processor
+ * that compared the card with an older list: then it is declared again.
+ */
+const attach = async (
+  vm: Vm,
+  { vpc: state, port, metadata, activate }: PrepareNetwork,
+): Promise<NetworkResults> => {
+  const { card } = vm.context;
+  const { vpcId } = state;
+  for (let tries = 1; ; tries++) {
+    await applyVpc(vm, state);
+    const { eniId } = port;
+    const administrative = await card.call('card.prepareAdministrative', { vpcId, eniId, metadata });
+    try {
+      const vpc = await card.call('card.attachPort', { vpcId, port, tap: vm.record.tap, activate });
+      return { administrative, vpc };
+    } catch (error) {
+      const undeclared = PandoError.from(error).code === 'InvalidVpcID.NotFound';
+      if (!undeclared || tries >= declarationTriesMax) throw error;
+    }
+  }
 };
 
 /** A card that has a newer state already is further than we are. */

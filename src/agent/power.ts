@@ -3,36 +3,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import type { VmState } from '#contracts/host.ts';
 import { processPollMs, stopGraceMsMax } from './limits.ts';
-import { processGone } from './process.ts';
 import type { Vm } from './vm.ts';
 
 /** A guest that is still booting misses the button; it is pressed again this often. */
 const pressAgainMs = 3_000;
-const quitMsMax = 3_000;
 
 /** Powers the guest down by ACPI, then, or at once if forced, by ending the VMM. The disk stays. */
 export const stopVm = async (vm: Vm, force: boolean, graceMs: number): Promise<{ state: VmState }> => {
+  if (await vm.alive()) await vm.askToEnd();
   if (!force && vm.record.state === 'running') await pressUntilGone(vm, Math.min(graceMs, stopGraceMsMax));
   const forced = await vm.alive();
   const reason = forced ? 'stopped by force' : 'stopped';
-  if (forced) await quit(vm);
+  if (forced) await vm.quit();
   await vm.kill();
   await vm.ended();
   vm.setState('stopped', reason);
   await vm.save();
   return { state: 'stopped' };
-};
-
-/** Pulls the plug, but lets the VMM write its disk's tables first: what a tenant's disk was told survives. */
-const quit = async (vm: Vm): Promise<void> => {
-  const { process } = vm.record;
-  if (process === undefined) return;
-  try {
-    await vm.monitor.execute('quit');
-    await processGone(process, quitMsMax);
-  } catch {
-    // It does not listen: it is killed next.
-  }
 };
 
 const pressUntilGone = async (vm: Vm, graceMs: number): Promise<void> => {

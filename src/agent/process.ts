@@ -17,6 +17,10 @@ interface ProcessStat {
   readonly startTicks: number;
 }
 
+/** Names this boot of the machine: what an earlier boot wrote down of processes holds no more. */
+export const readBootId = async (): Promise<string> =>
+  (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+
 /** Undefined when there is no such process. */
 const statOf = async (pid: number): Promise<ProcessStat | undefined> => {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
@@ -52,13 +56,19 @@ export const processUsage = async (
   return { cpuSeconds: stat.cpuSeconds, residentBytes: residentKib * 1024 };
 };
 
+/** The real uid of a process; undefined when it is gone. */
+export const uidOfPid = async (pid: number | string): Promise<number | undefined> => {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const uid = /^Uid:\s+(\d+)/m.exec(status)?.[1];
+  return uid === undefined ? undefined : Number(uid);
+};
+
 /** Processes whose real uid is `uid`: a VM's uid is its own, so these are its VMM, whoever started it. */
 export const processesOfUid = async (uid: number): Promise<ProcessIdentity[]> => {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const found: ProcessIdentity[] = [];
   for (const pid of pids) {
-    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    if (Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) !== uid) continue;
+    if ((await uidOfPid(pid)) !== uid) continue;
     const identity = await identifyProcess(pid);
     if (identity !== undefined) found.push(identity);
   }

@@ -60,13 +60,15 @@ const kernelArgs = (kernel: QemuPlan['kernel']): string[] => {
 };
 
 /**
- * The arguments after the program's name. The guest always starts stopped (`-S`): it runs once its tap is wired into
+ * The arguments after the program's name. A guest that powers itself off leaves a VMM that stands still and says so
+ * (`shutdown=pause`), so that no agent, however late, has to guess why it ended. The guest always starts stopped (`-S`): it runs once its tap is wired into
  * the VPC, and on the target of a migration only when that copy is commissioned (S6.5).
  */
 export const qemuArgs = (plan: QemuPlan): string[] => [
   ...['-name', `${plan.instanceId},debug-threads=on`, '-uuid', machineUuid(plan.instanceId)],
   ...['-smbios', `type=1,serial=${machineUuid(plan.instanceId)}`],
   ...['-M', 'pc', '-nodefaults', '-no-user-config', '-display', 'none', '-S', '-sandbox', sandbox],
+  ...['-action', 'shutdown=pause'],
   ...acceleratorArgs(plan.accelerator),
   ...['-smp', String(Math.max(1, Math.ceil(plan.vcpus))), '-m', String(plan.memoryMib), '-rtc', 'base=utc'],
   ...['-pidfile', `${jailRunDir}/qemu.pid`],

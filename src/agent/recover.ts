@@ -1,13 +1,14 @@
 /**
  * A VM whose record cannot be read: taken over by what is evident, so that its guest runs on, it is reported, and destroying it
- * leaves nothing. The owner of its directory is its uid, its command line tells its size, the card tells its port. What
+ * leaves nothing. The same where the whole directory is gone while the VMM runs. The owner of its directory is its uid, its command line tells its size, the card tells its port. What
  * cannot be known (image, network results, which workflows commanded) is left out: whatever needs it is refused.
  */
 import { readFile, rename, stat } from 'node:fs/promises';
 import type { VmRequirement } from '#contracts/host.ts';
+import { isId } from '#contracts/ids.ts';
 import type { AgentContext } from './context.ts';
 import { vmsPerHostMax } from './limits.ts';
-import { processesOfUid } from './process.ts';
+import { processesOfUid, uidOfPid } from './process.ts';
 import { tapName } from './tap.ts';
 import type { VmRecord } from './vm-record.ts';
 
@@ -39,6 +40,29 @@ const requirementOf = async (uid: number): Promise<VmRequirement | undefined> =>
   return text === undefined ? undefined : requirementOfCommand(text.split('\0'));
 };
 
+/** Instances that have a process in a group of ours and no directory: a state directory that is not mounted is no order to end VMs. */
+export const runningWithoutDirectory = async (
+  { cgroups }: AgentContext,
+  known: ReadonlySet<string>,
+): Promise<string[]> => {
+  const found: string[] = [];
+  for (const name of await cgroups.list())
+    if (isId('instance', name) && !known.has(name) && (await cgroups.processes(name)).length > 0)
+      found.push(name);
+  return found;
+};
+
+/** The uid of what runs in the VM's group. */
+const uidOfProcess = async (
+  { cgroups, config }: AgentContext,
+  instanceId: string,
+): Promise<number | undefined> => {
+  const [pid] = await cgroups.processes(instanceId);
+  const uid = pid === undefined ? undefined : await uidOfPid(pid);
+  const ours = uid !== undefined && uid >= config.uidBase && uid < config.uidBase + vmsPerHostMax;
+  return ours ? uid : undefined;
+};
+
 /** A record in place of the unreadable one, which is put aside for people to look at. `taken`: uids of other VMs. */
 export const rebuildRecord = async (
   context: AgentContext,
@@ -46,7 +70,7 @@ export const rebuildRecord = async (
   taken: ReadonlySet<number>,
 ): Promise<VmRecord> => {
   const paths = context.store.paths(instanceId);
-  const shown = await uidOf(context, paths.run, taken);
+  const shown = (await uidOf(context, paths.run, taken)) ?? (await uidOfProcess(context, instanceId));
   const { uidBase, runPrefix } = context.config;
   let uid = shown ?? uidBase;
   while (shown === undefined && taken.has(uid)) uid += 1;

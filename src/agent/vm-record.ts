@@ -1,7 +1,7 @@
 /** What is written down of one VM: enough for another process to take over (S1.13). */
 import { z } from 'zod';
 import { instanceFence } from '#contracts/fences.ts';
-import { imageRef, migrationCredential, vmRequirement, vmState } from '#contracts/host.ts';
+import { imageRef, migrationCredential, vmEnded, vmRequirement, vmState } from '#contracts/host.ts';
 import { networkOperation, vpcPort } from '#contracts/network.ts';
 import { processIdentity } from './process.ts';
 
@@ -62,6 +62,12 @@ export const vmRecord = z.object({
   image: imageRef.optional(),
   network: preparedNetwork.optional(),
   process: processIdentity.optional(),
+  /** The machine's boot under which that process was started; absent in records of the last release. */
+  bootId: z.string().optional(),
+  /** We asked this guest, or its VMM, to end: an end from here on is ours. */
+  endAsked: z.boolean().optional(),
+  /** Why its last VMM ended; written before that VMM is let go where the guest shut itself down. */
+  ended: vmEnded.optional(),
   migration: migrationRecord.optional(),
   workflows: z.array(workflowRecord),
   /** Whose commands are obeyed. Absent: none has come with a generation yet. */

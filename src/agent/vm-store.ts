@@ -11,6 +11,8 @@ export interface VmPaths {
   readonly record: string;
   /** Belongs to the VM's uid; all that the VMM may write. Nothing in it is trusted. */
   readonly run: string;
+  /** What the guest is told about itself, as it was prepared last. */
+  readonly metadata: string;
   readonly jail: string;
   /** Root writes here, the VM's uid reads. */
   readonly tls: string;
@@ -29,6 +31,7 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
     dir,
     run,
     record: join(dir, 'vm.json'),
+    metadata: join(dir, 'metadata.json'),
     jail: join(dir, 'jail'),
     tls: join(dir, 'tls'),
     disk: join(run, 'root.qcow2'),

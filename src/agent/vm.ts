@@ -3,6 +3,9 @@
  * power.ts, destroy.ts and migration/; all of it runs in this VM's own queue, one command at a time.
  *
  *   absent → preparing → running ⇄ paused → stopped → running …      preparing → incoming → running
+ *
+ * Why it stopped is written down (`ended`, see end-cause.ts). A guest that shuts itself down leaves a VMM that stands still: only when
+ * the cause is on disk is that VMM told to quit, so that an agent which dies on the way finds it still saying so.
  */
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -10,10 +13,18 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import { lastWords } from './console-log.ts';
 import type { AgentContext } from './context.ts';
-import { commandsWaitingPerVmMax, monitorPollMs, monitorReadyTimeoutMs } from './limits.ts';
+import { endOf, guestShutdown } from './end-cause.ts';
+import {
+  commandsWaitingPerVmMax,
+  exitKnownMsMax,
+  monitorPollMs,
+  monitorReadyTimeoutMs,
+  quitMsMax,
+} from './limits.ts';
+import { runInfo } from './migration/facts.ts';
 import {
   identifyProcess,
   isAlive,
@@ -43,6 +54,8 @@ export class Vm {
   removed = false;
   #qmp: Qmp | undefined;
   #shutdownReason: string | undefined;
+  /** How the process ended, as its parent sees it; undefined where that was an earlier agent. */
+  #exit: Promise<string> | undefined;
   #ending: Promise<void> | undefined;
 
   constructor(record: VmRecord, context: AgentContext) {
@@ -91,6 +104,19 @@ export class Vm {
     return qmp;
   }
 
+  /**
+   * Takes over a VMM that was started or left earlier, and tells what its monitor says of the guest. A guest that has shut itself
+   * down while nobody listened is settled here.
+   */
+  async takeOver(process: ProcessIdentity, timeoutMs = monitorReadyTimeoutMs): Promise<string> {
+    const qmp = await this.attach(process, timeoutMs);
+    // Of the last release: it would end with its guest, and nobody could tell why if we were away.
+    await qmp.execute('set-action', { shutdown: 'pause' });
+    const { status } = await qmp.query(runInfo, 'query-status');
+    if (status === 'shutdown') await this.#guestShutDown();
+    return status;
+  }
+
   async #connect(process: ProcessIdentity, timeoutMs: number): Promise<Qmp> {
     const until = monotonicMs() + timeoutMs;
     for (;;) {
@@ -118,9 +144,53 @@ export class Vm {
 
   #onEvent({ name, data }: QmpEvent): void {
     if (name === 'RESUME') this.setState('running');
-    else if (name === 'STOP' && this.record.state === 'running') this.setState('paused');
-    else if (name === 'SHUTDOWN') this.#shutdownReason = String(data.reason ?? 'shutdown');
+    else if (name === 'SHUTDOWN') this.#onShutdown(String(data.reason ?? 'shutdown'));
+    else if (name === 'STOP' && this.#shutdownReason === undefined && this.record.state === 'running')
+      this.setState('paused');
     // Not written down: whoever takes the VM over asks the VMM.
+  }
+
+  #onShutdown(reason: string): void {
+    this.#shutdownReason = reason;
+    if (reason !== guestShutdown) return;
+    this.#guestShutDown().catch((error: unknown) =>
+      this.context.log.error(
+        { err: error, instanceId: this.record.instanceId },
+        'a guest shut itself down, and its VMM was not ended',
+      ),
+    );
+  }
+
+  /** The guest has shut itself down and its VMM stands still: the cause is written down, then the VMM goes. */
+  async #guestShutDown(): Promise<void> {
+    const { record } = this;
+    const { process } = record;
+    if (process === undefined) return;
+    this.#shutdownReason = guestShutdown;
+    record.ended ??= this.#end(undefined);
+    await this.save();
+    await this.quit();
+    await killProcess(process);
+    await this.ended();
+  }
+
+  /** Ends the VMM, but lets it write its disk's tables first: what a tenant's disk was told survives. */
+  async quit(): Promise<void> {
+    const { process } = this.record;
+    if (process === undefined) return;
+    try {
+      await this.monitor.execute('quit');
+      await processGone(process, quitMsMax);
+    } catch {
+      // It does not listen: whoever asked kills it next.
+    }
+  }
+
+  /** Writes down that we ask the guest or its VMM to end, before we do: an end from here on is no shutdown of the guest's own. */
+  async askToEnd(): Promise<void> {
+    if (this.record.endAsked === true) return;
+    this.record.endAsked = true;
+    await this.save();
   }
 
   /** A lost monitor is a VMM that ended, or (rarely) only a lost socket: then it is dialled again for as long as it lives. */
@@ -128,7 +198,7 @@ export class Vm {
     while (this.record.process === process && !this.removed && !this.context.closed) {
       if (await processGone(process, lostMonitorPatienceMs)) return this.ended();
       try {
-        await this.attach(process, lostMonitorPatienceMs);
+        await this.takeOver(process, lostMonitorPatienceMs);
         return;
       } catch {
         await sleep(reconnectPauseMs);
@@ -139,25 +209,61 @@ export class Vm {
   /** Settles the record after the VMM's end; whoever notices first does it, once. */
   ended(): Promise<void> {
     if (this.record.process === undefined) return this.#ending ?? Promise.resolve();
-    const { state } = this.record;
     this.record.process = undefined;
     this.#qmp?.close();
     this.#qmp = undefined;
-    this.#ending = this.#settle(state === 'preparing' || state === 'incoming' ? 'failed' : 'stopped');
+    this.#ending = this.#settle();
     return this.#ending;
   }
 
-  async #settle(state: VmState): Promise<void> {
+  /** A new agent found no process of it. */
+  foundGone(): Promise<void> {
+    this.record.process = undefined;
+    this.#ending = this.#settle();
+    return this.#ending;
+  }
+
+  async #settle(): Promise<void> {
+    const { record } = this;
+    const { state } = record;
     const words = this.#shutdownReason ?? `the VMM ended: ${await lastWords(this.paths)}`;
-    await this.context.cgroups.remove(this.record.instanceId);
-    this.setState(state, words);
+    const exit = await this.#howItExited();
+    await this.context.cgroups.remove(record.instanceId);
+    record.ended ??= this.#end(exit, words === this.#shutdownReason ? undefined : words);
+    this.setState(state === 'preparing' || state === 'incoming' ? 'failed' : 'stopped', words);
     await this.save();
   }
 
-  /** Kills the VMM, if one runs, and settles. */
-  async kill(): Promise<void> {
+  #end(exit: string | undefined, words?: string): VmEnded {
+    const { state, endAsked, bootId: startedUnder } = this.record;
+    const shutdownReason = this.#shutdownReason;
+    const { bootId } = this.context;
+    return endOf(
+      { state, asked: endAsked === true, shutdownReason, exit, startedUnder, bootId, words },
+      new Date(),
+    );
+  }
+
+  /** The process is gone, but its parent may hear of it a moment later. */
+  async #howItExited(): Promise<string | undefined> {
+    if (this.#exit === undefined) return undefined;
+    const late = sleep(exitKnownMsMax, undefined, { ref: false });
+    return Promise.race([this.#exit, late]);
+  }
+
+  /** A new VMM is about to be started: what was known of the last one's end is over. */
+  starting(exit: Promise<string>): void {
+    this.record.ended = undefined;
+    this.record.endAsked = undefined;
+    this.record.bootId = this.context.bootId;
+    this.#exit = exit;
+  }
+
+  /** Kills the VMM, if one runs, and settles. By default the end counts as asked for. */
+  async kill(asked = true): Promise<void> {
     const { process } = this.record;
     if (process === undefined) return this.#ending;
+    if (asked && (await isAlive(process))) await this.askToEnd();
     await killProcess(process);
     await this.ended();
   }
@@ -201,10 +307,12 @@ export class Vm {
 
   /** What is told of this VM; traffic is added by who asks the card. */
   async report(): Promise<VmReport> {
-    const { instanceId, state, requirement = unclaimed, network, process, reason } = this.record;
+    const { instanceId, state, requirement = unclaimed, network, process, reason, ended } = this.record;
     const usage = process === undefined ? undefined : await processUsage(process);
+    const end = process === undefined ? ended : undefined;
     const generation = this.record.fence?.generation;
-    return { instanceId, state, requirement, eniId: network?.port.eniId, ...usage, reason, generation };
+    const eniId = network?.port.eniId;
+    return { instanceId, state, requirement, eniId, ...usage, reason, ended: end, generation };
   }
 }
 

@@ -43,6 +43,7 @@ export class Card {
       {
         vtep,
         namespacePrefix,
+        hasGuests: true,
         desired: (vpc) => this.#desired(vpc),
         opened: async (vpc) => services.start(vpc),
         closing: (vpc) => services.stop(vpc),
@@ -62,14 +63,10 @@ export class Card {
     return this.device.applyVpc(state, from);
   }
 
-  /** @throws Conflict while a port is attached: who asks has not heard of it. */
-  removeVpc(vpcId: string): Promise<void> {
-    return this.device.removeVpc(vpcId, ({ ports }) => {
-      const [eniId] = ports.keys();
-      if (eniId !== undefined) throw new PandoError('Conflict', `${vpcId} has ports here, ${eniId} for one.`);
-      clearTimeout(this.#lingering.get(vpcId));
-      this.#lingering.delete(vpcId);
-    });
+  async removeVpc(vpcId: string): Promise<void> {
+    await this.device.removeVpc(vpcId);
+    clearTimeout(this.#lingering.get(vpcId));
+    this.#lingering.delete(vpcId);
   }
 
   async prepareAdministrative(vpcId: string, eniId: string, metadata: VmMetadata): Promise<NetworkOperation> {

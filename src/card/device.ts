@@ -2,7 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
-import { destroyNamespace, listNamespaces } from './kernel/namespace.ts';
+import { destroyNamespace, guestDevices, listNamespaces } from './kernel/namespace.ts';
 import { VpcStore } from './store.ts';
 import { Vpc, type VpcRole } from './vpc.ts';
 
@@ -19,7 +19,7 @@ export class Device {
     this.#log = log;
   }
 
-  /** Takes over what an earlier process left in the kernel: repairs differences, removes namespaces that nobody declared. */
+  /** Takes over what an earlier process left in the kernel: repairs differences, removes namespaces that nobody declared and no VM uses. */
   async adopt(): Promise<void> {
     for (const record of await this.#store.load()) {
       const vpc = this.#make(record.vpcId);
@@ -32,7 +32,19 @@ export class Device {
     }
     const known = new Set([...this.vpcs.values()].map(({ namespace }) => namespace));
     for (const name of await listNamespaces(this.role.namespacePrefix))
-      if (!known.has(name)) await destroyNamespace(name);
+      if (!known.has(name)) await this.#adoptUnknown(name);
+  }
+
+  /** A missing record is no proof that nobody needs the namespace: one with taps in it carries the packets of VMs that run. */
+  async #adoptUnknown(namespace: string): Promise<void> {
+    const taps = this.role.hasGuests ? await guestDevices(namespace) : [];
+    if (taps.length === 0) return destroyNamespace(namespace);
+    const vpc = this.#make(namespace.slice(this.role.namespacePrefix.length));
+    vpc.hasStrangeTaps = true;
+    this.#log.error(
+      { namespace, taps },
+      'a namespace without a record has taps of VMs: it is left as it is until its VPC and ports are declared again',
+    );
   }
 
   /** The VPC, known or not yet. */
@@ -45,21 +57,32 @@ export class Device {
     return { version: await vpc.serialize(() => vpc.declare(state, from)) };
   }
 
-  /** `assertUnused` throws where it must stay; asked when its turn comes, so that no port is attached in between. */
-  async removeVpc(vpcId: string, assertUnused?: (vpc: Vpc) => void): Promise<void> {
+  /** Forgets a VPC that has no ports here; unknown: nothing. @throws Conflict while it has ports: a caller's list may be older than they are. */
+  async removeVpc(vpcId: string): Promise<void> {
     const vpc = this.vpcs.get(vpcId);
     if (vpc === undefined) return;
     await vpc.serialize(async () => {
-      assertUnused?.(vpc);
+      // Inside the VPC's own queue: a launch that attaches its port meanwhile comes either before this, or after the removal.
+      if (vpc.ports.size > 0 || vpc.hasStrangeTaps)
+        throw new PandoError('Conflict', `${vpcId} has ports here: it is not removed.`);
       await vpc.remove();
     });
-    // Whoever waits has this one in hand: it stays, so that what is declared to it is not lost.
-    if (vpc.idle) this.vpcs.delete(vpcId);
+    this.#forget(vpc);
+  }
+
+  /** A change that waited behind the removal works on this same object: then it stays known. */
+  #forget(vpc: Vpc): void {
+    const isEmpty = vpc.state === undefined && vpc.ports.size === 0;
+    if (vpc.isIdle && isEmpty) this.vpcs.delete(vpc.vpcId);
   }
 
   /** Removes everything of this device from the kernel and forgets it. */
   async teardown(): Promise<void> {
-    for (const record of await this.#store.load()) await this.removeVpc(this.vpc(record.vpcId).vpcId);
+    for (const record of await this.#store.load()) {
+      const vpc = this.vpc(record.vpcId);
+      await vpc.serialize(() => vpc.remove());
+      this.#forget(vpc);
+    }
     for (const name of await listNamespaces(this.role.namespacePrefix)) await destroyNamespace(name);
   }
 

@@ -9,6 +9,7 @@ import {
   applyPlan,
   createNamespace,
   destroyNamespace,
+  guestDevices,
   namespaceExists,
   runInside,
 } from './kernel/namespace.ts';
@@ -23,6 +24,8 @@ import type { VpcRecord, VpcStore } from './store.ts';
 export interface VpcRole {
   readonly vtep: string;
   readonly namespacePrefix: string;
+  /** Whether VMs are wired into the namespaces of this device. */
+  readonly hasGuests: boolean;
   /** What the kernel should hold; undefined: no namespace is needed here. */
   desired(vpc: Vpc): Model | undefined;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
@@ -38,6 +41,8 @@ export class Vpc {
   readonly forwards = new Map<string, string>();
   readonly metadata = new Map<string, VmMetadata>();
   state: VpcState | undefined;
+  /** The namespace was found with taps that no record explains: it is never closed for want of known ports. */
+  hasStrangeTaps = false;
   readonly #role: VpcRole;
   readonly #store: VpcStore;
   readonly #log: Logger;
@@ -47,7 +52,7 @@ export class Vpc {
   /** undefined: as an earlier process left it. */
   #offloads: boolean | undefined;
   #tail: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  #queued = 0;
 
   constructor(vpcId: string, role: VpcRole, store: VpcStore, log: Logger) {
     this.vpcId = vpcId;
@@ -62,19 +67,19 @@ export class Vpc {
     return this.#open;
   }
 
-  /** Whether no change runs or waits. */
-  get idle(): boolean {
-    return this.#waiting === 0;
-  }
-
   /** Changes of one VPC happen one after another, in the order of asking. */
   serialize<T>(work: () => Promise<T>): Promise<T> {
-    this.#waiting++;
+    this.#queued += 1;
     const result = this.#tail.then(work).finally(() => {
-      this.#waiting--;
+      this.#queued -= 1;
     });
     this.#tail = result.catch(() => undefined);
     return result;
+  }
+
+  /** Whether no change is under way or waits. */
+  get isIdle(): boolean {
+    return this.#queued === 0;
   }
 
   restore(record: VpcRecord): void {
@@ -135,8 +140,8 @@ export class Vpc {
   async apply(): Promise<void> {
     const after = this.#role.desired(this);
     try {
-      if (after === undefined) await this.#close();
-      else await this.#change(after);
+      if (after !== undefined) await this.#change(after);
+      else if (!(await this.#servesStrangers())) await this.#close();
     } catch (error) {
       this.#applied = undefined;
       throw error;
@@ -182,10 +187,15 @@ export class Vpc {
   async remove(): Promise<void> {
     await this.#close();
     await this.#store.remove(this.vpcId);
-    // A change that waits behind this one finds a VPC that was never declared.
+    // What waits behind this must not go on with a state that the device has forgotten.
     this.state = undefined;
-    this.forwards.clear();
-    this.metadata.clear();
+    this.hasStrangeTaps = false;
+    for (const entries of [this.ports, this.forwards, this.metadata]) entries.clear();
+  }
+
+  async #servesStrangers(): Promise<boolean> {
+    if (this.hasStrangeTaps) this.hasStrangeTaps = (await guestDevices(this.namespace)).length > 0;
+    return this.hasStrangeTaps;
   }
 
   async #close(): Promise<void> {

@@ -45,6 +45,8 @@ export interface CellOptions {
 }
 
 export interface Cell {
+  /** Names this life of the processor in leases and workflows. */
+  readonly owner: string;
   readonly services: CellServices;
   readonly engine: WorkflowEngine<CellServices>;
   readonly reports: HostReports;
@@ -131,6 +133,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   ];
   startRhythms(rhythms, clock, log, stop.signal);
   return {
+    owner,
     services,
     engine,
     reports,

@@ -3,6 +3,9 @@ import { PandoError } from '#contracts/errors.ts';
 
 /*
  * pending → running ⇄ stopping → stopped → pending        any → shutting-down → terminated
+ *
+ * A VM that ended by itself while its instance is running: its guest's shutdown → stopping or shutting-down (as the instance wishes);
+ * any other end → running still, while it is recovered on its host, then stopping (hosts/endings.ts).
  */
 export const instanceStates = [
   'pending',
@@ -127,6 +130,10 @@ export const stateReasons = {
   lost: {
     Code: 'Server.InternalError',
     Message: 'Server.InternalError: The host no longer runs the instance',
+  },
+  recoveryFailed: {
+    Code: 'Server.InternalError',
+    Message: 'Server.InternalError: The instance ended unexpectedly and could not be recovered',
   },
   capacity: {
     Code: 'Server.InsufficientInstanceCapacity',

@@ -10,8 +10,8 @@ import {
 } from './instance-states.ts';
 import { insufficientCapacity, placeOn } from './placement.ts';
 import type { CellServices } from './services.ts';
-import { amountOf, partOf } from './store/hosts.ts';
-import { changeInstance, type InstanceRow, type Intent } from './store/instances.ts';
+import { amountOf, findHost, partOf } from './store/hosts.ts';
+import { changeInstance, type InstanceRow, type Intent, type Recovery } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
 import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
 import { newWorkflow } from './workflows/support.ts';
@@ -169,6 +169,19 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
       transition_reason: '',
     },
   );
+};
+
+/** Starts an instance again on its host and its disk, whose VM ended though nobody asked. It shows as running meanwhile, as EC2 does. */
+export const beginRecovery = async (
+  actor: Actor,
+  tx: Sql,
+  row: InstanceRow,
+  recovery: Recovery,
+): Promise<Begun> => {
+  const host = row.host_id === null ? undefined : await findHost(tx, row.host_id);
+  if (host === undefined || row.workflow_id !== null) return nothingBegun;
+  const input = { hostId: host.id, vtep: host.vtep, epoch: epochAfter(row.place_epoch) };
+  return hold(actor, tx, row, { kind: 'recover', input }, { state: row.state, recovery });
 };
 
 /** A reboot holds nothing: it may come to nothing if the instance stops first. */

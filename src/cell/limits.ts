@@ -10,6 +10,17 @@ export const reportEveryMs = 1_000;
 export const heardFlushEveryMs = 1_000;
 /** Even an unchanged report is compared with the store this often. */
 export const reconcileEveryMs = 30_000;
+/** How often an instance whose VM ended by itself is started again before it is left stopped; counted anew after the window. */
+export const recoveryTriesMax = 3;
+export const recoveryWindowMs = 3_600_000;
+/** Between the first try and the second; doubled from there on. */
+export const recoveryBackoffMs = 1_000;
+/** How many VMs reconciliation removes or stops in a window by itself; above it nothing more, and an alarm. */
+export const removalsPerHostMax = 60;
+export const removalsPerCellMax = 120;
+export const removalWindowMs = 60_000;
+/** How long a guest that runs where it should be stopped has to power down. */
+export const reconcileStopGraceMs = 5_000;
 export const instancesPerRequestMax = 100;
 export const userDataBytesMax = 16 * 1024;
 /** The same as base64, with line breaks and indentation to spare. */

@@ -51,7 +51,10 @@ const handlersFor = (options: ListenerOptions, stream: Stream): Handlers<Contrac
 const healthHandlers = ({ cell, name }: ListenerOptions): Handlers<Contract> => ({
   'process.health': () => {
     const ready = cell.ready();
-    return { name, ready, detail: ready ? `${cell.services.hosts.size} hosts` : 'the store does not answer' };
+    const { quarantined } = cell.reports;
+    const alarm = quarantined === 0 ? '' : `, ALARM: ${quarantined} VMs in quarantine`;
+    const detail = `${cell.services.hosts.size} hosts${alarm}`;
+    return { name, ready, detail: ready ? detail : 'the store does not answer' };
   },
 });
 

@@ -4,11 +4,13 @@ import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
+import { adoptVm, removeVm } from './hosts/adoption.ts';
 import type { Begun } from './lifecycle.ts';
 import { insufficientCapacity, place } from './placement.ts';
 import type { CellServices } from './services.ts';
 import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, lockInstances } from './store/instances.ts';
+import { listQuarantined } from './store/quarantine.ts';
 import { findWorkflow, insertWorkflow } from './store/workflows.ts';
 import { workflowDefinitions } from './workflows/index.ts';
 import { newWorkflow } from './workflows/support.ts';
@@ -104,6 +106,18 @@ export const createOperator = ({ services, owner, begun }: OperatorOptions): Ope
     cellId: services.identity.cellId,
     hosts: (await listHosts(services.db)).map((row) => showHost(row, services.hosts.has(row.id))),
   }),
+
+  'operator.quarantined': async () => ({
+    vms: (await listQuarantined(services.db)).map((vm) => ({
+      ...{ instanceId: vm.instance_id, hostId: vm.host_id, reason: vm.reason, state: vm.report.state },
+      ...{ firstSeen: vm.first_seen.toISOString(), lastSeen: vm.last_seen.toISOString() },
+    })),
+  }),
+
+  'operator.adoptVm': ({ instanceId, hostId }) => adoptVm(services, parseId('instance', instanceId), hostId),
+
+  'operator.removeVm': ({ instanceId, hostId }) =>
+    removeVm(services, parseId('instance', instanceId), hostId),
 
   'operator.instances': async ({ hostId }) => {
     const rows = await services.db.query<InstanceRow>(

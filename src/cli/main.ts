@@ -113,6 +113,36 @@ program
   .option('--to <host>', 'the host to move to; default: chosen by capacity')
   .action(async (instance, options) => (await import('./commands/migrate.ts')).migrate(instance, options));
 
+const vm = program
+  .command('vm')
+  .description('VMs that hosts have and no record accounts for: shown, adopted, removed')
+  .addHelpText(
+    'after',
+    `
+A host may have a VM that its cell has no record of: the cell's store lost its last seconds, or is a restored backup. Such a
+VM runs on, in quarantine, until you decide; nothing removes it by itself.
+  pando vm list --quarantined                 what there is, where, and why
+  pando vm adopt i-0010123456789abcd          makes it an instance of its account again
+  pando vm remove i-0010123456789abcd --yes   ends it and deletes its disk, for good`,
+  );
+vm.command('list')
+  .description('the VMs of all hosts, or those in quarantine')
+  .addOption(directoryOption())
+  .option('--quarantined', 'only those that no record accounts for', false)
+  .option('--json', 'for programs', false)
+  .action(async (options) => (await import('./commands/vm.ts')).listVms(options));
+vm.command('adopt <instance>')
+  .description('makes a VM in quarantine an instance again, from what its host and the region know of it')
+  .addOption(directoryOption())
+  .option('--host <host>', 'the host that has it, where several do')
+  .action(async (instance, options) => (await import('./commands/vm.ts')).adoptVm(instance, options));
+vm.command('remove <instance>')
+  .description('ends a VM in quarantine and deletes its disk')
+  .addOption(directoryOption())
+  .option('--host <host>', 'the host that has it, where several do')
+  .option('--yes', 'I know that its disk cannot be brought back', false)
+  .action(async (instance, options) => (await import('./commands/vm.ts')).removeVm(instance, options));
+
 program
   .command('restart <process>')
   .description('ends one process of the region and starts it again; VMs go on')

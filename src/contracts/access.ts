@@ -73,6 +73,9 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.workflow': operator,
   'operator.hosts': operator,
   'operator.instances': operator,
+  'operator.quarantined': operator,
+  'operator.adoptVm': operator,
+  'operator.removeVm': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -99,6 +102,7 @@ export const hostAccess: Access<typeof hostContract> = {
   'vm.destroy': ofOwnCell,
   'vm.detachNetwork': ofOwnCell,
   'vm.describe': ofOwnCell,
+  'vm.inspect': ofOwnCell,
   'vm.console': ofOwnCell,
   'migrate.offer': ofOwnCell,
   'migrate.start': ofOwnCell,

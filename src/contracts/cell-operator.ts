@@ -57,6 +57,42 @@ export const cellOperatorContract = {
       ),
     }),
   },
+  /** VMs that hosts have and no row accounts for: they run on until an operator adopts or removes them. */
+  'operator.quarantined': {
+    params: z.object({}),
+    result: z.object({
+      vms: z.array(
+        z.object({
+          instanceId: z.string(),
+          hostId: z.string(),
+          /** `no-row`, `other-cell` (its id names another cell), `elsewhere` (its row names another host, which did not prove it). */
+          reason: z.string(),
+          /** As its host told of it last. */
+          state: z.string(),
+          firstSeen: z.string(),
+          lastSeen: z.string(),
+        }),
+      ),
+    }),
+  },
+  /**
+   * Gives a VM in quarantine a row again, from what its host and the region know. `hostId`: needed where several hosts have one.
+   * @throws NotFound, IncorrectState (with what is missing), InsufficientInstanceCapacity, HostUnreachable
+   */
+  'operator.adoptVm': {
+    params: z.object({ instanceId: z.string(), hostId: z.string().optional() }),
+    result: z.object({
+      instanceId: z.string(),
+      hostId: z.string(),
+      accountId: z.string(),
+      state: z.enum(['running', 'stopped']),
+    }),
+  },
+  /** Destroys a VM in quarantine, disk included. @throws NotFound, IncorrectState, HostUnreachable */
+  'operator.removeVm': {
+    params: z.object({ instanceId: z.string(), hostId: z.string().optional() }),
+    result: z.object({ hostId: z.string() }),
+  },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),
     result: z.object({

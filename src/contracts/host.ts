@@ -50,6 +50,20 @@ export const migrationCredential = z.object({
 });
 export type MigrationCredential = z.infer<typeof migrationCredential>;
 
+/** Why a VM's VMM ended, and what is known of it. */
+export const vmEnded = z.object({
+  /**
+   * `guest-shutdown`: the guest powered itself off, by the VMM's own word. `requested`: its cell asked. `host-restarted`: the
+   * machine went down under it. `failed-to-start`: it never ran. `killed`: everything else, what nobody can explain included.
+   */
+  cause: z.enum(['guest-shutdown', 'requested', 'killed', 'host-restarted', 'failed-to-start']),
+  /** When the host saw it; ISO 8601. */
+  at: z.string(),
+  /** For people: the signal, the VMM's reason, its last words. */
+  detail: z.string().optional(),
+});
+export type VmEnded = z.infer<typeof vmEnded>;
+
 export const vmReport = z.object({
   instanceId: z.string(),
   state: vmState,
@@ -64,6 +78,8 @@ export const vmReport = z.object({
   reason: z.string().optional(),
   /** The highest generation that this host has heard of it. */
   generation: z.number().int().optional(),
+  /** Of a VM whose VMM has ended. Absent where it never had one, and from hosts of the last release: then the cause is not known. */
+  ended: vmEnded.optional(),
 });
 export type VmReport = z.infer<typeof vmReport>;
 
@@ -118,6 +134,8 @@ export const hostContract = {
       network: z.object({ administrative: networkOperation, vpc: networkOperation }),
       /** Incoming: waits for a migration instead of booting. */
       incoming: z.boolean(),
+      /** Only with the disk that the VM had: none here is IncorrectState, never a fresh one. */
+      diskRequired: z.boolean().optional(),
       /** Incoming: what the source offered; refused without, unless this host moves VMs in the clear. */
       peer: migrationCredential.optional(),
     }),
@@ -140,6 +158,16 @@ export const hostContract = {
   /** Detaches the network of a stopped VM, keeping its disk. */
   'vm.detachNetwork': { params: z.object({ ...command }), result: empty },
   'vm.describe': { params: z.object({ instanceId: z.string() }), result: vmReport },
+  /** Everything that the host knows of a VM, for who has no row of it. Parts are absent that it does not know. */
+  'vm.inspect': {
+    params: z.object({ instanceId: z.string() }),
+    result: z.object({
+      report: vmReport,
+      image: imageRef.optional(),
+      network: z.object({ vpcId: z.string(), port: vpcPort }).optional(),
+      metadata: vmMetadata.optional(),
+    }),
+  },
   'vm.console': {
     params: z.object({ instanceId: z.string() }),
     result: z.object({ output: z.string(), at: z.string() }),
@@ -216,9 +244,19 @@ export const hostEventsContract = {
       capacity: hostCapacity,
       card: z.enum(['ok', 'degraded']),
       vms: z.array(vmReport),
+      /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
+      pinnedTo: z.object({ cellId: z.string(), region: z.string().optional() }).optional(),
     }),
-    /** Refused with Conflict when the host belongs to another cell (S3.2). */
-    result: z.object({ cellId: z.string(), reportEveryMs: z.number().int() }),
+    /**
+     * Refused with Conflict when the host belongs to another cell (S3.2). The host checks the answer by its own pin too, and serves
+     * no call before. `region` and `cellNumber` are absent from processors of the last release.
+     */
+    result: z.object({
+      cellId: z.string(),
+      reportEveryMs: z.number().int(),
+      region: z.string().optional(),
+      cellNumber: z.number().int().optional(),
+    }),
   },
   'host.report': {
     params: z.object({

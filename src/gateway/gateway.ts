@@ -27,6 +27,7 @@ export class Gateway {
       {
         vtep,
         namespacePrefix,
+        hasGuests: false,
         desired: (vpc): Model | undefined =>
           this.#isHere(vpc.state) ? desiredOnGateway(vpc.state, vtep, denied) : undefined,
         opened: async (vpc) => {

@@ -58,6 +58,7 @@ const instances = {
   GetConsoleOutput: oneInstance,
   DescribeInstanceAttribute: oneInstance,
   ModifyInstanceAttribute: oneInstance,
+  ModifyInstanceMaintenanceOptions: oneInstance,
   ModifyInstanceMetadataOptions: oneInstance,
   DescribeInstances: { to: 'gather', list: 'Reservations', ids: instanceIds },
   DescribeInstanceStatus: { to: 'gather', list: 'InstanceStatuses', ids: instanceIds },

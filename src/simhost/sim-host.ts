@@ -53,6 +53,7 @@ export class SimHost {
   /** Tells whoever listens that the agent died: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
+  #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
 
   constructor(options: SimHostOptions) {
     this.#options = options;
@@ -72,7 +73,15 @@ export class SimHost {
       capacity,
       card: 'ok' as const,
       vms: this.reports(),
+      ...(this.#pin === undefined ? {} : { pinnedTo: this.#pin }),
     };
+  }
+
+  /** Takes a cell's answer, as a real host does: the first cell pins it. @throws Conflict when it is another cell's. */
+  joined({ cellId, region }: { readonly cellId: string; readonly region?: string | undefined }): void {
+    if (this.#pin !== undefined && this.#pin.cellId !== cellId)
+      throw new PandoError('Conflict', `${this.hostId} belongs to ${this.#pin.cellId}, not to ${cellId}.`);
+    this.#pin = { cellId, region };
   }
 
   report() {
@@ -103,13 +112,18 @@ export class SimHost {
 
   /** A guest powers itself off. */
   guestShutdown(instanceId: string): void {
-    this.#vm(instanceId).become('stopped', 'guest shutdown');
+    this.#vm(instanceId).end('guest-shutdown');
+  }
+
+  /** A VMM dies without a word: `kill -9`, a crash, the kernel out of memory. */
+  killVmm(instanceId: string): void {
+    this.#vm(instanceId).end('killed');
   }
 
   /** The machine loses power: no VM runs any more, disks stay. */
   losePower(): void {
     for (const vm of this.vms.values()) {
-      if (vm.state !== 'stopped') vm.become('stopped', 'power loss');
+      if (vm.state !== 'stopped') vm.end('host-restarted');
       vm.outgoing = undefined;
     }
     this.crash();
@@ -152,9 +166,11 @@ export class SimHost {
     return made;
   }
 
-  #prepareNetwork({ instanceId, vpc, port, activate }: In<'vm.prepareNetwork'>) {
+  #prepareNetwork({ instanceId, vpc, port, activate, metadata }: In<'vm.prepareNetwork'>) {
     const vm = this.#vmOrNew(instanceId);
     vm.eniId = port.eniId;
+    vm.network = { vpcId: vpc.vpcId, port };
+    vm.metadata = metadata;
     const known = this.card.vpcs.get(vpc.vpcId);
     if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
     const administrative = this.card.prepareAdministrative(port.eniId);
@@ -179,7 +195,7 @@ export class SimHost {
   }
 
   #launch(params: In<'vm.launch'>) {
-    const { instanceId, image, network, incoming, requirement } = params;
+    const { instanceId, image, network, incoming, requirement, diskRequired } = params;
     const vm = this.#vm(instanceId);
     if (!this.images.has(image.digest))
       throw new PandoError('IncorrectState', `${image.imageId} is not on ${this.hostId} (S1.4).`);
@@ -192,8 +208,13 @@ export class SimHost {
     if (vm.eniId === undefined || !this.card.ports.has(vm.eniId))
       throw new PandoError('IncorrectState', `The network of ${instanceId} is not prepared (S1.4).`);
     if (vm.state === 'running') return { state: vm.state };
+    if (diskRequired === true && !incoming && !vm.hasDisk)
+      throw new PandoError('IncorrectState', `The disk of ${instanceId} is not on ${this.hostId} any more.`);
+    if (incoming && vm.hasDisk && vm.state === 'stopped')
+      throw new PandoError('IncorrectState', `${instanceId} has a disk on ${this.hostId} that it ran on.`);
     this.#admit(vm, params);
     vm.requirement = requirement;
+    vm.image = image;
     vm.hasDisk = true;
     if (!incoming) {
       vm.become('running');
@@ -288,7 +309,7 @@ export class SimHost {
   #stop(instanceId: string) {
     const vm = this.vms.get(instanceId);
     if (vm === undefined) return { state: 'absent' as const };
-    if (vm.state !== 'stopped') vm.become('stopped');
+    if (vm.state !== 'stopped') vm.end('requested');
     return { state: vm.state };
   }
 
@@ -327,6 +348,10 @@ export class SimHost {
       const vm = this.vms.get(instanceId);
       if (vm !== undefined) return this.#reportOf(vm);
       return { instanceId, state: 'absent', requirement: { vcpus: 1, memoryMib: 1, rootDiskMib: 1 } };
+    },
+    'vm.inspect': ({ instanceId }) => {
+      const vm = this.#vm(instanceId);
+      return { report: this.#reportOf(vm), image: vm.image, network: vm.network, metadata: vm.metadata };
     },
     'vm.console': ({ instanceId }) => ({
       output: this.#vm(instanceId).consoleText,

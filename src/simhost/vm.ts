@@ -1,5 +1,6 @@
 /** One VM of a simulated host. */
-import type { VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { ImageRef, VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { VmMetadata, VpcPort } from '#contracts/network.ts';
 import type { SimWorld } from './world.ts';
 
 /** The outgoing side of a migration. */
@@ -15,11 +16,15 @@ export class SimVm {
   #state: VmState = 'preparing';
   requirement: VmRequirement | undefined;
   eniId: string | undefined;
+  image: ImageRef | undefined;
+  network: { readonly vpcId: string; readonly port: VpcPort } | undefined;
+  metadata: VmMetadata | undefined;
   hasDisk = false;
   /** Incoming: the whole guest has arrived. */
   received = false;
   outgoing: Outgoing | undefined;
   reason: string | undefined;
+  ended: VmEnded | undefined;
   consoleText = '';
 
   constructor(instanceId: string, hostId: string, world: SimWorld) {
@@ -32,10 +37,18 @@ export class SimVm {
     return this.#state;
   }
 
+  /** Its VMM is gone; why is kept until the next one starts, as a real host does. */
+  end(cause: VmEnded['cause'], state: 'stopped' | 'failed' = 'stopped'): void {
+    if (this.#state === 'running' || this.#state === 'paused' || this.#state === 'incoming')
+      this.ended = { cause, at: new Date().toISOString() };
+    this.become(state, cause);
+  }
+
   /** Every change passes here, so that the world sees where guests execute. */
   become(state: VmState, reason?: string): void {
     this.#state = state;
     this.reason = reason;
+    if (state === 'running' || state === 'incoming') this.ended = undefined;
     this.#world.setRunning(this.instanceId, this.hostId, state === 'running');
     if (state === 'running') this.consoleText += `[sim] ${this.instanceId} runs on ${this.hostId}\n`;
   }
@@ -47,6 +60,7 @@ export class SimVm {
       requirement: this.requirement ?? { vcpus: 1, memoryMib: 1, rootDiskMib: 1 },
       ...(this.eniId === undefined ? {} : { eniId: this.eniId }),
       ...(this.reason === undefined ? {} : { reason: this.reason }),
+      ...(this.ended === undefined ? {} : { ended: this.ended }),
     };
   }
 }

@@ -140,13 +140,16 @@ describe('an agent that is killed', () => {
     await kill(third);
   });
 
-  it('ends a VMM that has no directory any more', async () => {
+  it('leaves a VMM alone whose directory is gone, tells of it, and ends it when it is told to', async () => {
     const first = await startProcess();
     const { instanceId } = await host.launch();
     const pid = await pidOf(instanceId);
     await kill(first);
     await rm(join(host.config.stateDir, 'vms', instanceId), { recursive: true });
     const second = await startProcess();
+    assert.equal((await host.call('vm.describe', { instanceId })).state, 'running');
+    assert.ok(await identifyProcess(pid), 'a missing directory is no order to end a VM');
+    await host.call('vm.destroy', { command: key(), instanceId });
     assert.equal(await identifyProcess(pid), undefined);
     assert.equal((await host.call('vm.describe', { instanceId })).state, 'absent');
     await kill(second);

@@ -16,4 +16,6 @@ hostContractSuite('real host', () => ({
   vtep: host.config.vtep,
   image: host.imageRef,
   memoryMib: 32,
+  killVmm: (instanceId) => host.killVmm(instanceId),
+  guestShutdown: (instanceId) => host.guestShutdown(instanceId),
 }));

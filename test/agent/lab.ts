@@ -90,6 +90,8 @@ export class Lab {
   readonly reports: HostReport[] = [];
   readonly chunksRead: string[] = [];
   readonly cardCalls: { method: string; params: unknown }[] = [];
+  /** What this lab's processors say that they are of. */
+  cellId = 'a';
   readonly #run = labName();
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
@@ -131,7 +133,7 @@ export class Lab {
       handlers: (stream) => ({
         'host.hello': ({ hostId }) => {
           this.#streams.set(hostId, stream);
-          return { cellId: 'a', reportEveryMs: 200 };
+          return { cellId: this.cellId, reportEveryMs: 200 };
         },
         'host.report': (report) => {
           this.reports.push(report);
@@ -259,6 +261,10 @@ export class Lab {
     return stream;
   }
 
+  connected(hostId: string): boolean {
+    return this.#streams.has(hostId);
+  }
+
   /** Forgets a stream, so that the next hello is waited for. */
   forget(hostId: string): void {
     this.#streams.delete(hostId);
@@ -381,6 +387,24 @@ export class TestHost {
   /** A human monitor's command. */
   async hmp(instanceId: string, line: string): Promise<string> {
     return String(await this.qmp(instanceId, 'human-monitor-command', { 'command-line': line }));
+  }
+
+  /** The VMM's process, as the agent wrote it down. */
+  async pidOf(instanceId: string): Promise<number> {
+    const path = join(this.config.stateDir, 'vms', instanceId, 'vm.json');
+    return JSON.parse(await readFile(path, 'utf8')).process.pid;
+  }
+
+  /** Ends the VMM without a word. */
+  async killVmm(instanceId: string): Promise<void> {
+    process.kill(await this.pidOf(instanceId), 'SIGKILL');
+  }
+
+  /** Writes "soft off" into the machine's ACPI control register, as a guest's kernel does when it powers off. */
+  async guestShutdown(instanceId: string): Promise<void> {
+    // The firmware has set the register's place up when the guest counts.
+    await until('the guest runs', async () => (await this.round(instanceId)) > 0);
+    await this.hmp(instanceId, 'o /w 0x604 0x2000');
   }
 
   /** Fails unless 64 KiB from 1 MiB of the disk hold this byte. The VMM must not run: its overlay is read alone. */

@@ -18,6 +18,7 @@ export interface LabCard {
   readonly vtep: string;
   readonly client: CardClient;
   readonly namespacePrefix: string;
+  readonly stateDir: string;
   start(): Promise<void>;
   /** Ends the process by this signal and waits until it is gone. */
   stop(signal: NodeJS.Signals): Promise<void>;
@@ -141,6 +142,7 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       netns,
       vtep: ip,
       client,
+      stateDir: config.stateDir,
       namespacePrefix: `${this.prefix}-${name}-`,
       start: async () => {
         child = this.spawnIn(netns, process.execPath, [sourceMain, '--config', path]);

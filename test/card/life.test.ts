@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
@@ -113,6 +115,39 @@ describe('life of a card', () => {
     const { ports } = await one.client.call('card.counters', {});
     assert.ok(ports.find(({ eniId }) => eniId === 'eni-20')?.rxPackets);
     await one.client.call('card.detachPort', { eniId: 'eni-20' });
+  });
+
+  it('does not remove a VPC that has ports (Conflict), and keeps a port that comes while it is being removed', async () => {
+    await assert.rejects(one.client.call('card.removeVpc', { vpcId: 'vpc-1' }), { code: 'Conflict' });
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
+    const port = portOf(31, one.vtep);
+    const state = vpcOf('vpc-8', 408, 1, [port]);
+    await one.client.call('card.applyVpc', { state });
+    // All three are under way at once, in this order: what comes behind the removal is not lost with it.
+    const [removed, , attached] = await Promise.all([
+      one.client.call('card.removeVpc', { vpcId: 'vpc-8' }),
+      one.client.call('card.applyVpc', { state }),
+      one.client.call('card.attachPort', { vpcId: 'vpc-8', port, tap: 'tapz', activate: true }),
+    ]);
+    assert.deepEqual(removed, {});
+    assert.equal(attached.kind, 'vpc');
+    const { ports, vpcs } = await one.client.call('card.status', {});
+    assert.ok(ports.some(({ eniId }) => eniId === port.eniId));
+    assert.ok(vpcs.some(({ vpcId }) => vpcId === 'vpc-8'));
+    await one.client.call('card.detachPort', { eniId: port.eniId });
+    await one.client.call('card.removeVpc', { vpcId: 'vpc-8' });
+  });
+
+  it('leaves a namespace alone that has taps and no record: its VMs run', async () => {
+    await one.stop('SIGKILL');
+    await writeFile(join(one.stateDir, 'vpcs', 'vpc-1.json'), '{');
+    await one.start();
+    assert.ok((await a.run(ping('10.0.0.11'))).ok, 'the taps are not taken from running VMs');
+    await assert.rejects(one.client.call('card.removeVpc', { vpcId: 'vpc-1' }), { code: 'Conflict' });
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 5, [a.port, b.port]) });
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
+    await attach(one, 'vpc-1', a);
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
   });
 
   it('leaves nothing after detach', async () => {

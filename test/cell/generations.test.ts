@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { CommandLease, leasedRegion } from '#cell/command-lease.ts';
 import { epochAfter, generationOf, generationOfInput, placeEpochOf } from '#cell/generation.ts';
 import { takeGeneration } from '#cell/hosts/generations.ts';
+import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { HostSessions } from '#cell/hosts/sessions.ts';
 import { instanceFates } from '#cell/instance-fates.ts';
 import { findInstance, type InstanceRow } from '#cell/store/instances.ts';
@@ -75,7 +76,13 @@ test('a store that has lost its newest commits is raised to what the host has he
   );
   const [host] = setup.hosts;
   assert.ok(host);
-  await processor.cell.reports.reconcile(host.hostId, host.reports());
+  const { cell } = processor;
+  const reconciler = new HostReconciler({
+    services: cell.services,
+    owner: cell.owner,
+    begun: () => undefined,
+  });
+  await reconciler.reconcile(host.hostId, host.reports());
   assert.ok(generationOf((await row(id)).place_epoch) > 3);
   assert.equal(host.vms.get(id)?.state, 'running', 'nothing was done to the VM');
   await change('StopInstances', id);

@@ -70,12 +70,26 @@ test('without a region every command says how to start one, and prints no stack'
     ['console', instance],
     ['ssh', instance],
     ['migrate', instance],
+    ['vm', 'list'],
+    ['vm', 'adopt', instance],
+    ['vm', 'remove', instance, '--yes'],
     ['aws', 'ec2', 'describe-instances'],
   ]) {
     const { status, stderr } = pando(...command);
     assert.equal(status, 1, command[0]);
     assert.equal(stderr, `pando: There is no region in ${root}. Start one: pando up --dir ${root}\n`);
   }
+});
+
+test('what cannot be brought back is asked for by name: vm remove needs --yes, and says what else there is', (t) => {
+  const { pando } = bench(t, record);
+  const instance = 'i-00100000000000000';
+  const { status, stderr } = pando('vm', 'remove', instance);
+  assert.equal(status, 1);
+  assert.match(stderr, /deletes its disk/);
+  assert.match(stderr, /pando vm adopt i-00100000000000000/);
+  assert.match(pando('vm', 'adopt', 'i-nonsense').stderr, /no instance's id/);
+  assert.match(pando('vm', '--help').stdout, /runs on, in quarantine, until you decide/);
 });
 
 test('a region of which nothing runs: status says so soon, and every command what to do', (t) => {

@@ -32,6 +32,7 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   RebootInstances: { 'InstanceId.1': own.instance },
   TerminateInstances: { 'InstanceId.1': own.instance },
   ModifyInstanceAttribute: { InstanceId: own.instance, 'DisableApiTermination.Value': 'true' },
+  ModifyInstanceMaintenanceOptions: { InstanceId: own.instance, AutoRecovery: 'disabled' },
   ModifyInstanceMetadataOptions: { InstanceId: own.instance, HttpTokens: 'required' },
   ModifyNetworkInterfaceAttribute: { NetworkInterfaceId: own.eni, 'SourceDestCheck.Value': 'false' },
   CreateTags: { 'ResourceId.1': own.instance, 'ResourceId.2': own.vpc, ...tag },

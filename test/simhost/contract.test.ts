@@ -12,7 +12,11 @@ const host = new SimHost({ hostId: 'h-1', zone, vtep: '198.18.1.11', world: new 
 const caller = new SimCaller(host, { checked: true });
 const image = { imageId: 'ami-00000000000000001', digest: 'sha256:x' };
 
-hostContractSuite('simulated host', () => ({ caller, vtep: '198.18.1.11', image, memoryMib: 64 }));
+hostContractSuite('simulated host', () => ({
+  ...{ caller, vtep: '198.18.1.11', image, memoryMib: 64 },
+  killVmm: (instanceId) => host.killVmm(instanceId),
+  guestShutdown: (instanceId) => host.guestShutdown(instanceId),
+}));
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(

@@ -51,8 +51,13 @@ const settings: readonly [string, number][] = [
   ['netfilter/nf_conntrack_tcp_be_liberal', 1],
 ];
 
-/** Makes the namespace with its overlay device. A half-made one of an earlier attempt is removed first. */
+/**
+ * Makes the namespace with its overlay device. A half-made one of an earlier attempt is removed first, but never one with taps: it
+ * was whole once, and VMs are wired into it.
+ */
 export const createNamespace = async (name: string, vni: number, vtep: string): Promise<void> => {
+  if ((await listNamespaces(name)).includes(name) && (await hasTaps(name)))
+    throw new Error(`${name} lacks its overlay device and has taps of VMs: it is not made anew`);
   await destroyNamespace(name);
   const write = settings.map(([path, value]) => `echo ${value} >/proc/sys/net/${path}`).join('\n');
   await runHere(`ip netns add ${name}
@@ -87,6 +92,16 @@ for tap in $(ip -n ${name} -o link show type tun 2>/dev/null | sed 's/^[0-9]*: \
 done
 ip netns del ${name}
 `);
+};
+
+const hasTaps = async (name: string): Promise<boolean> =>
+  (await runHere(`ip -n ${name} -o link show type tun\n`)) !== '';
+
+/** Names of the devices inside that are not its own: on a card, the wires of VMs. */
+export const guestDevices = async (name: string): Promise<string[]> => {
+  const text = await runHere(`ip -n ${name} -o link show\n`);
+  const names = [...text.matchAll(/^\d+: ([^:@\s]+)/gm)].flatMap(([, device]) => device ?? []);
+  return names.filter((device) => device !== 'lo' && device !== overlayDevice);
 };
 
 /** Makes a device able to hold packets back by classes. */

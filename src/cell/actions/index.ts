@@ -12,6 +12,7 @@ import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
+import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
 import { modifyInstanceAttribute } from './modify-attribute.ts';
 import { runInstances } from './run-instances.ts';
@@ -29,6 +30,7 @@ const handlers: Handlers<CellContext> = {
   DescribeInstanceStatus: describeInstanceStatus,
   DescribeInstanceAttribute: describeInstanceAttribute,
   ModifyInstanceAttribute: modifyInstanceAttribute,
+  ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
   DescribeInstanceTypes: describeInstanceTypes,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,

@@ -3,6 +3,7 @@ import type { Instance } from '@aws-sdk/client-ec2';
 import type { FilterSpec, Tag } from '#wire/filters.ts';
 import { guestVcpus } from '../instance-types.ts';
 import type { InstanceRow } from '../store/instances.ts';
+import { autoRecoveryOf } from './render.ts';
 
 export interface Item {
   readonly row: InstanceRow;
@@ -129,7 +130,7 @@ const ownFilters: FilterSpec<Item> = {
   'key-name': ({ row }) => row.spec.keyName,
   'launch-index': ({ row }) => row.launch_index,
   'launch-time': ({ row }) => row.launch_time,
-  'maintenance-options.auto-recovery': () => 'default',
+  'maintenance-options.auto-recovery': ({ row }) => autoRecoveryOf(row),
   'metadata-options.http-endpoint': ({ row }) => row.spec.metadata.httpEndpoint,
   'metadata-options.http-protocol-ipv4': ({ row }) => row.spec.metadata.httpEndpoint,
   'metadata-options.http-protocol-ipv6': () => 'disabled',

@@ -59,7 +59,7 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     HibernationOptions: { Configured: false },
     EnclaveOptions: { Enabled: false },
     MetadataOptions: renderMetadataOptions(row),
-    MaintenanceOptions: { AutoRecovery: 'default' },
+    MaintenanceOptions: { AutoRecovery: autoRecoveryOf(row) },
     PrivateDnsNameOptions: {
       HostnameType: 'ip-name',
       EnableResourceNameDnsARecord: false,
@@ -71,6 +71,10 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     UsageOperationUpdateTime: row.created_at,
   };
 };
+
+/** Rows of the last release have no word for it: recovery was always EC2's default. */
+export const autoRecoveryOf = ({ spec }: InstanceRow): 'default' | 'disabled' =>
+  spec.autoRecovery ?? 'default';
 
 export const renderMetadataOptions = (row: InstanceRow): NonNullable<Instance['MetadataOptions']> => ({
   State: row.state === 'pending' ? 'pending' : 'applied',

@@ -40,6 +40,7 @@ export interface RunRequest extends NetworkPart {
     | 'disableApiTermination'
     | 'disableApiStop'
     | 'shutdownBehavior'
+    | 'autoRecovery'
     | 'ebsOptimized'
     | 'monitoring'
     | 'cpuCredits'
@@ -199,6 +200,13 @@ const oneOf = <T extends string>(
   );
 };
 
+/** Whether an instance whose VM ended by itself is started again. @throws InvalidParameterValue */
+export const readAutoRecovery = (
+  name: string,
+  given: string | undefined,
+  before: 'default' | 'disabled' = 'default',
+): 'default' | 'disabled' => oneOf(name, ['default', 'disabled'], given, before);
+
 const readAttributes = (input: Input): RunRequest['attributes'] => ({
   disableApiTermination: input.DisableApiTermination ?? false,
   disableApiStop: input.DisableApiStop ?? false,
@@ -208,6 +216,7 @@ const readAttributes = (input: Input): RunRequest['attributes'] => ({
     input.InstanceInitiatedShutdownBehavior,
     'stop',
   ),
+  autoRecovery: readAutoRecovery('MaintenanceOptions.AutoRecovery', input.MaintenanceOptions?.AutoRecovery),
   ebsOptimized: input.EbsOptimized ?? false,
   monitoring: input.Monitoring?.Enabled ?? false,
   cpuCredits: oneOf(

@@ -29,7 +29,6 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
   ],
   ['Operator', input.Operator],
   ['SecondaryInterface', input.SecondaryInterfaces],
-  ['MaintenanceOptions.AutoRecovery', unlessDefault(input.MaintenanceOptions?.AutoRecovery, 'default')],
   [
     'CapacityReservationSpecification.CapacityReservationPreference',
     unlessDefault(input.CapacityReservationSpecification?.CapacityReservationPreference, 'open'),

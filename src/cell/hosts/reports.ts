@@ -1,28 +1,12 @@
-/**
- * What hosts say, compared with what the store says. Level-triggered: each report is the whole truth of a host, so a lost one costs
- * nothing, and what differs is verified with the host once more before anything is done about it.
- */
+/** Hosts that connect and report: who may join, who was heard, and when a report is compared with the store (reconcile.ts). */
 import { createHash } from 'node:crypto';
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
-import { newCellId } from '#contracts/ids.ts';
-import { generationOf } from '../generation.ts';
-import { stateReasons } from '../instance-states.ts';
-import { type Begun, beginStop, beginTerminate, type Cause, nothingBegun } from '../lifecycle.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
-import type { CellServices } from '../services.ts';
-import {
-  amountOf,
-  countHosts,
-  findHost,
-  partOf,
-  releaseCapacity,
-  touchHosts,
-  upsertHost,
-} from '../store/hosts.ts';
-import { changeInstance, type InstanceRow, listHostInstances, lockInstances } from '../store/instances.ts';
-import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
+import { countHosts, findHost, touchHosts, upsertHost } from '../store/hosts.ts';
+import { listHostInstances } from '../store/instances.ts';
+import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
 import type { HostCaller } from './sessions.ts';
 
 type Hello = ParsedParams<typeof hostEventsContract, 'host.hello'>;
@@ -34,34 +18,46 @@ interface Seen {
   running: boolean;
 }
 
-export interface HostReportsOptions {
-  readonly services: CellServices;
-  readonly owner: string;
-  /** Hands begun workflows to the engine. */
-  begun(begun: Begun): void;
-}
-
 const digestOf = (vms: readonly VmReport[]): string => {
   const hash = createHash('sha1');
   for (const vm of vms) hash.update(`${vm.instanceId}:${vm.state};`);
   return hash.digest('base64');
 };
 
-const guestShutdown: Cause = { reason: stateReasons.guestShutdown, words: '' };
-const lostVm: Cause = { reason: stateReasons.lost, words: 'Server.InternalError' };
-
 export class HostReports {
-  readonly #options: HostReportsOptions;
+  readonly #options: ReconcilerOptions;
+  readonly #reconciler: HostReconciler;
   readonly #seen = new Map<string, Seen>();
   readonly #heard = new Map<string, 'ok' | 'degraded'>();
 
-  constructor(options: HostReportsOptions) {
+  constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#reconciler = new HostReconciler(options);
+  }
+
+  /** VMs of connected hosts that no row accounts for. */
+  get quarantined(): number {
+    return this.#reconciler.quarantine.size;
   }
 
   async hello(hello: Hello, caller: HostCaller): Promise<Result<typeof hostEventsContract, 'host.hello'>> {
     const { services } = this.#options;
     const { db, identity, limits, oversubscription, log } = services;
+    const { pinnedTo } = hello;
+    const otherRegion =
+      pinnedTo?.region !== undefined && identity.region !== '' && pinnedTo.region !== identity.region;
+    // Before anything is written down of it: to this cell its VMs would be strangers.
+    if (pinnedTo !== undefined && (pinnedTo.cellId !== identity.cellId || otherRegion)) {
+      const whose = [pinnedTo.cellId, pinnedTo.region].filter((part) => part !== undefined).join(' of ');
+      log.error(
+        { host: hello.hostId, pinnedTo },
+        'ALARM: a host of another cell has dialled this one: refused',
+      );
+      throw new PandoError(
+        'Conflict',
+        `Host ${hello.hostId} belongs to ${whose}, this is ${identity.cellId}.`,
+      );
+    }
     if (hello.zone !== identity.zone)
       throw new PandoError(
         'Conflict',
@@ -83,7 +79,8 @@ export class HostReports {
       );
       this.#reconcileSoon(hello.hostId, hello.vms);
     });
-    return { cellId: identity.cellId, reportEveryMs };
+    const { cellId, cellNumber, region } = identity;
+    return { cellId, reportEveryMs, cellNumber, ...(region === '' ? {} : { region }) };
   }
 
   report(report: Report): Record<string, never> {
@@ -97,6 +94,7 @@ export class HostReports {
     if (!services.hosts.detach(hostId, caller)) return;
     services.vpcs.forgetHost(hostId);
     this.#seen.delete(hostId);
+    this.#reconciler.quarantine.forgetHost(hostId);
     services.log.warn({ host: hostId }, 'host disconnected');
   }
 
@@ -110,16 +108,22 @@ export class HostReports {
 
   async #reconcileNetwork(hostId: string): Promise<void> {
     const { services } = this.#options;
-    const rows = await listHostInstances(services.db, hostId);
-    const present = rows.filter((row) => row.state !== 'terminated' && row.state !== 'stopped');
-    await services.vpcs.reconcileHost(hostId, new Set(present.map((row) => row.vpc_id)));
+    await services.vpcs.reconcileHost(hostId, async () => {
+      const rows = await listHostInstances(services.db, hostId);
+      const present = rows.filter((row) => row.state !== 'terminated' && row.state !== 'stopped');
+      return new Set(present.map((row) => row.vpc_id));
+    });
   }
 
   /** Only what changed is compared with the store, and everything now and then. */
   #reconcileSoon(hostId: string, vms: readonly VmReport[]): void {
     const { clock, log } = this.#options.services;
     const digest = digestOf(vms);
-    const seen = this.#seen.get(hostId) ?? { digest: '', reconciledAt: 0, running: false };
+    const seen = this.#seen.get(hostId) ?? {
+      digest: '',
+      reconciledAt: Number.NEGATIVE_INFINITY,
+      running: false,
+    };
     this.#seen.set(hostId, seen);
     if (
       seen.running ||
@@ -127,10 +131,12 @@ export class HostReports {
     )
       return;
     seen.running = true;
-    this.reconcile(hostId, vms)
+    this.#reconciler
+      .reconcile(hostId, vms)
       .then((settled) => {
         // What is in the hands of a workflow is looked at again with the next report.
-        if (settled) Object.assign(seen, { digest, reconciledAt: clock.monotonicMs() });
+        // Then no digest is settled: a host that goes back to how it was before must be compared too.
+        Object.assign(seen, settled ? { digest, reconciledAt: clock.monotonicMs() } : { digest: '' });
       })
       .catch((error: unknown) =>
         log.warn({ host: hostId, err: error }, 'a host’s report could not be compared'),
@@ -139,132 +145,4 @@ export class HostReports {
         seen.running = false;
       });
   }
-
-  /** Compares a host's whole report with the store. Returns whether nothing is left that a later report must settle. */
-  async reconcile(hostId: string, vms: readonly VmReport[]): Promise<boolean> {
-    const { services } = this.#options;
-    const reported = new Map(vms.map((vm) => [vm.instanceId, vm]));
-    const rows = await listHostInstances(services.db, hostId);
-    let settled = true;
-    for (const row of rows) {
-      const vm = reported.get(row.id);
-      reported.delete(row.id);
-      if (isAhead(row, vm?.generation)) {
-        settled = false;
-        await this.#raise(hostId, row, vm?.generation ?? 0);
-      } else if (row.workflow_id !== null) settled = false;
-      else if (row.other_host_id === hostId) settled = (await this.#finishMove(hostId, row)) && settled;
-      else if (agrees(row, hostId, vm)) continue;
-      else settled = (await this.#mend(hostId, row)) && settled;
-    }
-    for (const instanceId of reported.keys())
-      settled = (await this.#reapUnknown(hostId, instanceId)) && settled;
-    return settled;
-  }
-
-  /** The report may be older than the row: the host is asked now, and the row must still be the one that was compared. */
-  async #mend(hostId: string, seen: InstanceRow): Promise<boolean> {
-    const { services, owner } = this.#options;
-    const vm = await services.hosts.call(hostId, 'vm.describe', { instanceId: seen.id });
-    if (agrees(seen, hostId, vm)) return true;
-    if (seen.state === 'terminated') return this.#finishTermination(hostId, seen, vm);
-    if (seen.state === 'stopped') {
-      const row = await takeGeneration(services.db, seen);
-      if (row !== undefined) await this.#command(hostId, row, 'vm.stop');
-      return false;
-    }
-    const begun = await services.db.transaction(async (tx) => {
-      const [row] = await lockInstances(tx, undefined, [seen.id]);
-      // Closes the race with a request that changed the instance after the host was asked.
-      if (row === undefined || row.version !== seen.version) return nothingBegun;
-      const actor = { services, owner };
-      if (vm.state === 'stopped' && row.spec.shutdownBehavior === 'terminate')
-        return beginTerminate(actor, tx, row, guestShutdown);
-      return beginStop(actor, tx, row, true, vm.state === 'stopped' ? guestShutdown : lostVm);
-    });
-    this.#options.begun(begun);
-    return false;
-  }
-
-  /** The host was away when its instance was terminated: now the VM goes, then the capacity comes back. */
-  async #finishTermination(hostId: string, seen: InstanceRow, vm: VmReport): Promise<boolean> {
-    const { services } = this.#options;
-    const taken = vm.state === 'absent' ? seen : await takeGeneration(services.db, seen);
-    if (taken === undefined) return false;
-    if (vm.state !== 'absent') await this.#command(hostId, taken, 'vm.destroy');
-    await services.db.transaction(async (tx) => {
-      const [row] = await lockInstances(tx, undefined, [seen.id]);
-      if (row === undefined || row.version !== taken.version || row.host_id !== hostId) return;
-      await releaseCapacity(tx, hostId, partOf(amountOf(row), row.held));
-      await changeInstance(tx, row.id, { host_id: null, held: 'none' });
-    });
-    return true;
-  }
-
-  /** The other host of a migration was away when that ended: now its copy goes, then the capacity comes back. */
-  async #finishMove(hostId: string, seen: InstanceRow): Promise<boolean> {
-    const { services } = this.#options;
-    const taken = await takeGeneration(services.db, seen);
-    if (taken === undefined) return false;
-    await this.#command(hostId, taken, 'vm.destroy');
-    await services.db.transaction(async (tx) => {
-      const [row] = await lockInstances(tx, undefined, [seen.id]);
-      if (row === undefined || row.workflow_id !== null || row.other_host_id !== hostId) return;
-      await releaseCapacity(tx, hostId, amountOf(row));
-      await changeInstance(tx, row.id, { other_host_id: null });
-    });
-    return true;
-  }
-
-  /** A VM that no row places here: of an instance that ended, or that moved away, is destroyed. */
-  async #reapUnknown(hostId: string, instanceId: string): Promise<boolean> {
-    const { services } = this.#options;
-    const [row] = await services.db.query<InstanceRow>('select * from instances where id = $1', [instanceId]);
-    if (
-      row !== undefined &&
-      (row.workflow_id !== null || row.host_id === hostId || row.other_host_id === hostId)
-    )
-      return false;
-    services.log.warn(
-      { host: hostId, instance: instanceId },
-      'the host has a VM that is not its own: destroying it',
-    );
-    const taken = row === undefined ? undefined : await takeGeneration(services.db, row);
-    if (row !== undefined && taken === undefined) return false;
-    await this.#command(hostId, taken ?? { id: instanceId }, 'vm.destroy');
-    return true;
-  }
-
-  async #raise(hostId: string, row: InstanceRow, heard: number): Promise<void> {
-    const { services } = this.#options;
-    services.log.error(
-      { host: hostId, instance: row.id, generation: generationOf(row.place_epoch), heard },
-      'the host has heard of a change that the store does not know: the store has lost commits',
-    );
-    await raiseGeneration(services.db, row, heard);
-  }
-
-  /** Under the generation of the row: one that was taken for this command. */
-  async #command(
-    hostId: string,
-    { id: instanceId, place_epoch }: Pick<InstanceRow, 'id'> & Partial<Pick<InstanceRow, 'place_epoch'>>,
-    method: 'vm.destroy' | 'vm.stop',
-  ): Promise<void> {
-    const { hosts, identity } = this.#options.services;
-    // A workflow id of its own each time: a record of an earlier such command must not answer for this one.
-    const workflowId = newCellId('workflow', identity.cellNumber);
-    const generation = place_epoch === undefined ? undefined : generationOf(place_epoch);
-    const command = { workflowId, step: 'reconcile', epoch: 1, generation };
-    if (method === 'vm.destroy') await hosts.call(hostId, method, { command, instanceId });
-    else await hosts.call(hostId, method, { command, instanceId, force: true, graceMs: 0 });
-  }
 }
-
-/** Whether a host's VM is as the row has it; only for rows that no workflow holds. */
-const agrees = (row: InstanceRow, hostId: string, vm: VmReport | undefined): boolean => {
-  const state = vm?.state ?? 'absent';
-  if (row.state === 'terminated') return row.host_id === null;
-  if (row.host_id !== hostId) return true;
-  if (row.state === 'running') return state !== 'absent' && state !== 'stopped' && state !== 'failed';
-  return row.state !== 'stopped' || state !== 'running';
-};

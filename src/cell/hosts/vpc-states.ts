@@ -99,12 +99,17 @@ export class VpcStates {
     await deleteVpcState(this.#options.db, vpcId);
   }
 
-  /** A host that (re)connected: what its card has is asked, not assumed; what it lacks is told, what it needs no more is removed. */
-  async reconcileHost(hostId: string, needed: ReadonlySet<string>): Promise<void> {
+  /**
+   * A host that (re)connected: what its card has is asked, not assumed; what it lacks is told, what it needs no more is removed.
+   * `readNeeded` reads the VPCs that the host's instances are in.
+   */
+  async reconcileHost(hostId: string, readNeeded: () => Promise<ReadonlySet<string>>): Promise<void> {
     const status = await this.#options.hosts.card(hostId, 'card.status', {});
     const has = new Map(status.vpcs.map((vpc) => [vpc.vpcId, vpc.version]));
     for (const [vpcId, version] of has) this.#applied.set(keyOf(hostId, vpcId), version);
-    for (const vpcId of has.keys()) if (!needed.has(vpcId)) await this.#removeUnused(hostId, vpcId);
+    // The race with a launch: its row is durable before its first command, so rows that are read after the card's list explain all of it.
+    const needed = await readNeeded();
+    for (const vpcId of has.keys()) if (!needed.has(vpcId)) await this.#removeFrom(hostId, vpcId, readNeeded);
     for (const vpcId of needed) {
       const state = await this.#newest(vpcId);
       if (state !== undefined && (has.get(vpcId) ?? 0) < state.version)
@@ -112,15 +117,23 @@ export class VpcStates {
     }
   }
 
-  /** What is needed was read before: the card knows of a port that came since, and refuses. */
-  async #removeUnused(hostId: string, vpcId: string): Promise<void> {
+  /** The rows are read again just before, and the card itself refuses what has got a port since: what a launch needs stays. */
+  async #removeFrom(
+    hostId: string,
+    vpcId: string,
+    readNeeded: () => Promise<ReadonlySet<string>>,
+  ): Promise<void> {
+    const { hosts, log } = this.#options;
+    if ((await readNeeded()).has(vpcId)) return;
+    // Forgotten first: a launch that declares it again must be noted, not overwritten.
+    this.#applied.delete(keyOf(hostId, vpcId));
     try {
-      await this.#options.hosts.card(hostId, 'card.removeVpc', { vpcId });
+      await hosts.card(hostId, 'card.removeVpc', { vpcId });
     } catch (error) {
       if (PandoError.from(error).code !== 'Conflict') throw error;
-      this.#options.log.warn(
+      log.warn(
         { host: hostId, vpc: vpcId },
-        'the card has ports in a VPC that needs none there',
+        'the card keeps a VPC that no instance of this host is in: it has ports',
       );
     }
   }

@@ -36,6 +36,8 @@ export interface InstanceSpec {
   readonly disableApiTermination: boolean;
   readonly disableApiStop: boolean;
   readonly shutdownBehavior: 'stop' | 'terminate';
+  /** Whether it is started again when its VM ends by itself; absent (rows of the last release): `default`, which is yes. */
+  readonly autoRecovery?: 'default' | 'disabled';
   readonly sourceDestCheck: boolean;
   /** The VPC's version that `groups` and `sourceDestCheck` are of: the region's word, of which this is a copy. */
   readonly networkVersion?: number;
@@ -56,6 +58,13 @@ export interface InstanceSpec {
 export interface Intent {
   readonly kind: 'stop' | 'terminate';
   readonly force: boolean;
+}
+
+/** Tries to start an instance again whose VM had ended by itself. */
+export interface Recovery {
+  readonly tries: number;
+  /** When the last one began; ISO 8601. */
+  readonly lastAt: string;
 }
 
 export interface InstanceRow {
@@ -85,6 +94,8 @@ export interface InstanceRow {
   readonly tags: Tags;
   readonly volume_tags: Tags;
   readonly spec: InstanceSpec;
+  /** Absent or null: none lately. */
+  readonly recovery?: Recovery | null;
 }
 
 const columns = [
@@ -114,6 +125,7 @@ const columns = [
   'tags',
   'volume_tags',
   'spec',
+  'recovery',
 ] as const satisfies readonly (keyof InstanceRow)[];
 
 const jsonColumns: ReadonlySet<string> = new Set([
@@ -123,6 +135,7 @@ const jsonColumns: ReadonlySet<string> = new Set([
   'tags',
   'volume_tags',
   'spec',
+  'recovery',
 ]);
 
 const encode = (column: string, value: unknown): unknown =>

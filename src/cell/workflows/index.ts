@@ -2,6 +2,7 @@
 import { launchWorkflow } from './launch.ts';
 import { migrateWorkflow } from './migrate.ts';
 import { rebootWorkflow } from './reboot.ts';
+import { recoverWorkflow } from './recover.ts';
 import { startWorkflow } from './start.ts';
 import { stopWorkflow } from './stop.ts';
 import { terminateWorkflow } from './terminate.ts';
@@ -9,6 +10,7 @@ import { terminateWorkflow } from './terminate.ts';
 export const workflowDefinitions = [
   launchWorkflow,
   startWorkflow,
+  recoverWorkflow,
   stopWorkflow,
   rebootWorkflow,
   terminateWorkflow,

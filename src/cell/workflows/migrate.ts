@@ -117,7 +117,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
           command: { ...command, step: 'launchIncoming.offer' },
           instanceId: subject,
         });
-        const { migration } = await launchVm(context, input.hostId, network, true, peer);
+        const { migration } = await launchVm(context, input.hostId, network, true, { peer });
         return need(migration, 'vm.launch incoming');
       },
       undo: { none: 'undoing prepareNetwork destroys the target whole' },

@@ -7,7 +7,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import { stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
-import { defineWorkflow } from '../workflow/definition.ts';
+import { defineWorkflow, type WorkflowDefinition } from '../workflow/definition.ts';
 import {
   ensureImageStep,
   interfaceOf,
@@ -22,7 +22,7 @@ import {
   settle,
 } from './support.ts';
 
-interface StartResults {
+export interface StartResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };
   ensureImage: { readonly fetched: boolean };
   prepareNetwork: NetworkResults;
@@ -39,62 +39,62 @@ const unlessAbsent = async (work: Promise<unknown>): Promise<void> => {
   }
 };
 
+/** Also the steps of a recovery: the same host, the same disk. */
+export const startSteps: WorkflowDefinition<PlaceInput, StartResults, CellServices>['steps'] = [
+  {
+    name: 'findInterface',
+    why: 'groups and public address may have changed while it was stopped',
+    do: interfaceOf,
+    undo: { none: 'the interface was there before' },
+  },
+  {
+    ...ensureImageStep,
+    why: 'the disk is an overlay of the image',
+  },
+  {
+    name: 'prepareNetwork',
+    why: 'the two network operations without which a VMM command is refused (S1.2)',
+    do: (context) =>
+      prepareNetwork(context, context.input, need(context.results.findInterface, 'findInterface'), true),
+    undo: ({ services, input, command, subject }) =>
+      unlessAbsent(services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject })),
+  },
+  {
+    name: 'placeInterface',
+    why: 'other devices learn where the address is',
+    do: (context) => {
+      const { port } = need(context.results.findInterface, 'findInterface');
+      return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);
+    },
+    undo: async (context) => {
+      const { port } = await interfaceOf(context);
+      await placeInterface(context, port.eniId, undefined, context.input.epoch + 1);
+    },
+  },
+  {
+    name: 'launchVm',
+    why: 'starts the VMM on the disk that it had',
+    alongside: true,
+    retry: launchRetry,
+    do: (context) =>
+      launchVm(context, context.input.hostId, need(context.results.prepareNetwork, 'prepareNetwork'), false, {
+        diskRequired: true,
+      }),
+    undo: ({ services, input, command, subject }) =>
+      unlessAbsent(
+        services.hosts.call(input.hostId, 'vm.stop', {
+          command,
+          instanceId: subject,
+          force: true,
+          graceMs: 0,
+        }),
+      ),
+  },
+];
+
 export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServices>({
   kind: 'start',
-  steps: [
-    {
-      name: 'findInterface',
-      why: 'groups and public address may have changed while it was stopped',
-      do: interfaceOf,
-      undo: { none: 'the interface was there before' },
-    },
-    {
-      ...ensureImageStep,
-      why: 'the disk is an overlay of the image',
-    },
-    {
-      name: 'prepareNetwork',
-      why: 'the two network operations without which a VMM command is refused (S1.2)',
-      do: (context) =>
-        prepareNetwork(context, context.input, need(context.results.findInterface, 'findInterface'), true),
-      undo: ({ services, input, command, subject }) =>
-        unlessAbsent(services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject })),
-    },
-    {
-      name: 'placeInterface',
-      why: 'other devices learn where the address is',
-      do: (context) => {
-        const { port } = need(context.results.findInterface, 'findInterface');
-        return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);
-      },
-      undo: async (context) => {
-        const { port } = await interfaceOf(context);
-        await placeInterface(context, port.eniId, undefined, context.input.epoch + 1);
-      },
-    },
-    {
-      name: 'launchVm',
-      why: 'starts the VMM on the disk that it had',
-      alongside: true,
-      retry: launchRetry,
-      do: (context) =>
-        launchVm(
-          context,
-          context.input.hostId,
-          need(context.results.prepareNetwork, 'prepareNetwork'),
-          false,
-        ),
-      undo: ({ services, input, command, subject }) =>
-        unlessAbsent(
-          services.hosts.call(input.hostId, 'vm.stop', {
-            command,
-            instanceId: subject,
-            force: true,
-            graceMs: 0,
-          }),
-        ),
-    },
-  ],
+  steps: startSteps,
   onDone: (tx, context) =>
     settle(tx, context, 'running', { interface: context.results.findInterface?.port ?? null }),
   onUndone: async (tx, context) => {

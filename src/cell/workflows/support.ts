@@ -132,19 +132,22 @@ export const placeInterface = async <I, R>(
   return { unreachable };
 };
 
-/** Starts the VMM: at once, or waiting for a migration to come in from the VMM of `peer`. */
+/** Starts the VMM: at once (`diskRequired`: only on the disk that it had), or waiting for a migration from the VMM of `peer`. */
 export const launchVm = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
   network: NetworkResults,
   incoming: boolean,
-  peer?: MigrationCredential,
+  {
+    peer,
+    diskRequired,
+  }: { readonly peer?: MigrationCredential | undefined; readonly diskRequired?: true } = {},
 ): Promise<Result<typeof hostContract, 'vm.launch'>> => {
   const { command, subject, services } = context;
   const row = await loadInstance(context);
   const image = { imageId: row.spec.image.imageId, digest: row.spec.image.digest };
   const requirement = requirementOf(amountOf(row));
-  const params = { command, instanceId: subject, requirement, image, network, incoming, peer };
+  const params = { command, instanceId: subject, requirement, image, network, incoming, diskRequired, peer };
   return services.hosts.call(hostId, 'vm.launch', params, { timeoutMs: launchTimeoutMs });
 };
 

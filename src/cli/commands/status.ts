@@ -6,6 +6,7 @@ import { hostNameOf, planOf, withCell } from '../operator.ts';
 import { paint, print, table } from '../output.ts';
 import { openRegion, openRun, type Region } from '../region.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
+import { type QuarantinedVm, quarantinedOf, quarantineTable } from './vm.ts';
 
 type Run = Pick<Region, 'directory' | 'run'>;
 
@@ -30,6 +31,8 @@ interface CellStatus {
     readonly host: string;
     readonly type: string;
   }[];
+  /** VMs that no record accounts for. */
+  readonly quarantined?: readonly QuarantinedVm[];
   readonly error?: string;
 }
 
@@ -64,9 +67,10 @@ const cellsOf = (region: Run): Promise<CellStatus[]> =>
     planOf(region.run).cells.map(async ({ name, number }): Promise<CellStatus> => {
       try {
         return await withCell(region, number, async (cell) => {
-          const [{ hosts }, { instances }] = await Promise.all([
+          const [{ hosts }, { instances }, quarantined] = await Promise.all([
             cell.call('operator.hosts', {}, { timeoutMs: answerTimeoutMs }),
             cell.call('operator.instances', {}, { timeoutMs: answerTimeoutMs }),
+            quarantinedOf(region.run, name, cell),
           ]);
           return {
             cell: name,
@@ -84,6 +88,7 @@ const cellsOf = (region: Run): Promise<CellStatus[]> =>
               host: hostNameOf(region.run, hostId),
               type: instanceType,
             })),
+            quarantined,
           };
         });
       } catch (error) {
@@ -141,7 +146,7 @@ const processTable = (processes: readonly SupervisedStatus[]): string =>
   );
 
 function printCell(
-  { cell, hosts, instances, error }: CellStatus,
+  { cell, hosts, instances, quarantined = [], error }: CellStatus,
   addresses: Readonly<Record<string, string>>,
 ): void {
   print(`\n${paint('bold', cell)}${error === undefined ? '' : `  ${error}`}`);
@@ -169,5 +174,9 @@ function printCell(
           addresses[each.instanceId] ?? '',
         ]),
       ),
+    );
+  if (quarantined.length > 0)
+    print(
+      `${paint('bold', 'In quarantine')}: VMs that no record accounts for; they run on until you decide (pando vm --help)\n${quarantineTable(quarantined)}`,
     );
 }

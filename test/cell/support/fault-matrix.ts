@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { beginRecovery } from '#cell/lifecycle.ts';
+import { recoveryTriesMax } from '#cell/limits.ts';
 import type { HostRow } from '#cell/store/hosts.ts';
-import { findInstance, type InstanceRow } from '#cell/store/instances.ts';
+import { findInstance, type InstanceRow, lockInstances } from '#cell/store/instances.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
 import { workflowDefinitions } from '#cell/workflows/index.ts';
 import type { FakeRegion } from './fake-region.ts';
@@ -16,7 +18,7 @@ import { type Mode, modes, OrderedFaults } from './ordered-faults.ts';
 export const lease = { leaseTtlMs: 900, leaseRenewEveryMs: 60 };
 export const forever = 1_000_000;
 
-export type Kind = 'launch' | 'start' | 'stop' | 'reboot' | 'terminate' | 'migrate';
+export type Kind = 'launch' | 'start' | 'recover' | 'stop' | 'reboot' | 'terminate' | 'migrate';
 
 export interface Order {
   readonly kind: Kind;
@@ -40,6 +42,8 @@ export interface Ground {
   assertPlaced(row: InstanceRow): Promise<void>;
   /** Fails unless the hosts have nothing of any instance. */
   assertNothingLeft(): Promise<void>;
+  /** Ends the instance's VMM without a word. */
+  killVmm(instanceId: string): Promise<void>;
   /** VMs that were started by all hosts so far. */
   launches(): number;
 }
@@ -47,6 +51,7 @@ export interface Ground {
 const finalState: Record<Kind, Record<Order['ends'], string>> = {
   launch: { done: 'running', undone: 'terminated' },
   start: { done: 'running', undone: 'stopped' },
+  recover: { done: 'running', undone: 'stopped' },
   stop: { done: 'stopped', undone: 'stopped' },
   reboot: { done: 'running', undone: 'running' },
   terminate: { done: 'terminated', undone: 'terminated' },
@@ -150,8 +155,22 @@ export class FaultMatrix {
       return this.#launch(this.#ground.survivor, token);
     }
     const id = await this.#prepare(order.kind, token);
-    await Promise.race([begin(order.kind, faulty, id), reached()]);
+    const begun = order.kind === 'recover' ? this.#recover(faulty, id) : begin(order.kind, faulty, id);
+    await Promise.race([begun, reached()]);
     return id;
+  }
+
+  /** The last try to recover the instance, by the faulty processor: its VMM dies while the row is locked, so that no other one sees it first. */
+  async #recover({ cell }: TestProcessor, id: string): Promise<void> {
+    const { db, clock } = cell.services;
+    const { workflows } = await db.transaction(async (tx) => {
+      const [row] = await lockInstances(tx, undefined, [id]);
+      assert.ok(row);
+      await this.#ground.killVmm(id);
+      const recovery = { tries: recoveryTriesMax, lastAt: new Date(clock.now()).toISOString() };
+      return beginRecovery(cell, tx, row, recovery);
+    });
+    cell.engine.start(workflows);
   }
 
   async runCase(order: Order): Promise<void> {
@@ -197,7 +216,7 @@ export class FaultMatrix {
   }
 }
 
-const begin = async (kind: Kind, by: TestProcessor, id: string): Promise<void> => {
+const begin = async (kind: Exclude<Kind, 'recover'>, by: TestProcessor, id: string): Promise<void> => {
   const input = { InstanceIds: [id] };
   if (kind === 'start') await ec2(by.cell, 'StartInstances', input);
   else if (kind === 'stop') await ec2(by.cell, 'StopInstances', input);
@@ -240,7 +259,12 @@ export const everyStepEveryFault = (kinds: readonly Kind[], matrix: () => FaultM
 };
 
 /** The step after which each workflow that can be undone is made to fail. */
-const failing: Partial<Record<Kind, string>> = { launch: 'commission', start: 'launchVm', migrate: 'lock' };
+const failing: Partial<Record<Kind, string>> = {
+  launch: 'commission',
+  start: 'launchVm',
+  recover: 'launchVm',
+  migrate: 'lock',
+};
 
 /** Declares the tests of a crash before and after each undo of these workflows. */
 export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {

@@ -185,7 +185,7 @@ const connect = async (processor: TestProcessor, host: SimHost, gate: { dead: bo
     },
   });
   callers.push(caller);
-  await cell.reports.hello(host.hello(), caller);
+  host.joined(await cell.reports.hello(host.hello(), caller));
 };
 
 /** Waits until `condition` holds; fails with what it was after `timeoutMs`. */

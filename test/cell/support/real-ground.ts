@@ -117,6 +117,7 @@ export class RealGround implements Ground {
     const agents = await AgentLab.open(cards.authority);
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
+    agents.cellId = 'cell-1';
     const ports = [await freePort(), await freePort()];
     const host = await agents.host(
       {
@@ -145,6 +146,10 @@ export class RealGround implements Ground {
   get survivor(): TestProcessor {
     assert.ok(this.#survivor);
     return this.#survivor;
+  }
+
+  killVmm(instanceId: string): Promise<void> {
+    return this.host.killVmm(instanceId);
   }
 
   launches(): number {

@@ -20,6 +20,7 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
     instanceType: 'p1.nano',
     settleMsMax: 20_000,
     addProcessor: (faults) => setup.addProcessor({ ...lease, faults }),
+    killVmm: async (id) => setup.hosts.find((host) => host.vms.has(id))?.killVmm(id),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
       for (const { card } of setup.hosts) card.queues.clear();

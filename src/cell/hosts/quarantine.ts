@@ -1,0 +1,115 @@
+/**
+ * VMs that a host has and that no row places there. An absence proves nothing: a failover may have lost commits, a backup may have been
+ * restored, a host may have dialled the wrong cell. Such a VM runs on in quarantine until an operator adopts or removes it; it is
+ * never removed by itself, however long that takes.
+ */
+import type { VmReport } from '#contracts/host.ts';
+import { cellNumberOf } from '#contracts/ids.ts';
+import type { CellServices } from '../services.ts';
+import { findInstance, type InstanceRow } from '../store/instances.ts';
+import { type QuarantineReason, quarantineVm, releaseQuarantine } from '../store/quarantine.ts';
+import { takeGeneration } from './generations.ts';
+import type { Removals } from './removals.ts';
+
+/** `gone`: the VM may be removed here. `later`: it is in the hands of a workflow, or cannot be judged now. Else: into quarantine. */
+type Verdict =
+  | { readonly kind: 'gone'; readonly row: InstanceRow; readonly proof: string }
+  | { readonly kind: 'later' }
+  | QuarantineReason;
+
+const neverHeldGuest: ReadonlySet<VmReport['state']> = new Set<VmReport['state']>([
+  'preparing',
+  'incoming',
+  'failed',
+]);
+
+export class Quarantine {
+  readonly #services: CellServices;
+  readonly #removals: Removals;
+  /** How many VMs of each connected host are in quarantine. */
+  readonly #counts = new Map<string, number>();
+
+  constructor(services: CellServices, removals: Removals) {
+    this.#services = services;
+    this.#removals = removals;
+  }
+
+  /** VMs in quarantine on the hosts that this processor hears. */
+  get size(): number {
+    return [...this.#counts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  forgetHost(hostId: string): void {
+    this.#counts.delete(hostId);
+  }
+
+  /** Settles all VMs of a host that no row places there. Returns whether nothing is left that a later report must settle. */
+  async settle(hostId: string, unknown: readonly VmReport[]): Promise<boolean> {
+    const { db, log } = this.#services;
+    const kept: string[] = [];
+    let settled = true;
+    for (const vm of unknown) {
+      const verdict = await this.#judge(hostId, vm);
+      if (typeof verdict === 'string') {
+        kept.push(vm.instanceId);
+        await this.#keep(hostId, vm, verdict);
+      } else if (verdict.kind === 'later') settled = false;
+      else settled = (await this.#remove(hostId, verdict)) && settled;
+    }
+    // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
+    const released =
+      kept.length === 0 && this.#counts.get(hostId) === 0 ? [] : await releaseQuarantine(db, hostId, kept);
+    if (released.length > 0) log.info({ host: hostId, instances: released }, 'no longer in quarantine');
+    this.#counts.set(hostId, kept.length);
+    return settled;
+  }
+
+  async #remove(hostId: string, { row, proof }: Extract<Verdict, { kind: 'gone' }>): Promise<boolean> {
+    const taken = await takeGeneration(this.#services.db, row);
+    return taken !== undefined && this.#removals.destroy(hostId, taken, proof);
+  }
+
+  async #keep(hostId: string, vm: VmReport, reason: QuarantineReason): Promise<void> {
+    const { db, log } = this.#services;
+    if (await quarantineVm(db, hostId, vm, reason))
+      log.error(
+        { host: hostId, instance: vm.instanceId, state: vm.state, reason },
+        'ALARM: a VM that no row accounts for is left alone, in quarantine: pando vm list --quarantined',
+      );
+  }
+
+  async #judge(hostId: string, vm: VmReport): Promise<Verdict> {
+    const { db, identity } = this.#services;
+    if (cellNumberOf(vm.instanceId) !== identity.cellNumber) return 'other-cell';
+    const row = await findInstance(db, vm.instanceId);
+    if (row === undefined) return 'no-row';
+    // Changed since the rows of this host were read: the next report is compared with what it is now.
+    if (row.workflow_id !== null || row.host_id === hostId || row.other_host_id === hostId)
+      return { kind: 'later' };
+    if (row.state === 'terminated')
+      return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
+    return this.judgeCopy(hostId, vm, row);
+  }
+
+  /** Whether a copy on a host that is not the instance's may go: only when the instance's own host shows that it has the guest. */
+  async judgeCopy(hostId: string, here: VmReport, row: InstanceRow): Promise<Verdict> {
+    const { hosts, log } = this.#services;
+    if (here.state === 'absent') return { kind: 'gone', row, proof: 'it is not here' };
+    if (row.host_id === null || row.host_id === hostId || here.state === 'running') return 'elsewhere';
+    try {
+      const there = await hosts.call(row.host_id, 'vm.describe', { instanceId: row.id });
+      const hasGuest =
+        there.state === 'running' || (there.state === 'stopped' && neverHeldGuest.has(here.state));
+      const left = there.state === 'stopped' && row.other_host_id === hostId;
+      return hasGuest || left
+        ? { kind: 'gone', row, proof: `${there.state} on ${row.host_id}` }
+        : 'elsewhere';
+    } catch (error) {
+      log.warn(
+        { host: row.host_id, instance: row.id, err: error },
+        'a host did not show whether it has an instance',
+      );
+      return { kind: 'later' };
+    }
+  }
+}

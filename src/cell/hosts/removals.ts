@@ -1,0 +1,74 @@
+/**
+ * What reconciliation ends by itself on a host, always by positive proof and never more than a budget: a store that speaks of many VMs
+ * at once in error is then held up before much is lost. Above the budget nothing more is removed, and people are told.
+ */
+import type { CommandKey } from '#contracts/host.ts';
+import { newCellId } from '#contracts/ids.ts';
+import { generationOf } from '../generation.ts';
+import { reconcileStopGraceMs, removalsPerCellMax, removalsPerHostMax, removalWindowMs } from '../limits.ts';
+import type { CellServices } from '../services.ts';
+import type { InstanceRow } from '../store/instances.ts';
+import { takeRemoval } from '../store/removals.ts';
+
+const answerMs = 10_000;
+
+/** The row with the generation that was taken for this removal: hosts refuse it once anything newer was decided. */
+export type Removed = Pick<InstanceRow, 'id' | 'place_epoch'>;
+
+export class Removals {
+  readonly #services: CellServices;
+  /** When each host's hold-up was last told of. */
+  readonly #told = new Map<string, number>();
+
+  constructor(services: CellServices) {
+    this.#services = services;
+  }
+
+  /** Destroys a VM whose row proves that it may go. False: the budget is used up, a later report tries again. */
+  destroy(hostId: string, row: Removed, proof: string): Promise<boolean> {
+    return this.#within(hostId, row, proof, (command) =>
+      this.#services.hosts.call(hostId, 'vm.destroy', { command, instanceId: row.id }),
+    );
+  }
+
+  /** Stops a VM that runs where its row says stopped. Its guest is asked first: the row may be the one that is wrong. */
+  stop(hostId: string, row: Removed, proof: string): Promise<boolean> {
+    return this.#within(hostId, row, proof, (command) =>
+      this.#services.hosts.call(
+        hostId,
+        'vm.stop',
+        { command, instanceId: row.id, force: false, graceMs: reconcileStopGraceMs },
+        { timeoutMs: reconcileStopGraceMs + answerMs },
+      ),
+    );
+  }
+
+  async #within(
+    hostId: string,
+    { id: instanceId, place_epoch }: Removed,
+    proof: string,
+    work: (command: CommandKey) => Promise<unknown>,
+  ): Promise<boolean> {
+    const { db, identity, log } = this.#services;
+    if (!(await db.transaction((tx) => takeRemoval(tx, hostId, instanceId)))) {
+      this.#tell(hostId);
+      return false;
+    }
+    log.warn({ host: hostId, instance: instanceId, proof }, 'reconciliation ends a VM');
+    // A workflow id of its own each time: a record of an earlier such command must not answer for this one.
+    const workflowId = newCellId('workflow', identity.cellNumber);
+    await work({ workflowId, step: 'reconcile', epoch: 1, generation: generationOf(place_epoch) });
+    return true;
+  }
+
+  /** Once a window and host. */
+  #tell(hostId: string): void {
+    const { clock, log } = this.#services;
+    if (clock.now() - (this.#told.get(hostId) ?? 0) < removalWindowMs) return;
+    this.#told.set(hostId, clock.now());
+    log.error(
+      { host: hostId, removalsPerHostMax, removalsPerCellMax, removalWindowMs },
+      'ALARM: reconciliation would remove more VMs than its budget: it is held up. Is this the right store, and is it whole?',
+    );
+  }
+}

@@ -1,0 +1,244 @@
+/** The store is not trusted to destroy: what no row accounts for runs on until an operator decides, and removals have proof and a budget. */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { removalsPerHostMax } from '#cell/limits.ts';
+import { findInstance, insertInstance } from '#cell/store/instances.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { newCellId } from '#contracts/ids.ts';
+import { SimCaller } from '#simhost/caller.ts';
+import type { SimHost } from '#simhost/sim-host.ts';
+import { SimVm } from '#simhost/vm.ts';
+import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
+import { describe, launch, reaches } from './support/instances.ts';
+
+let setup: TestCell;
+let processor: TestProcessor;
+let first: SimHost;
+let second: SimHost;
+
+before(async () => {
+  setup = await TestCell.start();
+  first = setup.addHost();
+  second = setup.addHost();
+  processor = await setup.addProcessor();
+});
+after(() => setup.stop());
+afterEach(async () => {
+  await db().query('delete from removals');
+});
+
+const db = () => processor.cell.services.db;
+const operator = () => processor.cell.operator;
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'ok',
+    (error: unknown) => PandoError.from(error).code,
+  );
+const running = async (): Promise<{ id: string; host: SimHost; vm: SimVm }> => {
+  const id = await launch(processor.cell, setup.region);
+  await reaches(processor.cell, id, 'running');
+  const host = setup.hosts.find((each) => each.vms.has(id));
+  const vm = host?.vms.get(id);
+  assert.ok(host && vm);
+  return { id, host, vm };
+};
+const terminate = async (id: string): Promise<void> => {
+  await ec2(processor.cell, 'TerminateInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'terminated');
+};
+/** As after a failover that lost the last commits: nothing in the store speaks of the instance. */
+const loseRow = async (id: string): Promise<void> => {
+  const row = await findInstance(db(), id);
+  await db().transaction(async (tx) => {
+    await tx.query('delete from instances where id = $1', [id]);
+    await tx.query(
+      `update hosts set used_vcpus_milli = used_vcpus_milli - $2, used_memory_mib = used_memory_mib - $3,
+         used_disk_mib = used_disk_mib - $4 where id = $1`,
+      [row?.host_id, row?.vcpus_milli, row?.memory_mib, row?.disk_mib],
+    );
+  });
+};
+const quarantined = async (id: string): Promise<string | undefined> =>
+  (await operator()['operator.quarantined']({})).vms.find((vm) => vm.instanceId === id)?.reason;
+const reported = async (host: SimHost, times = 3): Promise<void> => {
+  // Each report is a whole comparison when something is different in it.
+  for (let turn = 0; turn < times; turn++) {
+    const stranger = new SimVm(newCellId('instance', 9), host.hostId, setup.world);
+    host.vms.set(stranger.instanceId, stranger);
+    await until('compared', () => quarantined(stranger.instanceId));
+    host.vms.delete(stranger.instanceId);
+    await until('compared again', async () => (await quarantined(stranger.instanceId)) === undefined);
+  }
+};
+
+test('a VM whose row was lost runs on in quarantine, is adopted with its address, and is an instance again', async () => {
+  const { id, host, vm } = await running();
+  const { ip } = setup.region.interfaces.get(id) ?? {};
+  await loseRow(id);
+  await reported(host, 1);
+  assert.equal(await until('it is in quarantine', () => quarantined(id)), 'no-row');
+  assert.ok(processor.cell.reports.quarantined > 0, 'the processor says so');
+  await reported(host);
+  assert.equal(host.vms.get(id), vm);
+  assert.equal(vm.state, 'running');
+  assert.equal(host.calls.get('vm.destroy'), undefined, 'nothing was removed for want of a row');
+  const adopted = await operator()['operator.adoptVm']({ instanceId: id });
+  assert.deepEqual([adopted.hostId, adopted.state], [host.hostId, 'running']);
+  const instance = await describe(processor.cell, id);
+  assert.deepEqual(
+    [instance.State?.Name, instance.PrivateIpAddress, instance.InstanceType],
+    ['running', ip, 'p1.nano'],
+  );
+  assert.equal(await quarantined(id), undefined);
+  assert.equal(await codeOf(operator()['operator.adoptVm']({ instanceId: id })), 'NotFound');
+  await ec2(processor.cell, 'StopInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'stopped');
+  await ec2(processor.cell, 'StartInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'running');
+  assert.deepEqual(setup.world.violations, []);
+  await terminate(id);
+  assert.ok(setup.hosts.every((each) => each.vms.size === 0 && each.card.ports.size === 0));
+});
+
+test('an operator removes what is nobody’s: VM, disk and interface', async () => {
+  const { id, host } = await running();
+  await loseRow(id);
+  await reported(host, 1);
+  await until('it is in quarantine', () => quarantined(id));
+  assert.deepEqual(await operator()['operator.removeVm']({ instanceId: id }), { hostId: host.hostId });
+  assert.equal(host.vms.has(id), false);
+  assert.equal(setup.region.interfaces.has(id), false);
+  assert.equal(await quarantined(id), undefined);
+});
+
+test('what the region forgot too is not adopted: its address may be another’s', async () => {
+  const { id, host } = await running();
+  await loseRow(id);
+  await reported(host, 1);
+  await until('it is in quarantine', () => quarantined(id));
+  await setup.region.call('region.releaseInterface', { instanceId: id });
+  assert.equal(await codeOf(operator()['operator.adoptVm']({ instanceId: id })), 'IncorrectState');
+  await operator()['operator.removeVm']({ instanceId: id });
+});
+
+test('a VM of another cell is never touched, not even by an operator of this one', async () => {
+  const vm = new SimVm(newCellId('instance', 2), first.hostId, setup.world);
+  vm.become('running');
+  first.vms.set(vm.instanceId, vm);
+  assert.equal(await until('it is in quarantine', () => quarantined(vm.instanceId)), 'other-cell');
+  for (const order of ['operator.adoptVm', 'operator.removeVm'] as const)
+    assert.equal(await codeOf(operator()[order]({ instanceId: vm.instanceId })), 'IncorrectState');
+  assert.equal(vm.state, 'running');
+  vm.become('absent');
+  first.vms.delete(vm.instanceId);
+  await until('it is forgotten', async () => (await quarantined(vm.instanceId)) === undefined);
+});
+
+test('a row that names another host is no proof: a restored store kept the place of before a migration', async () => {
+  const { id, host, vm } = await running();
+  const other = host === first ? second : first;
+  const held = (await findInstance(db(), id))?.host_id;
+  // No workflow, no VM on the host that the row names: as the store was before the instance moved.
+  await db().transaction(async (tx) => {
+    await tx.query('update instances set host_id = $2, version = version + 1 where id = $1', [
+      id,
+      other.hostId,
+    ]);
+    for (const [hostId, sign] of [[held, -1] as const, [other.hostId, 1] as const])
+      await tx.query(
+        `update hosts set used_vcpus_milli = used_vcpus_milli + $3 * i.vcpus_milli, used_memory_mib = used_memory_mib + $3 * i.memory_mib,
+           used_disk_mib = used_disk_mib + $3 * i.disk_mib from instances i where i.id = $1 and hosts.id = $2`,
+        [id, hostId, sign],
+      );
+  });
+  await reported(host, 1);
+  assert.equal(await until('it is in quarantine', () => quarantined(id)), 'elsewhere');
+  assert.equal(vm.state, 'running');
+  await reported(other, 1);
+  // Its row's host has nothing of it, so the instance stops; the VM that exists is adopted under the old row.
+  await reaches(processor.cell, id, 'stopped');
+  await operator()['operator.adoptVm']({ instanceId: id });
+  const row = await findInstance(db(), id);
+  assert.deepEqual([row?.host_id, row?.state, row?.held], [held, 'running', 'all']);
+  const port = setup.region.interfaces.get(id);
+  assert.deepEqual([port?.vtep, port?.epoch], [host.card.vtep, row?.place_epoch], 'packets go where it runs');
+  await terminate(id);
+});
+
+test('a copy that moved away goes once the instance’s own host shows the guest, and stays while it does not', async () => {
+  const { id, host } = await running();
+  const other = host === first ? second : first;
+  const row = await findInstance(db(), id);
+  const copy = new SimVm(id, other.hostId, setup.world);
+  copy.requirement = { vcpus: 0.25, memoryMib: 64, rootDiskMib: 256 };
+  copy.become('paused');
+  const leave = (): Promise<unknown> =>
+    db().transaction(async (tx) => {
+      await tx.query('update instances set other_host_id = $2, version = version + 1 where id = $1', [
+        id,
+        other.hostId,
+      ]);
+      await tx.query(
+        `update hosts set used_vcpus_milli = used_vcpus_milli + $2, used_memory_mib = used_memory_mib + $3,
+           used_disk_mib = used_disk_mib + $4 where id = $1`,
+        [other.hostId, row?.vcpus_milli, row?.memory_mib, row?.disk_mib],
+      );
+    });
+  // The instance's own host does not answer for it: a belief is all there is.
+  host.faults.order('vm.describe', { kind: 'fail' }, 1_000);
+  other.vms.set(id, copy);
+  await leave();
+  await reported(other, 1);
+  assert.equal(other.vms.get(id), copy);
+  host.faults.clear();
+  await until('the copy goes', () => !other.vms.has(id));
+  assert.equal(host.vms.get(id)?.state, 'running');
+  await until('its capacity comes back', async () => (await findInstance(db(), id))?.other_host_id === null);
+  await terminate(id);
+});
+
+test('removals by reconciliation have a budget: a store that calls everything terminated is held up', async () => {
+  const { id } = await running();
+  const row = await findInstance(db(), id);
+  assert.ok(row);
+  await terminate(id);
+  const many = removalsPerHostMax + 15;
+  const before = first.calls.get('vm.destroy') ?? 0;
+  for (let made = 0; made < many; made++) {
+    const gone = new SimVm(newCellId('instance', 1), first.hostId, setup.world);
+    gone.become('stopped');
+    const terminated_at = new Date();
+    await insertInstance(db(), {
+      ...row,
+      ...{
+        id: gone.instanceId,
+        state: 'terminated',
+        host_id: null,
+        held: 'none',
+        workflow_id: null,
+        terminated_at,
+      },
+    });
+    first.vms.set(gone.instanceId, gone);
+  }
+  await until(
+    'the budget is used',
+    () => (first.calls.get('vm.destroy') ?? 0) - before === removalsPerHostMax,
+  );
+  await reported(first);
+  assert.equal((first.calls.get('vm.destroy') ?? 0) - before, removalsPerHostMax, 'and not passed');
+  assert.equal(first.vms.size, many - removalsPerHostMax);
+  // As if the window had passed.
+  await db().query('delete from removals');
+  await until('the rest goes, terminated as it is', () => first.vms.size === 0);
+});
+
+test('a host that is pinned to another cell is refused before anything is written of it', async () => {
+  const { cell } = processor;
+  const hello = { ...first.hello(), hostId: 'h-other', pinnedTo: { cellId: 'cell-2' } };
+  assert.equal(await codeOf(cell.reports.hello(hello, new SimCaller(first))), 'Conflict');
+  assert.equal(cell.services.hosts.has('h-other'), false);
+  assert.deepEqual(await db().query(`select id from hosts where id = 'h-other'`), []);
+  const elsewhere = { ...hello, pinnedTo: { cellId: 'cell-1', region: 'another' } };
+  assert.equal(await codeOf(cell.reports.hello(elsewhere, new SimCaller(first))), 'Conflict');
+});
