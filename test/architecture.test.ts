@@ -19,8 +19,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   cell: ['wire', 'base', 'contracts'],
   region: ['wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],
-  lab: ['base', 'contracts'],
-  cli: ['lab', 'wire', 'base', 'contracts'],
+  node: ['base', 'contracts'],
+  lab: ['node', 'base', 'contracts'],
+  cli: ['lab', 'node', 'wire', 'base', 'contracts'],
 };
 
 const generated = ['src/wire/schema/', 'src/contracts/gen/'];

@@ -2,14 +2,14 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-import type { RunDirectory } from './directory.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { PkiFiles } from '#node/pkiFiles.ts';
+import type { SupervisedStatus } from '#node/supervised.ts';
+import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
 import { ensureDatabases } from './externalPostgres.ts';
-import { PkiFiles } from './pkiFiles.ts';
 import { planLab } from './plan.ts';
 import { planProcesses } from './processes.ts';
 import type { RunRecord } from './runRecord.ts';
-import type { SupervisedStatus } from './supervised.ts';
-import { ensureSupervisor, waitReady } from './supervisorProcess.ts';
 import { ensureTopology } from './topology.ts';
 
 type Log = (line: string) => void;

@@ -2,11 +2,11 @@
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
-import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from './directory.ts';
+import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from '#node/directory.ts';
+import { identityOf, type PkiFiles } from '#node/pkiFiles.ts';
+import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from '#node/processSpec.ts';
 import { databaseUrlOf } from './externalPostgres.ts';
-import { identityOf, type PkiFiles } from './pkiFiles.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
-import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
 import type { RunRecord } from './runRecord.ts';
 
 export const processorsPerCell = 2;

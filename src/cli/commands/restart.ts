@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { askSupervisor } from '#lab/control.ts';
+import { askSupervisor } from '#node/control.ts';
 import { print, seconds, ticking, UserError } from '../output.ts';
 import { openRun } from '../region.ts';
 

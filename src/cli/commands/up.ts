@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
-import { type RunDirectory, runDirectory } from '#lab/directory.ts';
 import { newExternal, objection, shown } from '#lab/externalPostgres.ts';
-import { withLock } from '#lab/lock.ts';
 import { type RunRecord, readRun, regionNameDefault, writeRun } from '#lab/runRecord.ts';
+import { type RunDirectory, runDirectory } from '#node/directory.ts';
+import { withLock } from '#node/lock.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { instanceState, launchFirstVm, waitPage } from '../firstVm.ts';
 import { interruptible } from '../interrupt.ts';

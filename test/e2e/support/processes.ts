@@ -1,9 +1,9 @@
 /** The region's own processes, by kind, as its supervisor knows them. */
 import { readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { askSupervisor } from '#lab/control.ts';
-import type { RunDirectory } from '#lab/directory.ts';
-import { processList } from '#lab/processSpec.ts';
+import { askSupervisor } from '#node/control.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { processList } from '#node/processSpec.ts';
 import { until } from './until.ts';
 
 /** The folder of `src/` that a process runs, or `postgres`. */

@@ -7,8 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadTls } from '#base/config.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
-import { PkiFiles } from '#lab/pkiFiles.ts';
-import { keepRenewed } from '#lab/renewal.ts';
+import { PkiFiles } from '#node/pkiFiles.ts';
+import { keepRenewed } from '#node/renewal.ts';
 
 const waitMsMax = 20_000;
 

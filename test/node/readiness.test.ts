@@ -11,10 +11,10 @@ import { serveRpc } from '#base/rpc/server.ts';
 import { backendContract } from '#contracts/backend.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { operatorContract } from '#contracts/operator.ts';
-import type { Peer } from '#lab/peers.ts';
-import { identityOf, PkiFiles, type Role } from '#lab/pkiFiles.ts';
-import type { NodeSpec } from '#lab/processSpec.ts';
-import { checkReadiness } from '#lab/readiness.ts';
+import type { Peer } from '#node/peers.ts';
+import { identityOf, PkiFiles, type Role } from '#node/pkiFiles.ts';
+import type { NodeSpec } from '#node/processSpec.ts';
+import { checkReadiness } from '#node/readiness.ts';
 
 const contract = { ...backendContract, ...cellOperatorContract, ...operatorContract } as const;
 const hostId = 'h-00000000000000001';

@@ -15,7 +15,7 @@ const pollMs = 100;
 function start(directory: RunDirectory): void {
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
   const output = openSync(directory.logFile('supervisor'), 'a', 0o600);
-  const main = join(codeDirectory, 'src', 'lab', 'supervisorMain.ts');
+  const main = join(codeDirectory, 'src', 'node', 'supervisorMain.ts');
   const args = ['--disable-warning=ExperimentalWarning', main, directory.root];
   spawn(process.execPath, args, {
     cwd: codeDirectory,
