@@ -25,6 +25,7 @@ import { tapName } from './tap.ts';
 import { Vm } from './vm.ts';
 import type { VmRecord } from './vm-record.ts';
 import { VmStore } from './vm-store.ts';
+import { VmmFence } from './vmm-fence.ts';
 
 export interface HostParts {
   readonly config: AgentConfig;
@@ -44,7 +45,12 @@ export class Host {
   readonly #imageHolds = new ImageHolds();
   #closed = false;
 
-  private constructor(parts: HostParts, store: VmStore, fences: Fences, cgroups: Cgroups) {
+  private constructor(
+    parts: HostParts,
+    store: VmStore,
+    fences: Fences,
+    { cgroups, fence }: Pick<AgentContext, 'cgroups' | 'fence'>,
+  ) {
     this.#parts = parts;
     this.#fences = fences;
     const { config, tls, log, card, accelerator, readImage } = parts;
@@ -57,7 +63,7 @@ export class Host {
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
-      ...{ config, tls, log, store, card, images, cgroups, accelerator },
+      ...{ config, tls, log, store, card, images, cgroups, fence, accelerator },
       get closed() {
         return isClosed();
       },
@@ -74,7 +80,8 @@ export class Host {
     const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
-    const host = new Host(parts, store, await Fences.open(config.stateDir), cgroups);
+    const fence = await VmmFence.open(config.runPrefix, config.uidBase, records);
+    const host = new Host(parts, store, await Fences.open(config.stateDir), { cgroups, fence });
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();

@@ -4,9 +4,7 @@
  *
  *   absent → preparing → running ⇄ paused → stopped → running …      preparing → incoming → running
  */
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { chown, lstat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport, VmRequirement, VmState } from '#contracts/host.ts';
@@ -23,6 +21,7 @@ import {
 } from './process.ts';
 import { Qmp, type QmpEvent } from './qmp.ts';
 import { SerialQueue } from './serial-queue.ts';
+import { withSocket } from './untrusted.ts';
 import type { VmRecord } from './vm-record.ts';
 import type { VmPaths } from './vm-store.ts';
 
@@ -104,15 +103,14 @@ export class Vm {
     }
   }
 
-  /** Through the directory's descriptor: a socket's path may have 107 bytes, a state directory's more. */
+  /** A VMM that answers has made all its sockets: from here on their directory is root's, and no guest has run yet. */
   async #dial(timeoutMs: number): Promise<Qmp> {
-    const { run, monitor } = this.paths;
-    const directory = await open(run, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      return await Qmp.connect(`/proc/self/fd/${directory.fd}/${basename(monitor)}`, timeoutMs);
-    } finally {
-      await directory.close();
-    }
+    const { sockets, monitor, formerMonitor } = this.paths;
+    const isFormer = (await lstat(sockets).catch(() => undefined)) === undefined;
+    const path = isFormer ? formerMonitor : monitor;
+    const qmp = await withSocket(path, this.record.uid, (found) => Qmp.connect(found, timeoutMs));
+    if (!isFormer) await chown(sockets, 0, 0);
+    return qmp;
   }
 
   #onEvent({ name, data }: QmpEvent): void {
@@ -161,11 +159,12 @@ export class Vm {
     await this.ended();
   }
 
-  /** Gives the VMM more CPU time while a migration is under way, and takes it back. */
+  /** Gives the VMM more CPU time and its way to the other VMM while a migration is under way, and takes both back. */
   async pace(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
-    const { cgroups } = this.context;
+    const { cgroups, fence } = this.context;
+    await fence.set(this.record.uid, moving ? migration : undefined);
     if (requirement !== undefined) await cgroups.setMoving(instanceId, requirement.vcpus, moving);
     await cgroups.setModest(instanceId, false);
   }
