@@ -16,6 +16,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   gateway: ['card', 'base', 'contracts'],
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
+  ca: ['base', 'contracts'],
   cell: ['wire', 'base', 'contracts'],
   region: ['wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],

@@ -1,10 +1,25 @@
 /**
- * The run's certificates as files: one authority, one certificate a process. A certificate and its key are one file, so that
- * no reader and no crash finds a pair that does not match. Renewed when a third of their life remains: by the supervisor while
- * it runs, by every `up` besides. Processes read them again by themselves (`loadTls`).
+ * The run's certificates as files: one authority, one directory a process that only its user may enter. A certificate and its key are one
+ * file, so that no reader and no crash finds a pair that does not match. Issued here, by root, at each `up`, where there is none that lasts;
+ * renewed by the processes themselves, which ask the authority's process (`keepCertificate`).
  */
-import { X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { randomUUID, X509Certificate } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
 import { parseIdentity } from '#base/identity.ts';
@@ -14,78 +29,95 @@ import {
   createAuthority,
   issueCertificate,
 } from '#base/pki.ts';
+import { pairOf } from '#base/renewal.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { passable } from './ownership.ts';
+import type { User } from './users.ts';
 
 export type Role = 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'operator';
 
-const pairEnding = '.pem';
+const pairName = 'pair.pem';
+const everybodyReads = 0o644;
 
 export const identityOf = (role: Role, name: string): string => `spiffe://pando/${role}/${name}`;
+
+export interface PkiOptions {
+  /** Unix socket of the authority's process, told to those who get a certificate. */
+  readonly socket?: string;
+  readonly lifetimeMs?: number;
+}
 
 /** The certificates of one run, in `directory`. */
 export class PkiFiles {
   readonly #directory: string;
   readonly #authority: Authority;
+  readonly #socket: string | undefined;
   readonly #lifetimeMs: number;
+  readonly #identities = new Set<string>();
 
-  private constructor(directory: string, authority: Authority, lifetimeMs: number) {
+  private constructor(directory: string, authority: Authority, options: PkiOptions) {
     this.#directory = directory;
     this.#authority = authority;
-    this.#lifetimeMs = lifetimeMs;
+    this.#socket = options.socket;
+    this.#lifetimeMs = options.lifetimeMs ?? certificateLifetimeMsDefault;
   }
 
   /** Opens the run's authority, made at the first time with `name` for people. */
-  static async open(
-    directory: string,
-    name: string,
-    lifetimeMs = certificateLifetimeMsDefault,
-  ): Promise<PkiFiles> {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const [certPath, keyPath] = [join(directory, 'ca.crt'), join(directory, 'ca.key')];
-    if (!existsSync(certPath) || !existsSync(keyPath)) {
+  static async open(directory: string, name: string, options: PkiOptions = {}): Promise<PkiFiles> {
+    passable(directory);
+    const { certificate, key } = authorityFiles(directory);
+    if (!existsSync(certificate) || !existsSync(key)) {
       const made = await createAuthority(name);
-      writeAtomicallySync(keyPath, made.key);
-      writeAtomicallySync(certPath, made.cert);
+      writeAtomicallySync(key, made.key);
+      writeAtomicallySync(certificate, made.cert, everybodyReads);
     }
-    const authority = { cert: readFileSync(certPath, 'utf8'), key: readFileSync(keyPath, 'utf8') };
-    return new PkiFiles(directory, authority, lifetimeMs);
+    chmodSync(certificate, everybodyReads);
+    const authority = { cert: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') };
+    return new PkiFiles(directory, authority, options);
   }
 
-  /** The files of `spiffe://pando/<role>/<name>`: those that stand while they last, else new ones. */
-  async issue(role: Role, name: string): Promise<TlsPaths> {
-    const pair = join(this.#directory, `${role}-${name}${pairEnding}`);
+  /** Whose certificates were issued or found to last since it was opened. */
+  get identities(): string[] {
+    return [...this.#identities].sort();
+  }
+
+  /**
+   * The files of `spiffe://pando/<role>/<name>`, owned by `user` (default: root): those that stand while they last, else new ones.
+   */
+  async issue(role: Role, name: string, user?: User): Promise<TlsPaths> {
+    const directory = join(this.#directory, `${role}-${name}`);
+    const pair = join(directory, pairName);
     const identity = identityOf(role, name);
-    if (!this.#lasts(pair, identity)) await this.#make(pair, identity);
-    return { ca: join(this.#directory, 'ca.crt'), cert: pair, key: pair };
-  }
-
-  /** Renews every certificate of which no more than a third of its life remains. Answers whose they were. */
-  async renew(): Promise<string[]> {
-    const renewed: string[] = [];
-    for (const file of readdirSync(this.#directory).filter((name) => name.endsWith(pairEnding))) {
-      const pair = join(this.#directory, file);
-      const identity = identityIn(pair);
-      if (identity === undefined || this.#lasts(pair, identity)) continue;
-      await this.#make(pair, identity);
-      renewed.push(identity);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (user !== undefined) lchownSync(directory, user.uid, user.gid);
+    this.#takeFormer(`${directory}.pem`, pair, user);
+    if (!this.#lasts(pair, identity)) {
+      const { cert, key } = await issueCertificate(this.#authority, identity, this.#lifetimeMs);
+      writeFor(user, pair, pairOf(key, cert));
     }
-    return renewed;
+    this.#identities.add(identity);
+    const files = { ca: authorityFiles(this.#directory).certificate, cert: pair, key: pair };
+    return this.#socket === undefined ? files : { ...files, authority: this.#socket };
   }
 
-  async #make(pair: string, identity: string): Promise<void> {
-    const { cert, key } = await issueCertificate(this.#authority, identity, this.#lifetimeMs);
-    writeAtomicallySync(pair, `${key.trimEnd()}\n${cert.trimEnd()}\n`);
+  /** The last release kept all pairs in one directory. */
+  #takeFormer(former: string, pair: string, user: User | undefined): void {
+    const text = readOwned(former);
+    if (text === undefined) return;
+    if (!existsSync(pair)) writeFor(user, pair, text);
+    rmSync(former, { force: true });
   }
 
   /** Whether the file is of this authority and identity, whole, and has more than a third of a life before it. */
   #lasts(pair: string, identity: string): boolean {
     try {
-      const text = readFileSync(pair, 'utf8');
-      const remainingMs = Date.parse(new X509Certificate(text).validTo) - Date.now();
+      const text = readOwned(pair) ?? '';
+      const certificate = new X509Certificate(text);
+      const remainingMs = Date.parse(certificate.validTo) - Date.now();
       return (
         remainingMs > this.#lifetimeMs / 3 &&
-        identityIn(pair) === identity &&
+        identityIn(certificate) === identity &&
         belongTogether({ ca: this.#authority.cert, cert: text, key: text })
       );
     } catch {
@@ -94,13 +126,45 @@ export class PkiFiles {
   }
 }
 
-/** The identity that a certificate's file names; undefined when it is none. */
-function identityIn(pair: string): string | undefined {
+/** Where an authority's certificate and key lie. */
+export const authorityFiles = (
+  directory: string,
+): { readonly certificate: string; readonly key: string } => ({
+  certificate: join(directory, 'ca.crt'),
+  key: join(directory, 'ca.key'),
+});
+
+/** The identity that a certificate names; undefined when it is none of ours. */
+function identityIn({ subjectAltName = '' }: X509Certificate): string | undefined {
+  const identity = subjectAltName.replace(/^URI:/, '');
+  return parseIdentity(identity) === undefined ? undefined : identity;
+}
+
+/** The directory is another user's: what lies there is read only if it is a file, and never by way of a link. */
+function readOwned(path: string): string | undefined {
+  let file: number;
   try {
-    const { subjectAltName = '' } = new X509Certificate(readFileSync(pair));
-    const identity = subjectAltName.replace(/^URI:/, '');
-    return parseIdentity(identity) === undefined ? undefined : identity;
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch {
     return undefined;
   }
+  try {
+    return fstatSync(file).isFile() ? readFileSync(file, 'utf8') : undefined;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Writes beside and renames; nothing that was put there is written into. */
+function writeFor(user: User | undefined, path: string, text: string): void {
+  const beside = `${path}.${randomUUID()}`;
+  const file = openSync(beside, 'wx', 0o600);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+    if (user !== undefined) fchownSync(file, user.uid, user.gid);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(beside, path);
 }
