@@ -1,6 +1,6 @@
 /** Brings a run up, or back up: wiring, certificates, processes. What stands already stays as it is. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from '#node/directory.ts';
@@ -8,6 +8,7 @@ import { passable } from '#node/ownership.ts';
 import { PkiFiles } from '#node/pkiFiles.ts';
 import type { SupervisedStatus } from '#node/supervised.ts';
 import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
+import { idsMissing } from '#node/users.ts';
 import { ensureDatabases } from './externalPostgres.ts';
 import { planLab } from './plan.ts';
 import { planProcesses } from './processes.ts';
@@ -39,6 +40,10 @@ export async function bringUp(
   log: Log,
 ): Promise<SupervisedStatus[]> {
   const plan = planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
+  for (const map of ['/proc/self/uid_map', '/proc/self/gid_map']) {
+    const objection = idsMissing(readFileSync(map, 'utf8'), run.index);
+    if (objection !== undefined) throw new Error(objection);
+  }
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
   // Processes and VMs run as users of their own, and must reach their files below: they may pass through, not look.
   for (const path of passages(directory)) passable(path);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { cellsMax, runIndexMax } from '#lab/plan.ts';
 import { processorsPerCell } from '#lab/processes.ts';
-import { type Account, uidFirst, uidsPerRun, userOf } from '#node/users.ts';
+import { type Account, idsMissing, uidFirst, uidsPerRun, userOf } from '#node/users.ts';
 
 const accounts: Account[] = [
   ...(['ca', 'region', 'router', 'region-store'] as const).map((role) => ({ role })),
@@ -36,6 +36,13 @@ test('a group is shared by those who may reach one store, and by nobody else', (
     );
     assert.equal(new Set(stores).size, 1, stores.join(', '));
   }
+});
+
+test('a machine has the range, a container with a few ids does not', () => {
+  assert.equal(idsMissing('         0          0 4294967295\n', 0), undefined);
+  assert.equal(idsMissing(`0 1000 1\n1 ${uidFirst} 65536\n`, 0)?.includes('container'), true);
+  assert.equal(idsMissing(`0 1000 1\n${uidFirst} 100000 150\n`, 0), undefined);
+  assert.notEqual(idsMissing(`0 1000 1\n${uidFirst} 100000 150\n`, 1), undefined);
 });
 
 test('the range is outside of what Linux gives to accounts, to sub-ids and to containers', () => {
