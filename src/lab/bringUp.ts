@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from '#node/directory.ts';
-import { passable } from '#node/ownership.ts';
+import { closed, passable } from '#node/ownership.ts';
 import { PkiFiles } from '#node/pkiFiles.ts';
 import type { SupervisedStatus } from '#node/supervised.ts';
 import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
@@ -26,6 +26,7 @@ const passages = (directory: RunDirectory): string[] => [
   dirname(directory.keyFile),
   dirname(directory.postgres('region').socketDir),
   dirname(directory.state('region')),
+  dirname(directory.caSocket),
 ];
 
 /** The region cannot make it itself: the directory is root's. */
@@ -47,6 +48,8 @@ export async function bringUp(
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
   // Processes and VMs run as users of their own, and must reach their files below: they may pass through, not look.
   for (const path of passages(directory)) passable(path);
+  for (const name of ['gateway', ...plan.hosts.map(({ number }) => `card-${number}`)])
+    closed(directory.state(name));
   makeSealKey(directory);
   await ensureTopology(plan, log);
   await ensureDatabases(run);

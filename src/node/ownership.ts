@@ -29,6 +29,12 @@ function handOver(path: string, user: User): void {
   lchownSync(path, user.uid, user.gid);
 }
 
+/** A directory of root's that nobody else may enter. */
+export function closed(path: string): void {
+  mkdirSync(path, { recursive: true, mode: directoryMode });
+  chmodSync(path, directoryMode);
+}
+
 /** Lets everybody pass through a directory, and nobody look into it. */
 export function passable(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o711 });

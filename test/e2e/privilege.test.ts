@@ -1,11 +1,13 @@
 /** A region whose processes are each tried as a thief: what may the user of one read of the others? */
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { agentCapabilities, cardCapabilities } from '#node/capabilities.ts';
+import { codeDirectory } from '#node/directory.ts';
 import { type NodeSpec, type ProcessSpec, processList } from '#node/processSpec.ts';
 import type { User } from '#node/users.ts';
 import { processesOf } from './support/processes.ts';
@@ -87,6 +89,7 @@ describe('least privilege', () => {
       env,
       join(root, 'log'),
       region.directory.controlSocket,
+      ...['card-1', 'gateway', 'host-1/images'].map((name) => region.directory.state(name)),
     ];
     for (const spec of all) {
       if (spec.user === undefined) continue;
@@ -135,6 +138,36 @@ describe('least privilege', () => {
     );
   });
 
+  it('renews the certificate of the process that asks, for the process that asks', async () => {
+    const { code, socket } = { code: join(codeDirectory, 'src', 'base'), socket: region.directory.caSocket };
+    const program = `
+      import { askAnew } from '${code}/certificateRequest.ts';
+      import { askAuthority } from '${code}/renewal.ts';
+      import { readTls } from '${code}/tlsFromFiles.ts';
+      const pair = process.argv[1];
+      const { asked } = await askAnew(readTls({ ca: process.argv[2], cert: pair, key: pair }));
+      console.log(await askAuthority('${socket}', asked));`;
+    const as = (name: string, pair: string) => {
+      const found = specs().find((each) => each.name === name)?.user;
+      assert.ok(found !== undefined);
+      const ids = ['--reuid', String(found.uid), '--regid', String(found.gid), '--clear-groups'];
+      const node = [
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=module',
+        '-e',
+        program,
+      ];
+      return exec('setpriv', [...ids, ...node, pair, join(region.directory.pki, 'ca.crt')], {
+        cwd: codeDirectory,
+      });
+    };
+    const pairOf = (directory: string): string => join(region.directory.pki, directory, 'pair.pem');
+    const { stdout } = await as('router', pairOf('router-router'));
+    assert.match(new X509Certificate(stdout).subjectAltName ?? '', /\/router\/.*router$/);
+    await assert.rejects(as('router', pairOf('region-region')), /EACCES/);
+  });
+
   it('answers nobody on the supervisor’s socket but root', async () => {
     const router = specs().find(({ name }) => name === 'router');
     assert.ok(router?.user !== undefined);
@@ -149,7 +182,7 @@ describe('least privilege', () => {
   });
 
   it('runs a VM all the same', async () => {
-    const network = await region.cloud.network('10.70.0.0/16', [22]);
+    const network = await region.cloud.network('10.70.0.0/16', [22, 80]);
     const [machine] = await region.cloud.start({ network });
     assert.ok(machine);
     await region.cloud.terminate([machine.vm.instanceId]);
