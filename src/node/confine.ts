@@ -12,6 +12,14 @@ export interface Confinement {
   readonly reaches?: readonly string[] | undefined;
 }
 
+/** Settings that a process may have from who started the region; what else is there (a database's password, a cloud's keys) it does not get. */
+const passedOn = /^(PATH|LANG|LC_\w+|TZ|TMPDIR|(NODE|OTEL|PANDO)_\w+)$/;
+const keptBack = new Set(['PANDO_POSTGRES']);
+
+/** The environment of a process of the region. Pure. */
+export const environment = (from: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(from).filter(([name]) => passedOn.test(name) && !keptBack.has(name)));
+
 const othersMayEnter = 0o001;
 
 const listed = (capabilities: readonly string[]): string =>

@@ -12,7 +12,7 @@ import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-import { confined } from './confine.ts';
+import { confined, environment } from './confine.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
 import { give } from './ownership.ts';
@@ -197,7 +197,7 @@ export class Supervised {
         cwd: codeDirectory,
         detached: true,
         stdio: ['ignore', output, output],
-        env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
+        env: { ...environment(process.env), PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
       });
       child.once('exit', (code, signal) => {
         this.#lastExit = signal === null ? `exit code ${code}` : `ended by ${signal}`;

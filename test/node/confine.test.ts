@@ -16,7 +16,7 @@ import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { exec } from '#base/exec.ts';
 import { agentCapabilities, namesOf } from '#node/capabilities.ts';
-import { type Confinement, confined, hiddenBy } from '#node/confine.ts';
+import { type Confinement, confined, environment, hiddenBy } from '#node/confine.ts';
 import { codeDirectory } from '#node/directory.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { give } from '#node/ownership.ts';
@@ -64,6 +64,19 @@ test('root keeps what is listed, and what it starts can gain no more', async () 
   assert.deepEqual(bounding, capabilities);
   assert.match(stdout, /^NoNewPrivs:\s+1$/m);
   await assert.rejects(run({ capabilities }, 'chroot', '/', 'true'), /Operation not permitted/);
+});
+
+test('a process gets settings from who starts the region, and none of his secrets', () => {
+  const from = {
+    ...{ PATH: '/bin', LC_ALL: 'C', PANDO_LOG: 'debug', NODE_OPTIONS: '' },
+    ...{
+      PANDO_POSTGRES: 'postgresql://u:p@h/',
+      AWS_SECRET_ACCESS_KEY: 's',
+      HOME: '/root',
+      SSH_AUTH_SOCK: '/s',
+    },
+  };
+  assert.deepEqual(Object.keys(environment(from)).sort(), ['LC_ALL', 'NODE_OPTIONS', 'PANDO_LOG', 'PATH']);
 });
 
 test('the outermost directory that is closed to others is the one that hides a path', () => {
