@@ -11,7 +11,7 @@ import { pino } from 'pino';
 import { openDatabase } from '#base/postgres/database.ts';
 import { createCell } from '#cell/cell.ts';
 import type { CellSchema } from '#cell/store/sql.ts';
-import { startPostgres } from '#lab/embedded-postgres.ts';
+import { startPostgres } from '#node/embedded-postgres.ts';
 import { SimCaller } from '#simhost/caller.ts';
 import { SimHost } from '#simhost/sim-host.ts';
 import { SimWorld } from '#simhost/world.ts';

@@ -16,11 +16,13 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   gateway: ['card', 'base', 'contracts'],
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
+  ca: ['base', 'contracts'],
   cell: ['wire', 'base', 'contracts'],
   region: ['wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],
-  lab: ['base', 'contracts'],
-  cli: ['lab', 'wire', 'base', 'contracts'],
+  node: ['base', 'contracts'],
+  lab: ['node', 'base', 'contracts'],
+  cli: ['lab', 'node', 'wire', 'base', 'contracts'],
 };
 
 const generated = ['src/wire/schema/', 'src/contracts/gen/'];

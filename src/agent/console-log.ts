@@ -1,15 +1,12 @@
 /** The console's log: bounded, and read without trusting the directory that a VMM may write. */
 import { constants } from 'node:fs';
-import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { consoleBytesMax, consoleShownBytes } from './limits.ts';
+import { openRegular } from './untrusted.ts';
 import type { VmPaths } from './vm-store.ts';
 
-/** The VMM owns the directory: a link there must not lead root elsewhere. */
-const openNoFollow = (path: string, flags: number): Promise<FileHandle | undefined> =>
-  open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
-
 const tailOf = async (path: string, bytesMax: number): Promise<Buffer> => {
-  const file = await openNoFollow(path, constants.O_RDONLY);
+  const file = await openRegular(path, constants.O_RDONLY);
   if (file === undefined) return Buffer.alloc(0);
   try {
     const { size } = await file.stat();
@@ -32,7 +29,7 @@ export const consoleOutput = async (paths: VmPaths): Promise<string> => {
 /** Cuts a log that has grown above the limit; the writer appends, so it goes on at the start. A few bytes may be lost between copy and cut. */
 export const trimLogs = async (paths: VmPaths): Promise<void> => {
   for (const path of [paths.consoleLog, paths.vmmLog]) {
-    const file = await openNoFollow(path, constants.O_RDWR);
+    const file = await openRegular(path, constants.O_RDWR);
     if (file === undefined) continue;
     try {
       if ((await file.stat()).size <= consoleBytesMax) continue;

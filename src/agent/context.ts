@@ -8,6 +8,7 @@ import type { Cgroups } from './cgroup.ts';
 import type { AgentConfig } from './config.ts';
 import type { ImageCache } from './image-cache.ts';
 import type { VmStore } from './vm-store.ts';
+import type { VmmFence } from './vmm-fence.ts';
 
 export interface AgentContext {
   readonly config: AgentConfig;
@@ -18,6 +19,8 @@ export interface AgentContext {
   readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
   readonly images: ImageCache;
   readonly cgroups: Cgroups;
+  /** What VMMs may reach on the network. */
+  readonly fence: VmmFence;
   readonly accelerator: Accelerator;
   /** Names this boot of the machine (`/proc/sys/kernel/random/boot_id`). */
   readonly bootId: string;

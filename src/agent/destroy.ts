@@ -9,6 +9,7 @@ export const destroyVm = async (vm: Vm): Promise<void> => {
   await vm.kill();
   await killStrays(vm);
   await context.cgroups.remove(record.instanceId);
+  await context.fence.set(record.uid, undefined);
   await releaseNetwork(vm);
   vm.removed = true;
   await context.store.remove(record.instanceId);

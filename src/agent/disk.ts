@@ -15,6 +15,10 @@ export const makeRunDirs = async (paths: VmPaths, uid: number): Promise<void> =>
   await mkdir(paths.jail, { recursive: true, mode: 0o700 });
   await mkdir(paths.run, { recursive: true, mode: 0o700 });
   await chown(paths.run, uid, uid);
+  // Anew: what an earlier VMM has left there is not taken for this one's.
+  await rm(paths.sockets, { recursive: true, force: true });
+  await mkdir(paths.sockets, { mode: 0o700 });
+  await chown(paths.sockets, uid, uid);
   await mkdir(paths.tls, { recursive: true, mode: 0o750 });
   await chown(paths.tls, 0, uid);
 };

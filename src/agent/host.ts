@@ -28,6 +28,7 @@ import { Tombstones } from './tombstones.ts';
 import { Vm } from './vm.ts';
 import type { VmRecord } from './vm-record.ts';
 import { VmStore } from './vm-store.ts';
+import { VmmFence } from './vmm-fence.ts';
 
 export interface HostParts {
   readonly config: AgentConfig;
@@ -52,8 +53,7 @@ export class Host {
     parts: HostParts,
     store: VmStore,
     heard: { readonly fences: Fences; readonly tombstones: Tombstones },
-    cgroups: Cgroups,
-    bootId: string,
+    { cgroups, fence, bootId }: Pick<AgentContext, 'cgroups' | 'fence' | 'bootId'>,
   ) {
     this.#parts = parts;
     this.#fences = heard.fences;
@@ -68,7 +68,7 @@ export class Host {
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
-      ...{ config, tls, log, store, card, images, cgroups, accelerator, bootId },
+      ...{ config, tls, log, store, card, images, cgroups, fence, accelerator, bootId },
       get closed() {
         return isClosed();
       },
@@ -89,7 +89,8 @@ export class Host {
       fences: await Fences.open(config.stateDir),
       tombstones: await Tombstones.open(config.stateDir),
     };
-    const host = new Host(parts, store, heard, cgroups, await readBootId());
+    const fence = await VmmFence.open(config.runPrefix, config.uidBase, records);
+    const host = new Host(parts, store, heard, { cgroups, fence, bootId: await readBootId() });
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();

@@ -3,7 +3,7 @@
  * a VM on this host stands on them.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PandoError } from '#contracts/errors.ts';
 import { type ImageFile, type ImageManifest, parseManifest } from '#contracts/image-manifest.ts';
@@ -63,7 +63,8 @@ export class ImageCache {
 
   async #fetch(digest: string): Promise<void> {
     const { dir, read } = this.#options;
-    await mkdir(dir, { recursive: true, mode: 0o755 });
+    // A jail mounts the image's directory: nobody else has to come by here.
+    await mkdir(dir, { recursive: true, mode: 0o700 });
     const text = (await read(digest, 'manifest', 0, manifestBytesMax)).toString('utf8');
     const manifest = parseManifest(text, digest);
     const files = Object.entries(manifest.files).filter(
@@ -135,6 +136,7 @@ export class ImageCache {
 
   /** Removes what an interrupted fetch left behind. */
   async clean(): Promise<void> {
+    await chmod(this.#options.dir, 0o700).catch(() => undefined); // There may be none yet.
     for (const name of await readdir(this.#options.dir).catch(() => []))
       if (name.startsWith(scratchPrefix) && name.endsWith(`-${this.#options.owner}`))
         await rm(join(this.#options.dir, name), { recursive: true, force: true });

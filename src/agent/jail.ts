@@ -5,30 +5,31 @@
  */
 import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
-import { jailBaseDir, jailRunDir, jailTlsDir } from './qemu-command.ts';
+import { jailBaseDir, jailRunDir, jailSocketsDir, jailTlsDir } from './qemu-command.ts';
 
 const qemuProgram = '/usr/bin/qemu-system-x86_64';
 
 /**
- * Runs as root in fresh namespaces, then becomes the VMM. Arguments: root, directories of VM, image and TLS, uid,
+ * Runs as root in fresh namespaces, then becomes the VMM. Arguments: root, directories of VM, image, TLS and sockets, uid,
  * `kvm` or `-`, the number of cgroup.procs files, those files, then the VMM's arguments. `umount` needs /proc to find
  * what it unmounts, so /proc is there until the last moment.
  */
 const script = `set -eu
-root=$1 run=$2 base=$3 tls=$4 uid=$5 kvm=$6 groups=$7
-shift 7
+root=$1 run=$2 base=$3 tls=$4 sockets=$5 uid=$6 kvm=$7 groups=$8
+shift 8
 while [ "$groups" -gt 0 ]; do echo $$ > "$1"; shift; groups=$((groups - 1)); done
 ulimit -c 0
 ulimit -n 4096
 mount -t tmpfs -o mode=0755,nosuid,noexec,size=64k,nr_inodes=64 jail "$root"
 cd "$root"
-mkdir old proc usr dev dev/net .${jailRunDir} .${jailBaseDir} .${jailTlsDir}
+mkdir old proc usr dev dev/net .${jailRunDir} .${jailBaseDir} .${jailTlsDir} .${jailSocketsDir}
 mount --bind -o ro,nosuid,nodev /usr usr
 for dir in bin sbin lib lib64; do
   if [ -L "/$dir" ]; then ln -s "$(readlink "/$dir")" "$dir"
   elif [ -d "/$dir" ]; then mkdir "$dir"; mount --bind -o ro,nosuid,nodev "/$dir" "$dir"; fi
 done
 mount --bind -o nosuid,nodev,noexec "$run" .${jailRunDir}
+mount --bind -o nosuid,nodev,noexec "$sockets" .${jailSocketsDir}
 mount --bind -o ro,nosuid,nodev,noexec "$base" .${jailBaseDir}
 mount --bind -o ro,nosuid,nodev,noexec "$tls" .${jailTlsDir}
 mknod -m 666 dev/null c 1 3
@@ -48,10 +49,11 @@ exec /usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups --bounding-se
 export interface Jail {
   /** An empty directory to mount the jail's root on; seen by nobody else. */
   readonly root: string;
-  /** The VM's directory, the only one that it may write. */
+  /** The VM's directory, the only one that it may write while its guest runs. */
   readonly runDir: string;
   readonly imageDir: string;
   readonly tlsDir: string;
+  readonly socketsDir: string;
   readonly uid: number;
   readonly kvm: boolean;
   /** Groups that the process joins before anything else. */
@@ -63,7 +65,15 @@ export interface Jail {
 /** The arguments of `unshare` that lead to the VMM in its jail. Pure. */
 export const jailArgs = (jail: Jail, qemu: readonly string[]): string[] => [
   ...['--mount', '--ipc', '--uts', '--', '/bin/sh', '-c', script, 'pando-jail'],
-  ...[jail.root, jail.runDir, jail.imageDir, jail.tlsDir, String(jail.uid), jail.kvm ? 'kvm' : '-'],
+  ...[
+    jail.root,
+    jail.runDir,
+    jail.imageDir,
+    jail.tlsDir,
+    jail.socketsDir,
+    String(jail.uid),
+    jail.kvm ? 'kvm' : '-',
+  ],
   ...[String(jail.cgroupProcs.length), ...jail.cgroupProcs],
   ...qemu,
 ];

@@ -107,7 +107,8 @@ const startVmm = async (
   await makeRunDirs(paths, uid);
   if (incoming) await rm(paths.disk, { force: true });
   await ensureDisk(paths, uid, image, requirement);
-  await rm(paths.monitor, { force: true });
+  // A uid that another VM had here may have been given to this one.
+  await context.fence.set(uid, undefined);
   const { vcpus, memoryMib } = requirement;
   const cgroupProcs = await context.cgroups.create(instanceId, { vcpus, memoryMib, kvm });
   const nic = { tap: record.tap, mac: network.port.mac, mtu: network.mtu };
@@ -122,7 +123,13 @@ const startVmm = async (
   });
   const pid = await startJailed(
     {
-      ...{ root: paths.jail, runDir: paths.run, imageDir: image.dir, tlsDir: paths.tls },
+      ...{
+        root: paths.jail,
+        runDir: paths.run,
+        imageDir: image.dir,
+        tlsDir: paths.tls,
+        socketsDir: paths.sockets,
+      },
       ...{ uid, kvm, cgroupProcs, log: paths.vmmLog },
     },
     args,

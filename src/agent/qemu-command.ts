@@ -6,6 +6,8 @@ export const jailRunDir = '/vm';
 export const jailBaseDir = '/base';
 /** What the VMM proves itself with while it moves its guest; read-only, empty otherwise. */
 export const jailTlsDir = '/tls';
+/** Where it makes its sockets; it loses the right to write there before its guest runs. */
+export const jailSocketsDir = '/sockets';
 
 export const rootNode = 'root';
 
@@ -48,7 +50,7 @@ const acceleratorArgs = (accelerator: QemuPlan['accelerator']): string[] =>
 
 const monitorArgs = (name: string): string[] => [
   '-chardev',
-  `socket,id=${name},path=${jailRunDir}/${name}.sock,server=on,wait=off`,
+  `socket,id=${name},path=${jailSocketsDir}/${name}.sock,server=on,wait=off`,
   '-mon',
   `chardev=${name},mode=control`,
 ];
@@ -75,7 +77,7 @@ export const qemuArgs = (plan: QemuPlan): string[] => [
   ...monitorArgs('qmp'),
   ...monitorArgs('qmp2'),
   '-chardev',
-  `socket,id=console,path=${jailRunDir}/console.sock,server=on,wait=off,logfile=${jailRunDir}/console.log,logappend=on`,
+  `socket,id=console,path=${jailSocketsDir}/console.sock,server=on,wait=off,logfile=${jailRunDir}/console.log,logappend=on`,
   ...['-serial', 'chardev:console'],
   ...['-blockdev', `driver=file,node-name=${rootNode}-file,filename=${jailRunDir}/root.qcow2,discard=unmap`],
   ...['-blockdev', `driver=qcow2,node-name=${rootNode},file=${rootNode}-file,discard=unmap`],

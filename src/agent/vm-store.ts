@@ -17,7 +17,11 @@ export interface VmPaths {
   /** Root writes here, the VM's uid reads. */
   readonly tls: string;
   readonly disk: string;
+  /** The VMM makes its sockets here at its start; the directory is root's alone before a guest runs. */
+  readonly sockets: string;
   readonly monitor: string;
+  /** Where a VMM of an earlier release has its monitor: among what it may write. */
+  readonly formerMonitor: string;
   readonly consoleLog: string;
   /** What was trimmed from the console's log most recently. */
   readonly consoleBefore: string;
@@ -35,7 +39,9 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
     jail: join(dir, 'jail'),
     tls: join(dir, 'tls'),
     disk: join(run, 'root.qcow2'),
-    monitor: join(run, 'qmp.sock'),
+    sockets: join(dir, 'sockets'),
+    monitor: join(dir, 'sockets', 'qmp.sock'),
+    formerMonitor: join(run, 'qmp.sock'),
     consoleLog: join(run, 'console.log'),
     consoleBefore: join(dir, 'console.before'),
     vmmLog: join(dir, 'vmm.log'),

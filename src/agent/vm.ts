@@ -7,9 +7,7 @@
  * Why it stopped is written down (`ended`, see end-cause.ts). A guest that shuts itself down leaves a VMM that stands still: only when
  * the cause is on disk is that VMM told to quit, so that an agent which dies on the way finds it still saying so.
  */
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { chown, lstat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -35,6 +33,7 @@ import {
 } from './process.ts';
 import { Qmp, type QmpEvent } from './qmp.ts';
 import { SerialQueue } from './serial-queue.ts';
+import { withSocket } from './untrusted.ts';
 import type { VmRecord } from './vm-record.ts';
 import type { VmPaths } from './vm-store.ts';
 
@@ -131,15 +130,14 @@ export class Vm {
     }
   }
 
-  /** Through the directory's descriptor: a socket's path may have 107 bytes, a state directory's more. */
+  /** A VMM that answers has made all its sockets: from here on their directory is root's, and no guest has run yet. */
   async #dial(timeoutMs: number): Promise<Qmp> {
-    const { run, monitor } = this.paths;
-    const directory = await open(run, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      return await Qmp.connect(`/proc/self/fd/${directory.fd}/${basename(monitor)}`, timeoutMs);
-    } finally {
-      await directory.close();
-    }
+    const { sockets, monitor, formerMonitor } = this.paths;
+    const isFormer = (await lstat(sockets).catch(() => undefined)) === undefined;
+    const path = isFormer ? formerMonitor : monitor;
+    const qmp = await withSocket(path, this.record.uid, (found) => Qmp.connect(found, timeoutMs));
+    if (!isFormer) await chown(sockets, 0, 0);
+    return qmp;
   }
 
   #onEvent({ name, data }: QmpEvent): void {
@@ -268,11 +266,12 @@ export class Vm {
     await this.ended();
   }
 
-  /** Gives the VMM more CPU time while a migration is under way, and takes it back. */
+  /** Gives the VMM more CPU time and its way to the other VMM while a migration is under way, and takes both back. */
   async pace(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
-    const { cgroups } = this.context;
+    const { cgroups, fence } = this.context;
+    await fence.set(this.record.uid, moving ? migration : undefined);
     if (requirement !== undefined) await cgroups.setMoving(instanceId, requirement.vcpus, moving);
     await cgroups.setModest(instanceId, false);
   }

@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 /** Where a process's TLS material lies: paths of PEM files. `cert` and `key` may be one file that holds both. */
-export const tlsFiles = z.object({ ca: z.string(), cert: z.string(), key: z.string() });
+export const tlsFiles = z.object({
+  ca: z.string(),
+  cert: z.string(),
+  key: z.string(),
+  /** Unix socket of the authority that renews the certificate; absent: somebody else replaces the files. */
+  authority: z.string().optional(),
+});
 export type TlsPaths = z.infer<typeof tlsFiles>;
 
 /** Where another process answers. */

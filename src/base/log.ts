@@ -7,6 +7,7 @@ export type { Logger } from 'pino';
 
 const redacted = [
   'secret',
+  'signingKeys',
   'key',
   'tls',
   'userData',

@@ -6,7 +6,7 @@ import type { TlsMaterial } from './identity.ts';
 
 x509.cryptoProvider.set(globalThis.crypto);
 
-const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+export const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const authorityDays = 3650;
 const clockSkewMs = 5 * 60_000;
 const dayMs = 86_400_000;
@@ -18,10 +18,11 @@ export interface Authority {
   readonly key: string;
 }
 
-const pem = async (key: webcrypto.CryptoKey): Promise<string> =>
+/** A private key as PEM. */
+export const pem = async (key: webcrypto.CryptoKey): Promise<string> =>
   x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
 
-const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
+export const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>
   webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
 
 /**
@@ -54,6 +55,17 @@ export const issueCertificate = async (
   lifetimeMs = certificateLifetimeMsDefault,
 ): Promise<TlsMaterial> => {
   const keys = await newKeys();
+  const cert = await certify(authority, identity, keys.publicKey, lifetimeMs);
+  return { ca: authority.cert, cert, key: await pem(keys.privateKey) };
+};
+
+/** The certificate (PEM) of `identity` for a key whose private part is somebody else's. Throws as {@link issueCertificate}. */
+export const certify = async (
+  authority: Authority,
+  identity: string,
+  publicKey: x509.PublicKeyType,
+  lifetimeMs = certificateLifetimeMsDefault,
+): Promise<string> => {
   const issuer = new x509.X509Certificate(authority.cert);
   const subject = new x509.Name([{ CN: [identity.slice(identity.lastIndexOf('/') + 1)] }]).toString();
   if (subject === issuer.subject)
@@ -73,7 +85,7 @@ export const issueCertificate = async (
     notBefore: new Date(Date.now() - clockSkewMs),
     notAfter: new Date(Date.now() + lifetimeMs),
     signingAlgorithm: algorithm,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: issuerKey,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
@@ -84,5 +96,5 @@ export const issueCertificate = async (
       new x509.SubjectAlternativeNameExtension([{ type: 'url', value: identity }]),
     ],
   });
-  return { ca: authority.cert, cert: cert.toString('pem'), key: await pem(keys.privateKey) };
+  return cert.toString('pem');
 };

@@ -13,7 +13,8 @@ const versionOf = ({ ca, cert, key }: TlsPaths): string =>
     })
     .join(' ');
 
-const read = ({ ca, cert, key }: TlsPaths): TlsMaterial => ({
+/** The material as it is now. Throws when a file cannot be read. */
+export const readTls = ({ ca, cert, key }: TlsPaths): TlsMaterial => ({
   ca: readFileSync(ca, 'utf8'),
   cert: readFileSync(cert, 'utf8'),
   key: readFileSync(key, 'utf8'),
@@ -33,12 +34,12 @@ export const belongTogether = ({ ca, cert, key }: TlsMaterial): boolean => {
 export const loadTls = (files: TlsPaths): TlsMaterial => {
   // The version is taken first: what is replaced meanwhile has another one, and is read at the next look.
   let version = versionOf(files);
-  let material = read(files);
+  let material = readTls(files);
   const current = (): TlsMaterial => {
     try {
       const now = versionOf(files);
       if (now === version) return material;
-      const fresh = read(files);
+      const fresh = readTls(files);
       if (!belongTogether(fresh)) return material;
       material = fresh;
       version = now;

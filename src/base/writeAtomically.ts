@@ -48,7 +48,7 @@ const flushed = (path: string, flags: string, mode: number, write: (fd: number) 
 };
 
 /** The same for programs that have nothing else to do meanwhile. */
-export const writeAtomicallySync = (path: string, text: string, mode = modeDefault): void => {
+export const writeAtomicallySync = (path: string, text: string | Uint8Array, mode = modeDefault): void => {
   flushed(beside(path), 'w', mode, (fd) => writeFileSync(fd, text));
   renameSync(beside(path), path);
   flushed(dirname(path), 'r', mode, () => undefined);

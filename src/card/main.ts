@@ -1,6 +1,7 @@
 /** A card's process. Runs inside the card's network namespace: `ip netns exec CARD node main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { keepCertificate } from '#base/renewal.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -17,6 +18,7 @@ import { Services } from './services.ts';
 joinStarterMounts();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
+keepCertificate(config.tls, log);
 const card = new Card({
   vtep: config.vtep,
   namespacePrefix: `${config.runPrefix}${config.name}-`,

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { keepCertificate } from '#base/renewal.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
@@ -13,6 +14,7 @@ const storeRetryMs = 500;
 
 const config = loadConfig(cellConfig);
 const log = createLogger(config.name);
+keepCertificate(config.tls, log);
 const tls = loadTls(config.tls);
 const database = openDatabase<CellSchema>({
   url: config.databaseUrl,

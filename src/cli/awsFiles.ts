@@ -1,7 +1,7 @@
 /** Files with which clients find the region: an AWS profile of its own, and a shell file. The user's own `~/.aws` is never touched. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { codeDirectory } from '#lab/directory.ts';
+import { codeDirectory } from '#node/directory.ts';
 import { awsEnvironment } from './commands/aws.ts';
 import type { Region } from './region.ts';
 

@@ -1,6 +1,6 @@
 /** What a command prints when it fails: what is wrong and what to do next, and a stack only where that is our fault. */
 import { isInternalCode, PandoError } from '#contracts/errors.ts';
-import { LockHeld } from '#lab/lock.ts';
+import { LockHeld } from '#node/lock.ts';
 import { Ec2Error } from './ec2Client.ts';
 import { UserError } from './output.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { codeDirectory } from '#lab/directory.ts';
+import { codeDirectory } from '#node/directory.ts';
 
 const examples = `
 Examples:

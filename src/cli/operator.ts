@@ -5,10 +5,10 @@ import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { cellNumberOf, type InstanceId, isId } from '#contracts/ids.ts';
-import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
 import { type LabPlan, planLab } from '#lab/plan.ts';
 import { processorName, processorPort, processorsPerCell } from '#lab/processes.ts';
 import type { RunRecord } from '#lab/runRecord.ts';
+import { identityOf, PkiFiles } from '#node/pkiFiles.ts';
 import { UserError } from './output.ts';
 import type { Region } from './region.ts';
 

@@ -1,7 +1,7 @@
 /** Whether the API's port is free for the region. */
 import { createServer } from 'node:net';
-import type { RunDirectory } from '#lab/directory.ts';
-import { livingIn } from '#lab/processIdentity.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { livingIn } from '#node/processIdentity.ts';
 import { UserError } from './output.ts';
 
 /** Throws a `UserError` when another program listens where the region's router is to. */

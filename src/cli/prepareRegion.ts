@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { RpcClient } from '#base/rpc/client.ts';
 import { operatorContract } from '#contracts/operator.ts';
-import type { RunDirectory } from '#lab/directory.ts';
-import { identityOf } from '#lab/pkiFiles.ts';
 import { regionPort } from '#lab/processes.ts';
 import { readRun, writeRun } from '#lab/runRecord.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { identityOf } from '#node/pkiFiles.ts';
 import { operatorTls, planOf } from './operator.ts';
 import { openRegion, type Region } from './region.ts';
 

@@ -1,7 +1,7 @@
 /** The region that a command is about: found by its directory. */
 import { resolve } from 'node:path';
-import { type RunDirectory, runDirectory } from '#lab/directory.ts';
 import { endpointOf, type RunRecord, readRun } from '#lab/runRecord.ts';
+import { type RunDirectory, runDirectory } from '#node/directory.ts';
 import { Ec2Client } from './ec2Client.ts';
 import { UserError } from './output.ts';
 import type { Credentials } from './sign.ts';

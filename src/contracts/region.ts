@@ -34,15 +34,33 @@ export const metadataDefaults = z.object({
   hopLimit: z.number().int().optional(),
 });
 export type MetadataDefaults = z.infer<typeof metadataDefaults>;
+/** A SigV4 signing key: an access key's secret, narrowed to a day (`YYYYMMDD`), a region and a service. */
+export const signingKey = z.object({
+  day: z.string().regex(/^\d{8}$/),
+  region: z.string(),
+  service: z.string(),
+  /** Base64. */
+  key: z.string(),
+});
+export type SigningKeyRecord = z.infer<typeof signingKey>;
+const signingKeysMax = 64;
 
 export const regionContract = {
   ...backendContract,
-  /** Router: the secret and owner of an access key; unknown: `found: false`. Cached by routers for a bounded time. */
+  /**
+   * Router: what signatures of an access key are checked with, and its owner; unknown: `found: false`. Cached by routers for a bounded
+   * time. With `signingKeys` the secret stays in the region: what is answered are the keys derived from it for single days.
+   */
   'region.accessKey': {
-    params: z.object({ accessKeyId: z.string() }),
+    params: z.object({
+      accessKeyId: z.string(),
+      /** Absent: a router of the last release, which is given the secret. */
+      signingKeys: z.literal(true).optional(),
+    }),
     result: z.object({
       found: z.boolean(),
       secret: z.string().optional(),
+      signingKeys: z.array(signingKey).max(signingKeysMax).optional(),
       accountId: z.string().optional(),
       arn: z.string().optional(),
       userId: z.string().optional(),

@@ -1,6 +1,7 @@
 /** A gateway's process. Runs inside the gateway's network namespace: `main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { keepCertificate } from '#base/renewal.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
@@ -17,6 +18,7 @@ joinStarterMounts();
 const config = loadConfig(gatewayConfig);
 const { name, vtep, netns, region } = config;
 const log = createLogger(name);
+keepCertificate(config.tls, log);
 const gateway = new Gateway({
   vtep,
   namespacePrefix: `${config.runPrefix}${name}-`,

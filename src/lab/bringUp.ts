@@ -1,18 +1,38 @@
 /** Brings a run up, or back up: wiring, certificates, processes. What stands already stays as it is. */
-import { chmodSync, mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-import type { RunDirectory } from './directory.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { closed, passable } from '#node/ownership.ts';
+import { PkiFiles } from '#node/pkiFiles.ts';
+import type { SupervisedStatus } from '#node/supervised.ts';
+import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
+import { idsMissing } from '#node/users.ts';
 import { ensureDatabases } from './externalPostgres.ts';
-import { PkiFiles } from './pkiFiles.ts';
 import { planLab } from './plan.ts';
 import { planProcesses } from './processes.ts';
 import type { RunRecord } from './runRecord.ts';
-import type { SupervisedStatus } from './supervised.ts';
-import { ensureSupervisor, waitReady } from './supervisorProcess.ts';
 import { ensureTopology } from './topology.ts';
 
 type Log = (line: string) => void;
+
+const sealKeyBytes = 32;
+
+const passages = (directory: RunDirectory): string[] => [
+  directory.root,
+  directory.run,
+  directory.postgresRoot,
+  dirname(directory.keyFile),
+  dirname(directory.postgres('region').socketDir),
+  dirname(directory.state('region')),
+  dirname(directory.caSocket),
+];
+
+/** The region cannot make it itself: the directory is root's. */
+function makeSealKey({ sealKey }: RunDirectory): void {
+  if (!existsSync(sealKey)) writeAtomicallySync(sealKey, randomBytes(sealKeyBytes));
+}
 
 /** Starts what is missing of the run and waits until every process is ready. */
 export async function bringUp(
@@ -21,18 +41,19 @@ export async function bringUp(
   log: Log,
 ): Promise<SupervisedStatus[]> {
   const plan = planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
-  for (const path of [
-    directory.run,
-    directory.log,
-    dirname(directory.keyFile),
-    join(directory.root, 'state'),
-  ])
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  // VMs run as users of their own, and must reach their files below: they may pass through, not look.
-  for (const path of [directory.root, join(directory.root, 'state')]) chmodSync(path, 0o711);
+  for (const map of ['/proc/self/uid_map', '/proc/self/gid_map']) {
+    const objection = idsMissing(readFileSync(map, 'utf8'), run.index);
+    if (objection !== undefined) throw new Error(objection);
+  }
+  mkdirSync(directory.log, { recursive: true, mode: 0o700 });
+  // Processes and VMs run as users of their own, and must reach their files below: they may pass through, not look.
+  for (const path of passages(directory)) passable(path);
+  for (const name of ['gateway', ...plan.hosts.map(({ number }) => `card-${number}`)])
+    closed(directory.state(name));
+  makeSealKey(directory);
   await ensureTopology(plan, log);
   await ensureDatabases(run);
-  const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`);
+  const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`, { socket: directory.caSocket });
   const list = await planProcesses({ directory, plan, run, pki });
   writeAtomicallySync(directory.processList, JSON.stringify(list, null, 2));
   if (await ensureSupervisor(directory)) log('a supervisor was started');

@@ -5,9 +5,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { runtimeDirectory } from './directory.ts';
+import { runtimeDirectory } from '#node/directory.ts';
+import { isAlive, processIdentity } from '#node/processIdentity.ts';
 import { prefixOf, runIndexMax } from './plan.ts';
-import { isAlive, processIdentity } from './processIdentity.ts';
 import { namespacesOf } from './topology.ts';
 
 const claimsDirectory = join(runtimeDirectory, 'runs');

@@ -1,16 +1,19 @@
 /** Which processes a run has, how each is configured, and which come first: from the plan to the supervisor's list. */
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
-import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from './directory.ts';
+import { agentCapabilities, cardCapabilities, gatewayCapabilities, namesOf } from '#node/capabilities.ts';
+import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from '#node/directory.ts';
+import { authorityFiles, identityOf, type PkiFiles } from '#node/pkiFiles.ts';
+import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from '#node/processSpec.ts';
+import { userOf } from '#node/users.ts';
 import { databaseUrlOf } from './externalPostgres.ts';
-import { identityOf, type PkiFiles } from './pkiFiles.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
-import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from './processSpec.ts';
 import type { RunRecord } from './runRecord.ts';
 
 export const processorsPerCell = 2;
 export const regionPort = 7100;
+const firstUnprivilegedPort = 1024;
 const cardPort = 7300;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;
@@ -53,29 +56,51 @@ const databaseUrl = ({ directory, run }: Context, name: string): string =>
 const ownPostgres = ({ run }: Context, name: string): string[] =>
   run.postgres === undefined ? [`${postgresPrefix}${name}`] : [];
 
+/** Whose PostgreSQL it is: the region's, or a cell's. */
+type Store = { readonly name: 'region' } | PlannedCell;
+
 /** The whole list. Issues the certificates that are missing. */
 export async function planProcesses(context: Context): Promise<ProcessList> {
   const { plan, pki, run } = context;
-  const stores = run.postgres === undefined ? ['region', ...plan.cells.map((cell) => cell.name)] : [];
+  const stores: Store[] = run.postgres === undefined ? [{ name: 'region' }, ...plan.cells] : [];
   const cells = plan.cells.flatMap((cell) => replicas.map((replica) => processor(context, cell, replica)));
   const hosts = plan.hosts.flatMap((host) => [card(context, host), agent(context, host)]);
+  const tls = await pki.issue('operator', 'supervisor');
+  const others = await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts]);
   return {
-    tls: await pki.issue('operator', 'supervisor'),
-    processes: [
-      ...stores.map((name) => postgres(context, name)),
-      ...(await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts])),
-    ],
+    tls,
+    // Last to be put together: by then everybody has an identity.
+    processes: [ca(context), ...stores.map((store) => postgres(context, store)), ...others],
   };
 }
 
-const postgres = ({ directory }: Context, name: string): PostgresSpec => ({
+const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
   kind: 'postgres',
-  name: `${postgresPrefix}${name}`,
+  name: `${postgresPrefix}${store.name}`,
   after: [],
-  ...directory.postgres(name),
+  user: userOf(
+    plan.index,
+    'number' in store ? { role: 'cell-store', cell: store.number } : { role: 'region-store' },
+  ),
+  ...directory.postgres(store.name),
 });
 
-type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready'> & {
+/** The only process that has the authority's key. It renews what `up` has issued. */
+function ca(context: Context): ProcessSpec {
+  const { directory, plan, pki } = context;
+  const { certificate, key } = authorityFiles(directory.pki);
+  return node(context, {
+    deployable: 'ca',
+    name: 'ca',
+    after: [],
+    user: userOf(plan.index, { role: 'ca' }),
+    owns: [dirname(directory.caSocket), key],
+    ready: { kind: 'socket', path: directory.caSocket },
+    config: { socket: directory.caSocket, certificate, key, identities: pki.identities },
+  });
+}
+
+type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities'> & {
   readonly deployable: string;
   readonly config: object;
   readonly netns?: string;
@@ -113,10 +138,14 @@ const addresses = (endpoints: readonly Endpoint[]): string[] =>
 async function region(context: Context): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
   const name = 'region';
+  const user = userOf(plan.index, { role: 'region' });
+  const imagesDir = directory.state('region-images');
   return node(context, {
     deployable: 'region',
     name,
     after: ownPostgres(context, 'region'),
+    user,
+    owns: [imagesDir, directory.sealKey],
     ready: { kind: 'health', ...regionPeer(context) },
     config: {
       regionName: run.regionName,
@@ -126,23 +155,25 @@ async function region(context: Context): Promise<ProcessSpec> {
       })),
       databaseUrl: databaseUrl(context, 'region'),
       listen: regionAt(context),
-      tls: await pki.issue('region', name),
+      tls: await pki.issue('region', name, user),
       publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
-      imagesDir: directory.state('region-images'),
+      imagesDir,
       imageSourceDirs,
-      secretKeyFile: join(directory.root, 'keys', 'seal.key'),
+      secretKeyFile: directory.sealKey,
     },
   });
 }
 
 async function processor(context: Context, cell: PlannedCell, replica: number): Promise<ProcessSpec> {
-  const { pki, run } = context;
+  const { plan, pki, run } = context;
   const name = processorName(cell, replica);
+  const user = userOf(plan.index, { role: 'processor', cell: cell.number, replica });
   const listen = processorAt(context, cell, replica);
   return node(context, {
     deployable: 'cell',
     name,
     after: [...ownPostgres(context, cell.name), 'region'],
+    user,
     ready: { kind: 'health', ...listen, identity: identityOf('cell', { cell: cell.name, name }) },
     config: {
       name,
@@ -153,26 +184,31 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       databaseUrl: databaseUrl(context, cell.name),
       listen,
       region: regionAt(context),
-      tls: await pki.issue('cell', { cell: cell.name, name }),
+      tls: await pki.issue('cell', { cell: cell.name, name }, user),
     },
   });
 }
 
 async function router(context: Context): Promise<ProcessSpec> {
-  const { pki, run } = context;
+  const { directory, plan, pki, run } = context;
   const name = 'router';
+  const user = userOf(plan.index, { role: 'router' });
+  const auditDir = directory.state(name);
   return node(context, {
     deployable: 'router',
     name,
     after: ['region'],
+    user,
+    owns: [auditDir],
+    capabilities: run.port < firstUnprivilegedPort ? ['net_bind_service'] : [],
     ready: { kind: 'router', port: run.port },
     config: {
       name,
       regionName: run.regionName,
       listen: { host: '127.0.0.1', port: run.port },
       region: regionAt(context),
-      tls: await pki.issue('router', name),
-      audit: { path: join(context.directory.state(name), 'audit.jsonl') },
+      tls: await pki.issue('router', name, user),
+      audit: { path: join(auditDir, 'audit.jsonl') },
     },
   });
 }
@@ -198,6 +234,7 @@ async function gateway(context: Context): Promise<ProcessSpec> {
     deployable: 'gateway',
     name,
     netns,
+    capabilities: namesOf(gatewayCapabilities),
     after: ['region'],
     ready: { kind: 'gateway', region: regionPeer(context) },
     config: {
@@ -224,6 +261,7 @@ async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
     deployable: 'card',
     name,
     netns,
+    capabilities: namesOf(cardCapabilities),
     after: [],
     ready: { kind: 'listening', port: cardPort },
     config: {
@@ -243,6 +281,7 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
     deployable: 'agent',
     name,
     netns: host.hostNetns,
+    capabilities: namesOf(agentCapabilities),
     after: [`card-${host.number}`, ...replicas.map((replica) => processorName(cell, replica))],
     ready: { kind: 'host', hostId: host.hostId, processors },
     config: {

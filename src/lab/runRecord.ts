@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-import type { RunDirectory } from './directory.ts';
+import type { RunDirectory } from '#node/directory.ts';
 
 export const runRecord = z.object({
   format: z.literal(1),

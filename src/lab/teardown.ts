@@ -7,13 +7,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
+import { askSupervisor } from '#node/control.ts';
+import { type RunDirectory, runDirectory } from '#node/directory.ts';
+import { restoreReceiveBuffers } from '#node/machineSettings.ts';
+import { endProcess, identify, livingIn, type ProcessIdentity } from '#node/processIdentity.ts';
 import { abandoned, releaseIndex } from './claims.ts';
-import { askSupervisor } from './control.ts';
-import { type RunDirectory, runDirectory } from './directory.ts';
 import { dropDatabases } from './externalPostgres.ts';
-import { restoreReceiveBuffers } from './machineSettings.ts';
 import { prefixOf } from './plan.ts';
-import { endProcess, identify, livingIn, type ProcessIdentity } from './processIdentity.ts';
 import { readRun } from './runRecord.ts';
 import { namespacesOf, removeTopology, topologyLeft } from './topology.ts';
 

@@ -11,7 +11,7 @@
 import { access, readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { exec } from '#base/exec.ts';
-import { raiseReceiveBuffers } from './machineSettings.ts';
+import { raiseReceiveBuffers } from '#node/machineSettings.ts';
 import { hostCardLink, type LabPlan, type PlannedHost, underlayMtu } from './plan.ts';
 
 const netnsDirectory = '/run/netns';

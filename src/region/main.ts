@@ -1,12 +1,14 @@
 /** The region process: `node src/region/main.ts --config FILE`. */
 import { loadConfig } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { keepCertificate } from '#base/renewal.ts';
 import { regionConfig } from './config.ts';
 import { openRegion } from './region.ts';
 import { serveRegion } from './server.ts';
 
 const config = loadConfig(regionConfig);
 const log = createLogger('region');
+keepCertificate(config.tls, log);
 const region = await openRegion(config, log);
 const server = await serveRegion(region);
 log.info({ host: config.listen.host, port: server.port }, 'the region is ready');

@@ -72,7 +72,7 @@ const ec2Call = async (
 const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'ec2.call': (params) => ec2Call(region, params),
   'process.health': () => ({ name: 'region', ready: true }),
-  'region.accessKey': ({ accessKeyId }) => findAccessKey(region, accessKeyId),
+  'region.accessKey': (params) => findAccessKey(region, params),
   'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);

@@ -4,12 +4,16 @@ import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
+import { scopeName } from '#wire/sigv4/dayKeys.ts';
 import { answered, failed, type Outcome } from './outcome.ts';
 import type { BackendCall } from './processor.ts';
 
-/** An access key's secret and its owner. */
+/** What signatures of an access key are checked with, and its owner. */
 export interface AccessKey {
-  readonly secret: string;
+  /** By `scopeName`: a router never has the secret itself. */
+  readonly signingKeys?: ReadonlyMap<string, Buffer> | undefined;
+  /** Of a region of the last release, which knows no signing keys. */
+  readonly secret?: string | undefined;
   readonly accountId: string;
   readonly arn: string;
   readonly userId: string;
@@ -66,13 +70,20 @@ export class RegionLink {
     if (!this.#met) await this.ready();
     const found = await this.#client.call(
       'region.accessKey',
-      { accessKeyId },
+      { accessKeyId, signingKeys: true },
       { timeoutMs: lookupTimeoutMsMax },
     );
-    const { secret, accountId, arn, userId } = found;
-    if (!found.found || secret === undefined || accountId === undefined) return undefined;
+    const { secret, signingKeys, accountId, arn, userId } = found;
+    if (!found.found || accountId === undefined) return undefined;
+    if (secret === undefined && signingKeys === undefined) return undefined;
     return {
-      secret,
+      ...(signingKeys === undefined
+        ? { secret }
+        : {
+            signingKeys: new Map(
+              signingKeys.map((each) => [scopeName(each), Buffer.from(each.key, 'base64')]),
+            ),
+          }),
       accountId,
       arn: arn ?? `arn:aws:iam::${accountId}:root`,
       userId: userId ?? accountId,

@@ -7,6 +7,8 @@ import { after, before, describe, it } from 'node:test';
 import { identifyProcess } from '#agent/process.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
+import { agentCapabilities } from '#node/capabilities.ts';
+import { withCapabilities } from '../support/keptCapabilities.ts';
 import { key, Lab, requirement, type TestHost, until } from './lab.ts';
 import { traces } from './traces.ts';
 
@@ -29,7 +31,10 @@ describe('an agent that is killed', () => {
     const file = join(lab.dir, 'agent.json');
     await writeFile(file, JSON.stringify(host.config));
     lab.forget(host.config.hostId);
-    const child = spawn(process.execPath, [main, '--config', file], {
+    const [program = '', ...args] = withCapabilities(agentCapabilities, [
+      ...[process.execPath, main, '--config', file],
+    ]);
+    const child = spawn(program, args, {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     children.add(child);

@@ -376,7 +376,10 @@ export class TestHost {
 
   /** A command to the VMM, over the second monitor. */
   async qmp(instanceId: string, command: string, args: object): Promise<unknown> {
-    const qmp = await Qmp.connect(join(this.config.stateDir, 'vms', instanceId, 'run', 'qmp2.sock'), 5_000);
+    const qmp = await Qmp.connect(
+      join(this.config.stateDir, 'vms', instanceId, 'sockets', 'qmp2.sock'),
+      5_000,
+    );
     try {
       return await qmp.execute(command, args);
     } finally {
@@ -425,6 +428,7 @@ export class TestHost {
     for (const { record } of this.agent.host.vms)
       await this.call('vm.destroy', { command: key(), instanceId: record.instanceId });
     await this.agent.host.context.cgroups.removeAll();
+    await this.agent.host.context.fence.remove();
     this.stop();
     for (const server of Object.values(this.servers)) await server.close();
   }

@@ -8,6 +8,8 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import { RpcClient } from '#base/rpc/client.ts';
 import { cardContract } from '#contracts/card.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import { cardCapabilities } from '#node/capabilities.ts';
+import { withCapabilities } from '../support/keptCapabilities.ts';
 import { labName } from '../support/labName.ts';
 
 export type CardClient = RpcClient<Record<string, never>, typeof cardContract>;
@@ -145,7 +147,10 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       stateDir: config.stateDir,
       namespacePrefix: `${this.prefix}-${name}-`,
       start: async () => {
-        child = this.spawnIn(netns, process.execPath, [sourceMain, '--config', path]);
+        const [program = '', ...args] = withCapabilities(cardCapabilities, [
+          ...[process.execPath, sourceMain, '--config', path],
+        ]);
+        child = this.spawnIn(netns, program, args);
         await client.ready(readyTimeoutMs);
       },
       stop: (signal) => this.end(child, signal),

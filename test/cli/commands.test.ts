@@ -13,9 +13,9 @@ import { instanceOf } from '#cli/operator.ts';
 import { UserError } from '#cli/output.ts';
 import { assertPortFree } from '#cli/port.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { runDirectory } from '#lab/directory.ts';
-import { identify } from '#lab/processIdentity.ts';
 import { type RunRecord, writeRun } from '#lab/runRecord.ts';
+import { runDirectory } from '#node/directory.ts';
+import { identify } from '#node/processIdentity.ts';
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
 

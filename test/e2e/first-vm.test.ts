@@ -22,7 +22,7 @@ import {
 import { exec } from '#base/exec.ts';
 import { ensureKeyPair, ensureSecurityGroup, keyName, waitPage } from '#cli/firstVm.ts';
 import { findCommand } from '#cli/provision/machine.ts';
-import { codeDirectory } from '#lab/directory.ts';
+import { codeDirectory } from '#node/directory.ts';
 import { type TestRegion, withRegion } from '../support/region.ts';
 
 const clientTimeoutMs = 400_000;

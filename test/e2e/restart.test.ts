@@ -8,7 +8,16 @@ import { startRegion, type TestRegion } from './support/region.ts';
 import { until } from './support/until.ts';
 import { vmmOf } from './support/vmm.ts';
 
-const kinds: readonly ProcessKind[] = ['router', 'region', 'cell', 'agent', 'card', 'gateway', 'postgres'];
+const kinds: readonly ProcessKind[] = [
+  'ca',
+  'router',
+  'region',
+  'cell',
+  'agent',
+  'card',
+  'gateway',
+  'postgres',
+];
 /** Opened and closed again after each death: a change that goes through every layer down to the card. */
 const changedPort = 80;
 

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { claimIndex, claims } from '#lab/claims.ts';
-import { type RunDirectory, runDirectory } from '#lab/directory.ts';
-import { withLock } from '#lab/lock.ts';
 import { planLab } from '#lab/plan.ts';
-import { identify, isAlive, type ProcessIdentity } from '#lab/processIdentity.ts';
 import { writeRun } from '#lab/runRecord.ts';
-import { ensureSupervisor, waitReady } from '#lab/supervisorProcess.ts';
 import { removeAbandonedRuns, takeDown } from '#lab/teardown.ts';
 import { ensureTopology, topologyLeft } from '#lab/topology.ts';
+import { type RunDirectory, runDirectory } from '#node/directory.ts';
+import { withLock } from '#node/lock.ts';
+import { identify, isAlive, type ProcessIdentity } from '#node/processIdentity.ts';
+import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
 
 interface Run {
   readonly directory: RunDirectory;

@@ -183,7 +183,18 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   assert.match(account.accountId, /^\d{12}$/);
   assert.match(account.accessKeyId, /^AKIA[A-Z2-7]{16}$/);
   const key = await router.call('region.accessKey', { accessKeyId: account.accessKeyId });
-  assert.equal(key.secret, account.secretAccessKey);
+  assert.equal(key.secret, account.secretAccessKey, 'a router of the last release');
+  const narrowed = await router.call('region.accessKey', {
+    accessKeyId: account.accessKeyId,
+    signingKeys: true,
+  });
+  assert.equal(narrowed.secret, undefined);
+  assert.ok(!JSON.stringify(narrowed).includes(account.secretAccessKey));
+  const days = new Set(narrowed.signingKeys?.map(({ day }) => day));
+  for (const offset of [-7, -1, 0, 1])
+    assert.ok(
+      days.has(new Date(Date.now() + offset * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '')),
+    );
   assert.equal((await router.call('region.accessKey', { accessKeyId: 'AKIANOTHING' })).found, false);
   assert.deepEqual(
     (await router.call('region.cells', {})).cells.map((one) => one.cellId),

@@ -114,6 +114,20 @@ describe('authentication', () => {
   });
 });
 
+describe('a region of the last release', () => {
+  it('knows no signing keys, and its secrets do', async () => {
+    const cloud = await startCloud({ zones: ['lab-1a'] });
+    try {
+      cloud.region.lastRelease = true;
+      assert.equal((await cloud.act('DescribeInstances')).status, 200);
+      const wrong = { ...keys.second, secretAccessKey: 'wrong' };
+      assert.equal(codeOf(await cloud.act('DescribeInstances', {}, { key: wrong })), 'SignatureDoesNotMatch');
+    } finally {
+      await cloud.close();
+    }
+  });
+});
+
 describe('static stability', () => {
   it('keeps known keys working when the region is gone, and asks it again when it is back', async () => {
     const cloud = await startCloud({ zones: ['lab-1a'], limits: { keyTtlMs: 1, unknownKeyTtlMs: 1 } });

@@ -4,6 +4,7 @@ import { openAccess } from '#base/rpc/access.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
+import { signingKeysAt } from '#region/accounts.ts';
 import type { BackendParams } from './fakeCell.ts';
 
 export const accountId = '111122223333';
@@ -30,6 +31,8 @@ export class FakeRegion {
   cells: () => readonly CellRecord[] = () => [];
   readonly subnets = new Map<string, string>();
   /** Answers in place of the built-in ones. */
+  /** Knows no signing keys: tells secrets. */
+  lastRelease = false;
   override: ((params: BackendParams) => unknown) | undefined;
   readonly #authority: Authority;
   #server: RpcServer | undefined;
@@ -57,7 +60,7 @@ export class FakeRegion {
       remote: {},
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
-        'region.accessKey': ({ accessKeyId }) => this.#key(accessKeyId),
+        'region.accessKey': (params) => this.#key(params),
         'region.cells': () => ({ region: 'lab-1', cells: [...this.cells()] }),
         'ec2.call': async (params) => {
           this.calls.push(params);
@@ -73,12 +76,17 @@ export class FakeRegion {
     this.#server = undefined;
   }
 
-  #key(accessKeyId: string) {
+  #key({ accessKeyId, signingKeys }: { accessKeyId: string; signingKeys?: true | undefined }) {
     this.lookups.set(accessKeyId, (this.lookups.get(accessKeyId) ?? 0) + 1);
     const key = Object.values(keys).find((candidate) => candidate.accessKeyId === accessKeyId);
     if (key === undefined) return { found: false };
     const arn = `arn:aws:iam::${key.accountId}:root`;
-    return { found: true, secret: key.secretAccessKey, accountId: key.accountId, arn, userId: key.accountId };
+    const secret = key.secretAccessKey;
+    const keyed = signingKeys === true && !this.lastRelease;
+    return {
+      ...{ found: true, accountId: key.accountId, arn, userId: key.accountId },
+      ...(keyed ? { signingKeys: signingKeysAt(Date.now(), 'lab-1', secret) } : { secret }),
+    };
   }
 
   #act({ action, input }: BackendParams): unknown {

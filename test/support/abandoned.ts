@@ -4,7 +4,7 @@ import { rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
-import { endProcess, identify } from '#lab/processIdentity.ts';
+import { endProcess, identify } from '#node/processIdentity.ts';
 import { labOf } from './labName.ts';
 
 const graceMs = 2_000;

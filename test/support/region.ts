@@ -11,13 +11,13 @@ import { prepareRegion } from '#cli/prepareRegion.ts';
 import type { Region } from '#cli/region.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
-import { codeDirectory, runDirectory } from '#lab/directory.ts';
 import { newExternal } from '#lab/externalPostgres.ts';
 import { prefixOf } from '#lab/plan.ts';
-import { identify } from '#lab/processIdentity.ts';
 import { regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { takeDown } from '#lab/teardown.ts';
 import { topologyLeft } from '#lab/topology.ts';
+import { codeDirectory, runDirectory } from '#node/directory.ts';
+import { identify } from '#node/processIdentity.ts';
 
 const firstPort = 14_000;
 const cliTimeoutMs = 300_000;

@@ -8,7 +8,7 @@
  *
  * The peers of the guest wait meanwhile: commands go to the VMM in one go where none needs another's answer.
  */
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
@@ -16,6 +16,7 @@ import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, TimedParts } from '#contracts/host.ts';
 import { QmpError } from '../qmp.ts';
+import { openRegular } from '../untrusted.ts';
 import type { Vm } from '../vm.ts';
 import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
 import { cancelMigration, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
@@ -159,7 +160,9 @@ export const flush = async (vm: Vm): Promise<void> => {
 };
 
 const flushDisk = async ({ paths }: Vm): Promise<void> => {
-  const disk = await open(paths.disk, 'r');
+  const disk = await openRegular(paths.disk, constants.O_RDONLY);
+  if (disk === undefined)
+    throw new PandoError('IncorrectState', 'What lies in the place of the disk is not a file.');
   try {
     await disk.datasync();
   } finally {

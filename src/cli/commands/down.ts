@@ -2,10 +2,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { claims } from '#lab/claims.ts';
-import { cacheDirectory, type RunDirectory, runDirectory } from '#lab/directory.ts';
-import { withLock } from '#lab/lock.ts';
 import { readRun } from '#lab/runRecord.ts';
 import { takeDown } from '#lab/teardown.ts';
+import { cacheDirectory, type RunDirectory, runDirectory } from '#node/directory.ts';
+import { withLock } from '#node/lock.ts';
 import { print, progress, step, UserError } from '../output.ts';
 import { backportsFile } from '../provision/install.ts';
 

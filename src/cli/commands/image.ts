@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cacheDirectory, codeDirectory } from '#lab/directory.ts';
+import { cacheDirectory, codeDirectory } from '#node/directory.ts';
 import { interruptible } from '../interrupt.ts';
 import { print, progress, step, ticking, UserError } from '../output.ts';
 import { installMissing } from '../provision/install.ts';

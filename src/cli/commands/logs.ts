@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
-import { postgresPrefix, type RunDirectory } from '#lab/directory.ts';
+import { postgresPrefix, type RunDirectory } from '#node/directory.ts';
 import { print, progress, UserError } from '../output.ts';
 import { openRun } from '../region.ts';
 

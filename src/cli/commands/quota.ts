@@ -2,7 +2,7 @@
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { operatorContract, quotaName } from '#contracts/operator.ts';
-import { identityOf } from '#lab/pkiFiles.ts';
+import { identityOf } from '#node/pkiFiles.ts';
 import { regionPort } from '#lab/processes.ts';
 import { operatorTls, planOf } from '../operator.ts';
 import { print, table, UserError } from '../output.ts';

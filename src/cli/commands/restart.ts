@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
-import { askSupervisor } from '#lab/control.ts';
+import { askSupervisor } from '#node/control.ts';
 import { print, seconds, ticking, UserError } from '../output.ts';
 import { openRun } from '../region.ts';
 

@@ -1,7 +1,7 @@
 import { PandoError } from '#contracts/errors.ts';
-import { askSupervisor } from '#lab/control.ts';
 import { endpointOf } from '#lab/runRecord.ts';
-import type { SupervisedStatus } from '#lab/supervised.ts';
+import { askSupervisor } from '#node/control.ts';
+import type { SupervisedStatus } from '#node/supervised.ts';
 import { hostNameOf, planOf, withCell } from '../operator.ts';
 import { paint, print, table } from '../output.ts';
 import { openRegion, openRun, type Region } from '../region.ts';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { codeDirectory } from '#lab/directory.ts';
+import { codeDirectory } from '#node/directory.ts';
 import { progress, ticking } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
 

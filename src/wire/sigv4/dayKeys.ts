@@ -1,6 +1,17 @@
 import { createHmac } from 'node:crypto';
 import { wireLimits } from '../limits.ts';
 
+/** What a signing key is good for. */
+export interface SigningScope {
+  /** `YYYYMMDD`. */
+  readonly day: string;
+  readonly region: string;
+  readonly service: string;
+}
+
+/** By which a scope's key is found in a table of keys. */
+export const scopeName = ({ day, region, service }: SigningScope): string => `${day}/${region}/${service}`;
+
 interface Entry {
   readonly secret: string;
   readonly key: Buffer;
@@ -19,15 +30,12 @@ export class DayKeys {
   }
 
   /** The key with which a request of that scope is signed. */
-  derive(
-    scope: { accessKeyId: string; day: string; region: string; service: string },
-    secret: string,
-  ): Buffer {
-    const id = `${scope.accessKeyId}/${scope.day}/${scope.region}/${scope.service}`;
+  derive(scope: SigningScope & { readonly accessKeyId: string }, secret: string): Buffer {
+    const id = `${scope.accessKeyId}/${scopeName(scope)}`;
     const known = this.#entries.get(id);
     this.#entries.delete(id);
     // A secret that was replaced under the same access key must not live on here.
-    const entry = known?.secret === secret ? known : { secret, key: deriveKey(scope, secret) };
+    const entry = known?.secret === secret ? known : { secret, key: deriveSigningKey(scope, secret) };
     this.#entries.set(id, entry);
     const oldest = this.#entries.size > this.#max ? this.#entries.keys().next().value : undefined;
     if (oldest !== undefined) this.#entries.delete(oldest);
@@ -40,7 +48,8 @@ export class DayKeys {
   }
 }
 
-function deriveKey(scope: { day: string; region: string; service: string }, secret: string): Buffer {
+/** The key that `secret` gives for one scope. It does not lead back to the secret, nor to another scope's key. */
+export function deriveSigningKey(scope: SigningScope, secret: string): Buffer {
   let key = hmac(`AWS4${secret}`, scope.day);
   for (const part of [scope.region, scope.service, 'aws4_request']) key = hmac(key, part);
   return key;

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { type RunningPostgres, startPostgres } from '#lab/embedded-postgres.ts';
+import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
 
 export interface TestDatabase {
   /** A new, empty database. */

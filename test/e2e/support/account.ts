@@ -5,8 +5,8 @@ import { loadTls } from '#base/config.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { Ec2Client } from '#cli/ec2Client.ts';
 import { operatorContract } from '#contracts/operator.ts';
-import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
-import { processList } from '#lab/processSpec.ts';
+import { identityOf, PkiFiles } from '#node/pkiFiles.ts';
+import { processList } from '#node/processSpec.ts';
 import type { TestRegion } from './region.ts';
 
 const timeoutMs = 10_000;

@@ -1,13 +1,13 @@
 /** The region's own processes, by kind, as its supervisor knows them. */
 import { readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { askSupervisor } from '#lab/control.ts';
-import type { RunDirectory } from '#lab/directory.ts';
-import { processList } from '#lab/processSpec.ts';
+import { askSupervisor } from '#node/control.ts';
+import type { RunDirectory } from '#node/directory.ts';
+import { processList } from '#node/processSpec.ts';
 import { until } from './until.ts';
 
 /** The folder of `src/` that a process runs, or `postgres`. */
-export type ProcessKind = 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'postgres';
+export type ProcessKind = 'ca' | 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'postgres';
 
 export interface LabProcess {
   readonly name: string;
@@ -16,7 +16,16 @@ export interface LabProcess {
   readonly ready: boolean;
 }
 
-const kinds: readonly ProcessKind[] = ['router', 'region', 'cell', 'agent', 'card', 'gateway', 'postgres'];
+const kinds: readonly ProcessKind[] = [
+  'ca',
+  'router',
+  'region',
+  'cell',
+  'agent',
+  'card',
+  'gateway',
+  'postgres',
+];
 
 /** Every process that lives now. */
 export async function processesOf(directory: RunDirectory): Promise<LabProcess[]> {

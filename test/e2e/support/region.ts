@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { planOf } from '#cli/operator.ts';
 import { openRegion, type Region } from '#cli/region.ts';
-import { codeDirectory } from '#lab/directory.ts';
 import type { LabPlan } from '#lab/plan.ts';
+import { codeDirectory } from '#node/directory.ts';
 import { type TestRegionOptions, withRegion } from '../../support/region.ts';
 import { Cloud } from './cloud.ts';
 

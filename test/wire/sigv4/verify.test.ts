@@ -6,7 +6,7 @@ import aws4 from 'aws4';
 import fc from 'fast-check';
 import { PandoError } from '#contracts/errors.ts';
 import { type SignedRequest, sha256Hex } from '#wire/sigv4/canonical.ts';
-import { DayKeys } from '#wire/sigv4/dayKeys.ts';
+import { DayKeys, deriveSigningKey, type SigningScope, scopeName } from '#wire/sigv4/dayKeys.ts';
 import { type SigningKey, type SigV4Options, verifySigV4 } from '#wire/sigv4/verify.ts';
 
 const accessKeyId = 'AKIDEXAMPLE';
@@ -351,6 +351,29 @@ describe('a bad signature', () => {
 });
 
 describe('day keys', () => {
+  it('verify in place of the secret, for their own scope alone', async () => {
+    const signed = signedByAws4('/', {});
+    const text = JSON.stringify(signed.headers);
+    const [, day = '', region = '', service = ''] =
+      /Credential=[^/]+\/(\d+)\/([^/]+)\/([^/]+)\//.exec(text) ?? [];
+    const scope = { day, region, service };
+    const keyed = (...scopes: SigningScope[]) => ({
+      lookupKey: async () => ({
+        signingKeys: new Map(scopes.map((each) => [scopeName(each), deriveSigningKey(each, secret)])),
+        account: 'acme',
+      }),
+    });
+    const refuses = (request: SignedRequest, code: string, changes: object) =>
+      assert.rejects(verifySigV4(request, options(changes)), { code });
+    await verifySigV4(signed, options(keyed(scope)));
+    await refuses(signed, 'Unavailable', keyed({ ...scope, day: '20000101' }));
+    await refuses(signed, 'Unavailable', keyed({ ...scope, service: 'sts' }));
+    const wrong = new Map([[scopeName(scope), deriveSigningKey(scope, 'other')]]);
+    await refuses(signed, 'SignatureDoesNotMatch', {
+      lookupKey: async () => ({ signingKeys: wrong, account: 'acme' }),
+    });
+  });
+
   it('are kept up to the limit, the least recently used out first, and never for an old secret', () => {
     const keys = new DayKeys(2);
     const scope = (day: string) => ({ accessKeyId, day, region: 'r', service: 'ec2' });

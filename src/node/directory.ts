@@ -23,6 +23,10 @@ export interface RunDirectory {
   postgres(name: string): { readonly dataDir: string; readonly socketDir: string };
   /** Working directory of one host's agent, or of another process. */
   state(name: string): string;
+  /** Where the certificate authority's process answers; in a directory of its own. */
+  readonly caSocket: string;
+  /** Seals access keys' secrets in the region's database. */
+  readonly sealKey: string;
 }
 
 /** How the processes that are a PostgreSQL are named, before the name of its store. */
@@ -45,6 +49,8 @@ export const runDirectory = (root: string): RunDirectory => {
     env: join(root, 'env.sh'),
     keyFile: join(root, 'keys', 'pando.pem'),
     postgresRoot: join(root, 'postgres'),
+    caSocket: join(root, 'state', 'ca', 'ca.sock'),
+    sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),
     pidFile: (name) => join(run, `${name}.pid`),
     logFile: (name) =>

@@ -47,7 +47,7 @@ export const postgresPackage = async (
 };
 
 const makeLinks = async (list: z.infer<typeof symlinks>, root: string, linkDir: string): Promise<void> => {
-  await mkdir(linkDir, { recursive: true, mode: 0o700 });
+  await mkdir(linkDir, { recursive: true, mode: 0o755 });
   for (const link of list) {
     // By rename: a link of an older package, or of a start at the same time, is replaced without a gap.
     const at = path.join(linkDir, path.basename(link.target));

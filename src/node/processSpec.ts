@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { endpoint, tlsFiles } from '#base/config.ts';
+import { user } from './users.ts';
 
 const peer = endpoint.extend({ identity: z.string() });
 
@@ -16,12 +17,19 @@ const ready = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('host'), hostId: z.string(), processors: z.array(peer) }),
   /** The region has a stream to the gateway. */
   z.object({ kind: z.literal('gateway'), region: peer }),
+  /** It takes connections at this Unix socket. */
+  z.object({ kind: z.literal('socket'), path: z.string() }),
   /** It lives. */
   z.object({ kind: z.literal('alive') }),
 ]);
 export type Ready = z.infer<typeof ready>;
 
-const common = { name: z.string().regex(/^[a-z0-9-]+$/), after: z.array(z.string()) };
+const common = {
+  name: z.string().regex(/^[a-z0-9-]+$/),
+  after: z.array(z.string()),
+  /** As whom it runs; absent: as root. */
+  user: user.optional(),
+};
 
 export const processSpec = z.discriminatedUnion('kind', [
   z.object({
@@ -32,6 +40,10 @@ export const processSpec = z.discriminatedUnion('kind', [
     configPath: z.string(),
     config: z.unknown(),
     netns: z.string().optional(),
+    /** Files and directories that are given to its user before it starts. */
+    owns: z.array(z.string()).optional(),
+    /** Capabilities that it keeps; absent: all (root) or none (another user). */
+    capabilities: z.array(z.string().regex(/^[a-z_]+$/)).optional(),
     ready,
   }),
   z.object({ kind: z.literal('postgres'), ...common, dataDir: z.string(), socketDir: z.string() }),

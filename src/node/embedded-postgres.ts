@@ -10,7 +10,10 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { exec } from '#base/exec.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { confined } from './confine.ts';
+import { give } from './ownership.ts';
 import { type PostgresPackage, postgresPackage } from './postgres-package.ts';
+import type { User } from './users.ts';
 
 const startTimeoutMs = 30_000;
 const recoveryTimeoutMs = 120_000;
@@ -25,6 +28,11 @@ export interface StartPostgresOptions {
   readonly dataDir: string;
   /** Where the socket lies; made if absent, private to its owner. */
   readonly socketDir: string;
+  /**
+   * As whom the server runs; its directories become this user's. Who has its group may reach the socket. Absent: as we are, or as root as a
+   * user of a namespace of its own.
+   */
+  readonly user?: User | undefined;
   /** Told what the supervisor does, a line at a time. The server's own log is the file `<dataDir>.log`. */
   log?(line: string): void;
   /** Die with the process that starts it (tests). Default: outlive it, to be adopted by the next start. */
@@ -54,7 +62,8 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   const dataDir = await realpath(options.dataDir);
   const socketDir = await realpath(options.socketDir);
   const left = await findPostmaster(dataDir);
-  if (left !== undefined && left.socketDir === socketDir) {
+  const adoptable = left?.socketDir === socketDir && (await runsAs(left.pid, options.user));
+  if (left !== undefined && adoptable) {
     options.log?.(`adopting the postmaster ${left.pid} that was left behind`);
     await waitReady(dataDir, left.pid, recoveryTimeoutMs);
     return running(dataDir, socketDir, left.pid, true);
@@ -66,6 +75,7 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   await clearRemains(dataDir, socketDir);
   const files = await postgresPackage(path.join(socketDir, 'lib'));
   await initialise(files, dataDir);
+  if (options.user !== undefined) await handOver(options.user, dataDir, socketDir);
   const pid = await launch(files, dataDir, socketDir, options);
   await waitReady(dataDir, pid, recoveryTimeoutMs);
   return running(dataDir, socketDir, pid, false);
@@ -77,6 +87,16 @@ const running = (dataDir: string, socketDir: string, pid: number, adopted: boole
   adopted,
   stop: () => stopPostmaster(dataDir, pid),
 });
+
+/** Whether a server is this user's; no user wanted: any is. */
+const runsAs = async (pid: number, user: User | undefined): Promise<boolean> =>
+  user === undefined || (await stat(`/proc/${pid}`).catch(() => undefined))?.uid === user.uid;
+
+/** With no server running. The socket's directory is open to the group, and the socket is of the server's own group. */
+const handOver = async (user: User, dataDir: string, socketDir: string): Promise<void> => {
+  for (const directory of [dataDir, socketDir]) give(directory, user);
+  await chmod(socketDir, 0o750);
+};
 
 /** PostgreSQL refuses to run as root: as root, it gets a user namespace in which we are an ordinary user. */
 const unprivileged = (command: readonly string[]): readonly string[] =>
@@ -125,12 +145,16 @@ const launch = async (
   socketDir: string,
   options: StartPostgresOptions,
 ): Promise<number> => {
-  const settings = { ...baseSettings, unix_socket_directories: socketDir, ...options.settings };
+  const reachable = options.user === undefined ? {} : { unix_socket_permissions: '0770' };
+  const settings = { ...baseSettings, ...reachable, unix_socket_directories: socketDir, ...options.settings };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const server = [files.postgres, '-D', dataDir, ...flags];
-  const [command = '', ...args] = unprivileged(
-    options.dieWithParent ? ['setpriv', '--pdeathsig', 'INT', ...server] : server,
-  );
+  const { user } = options;
+  const program = options.dieWithParent ? ['setpriv', '--pdeathsig', 'INT', ...server] : server;
+  const [command = '', ...args] =
+    user === undefined
+      ? unprivileged(program)
+      : confined({ user, reaches: [path.dirname(dataDir), path.dirname(socketDir)] }, program);
   const log = await open(logFile(dataDir), 'a', 0o600);
   try {
     const child = spawn(command, args, {

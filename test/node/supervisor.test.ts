@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type RunDirectory, runDirectory } from '#lab/directory.ts';
-import { endProcess, identify, isAlive } from '#lab/processIdentity.ts';
-import type { NodeSpec } from '#lab/processSpec.ts';
-import { logBytesMax, Supervisor } from '#lab/supervisor.ts';
+import { type RunDirectory, runDirectory } from '#node/directory.ts';
+import { endProcess, identify, isAlive } from '#node/processIdentity.ts';
+import type { NodeSpec } from '#node/processSpec.ts';
+import { logBytesMax, Supervisor } from '#node/supervisor.ts';
 
 const waitMsMax = 20_000;
 

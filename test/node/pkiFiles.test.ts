@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { loadTls } from '#base/config.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
-import { PkiFiles } from '#lab/pkiFiles.ts';
-import { keepRenewed } from '#lab/renewal.ts';
-
-const waitMsMax = 20_000;
+import { PkiFiles } from '#node/pkiFiles.ts';
+import { userOf } from '#node/users.ts';
 
 function directory(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'pando-pki-'));
@@ -32,7 +38,6 @@ test('a certificate stays while it lasts, also for the next who opens the direct
   );
   assert.deepEqual(await (await PkiFiles.open(root, 'test')).issue('agent', 'h-1'), files);
   assert.equal(serial(files.cert), first);
-  assert.deepEqual(await pki.renew(), []);
 });
 
 test('damaged, of another authority, of another identity: made anew', async (t) => {
@@ -52,39 +57,48 @@ test('damaged, of another authority, of another identity: made anew', async (t) 
   }
 });
 
-test('a certificate of which less than a third of its life remains is renewed, by issue and by renew', async (t) => {
+test('a certificate of which less than a third of its life remains is issued anew', async (t) => {
   const root = directory(t);
   const dayMs = 86_400_000;
-  const short = await PkiFiles.open(root, 'test', 9 * dayMs);
+  const short = await PkiFiles.open(root, 'test', { lifetimeMs: 9 * dayMs });
   const files = await short.issue('cell', 'a-1');
-  await short.issue('cell', 'a-2');
   const first = serial(files.cert);
   // Seen by an issuer whose certificates live 30 days, nine days are less than a third.
-  const long = await PkiFiles.open(root, 'test', 30 * dayMs);
+  const long = await PkiFiles.open(root, 'test', { lifetimeMs: 30 * dayMs });
   await long.issue('cell', 'a-1');
   assert.notEqual(serial(files.cert), first);
-  assert.deepEqual(await long.renew(), ['spiffe://pando/cell/-/a-2']);
-  assert.deepEqual(await long.renew(), []);
-  assert.equal(readdirSync(root).filter((name) => name.endsWith('.new')).length, 0);
+  assert.deepEqual(readdirSync(join(root, 'cell-a-1')), ['pair.pem']);
 });
 
-test('a supervisor renews for as long as it runs, before anything has ended', async (t) => {
+test('each pair is its user’s alone, in a directory of his; nothing that he plants there is followed', async (t) => {
   const root = directory(t);
-  const lifetimeMs = 6_000;
-  const pki = await PkiFiles.open(root, 'test', lifetimeMs);
-  const files = await pki.issue('router', 'router');
-  const said: string[] = [];
-  const renewal = keepRenewed(root, (line) => said.push(line), lifetimeMs);
-  t.after(() => renewal.stop());
-  const tls = loadTls(files);
-  const seen = new Set<string>();
-  const until = performance.now() + waitMsMax;
-  while (seen.size < 3) {
-    assert.ok(performance.now() < until, `renewed only ${seen.size - 1} times: ${said.join('; ')}`);
-    const certificate = new X509Certificate(tls.current?.().cert ?? '');
-    assert.ok(Date.parse(certificate.validTo) > Date.now(), 'a certificate ended before it was renewed');
-    seen.add(certificate.serialNumber);
-    await delay(50);
+  const user = userOf(98, { role: 'region' });
+  const pki = await PkiFiles.open(root, 'test', { socket: '/run/ca.sock' });
+  const files = await pki.issue('region', 'region', user);
+  assert.equal(files.authority, '/run/ca.sock');
+  for (const [path, mode] of [
+    [dirname(files.cert), 0o700],
+    [files.cert, 0o600],
+  ] as const) {
+    const found = lstatSync(path);
+    assert.deepEqual([found.uid, found.gid, found.mode & 0o777], [user.uid, user.gid, mode], path);
   }
-  assert.match(said[0] ?? '', /renewed .*router/);
+  const victim = join(root, 'victim');
+  writeFileSync(victim, 'untouched');
+  rmSync(files.cert);
+  symlinkSync(victim, files.cert);
+  await pki.issue('region', 'region', user);
+  assert.equal(readFileSync(victim, 'utf8'), 'untouched');
+  assert.ok(belongTogether(loadTls(files)));
+});
+
+test('pairs of the last release are taken over', async (t) => {
+  const root = directory(t);
+  const pki = await PkiFiles.open(root, 'test');
+  const files = await pki.issue('agent', 'h-1');
+  const first = serial(files.cert);
+  renameSync(files.cert, join(root, 'agent-h-1.pem'));
+  rmSync(dirname(files.cert), { recursive: true });
+  assert.equal(serial((await pki.issue('agent', 'h-1')).cert), first);
+  assert.ok(!readdirSync(root).includes('agent-h-1.pem'));
 });

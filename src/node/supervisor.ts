@@ -8,9 +8,10 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
+import { inspect, isDeepStrictEqual } from 'node:util';
 import type { TlsPaths } from '#base/config.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { keepCertificate, type Renewal } from '#base/renewal.ts';
 import type { RunDirectory } from './directory.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
 import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
@@ -29,6 +30,7 @@ export class Supervisor {
   #processes: Supervised[] = [];
   #readiness: Readiness | undefined;
   #askedAs: TlsPaths | undefined;
+  #renewal: Renewal | undefined;
   #timer: NodeJS.Timeout | undefined;
   #rotateAtMs = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
@@ -72,6 +74,7 @@ export class Supervisor {
     clearTimeout(this.#timer);
     await this.#inTurn(async () => {
       this.#readiness?.close();
+      this.#renewal?.stop();
       const [databases, others] = [this.#of('postgres'), this.#of('node')];
       await Promise.all(others.map((process) => process.stop()));
       await Promise.all(databases.map((process) => process.stop()));
@@ -83,6 +86,7 @@ export class Supervisor {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#readiness?.close();
+    this.#renewal?.stop();
   }
 
   /** With which certificate processes are asked; streams that are open to them stay open when it is the same file. */
@@ -91,6 +95,11 @@ export class Supervisor {
     this.#readiness?.close();
     this.#readiness = checkReadiness(files);
     this.#askedAs = files;
+    this.#renewal?.stop();
+    this.#renewal = keepCertificate(files, {
+      info: (_facts, message) => this.#log(`supervisor: ${message}`),
+      warn: (facts, message) => this.#log(`supervisor: ${message} ${inspect(facts)}`),
+    });
   }
 
   readonly #missing: Missing = async (spec, pid) =>

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
-import { startPostgres } from '#lab/embedded-postgres.ts';
-import { postgresPackage } from '#lab/postgres-package.ts';
+import { startPostgres } from '#node/embedded-postgres.ts';
+import { postgresPackage } from '#node/postgres-package.ts';
 
 let dir: string;
 const options = () => ({
@@ -47,7 +47,7 @@ const gone = (pid: number): Promise<void> =>
 /** Starts a PostgreSQL from another process, which is then killed. */
 const startFromDoomedParent = async (dieWithParent: boolean): Promise<number> => {
   const program = `
-    const { startPostgres } = await import(${JSON.stringify(new URL('../../src/lab/embedded-postgres.ts', import.meta.url).href)});
+    const { startPostgres } = await import(${JSON.stringify(new URL('../../src/node/embedded-postgres.ts', import.meta.url).href)});
     const { pid } = await startPostgres({ ...${JSON.stringify(options())}, dieWithParent: ${dieWithParent} });
     process.stdout.write(String(pid) + '\\n');
     setInterval(() => undefined, 1000);`;

@@ -13,10 +13,10 @@ import { backendContract } from '#contracts/backend.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import type { Role } from '#contracts/identity.ts';
 import { operatorContract } from '#contracts/operator.ts';
-import type { Peer } from '#lab/peers.ts';
-import { identityOf, PkiFiles } from '#lab/pkiFiles.ts';
-import type { NodeSpec } from '#lab/processSpec.ts';
-import { checkReadiness } from '#lab/readiness.ts';
+import type { Peer } from '#node/peers.ts';
+import { identityOf, PkiFiles } from '#node/pkiFiles.ts';
+import type { NodeSpec } from '#node/processSpec.ts';
+import { checkReadiness } from '#node/readiness.ts';
 
 const contract = { ...backendContract, ...cellOperatorContract, ...operatorContract } as const;
 const hostId = 'h-00000000000000001';

@@ -13,8 +13,10 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { confined, environment } from './confine.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
+import { give } from './ownership.ts';
 import {
   endProcess,
   identify,
@@ -185,14 +187,18 @@ export class Supervised {
       spec.configPath,
     ];
     const inside = spec.netns === undefined ? [] : ['nsenter', `--net=/run/netns/${spec.netns}`, '--'];
-    const [command = process.execPath, ...args] = [...inside, ...node];
+    if (spec.user !== undefined)
+      for (const path of [spec.configPath, ...(spec.owns ?? [])]) give(path, spec.user);
+    const { user, capabilities } = spec;
+    const own = confined({ user, capabilities, reaches: [this.#directory.root] }, node);
+    const [command = process.execPath, ...args] = [...inside, ...own];
     const output = openSync(this.#directory.logFile(spec.name), 'a', 0o600);
     try {
       const child = spawn(command, args, {
         cwd: codeDirectory,
         detached: true,
         stdio: ['ignore', output, output],
-        env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
+        env: { ...environment(process.env), PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
       });
       child.once('exit', (code, signal) => {
         this.#lastExit = signal === null ? `exit code ${code}` : `ended by ${signal}`;
@@ -210,9 +216,10 @@ export class Supervised {
   }
 
   async #startPostgres(spec: PostgresSpec): Promise<number> {
-    const { dataDir, socketDir } = spec;
-    return (await startPostgres({ dataDir, socketDir, log: (line) => this.#log(`${spec.name}: ${line}`) }))
-      .pid;
+    const { dataDir, socketDir, user } = spec;
+    return (
+      await startPostgres({ dataDir, socketDir, user, log: (line) => this.#log(`${spec.name}: ${line}`) })
+    ).pid;
   }
 
   #died(reason: string): void {

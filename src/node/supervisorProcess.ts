@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
+import { supervisorDigest } from './codeDigest.ts';
 import { askSupervisor } from './control.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { endProcess, livingIn } from './processIdentity.ts';
@@ -16,7 +18,7 @@ const pollMs = 100;
 function start(directory: RunDirectory): void {
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
   const output = openSync(directory.logFile('supervisor'), 'a', 0o600);
-  const main = join(codeDirectory, 'src', 'lab', 'supervisorMain.ts');
+  const main = join(codeDirectory, 'src', 'node', 'supervisorMain.ts');
   const args = ['--disable-warning=ExperimentalWarning', main, directory.root];
   spawn(process.execPath, args, {
     cwd: codeDirectory,
@@ -26,10 +28,25 @@ function start(directory: RunDirectory): void {
   closeSync(output);
 }
 
+const supervisorRecord = z.object({ code: z.string() });
+
+/** Which code the running supervisor was started from; undefined: one that did not say yet. */
+function codeOf(directory: RunDirectory): string | undefined {
+  try {
+    const text = readFileSync(directory.pidFile('supervisor'), 'utf8');
+    return supervisorRecord.parse(JSON.parse(text)).code;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Makes the supervisor follow the list in the run's directory. True when it had to be started. */
 export async function ensureSupervisor(directory: RunDirectory): Promise<boolean> {
   const present = livingIn(directory.pidFile('supervisor'));
-  if (present !== undefined) {
+  if (present !== undefined && codeOf(directory) !== supervisorDigest()) {
+    // Of another release: what it started runs on, and is adopted.
+    await endProcess(present, 2_000);
+  } else if (present !== undefined) {
     const answered = await askSupervisor(directory.controlSocket, { op: 'load' }).then(
       () => true,
       () => false,

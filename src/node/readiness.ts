@@ -3,6 +3,7 @@
  * say, not what it believes itself.
  */
 import { readFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import type { TlsPaths } from '#base/config.ts';
 import { type Peer, Peers } from './peers.ts';
 import type { ProcessSpec, Ready } from './processSpec.ts';
@@ -58,6 +59,8 @@ async function missing(peers: Peers, ready: Ready, pid: number): Promise<string 
       return undefined;
     case 'listening':
       return isListening(pid, ready.port) ? undefined : `does not listen on port ${ready.port} yet`;
+    case 'socket':
+      return answersAt(ready.path);
     case 'health':
       return isListening(pid, ready.port) ? health(peers, ready) : 'does not listen yet';
     case 'router':
@@ -70,6 +73,17 @@ async function missing(peers: Peers, ready: Ready, pid: number): Promise<string 
       return host(peers, ready);
   }
 }
+
+/** A socket whose process has died is a file that nobody answers at. */
+const answersAt = (path: string): Promise<string | undefined> =>
+  new Promise((resolve) => {
+    const socket = createConnection(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.once('error', () => resolve(`does not answer at ${path} yet`));
+  });
 
 async function health(peers: Peers, peer: Peer): Promise<string | undefined> {
   const { ready, detail = 'not ready' } = await peers.ask(peer, 'process.health', {});

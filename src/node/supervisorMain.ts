@@ -1,10 +1,10 @@
 /** The supervisor as a process of its own: `node supervisorMain.ts DIR`. Ending it leaves everything that it started running. */
 import { rmSync } from 'node:fs';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { supervisorDigest } from './codeDigest.ts';
 import { serveControl } from './control.ts';
 import { runDirectory } from './directory.ts';
 import { identify } from './processIdentity.ts';
-import { keepRenewed } from './renewal.ts';
 import { Supervisor } from './supervisor.ts';
 
 const root = process.argv[2];
@@ -14,7 +14,7 @@ const log = (line: string): void => console.log(`${new Date().toISOString()} ${l
 const supervisor = new Supervisor(directory, log);
 
 const pidFile = directory.pidFile('supervisor');
-writeAtomicallySync(pidFile, JSON.stringify(identify(process.pid)));
+writeAtomicallySync(pidFile, JSON.stringify({ ...identify(process.pid), code: supervisorDigest() }));
 
 const leave = (): void => {
   rmSync(directory.controlSocket, { force: true });
@@ -28,7 +28,6 @@ for (const name of ['SIGTERM', 'SIGINT'] as const)
   });
 
 await supervisor.load();
-keepRenewed(directory.pki, log);
 await serveControl(directory.controlSocket, async (request) => {
   switch (request.op) {
     case 'status':

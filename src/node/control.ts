@@ -1,5 +1,5 @@
 /** The supervisor's control socket: one JSON line asked, one JSON line answered, on a unix socket of the run directory. */
-import { rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { z } from 'zod';
 import type { SupervisedStatus } from './supervised.ts';
@@ -60,6 +60,7 @@ export async function serveControl(
     server.once('error', reject);
     server.listen(path, resolve);
   });
+  chmodSync(path, 0o600);
   return server;
 }
 

@@ -1,0 +1,13 @@
+/** The certificate authority's process: `node src/ca/main.ts --config FILE`. */
+import { loadConfig } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { caConfig } from './config.ts';
+import { serveCa } from './server.ts';
+
+const config = loadConfig(caConfig);
+const log = createLogger('ca');
+const server = await serveCa(config, log);
+log.info({ socket: config.socket, identities: config.identities.length }, 'the certificate authority is up');
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => server.close(() => process.exit(0)));

@@ -1,0 +1,42 @@
+/** Whose the files of a run are. Done by root before a process starts: what an earlier release left as root's is handed over. */
+import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, type Stats } from 'node:fs';
+import { join } from 'node:path';
+import type { User } from './users.ts';
+
+/** What the owner alone may enter. */
+const directoryMode = 0o700;
+
+/**
+ * Gives a file, or a directory with all in it, to a user; a directory that is missing is made. What is his already is not looked into.
+ * Files with a second name stay whose they are: they are shared with somebody (images with the machine's cache) and only read.
+ */
+export function give(path: string, { uid, gid }: User): void {
+  const found = lstatSync(path, { throwIfNoEntry: false }) ?? made(path);
+  if (found.uid === uid && found.gid === gid) return;
+  handOver(path, { uid, gid });
+}
+
+function made(path: string): Stats {
+  mkdirSync(path, { mode: directoryMode });
+  return lstatSync(path);
+}
+
+function handOver(path: string, user: User): void {
+  const found = lstatSync(path);
+  if (found.isDirectory()) for (const name of readdirSync(path)) handOver(join(path, name), user);
+  else if (found.nlink > 1) return;
+  // The directory itself goes last: a hand-over that was interrupted is done again.
+  lchownSync(path, user.uid, user.gid);
+}
+
+/** A directory of root's that nobody else may enter. */
+export function closed(path: string): void {
+  mkdirSync(path, { recursive: true, mode: directoryMode });
+  chmodSync(path, directoryMode);
+}
+
+/** Lets everybody pass through a directory, and nobody look into it. */
+export function passable(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o711 });
+  chmodSync(path, 0o711);
+}

@@ -1,0 +1,176 @@
+/**
+ * The run's certificates as files: one authority, one directory a process that only its user may enter. A certificate and its key are one
+ * file, so that no reader and no crash finds a pair that does not match. Issued here, by root, at each `up`, where there is none that lasts;
+ * renewed by the processes themselves, which ask the authority's process (`keepCertificate`).
+ */
+import { randomUUID, X509Certificate } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { TlsPaths } from '#base/config.ts';
+import { parseIdentity } from '#base/identity.ts';
+import {
+  type Authority,
+  certificateLifetimeMsDefault,
+  createAuthority,
+  issueCertificate,
+} from '#base/pki.ts';
+import { pairOf } from '#base/renewal.ts';
+import { belongTogether } from '#base/tlsFromFiles.ts';
+import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { identityText, type Role } from '#contracts/identity.ts';
+import { passable } from './ownership.ts';
+import type { User } from './users.ts';
+
+const pairName = 'pair.pem';
+const everybodyReads = 0o644;
+
+/** A process's name, and its cell where it belongs to one. */
+export type Named = string | { readonly cell: string; readonly name: string };
+
+export const identityOf = (role: Role, named: Named): string =>
+  typeof named === 'string'
+    ? identityText(role, named, undefined)
+    : identityText(role, named.name, named.cell);
+
+export interface PkiOptions {
+  /** Unix socket of the authority's process, told to those who get a certificate. */
+  readonly socket?: string;
+  readonly lifetimeMs?: number;
+}
+
+/** The certificates of one run, in `directory`. */
+export class PkiFiles {
+  readonly #directory: string;
+  readonly #authority: Authority;
+  readonly #socket: string | undefined;
+  readonly #lifetimeMs: number;
+  readonly #identities = new Set<string>();
+
+  private constructor(directory: string, authority: Authority, options: PkiOptions) {
+    this.#directory = directory;
+    this.#authority = authority;
+    this.#socket = options.socket;
+    this.#lifetimeMs = options.lifetimeMs ?? certificateLifetimeMsDefault;
+  }
+
+  /** Opens the run's authority, made at the first time with `name` for people. */
+  static async open(directory: string, name: string, options: PkiOptions = {}): Promise<PkiFiles> {
+    passable(directory);
+    const { certificate, key } = authorityFiles(directory);
+    if (!existsSync(certificate) || !existsSync(key)) {
+      const made = await createAuthority(name);
+      writeAtomicallySync(key, made.key);
+      writeAtomicallySync(certificate, made.cert, everybodyReads);
+    }
+    chmodSync(certificate, everybodyReads);
+    const authority = { cert: readFileSync(certificate, 'utf8'), key: readFileSync(key, 'utf8') };
+    return new PkiFiles(directory, authority, options);
+  }
+
+  /** Whose certificates were issued or found to last since it was opened. */
+  get identities(): string[] {
+    return [...this.#identities].sort();
+  }
+
+  /**
+   * The files of `spiffe://pando/<role>/<cell>/<name>`, owned by `user` (default: root): those that stand while they last, else new ones.
+   */
+  async issue(role: Role, named: Named, user?: User): Promise<TlsPaths> {
+    const name = typeof named === 'string' ? named : named.name;
+    const directory = join(this.#directory, `${role}-${name}`);
+    const pair = join(directory, pairName);
+    const identity = identityOf(role, named);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (user !== undefined) lchownSync(directory, user.uid, user.gid);
+    this.#takeFormer(`${directory}.pem`, pair, user);
+    if (!this.#lasts(pair, identity)) {
+      const { cert, key } = await issueCertificate(this.#authority, identity, this.#lifetimeMs);
+      writeFor(user, pair, pairOf(key, cert));
+    }
+    this.#identities.add(identity);
+    const files = { ca: authorityFiles(this.#directory).certificate, cert: pair, key: pair };
+    return this.#socket === undefined ? files : { ...files, authority: this.#socket };
+  }
+
+  /** The last release kept all pairs in one directory. */
+  #takeFormer(former: string, pair: string, user: User | undefined): void {
+    const text = readOwned(former);
+    if (text === undefined) return;
+    if (!existsSync(pair)) writeFor(user, pair, text);
+    rmSync(former, { force: true });
+  }
+
+  /** Whether the file is of this authority and identity, whole, and has more than a third of a life before it. */
+  #lasts(pair: string, identity: string): boolean {
+    try {
+      const text = readOwned(pair) ?? '';
+      const certificate = new X509Certificate(text);
+      const remainingMs = Date.parse(certificate.validTo) - Date.now();
+      return (
+        remainingMs > this.#lifetimeMs / 3 &&
+        identityIn(certificate) === identity &&
+        belongTogether({ ca: this.#authority.cert, cert: text, key: text })
+      );
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Where an authority's certificate and key lie. */
+export const authorityFiles = (
+  directory: string,
+): { readonly certificate: string; readonly key: string } => ({
+  certificate: join(directory, 'ca.crt'),
+  key: join(directory, 'ca.key'),
+});
+
+/** The identity that a certificate names; undefined when it is none of ours. */
+function identityIn({ subjectAltName = '' }: X509Certificate): string | undefined {
+  const identity = subjectAltName.replace(/^URI:/, '');
+  return parseIdentity(identity) === undefined ? undefined : identity;
+}
+
+/** The directory is another user's: what lies there is read only if it is a file, and never by way of a link. */
+function readOwned(path: string): string | undefined {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+  try {
+    return fstatSync(file).isFile() ? readFileSync(file, 'utf8') : undefined;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Writes beside and renames; nothing that was put there is written into. */
+function writeFor(user: User | undefined, path: string, text: string): void {
+  const beside = `${path}.${randomUUID()}`;
+  const file = openSync(beside, 'wx', 0o600);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+    if (user !== undefined) fchownSync(file, user.uid, user.gid);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(beside, path);
+}
