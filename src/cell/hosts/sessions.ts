@@ -3,6 +3,7 @@ import type { Caller, CallOptions, Params, Result } from '#base/rpc/contract.ts'
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
+import { hostResource, namingResource } from './reach.ts';
 
 export type HostCaller = Caller<typeof hostContract>;
 type HostMethod = keyof typeof hostContract;
@@ -10,15 +11,32 @@ type CardMethod = keyof typeof cardContract;
 
 export class HostSessions {
   readonly #callers = new Map<string, HostCaller>();
+  #resources: readonly string[] | undefined;
+  /** Told of each host that has dialled in. */
+  onAttach: ((hostId: string) => void) | undefined;
 
   attach(hostId: string, caller: HostCaller): void {
     this.#callers.set(hostId, caller);
+    this.#resources = undefined;
+    this.onAttach?.(hostId);
   }
 
   /** Forgets this stream; a newer stream of the same host stays. */
   detach(hostId: string, caller: HostCaller): boolean {
     if (this.#callers.get(hostId) !== caller) return false;
+    this.#resources = undefined;
     return this.#callers.delete(hostId);
+  }
+
+  /** The ids of the hosts that are connected. */
+  ids(): readonly string[] {
+    return [...this.#callers.keys()];
+  }
+
+  /** The same as workflows name them when they wait for one. */
+  resources(): readonly string[] {
+    this.#resources ??= this.ids().map(hostResource);
+    return this.#resources;
   }
 
   has(hostId: string): boolean {
@@ -29,8 +47,8 @@ export class HostSessions {
     return this.#callers.size;
   }
 
-  /** @throws HostUnreachable when the host has no stream to this processor. */
-  call<M extends HostMethod>(
+  /** @throws HostUnreachable when the host has no stream to this processor; errors of the link name the host. */
+  async call<M extends HostMethod>(
     hostId: string,
     method: M,
     params: Params<typeof hostContract, M>,
@@ -38,10 +56,14 @@ export class HostSessions {
   ): Promise<Result<typeof hostContract, M>> {
     const caller = this.#callers.get(hostId);
     if (caller === undefined)
-      return Promise.reject(
-        new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`),
-      );
-    return caller.call(method, params, options);
+      throw new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`, {
+        details: { resource: hostResource(hostId) },
+      });
+    try {
+      return await caller.call(method, params, options);
+    } catch (error) {
+      throw namingResource(error, hostResource(hostId));
+    }
   }
 
   /** A call to the host's card, checked against the card's own contract. */

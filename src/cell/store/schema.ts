@@ -1,5 +1,6 @@
 /** The cell's schema. Nothing in it points out of the cell (S3.2). */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
+import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
   {
@@ -98,4 +99,5 @@ export const cellSchema: readonly SchemaStep[] = [
       );
     `,
   },
+  workflowWaits,
 ];
