@@ -114,6 +114,7 @@ for (const [direction, stepMs] of [
           persistent: false,
           parks: true,
           parkedBefore: false,
+          inMemoryMs: 60_000,
         },
       );
       assert.equal(result, 'done');

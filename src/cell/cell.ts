@@ -29,6 +29,7 @@ import { purgeEnded } from './store/workflows.ts';
 import type { ErasedDefinition } from './workflow/definition.ts';
 import { WorkflowEngine } from './workflow/engine.ts';
 import { type Faults, noFaults } from './workflow/faults.ts';
+import type { EngineTiming } from './workflow/timing.ts';
 import { workflowDefinitions } from './workflows/index.ts';
 
 export interface CellOptions {
@@ -46,6 +47,7 @@ export interface CellOptions {
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
+  readonly timing?: Partial<EngineTiming>;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -94,6 +96,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     newWorkflowId: () => newCellId('workflow', identity.cellNumber),
     reached: () => hosts.resources(),
     mayAdopt: () => gate.open,
+    ...(options.timing === undefined ? {} : { timing: options.timing }),
   });
   // A moment later: a host serves calls only once its hello is answered.
   hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));

@@ -1,7 +1,6 @@
 /** One step's attempts in memory: a deadline each, back-off between. What takes longer is for a parked workflow. */
 import { PandoError, type RetryClass } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
-import { retryInMemoryMs } from '../limits.ts';
 import type { RetryPolicy } from './definition.ts';
 import { retryClassOf } from './retry.ts';
 
@@ -17,6 +16,8 @@ export interface AttemptOptions {
   readonly parks: boolean;
   /** It was parked at this step before: one attempt, and it is parked again. */
   readonly parkedBefore: boolean;
+  /** How long it is tried in memory before that. */
+  readonly inMemoryMs: number;
   /** Told of each failure that is followed by another attempt, now or later. */
   onFailure?(failed: RetryClass): void;
 }
@@ -72,7 +73,7 @@ const decide = (
   failed: RetryClass,
   attempts: number,
   elapsedMs: number,
-  { policy, persistent, parks, parkedBefore }: AttemptOptions,
+  { policy, persistent, parks, parkedBefore, inMemoryMs }: AttemptOptions,
 ): void => {
   const waits = failed === 'unreachable' || failed === 'busy';
   if (!persistent && failed === 'refused') throw error;
@@ -81,8 +82,7 @@ const decide = (
     if (!persistent && waits && elapsedMs >= policy.unreachableMs) throw error;
     return;
   }
-  if ((waits || persistent) && (parkedBefore || elapsedMs >= retryInMemoryMs))
-    throw new TryLater(error, failed);
+  if ((waits || persistent) && (parkedBefore || elapsedMs >= inMemoryMs)) throw new TryLater(error, failed);
 };
 
 /** The attempt is told by its signal; if it does not listen, it is left behind, and its late effect is what undo must expect. */

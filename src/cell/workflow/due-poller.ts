@@ -4,12 +4,13 @@
  */
 import type { Logger } from '#base/log.ts';
 import type { Clock } from '../clock.ts';
-import { duePollMs } from '../limits.ts';
+import { jittered } from './timing.ts';
 
 export interface DuePollerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly stop: AbortSignal;
+  readonly everyMs: number;
   /** Takes what is due. Returns whether there may be more now. */
   turn(): Promise<boolean>;
 }
@@ -40,10 +41,10 @@ export class DuePoller {
 
   /** Looks until stopped. */
   async run(): Promise<void> {
-    const { clock, log, stop } = this.#options;
+    const { clock, log, stop, everyMs } = this.#options;
     let failing = false;
     while (!stop.aborted) {
-      const pauseMs = duePollMs * (0.75 + Math.random() / 2);
+      const pauseMs = jittered(everyMs);
       // Set before the look: a hint that comes during it is for the next one.
       this.#nextAtMs = clock.monotonicMs() + pauseMs;
       try {

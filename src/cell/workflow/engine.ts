@@ -26,6 +26,7 @@ import { DuePoller } from './due-poller.ts';
 import { Execution } from './execution.ts';
 import type { Faults } from './faults.ts';
 import { refuseRow } from './refused-row.ts';
+import { type EngineTiming, engineTiming } from './timing.ts';
 
 export interface EngineOptions<Services> {
   readonly db: Database;
@@ -38,6 +39,7 @@ export interface EngineOptions<Services> {
   readonly faults: Faults;
   readonly log: Logger;
   readonly concurrencyMax?: number;
+  readonly timing?: Partial<EngineTiming>;
   newWorkflowId(): string;
   /** What this processor reaches now that others may not (`host/h-1`). Default: nothing is known to be reached. */
   reached?(): readonly string[];
@@ -58,6 +60,7 @@ export class WorkflowEngine<Services> {
   readonly #stop = new AbortController();
   readonly #idleWaiters = new Set<() => void>();
   readonly #poller: DuePoller;
+  readonly #timing: EngineTiming;
   /** What came back, and when by the monotonic clock. */
   readonly #cameBack = new Map<string, number>();
 
@@ -68,7 +71,11 @@ export class WorkflowEngine<Services> {
     );
     this.#runnable = [...this.#definitions.keys()];
     const { clock, log } = options;
-    this.#poller = new DuePoller({ clock, log, stop: this.#stop.signal, turn: () => this.#wake() });
+    this.#timing = { ...engineTiming, ...options.timing };
+    this.#poller = new DuePoller({
+      ...{ clock, log, stop: this.#stop.signal, everyMs: this.#timing.duePollMs },
+      turn: () => this.#wake(),
+    });
   }
 
   get owner(): string {
@@ -262,6 +269,7 @@ export class WorkflowEngine<Services> {
           ...this.#options,
           definition,
           stop: this.#stop.signal,
+          timing: this.#timing,
           reaches: (resource) => this.#options.reached?.().includes(resource) ?? false,
           parked: (ms) => this.#poller.hint(ms),
         },

@@ -2,7 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
-import { busyWaitMs, workflowAlarmAfterMs } from '../limits.ts';
+import { workflowAlarmAfterMs } from '../limits.ts';
 import type { Database, Sql } from '../store/sql.ts';
 import { childEnded, markStuck, parkWorkflow } from '../store/workflow-waits.ts';
 import {
@@ -23,6 +23,7 @@ import { CancelFirst, Mover } from './mover.ts';
 import { askedTerms, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
 import { workflowErrorOf } from './retry.ts';
 import { type ErasedStep, StepTable } from './step-table.ts';
+import type { EngineTiming } from './timing.ts';
 import { type NewChild, Wait } from './wait.ts';
 
 export interface ExecutionOptions<Services> {
@@ -33,6 +34,7 @@ export interface ExecutionOptions<Services> {
   readonly faults: Faults;
   readonly log: Logger;
   readonly stop: AbortSignal;
+  readonly timing: EngineTiming;
   /** Whether this processor reaches a thing (`host/h-1`) now. */
   reaches(resource: string): boolean;
   newWorkflowId(): string;
@@ -215,6 +217,7 @@ export class Execution<Services> {
       persistent: true,
       parks: true,
       parkedBefore: this.#parks > 0,
+      inMemoryMs: this.#options.timing.retryInMemoryMs,
       onFailure: (failed) => {
         if (failed === 'unreachable' || failed === 'busy') this.#patience.noteAway();
       },
@@ -321,7 +324,7 @@ export class Execution<Services> {
     const patienceMs = Math.max(
       ...group.map((step) => step.retry?.unreachableMs ?? retryDefault.unreachableMs),
     );
-    const boundMs = later?.failed === 'busy' ? busyWaitMs : patienceMs;
+    const boundMs = later?.failed === 'busy' ? this.#options.timing.busyWaitMs : patienceMs;
     if (!forwardOnly && this.#patience.awayMs >= boundMs) return undefined;
     return this.#parkFailed(group[0]?.name ?? '', 'running', thrown, boundMs);
   }
@@ -334,8 +337,17 @@ export class Execution<Services> {
   ): Promise<readonly WorkflowRow[]> {
     const { row } = this.#mover;
     const { awayMs } = this.#patience;
-    const { reaches, log } = this.#options;
-    const failed = { thrown, step, last: row.last_error, parks: this.#parks, awayMs, patienceMs, reaches };
+    const { reaches, log, timing } = this.#options;
+    const failed = {
+      thrown,
+      step,
+      last: row.last_error,
+      parks: this.#parks,
+      awayMs,
+      patienceMs,
+      timing,
+      reaches,
+    };
     const outcome = failedOutcome(failed);
     if (outcome.kind === 'stuck') return this.#stuck(resume, outcome.error, outcome.cause);
     log.info({ workflow: row.id, step, code: outcome.error.code }, 'workflow is parked for another try');

@@ -4,7 +4,7 @@
  */
 import type { Logger } from '#base/log.ts';
 import type { Clock } from '../clock.ts';
-import { commitTriesMax, storeRetryMsMax, storeRetryMsMin } from '../limits.ts';
+import { commitTriesMax } from '../limits.ts';
 import type { Database, Sql } from '../store/sql.ts';
 import {
   findWorkflow,
@@ -15,12 +15,14 @@ import {
 } from '../store/workflows.ts';
 import { Lost } from './attempt.ts';
 import { retryClassOf } from './retry.ts';
+import { type EngineTiming, jittered } from './timing.ts';
 
 export interface MoverOptions {
   readonly db: Database;
   readonly clock: Clock;
   readonly log: Logger;
   readonly stop: AbortSignal;
+  readonly timing: EngineTiming;
 }
 
 /** The store refuses the transaction for what is in it: trying it once more would not help. */
@@ -64,8 +66,8 @@ export class Mover {
    * @throws Lost, CancelFirst, Poisoned, or a `PandoError` that refuses.
    */
   async move(move: Move): Promise<readonly WorkflowRow[]> {
-    const { clock, log, stop } = this.#options;
-    let pauseMs = storeRetryMsMin;
+    const { clock, log, stop, timing } = this.#options;
+    let pauseMs = timing.storeRetryMsMin;
     for (let faults = 0; ; ) {
       if (stop.aborted) throw new Lost();
       try {
@@ -79,8 +81,8 @@ export class Mover {
           if (failed === 'refused') throw error;
           if (failed === 'fault' && ++faults >= commitTriesMax) throw new Poisoned(error);
           log.warn({ err: error, workflow: this.#row.id }, 'the store did not take a move: trying again');
-          await clock.sleep(pauseMs * (0.75 + Math.random() / 2), stop);
-          pauseMs = Math.min(pauseMs * 2, storeRetryMsMax);
+          await clock.sleep(jittered(pauseMs), stop);
+          pauseMs = Math.min(pauseMs * 2, timing.storeRetryMsMax);
         }
       }
     }

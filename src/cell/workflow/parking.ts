@@ -5,7 +5,8 @@ import type { Park } from '../store/workflow-waits.ts';
 import type { WorkflowError } from '../store/workflows.ts';
 import { TryLater } from './attempt.ts';
 import { Poisoned } from './mover.ts';
-import { hindranceOf, parkPauseMs, retryClassOf, retryClassOfCode, workflowErrorOf } from './retry.ts';
+import { hindranceOf, retryClassOf, retryClassOfCode, workflowErrorOf } from './retry.ts';
+import { type EngineTiming, parkPauseMs } from './timing.ts';
 import type { WaitTerms } from './wait.ts';
 
 /** What is particular to one park; the executor adds where the row stands. */
@@ -38,6 +39,7 @@ export interface Failed {
   readonly awayMs: number;
   /** How long it waits for what is away. */
   readonly patienceMs: number;
+  readonly timing: EngineTiming;
   reaches(resource: string): boolean;
 }
 
@@ -54,7 +56,7 @@ export const failedOutcome = (of: Failed): FailedOutcome => {
   const parks = of.last !== null && isWait(retryClassOfCode(of.last.code)) === waits ? of.parks : 0;
   if (!waits && parks >= faultParksMax) return { kind: 'stuck', error, cause };
   const leftMs = of.patienceMs - of.awayMs;
-  const pauseMs = parkPauseMs(parks);
+  const pauseMs = parkPauseMs(parks, of.timing);
   const hindrance = hindranceOf(cause);
   const terms: ParkTerms = {
     ...{ attempts: parks + 1, away: true, lastError: error },

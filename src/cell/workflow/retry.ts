@@ -1,7 +1,6 @@
 /** What is done about an error: its class, by the catalogue for our own, by SQLSTATE and errno for the store's. */
 import { sqlStateOf } from '#base/postgres/transaction.ts';
 import { errorCatalogue, isErrorCode, PandoError, type RetryClass } from '#contracts/errors.ts';
-import { parkMsMax, parkMsMin } from '../limits.ts';
 import type { WorkflowError } from '../store/workflows.ts';
 
 /** Classes of SQLSTATEs, and states, in which the server is away, shuts down, or is not the one that takes writes. */
@@ -35,10 +34,6 @@ export const retryClassOf = (error: unknown): RetryClass => {
 /** What was away, where the error names it (`host/h-1`): whoever reaches it may try at once. */
 export const hindranceOf = (error: unknown): string | undefined =>
   error instanceof PandoError && error.class === 'unreachable' ? error.details?.resource : undefined;
-
-/** The pause before a workflow that was parked `parks` times in a row is tried again; a quarter more or less, so that many do not come at once. */
-export const parkPauseMs = (parks: number): number =>
-  Math.min(parkMsMax, parkMsMin * 2 ** Math.min(parks, 16)) * (0.75 + Math.random() / 2);
 
 const messageCharsMax = 2_000;
 
