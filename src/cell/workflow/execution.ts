@@ -338,11 +338,13 @@ export class Execution<Services> {
     const { row } = this.#mover;
     const { awayMs } = this.#patience;
     const { reaches, log, timing } = this.#options;
+    // By the row: an undo that is repeated from its first step on still fails at the same one.
+    const parks = row.step === step ? row.attempts : 0;
     const failed = {
       thrown,
       step,
       last: row.last_error,
-      parks: this.#parks,
+      parks,
       awayMs,
       patienceMs,
       timing,
@@ -434,7 +436,7 @@ export class Execution<Services> {
       state,
       cursor: this.#table.cursorAt(position),
       step: this.#table.nameAt(position, way),
-      error: error ?? null,
+      ...{ error: error ?? null, last_error: null, attempts: 0 },
     };
     const advance = {
       ...{ state, cursor: to.cursor, step: to.step, results: this.#results, timings: this.#timings },

@@ -37,7 +37,7 @@ export class CancelFirst extends Error {}
 
 export interface Move {
   /** What the row is when the move has happened. */
-  readonly to: Pick<WorkflowRow, 'state' | 'cursor' | 'step'>;
+  readonly to: Pick<WorkflowRow, 'state' | 'cursor' | 'step'> & Partial<WorkflowRow>;
   /** The store's other effects; returns workflows that begin with this move. */
   effects(tx: Sql): Promise<readonly NewWorkflow[]>;
   /** The change of the row itself. @throws MoveRefused */
