@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import {
   crashAtEachUndo,
   everyKind,
+  everyStepAway,
   everyStepEveryFault,
   FaultMatrix,
   forever,
@@ -25,6 +26,7 @@ after(() => ground.stop());
 
 everyStepEveryFault(everyKind, () => matrix);
 crashAtEachUndo(everyKind, () => matrix);
+everyStepAway(everyKind, () => matrix);
 
 /** Declares the tests of one fault after each of these parts of the critical phase. */
 const afterEachPart = (

@@ -4,10 +4,11 @@ import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import type { Caller } from '#base/rpc/contract.ts';
-import { type Cell, createCell } from '#cell/cell.ts';
+import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
 import type { CellSchema, Database } from '#cell/store/sql.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
+import type { EngineTiming } from '#cell/workflow/timing.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { SimCaller } from '#simhost/caller.ts';
 import { SimHost, type SimHostOptions } from '#simhost/sim-host.ts';
@@ -36,6 +37,9 @@ export interface ProcessorOptions {
   readonly leaseRenewEveryMs?: number;
   readonly hosts?: readonly SimHost[];
   readonly vmsMax?: number;
+  readonly timing?: Partial<EngineTiming>;
+  readonly adoptionGraceMs?: number;
+  readonly definitions?: CellOptions['definitions'];
 }
 
 /** Never settles: what a dead process waits for. */
@@ -125,6 +129,9 @@ export class TestCell {
       clock: systemClock,
       wrapDatabase,
       ...(options.faults === undefined ? {} : { faults: options.faults }),
+      ...(options.timing === undefined ? {} : { timing: options.timing }),
+      ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
+      adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
       leaseTtlMs: options.leaseTtlMs ?? 400,
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,
     });

@@ -13,13 +13,13 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
   const setup = await TestCell.start();
   setup.addHost({ copyMs: 30 });
   setup.addHost({ copyMs: 30 });
-  const survivor = await setup.addProcessor(lease);
+  const survivor = await setup.addProcessor({ ...lease, timing: { duePollMs: 60 } });
   return {
     region: setup.region,
     survivor,
     instanceType: 'p1.nano',
     settleMsMax: 20_000,
-    addProcessor: (faults) => setup.addProcessor({ ...lease, faults }),
+    addProcessor: (faults, more) => setup.addProcessor({ ...lease, faults, ...more }),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
       for (const { card } of setup.hosts) card.queues.clear();
