@@ -52,13 +52,13 @@ const sameBegan = 'case when $23 then wait_began_at end';
 const deadline = `coalesce(${sameBegan}, now()) + make_interval(secs => $19)`;
 const wakeAt = `least(now() + make_interval(secs => $20), $21::timestamptz, ${deadline})`;
 
-/** Parks a row; it is due at once where what it waits for has come already. @throws MoveRefused */
+/** Parks a row; returns in how many milliseconds it is due: at once, where what it waits for has come already. @throws MoveRefused */
 export const parkWorkflow = async (
   tx: Sql,
   known: Known,
   park: Park,
   cancellable: boolean,
-): Promise<void> => {
+): Promise<number> => {
   const rows = await tx.query<{ id: string }>(
     `update workflows set state = 'waiting', resume_state = $8, cursor = $9, step = $10, step_cursor = $9, results = $11,
        timings = $12, attempts = $13, error = $14, signal_names = $15, awaits_children = $16, waits_on = $17,
@@ -100,6 +100,11 @@ export const parkWorkflow = async (
       [known.id],
     );
   if (park.children) await wakeIfChildrenEnded(tx, known.id);
+  const [due] = await tx.query<{ ms: number }>(
+    'select (extract(epoch from wake_at - now()) * 1000)::float8 as ms from workflows where id = $1',
+    [known.id],
+  );
+  return due?.ms ?? 0;
 };
 
 /** A row whose way has ended for now: an operator's retry or a user's cancellation goes on with it. Keeps what the row has. */

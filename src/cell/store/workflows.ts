@@ -242,12 +242,12 @@ export const takeOver = (
        state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w
-       where state in ('running', 'undoing', 'stuck') and kind || '@' || version = any($4) and (
+       where state in ('running', 'undoing', 'stuck') and kind || '@' || version = any($4) and id <> all($3) and (
              (state in ('running', 'undoing') and not exists (
                 select 1 from processors p where p.owner = w.owner and p.lease_until > now()))
           -- Only a processor of the last release gives a stuck row a time of its own.
           or (state = 'stuck' and wake_at < now())
-          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds' and id <> all($3)))
+          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds'))
        order by created_at limit $2 for update skip locked)
      returning *, ${waitFacts}`,
     [owner, options.limit, options.runningHere, options.runnable],

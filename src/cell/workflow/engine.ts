@@ -110,7 +110,8 @@ export class WorkflowEngine<Services> {
 
   /** Starts workflows whose rows are committed under this owner. */
   start(rows: readonly TakenRow[]): void {
-    for (const row of rows) if (!this.#running.has(row.id)) this.#queue.push(row);
+    // A row that was just parked here may be due, and taken, before its execution has returned: that one does nothing more.
+    this.#queue.push(...rows);
     this.#pump();
   }
 
@@ -248,15 +249,19 @@ export class WorkflowEngine<Services> {
     void execution
       .run()
       .then((begun) => {
-        this.#running.delete(row.id);
+        this.#ended(row.id, execution);
         this.start(begun);
       })
       .catch((error: unknown) => {
-        this.#running.delete(row.id);
+        this.#ended(row.id, execution);
         if (!this.#stop.signal.aborted)
           log.error({ err: error, workflow: row.id }, 'workflow left to a later take-over');
       })
       .finally(() => this.#pump());
+  }
+
+  #ended(id: string, execution: Execution<Services>): void {
+    if (this.#running.get(id) === execution) this.#running.delete(id);
   }
 
   /** Undefined: the table of this release cannot go on with the row, which ends stuck. */

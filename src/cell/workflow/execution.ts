@@ -370,15 +370,18 @@ export class Execution<Services> {
     const place = { resume, cursor, step, results: this.#results, timings: this.#timings };
     const park = { ...terms, ...place, ...(row.error === null ? {} : { error: row.error }) };
     const cancellable = this.#cancellable();
+    let dueInMs = 0;
     try {
       await faults.hit(`${point}.before`);
       const begun = await this.#mover.move({
         to: { state: 'waiting', cursor, step },
         effects: async () => start.map((child) => this.#childOf(child)),
-        write: (tx, known) => parkWorkflow(tx, known, park, cancellable),
+        write: async (tx, known) => {
+          dueInMs = await parkWorkflow(tx, known, park, cancellable);
+        },
       });
       await faults.hit(`${point}.after`);
-      this.#options.parked(Math.min(terms.wakeInMs ?? Infinity, terms.deadlineInMs ?? Infinity));
+      this.#options.parked(dueInMs);
       return begun;
     } catch (error) {
       if (error instanceof Lost || error instanceof CancelFirst || this.#options.stop.aborted) throw error;

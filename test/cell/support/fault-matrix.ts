@@ -244,6 +244,17 @@ export const everyStepEveryFault = (kinds: readonly Kind[], matrix: () => FaultM
 /** The step after which each workflow that can be undone is made to fail. */
 const failing: Partial<Record<Kind, string>> = { launch: 'commission', start: 'launchVm', migrate: 'lock' };
 
+/** A workflow that fails after its step `last` and whose processor dies at this point of an undo. */
+const undoOrder = (kind: Kind, last: string, point: string): Order => ({
+  kind,
+  point,
+  ends: 'undone',
+  arrange: (faults, kill) => {
+    faults.failAt(`${kind}.${last}.after`, forever);
+    faults.crashAt(point, kill);
+  },
+});
+
 /** Declares the tests of a crash before and after each undo of these workflows. */
 export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
   test('a crash before or after each undo ends undone all the same', async (t) => {
@@ -255,16 +266,7 @@ export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatri
         if (typeof step.undo !== 'function') continue;
         for (const side of ['before', 'after'])
           await t.test(`${kind} ${step.name}.undo ${side}`, () => {
-            const point = `${kind}.${step.name}.undo.${side}`;
-            return matrix().runCase({
-              kind,
-              point,
-              ends: 'undone',
-              arrange: (faults, kill) => {
-                faults.failAt(`${kind}.${last}.after`, forever);
-                faults.crashAt(point, kill);
-              },
-            });
+            return matrix().runCase(undoOrder(kind, last, `${kind}.${step.name}.undo.${side}`));
           });
       }
     }
@@ -310,3 +312,16 @@ export const everyStepAway = (kinds: readonly Kind[], matrix: () => FaultMatrix)
     });
   }
 };
+
+/** A crash before each step of these workflows, and after each of their undos. */
+export const crashOrders = (kinds: readonly Kind[]): Order[] =>
+  chosen(kinds).flatMap((definition) => {
+    const kind = definition.kind as Kind;
+    const forward = definition.steps.map((step) =>
+      orderFor(kind, step.name, 'crash-before', step.onFailure === 'retry'),
+    );
+    const last = failing[kind];
+    if (last === undefined) return forward;
+    const back = definition.steps.filter((step) => typeof step.undo === 'function');
+    return [...forward, ...back.map((step) => undoOrder(kind, last, `${kind}.${step.name}.undo.after`))];
+  });

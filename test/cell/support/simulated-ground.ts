@@ -6,8 +6,21 @@ import { TestCell } from './harness.ts';
 export interface SimulatedGround extends Ground {
   /** All cards are started again: what was in a process of theirs is gone. */
   restartCards(): void;
+  /** Every change of a workflow's row is written as the first release writes it: its place as an integer alone. */
+  cursorsOnly(on: boolean): Promise<void>;
   stop(): Promise<void>;
 }
+
+const forgetNames = `
+  create or replace function forget_names() returns trigger language plpgsql as $$
+  begin
+    if new.state in ('running', 'undoing') then
+      new.step := null;
+      new.step_cursor := null;
+    end if;
+    return new;
+  end $$;
+  create trigger forget_names before update on workflows for each row execute function forget_names()`;
 
 export const simulatedGround = async (): Promise<SimulatedGround> => {
   const setup = await TestCell.start();
@@ -23,6 +36,9 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
       for (const { card } of setup.hosts) card.queues.clear();
+    },
+    cursorsOnly: async (on) => {
+      await survivor.cell.services.db.query(on ? forgetNames : 'drop trigger forget_names on workflows');
     },
     stop: () => setup.stop(),
     assertPlaced: async ({ id, state, host_id: hostId }) => {

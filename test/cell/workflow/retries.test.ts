@@ -24,7 +24,9 @@ after(() => store.close());
 
 /** What the one risky step of a model does; changed by tests, counted. */
 const risky = { tries: 0, act: (): unknown => undefined };
-const arrange = (act: () => unknown): void => Object.assign(risky, { tries: 0, act });
+const arrange = (act: () => unknown): void => {
+  Object.assign(risky, { tries: 0, act });
+};
 const fail = (code: ErrorCode, resource?: string) => (): never => {
   throw new PandoError(code, 'ordered', resource === undefined ? {} : { details: { resource } });
 };
