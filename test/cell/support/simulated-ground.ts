@@ -6,7 +6,7 @@ import { TestCell } from './harness.ts';
 export interface SimulatedGround extends Ground {
   /** All cards are started again: what was in a process of theirs is gone. */
   restartCards(): void;
-  /** Every change of a workflow's row is written as the first release writes it: its place as an integer alone. */
+  /** Whoever takes a workflow over finds it as the first release leaves it: its place as an integer alone. */
   cursorsOnly(on: boolean): Promise<void>;
   stop(): Promise<void>;
 }
@@ -14,7 +14,7 @@ export interface SimulatedGround extends Ground {
 const forgetNames = `
   create or replace function forget_names() returns trigger language plpgsql as $$
   begin
-    if new.state in ('running', 'undoing') then
+    if new.epoch <> old.epoch then
       new.step := null;
       new.step_cursor := null;
     end if;
