@@ -38,8 +38,6 @@ export const childrenPerStepMax = 1_000;
 /** The longest wait that a step may ask for at once. */
 export const waitMsMax = 366 * 24 * 3_600_000;
 export const workflowsShownMax = 1_000;
-/** An operator's list shows a workflow as long-running from this age on. */
-export const longWorkflowMs = 60_000;
 /** A host that has reported to no processor for this long takes no new instances. */
 export const hostSilenceMsMax = 6_000;
 export const reportEveryMs = 1_000;

@@ -65,7 +65,7 @@ export class Execution<Services> {
   readonly #patience: Patience;
   /** Steps that are done (forward), or still to be undone; the row lags behind until the next durable step. */
   #position: number;
-  /** Whether the row was parked at the present step because it failed. */
+  /** How often in a row the present step was parked because it failed. */
   #parks: number;
 
   /** @throws UnknownStep */
