@@ -23,6 +23,7 @@ export const workflowWaits: SchemaStep = {
       add column wait_deadline timestamptz,
       add column away_since timestamptz,
       add column last_error jsonb,
+      add column taken_over boolean not null default false,
       add column alarm_at timestamptz,
       add column alarmed_at timestamptz,
       add column parent_id text,

@@ -54,6 +54,8 @@ export interface WorkflowRow {
   readonly last_error: WorkflowError | null;
   readonly created_at: Date;
   readonly updated_at: Date;
+  /** Taken from an owner that may have come further than the row says; until the next durable step. */
+  readonly taken_over: boolean;
   /** Of a waiting or stuck row: the way that it goes on. Null in a stuck row of the last release, which goes on undoing. */
   readonly resume_state: Direction | null;
   /** What was away (`host/h-1`): a processor that reaches it wakes the workflow. */
@@ -131,7 +133,7 @@ const freshRow = (workflow: NewWorkflow, owner: string): WorkflowRow => {
     ...{ id, kind, version, subject, subject_kind: subjectKind, input, owner },
     ...{ state: 'running', cursor: 0, step: null, step_cursor: null, results: {}, timings: [] },
     ...{ epoch: 1, attempts: 0, wake_at: null, cancel: false, created_at: now, updated_at: now },
-    ...{ error: null, last_error: null },
+    ...{ error: null, last_error: null, taken_over: false },
     ...{ resume_state: null, waits_on: null, signal_names: null, awaits_children: false },
     ...{ wait_began_at: null, wait_deadline: null, away_since: null, alarm_at: null, alarmed_at: null },
     ...{ parent_id: parent?.id ?? null, parent_key: parent?.key ?? null },
@@ -185,7 +187,7 @@ export const advanceWorkflow = async (
   const rows = await tx.query<{ id: string }>(
     `update workflows set state = $8, cursor = $9, step = $10, step_cursor = $9, results = $11, timings = $12, error = $13,
        attempts = 0, wake_at = null, resume_state = null, waits_on = null, signal_names = null, awaits_children = false,
-       wait_began_at = null, wait_deadline = null, away_since = null, last_error = null,
+       wait_began_at = null, wait_deadline = null, away_since = null, last_error = null, taken_over = false,
        alarm_at = now() + make_interval(secs => $14), alarmed_at = null, updated_at = now()
      where ${knownGuard} returning id`,
     [
@@ -238,7 +240,7 @@ export const takeOver = (
   },
 ): Promise<WokenRow[]> =>
   sql.query(
-    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(),
+    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = taken_over or owner <> $1,
        state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w

@@ -267,9 +267,21 @@ export class Execution<Services> {
     if (!(cause instanceof PandoError))
       this.#options.log.error({ err: cause, workflow: this.#mover.row.id, step }, 'step failed');
     // The failed group may have had its effect in part: it is undone too.
-    const position = this.#position + group.length;
+    const position = Math.max(this.#position + group.length, this.#reachedByOthers());
     await this.#moveTo({ state: 'undoing', position, error: workflowErrorOf(cause, step) }, none);
     this.#next(position);
+  }
+
+  /**
+   * How far an earlier owner may have come without writing it down. It may be frozen and go on there: what it began is undone, and the
+   * hosts that the undo reaches have heard of this owner. Who parked a workflow wrote its place down, and is no such owner.
+   */
+  #reachedByOthers(): number {
+    const { row } = this.#mover;
+    const takenByLastRelease = row.epoch > 1 && row.step === null;
+    return row.taken_over || takenByLastRelease
+      ? this.#table.unwrittenEnd(this.#table.positionOf(row, 'running'))
+      : 0;
   }
 
   async #backward(): Promise<readonly WorkflowRow[]> {
@@ -439,7 +451,7 @@ export class Execution<Services> {
       state,
       cursor: this.#table.cursorAt(position),
       step: this.#table.nameAt(position, way),
-      ...{ error: error ?? null, last_error: null, attempts: 0 },
+      ...{ error: error ?? null, last_error: null, attempts: 0, taken_over: false },
     };
     const advance = {
       ...{ state, cursor: to.cursor, step: to.step, results: this.#results, timings: this.#timings },

@@ -51,6 +51,17 @@ export class StepTable<Services> {
     return at + before;
   }
 
+  /** How far an owner can have come whose row says `position`: to the end of the next group that it would have written down. */
+  unwrittenEnd(position: number): number {
+    let end = position;
+    while (end < this.steps.length) {
+      const group = this.groupAt(end);
+      end += group.length;
+      if (group.some((step) => step.commit !== undefined)) break;
+    }
+    return end;
+  }
+
   /** The name under which a position is stored; null at the end of a way. */
   nameAt(position: number, direction: Direction): string | null {
     return this.steps[direction === 'undoing' ? position - 1 : position]?.name ?? null;

@@ -7,6 +7,7 @@ import { waitForSignal } from '#cell/workflow/wait.ts';
 import { cursorOrders } from '#cell/workflows/cursor-orders.ts';
 import { workflowDefinitions } from '#cell/workflows/index.ts';
 import { versionOf } from '#cell/workflows/versions.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import {
   leaveEffect,
@@ -165,4 +166,37 @@ test('the tables of this release: places go through names and the first releaseâ
       ),
     );
   }
+});
+
+test('what an owner may have begun without writing it down is undone by whoever took over; what a park wrote down is not', async () => {
+  const names = ['a', 'b', 'c'];
+  const failing = defineWorkflow<unknown, Names, ModelServices>({
+    kind: 'unwritten',
+    steps: names.map((name) => ({
+      name,
+      why: 'a model',
+      do: async () => {
+        if (name === 'a') throw new PandoError('InvalidParameterValue', 'ordered');
+        return null;
+      },
+      undo: async ({ services, workflowId }) => {
+        await services.db.query('insert into effects (workflow_id, what) values ($1, $2)', [
+          workflowId,
+          `${name}.undo`,
+        ]);
+      },
+    })),
+  });
+  const one = await store.processor({ definitions: [failing] });
+  const ofDead = newCellId('workflow', 1);
+  const insert = `insert into workflows (id, kind, subject, input, state, resume_state, owner, step, step_cursor, wake_at)
+    values ($1, 'unwritten', 's', '{}', $2, 'running', 'dead', 'a', 0, now())`;
+  await store.db.query(insert, [ofDead, 'running']);
+  await store.reaches(ofDead, 'undone');
+  assert.deepEqual(await store.effects(ofDead), ['c.undo', 'b.undo', 'a.undo']);
+  const parked = newCellId('workflow', 1);
+  await store.db.query(insert, [parked, 'waiting']);
+  await store.reaches(parked, 'undone');
+  assert.deepEqual(await store.effects(parked), ['a.undo']);
+  await one.stop();
 });
