@@ -150,6 +150,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/lab/processIdentity.ts': 'when a process began, shown to people',
   'src/lab/supervisorMain.ts': 'lines of the log are dated',
   'src/cli/commands/status.ts': 'how long ago, shown to people',
+  'src/cli/commands/workflow.ts': 'how long ago and how long still, shown to people',
 };
 
 test('time that measures is monotonic: the wall clock is read in a few named places only', () => {

@@ -104,10 +104,19 @@ for (const [direction, stepMs] of [
           return 'done';
         },
         {
-          policy: { attemptsMax: 3, deadlineMs: 60_000, backoffMsMin: 1, backoffMsMax: 2 },
+          policy: {
+            attemptsMax: 3,
+            deadlineMs: 60_000,
+            backoffMsMin: 1,
+            backoffMsMax: 2,
+            unreachableMs: 60_000,
+          },
           clock: systemClock,
           stop: new AbortController().signal,
-          forever: false,
+          persistent: false,
+          parks: true,
+          parkedBefore: false,
+          inMemoryMs: 60_000,
         },
       );
       assert.equal(result, 'done');

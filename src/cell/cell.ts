@@ -4,17 +4,20 @@ import type { Kysely } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import { migrate } from '#base/postgres/migrate.ts';
 import type { Caller } from '#base/rpc/contract.ts';
+import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
+import { AdoptionGate } from './adoption.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
 import { HostSessions } from './hosts/sessions.ts';
 import { VpcStates } from './hosts/vpc-states.ts';
-import { type Rhythm, startRhythms } from './housekeeping.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { createOperator, type Operator } from './operator.ts';
+import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import type { Oversubscription } from './store/hosts.ts';
@@ -24,8 +27,10 @@ import { cellSchema } from './store/schema.ts';
 import { sharedSecret } from './store/settings.ts';
 import { type CellSchema, type Database, databaseOver } from './store/sql.ts';
 import { purgeEnded } from './store/workflows.ts';
+import type { ErasedDefinition } from './workflow/definition.ts';
 import { WorkflowEngine } from './workflow/engine.ts';
 import { type Faults, noFaults } from './workflow/faults.ts';
+import type { EngineTiming } from './workflow/timing.ts';
 import { workflowDefinitions } from './workflows/index.ts';
 
 export interface CellOptions {
@@ -42,6 +47,10 @@ export interface CellOptions {
   wrapDatabase?(db: Database): Database;
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
+  readonly adoptionGraceMs?: number;
+  readonly timing?: Partial<EngineTiming>;
+  /** Tests run tables of their own beside these. */
+  readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
 
 export interface Cell {
@@ -72,18 +81,29 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const owner = `${identity.processorId}/${randomBytes(6).toString('hex')}`;
   const lease = new CommandLease();
   const hosts = new HostSessions(lease);
-  const region = leasedRegion(options.region, lease);
+  const region = leasedRegion(namedRegion(options.region), lease);
   const vpcs = new VpcStates({ db, region, hosts, log });
-  const services: CellServices = { ...options, db, region, clock, faults, hosts, vpcs };
+  const services: CellServices = { ...options, region, db, clock, faults, hosts, vpcs };
+  const { adoptionGraceMs } = options;
+  const gate = await AdoptionGate.open({
+    ...{ db, hosts, clock },
+    ...(adoptionGraceMs === undefined ? {} : { graceMs: adoptionGraceMs }),
+  });
   const engine = new WorkflowEngine<CellServices>({
     db,
     owner,
-    definitions: workflowDefinitions,
+    definitions: options.definitions ?? workflowDefinitions,
     services,
     clock,
     faults,
     log,
+    newWorkflowId: () => newCellId('workflow', identity.cellNumber),
+    reached: () => hosts.resources(),
+    mayAdopt: () => gate.open,
+    ...(options.timing === undefined ? {} : { timing: options.timing }),
   });
+  // A moment later: a host serves calls only once its hello is answered.
+  hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));
   const begun = ({ workflows, cancelled }: Begun): void => {
     engine.start(workflows);
     for (const id of cancelled) engine.cancel(id);
@@ -109,13 +129,14 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     pageSecret: await sharedSecret(db, 'page-tokens'),
     vms: () => health.vms,
   };
-  const rhythms: Rhythm[] = [
+  const tasks: PeriodicTask[] = [
     { name: 'lease', everyMs: options.leaseRenewEveryMs ?? limits.leaseRenewEveryMs, turn: renew },
     {
       name: 'take-over',
       everyMs: options.leaseRenewEveryMs ?? limits.leaseRenewEveryMs,
       turn: () => engine.adopt(),
     },
+    { name: 'alarms', everyMs: limits.alarmEveryMs, turn: () => engine.alarm() },
     { name: 'heard', everyMs: limits.heardFlushEveryMs, turn: () => reports.flushHeard() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -131,13 +152,14 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
       },
     },
   ];
-  startRhythms(rhythms, clock, log, stop.signal);
+  startPeriodicTasks(tasks, clock, log, stop.signal);
+  engine.watch();
   return {
     owner,
     services,
     engine,
     reports,
-    operator: createOperator({ services, owner, begun }),
+    operator: createOperator({ services, owner, engine, begun }),
     ec2Call: createEc2Call(context),
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {

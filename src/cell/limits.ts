@@ -2,8 +2,42 @@
 export const leaseTtlMs = 3_000;
 export const leaseRenewEveryMs = 1_000;
 export const takeoverBatchMax = 200;
+/** A processor that has just begun takes over nobody's work until its hosts have dialled in, or this long. */
+export const adoptionGraceMs = 15_000;
+/** A host that was heard within this time before the processor began is one that it waits for, within the grace. */
+export const adoptionHeardMs = 10 * 60_000;
 export const concurrentWorkflowsMax = 256;
 export const queuedWorkflowsMax = 50_000;
+/** How often waiting workflows are looked at that are due; each turn is up to a quarter sooner or later, so that processors take turns. */
+export const duePollMs = 1_000;
+export const dueBatchMax = 100;
+/** How long a failing step is tried again in memory; then its workflow is parked and frees its slot. */
+export const retryInMemoryMs = 1_000;
+/** A step that could still be undone waits this long for what is unreachable, and then fails. */
+export const unreachableWaitMs = 5 * 60_000;
+/** A step that could still be undone backs off this long before what is busy, and then fails. */
+export const busyWaitMs = 60_000;
+/** Pauses of a parked workflow that is tried again: doubled each time. */
+export const parkMsMin = 1_000;
+export const parkMsMax = 30_000;
+/** A step that cannot be given up and fails for a fault is parked this many times in a row; then its workflow is stuck. */
+export const faultParksMax = 6;
+/** A transaction of a workflow that the store refuses for a fault is tried this often. */
+export const commitTriesMax = 5;
+/** Pauses between tries while the store is away: doubled each time. */
+export const storeRetryMsMin = 100;
+export const storeRetryMsMax = 5_000;
+/** A workflow that has stood at one step for longer is told to an operator; a wait that was asked for does not count. */
+export const workflowAlarmAfterMs = 15 * 60_000;
+export const alarmEveryMs = 10_000;
+export const alarmBatchMax = 50;
+/** Signals of one workflow that it has not taken yet. */
+export const pendingSignalsMax = 1_000;
+export const signalPayloadBytesMax = 8 * 1024;
+export const childrenPerStepMax = 1_000;
+/** The longest wait that a step may ask for at once. */
+export const waitMsMax = 366 * 24 * 3_600_000;
+export const workflowsShownMax = 1_000;
 /** A host that has reported to no processor for this long takes no new instances. */
 export const hostSilenceMsMax = 6_000;
 export const reportEveryMs = 1_000;

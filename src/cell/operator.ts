@@ -6,13 +6,14 @@ import { parseId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
 import type { Begun } from './lifecycle.ts';
+import { workflowOperations } from './operator-workflows.ts';
 import { insufficientCapacity, place } from './placement.ts';
 import type { CellServices } from './services.ts';
 import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, lockInstances } from './store/instances.ts';
 import { listQuarantined } from './store/quarantine.ts';
-import { findWorkflow, insertWorkflow } from './store/workflows.ts';
-import { workflowDefinitions } from './workflows/index.ts';
+import { insertWorkflow } from './store/workflows.ts';
+import type { WorkflowEngine } from './workflow/engine.ts';
 import { newWorkflow } from './workflows/support.ts';
 
 type Contract = typeof cellOperatorContract;
@@ -26,12 +27,15 @@ export type Operator = {
 export interface OperatorOptions {
   readonly services: CellServices;
   readonly owner: string;
+  readonly engine: WorkflowEngine<CellServices>;
   begun(begun: Begun): void;
 }
 
 const instancesShownMax = 10_000;
 
-export const createOperator = ({ services, owner, begun }: OperatorOptions): Operator => ({
+export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
+  ...workflowOperations({ services, engine }),
+
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     parseId('instance', instanceId);
     const { row, target, workflow } = await services.db.transaction(async (tx) => {
@@ -54,6 +58,7 @@ export const createOperator = ({ services, owner, begun }: OperatorOptions): Ope
         amount: amountOf(row),
         zone: row.spec.zone,
         excludeHostId: hostId,
+        prefer: services.hosts.ids(),
         ...(targetHostId === undefined ? {} : { hostId: targetHostId }),
       });
       if (target === undefined) throw insufficientCapacity();
@@ -70,36 +75,6 @@ export const createOperator = ({ services, owner, begun }: OperatorOptions): Ope
     });
     begun({ changes: [], workflows: [workflow], cancelled: [] });
     return { workflowId: workflow.id, sourceHostId: row.host_id ?? '', targetHostId: target.hostId };
-  },
-
-  'operator.workflow': async ({ workflowId }) => {
-    const row = await findWorkflow(services.db, workflowId);
-    if (row === undefined) throw notFound(workflowId);
-    const definition = workflowDefinitions.find(({ kind }) => kind === row.kind);
-    const steps = (definition?.steps ?? []).map((step) => {
-      const timing = row.timings.find((each) => each.step === step.name);
-      const done = Object.hasOwn(row.results, step.name);
-      return {
-        name: step.name,
-        why: step.why,
-        done,
-        ...(timing === undefined ? {} : { ms: timing.ms, attempts: timing.attempts }),
-        ...(done ? { result: row.results[step.name] } : {}),
-      };
-    });
-    return {
-      workflowId,
-      kind: row.kind,
-      subject: row.subject,
-      state: row.state,
-      cancel: row.cancel,
-      owner: row.owner,
-      epoch: row.epoch,
-      steps,
-      ...(row.error === null ? {} : { error: row.error }),
-      createdAt: row.created_at.toISOString(),
-      updatedAt: row.updated_at.toISOString(),
-    };
   },
 
   'operator.hosts': async () => ({

@@ -18,6 +18,8 @@ export interface PlacementRequest {
   readonly excludeHostId?: string;
   /** Only this host will do. */
   readonly hostId?: string;
+  /** Hosts that are taken before others: those that the asking processor reaches. */
+  readonly prefer?: readonly string[];
 }
 
 const fits = `used_vcpus_milli + $1 <= limit_vcpus_milli and used_memory_mib + $2 <= limit_memory_mib
@@ -30,7 +32,7 @@ const take = (lock: string): string => `
     select id from hosts
     where state = 'active' and zone = $4 and ${fits} and heard_at > now() - make_interval(secs => $5)
       and ($6::text is null or id <> $6) and ($7::text is null or id = $7)
-    order by greatest(used_vcpus_milli::float8 / greatest(limit_vcpus_milli, 1),
+    order by ($8::text[] is not null and id <> all($8)), greatest(used_vcpus_milli::float8 / greatest(limit_vcpus_milli, 1),
                       used_memory_mib::float8 / greatest(limit_memory_mib, 1)), id
     limit 1 ${lock})
   returning id as "hostId", vtep`;
@@ -45,7 +47,7 @@ export const insufficientCapacity = (): PandoError =>
     'We currently do not have sufficient capacity in the Availability Zone you requested. Our system will be working on provisioning additional capacity. You can currently get capacity by not specifying an Availability Zone in your request or choosing another one.',
   );
 
-/** Takes capacity on the least used host that fits, in the caller's transaction; `undefined`: none fits. */
+/** Takes capacity on the least used host that fits (of those preferred, if one of them does), in the caller's transaction; `undefined`: none fits. */
 export const place = async (tx: Sql, request: PlacementRequest): Promise<Placed | undefined> => {
   const { amount } = request;
   const values = [
@@ -56,6 +58,7 @@ export const place = async (tx: Sql, request: PlacementRequest): Promise<Placed 
     hostSilenceMsMax / 1000,
     request.excludeHostId ?? null,
     request.hostId ?? null,
+    request.prefer ?? null,
   ];
   const [free] = await tx.query<Placed>(takeFree, values);
   if (free !== undefined) return free;

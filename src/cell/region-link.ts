@@ -6,6 +6,7 @@ import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
+import { regionResource } from './hosts/reach.ts';
 import { instanceFates } from './instance-fates.ts';
 
 export interface RegionLinkOptions {
@@ -48,6 +49,8 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
       const { region } = await stream.call('region.joinCell', options.record);
       options.onJoin(region);
       options.log.info({ region }, 'joined the region');
+      // A moment later: the stream is in use only when this has returned.
+      setImmediate(() => options.cell()?.engine.reached(regionResource));
     },
     onDisconnect: (reason) =>
       options.log.warn({ reason }, 'the region is away: running instances and their cards are not touched'),

@@ -71,6 +71,9 @@ export const operatorAccess: Access<typeof operatorContract> = {
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.migrate': operator,
   'operator.workflow': operator,
+  'operator.workflows': operator,
+  'operator.retryWorkflow': operator,
+  'operator.cancelWorkflow': operator,
   'operator.hosts': operator,
   'operator.instances': operator,
   'operator.quarantined': operator,

@@ -1,7 +1,37 @@
 /** Operator → cell processor: what an operator sees of a cell, and starts in it. */
 import { z } from 'zod';
 
-const workflowState = z.enum(['running', 'undoing', 'done', 'undone', 'stuck']);
+const workflowState = z.enum(['running', 'undoing', 'waiting', 'stuck', 'done', 'undone']);
+const workflowError = z.object({ code: z.string(), message: z.string(), step: z.string() });
+
+/** A workflow as a list shows it. */
+const workflowSummary = z.object({
+  workflowId: z.string(),
+  kind: z.string(),
+  version: z.number().int(),
+  /** `instance`, `host`: what `subject` names. */
+  subjectKind: z.string(),
+  subject: z.string(),
+  state: workflowState,
+  /** Which way a waiting or stuck one goes on. */
+  resume: z.enum(['running', 'undoing']).optional(),
+  /** Where it stands; of one that runs, the last step that the store knows of. */
+  step: z.string().optional(),
+  /** Times in a row that this step was put off because it failed. */
+  attempts: z.number().int(),
+  /** What a waiting one waits for: `host/h-…`, `region`, `signal NAME`, `children`, `time`. */
+  waitsFor: z.array(z.string()).optional(),
+  /** When it is looked at at the latest. */
+  wakeAt: z.string().optional(),
+  /** Whether it has stood there for longer than it should. */
+  overdue: z.boolean(),
+  cancel: z.boolean(),
+  /** Why it is undone, or why it waits or is stuck. */
+  error: workflowError.optional(),
+  parentId: z.string().optional(),
+  createdAt: z.string(),
+  updatedAt: z.string(),
+});
 
 export const cellOperatorContract = {
   /** Moves a running instance to another host, live. Without a target the cell chooses one. Answers when the workflow is durable. */
@@ -12,14 +42,10 @@ export const cellOperatorContract = {
   'operator.workflow': {
     params: z.object({ workflowId: z.string() }),
     result: z.object({
-      workflowId: z.string(),
-      kind: z.string(),
-      subject: z.string(),
-      state: workflowState,
-      cancel: z.boolean(),
+      ...workflowSummary.shape,
       owner: z.string(),
       epoch: z.number().int(),
-      /** The table of the workflow, in order. */
+      /** The table of the workflow, in order; empty where this release does not have its version. */
       steps: z.array(
         z.object({
           name: z.string(),
@@ -31,10 +57,33 @@ export const cellOperatorContract = {
           result: z.unknown().optional(),
         }),
       ),
-      error: z.object({ code: z.string(), message: z.string(), step: z.string() }).optional(),
-      createdAt: z.string(),
-      updatedAt: z.string(),
+      children: z.array(workflowSummary).optional(),
     }),
+  },
+  /** Workflows that have not ended: stuck and overdue ones first, then the oldest. `ended` adds those that have. */
+  'operator.workflows': {
+    params: z.object({
+      states: z.array(workflowState).max(6).optional(),
+      kind: z.string().max(64).optional(),
+      subject: z.string().max(128).optional(),
+      ended: z.boolean().optional(),
+      limit: z.number().int().min(1).max(1_000).optional(),
+    }),
+    result: z.object({
+      workflows: z.array(workflowSummary),
+      /** How many there are in each state, beyond those shown too. */
+      counts: z.array(z.object({ state: workflowState, n: z.number().int() })),
+    }),
+  },
+  /** Tries a waiting or stuck workflow again now, with all its tries before it. @throws NotFound, IncorrectState */
+  'operator.retryWorkflow': {
+    params: z.object({ workflowId: z.string() }),
+    result: z.object({ workflowId: z.string() }),
+  },
+  /** Asks a workflow to stop and undo what it did. @throws NotFound, IncorrectState where it can only go forward */
+  'operator.cancelWorkflow': {
+    params: z.object({ workflowId: z.string() }),
+    result: z.object({ workflowId: z.string() }),
   },
   'operator.hosts': {
     params: z.object({}),

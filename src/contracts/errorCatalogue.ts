@@ -1,18 +1,26 @@
-/** How a code travels over HTTP, and whether the same request may succeed if it is sent again. */
+/**
+ * What who retries does about a code. `unreachable`: the link or the store is away, so wait for it, for minutes. `busy`: the other
+ * side is there and asks for patience, so back off. `fault`: something broke, so try a few times. `refused`: the same request
+ * cannot succeed, so do not retry.
+ */
+export type RetryClass = 'unreachable' | 'busy' | 'fault' | 'refused';
+
+/** How a code travels over HTTP, whether a client may send the same request again, and how Pando's own parts retry it. */
 export interface ErrorTraits {
   readonly status: number;
   readonly retryable: boolean;
+  readonly class: RetryClass;
 }
 
-const client: ErrorTraits = { status: 400, retryable: false };
+const client: ErrorTraits = { status: 400, retryable: false, class: 'refused' };
 /** A state that changes by itself: clients repeat the call until it passes. */
-const wait: ErrorTraits = { status: 400, retryable: true };
-const unauthenticated: ErrorTraits = { status: 401, retryable: false };
-const forbidden: ErrorTraits = { status: 403, retryable: false };
-const precondition: ErrorTraits = { status: 412, retryable: false };
-const tooLarge: ErrorTraits = { status: 413, retryable: false };
-const server: ErrorTraits = { status: 500, retryable: true };
-const unavailable: ErrorTraits = { status: 503, retryable: true };
+const wait: ErrorTraits = { status: 400, retryable: true, class: 'busy' };
+const unauthenticated: ErrorTraits = { status: 401, retryable: false, class: 'refused' };
+const forbidden: ErrorTraits = { status: 403, retryable: false, class: 'refused' };
+const precondition: ErrorTraits = { status: 412, retryable: false, class: 'refused' };
+const tooLarge: ErrorTraits = { status: 413, retryable: false, class: 'refused' };
+const server: ErrorTraits = { status: 500, retryable: true, class: 'fault' };
+const unavailable: ErrorTraits = { status: 503, retryable: true, class: 'unreachable' };
 
 /** Codes about the request itself, before any resource is looked at. */
 const request = {
@@ -20,7 +28,7 @@ const request = {
   UnsupportedOperation: client,
   UnsupportedProtocol: client,
   NoSuchVersion: client,
-  MalformedQueryString: { status: 404, retryable: false },
+  MalformedQueryString: { status: 404, retryable: false, class: 'refused' },
   MissingAction: client,
   MissingParameter: client,
   UnknownParameter: client,
@@ -68,7 +76,7 @@ const service = {
   ServerInternal: server,
   ServiceUnavailable: unavailable,
   Unavailable: unavailable,
-  RequestLimitExceeded: unavailable,
+  RequestLimitExceeded: { ...unavailable, class: 'busy' },
 } satisfies Record<string, ErrorTraits>;
 
 /** Codes about a resource's state and about the limits of an account. */
@@ -288,13 +296,13 @@ const resource = {
 
 /** Codes between Pando's own parts. One that reaches a client is shown as `InternalError` or `Unavailable`. */
 const internal = {
-  Cancelled: { status: 499, retryable: false },
-  Conflict: { status: 409, retryable: true },
-  StaleEpoch: { status: 409, retryable: false },
-  NotFound: { status: 404, retryable: false },
+  Cancelled: { status: 499, retryable: false, class: 'refused' },
+  Conflict: { status: 409, retryable: true, class: 'busy' },
+  StaleEpoch: { status: 409, retryable: false, class: 'refused' },
+  NotFound: { status: 404, retryable: false, class: 'refused' },
   /** A message of Pando's own parts is above the frame limit: refused to whoever sent it, its stream goes on. */
   MessageTooLarge: tooLarge,
-  DeadlineExceeded: { status: 504, retryable: true },
+  DeadlineExceeded: { status: 504, retryable: true, class: 'unreachable' },
   HostUnreachable: unavailable,
   NotReady: unavailable,
 } satisfies Record<string, ErrorTraits>;

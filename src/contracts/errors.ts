@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCatalogue } from './errorCatalogue.ts';
+import { type ErrorCode, errorCatalogue, type RetryClass } from './errorCatalogue.ts';
 
 export {
   type ErrorCode,
@@ -6,6 +6,7 @@ export {
   errorCatalogue,
   isErrorCode,
   isInternalCode,
+  type RetryClass,
 } from './errorCatalogue.ts';
 
 /** What may be told beside a code and a message. */
@@ -42,6 +43,11 @@ export class PandoError extends Error {
   /** Whether the same request may succeed if it is sent again. */
   get retryable(): boolean {
     return errorCatalogue[this.code].retryable;
+  }
+
+  /** How Pando's own parts retry it. */
+  get class(): RetryClass {
+    return errorCatalogue[this.code].class;
   }
 
   /**

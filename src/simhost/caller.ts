@@ -30,6 +30,10 @@ export class SimCaller implements Caller<Host> {
     host.crashListeners.add(this.#onCrash);
   }
 
+  get hostId(): string {
+    return this.#host.hostId;
+  }
+
   readonly #onCrash = (): void => this.close();
 
   /** Breaks the stream: calls in flight fail, though what they began may still happen. */

@@ -5,7 +5,9 @@
 import { after, before, test } from 'node:test';
 import {
   crashAtEachUndo,
+  crashOrders,
   everyKind,
+  everyStepAway,
   everyStepEveryFault,
   FaultMatrix,
   forever,
@@ -25,6 +27,13 @@ after(() => ground.stop());
 
 everyStepEveryFault(everyKind, () => matrix);
 crashAtEachUndo(everyKind, () => matrix);
+everyStepAway(everyKind, () => matrix);
+
+test('rows of the first release, which know their place as an integer alone, are resumed at it', async (t) => {
+  await ground.cursorsOnly(true);
+  t.after(() => ground.cursorsOnly(false));
+  for (const order of crashOrders(everyKind)) await t.test(order.point, () => matrix.runCase(order));
+});
 
 /** Declares the tests of one fault after each of these parts of the critical phase. */
 const afterEachPart = (

@@ -73,6 +73,8 @@ test('without a region every command says how to start one, and prints no stack'
     ['vm', 'list'],
     ['vm', 'adopt', instance],
     ['vm', 'remove', instance, '--yes'],
+    ['workflow', 'list'],
+    ['workflow', 'show', 'wf-00100000000000000'],
     ['aws', 'ec2', 'describe-instances'],
   ]) {
     const { status, stderr } = pando(...command);
@@ -104,6 +106,7 @@ test('a region of which nothing runs: status says so soon, and every command wha
     ['restart', 'region'],
     ['console', 'i-00100000000000000'],
     ['migrate', 'i-00100000000000000'],
+    ['workflow', 'retry', 'wf-00100000000000000'],
   ]) {
     const { status: code, stderr } = pando(...command);
     assert.equal(code, 1);
@@ -128,6 +131,9 @@ test('what is asked wrongly is refused with the right way', (t) => {
   refused(['console', 'bla'], /bla is no instance's id: those look like i-/);
   refused(['ssh', 'i-00900000000000000'], /There is no instance i-0090/);
   refused(['migrate', 'i-00100000000000000', '--to', 'host-9'], /There is no host host-9. There are: host-1/);
+  refused(['workflow', 'show', 'wf-00900000000000000'], /There is no workflow wf-0090.* pando workflow list/);
+  refused(['workflow', 'cancel', 'nonsense'], /There is no workflow nonsense/);
+  refused(['workflow', 'list', '--state', 'odd'], /Allowed choices are running, undoing, waiting/);
   refused(['logs', 'router'], /Nothing has been logged yet/);
   mkdirSync(join(root, 'log'));
   writeFileSync(join(root, 'log', 'region.log'), 'one line\n');

@@ -124,14 +124,16 @@ const amountFor = (request: RunRequest, { image }: Resolved): Amount => {
 /** As many as fit up to the maximum; fewer than the minimum: nothing (the transaction is rolled back). */
 const placeAll = async (
   tx: Sql,
+  context: CellContext,
   request: RunRequest,
   { zone, freeAddresses }: Resolved,
   amount: Amount,
 ): Promise<readonly Placed[]> => {
   const max = Math.min(request.max, freeAddresses ?? request.max);
+  const prefer = context.services.hosts.ids();
   const places: Placed[] = [];
   while (places.length < max) {
-    const placed = await place(tx, { amount, zone });
+    const placed = await place(tx, { amount, zone, prefer });
     if (placed === undefined) break;
     places.push(placed);
   }
@@ -155,7 +157,7 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await listReservation(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(tx, request, resolved, amount);
+  const places = await placeAll(tx, context, request, resolved, amount);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
   for (const [index, placed] of places.entries()) {

@@ -4,6 +4,7 @@ import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract } from '#contracts/host.ts';
 import type { CommandLease } from '../command-lease.ts';
+import { hostResource, namingResource } from './reach.ts';
 
 export type HostCaller = Caller<typeof hostContract>;
 type HostMethod = keyof typeof hostContract;
@@ -22,15 +23,32 @@ export class HostSessions {
   constructor(lease?: CommandLease) {
     this.#lease = lease;
   }
+  #resources: readonly string[] | undefined;
+  /** Told of each host that has dialled in. */
+  onAttach: ((hostId: string) => void) | undefined;
 
   attach(hostId: string, caller: HostCaller): void {
     this.#callers.set(hostId, caller);
+    this.#resources = undefined;
+    this.onAttach?.(hostId);
   }
 
   /** Forgets this stream; a newer stream of the same host stays. */
   detach(hostId: string, caller: HostCaller): boolean {
     if (this.#callers.get(hostId) !== caller) return false;
+    this.#resources = undefined;
     return this.#callers.delete(hostId);
+  }
+
+  /** The ids of the hosts that are connected. */
+  ids(): readonly string[] {
+    return [...this.#callers.keys()];
+  }
+
+  /** The same as workflows name them when they wait for one. */
+  resources(): readonly string[] {
+    this.#resources ??= this.ids().map(hostResource);
+    return this.#resources;
   }
 
   has(hostId: string): boolean {
@@ -41,8 +59,8 @@ export class HostSessions {
     return this.#callers.size;
   }
 
-  /** @throws HostUnreachable when the host has no stream to this processor; StaleEpoch when this processor may not command. */
-  call<M extends HostMethod>(
+  /** @throws HostUnreachable when the host has no stream to this processor; errors of the link name the host; StaleEpoch when this processor may not command. */
+  async call<M extends HostMethod>(
     hostId: string,
     method: M,
     params: Params<typeof hostContract, M>,
@@ -51,12 +69,16 @@ export class HostSessions {
     const caller = this.#callers.get(hostId);
     // With no wait between this and the sending.
     if ('command' in params && params.command !== undefined && this.#lease?.mayCommand === false)
-      return Promise.reject(this.#lease.refusal());
+      throw this.#lease.refusal();
     if (caller === undefined)
-      return Promise.reject(
-        new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`),
-      );
-    return caller.call(method, params, options);
+      throw new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`, {
+        details: { resource: hostResource(hostId) },
+      });
+    try {
+      return await caller.call(method, params, options);
+    } catch (error) {
+      throw namingResource(error, hostResource(hostId));
+    }
   }
 
   /** A call to the host's card, checked against the card's own contract. */

@@ -66,6 +66,15 @@ export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefine
 
 export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
 
+/** The hosts that were heard within this time. */
+export const listHeardHosts = async (sql: Sql, withinMs: number): Promise<string[]> =>
+  (
+    await sql.query<{ id: string }>(
+      'select id from hosts where heard_at > now() - make_interval(secs => $1) order by id',
+      [withinMs / 1000],
+    )
+  ).map((row) => row.id);
+
 export const countHosts = async (sql: Sql): Promise<number> =>
   (await sql.query<{ n: number }>('select count(*)::int as n from hosts'))[0]?.n ?? 0;
 

@@ -1,6 +1,7 @@
 /** The cell's schema. Nothing in it points out of the cell (S3.2). */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
+import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
   {
@@ -100,4 +101,5 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   quarantineAndRecovery,
+  workflowWaits,
 ];

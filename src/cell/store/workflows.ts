@@ -1,12 +1,17 @@
 /**
  * Workflow rows. Ownership is (owner, epoch): every write names both, and a write under an older epoch changes nothing.
  *
- * running → done        running → undoing → undone        undoing → stuck (undo exhausted, operator told) → undoing
+ * running → done      running → undoing → undone      running, undoing ⇄ waiting      waiting → stuck → waiting (an operator's retry)
+ *
+ * A waiting row has no owner that counts: whichever processor finds it due takes it, under the next epoch (`workflow-waits.ts`).
  */
-import { PandoError } from '#contracts/errors.ts';
+import { workflowAlarmAfterMs } from '../limits.ts';
 import type { Sql } from './sql.ts';
 
-export type WorkflowState = 'running' | 'undoing' | 'done' | 'undone' | 'stuck';
+export const workflowStates = ['running', 'undoing', 'waiting', 'stuck', 'done', 'undone'] as const;
+export type WorkflowState = (typeof workflowStates)[number];
+/** Which way a workflow goes, and will go on after a wait. */
+export type Direction = 'running' | 'undoing';
 
 export interface WorkflowError {
   readonly code: string;
@@ -23,21 +28,66 @@ export interface StepTiming {
 export interface WorkflowRow {
   readonly id: string;
   readonly kind: string;
+  /** Of the definition that made it: only a processor that has this version goes on with it. */
+  readonly version: number;
   readonly subject: string;
+  /** What `subject` names: `instance`, `host`. */
+  readonly subject_kind: string;
   readonly input: unknown;
   readonly state: WorkflowState;
+  /** For processors of the last release; the truth is `step`. */
   readonly cursor: number;
+  /** Forward: the next step. Undoing: the last step that is still to be undone. Null: see `cursor`. */
+  readonly step: string | null;
+  readonly step_cursor: number | null;
   readonly results: Readonly<Record<string, unknown>>;
   readonly timings: readonly StepTiming[];
   readonly owner: string;
   readonly epoch: number;
+  /** Times in a row that the present step was parked because it failed. */
   readonly attempts: number;
   readonly wake_at: Date | null;
   readonly cancel: boolean;
+  /** Why it is undone. */
   readonly error: WorkflowError | null;
+  /** Why it waits or is stuck, where something failed. */
+  readonly last_error: WorkflowError | null;
   readonly created_at: Date;
   readonly updated_at: Date;
+  /** Taken from an owner that may have come further than the row says; until the next durable step. */
+  readonly taken_over: boolean;
+  /** Of a waiting or stuck row: the way that it goes on. Null in a stuck row of the last release, which goes on undoing. */
+  readonly resume_state: Direction | null;
+  /** What was away (`host/h-1`): a processor that reaches it wakes the workflow. */
+  readonly waits_on: string | null;
+  readonly signal_names: readonly string[] | null;
+  readonly awaits_children: boolean;
+  /** When the present step first answered that it waits. */
+  readonly wait_began_at: Date | null;
+  readonly wait_deadline: Date | null;
+  /** Since when the present step fails for what is away. */
+  readonly away_since: Date | null;
+  /** When an operator is told that it takes too long. */
+  readonly alarm_at: Date | null;
+  readonly alarmed_at: Date | null;
+  readonly parent_id: string | null;
+  readonly parent_key: string | null;
 }
+
+/** What the database knows of a row's wait at the present hour: extra columns of a row that is taken. */
+export interface WaitFacts {
+  readonly waited_ms: number | null;
+  readonly away_ms: number | null;
+  readonly timed_out: boolean;
+}
+
+/** A row as a processor takes it, with those facts. */
+export type WokenRow = WorkflowRow & WaitFacts;
+
+export const waitFacts = `
+  ceil(extract(epoch from now() - wait_began_at) * 1000)::float8 as waited_ms,
+  ceil(extract(epoch from now() - away_since) * 1000)::float8 as away_ms,
+  coalesce(wait_deadline <= now(), false) as timed_out`;
 
 /** What makes a new workflow. */
 export interface NewWorkflow {
@@ -45,119 +95,172 @@ export interface NewWorkflow {
   readonly kind: string;
   readonly subject: string;
   readonly input: unknown;
+  /** Default `instance`. */
+  readonly subjectKind?: string;
+  /** Default 1. */
+  readonly version?: number;
+  /** The workflow that awaits this one, and the key by which it knows it. */
+  readonly parent?: { readonly id: string; readonly key: string };
+  /** Default `workflowAlarmAfterMs`. */
+  readonly alarmAfterMs?: number;
 }
 
 export const insertWorkflow = async (tx: Sql, workflow: NewWorkflow, owner: string): Promise<WorkflowRow> => {
+  const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
   await tx.query(
-    `insert into workflows (id, kind, subject, input, state, owner) values ($1, $2, $3, $4, 'running', $5)`,
-    [workflow.id, workflow.kind, workflow.subject, JSON.stringify(workflow.input), owner],
+    `insert into workflows (id, kind, subject, input, state, owner, subject_kind, version, alarm_at, parent_id, parent_key)
+     values ($1, $2, $3, $4, 'running', $5, $6, $7, now() + make_interval(secs => $8), $9, $10)`,
+    [
+      id,
+      kind,
+      subject,
+      JSON.stringify(input),
+      owner,
+      subjectKind,
+      version,
+      (workflow.alarmAfterMs ?? workflowAlarmAfterMs) / 1000,
+      parent?.id ?? null,
+      parent?.key ?? null,
+    ],
   );
+  return freshRow(workflow, owner);
+};
+
+const freshRow = (workflow: NewWorkflow, owner: string): WorkflowRow => {
+  const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
   const now = new Date();
   return {
-    ...workflow,
-    state: 'running',
-    cursor: 0,
-    results: {},
-    timings: [],
-    owner,
-    epoch: 1,
-    attempts: 0,
-    wake_at: null,
-    cancel: false,
-    error: null,
-    created_at: now,
-    updated_at: now,
+    ...{ id, kind, version, subject, subject_kind: subjectKind, input, owner },
+    ...{ state: 'running', cursor: 0, step: null, step_cursor: null, results: {}, timings: [] },
+    ...{ epoch: 1, attempts: 0, wake_at: null, cancel: false, created_at: now, updated_at: now },
+    ...{ error: null, last_error: null, taken_over: false },
+    ...{ resume_state: null, waits_on: null, signal_names: null, awaits_children: false },
+    ...{ wait_began_at: null, wait_deadline: null, away_since: null, alarm_at: null, alarmed_at: null },
+    ...{ parent_id: parent?.id ?? null, parent_key: parent?.key ?? null },
   };
 };
 
 export const findWorkflow = async (sql: Sql, id: string): Promise<WorkflowRow | undefined> =>
   (await sql.query<WorkflowRow>('select * from workflows where id = $1', [id]))[0];
 
+/** What a row must still be for a move to happen. */
+export type Known = Pick<WorkflowRow, 'id' | 'owner' | 'epoch' | 'state' | 'cursor' | 'step'>;
+
 export interface Advance {
   readonly state: WorkflowState;
   readonly cursor: number;
+  readonly step: string | null;
   readonly results: Readonly<Record<string, unknown>>;
   readonly timings: readonly StepTiming[];
-  readonly attempts: number;
-  readonly wakeAt?: Date;
   readonly error?: WorkflowError;
+  /** From now until an operator is told. */
+  readonly alarmAfterMs: number;
 }
 
 /** Thrown inside the transaction of a move that the row no longer allows; the transaction is rolled back. */
 export class MoveRefused extends Error {}
 
+/** The guard of every move: this owner and epoch, this place in the table, and no cancellation that has to be honoured first. */
+export const knownGuard = `id = $1 and owner = $2 and epoch = $3 and state = $4 and cursor = $5 and step is not distinct from $6
+  and not (cancel and $7)`;
+
+export const knownValues = (known: Known, cancellable: boolean): unknown[] => [
+  known.id,
+  known.owner,
+  known.epoch,
+  known.state,
+  known.cursor,
+  known.step,
+  cancellable,
+];
+
 /**
  * Moves a workflow on, where its row is still as the executor knows it: this owner and epoch (a survivor raises the epoch), this
- * state and cursor (a commit whose answer was lost is not done twice), and, while it can be cancelled, no cancel flag.
+ * state and step (a commit whose answer was lost is not done twice), and, while it can be cancelled, no cancel flag.
  */
 export const advanceWorkflow = async (
   tx: Sql,
-  known: Pick<WorkflowRow, 'id' | 'owner' | 'epoch' | 'state' | 'cursor'>,
+  known: Known,
   next: Advance,
   cancellable: boolean,
 ): Promise<void> => {
   const rows = await tx.query<{ id: string }>(
-    `update workflows set state = $6, cursor = $7, results = $8, timings = $9, attempts = $10, wake_at = $11, error = $12,
-       updated_at = now()
-     where id = $1 and owner = $2 and epoch = $3 and state = $4 and cursor = $5 and not (cancel and $13)
-     returning id`,
+    `update workflows set state = $8, cursor = $9, step = $10, step_cursor = $9, results = $11, timings = $12, error = $13,
+       attempts = 0, wake_at = null, resume_state = null, waits_on = null, signal_names = null, awaits_children = false,
+       wait_began_at = null, wait_deadline = null, away_since = null, last_error = null, taken_over = false,
+       alarm_at = now() + make_interval(secs => $14), alarmed_at = null, updated_at = now()
+     where ${knownGuard} returning id`,
     [
-      known.id,
-      known.owner,
-      known.epoch,
-      known.state,
-      known.cursor,
+      ...knownValues(known, cancellable),
       next.state,
       next.cursor,
+      next.step,
       JSON.stringify(next.results),
       JSON.stringify(next.timings),
-      next.attempts,
-      next.wakeAt ?? null,
       next.error === undefined ? null : JSON.stringify(next.error),
-      cancellable,
+      next.alarmAfterMs / 1000,
     ],
   );
   if (rows.length === 0)
-    throw new MoveRefused(`workflow ${known.id} is no longer at ${known.state}/${known.cursor}`);
-};
-
-/** Asks a workflow to stop and undo; it is honoured between steps, up to its point of no return. */
-export const requestCancel = async (tx: Sql, id: string): Promise<void> => {
-  await tx.query(`update workflows set cancel = true where id = $1 and state in ('running', 'undoing')`, [
-    id,
-  ]);
+    throw new MoveRefused(
+      `workflow ${known.id} is no longer at ${known.state}/${known.step ?? known.cursor}`,
+    );
 };
 
 /**
- * Takes over what dead processors left, stuck ones whose rest is over, and our own that nobody here runs (a commit whose answer was
- * lost): compare-and-set on (owner, epoch) in one statement.
+ * Asks a workflow to stop and undo. It is honoured between steps, up to its point of no return. One that waits is made due, so that
+ * it need not wait for the end of its wait; one that is stuck gets another chance.
+ */
+export const requestCancel = async (tx: Sql, id: string): Promise<void> => {
+  await tx.query(
+    `update workflows set cancel = true, attempts = 0,
+       wake_at = case when state in ('waiting', 'stuck') then now() else wake_at end,
+       resume_state = case when state = 'stuck' then coalesce(resume_state, 'undoing') else resume_state end,
+       state = case when state = 'stuck' then 'waiting' else state end
+     where id = $1 and state in ('running', 'undoing', 'waiting', 'stuck')`,
+    [id],
+  );
+};
+
+/** `kind@version`, as statements compare what a processor can run. */
+export const runnableKey = (of: { readonly kind: string; readonly version: number }): string =>
+  `${of.kind}@${of.version}`;
+
+/**
+ * Takes over what dead processors left, and our own that nobody here runs (a commit whose answer was lost): oldest first, only
+ * kinds and versions that this processor has, by compare-and-set on (owner, epoch) in one statement.
  */
 export const takeOver = (
   sql: Sql,
   owner: string,
-  runningHere: readonly string[],
-  limit: number,
-): Promise<WorkflowRow[]> =>
+  options: {
+    readonly runningHere: readonly string[];
+    readonly runnable: readonly string[];
+    readonly limit: number;
+  },
+): Promise<WokenRow[]> =>
   sql.query(
-    `update workflows set owner = $1, epoch = epoch + 1, state = case state when 'stuck' then 'undoing' else state end
+    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = taken_over or owner <> $1,
+       state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w
-       where (state in ('running', 'undoing') and not exists (
+       where state in ('running', 'undoing', 'stuck') and kind || '@' || version = any($4) and id <> all($3) and (
+             (state in ('running', 'undoing') and not exists (
                 select 1 from processors p where p.owner = w.owner and p.lease_until > now()))
+          -- Only a processor of the last release gives a stuck row a time of its own.
           or (state = 'stuck' and wake_at < now())
-          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds' and id <> all($3))
-       limit $2 for update skip locked)
-     returning *`,
-    [owner, limit, runningHere],
+          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds'))
+       order by created_at limit $2 for update skip locked)
+     returning *, ${waitFacts}`,
+    [owner, options.limit, options.runningHere, options.runnable],
   );
 
+/** Ended workflows go, but for those whose parent still lives: it may look at how they ended. */
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {
-  await sql.query(`delete from workflows where state in ('done', 'undone') and updated_at < $1`, [before]);
-};
-
-/** The id of a workflow whose subject already has another: callers turn it into their own error. */
-export const subjectBusy = (subject: string): PandoError =>
-  new PandoError(
-    'IncorrectInstanceState',
-    `The instance '${subject}' is being changed by another request. Retry.`,
+  await sql.query(
+    `delete from workflows w where state in ('done', 'undone') and updated_at < $1
+       and (parent_id is null or not exists (
+         select 1 from workflows p where p.id = w.parent_id and p.state not in ('done', 'undone')))`,
+    [before],
   );
+};

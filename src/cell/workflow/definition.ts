@@ -1,15 +1,23 @@
 /** What a workflow is: a table of steps, each with its why, its do and its undo. */
 import type { CommandKey } from '#contracts/host.ts';
+import { absentHostPatienceMs, unreachableWaitMs } from '../limits.ts';
 import type { Sql } from '../store/sql.ts';
-import type { NewWorkflow, WorkflowError } from '../store/workflows.ts';
+import type { DeliveredSignal } from '../store/workflow-waits.ts';
+import type { NewWorkflow, WorkflowError, WorkflowRow } from '../store/workflows.ts';
+import type { Wait } from './wait.ts';
 
 export interface RetryPolicy {
-  /** Attempts before the step counts as failed; ignored where `onFailure` is `retry`. */
+  /** Attempts that fail for a fault before the step counts as failed. */
   readonly attemptsMax: number;
   readonly backoffMsMin: number;
   readonly backoffMsMax: number;
   /** Deadline of one attempt. */
   readonly deadlineMs: number;
+  /**
+   * How long the step waits for what is unreachable. Then it is run once more and sees `awayMs`; if that fails too, it has failed,
+   * unless it is one that cannot be given up.
+   */
+  readonly unreachableMs: number;
 }
 
 export const retryDefault: RetryPolicy = {
@@ -17,17 +25,18 @@ export const retryDefault: RetryPolicy = {
   backoffMsMin: 50,
   backoffMsMax: 2_000,
   deadlineMs: 30_000,
+  unreachableMs: unreachableWaitMs,
 };
 export const undoRetryDefault: RetryPolicy = {
-  attemptsMax: 20,
-  backoffMsMin: 50,
-  backoffMsMax: 5_000,
-  deadlineMs: 30_000,
+  ...retryDefault,
+  unreachableMs: absentHostPatienceMs,
 };
 
 /** What a step sees. `Results` maps each step's name to what it returned. */
 export interface StepContext<Input, Results, Services> {
   readonly workflowId: string;
+  /** What `subject` names: `instance`, `host`. */
+  readonly subjectKind: string;
   readonly subject: string;
   readonly input: Input;
   readonly results: Readonly<Partial<Results>>;
@@ -40,7 +49,24 @@ export interface StepContext<Input, Results, Services> {
   once<T>(key: string, make: () => Promise<T>): Promise<T>;
   /** Whether a cancellation was asked for, as far as this processor knows. */
   cancelled(): boolean;
+  /** How long this step has been failing for what is unreachable, parked time included. */
+  readonly awayMs: number;
+  /** How long it is since this step first answered that it waits. */
+  readonly waitedMs: number;
+  /** Whether the wait that the step asked for is over its deadline. */
+  readonly timedOut: boolean;
+  /** The signals that this step has taken so far, in the order in which they were sent; each once. */
+  signals(name?: string): readonly DeliveredSignal[];
+  /** The workflows that this one has started, as they are now. */
+  children(): Promise<readonly Child[]>;
 }
+
+/** A workflow that another has started. */
+export type Child = Pick<WorkflowRow, 'id' | 'kind' | 'subject' | 'state' | 'results' | 'error'> & {
+  readonly key: string;
+  /** Whether it has ended, well or not. */
+  readonly ended: boolean;
+};
 
 /** What an undo returns is found under `<step>.undo` of the results by `onUndone`. */
 export type UndoOf<Context> = ((context: Context) => Promise<unknown>) | { readonly none: string };
@@ -49,7 +75,8 @@ export type UndoOf<Context> = ((context: Context) => Promise<unknown>) | { reado
 export interface Step<Name extends keyof Results, Input, Results, Services> {
   readonly name: Name;
   readonly why: string;
-  do(context: StepContext<Input, Results, Services>): Promise<Results[Name]>;
+  /** Its result; or a `Wait`, and then it runs again when that is over. */
+  do(context: StepContext<Input, Results, Services>): Promise<Results[Name] | Wait>;
   /** Effect on the store, in the one transaction that also records the results and moves the cursor. */
   commit?(tx: Sql, context: StepContext<Input, Results, Services>, result: Results[Name]): Promise<void>;
   /** Must hold also when the step never happened, happened in part, or was undone before. */
@@ -61,6 +88,10 @@ export interface Step<Name extends keyof Results, Input, Results, Services> {
   /** From here on a cancellation is no longer honoured. */
   readonly noReturn?: true;
   readonly retry?: Partial<RetryPolicy>;
+  /** It is never parked when it fails: others wait for it in real time. */
+  readonly staysInMemory?: true;
+  /** An operator is told when the workflow stands here for longer. Default: the definition's. */
+  readonly alarmAfterMs?: number;
 }
 
 export type AnyStep<Input, Results, Services> = {
@@ -73,6 +104,14 @@ export type AnyStep<Input, Results, Services> = {
  */
 export interface WorkflowDefinition<Input, Results, Services> {
   readonly kind: string;
+  /**
+   * Grows when rows of the table as it was can not be finished by the table as it is: a step renamed, removed, or given another
+   * meaning. Then the earlier table stays beside this one until no row names it. Default 1.
+   */
+  readonly version?: number;
+  /** The names by which the integer cursors of the first release are read; see `workflows/cursor-orders.ts`. */
+  readonly cursorOrder?: readonly string[];
+  readonly alarmAfterMs?: number;
   readonly steps: readonly AnyStep<Input, Results, Services>[];
   /** In the transaction that ends it. Returns workflows that follow at once. */
   onDone?(tx: Sql, context: StepContext<Input, Results, Services>): Promise<readonly NewWorkflow[]>;

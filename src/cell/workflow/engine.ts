@@ -1,46 +1,100 @@
-/** Runs workflows: starts them directly, bounds how many run at once, and takes over those of dead processors. */
+/** Runs workflows: starts them directly, bounds how many run at once, wakes those that are due, takes over those of dead processors. */
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
-import { concurrentWorkflowsMax, queuedWorkflowsMax, takeoverBatchMax } from '../limits.ts';
+import {
+  alarmBatchMax,
+  concurrentWorkflowsMax,
+  dueBatchMax,
+  pendingSignalsMax,
+  queuedWorkflowsMax,
+  signalPayloadBytesMax,
+  takeoverBatchMax,
+  workflowAlarmAfterMs,
+} from '../limits.ts';
 import type { Database } from '../store/sql.ts';
-import { takeOver, type WorkflowRow } from '../store/workflows.ts';
+import {
+  insertSignal,
+  type Signal,
+  type SignalOutcome,
+  takeOverdue,
+  wakeDue,
+} from '../store/workflow-waits.ts';
+import { runnableKey, takeOver, type WaitFacts, type WorkflowRow } from '../store/workflows.ts';
 import type { ErasedDefinition } from './definition.ts';
+import { DuePoller } from './due-poller.ts';
 import { Execution } from './execution.ts';
 import type { Faults } from './faults.ts';
+import { refuseRow } from './refused-row.ts';
+import { type EngineTiming, engineTiming } from './timing.ts';
 
 export interface EngineOptions<Services> {
   readonly db: Database;
   /** This life of this processor. */
   readonly owner: string;
+  /** Each kind in each version that this processor can run. */
   readonly definitions: readonly ErasedDefinition<Services>[];
   readonly services: Services;
   readonly clock: Clock;
   readonly faults: Faults;
   readonly log: Logger;
   readonly concurrencyMax?: number;
+  readonly timing?: Partial<EngineTiming>;
+  newWorkflowId(): string;
+  /** What this processor reaches now that others may not (`host/h-1`). Default: nothing is known to be reached. */
+  reached?(): readonly string[];
+  /** Whether it may take over others' work and wake what waits. Default: always. */
+  mayAdopt?(): boolean;
 }
+
+const cameBackMsMax = 5_000;
+
+type TakenRow = WorkflowRow & Partial<WaitFacts>;
 
 export class WorkflowEngine<Services> {
   readonly #options: EngineOptions<Services>;
   readonly #definitions: ReadonlyMap<string, ErasedDefinition<Services>>;
+  readonly #runnable: readonly string[];
   readonly #running = new Map<string, Execution<Services>>();
-  readonly #queue: WorkflowRow[] = [];
+  readonly #queue: TakenRow[] = [];
   readonly #stop = new AbortController();
   readonly #idleWaiters = new Set<() => void>();
+  readonly #poller: DuePoller;
+  readonly #timing: EngineTiming;
+  /** What came back, and when by the monotonic clock. */
+  readonly #cameBack = new Map<string, number>();
 
   constructor(options: EngineOptions<Services>) {
     this.#options = options;
-    this.#definitions = new Map(options.definitions.map((definition) => [definition.kind, definition]));
+    this.#definitions = new Map(
+      options.definitions.map((each) => [runnableKey({ kind: each.kind, version: each.version ?? 1 }), each]),
+    );
+    this.#runnable = [...this.#definitions.keys()];
+    const { clock, log } = options;
+    this.#timing = { ...engineTiming, ...options.timing };
+    this.#poller = new DuePoller({
+      ...{ clock, log, stop: this.#stop.signal, everyMs: this.#timing.duePollMs },
+      turn: () => this.#wake(),
+    });
   }
 
   get owner(): string {
     return this.#options.owner;
   }
 
-  /** Running and waiting workflows. */
+  /** Workflows that run here or are queued for a slot. Those that wait as rows are nobody's load. */
   get load(): number {
     return this.#running.size + this.#queue.length;
+  }
+
+  /** How often due workflows were looked for. */
+  get looks(): number {
+    return this.#poller.looks;
+  }
+
+  /** The table that goes on with a row; undefined where this release does not have it. */
+  definitionOf(row: Pick<WorkflowRow, 'kind' | 'version'>): ErasedDefinition<Services> | undefined {
+    return this.#definitions.get(runnableKey(row));
   }
 
   /** Whether another request may be accepted: its workflow would be queued within the limit. */
@@ -49,18 +103,53 @@ export class WorkflowEngine<Services> {
       throw new PandoError('RequestLimitExceeded', 'Request limit exceeded.');
   }
 
+  /** Looks for waiting workflows that are due, from now until `stop`. */
+  watch(): void {
+    void this.#poller.run();
+  }
+
   /** Starts workflows whose rows are committed under this owner. */
-  start(rows: readonly WorkflowRow[]): void {
-    for (const row of rows) if (!this.#running.has(row.id)) this.#queue.push(row);
+  start(rows: readonly TakenRow[]): void {
+    // A row that was just parked here may be due, and taken, before its execution has returned: that one does nothing more.
+    this.#queue.push(...rows);
     this.#pump();
   }
 
-  /** Tells a workflow that runs here of its cancel flag at once; elsewhere its owner finds the flag between steps. */
+  /** Tells a workflow that runs here of its cancel flag at once; elsewhere its owner finds the flag, or that it is due. */
   cancel(id: string): void {
     this.#running.get(id)?.cancel();
+    this.#poller.hint();
   }
 
-  /** The result of a step, as soon as it is known here; undefined if the workflow ends, is elsewhere, or `ms` pass first. */
+  /** What was away is there again: what waits for it is tried at once. */
+  reached(resource: string): void {
+    this.#cameBack.set(resource, this.#options.clock.monotonicMs());
+    this.#poller.hint();
+  }
+
+  /** Waiting workflows may have been made due by this processor. */
+  hint(): void {
+    this.#poller.hint();
+  }
+
+  /** Leaves a signal for a workflow: durable when this resolves, delivered once, however often it is sent under its id. */
+  async signal(signal: Signal): Promise<SignalOutcome> {
+    if (JSON.stringify(signal.payload ?? null).length > signalPayloadBytesMax)
+      throw new PandoError(
+        'InvalidParameterValue',
+        `A signal carries ${signalPayloadBytesMax} bytes at most.`,
+      );
+    const outcome = await this.#options.db.transaction((tx) => insertSignal(tx, signal, pendingSignalsMax));
+    if (outcome === 'full')
+      throw new PandoError(
+        'RequestLimitExceeded',
+        `${signal.workflowId} has not taken its earlier signals yet.`,
+      );
+    this.#poller.hint();
+    return outcome;
+  }
+
+  /** The result of a step, as soon as it is known here; undefined if the workflow ends, waits, is elsewhere, or `ms` pass first. */
   async stepResult(id: string, step: string, ms: number): Promise<unknown> {
     const execution = this.#running.get(id);
     if (execution === undefined) return undefined;
@@ -75,15 +164,28 @@ export class WorkflowEngine<Services> {
     }
   }
 
-  /** Takes over workflows whose owner's lease ran out, and tries stuck ones again. Returns how many. */
+  /** Takes over workflows whose owner's lease ran out. Returns how many. */
   async adopt(): Promise<number> {
-    const rows = await takeOver(this.#options.db, this.owner, this.#here(), takeoverBatchMax);
-    // A stuck workflow of our own comes back under a new epoch: the execution that gave it up is gone.
+    if (!this.#mayTake()) return 0;
+    const rows = await takeOver(this.#options.db, this.owner, {
+      runningHere: [...this.#running.keys(), ...this.#queue.map((row) => row.id)],
+      runnable: this.#runnable,
+      limit: Math.min(takeoverBatchMax, this.#room()),
+    });
     this.start(rows);
     return rows.length;
   }
 
-  /** Resolves when nothing runs or waits here. */
+  /** Tells operators, once each, of workflows that have stood at one step for longer than they should. */
+  async alarm(): Promise<void> {
+    for (const row of await takeOverdue(this.#options.db, workflowAlarmAfterMs, alarmBatchMax))
+      this.#options.log.error(
+        { alarm: 'workflow-overdue', workflow: row.id, ...row },
+        'workflow takes longer than it should: pando workflow show tells where it stands',
+      );
+  }
+
+  /** Resolves when nothing runs or is queued here. */
   idle(): Promise<void> {
     if (this.load === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.add(resolve));
@@ -95,46 +197,92 @@ export class WorkflowEngine<Services> {
     this.#queue.length = 0;
   }
 
-  #here(): string[] {
-    return [...this.#running.keys(), ...this.#queue.map((row) => row.id)];
+  get #max(): number {
+    return this.#options.concurrencyMax ?? concurrentWorkflowsMax;
+  }
+
+  /** No more is taken than can soon run: the rest stays rows, which others may take. */
+  #room(): number {
+    return Math.max(0, 2 * this.#max - this.load);
+  }
+
+  #mayTake(): boolean {
+    return !this.#stop.signal.aborted && this.#room() > 0 && (this.#options.mayAdopt?.() ?? true);
+  }
+
+  async #wake(): Promise<boolean> {
+    if (!this.#mayTake()) return false;
+    const limit = Math.min(dueBatchMax, this.#room());
+    const { db, clock } = this.#options;
+    const cameBack = new Map(this.#cameBack);
+    const reached = [...(this.#options.reached?.() ?? []), ...cameBack.keys()];
+    const claim = { owner: this.owner, runnable: this.#runnable, reached, limit };
+    const rows = await db.transaction((tx) => wakeDue(tx, claim));
+    const full = rows.length >= limit;
+    // What is gone again wakes nobody for longer than this, however many wait for it.
+    for (const [resource, atMs] of cameBack)
+      if (this.#cameBack.get(resource) === atMs && (!full || clock.monotonicMs() - atMs > cameBackMsMax))
+        this.#cameBack.delete(resource);
+    this.start(rows);
+    return full;
   }
 
   #pump(): void {
-    const max = this.#options.concurrencyMax ?? concurrentWorkflowsMax;
-    while (this.#running.size < max && !this.#stop.signal.aborted) {
+    const wasFull = this.#room() === 0;
+    while (this.#running.size < this.#max && !this.#stop.signal.aborted) {
       const row = this.#queue.shift();
       if (row === undefined) break;
       this.#launch(row);
     }
+    if (wasFull && this.#room() > 0) this.#poller.hint();
     if (this.load === 0) {
       for (const wake of this.#idleWaiters) wake();
       this.#idleWaiters.clear();
     }
   }
 
-  #launch(row: WorkflowRow): void {
+  #launch(row: TakenRow): void {
     const { log } = this.#options;
-    const definition = this.#definitions.get(row.kind);
-    if (definition === undefined) {
-      log.error(
-        { workflow: row.id, kind: row.kind },
-        'unknown kind of workflow: a newer version of Pando made it',
-      );
-      return;
-    }
-    const execution = new Execution({ ...this.#options, definition, stop: this.#stop.signal }, row);
+    const execution = this.#execution(row);
+    if (execution === undefined) return;
     this.#running.set(row.id, execution);
     void execution
       .run()
-      .then((followers) => {
-        this.#running.delete(row.id);
-        this.start(followers);
+      .then((begun) => {
+        this.#ended(row.id, execution);
+        this.start(begun);
       })
       .catch((error: unknown) => {
-        this.#running.delete(row.id);
+        this.#ended(row.id, execution);
         if (!this.#stop.signal.aborted)
           log.error({ err: error, workflow: row.id }, 'workflow left to a later take-over');
       })
       .finally(() => this.#pump());
+  }
+
+  #ended(id: string, execution: Execution<Services>): void {
+    if (this.#running.get(id) === execution) this.#running.delete(id);
+  }
+
+  /** Undefined: the table of this release cannot go on with the row, which ends stuck. */
+  #execution(row: TakenRow): Execution<Services> | undefined {
+    const definition = this.definitionOf(row);
+    try {
+      if (definition === undefined) throw new Error(`There is no ${runnableKey(row)} in this release.`);
+      return new Execution(
+        {
+          ...this.#options,
+          definition,
+          stop: this.#stop.signal,
+          timing: this.#timing,
+          reaches: (resource) => this.#options.reached?.().includes(resource) ?? false,
+          parked: (ms) => this.#poller.hint(ms),
+        },
+        row,
+      );
+    } catch (error) {
+      void refuseRow(this.#options, row, error);
+      return undefined;
+    }
   }
 }

@@ -1,4 +1,7 @@
-/** Every kind of workflow that a cell runs. */
+/** Every kind of workflow that a cell runs, in every version that it still finishes. */
+import type { CellServices } from '../services.ts';
+import type { ErasedDefinition } from '../workflow/definition.ts';
+import { cursorOrders } from './cursor-orders.ts';
 import { launchWorkflow } from './launch.ts';
 import { migrateWorkflow } from './migrate.ts';
 import { rebootWorkflow } from './reboot.ts';
@@ -7,7 +10,12 @@ import { startWorkflow } from './start.ts';
 import { stopWorkflow } from './stop.ts';
 import { terminateWorkflow } from './terminate.ts';
 
-export const workflowDefinitions = [
+const withCursorOrder = (definition: ErasedDefinition<CellServices>): ErasedDefinition<CellServices> => {
+  const cursorOrder = cursorOrders[definition.kind];
+  return cursorOrder === undefined ? definition : { ...definition, cursorOrder };
+};
+
+export const workflowDefinitions: readonly ErasedDefinition<CellServices>[] = [
   launchWorkflow,
   startWorkflow,
   recoverWorkflow,
@@ -15,4 +23,4 @@ export const workflowDefinitions = [
   rebootWorkflow,
   terminateWorkflow,
   migrateWorkflow,
-] as const;
+].map(withCursorOrder);

@@ -17,6 +17,7 @@ import { type CriticalResult, type MigrateInput, runCritical } from './critical.
 import {
   type DestroyOutcome,
   destroyOrLeave,
+  destroyRetry,
   ensureImageStep,
   interfaceOf,
   launchRetry,
@@ -160,6 +161,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       // Never given up on the way: it either takes itself back (TakenBack) or goes on to the end.
       onFailure: 'retry',
       retry: { deadlineMs: 2 ** 31 - 1 },
+      staysInMemory: true,
       do: (context) => runCritical(context, eniOf(context)),
       // The flip of the record is one transaction with the step's result: a survivor sees both or neither.
       commit: async (tx, { subject, input }) => {
@@ -178,6 +180,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       name: 'clearSource',
       why: 'nothing of it is left there, except that the card forwards what still comes (S6.6)',
       onFailure: 'retry',
+      retry: destroyRetry,
       do: async (context) => {
         const { services, input, command, subject } = context;
         const port = { eniId: eniOf(context), forwardTo: input.vtep };

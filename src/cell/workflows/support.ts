@@ -20,6 +20,7 @@ import {
 import type { Sql } from '../store/sql.ts';
 import type { NewWorkflow } from '../store/workflows.ts';
 import type { StepContext } from '../workflow/definition.ts';
+import { versionOf } from './versions.ts';
 
 /** Where the instance goes or is, fixed when the workflow was made. */
 export interface PlaceInput {
@@ -183,7 +184,7 @@ export const newWorkflow = (
   kind: string,
   subject: string,
   input: unknown,
-): NewWorkflow => ({ id: newWorkflowId(services), kind, subject, input });
+): NewWorkflow => ({ id: newWorkflowId(services), kind, version: versionOf(kind), subject, input });
 
 /**
  * Ends a workflow's hold on its instance: sets its state, unless a user asked for more in the meantime; then the workflow that does
@@ -266,6 +267,9 @@ export const leaveHost = async (
   await changeInstance(tx, instanceId, { host_id: null });
 };
 
+/** Of a step that destroys: it waits for its host as long as a termination may be held up. */
+export const destroyRetry = { unreachableMs: absentHostPatienceMs } as const;
+
 /**
  * Destroys a VM, or reports that its host stayed away too long. The capacity then stays held, and the reconciler destroys the VM and
  * gives it back when the host returns: a termination does not wait for a dead machine (I1: an absent host's place is not reused).
@@ -274,19 +278,14 @@ export const destroyOrLeave = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
 ): Promise<DestroyOutcome> => {
-  const { hosts, clock } = context.services;
-  const until = clock.monotonicMs() + absentHostPatienceMs;
-  let pauseMs = 50;
-  for (;;) {
-    try {
-      await hosts.call(hostId, 'vm.destroy', { command: context.command, instanceId: context.subject });
-      return { destroyed: true };
-    } catch (error) {
-      if (PandoError.from(error).code !== 'HostUnreachable') throw error;
-      if (clock.monotonicMs() >= until) return { destroyed: false };
-      await clock.sleep(pauseMs, context.signal);
-      if (context.signal.aborted) throw error;
-      pauseMs = Math.min(pauseMs * 2, 1_000);
-    }
+  const { hosts } = context.services;
+  try {
+    await hosts.call(hostId, 'vm.destroy', { command: context.command, instanceId: context.subject });
+    return { destroyed: true };
+  } catch (error) {
+    // Until then the workflow waits as a row: many that wait for one dead host hold no slot.
+    if (PandoError.from(error).code !== 'HostUnreachable' || context.awayMs < absentHostPatienceMs)
+      throw error;
+    return { destroyed: false };
   }
 };

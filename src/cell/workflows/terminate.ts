@@ -1,7 +1,7 @@
 /** Terminate. Shutting-down → terminated: only forward, nothing left on host, card or region (S1.12). */
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import { type DestroyOutcome, destroyOrLeave, leaveHost, settle } from './support.ts';
+import { type DestroyOutcome, destroyOrLeave, destroyRetry, leaveHost, settle } from './support.ts';
 
 export interface TerminateInput {
   readonly hostId: string | null;
@@ -21,6 +21,7 @@ export const terminateWorkflow = defineWorkflow<TerminateInput, TerminateResults
       name: 'destroyVm',
       why: 'first, so that nothing speaks from an address that is free',
       onFailure: 'retry',
+      retry: destroyRetry,
       noReturn: true,
       do: async (context) =>
         context.input.hostId === null ? { destroyed: true } : destroyOrLeave(context, context.input.hostId),

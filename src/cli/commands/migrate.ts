@@ -78,7 +78,8 @@ async function follow(cell: CellCaller, workflowId: string): Promise<Workflow> {
           const parts = partsOf(workflow, step.name);
           if (parts !== undefined) progress(`      ${parts}`);
         }
-        underWay = workflow.steps.find((step) => !step.done)?.name ?? '';
+        const waits = workflow.waitsFor === undefined ? '' : ` (waits for ${workflow.waitsFor.join(', ')})`;
+        underWay = `${workflow.steps.find((step) => !step.done)?.name ?? ''}${waits}`;
         if (ended.includes(workflow.state)) return workflow;
         if (monotonicMs() > until)
           throw new UserError(`It still goes on, at ${underWay}. See: pando logs --request ${workflowId}`);

@@ -2,8 +2,8 @@
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { operatorContract, quotaName } from '#contracts/operator.ts';
-import { identityOf } from '#node/pkiFiles.ts';
 import { regionPort } from '#lab/processes.ts';
+import { identityOf } from '#node/pkiFiles.ts';
 import { operatorTls, planOf } from '../operator.ts';
 import { print, table, UserError } from '../output.ts';
 import { openRegion, type Region } from '../region.ts';

@@ -11,7 +11,7 @@ import { findInstance, type InstanceRow, lockInstances } from '#cell/store/insta
 import type { Faults } from '#cell/workflow/faults.ts';
 import { workflowDefinitions } from '#cell/workflows/index.ts';
 import type { FakeRegion } from './fake-region.ts';
-import { ec2, type TestProcessor, until } from './harness.ts';
+import { ec2, type ProcessorOptions, type TestProcessor, until } from './harness.ts';
 import { type Mode, modes, OrderedFaults } from './ordered-faults.ts';
 
 /** Long enough that a stalled machine is not taken for a dead processor, which would move the workflow away from its fault. */
@@ -26,6 +26,8 @@ export interface Order {
   readonly point: string;
   /** How the workflow must end. */
   readonly ends: 'done' | 'undone';
+  /** Of the processor that has the faults. */
+  readonly processor?: ProcessorOptions;
 }
 
 /** What lies below the cell, and what can be seen of it. */
@@ -37,7 +39,7 @@ export interface Ground {
   /** How long a workflow may take to end, its repair by another processor included. */
   readonly settleMsMax: number;
   /** Another processor, connected to all hosts. */
-  addProcessor(faults: Faults): Promise<TestProcessor>;
+  addProcessor(faults: Faults, more?: ProcessorOptions): Promise<TestProcessor>;
   /** Fails unless the hosts have of this instance what the row says. */
   assertPlaced(row: InstanceRow): Promise<void>;
   /** Fails unless the hosts have nothing of any instance. */
@@ -176,7 +178,7 @@ export class FaultMatrix {
   async runCase(order: Order): Promise<void> {
     const ground = this.#ground;
     const faults = new OrderedFaults();
-    const faulty = await ground.addProcessor(faults);
+    const faulty = await ground.addProcessor(faults, order.processor);
     order.arrange(faults, () => faulty.kill());
     const launched = ground.launches();
     let id: string | undefined;
@@ -210,7 +212,7 @@ export class FaultMatrix {
 
   async #workflowsGone(): Promise<boolean> {
     const rows = await this.#ground.survivor.cell.services.db.query(
-      "select id from workflows where state in ('running', 'undoing', 'stuck')",
+      "select id from workflows where state in ('running', 'undoing', 'waiting', 'stuck')",
     );
     return rows.length === 0;
   }
@@ -266,6 +268,17 @@ const failing: Partial<Record<Kind, string>> = {
   migrate: 'lock',
 };
 
+/** A workflow that fails after its step `last` and whose processor dies at this point of an undo. */
+const undoOrder = (kind: Kind, last: string, point: string): Order => ({
+  kind,
+  point,
+  ends: 'undone',
+  arrange: (faults, kill) => {
+    faults.failAt(`${kind}.${last}.after`, forever);
+    faults.crashAt(point, kill);
+  },
+});
+
 /** Declares the tests of a crash before and after each undo of these workflows. */
 export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
   test('a crash before or after each undo ends undone all the same', async (t) => {
@@ -277,18 +290,62 @@ export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatri
         if (typeof step.undo !== 'function') continue;
         for (const side of ['before', 'after'])
           await t.test(`${kind} ${step.name}.undo ${side}`, () => {
-            const point = `${kind}.${step.name}.undo.${side}`;
-            return matrix().runCase({
-              kind,
-              point,
-              ends: 'undone',
-              arrange: (faults, kill) => {
-                faults.failAt(`${kind}.${last}.after`, forever);
-                faults.crashAt(point, kill);
-              },
-            });
+            return matrix().runCase(undoOrder(kind, last, `${kind}.${step.name}.undo.${side}`));
           });
       }
     }
   });
 };
+
+/** The steps of a kind, each with the first of those that run alongside it: the one by which the group is parked. */
+const stepsWithGroups = (definition: (typeof workflowDefinitions)[number]) => {
+  let first = '';
+  return definition.steps.map((step) => {
+    if (!step.alongside) first = step.name;
+    return { step, first };
+  });
+};
+
+const parksSoon: ProcessorOptions = {
+  timing: { retryInMemoryMs: 1, parkMsMin: 20, parkMsMax: 60, duePollMs: 60 },
+};
+
+/**
+ * Declares the tests of every step of these workflows with what it needs away: its workflow is parked, and its processor goes on,
+ * dies before the row says so, or dies after. Each ends as if nothing had been.
+ */
+export const everyStepAway = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
+  for (const definition of chosen(kinds)) {
+    const kind = definition.kind as Kind;
+    test(`${kind}: every step × what it needs is away`, async (t) => {
+      for (const { step, first } of stepsWithGroups(definition)) {
+        if (step.staysInMemory) continue;
+        const away = `${kind}.${step.name}.before`;
+        for (const crash of ['none', 'before', 'after'] as const) {
+          const point = `${kind}.${first}.park.${crash === 'none' ? 'after' : crash}`;
+          const arrange: Order['arrange'] = (faults, kill) => {
+            faults.awayAt(away, 2);
+            if (crash === 'none') faults.doAt(point, () => undefined);
+            else faults.crashAt(point, kill);
+          };
+          await t.test(`${step.name}, crash ${crash}`, () =>
+            matrix().runCase({ kind, point, ends: 'done', arrange, processor: parksSoon }),
+          );
+        }
+      }
+    });
+  }
+};
+
+/** A crash before each step of these workflows, and after each of their undos. */
+export const crashOrders = (kinds: readonly Kind[]): Order[] =>
+  chosen(kinds).flatMap((definition) => {
+    const kind = definition.kind as Kind;
+    const forward = definition.steps.map((step) =>
+      orderFor(kind, step.name, 'crash-before', step.onFailure === 'retry'),
+    );
+    const last = failing[kind];
+    if (last === undefined) return forward;
+    const back = definition.steps.filter((step) => typeof step.undo === 'function');
+    return [...forward, ...back.map((step) => undoOrder(kind, last, `${kind}.${step.name}.undo.after`))];
+  });

@@ -4,10 +4,11 @@ import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import type { Caller } from '#base/rpc/contract.ts';
-import { type Cell, createCell } from '#cell/cell.ts';
+import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
 import type { CellSchema, Database } from '#cell/store/sql.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
+import type { EngineTiming } from '#cell/workflow/timing.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { SimCaller } from '#simhost/caller.ts';
 import { SimHost, type SimHostOptions } from '#simhost/sim-host.ts';
@@ -25,6 +26,12 @@ export interface TestProcessor {
   readonly callers: SimCaller[];
   /** Called when it is killed or stopped: what a test has put in front of it. */
   readonly closers: (() => unknown)[];
+  /** Transactions that it began. */
+  readonly counts: { transactions: number };
+  /** Connects a host that it was not given at its start. */
+  dial(host: SimHost): Promise<void>;
+  /** The host does not reach this processor any more, until `dial`. */
+  cut(host: SimHost): void;
   /** Stops dead: nothing of it reaches store, hosts or region any more. */
   kill(): void;
   stop(): Promise<void>;
@@ -36,6 +43,9 @@ export interface ProcessorOptions {
   readonly leaseRenewEveryMs?: number;
   readonly hosts?: readonly SimHost[];
   readonly vmsMax?: number;
+  readonly timing?: Partial<EngineTiming>;
+  readonly adoptionGraceMs?: number;
+  readonly definitions?: CellOptions['definitions'];
 }
 
 /** Never settles: what a dead process waits for. */
@@ -80,6 +90,7 @@ export class TestCell {
 
   async addProcessor(options: ProcessorOptions = {}): Promise<TestProcessor> {
     const gate = { dead: false };
+    const counts = { transactions: 0 };
     const handle = openDatabase<CellSchema>({ url: this.url });
     const guard = <T>(work: Promise<T>): Promise<T> =>
       work.then(
@@ -91,8 +102,9 @@ export class TestCell {
     };
     const wrapDatabase = (db: Database): Database => ({
       query: (text, values) => (gate.dead ? never() : guard(db.query(text, values))),
-      transaction: (work) =>
-        gate.dead
+      transaction: (work) => {
+        counts.transactions++;
+        return gate.dead
           ? never()
           : guard(
               db.transaction((tx) =>
@@ -107,7 +119,8 @@ export class TestCell {
                   return value;
                 }),
               ),
-            ),
+            );
+      },
     });
     const cell = await createCell({
       identity: {
@@ -125,16 +138,29 @@ export class TestCell {
       clock: systemClock,
       wrapDatabase,
       ...(options.faults === undefined ? {} : { faults: options.faults }),
+      ...(options.timing === undefined ? {} : { timing: options.timing }),
+      ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
+      adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
       leaseTtlMs: options.leaseTtlMs ?? 400,
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,
     });
     const callers: SimCaller[] = [];
     const closers: (() => unknown)[] = [];
+    const cut = new Set<string>();
     let reporting: NodeJS.Timeout | undefined;
     const processor: TestProcessor = {
       cell,
       callers,
       closers,
+      counts,
+      dial: (host) => {
+        cut.delete(host.hostId);
+        return connect(processor, host, gate, cut);
+      },
+      cut: (host) => {
+        cut.add(host.hostId);
+        for (const caller of callers) if (caller.hostId === host.hostId) caller.close();
+      },
       kill: () => {
         gate.dead = true;
         clearInterval(reporting);
@@ -153,9 +179,9 @@ export class TestCell {
         await handle.destroy();
       },
     };
-    for (const host of options.hosts ?? this.hosts) await connect(processor, host, gate);
+    for (const host of options.hosts ?? this.hosts) await connect(processor, host, gate, cut);
     reporting = setInterval(() => {
-      for (const host of options.hosts ?? this.hosts)
+      for (const host of this.hosts)
         if (cell.services.hosts.has(host.hostId)) cell.reports.report(host.report());
     }, 100);
     this.processors.push(processor);
@@ -174,14 +200,20 @@ export class TestCell {
 }
 
 /** Connects a host to a processor; it dials again when its agent comes back. */
-const connect = async (processor: TestProcessor, host: SimHost, gate: { dead: boolean }): Promise<void> => {
+const connect = async (
+  processor: TestProcessor,
+  host: SimHost,
+  gate: { dead: boolean },
+  cut: ReadonlySet<string>,
+): Promise<void> => {
+  if (cut.has(host.hostId)) return;
   const { cell, callers } = processor;
   const caller: SimCaller = new SimCaller(host, {
     checked: true,
     onClose: () => {
       cell.reports.gone(host.hostId, caller);
       if (!gate.dead)
-        setTimeout(() => void (gate.dead || connect(processor, host, gate).catch(() => undefined)), 20);
+        setTimeout(() => void (gate.dead || connect(processor, host, gate, cut).catch(() => undefined)), 20);
     },
   });
   callers.push(caller);

@@ -23,6 +23,14 @@ export class OrderedFaults implements Faults {
     });
   }
 
+  /** What is beyond a point is unreachable, `times` times. */
+  awayAt(point: string, times: number): void {
+    let left = times;
+    this.#actions.set(point, () => {
+      if (left-- > 0) throw new PandoError('HostUnreachable', 'This absence was ordered.');
+    });
+  }
+
   /** Ends the processor at a point: nothing of it goes on. */
   crashAt(point: string, kill: () => void): void {
     this.#actions.set(point, () => {

@@ -1,0 +1,107 @@
+/** One hundred thousand waiting workflows cost rows: no slot, no memory of a processor, and a look at them costs what it cost before. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { takeOverdue, wakeDue } from '#cell/store/workflow-waits.ts';
+import { takeOver } from '#cell/store/workflows.ts';
+import { defineWorkflow } from '#cell/workflow/definition.ts';
+import { waitForSignal } from '#cell/workflow/wait.ts';
+import { type ModelServices, ModelStore } from '../support/model-engine.ts';
+
+const waitingCount = 100_000;
+let store: ModelStore;
+
+before(async () => {
+  store = await ModelStore.open();
+});
+after(() => store.close());
+
+const listening = defineWorkflow<unknown, { listen: null }, ModelServices>({
+  kind: 'listening',
+  steps: [
+    {
+      name: 'listen',
+      why: 'waits for a word',
+      do: async ({ signals }) => (signals().length > 0 ? null : waitForSignal(['go'], 3_600_000)),
+      undo: { none: 'a model' },
+    },
+  ],
+});
+
+/** Blocks of the store that the statements of one look touch. */
+const blocksOf = async (work: string, values: readonly unknown[]): Promise<number> => {
+  const rows = await store.db.query<{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }>(
+    `explain (analyze, buffers, format json) ${work}`,
+    values,
+  );
+  const plan = rows[0]?.['QUERY PLAN'][0].Plan ?? {};
+  return (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0);
+};
+
+/** What each periodic look of a processor touches: due ones, dead processors' work, overdue ones. */
+const looks = async (): Promise<number> => {
+  let blocks = 0;
+  const counting = {
+    query: async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
+      blocks += await blocksOf(text, values);
+      return [];
+    },
+  };
+  const runnable = ['listening@1'];
+  await wakeDue(counting, { owner: 'p', runnable, reached: ['host/h-1', 'host/h-2'], limit: 100 });
+  await takeOver(counting, 'p', { runningHere: [], runnable, limit: 100 });
+  await takeOverdue(counting, 60_000, 50);
+  return blocks;
+};
+
+test(`${waitingCount} waiting workflows cost nothing but rows`, async () => {
+  const one = await store.processor({ definitions: [listening] });
+  const few = await looks();
+  await store.db.query(
+    `insert into workflows (id, kind, subject, input, state, resume_state, step, step_cursor, owner, wake_at, signal_names, alarm_at, waits_on)
+     select 'wf-' || n, 'listening', 's' || n, '{}', 'waiting', 'running', 'listen', 0, 'gone', now() + interval '1 hour', '{go}',
+       now() + interval '2 hours', case when n % 10 = 0 then 'host/away-' || n end
+     from generate_series(1, $1) n`,
+    [waitingCount],
+  );
+  await store.db.query('analyze workflows');
+  const many = await looks();
+  assert.ok(many <= few + 40, `a look touches ${many} blocks, ${few} when nothing waited`);
+  assert.equal(one.engine.load, 0);
+  global.gc?.();
+  const heapBefore = process.memoryUsage().heapUsed;
+  const looksBefore = one.engine.looks;
+  const ids = Array.from({ length: 20 }, (_, at) => `wf-${1 + at * 4_999}`);
+  for (const id of ids) await one.engine.signal({ workflowId: id, id: '1', name: 'go' });
+  for (const id of ids) await store.reaches(id, 'done');
+  assert.equal(one.engine.load, 0);
+  assert.ok(one.engine.looks > looksBefore);
+  const grownMib = (process.memoryUsage().heapUsed - heapBefore) / 2 ** 20;
+  assert.ok(grownMib < 50, `the heap grew by ${grownMib} MiB`);
+  const left = await store.db.query<{ n: number }>(
+    "select count(*)::int as n from workflows where state = 'waiting'",
+  );
+  assert.equal(left[0]?.n, waitingCount - ids.length);
+});
+
+test('all of them due at once are taken in batches, never more than the slots can soon run', async () => {
+  const one = await store.processor({ definitions: [listening], concurrencyMax: 16 });
+  await store.db.query(
+    "update workflows set wake_at = now() where id in (select id from workflows where state = 'waiting' limit 2000)",
+  );
+  let most = 0;
+  const timer = setInterval(() => {
+    most = Math.max(most, one.engine.load);
+  }, 5);
+  one.engine.hint();
+  const due = async (): Promise<number> =>
+    (
+      await store.db.query<{ n: number }>(
+        "select count(*)::int as n from workflows where state = 'waiting' and wake_at <= now()",
+      )
+    )[0]?.n ?? 0;
+  const end = Date.now() + 60_000;
+  while ((await due()) > 0 && Date.now() < end);
+  clearInterval(timer);
+  assert.equal(await due(), 0);
+  assert.ok(most <= 64, `${most} at once`);
+});
