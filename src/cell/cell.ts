@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import { urgently } from '#base/postgres/patience.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
@@ -67,6 +68,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const db = options.wrapDatabase?.(plain) ?? plain;
   // A life of a processor is an owner of its own: what an earlier life left is taken over like anybody's.
   const owner = `${identity.processorId}/${randomBytes(6).toString('hex')}`;
+  const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
   const hosts = new HostSessions();
   const vpcs = new VpcStates({ db, region: options.region, hosts, log });
   const services: CellServices = { ...options, db, clock, faults, hosts, vpcs };
@@ -78,6 +80,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     clock,
     faults,
     log,
+    leaseTtlMs: ttlMs,
   });
   const begun = ({ workflows, cancelled }: Begun): void => {
     engine.start(workflows);
@@ -85,10 +88,9 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   };
   const reports = new HostReports({ services, owner, begun });
   const stop = new AbortController();
-  const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
   const health = { at: clock.now(), vms: 0 };
   const renew = async (): Promise<void> => {
-    await renewLease(db, owner, identity.processorId, ttlMs);
+    await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
     health.at = clock.now();
   };
   await supersedeLeases(db, owner, identity.processorId);

@@ -234,10 +234,11 @@ create table client_token (
 `;
 
 export const regionMigrations: readonly SchemaStep[] = [
-  { name: '0001-begin', up: begin },
-  { name: '0002-interface-functions', up: interfaceFunctions },
+  { name: '0001-begin', up: begin, kysely: true },
+  { name: '0002-interface-functions', up: interfaceFunctions, kysely: true },
   {
     name: '0003-interface-description',
+    kysely: true,
     up: `alter table eni add column description text not null default ''`,
   },
 ];

@@ -4,6 +4,7 @@ import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'ky
 import pg from 'pg';
 import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
 import * as limits from './limits.ts';
+import { patience } from './patience.ts';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -52,7 +53,6 @@ export class StoreConnection implements PostgresPoolClient {
   readonly #options: ConnectionOptions;
   readonly #events: ConnectionEvents;
   #ended = false;
-  #queryTimeoutMs: number;
   /** Monotonic: when its server last answered. */
   answeredAt = performance.now();
 
@@ -66,7 +66,6 @@ export class StoreConnection implements PostgresPoolClient {
     this.#socket = socket;
     this.#options = options;
     this.#events = events;
-    this.#queryTimeoutMs = options.queryTimeoutMs;
   }
 
   /** Connects and asks whether the server takes writes. Rejects with `ConnectionLost` or the server's own error. */
@@ -123,13 +122,7 @@ export class StoreConnection implements PostgresPoolClient {
     return this.#run<R>(sql, parameters);
   }
 
-  /** For the statements of a schema step, until it is released. */
-  allow(queryTimeoutMs: number): void {
-    this.#queryTimeoutMs = queryTimeoutMs;
-  }
-
   release(destroy = false): void {
-    this.#queryTimeoutMs = this.#options.queryTimeoutMs;
     if (destroy) this.#end(undefined);
     this.#events.released(this);
   }
@@ -156,7 +149,7 @@ export class StoreConnection implements PostgresPoolClient {
     try {
       const name = values.length === 0 ? undefined : nameOf(text);
       const sent = this.#client.query({ name, text, values: [...values] });
-      const result = await this.#within(this.#queryTimeoutMs, sent);
+      const result = await this.#within(patience().queryTimeoutMs ?? this.#options.queryTimeoutMs, sent);
       this.answeredAt = performance.now();
       return result as unknown as PostgresQueryResult<R>;
     } catch (error) {

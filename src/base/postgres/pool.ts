@@ -11,7 +11,7 @@ import { parseStoreUrl, type StoreAddress, type StoreUrl } from './addresses.ts'
 import { type ConnectionOptions, StoreConnection } from './connection.ts';
 import { ConnectionLost, sqlStateOf, storeError, storeFaultOf } from './faults.ts';
 import * as limits from './limits.ts';
-import { isUrgent } from './urgent.ts';
+import { patience } from './patience.ts';
 
 export interface StorePoolOptions {
   /** See `addresses.ts`. */
@@ -83,7 +83,7 @@ export class StorePool implements PostgresPool {
         reject,
         timer: setTimeout(() => this.#expire(waiter), this.#patienceMs()),
       };
-      if (isUrgent()) this.#waiters.unshift(waiter);
+      if (patience().urgent) this.#waiters.unshift(waiter);
       else this.#waiters.push(waiter);
       this.#pump();
     });

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
+import { assertOutsideTransaction } from '../transactionScope.ts';
 import type {
   CallContext,
   Caller,
@@ -74,6 +75,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     params: Params<Remote, M>,
     options: CallOptions = {},
   ): Promise<Result<Remote, M>> {
+    assertOutsideTransaction(method);
     if (this.#closed !== undefined) return Promise.reject(unreachable(this.peer, this.#closed));
     if (this.#pending.size >= inFlightCallsMax || this.#socket.writableLength > unsentBytesMax)
       return Promise.reject(

@@ -4,6 +4,7 @@ import type { SchemaStep } from '#base/postgres/migrate.ts';
 export const cellSchema: readonly SchemaStep[] = [
   {
     name: '0001-begin',
+    kysely: true,
     up: `
       create table processors (
         owner text primary key,
@@ -96,6 +97,15 @@ export const cellSchema: readonly SchemaStep[] = [
         version bigint not null,
         state jsonb not null
       );
+    `,
+  },
+  {
+    // Since when a processor has renewed its lease without a gap: see processors.ts.
+    name: '0005-steady-leases',
+    up: `
+      alter table processors
+        add column renewed_at timestamptz not null default now(),
+        add column steady_since timestamptz not null default now();
     `,
   },
 ];

@@ -4,6 +4,8 @@
  * running → done        running → undoing → undone        undoing → stuck (undo exhausted, operator told) → undoing
  */
 import { PandoError } from '#contracts/errors.ts';
+import { purgeBatchMax } from '../limits.ts';
+import { isSteady } from './processors.ts';
 import type { Sql } from './sql.ts';
 
 export type WorkflowState = 'running' | 'undoing' | 'done' | 'undone' | 'stuck';
@@ -130,29 +132,39 @@ export const requestCancel = async (tx: Sql, id: string): Promise<void> => {
 
 /**
  * Takes over what dead processors left, stuck ones whose rest is over, and our own that nobody here runs (a commit whose answer was
- * lost): compare-and-set on (owner, epoch) in one statement.
+ * lost): compare-and-set on (owner, epoch) in one statement, the oldest first. A lapsed lease counts only when our own has been steady
+ * for `leaseTtlMs`: after an outage of the store every lease has lapsed, and the others are about to renew theirs. A lease that is not
+ * there at all was given up.
  */
 export const takeOver = (
   sql: Sql,
   owner: string,
   runningHere: readonly string[],
   limit: number,
+  leaseTtlMs: number,
 ): Promise<WorkflowRow[]> =>
   sql.query(
     `update workflows set owner = $1, epoch = epoch + 1, state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w
-       where (state in ('running', 'undoing') and not exists (
-                select 1 from processors p where p.owner = w.owner and p.lease_until > now()))
+       where (state in ('running', 'undoing') and owner <> $1 and (
+                not exists (select 1 from processors p where p.owner = w.owner)
+                or (${isSteady} and not exists (
+                  select 1 from processors p where p.owner = w.owner and p.lease_until > now()))))
           or (state = 'stuck' and wake_at < now())
-          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds' and id <> all($3))
-       limit $2 for update skip locked)
+          or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds' and id <> all($4))
+       order by created_at, id limit $3 for update skip locked)
      returning *`,
-    [owner, limit, runningHere],
+    [owner, leaseTtlMs / 1000, limit, runningHere],
   );
 
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {
-  await sql.query(`delete from workflows where state in ('done', 'undone') and updated_at < $1`, [before]);
+  await sql.query(
+    `delete from workflows where id in (
+       select id from workflows where state in ('done', 'undone') and updated_at < $1
+       order by id limit $2 for update skip locked)`,
+    [before, purgeBatchMax],
+  );
 };
 
 /** The id of a workflow whose subject already has another: callers turn it into their own error. */

@@ -2,7 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
-import { concurrentWorkflowsMax, queuedWorkflowsMax, takeoverBatchMax } from '../limits.ts';
+import { concurrentWorkflowsMax, leaseTtlMs, queuedWorkflowsMax, takeoverBatchMax } from '../limits.ts';
 import type { Database } from '../store/sql.ts';
 import { takeOver, type WorkflowRow } from '../store/workflows.ts';
 import type { ErasedDefinition } from './definition.ts';
@@ -19,6 +19,8 @@ export interface EngineOptions<Services> {
   readonly faults: Faults;
   readonly log: Logger;
   readonly concurrencyMax?: number;
+  /** How long this processor's own lease must have been steady before it takes over from others. */
+  readonly leaseTtlMs?: number;
 }
 
 export class WorkflowEngine<Services> {
@@ -77,7 +79,8 @@ export class WorkflowEngine<Services> {
 
   /** Takes over workflows whose owner's lease ran out, and tries stuck ones again. Returns how many. */
   async adopt(): Promise<number> {
-    const rows = await takeOver(this.#options.db, this.owner, this.#here(), takeoverBatchMax);
+    const ttlMs = this.#options.leaseTtlMs ?? leaseTtlMs;
+    const rows = await takeOver(this.#options.db, this.owner, this.#here(), takeoverBatchMax, ttlMs);
     // A stuck workflow of our own comes back under a new epoch: the execution that gave it up is gone.
     this.start(rows);
     return rows.length;
