@@ -18,6 +18,8 @@ export const consoleBytesMax = 64 * 1024;
 /** A terminated instance stays visible for an hour. */
 export const terminatedVisibleMs = 3_600_000;
 export const clientTokenKeptMs = 24 * 3_600_000;
+/** How long a step waits for a store that is away before that counts as its failure. */
+export const storeAwayMsMax = 10 * 60_000;
 export const housekeepingEveryMs = 60_000;
 /** Old rows that go in one statement: what is left goes with the next. */
 export const purgeBatchMax = 20_000;

@@ -26,10 +26,11 @@ export interface PlacementRequest {
 const fits = `used_vcpus_milli + $1 <= limit_vcpus_milli and used_memory_mib + $2 <= limit_memory_mib
   and used_disk_mib + $3 <= capacity_disk_mib`;
 
+const wanted = `state = 'active' and zone = $4 and ${fits}
+  and ($6::text is null or id <> $6) and ($7::text is null or id = $7)`;
+
 const candidates = `
-  select id from hosts
-  where state = 'active' and zone = $4 and ${fits} and heard_at > now() - make_interval(secs => $5)
-    and ($6::text is null or id <> $6) and ($7::text is null or id = $7)
+  select id from hosts where ${wanted} and heard_at > now() - make_interval(secs => $5)
   order by greatest(used_vcpus_milli::float8 / greatest(limit_vcpus_milli, 1),
                     used_memory_mib::float8 / greatest(limit_memory_mib, 1)), id
   limit 1`;
@@ -45,6 +46,18 @@ const take = (lock: string): string => `
 /** First a host that nobody else is placing on; if all that fit are taken just now, wait for one of them. */
 const takeFree = take('for update skip locked');
 const takeWaiting = take('for update');
+
+/** A host that only seems silent: no processor has been at the store long enough to have written whom it heard meanwhile. */
+const unheard = `
+  select 1 from hosts where ${wanted} and heard_at <= now() - make_interval(secs => $5)
+    and not exists (select 1 from processors where lease_until > now() and steady_since <= now() - make_interval(secs => $5))
+  limit 1`;
+
+const comingBack = (): PandoError =>
+  new PandoError(
+    'Unavailable',
+    'The cell is coming back and hears from its hosts just now. Retry your request.',
+  );
 
 export const insufficientCapacity = (): PandoError =>
   new PandoError(
@@ -71,7 +84,10 @@ export const place = async (tx: Sql, request: PlacementRequest): Promise<Placed 
   for (let round = 1; round <= placeRoundsMax; round++) {
     const [free] = await tx.query<Placed>(takeFree, values);
     if (free !== undefined) return free;
-    if ((await tx.query(candidates, values)).length === 0) return undefined;
+    if ((await tx.query(candidates, values)).length === 0) {
+      if ((await tx.query(unheard, values)).length > 0) throw comingBack();
+      return undefined;
+    }
     if (request.again) break;
     const [waited] = await tx.query<Placed>(takeWaiting, values);
     if (waited !== undefined) return waited;

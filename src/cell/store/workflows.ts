@@ -136,14 +136,14 @@ export const requestCancel = async (tx: Sql, id: string): Promise<void> => {
  * for `leaseTtlMs`: after an outage of the store every lease has lapsed, and the others are about to renew theirs. A lease that is not
  * there at all was given up.
  */
-export const takeOver = (
+export const takeOver = async (
   sql: Sql,
   owner: string,
   runningHere: readonly string[],
   limit: number,
   leaseTtlMs: number,
-): Promise<WorkflowRow[]> =>
-  sql.query(
+): Promise<WorkflowRow[]> => {
+  const rows = await sql.query<WorkflowRow>(
     `update workflows set owner = $1, epoch = epoch + 1, state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w
@@ -157,6 +157,9 @@ export const takeOver = (
      returning *`,
     [owner, leaseTtlMs / 1000, limit, runningHere],
   );
+  // An UPDATE answers in no order of its own.
+  return rows.sort((a, b) => a.created_at.getTime() - b.created_at.getTime());
+};
 
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {
   await sql.query(

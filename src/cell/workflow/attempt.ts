@@ -1,6 +1,8 @@
 /** One step's attempts: a deadline each, back-off between, an end. */
+import { storeFaultOf } from '#base/postgres/faults.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
+import { storeAwayMsMax } from '../limits.ts';
 import type { RetryPolicy } from './definition.ts';
 
 export interface AttemptOptions {
@@ -33,13 +35,16 @@ export const attempt = async <T>(
   options: AttemptOptions,
 ): Promise<T> => {
   const { policy, clock, stop, giveUp } = options;
+  const began = clock.now();
   let backoffMs = policy.backoffMsMin;
   for (let attempts = 1; ; attempts++) {
     try {
       return await withDeadline(work, policy.deadlineMs, clock, stop);
     } catch (error) {
       const final = error instanceof PandoError && !error.retryable && !options.evenIfFinal;
-      const over = !options.forever && (final || attempts >= policy.attemptsMax);
+      // The store is away: that says nothing of the step, and a failover takes longer than a few attempts.
+      const waits = storeFaultOf(error) !== undefined && clock.now() - began < storeAwayMsMax;
+      const over = !options.forever && (final || (attempts >= policy.attemptsMax && !waits));
       if (stop.aborted || over || giveUp?.aborted || endsAtOnce(error)) throw error;
       await clock.sleep(backoffMs, giveUp === undefined ? stop : AbortSignal.any([stop, giveUp]));
       if (stop.aborted || giveUp?.aborted) throw error;

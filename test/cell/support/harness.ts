@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { openDatabase } from '#base/postgres/database.ts';
+import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { type Cell, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -36,6 +36,8 @@ export interface ProcessorOptions {
   readonly leaseRenewEveryMs?: number;
   readonly hosts?: readonly SimHost[];
   readonly vmsMax?: number;
+  /** How it reaches the store: another way than directly, other limits. */
+  readonly store?: Partial<OpenDatabaseOptions>;
 }
 
 /** Never settles: what a dead process waits for. */
@@ -56,7 +58,7 @@ export class TestCell {
   }
 
   /** Uses a database of its own on a server that may be shared by several test cells. */
-  static async start(shared?: TestDatabase): Promise<TestCell> {
+  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>): Promise<TestCell> {
     const database = shared ?? (await startTestDatabase());
     const url = await ensureDatabase(
       database.url,
@@ -80,7 +82,7 @@ export class TestCell {
 
   async addProcessor(options: ProcessorOptions = {}): Promise<TestProcessor> {
     const gate = { dead: false };
-    const handle = openDatabase<CellSchema>({ url: this.url });
+    const handle = openDatabase<CellSchema>({ url: this.url, ...options.store });
     const guard = <T>(work: Promise<T>): Promise<T> =>
       work.then(
         (value) => (gate.dead ? never() : value),
