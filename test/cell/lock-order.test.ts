@@ -82,7 +82,7 @@ const move = async (processor: TestProcessor, instanceId: string): Promise<void>
   const call = processor.cell.operator['operator.migrate'];
   assert.ok(call !== undefined);
   try {
-    await call({ instanceId }, { peer: 'operator', requestId: 'r', signal: AbortSignal.abort() });
+    await call({ instanceId });
   } catch (error) {
     if (!expected.has(PandoError.from(error).code)) throw error;
   }
