@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import { urgently } from '#base/postgres/patience.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
@@ -79,6 +80,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const db = options.wrapDatabase?.(plain) ?? plain;
   // A life of a processor is an owner of its own: what an earlier life left is taken over like anybody's.
   const owner = `${identity.processorId}/${randomBytes(6).toString('hex')}`;
+  const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
   const lease = new CommandLease();
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
@@ -101,6 +103,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     reached: () => hosts.resources(),
     mayAdopt: () => gate.open,
     ...(options.timing === undefined ? {} : { timing: options.timing }),
+    leaseTtlMs: ttlMs,
   });
   // A moment later: a host serves calls only once its hello is answered.
   hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));
@@ -110,11 +113,10 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   };
   const reports = new HostReports({ services, owner, begun });
   const stop = new AbortController();
-  const ttlMs = options.leaseTtlMs ?? limits.leaseTtlMs;
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
     const askedAt = lease.now();
-    await renewLease(db, owner, identity.processorId, ttlMs);
+    await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
     lease.renewed(askedAt, ttlMs);
     health.at = clock.monotonicMs();
   };

@@ -66,6 +66,10 @@ export const consoleBytesMax = 64 * 1024;
 export const terminatedVisibleMs = 3_600_000;
 export const clientTokenKeptMs = 24 * 3_600_000;
 export const housekeepingEveryMs = 60_000;
+/** Old rows that go in one statement: what is left goes with the next. */
+export const purgeBatchMax = 20_000;
+/** Rounds in which a placement looks again, when the host that it waited for was filled meanwhile. */
+export const placeRoundsMax = 8;
 export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;

@@ -305,6 +305,8 @@ const internal = {
   DeadlineExceeded: { status: 504, retryable: true, class: 'unreachable' },
   HostUnreachable: unavailable,
   NotReady: unavailable,
+  /** The store did not say whether it kept a change: it may be there, so whoever repeats must be able to tell. */
+  UnknownOutcome: unavailable,
 } satisfies Record<string, ErrorTraits>;
 
 /** Every error code that Pando knows: EC2's, with EC2's HTTP status, and its own. */

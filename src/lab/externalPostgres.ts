@@ -1,13 +1,12 @@
 /** A PostgreSQL that somebody else runs: this run has a database for the region on it, and one for each cell. */
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
-import { ensureDatabase } from '#base/postgres/create.ts';
+import { parseStoreUrl, shownUrl, withDatabase } from '#base/postgres/addresses.ts';
+import { ensureDatabase, onServer } from '#base/postgres/create.ts';
 import { sqlStateOf } from '#base/postgres/transaction.ts';
 import { cellName } from './plan.ts';
 import type { RunRecord } from './runRecord.ts';
 
 const versionMin = 15;
-const connectTimeoutMs = 5_000;
 const insufficientPrivilege = '42501';
 
 export type External = NonNullable<RunRecord['postgres']>;
@@ -22,11 +21,8 @@ export const newExternal = (url: string): External => ({
 export const databaseName = ({ prefix }: External, owner: string): string =>
   `${prefix}_${owner.replaceAll('-', '_')}`;
 
-export const databaseUrlOf = (external: External, owner: string): string => {
-  const url = new URL(external.url);
-  url.pathname = `/${databaseName(external, owner)}`;
-  return url.toString();
-};
+export const databaseUrlOf = (external: External, owner: string): string =>
+  withDatabase(external.url, databaseName(external, owner));
 
 const ownersOf = (run: RunRecord): string[] => [
   'region',
@@ -34,34 +30,23 @@ const ownersOf = (run: RunRecord): string[] => [
 ];
 
 /** The server's address without its password, for people. */
-export const shown = (url: string): string => {
-  const parts = new URL(url);
-  parts.password = '';
-  return parts.toString();
-};
-
-const connected = async <T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> => {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectTimeoutMs });
-  client.on('error', () => undefined); // A server that goes away: the query that notices fails.
-  try {
-    await client.connect();
-    return await work(client);
-  } finally {
-    await client.end().catch(() => undefined);
-  }
-};
+export const shown = shownUrl;
 
 /** What keeps this URL from being used, and what to do about it; undefined: nothing. */
 export async function objection(url: string): Promise<string | undefined> {
-  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
-    return 'It is not a URL of PostgreSQL: postgresql://user:password@host:5432/postgres';
   try {
-    return await connected(url, async (client) => {
-      const { rows } = await client.query(
+    parseStoreUrl(url);
+  } catch (error) {
+    return `It is not a URL of PostgreSQL (postgresql://user:password@host:5432/postgres): ${wordsOf(error)}`;
+  }
+  try {
+    return await onServer(url, async (server) => {
+      const { rows } = await server.query<{ version: number; creates: boolean }>(
         `select current_setting('server_version_num')::int / 10000 as version, rolcreatedb or rolsuper as creates
          from pg_roles where rolname = current_user`,
+        [],
       );
-      const [{ version, creates }] = rows;
+      const { version = 0, creates = false } = rows[0] ?? {};
       if (version < versionMin)
         return `${shown(url)} is PostgreSQL ${version}: ${versionMin} or newer is needed.`;
       return creates
@@ -69,9 +54,16 @@ export async function objection(url: string): Promise<string | undefined> {
         : `Its user may not create databases: ALTER ROLE … CREATEDB on ${shown(url)}.`;
     });
   } catch (error) {
-    return `${shown(url)} cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+    return `${shown(url)} cannot be used: ${wordsOf(error)}`;
   }
 }
+
+/** The words of the innermost error: what the server or the network said. */
+const wordsOf = (error: unknown): string => {
+  let inner = error;
+  while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;
+  return inner instanceof Error ? inner.message : String(inner);
+};
 
 /** Makes the databases that are missing. */
 export async function ensureDatabases(run: RunRecord): Promise<void> {
@@ -86,8 +78,8 @@ export async function dropDatabases(run: RunRecord, log: (line: string) => void)
   if (postgres === undefined) return;
   const names = ownersOf(run).map((owner) => databaseName(postgres, owner));
   try {
-    await connected(postgres.url, async (client) => {
-      for (const name of names) await client.query(`drop database if exists ${name} with (force)`);
+    await onServer(postgres.url, async (server) => {
+      for (const name of names) await server.query(`drop database if exists ${name} with (force)`, []);
     });
   } catch (error) {
     const why = sqlStateOf(error) === insufficientPrivilege ? 'not allowed' : String(error);

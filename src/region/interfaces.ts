@@ -12,7 +12,7 @@ import { parseAddress } from './ipv4.ts';
 import { notFound } from './not-found.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
-import type { Database } from './schema.ts';
+import type { Database, RegionTransaction } from './schema.ts';
 
 /** An interface's place: its holder is the underlay address of the card that has it. */
 const places = new OwnershipTable({ table: 'eni', id: 'eni_id', holder: 'vtep', epoch: 'epoch' });
@@ -172,6 +172,16 @@ const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: st
   };
 };
 
+/** A VPC's row is locked before its interfaces': every change of a VPC does so, and two orders would wait for each other. */
+const lockVpcOf = async (
+  tx: RegionTransaction,
+  column: 'eni_id' | 'instance_id',
+  value: string,
+): Promise<void> => {
+  await sql`select 1 from vpc where vpc_id = (select vpc_id from eni where ${sql.ref(column)} = ${value})
+    for no key update`.execute(tx);
+};
+
 export interface PlaceRequest {
   readonly eniId: string;
   readonly vtep?: string | undefined;
@@ -186,6 +196,7 @@ export const placeInterface = async (
 ): Promise<{ state?: VpcState; unreachable: string[] }> => {
   const wanted = { holder: request.vtep ?? null, epoch: request.epoch };
   const vpcId = await transact(region.db, async (tx) => {
+    await lockVpcOf(tx, 'eni_id', request.eniId);
     const outcome = await places.set(tx, request.eniId, wanted);
     switch (outcome.kind) {
       case 'absent':
@@ -217,6 +228,7 @@ export const releaseInterface = async (
 ): Promise<void> => {
   const { privateRestMs, publicRestMs } = region.config;
   const vpcId = await transact(region.db, async (tx) => {
+    await lockVpcOf(tx, 'instance_id', instanceId);
     const { rows } = await sql<{ vpc_id: string | null }>`
       select release_interface(${instanceId}, ${privateRestMs} * interval '1 millisecond',
         ${publicRestMs} * interval '1 millisecond') as vpc_id`.execute(tx);

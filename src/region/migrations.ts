@@ -257,10 +257,11 @@ alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 
 export const regionMigrations: readonly SchemaStep[] = [
-  { name: '0001-begin', up: begin },
-  { name: '0002-interface-functions', up: interfaceFunctions },
+  { name: '0001-begin', up: begin, kysely: true },
+  { name: '0002-interface-functions', up: interfaceFunctions, kysely: true },
   {
     name: '0003-interface-description',
+    kysely: true,
     up: `alter table eni add column description text not null default ''`,
   },
   { name: '0004-released-instances', up: releasedInstances },

@@ -1,7 +1,9 @@
 /** The region as its handlers see it: store, settings, devices. Made once by `openRegion`. */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { storeFaultOf } from '#base/postgres/faults.ts';
 import { migrate } from '#base/postgres/migrate.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { RegionConfig } from './config.ts';
@@ -16,10 +18,12 @@ import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
+import { type StoreHealth, watchStore } from './store-health.ts';
 
 export interface Region {
   readonly config: RegionConfig;
   readonly db: Database;
+  readonly storeHealth: StoreHealth;
   readonly log: Logger;
   readonly sealer: Sealer;
   readonly network: NetworkSettings;
@@ -37,6 +41,22 @@ export interface Region {
   close(): Promise<void>;
 }
 
+const storeRetryMs = 500;
+
+/** A store that is away at the start is waited for: a crash loop would help nobody. Other errors are thrown. */
+const prepareStore = async (db: Database, config: RegionConfig, log: Logger): Promise<void> => {
+  for (;;)
+    try {
+      await migrate(db, regionMigrations);
+      await fillPublicPool(db, config.publicPool);
+      return;
+    } catch (error) {
+      if (storeFaultOf(error) === undefined) throw error;
+      log.warn({ err: error }, 'the store is not ready: trying again');
+      await delay(storeRetryMs);
+    }
+};
+
 /** Opens the store (bringing its schema up) and starts the reconciler. */
 export const openRegion = async (config: RegionConfig, log: Logger): Promise<Region> => {
   const db = openDatabase<RegionSchema>({
@@ -45,8 +65,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     name: 'region',
     onConnectionError: (error) => log.warn({ err: error }, 'a database connection was lost'),
   });
-  await migrate(db, regionMigrations);
-  await fillPublicPool(db, config.publicPool);
+  await prepareStore(db, config, log);
   const { publicDomainName = `${config.regionName}.compute.pando.internal` } = config;
   const network = {
     domainName: `${config.regionName}.compute.internal`,
@@ -109,5 +128,5 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     gateway,
     images,
   };
-  return { ...parts, sweeper, close };
+  return { ...parts, sweeper, storeHealth: watchStore(db), close };
 };

@@ -71,7 +71,10 @@ const ec2Call = async (
 
 const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'ec2.call': (params) => ec2Call(region, params),
-  'process.health': () => ({ name: 'region', ready: true }),
+  'process.health': async () => {
+    const ready = await region.storeHealth();
+    return { name: 'region', ready, ...(ready ? {} : { detail: 'the store does not answer' }) };
+  },
   'region.accessKey': (params) => findAccessKey(region, params),
   'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
   'region.joinCell': async (record) => {

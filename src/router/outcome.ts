@@ -11,12 +11,13 @@ export type Outcome =
   /** It was sent and not answered: it may have been carried out. */
   | { readonly state: 'uncertain'; readonly error: PandoError };
 
-/** Codes that a stream makes when an answer is missing, or that say that a peer lost its own way. */
+/** Codes that a stream makes when an answer is missing, or that say that a peer lost its own way, or its store's answer. */
 const uncertainCodes: ReadonlySet<string> = new Set([
   'HostUnreachable',
   'DeadlineExceeded',
   'Cancelled',
   'NotReady',
+  'UnknownOutcome',
 ]);
 
 /** The outcome of a call that was sent and failed. */

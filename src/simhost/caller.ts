@@ -1,5 +1,6 @@
 /** Calls a simulated host in the same process, as a stream would: faults, lost answers, a broken stream. */
 import type { Caller, CallOptions, Method, Params, Result } from '#base/rpc/contract.ts';
+import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { hostContract } from '#contracts/host.ts';
 import { type HostFault, orderedFailure } from './faults.ts';
@@ -50,6 +51,7 @@ export class SimCaller implements Caller<Host> {
     params: Params<Host, M>,
     options: CallOptions = {},
   ): Promise<Result<Host, M>> {
+    assertOutsideTransaction(method);
     if (this.#closed) return Promise.reject(this.#unreachable());
     return new Promise((resolve, reject) => {
       const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { AsyncResource } from 'node:async_hooks';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
@@ -109,9 +110,11 @@ test('sets at once with rising epochs end with the highest', async () => {
 
 test('a frozen holder wakes up: its write is refused, and its claim cannot be overtaken in between', async () => {
   const id = await newThing('a', 1);
+  // Another process: what it does is not inside of our transaction.
+  const takeAsRival = AsyncResource.bind(() => table.take(db, id, 'b', { holder: 'a', epoch: 1 }));
   await transact(db, async (tx) => {
     await table.assertHeld(tx, id, { holder: 'a', epoch: 1 });
-    const rival = table.take(db, id, 'b', { holder: 'a', epoch: 1 });
+    const rival = takeAsRival();
     const first = await Promise.race([
       rival.then(() => 'rival'),
       sql`select 1`.execute(tx).then(() => 'ours'),

@@ -107,6 +107,10 @@ test('a host that is silent, draining or of another zone gets nothing', async ()
   assert.equal((await attempt())?.hostId, 'h-1');
   assert.equal(await attempt('z-2'), undefined);
   await sql`update hosts set heard_at = now() - interval '1 minute'`.execute(handle);
+  // Nobody was at the store to write whom it heard: that is no want of room.
+  await assert.rejects(attempt(), { code: 'Unavailable' });
+  await sql`insert into processors (owner, processor_id, lease_until, steady_since)
+    values ('p/1', 'p', now() + interval '1 minute', now() - interval '1 minute')`.execute(handle);
   assert.equal(await attempt(), undefined);
   await sql`update hosts set heard_at = now(), state = 'draining'`.execute(handle);
   assert.equal(await attempt(), undefined);

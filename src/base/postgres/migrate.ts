@@ -1,27 +1,101 @@
-/** Ordered migrations: an array in code, run once each, in order, under the migrator's lock. */
-import { type Kysely, sql } from 'kysely';
-import { type Migration, Migrator } from 'kysely/migration';
+/**
+ * Ordered schema steps: an array in code, run once each, in order, by whichever process comes first.
+ *
+ * A region is upgraded and rolled back while it runs, so processes of two releases live beside each other on one schema: a step only
+ * adds (expand), what it replaces goes a release later (contract), and steps of a newer release do not stop an older process.
+ * Which steps ran is in `schema_steps`. The first releases kept that in `kysely_migration`, and refuse to start when a name
+ * in it is unknown to them: their steps are written there too, and no later ones.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Kysely, sql, type Transaction } from 'kysely';
+import { sqlStateOf } from './faults.ts';
+import { schemaLockAttemptsMax, schemaLockTimeoutMs, schemaStepTimeoutMs } from './limits.ts';
+import { patiently } from './patience.ts';
+import { transact } from './transaction.ts';
 
 /** One step of a schema's history. Never edited once released; a change is a new step. */
 export interface SchemaStep {
   /** Sorts after every earlier step: `0001-begin`. */
   readonly name: string;
-  /** Statements, separated as PostgreSQL separates them. */
+  /** Statements, separated as PostgreSQL separates them. Only additions, so that processes of the last release go on. */
   readonly up: string;
+  /** Known to the releases that kept their steps in `kysely_migration`. */
+  readonly kysely?: true;
 }
+
+/** Of Kysely's own migrator, so that a process of an older release and one of this do not run steps at once. */
+const advisoryLock = '3853314791062309107';
+const lockNotAvailable = '55P03';
+const retryMs = 200;
 
 /** Brings the database up to the last step. Safe to call from several processes at once. */
 export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly SchemaStep[]): Promise<void> => {
   const names = steps.map((step) => step.name);
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
     throw new Error(`migrations are out of order: ${names.join(', ')}`);
-  const migrations: Record<string, Migration> = Object.fromEntries(
-    steps.map((step) => [step.name, { up: async (on) => void (await sql.raw(step.up).execute(on)) }]),
+  for (const step of steps)
+    try {
+      await withLockRetry(() => exclusively(db, (tx) => runOnce(tx, step)));
+    } catch (cause) {
+      throw new Error(`migration ${step.name} failed`, { cause });
+    }
+};
+
+/** One transaction under the lock of all migrators, with time for statements that rewrite a table. */
+const exclusively = <Schema>(
+  db: Kysely<Schema>,
+  work: (tx: Transaction<Schema>) => Promise<void>,
+): Promise<void> =>
+  patiently(schemaStepTimeoutMs, () =>
+    transact(db, async (tx) => {
+      await sql`select set_config('statement_timeout', ${String(schemaStepTimeoutMs)}, true)`.execute(tx);
+      await sql`select pg_advisory_xact_lock(${advisoryLock}::bigint)`.execute(tx);
+      // From here on: a step that waits for a table's lock holds up everybody behind it.
+      await sql`select set_config('lock_timeout', ${String(schemaLockTimeoutMs)}, true)`.execute(tx);
+      await work(tx);
+    }),
   );
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
-  const { error, results } = await migrator.migrateToLatest();
-  if (error === undefined) return;
-  const failed =
-    results?.find((result) => result.status === 'Error')?.migrationName ?? 'before the first step';
-  throw new Error(`migration ${failed} failed`, { cause: error });
+
+/** Makes the table of steps, and takes over what an older release noted. */
+const adoptOldTable = async <Schema>(tx: Transaction<Schema>): Promise<void> => {
+  await sql`create table if not exists schema_steps (name text primary key, applied_at timestamptz not null default now())`.execute(
+    tx,
+  );
+  const { rows } = await sql<{
+    old: string | null;
+  }>`select to_regclass('kysely_migration')::text as old`.execute(tx);
+  if (rows[0]?.old != null)
+    await sql`insert into schema_steps (name) select name from kysely_migration on conflict do nothing`.execute(
+      tx,
+    );
+};
+
+const runOnce = async <Schema>(tx: Transaction<Schema>, step: SchemaStep): Promise<void> => {
+  // Each time: a process of an older release may have run it since the step before.
+  await adoptOldTable(tx);
+  const { rows } = await sql`
+    insert into schema_steps (name) values (${step.name}) on conflict do nothing returning name`.execute(tx);
+  if (rows.length === 0) return;
+  await sql.raw(step.up).execute(tx);
+  if (step.kysely) await noteForOldReleases(tx, step.name);
+};
+
+/** Kysely's table as it makes it itself; it wants its rows' times in the order of their names. */
+const noteForOldReleases = async <Schema>(tx: Transaction<Schema>, name: string): Promise<void> => {
+  await sql`create table if not exists kysely_migration
+    (name varchar(255) not null primary key, timestamp varchar(255) not null)`.execute(tx);
+  await sql`insert into kysely_migration (name, timestamp)
+    values (${name}, to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+    on conflict do nothing`.execute(tx);
+};
+
+const withLockRetry = async (work: () => Promise<void>): Promise<void> => {
+  for (let attempt = 1; ; attempt++)
+    try {
+      await work();
+      return;
+    } catch (error) {
+      if (sqlStateOf(error) !== lockNotAvailable || attempt >= schemaLockAttemptsMax) throw error;
+      await delay(retryMs);
+    }
 };

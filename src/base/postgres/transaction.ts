@@ -1,57 +1,60 @@
-/** Transactions that are run again when PostgreSQL asks for it. */
+/** Transactions that are run again where that is safe. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationLevel, Kysely, Transaction } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
+import { assertOutsideTransaction, insideTransaction } from '../transactionScope.ts';
+import { isUnknownOutcome, type StoreFault, storeFaultOf } from './faults.ts';
+
+export { sqlStateOf, violatedConstraint } from './faults.ts';
 
 export const transactionAttemptsMax = 6;
+/** How long a transaction whose connection broke is run again; the wait for a connection counts. */
+const retryAwayMsMax = 5_000;
 const backoffMsMin = 2;
 const backoffMsMax = 100;
-
-const serializationFailure = '40001';
-const deadlockDetected = '40P01';
-
-/** The SQLSTATE of an error from PostgreSQL, anywhere in its chain of causes. */
-export const sqlStateOf = (error: unknown): string | undefined => {
-  if (!(error instanceof Error)) return undefined;
-  const code = 'code' in error ? error.code : undefined;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : sqlStateOf(error.cause);
-};
-
-/** The name of the constraint that a unique, check or foreign key violation broke. */
-export const violatedConstraint = (error: unknown): string | undefined => {
-  if (!(error instanceof Error) || !sqlStateOf(error)?.startsWith('23')) return undefined;
-  return 'constraint' in error && typeof error.constraint === 'string' ? error.constraint : undefined;
-};
 
 export interface TransactOptions {
   readonly isolation?: IsolationLevel;
   readonly attemptsMax?: number;
 }
 
+/** Thrown inside of a transaction to have it run again from the start, as a serialization failure does. */
+export const startAgain = (why: string): Error => Object.assign(new Error(why), { code: '40001' });
+
+const passing: ReadonlySet<StoreFault> = new Set(['contended', 'away', 'read-only']);
+
 /**
- * Runs `work` in a transaction; on a serialization failure or a deadlock runs it again, a bounded number of times, so
- * `work` must have no effect outside the transaction. Exhausted: `Conflict`, which is retryable.
+ * Runs `work` in a transaction; on a serialization failure, a deadlock or a broken connection runs it again, a bounded number of
+ * times, so `work` must have no effect outside the transaction.
+ *
+ * @throws UnknownOutcome when COMMIT was sent and not answered: never run again here, since it may have happened. Callers find out
+ * by what they wrote: a client token, a row's version, a name that is unique.
+ * @throws Conflict, retryable, when rows were contended to the end. @throws Unavailable when the store is away, full or too busy.
  */
 export const transact = async <Schema, T>(
   db: Kysely<Schema>,
   work: (tx: Transaction<Schema>) => Promise<T>,
   options: TransactOptions = {},
 ): Promise<T> => {
+  assertOutsideTransaction('a second transaction');
   const attemptsMax = options.attemptsMax ?? transactionAttemptsMax;
+  const began = performance.now();
   for (let attempt = 1; ; attempt++) {
     const transaction = db.transaction();
     try {
       return await (options.isolation
         ? transaction.setIsolationLevel(options.isolation)
         : transaction
-      ).execute(work);
+      ).execute((tx) => insideTransaction(() => work(tx)));
     } catch (error) {
-      const state = sqlStateOf(error);
-      if (state !== serializationFailure && state !== deadlockDetected) throw error;
-      if (attempt >= attemptsMax)
+      const fault = storeFaultOf(error);
+      if (fault === undefined || !passing.has(fault) || isUnknownOutcome(error)) throw error;
+      if (attempt >= attemptsMax && fault === 'contended')
         throw new PandoError('Conflict', `The same rows were changed at once ${attempt} times over.`, {
           cause: error,
         });
+      if (attempt >= attemptsMax || (fault !== 'contended' && performance.now() - began > retryAwayMsMax))
+        throw error;
       await delay(Math.random() * Math.min(backoffMsMax, backoffMsMin * 2 ** attempt));
     }
   }

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { assertOutsideTransaction } from '../transactionScope.ts';
 import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
 import type {
   CallContext,
@@ -86,6 +87,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     params: Params<Remote, M>,
     options: CallOptions = {},
   ): Promise<Result<Remote, M>> {
+    assertOutsideTransaction(method);
     if (this.#closed !== undefined) return Promise.reject(unreachable(this.peer, this.#closed));
     if (this.#pending.size >= inFlightCallsMax || this.#socket.writableLength > unsentBytesMax)
       return Promise.reject(

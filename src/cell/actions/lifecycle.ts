@@ -12,6 +12,7 @@ import {
   byUser,
   type Change,
 } from '../lifecycle.ts';
+import { lockHosts } from '../store/hosts.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
@@ -30,6 +31,8 @@ const changeAll = async (
   context: CellContext,
   input: { readonly InstanceIds: string[] | undefined; readonly DryRun?: boolean | undefined },
   begin: Begin,
+  /** Locks what else is needed, before the first change. */
+  prepare?: (tx: Sql, rows: readonly InstanceRow[]) => Promise<void>,
 ): Promise<readonly Change[]> => {
   const ids = input.InstanceIds ?? [];
   if (ids.length === 0)
@@ -37,7 +40,9 @@ const changeAll = async (
   context.engine.assertRoom();
   const begun = await context.services.db.transaction(async (tx) => {
     const all: Begun[] = [];
-    for (const row of await lockNamed(context, tx, ids)) all.push(await begin(tx, row));
+    const rows = await lockNamed(context, tx, ids);
+    await prepare?.(tx, rows);
+    for (const row of rows) all.push(await begin(tx, row));
     endDryRun(input);
     return join(all);
   });
@@ -57,7 +62,19 @@ export const startInstances = async (
   input: In<'StartInstances'>,
   context: CellContext,
 ): Promise<Out<'StartInstances'>> => ({
-  StartingInstances: shown(await changeAll(context, input, (tx, row) => beginStart(context, tx, row))),
+  StartingInstances: shown(
+    await changeAll(
+      context,
+      input,
+      (tx, row) => beginStart(context, tx, row),
+      // Instances of one request may lie on several hosts: their rows are locked in one order.
+      (tx, rows) =>
+        lockHosts(
+          tx,
+          rows.flatMap((row) => row.host_id ?? []),
+        ),
+    ),
+  ),
 });
 
 export const stopInstances = async (

@@ -3,6 +3,7 @@
  * workflows (S3.3); then the workflows start, here and at once.
  */
 
+import { isUnknownOutcome } from '#base/postgres/faults.ts';
 import type { Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
@@ -49,9 +50,15 @@ export const runInstances = async (
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
   endDryRun(input);
-  const launched = await context.services.db.transaction((tx) =>
-    launch(tx, context, request, resolved, amount),
-  );
+  const launched = await context.services.db
+    .transaction((tx) => launch(tx, context, request, resolved, amount))
+    .catch(async (error: unknown) => {
+      // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
+      // workflows, which are its own. If it is not there, the other processor of the cell is asked with the same token.
+      const rows = isUnknownOutcome(error) ? await replay(context, request) : undefined;
+      if (rows === undefined) throw error;
+      return { reservationId: '', rows, workflows: [] };
+    });
   context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
   return answer(context, launched.rows, await addresses(context, launched.workflows));
 };
@@ -133,7 +140,7 @@ const placeAll = async (
   const prefer = context.services.hosts.ids();
   const places: Placed[] = [];
   while (places.length < max) {
-    const placed = await place(tx, { amount, zone, prefer });
+    const placed = await place(tx, { amount, zone, prefer, again: places.length > 0 });
     if (placed === undefined) break;
     places.push(placed);
   }

@@ -1,5 +1,6 @@
 /** Client tokens: the same token and parameters give the same reservation; other parameters are refused. */
 import { PandoError } from '#contracts/errors.ts';
+import { purgeBatchMax } from '../limits.ts';
 import type { Sql } from './sql.ts';
 
 export interface TokenClaim {
@@ -47,5 +48,10 @@ export const claimToken = async (tx: Sql, claim: TokenClaim): Promise<string | u
 };
 
 export const purgeTokens = async (sql: Sql, before: Date): Promise<void> => {
-  await sql.query('delete from client_tokens where created_at < $1', [before]);
+  await sql.query(
+    `delete from client_tokens where (account_id, token) in (
+       select account_id, token from client_tokens where created_at < $1
+       order by account_id, token limit $2 for update skip locked)`,
+    [before, purgeBatchMax],
+  );
 };

@@ -78,16 +78,35 @@ export const listHeardHosts = async (sql: Sql, withinMs: number): Promise<string
 export const countHosts = async (sql: Sql): Promise<number> =>
   (await sql.query<{ n: number }>('select count(*)::int as n from hosts'))[0]?.n ?? 0;
 
-/** Records in one statement that these hosts were heard just now, and their card's health. */
-export const touchHosts = async (
-  sql: Sql,
-  heard: readonly { readonly hostId: string; readonly card: string }[],
-): Promise<void> => {
-  await sql.query(
-    `update hosts set heard_at = now(), card = heard.card
-     from unnest($1::text[], $2::text[]) as heard (id, card) where hosts.id = heard.id`,
+export interface Heard {
+  readonly hostId: string;
+  readonly card: string;
+}
+
+/**
+ * Records that these hosts were heard just now, and their card's health: first those whose rows are free, in one statement that waits for
+ * nobody; then those that a placement has locked, each in a statement of its own, so that no lock is held while waiting for one.
+ */
+export const touchHosts = async (sql: Sql, heard: readonly Heard[]): Promise<void> => {
+  const touched = await touch(sql, heard, 'for update skip locked');
+  const left = heard.filter(({ hostId }) => !touched.has(hostId));
+  for (const host of left) await touch(sql, [host], 'for update');
+};
+
+const touch = async (sql: Sql, heard: readonly Heard[], lock: string): Promise<ReadonlySet<string>> => {
+  const rows = await sql.query<{ id: string }>(
+    `with free as materialized (select id from hosts where id = any($1) order by id ${lock})
+     update hosts set heard_at = now(), card = heard.card
+     from free join unnest($1::text[], $2::text[]) as heard (id, card) using (id)
+     where hosts.id = free.id returning hosts.id`,
     [heard.map((host) => host.hostId), heard.map((host) => host.card)],
   );
+  return new Set(rows.map(({ id }) => id));
+};
+
+/** Locks hosts in the order of their ids, for a transaction that takes capacity on several whose names it knows. */
+export const lockHosts = async (tx: Sql, ids: readonly string[]): Promise<void> => {
+  await tx.query('select 1 from hosts where id = any($1) order by id for update', [ids]);
 };
 
 export interface Amount {

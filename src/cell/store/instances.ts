@@ -3,6 +3,7 @@ import type { ImageRef } from '#contracts/host.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import type { InstanceState, StateReason } from '../instance-states.ts';
+import { purgeBatchMax } from '../limits.ts';
 import type { Sql } from './sql.ts';
 
 export type Tags = readonly ValidTag[];
@@ -262,5 +263,10 @@ export const countInstances = async (sql: Sql): Promise<number> =>
     ?.n ?? 0;
 
 export const purgeTerminated = async (sql: Sql, before: Date): Promise<void> => {
-  await sql.query('delete from instances where terminated_at < $1 and host_id is null', [before]);
+  await sql.query(
+    `delete from instances where id in (
+       select id from instances where terminated_at < $1 and host_id is null
+       order by id limit $2 for update skip locked)`,
+    [before, purgeBatchMax],
+  );
 };

@@ -6,6 +6,7 @@ import { workflowWaits } from './schema-workflow-waits.ts';
 export const cellSchema: readonly SchemaStep[] = [
   {
     name: '0001-begin',
+    kysely: true,
     up: `
       create table processors (
         owner text primary key,
@@ -102,4 +103,13 @@ export const cellSchema: readonly SchemaStep[] = [
   },
   quarantineAndRecovery,
   workflowWaits,
+  {
+    // Since when a processor has renewed its lease without a gap: see processors.ts.
+    name: '0005-steady-leases',
+    up: `
+      alter table processors
+        add column renewed_at timestamptz not null default now(),
+        add column steady_since timestamptz not null default now();
+    `,
+  },
 ];

@@ -1,5 +1,6 @@
 /** The narrow door through which the cell's store reaches PostgreSQL: statements are constants with `$n` parameters. */
 import { CompiledQuery, type Kysely, type Transaction } from 'kysely';
+import { storeFaultOf } from '#base/postgres/faults.ts';
 import { transact } from '#base/postgres/transaction.ts';
 
 /** The store's tables are reached by statements of our own, so Kysely is told of none. */
@@ -10,7 +11,7 @@ export interface Sql {
 }
 
 export interface Database extends Sql {
-  /** Runs `work` in one transaction; again on a serialization failure, so `work` has no effect outside of it. */
+  /** Runs `work` in one transaction; again where `transact` says so, hence `work` has no effect outside of it. */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
 }
 
@@ -21,8 +22,23 @@ const sqlOver = (handle: Kysely<CellSchema> | Transaction<CellSchema>): Sql => (
   },
 });
 
+const reads = /^\s*select\b/;
+
+/** A read whose connection broke is read once more, on another: after a failover each pooled connection breaks once. */
+const readingTwice = (sql: Sql): Sql => ({
+  query: async <Row>(text: string, values?: readonly unknown[]) => {
+    try {
+      return await sql.query<Row>(text, values);
+    } catch (error) {
+      const fault = storeFaultOf(error);
+      if ((fault !== 'away' && fault !== 'read-only') || !reads.test(text)) throw error;
+      return sql.query<Row>(text, values);
+    }
+  },
+});
+
 /** The store's view of a pool opened by `openDatabase`. */
 export const databaseOver = (db: Kysely<CellSchema>): Database => ({
-  ...sqlOver(db),
+  ...readingTwice(sqlOver(db)),
   transaction: (work) => transact(db, (tx) => work(sqlOver(tx))),
 });

@@ -5,7 +5,8 @@
  *
  * A waiting row has no owner that counts: whichever processor finds it due takes it, under the next epoch (`workflow-waits.ts`).
  */
-import { workflowAlarmAfterMs } from '../limits.ts';
+import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
+import { isSteady } from './processors.ts';
 import type { Sql } from './sql.ts';
 
 export const workflowStates = ['running', 'undoing', 'waiting', 'stuck', 'done', 'undone'] as const;
@@ -227,40 +228,50 @@ export const runnableKey = (of: { readonly kind: string; readonly version: numbe
   `${of.kind}@${of.version}`;
 
 /**
- * Takes over what dead processors left, and our own that nobody here runs (a commit whose answer was lost): oldest first, only
- * kinds and versions that this processor has, by compare-and-set on (owner, epoch) in one statement.
+ * Takes over what dead processors left, and our own that nobody here runs (a commit whose answer was lost): the oldest first, only
+ * kinds and versions that this processor has, by compare-and-set on (owner, epoch) in one statement. A lapsed lease counts only when our
+ * own has been steady for `leaseTtlMs`: after an outage of the store every lease has lapsed, and the others are about to renew theirs. A
+ * lease that is not there at all was given up.
  */
-export const takeOver = (
+export const takeOver = async (
   sql: Sql,
   owner: string,
   options: {
     readonly runningHere: readonly string[];
     readonly runnable: readonly string[];
     readonly limit: number;
+    readonly leaseTtlMs: number;
   },
-): Promise<WokenRow[]> =>
-  sql.query(
+): Promise<WokenRow[]> => {
+  const rows = await sql.query<WokenRow>(
     `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = taken_over or owner <> $1,
        state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w
-       where state in ('running', 'undoing', 'stuck') and kind || '@' || version = any($4) and id <> all($3) and (
-             (state in ('running', 'undoing') and not exists (
-                select 1 from processors p where p.owner = w.owner and p.lease_until > now()))
+       where state in ('running', 'undoing', 'stuck') and kind || '@' || version = any($5) and id <> all($4) and (
+             (state in ('running', 'undoing') and owner <> $1 and (
+                not exists (select 1 from processors p where p.owner = w.owner)
+                or (${isSteady} and not exists (
+                  select 1 from processors p where p.owner = w.owner and p.lease_until > now()))))
           -- Only a processor of the last release gives a stuck row a time of its own.
           or (state = 'stuck' and wake_at < now())
           or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds'))
-       order by created_at limit $2 for update skip locked)
+       order by created_at, id limit $3 for update skip locked)
      returning *, ${waitFacts}`,
-    [owner, options.limit, options.runningHere, options.runnable],
+    [owner, options.leaseTtlMs / 1000, options.limit, options.runningHere, options.runnable],
   );
+  // An UPDATE answers in no order of its own.
+  return rows.sort((a, b) => a.created_at.getTime() - b.created_at.getTime());
+};
 
 /** Ended workflows go, but for those whose parent still lives: it may look at how they ended. */
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {
   await sql.query(
-    `delete from workflows w where state in ('done', 'undone') and updated_at < $1
-       and (parent_id is null or not exists (
-         select 1 from workflows p where p.id = w.parent_id and p.state not in ('done', 'undone')))`,
-    [before],
+    `delete from workflows where id in (
+       select id from workflows w where state in ('done', 'undone') and updated_at < $1
+         and (parent_id is null or not exists (
+           select 1 from workflows p where p.id = w.parent_id and p.state not in ('done', 'undone')))
+       order by id limit $2 for update skip locked)`,
+    [before, purgeBatchMax],
   );
 };

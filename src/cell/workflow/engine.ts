@@ -6,6 +6,7 @@ import {
   alarmBatchMax,
   concurrentWorkflowsMax,
   dueBatchMax,
+  leaseTtlMs,
   pendingSignalsMax,
   queuedWorkflowsMax,
   signalPayloadBytesMax,
@@ -45,6 +46,8 @@ export interface EngineOptions<Services> {
   reached?(): readonly string[];
   /** Whether it may take over others' work and wake what waits. Default: always. */
   mayAdopt?(): boolean;
+  /** How long this processor's own lease must have been steady before it takes over from others. */
+  readonly leaseTtlMs?: number;
 }
 
 const cameBackMsMax = 5_000;
@@ -171,6 +174,7 @@ export class WorkflowEngine<Services> {
       runningHere: [...this.#running.keys(), ...this.#queue.map((row) => row.id)],
       runnable: this.#runnable,
       limit: Math.min(takeoverBatchMax, this.#room()),
+      leaseTtlMs: this.#options.leaseTtlMs ?? leaseTtlMs,
     });
     this.start(rows);
     return rows.length;

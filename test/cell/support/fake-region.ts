@@ -1,5 +1,6 @@
 /** A region in process memory that keeps the rules of the real one: addresses once, places by epoch, versions that grow. */
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
+import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
@@ -48,6 +49,7 @@ export class FakeRegion implements Caller<Contract> {
     method: M,
     params: Params<Contract, M>,
   ): Promise<Result<Contract, M>> {
+    assertOutsideTransaction(method);
     await this.before?.(method);
     const handler: ((params: never) => unknown) | undefined = Reflect.get(this.#handlers, method);
     if (handler === undefined)

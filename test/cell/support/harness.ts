@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { openDatabase } from '#base/postgres/database.ts';
+import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -46,6 +46,8 @@ export interface ProcessorOptions {
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
+  /** How it reaches the store: another way than directly, other limits. */
+  readonly store?: Partial<OpenDatabaseOptions>;
 }
 
 /** Never settles: what a dead process waits for. */
@@ -66,7 +68,7 @@ export class TestCell {
   }
 
   /** Uses a database of its own on a server that may be shared by several test cells. */
-  static async start(shared?: TestDatabase): Promise<TestCell> {
+  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>): Promise<TestCell> {
     const database = shared ?? (await startTestDatabase());
     const url = await ensureDatabase(
       database.url,
@@ -91,7 +93,7 @@ export class TestCell {
   async addProcessor(options: ProcessorOptions = {}): Promise<TestProcessor> {
     const gate = { dead: false };
     const counts = { transactions: 0 };
-    const handle = openDatabase<CellSchema>({ url: this.url });
+    const handle = openDatabase<CellSchema>({ url: this.url, ...options.store });
     const guard = <T>(work: Promise<T>): Promise<T> =>
       work.then(
         (value) => (gate.dead ? never() : value),

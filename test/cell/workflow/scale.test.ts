@@ -48,7 +48,7 @@ const looks = async (): Promise<number> => {
   };
   const runnable = ['listening@1'];
   await wakeDue(counting, { owner: 'p', runnable, reached: ['host/h-1', 'host/h-2'], limit: 100 });
-  await takeOver(counting, 'p', { runningHere: [], runnable, limit: 100 });
+  await takeOver(counting, 'p', { runningHere: [], runnable, limit: 100, leaseTtlMs: 3_000 });
   await takeOverdue(counting, 60_000, 50);
   return blocks;
 };

@@ -1,0 +1,195 @@
+/** One connection to one server of a store: bounded in time, thrown away as soon as it cannot be trusted. */
+import { Socket } from 'node:net';
+import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'kysely';
+import pg from 'pg';
+import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
+import * as limits from './limits.ts';
+import { patience } from './patience.ts';
+
+export interface ConnectionOptions {
+  readonly url: string;
+  readonly name: string;
+  /** Whether a server that takes no writes is refused. */
+  readonly writable: boolean;
+  readonly connectTimeoutMs: number;
+  readonly statementTimeoutMs: number;
+  readonly queryTimeoutMs: number;
+  readonly checkTimeoutMs: number;
+}
+
+export interface ConnectionEvents {
+  /** The caller has done with it. */
+  released(connection: StoreConnection): void;
+  /** It ended, or was thrown away: `error` says why, if for a fault. Told once. */
+  ended(connection: StoreConnection, error: Error | undefined): void;
+}
+
+/** Statement text → the name under which connections prepare it. Texts are constants of the program, so few. */
+const preparedNames = new Map<string, string>();
+
+const nameOf = (text: string): string | undefined => {
+  const known = preparedNames.get(text);
+  if (known !== undefined || preparedNames.size >= limits.preparedTextsMax) return known;
+  const name = `s${preparedNames.size}`;
+  preparedNames.set(text, name);
+  return name;
+};
+
+/** `bigint` counters and sizes arrive as numbers: ours stay far below 2^53. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === pg.types.builtins.INT8
+      ? Number
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+};
+
+/** What a COMMIT without an answer, or one that the server's end cut off, is judged by. */
+const commitText = 'commit';
+const rolledBack = { command: 'ROLLBACK', rowCount: 0, rows: [] } as const;
+
+export class StoreConnection implements PostgresPoolClient {
+  readonly #client: pg.Client;
+  readonly #socket: Socket;
+  readonly #options: ConnectionOptions;
+  readonly #events: ConnectionEvents;
+  #ended = false;
+  /** Monotonic: when its server last answered. */
+  answeredAt = performance.now();
+
+  private constructor(
+    client: pg.Client,
+    socket: Socket,
+    options: ConnectionOptions,
+    events: ConnectionEvents,
+  ) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  /** Connects and asks whether the server takes writes. Rejects with `ConnectionLost` or the server's own error. */
+  static async open(options: ConnectionOptions, events: ConnectionEvents): Promise<StoreConnection> {
+    const socket = new Socket();
+    socket.setKeepAlive(true, limits.keepAliveAfterMs);
+    const client = new pg.Client({
+      connectionString: options.url,
+      application_name: options.name,
+      statement_timeout: options.statementTimeoutMs,
+      idle_in_transaction_session_timeout: limits.idleInTransactionTimeoutMs,
+      stream: () => socket,
+      types,
+    });
+    const connection = new StoreConnection(client, socket, options, events);
+    // For the whole life of the connection: an `error` that nobody hears would end the process.
+    client.on('error', (error) => connection.#end(error));
+    client.on('end', () => connection.#end(undefined));
+    try {
+      await connection.#within(options.connectTimeoutMs, client.connect());
+      await connection.check();
+    } catch (error) {
+      connection.#end(undefined);
+      throw error;
+    }
+    return connection;
+  }
+
+  get usable(): boolean {
+    return !this.#ended;
+  }
+
+  /** Whether its server answers, and still takes writes. @throws otherwise, and ends the connection. */
+  async check(): Promise<void> {
+    const asked = this.#client.query<{ transaction_read_only: string }>('show transaction_read_only');
+    const { rows } = await this.#within(this.#options.checkTimeoutMs, asked);
+    if (this.#options.writable && rows[0]?.transaction_read_only !== 'off') {
+      const error = Object.assign(new Error('the server takes no writes: it is in recovery, or read-only'), {
+        code: '25006',
+      });
+      this.#end(error);
+      throw error;
+    }
+    this.answeredAt = performance.now();
+  }
+
+  query<R>(sql: string, parameters: ReadonlyArray<unknown>): Promise<PostgresQueryResult<R>>;
+  query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
+  query<R>(
+    sql: string | PostgresCursor<R>,
+    parameters: ReadonlyArray<unknown> = [],
+  ): Promise<PostgresQueryResult<R>> | PostgresCursor<R> {
+    if (typeof sql !== 'string') throw new TypeError('cursors are not used');
+    return this.#run<R>(sql, parameters);
+  }
+
+  release(destroy = false): void {
+    if (destroy) this.#end(undefined);
+    this.#events.released(this);
+  }
+
+  /** Says good-bye to the server, and does not wait long for it. */
+  async close(): Promise<void> {
+    if (this.#ended) return;
+    const closed = this.#client.end().catch(() => undefined);
+    await this.#within(limits.closeTimeoutMs, closed).catch(() => undefined);
+    this.#end(undefined);
+  }
+
+  /** Ends it at once. Its server rolls back what was not committed when it notices. */
+  discard(error?: Error): void {
+    this.#end(error);
+  }
+
+  async #run<R>(text: string, values: ReadonlyArray<unknown>): Promise<PostgresQueryResult<R>> {
+    if (this.#ended) {
+      // What was begun on a connection that ended is rolled back by the server: the first error is the one to tell.
+      if (text === 'rollback') return { ...rolledBack, rows: [] };
+      throw storeError(new ConnectionLost('the connection has ended'));
+    }
+    try {
+      const name = values.length === 0 ? undefined : nameOf(text);
+      const sent = this.#client.query({ name, text, values: [...values] });
+      const result = await this.#within(patience().queryTimeoutMs ?? this.#options.queryTimeoutMs, sent);
+      this.answeredAt = performance.now();
+      return result as unknown as PostgresQueryResult<R>;
+    } catch (error) {
+      throw this.#judge(error, text);
+    }
+  }
+
+  /** Throws the connection away where the error says so, and gives the error that callers are to see. */
+  #judge(error: unknown, text: string): unknown {
+    const lost = !(error instanceof pg.DatabaseError) && (this.#ended || this.#socket.destroyed);
+    const cause =
+      lost && !(error instanceof ConnectionLost) ? new ConnectionLost('it ended', { cause: error }) : error;
+    const fault = storeFaultOf(cause);
+    if (fault === 'away' || fault === 'read-only') this.#end(cause instanceof Error ? cause : undefined);
+    // The server may have committed before it went away.
+    if (text === commitText && fault === 'away') return unknownOutcome(cause);
+    return storeError(cause);
+  }
+
+  async #within<T>(ms: number, work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new ConnectionLost(`no answer in ${ms} ms`);
+        this.#end(error);
+        reject(error);
+      }, ms);
+    });
+    try {
+      return await Promise.race([work, silence]);
+    } finally {
+      clearTimeout(timer);
+      work.catch(() => undefined);
+    }
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#socket.destroy();
+    this.#events.ended(this, error);
+  }
+}

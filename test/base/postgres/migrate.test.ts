@@ -1,0 +1,138 @@
+/** Schema steps while processes of two releases live beside each other: upgraded, rolled back, several at once. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type Kysely, sql } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import { ensureDatabase } from '#base/postgres/create.ts';
+import { openDatabase } from '#base/postgres/database.ts';
+import { migrate, type SchemaStep } from '#base/postgres/migrate.ts';
+import { cellSchema } from '#cell/store/schema.ts';
+import { regionMigrations } from '#region/migrations.ts';
+import { startTestDatabase, type TestDatabase } from './test-database.ts';
+
+type Schema = Record<never, never>;
+
+let database: TestDatabase;
+const opened: Kysely<Schema>[] = [];
+let made = 0;
+
+/** A handle on a database of its own. */
+const fresh = async (): Promise<Kysely<Schema>> => {
+  const db = openDatabase<Schema>({ url: await ensureDatabase(database.url, `m_${made++}_${process.pid}`) });
+  opened.push(db);
+  return db;
+};
+
+/** How a process of the first releases brings its schema up: it knows these steps and no others. */
+const migrateAsBefore = async (db: Kysely<Schema>, steps: readonly SchemaStep[]): Promise<unknown> => {
+  const migrations: Record<string, Migration> = Object.fromEntries(
+    steps.map((step) => [
+      step.name,
+      { up: async (on: Kysely<unknown>) => void (await sql.raw(step.up).execute(on)) },
+    ]),
+  );
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
+  return (await migrator.migrateToLatest()).error;
+};
+
+const appliedSteps = async (db: Kysely<Schema>): Promise<string[]> =>
+  (await sql<{ name: string }>`select name from schema_steps order by name`.execute(db)).rows.map(
+    ({ name }) => name,
+  );
+
+before(async () => {
+  database = await startTestDatabase();
+});
+
+after(async () => {
+  for (const db of opened) await db.destroy();
+  await database.stop();
+});
+
+const newStep: SchemaStep = { name: '9999-newer', up: 'create table newer (id int primary key)' };
+
+for (const [what, steps] of [
+  ['the cell’s', cellSchema],
+  ['the region’s', regionMigrations],
+] as const) {
+  const released = steps.filter((step) => step.kysely);
+
+  test(`${what} store: a database of the last release is taken over, upgraded, and the last release still starts on it`, async () => {
+    const db = await fresh();
+    assert.equal(await migrateAsBefore(db, released), undefined);
+    await migrate(db, [...steps, newStep]);
+    assert.deepEqual(await appliedSteps(db), [...steps.map(({ name }) => name), '9999-newer']);
+    assert.equal(await migrateAsBefore(db, released), undefined, 'rolled back: the old process starts');
+    await migrate(db, [...steps, newStep]);
+  });
+
+  test(`${what} store: a database that this release made lets the last one start, too`, async () => {
+    const db = await fresh();
+    await migrate(db, steps);
+    assert.equal(await migrateAsBefore(db, released), undefined);
+  });
+}
+
+test('steps of a newer release do not stop a process that does not know them', async () => {
+  const db = await fresh();
+  await migrate(db, [...cellSchema, newStep]);
+  await migrate(db, cellSchema);
+  assert.ok((await appliedSteps(db)).includes('9999-newer'));
+});
+
+test('a step that was merged late, before others that ran, is run', async () => {
+  const db = await fresh();
+  await migrate(db, [
+    { name: '0001-a', up: 'create table a ()' },
+    { name: '0003-c', up: 'create table c ()' },
+  ]);
+  await migrate(db, [
+    { name: '0001-a', up: 'create table a ()' },
+    { name: '0002-b', up: 'create table b ()' },
+    { name: '0003-c', up: 'create table c ()' },
+  ]);
+  assert.deepEqual(await appliedSteps(db), ['0001-a', '0002-b', '0003-c']);
+});
+
+test('processes of both releases that start at once run each step once', async () => {
+  const db = await fresh();
+  const released = cellSchema.filter((step) => step.kysely);
+  const outcomes = await Promise.all([
+    migrate(db, cellSchema),
+    migrateAsBefore(db, released),
+    migrate(db, cellSchema),
+    migrateAsBefore(db, released),
+  ]);
+  assert.deepEqual(outcomes, [undefined, undefined, undefined, undefined]);
+});
+
+test('a step that fails leaves nothing of itself, and those before it stay', async () => {
+  const db = await fresh();
+  const bad: SchemaStep = { name: '0002-bad', up: 'create table half (); create tabel x ()' };
+  await assert.rejects(migrate(db, [{ name: '0001-a', up: 'create table a ()' }, bad]), /0002-bad failed/);
+  assert.deepEqual(await appliedSteps(db), ['0001-a']);
+  const { rows } = await sql<{ half: string | null }>`select to_regclass('half')::text as half`.execute(db);
+  assert.equal(rows[0]?.half, null);
+});
+
+test('a step gives way to the traffic on its table, and runs when that lets it', async () => {
+  const db = await fresh();
+  await migrate(db, [{ name: '0001-a', up: 'create table a (id int)' }]);
+  let free = (): void => undefined;
+  const busy = db.transaction().execute(async (tx) => {
+    await sql`insert into a values (1)`.execute(tx);
+    await new Promise<void>((resolve) => {
+      free = resolve;
+    });
+  });
+  const altered = migrate(db, [
+    { name: '0001-a', up: '' },
+    { name: '0002-b', up: 'alter table a add column more int' },
+  ]);
+  // Requests that come while the step waits: they get through in the gaps between its attempts.
+  await sql`insert into a values (2)`.execute(db);
+  free();
+  await busy;
+  await altered;
+  assert.deepEqual(await appliedSteps(db), ['0001-a', '0002-b']);
+});

@@ -1,0 +1,128 @@
+/**
+ * Every lease of a cell lapses at once, with launches queued: the store was away. Processors come back to their own work and take none of
+ * each other's; what a dead one left is taken up oldest first; and recovery is bounded.
+ */
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { StoreProxy } from '../support/storeProxy.ts';
+import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
+import { launchInput, lease, shortTimes, soak } from './support/store-faults.ts';
+
+const launches = 500;
+/** Requests at once: as many as routers would have in flight. */
+const atOnce = 40;
+const hostCount = 20;
+const outageMs = soak ? 60_000 : 4_000;
+const recoveryMsMax = 90_000;
+let cell: TestCell;
+let proxy: StoreProxy;
+
+afterEach(async () => {
+  proxy.mode = 'pass';
+  await cell.stop();
+  await proxy.close();
+});
+
+const start = async (): Promise<readonly [TestProcessor, TestProcessor]> => {
+  cell = await TestCell.start();
+  proxy = await StoreProxy.of(cell.url);
+  const capacity = { vcpus: 64, memoryMib: 65_536, diskMib: 1_048_576 };
+  for (let n = 0; n < hostCount; n++)
+    cell.addHost({ capacity, latencyMs: (method) => (method === 'vm.launch' ? 6_000 : 0) });
+  const store = { ...shortTimes, url: proxy.url(cell.url) };
+  return [await cell.addProcessor({ ...lease, store }), await cell.addProcessor({ ...lease, store })];
+};
+
+const launchAll = async (processors: readonly TestProcessor[]): Promise<void> => {
+  let next = 0;
+  const client = async (): Promise<void> => {
+    while (next < launches) {
+      const n = next++;
+      const processor = processors[n % processors.length];
+      assert.ok(processor !== undefined);
+      await ec2(processor.cell, 'RunInstances', launchInput(cell, `lapse-${n}`));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, client));
+};
+
+/** Asks the store directly: the proxy may be silent. */
+const counted = async (processor: TestProcessor, condition: string): Promise<number> => {
+  const [row] = await processor.cell.services.db
+    .query<{ n: number }>(`select count(*)::int as n from ${condition}`)
+    .catch(() => []);
+  return row?.n ?? -1;
+};
+
+/** The largest number of workflows that ran or waited at once, until `stop`. */
+const watchPeak = (processors: readonly TestProcessor[], stop: AbortSignal): (() => number) => {
+  let peak = 0;
+  const look = setInterval(() => {
+    peak = Math.max(peak, ...processors.map(({ cell: { engine } }) => engine.load));
+  }, 10);
+  stop.addEventListener('abort', () => clearInterval(look));
+  return () => peak;
+};
+
+const recovered = async (processor: TestProcessor): Promise<void> => {
+  await until(
+    'all run',
+    async () => (await counted(processor, `instances where state = 'running'`)) === launches,
+    recoveryMsMax,
+  );
+  assert.deepEqual(cell.world.violations, []);
+  for (const host of cell.hosts)
+    for (const id of host.vms.keys()) assert.equal(cell.world.runningOn(id).length, 1);
+};
+
+test(`both leases lapse, the store is away for ${outageMs} ms: each comes back to its own, nobody takes from the other`, async (t) => {
+  const [one, two] = await start();
+  const stop = new AbortController();
+  const peak = watchPeak([one, two], stop.signal);
+  await launchAll([one, two]);
+  proxy.mode = 'silent';
+  await delay(outageMs);
+  proxy.mode = 'pass';
+  const began = performance.now();
+  await recovered(two);
+  const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+  stop.abort();
+  t.diagnostic(
+    `${launches} launches, both leases lapsed: recovered ${seconds} s after the store; peak queue ${peak()}`,
+  );
+  assert.equal(await counted(two, 'workflows where epoch > 1'), 0, 'no workflow changed hands');
+  assert.ok(peak() <= launches, 'no work was queued twice');
+});
+
+test('one processor dies while the store is away: the other takes its work up once it is steady, oldest first', async (t) => {
+  const [one, two] = await start();
+  const stop = new AbortController();
+  const peak = watchPeak([two], stop.signal);
+  await launchAll([one]);
+  const left = await counted(two, `workflows where state = 'running'`);
+  assert.ok(left > 200, `${left} are left: more than one batch of a take-over`);
+  proxy.mode = 'silent';
+  one.kill();
+  await delay(outageMs);
+  proxy.mode = 'pass';
+  const began = performance.now();
+  const mid = await until('a part is taken over', async () => {
+    const rows = await two.cell.services.db
+      .query<{ taken: number; wrong: number }>(
+        `with taken as (select created_at from workflows where epoch > 1)
+         select (select count(*)::int from taken) as taken, (select count(*)::int from workflows
+           where epoch = 1 and state = 'running' and created_at < (select max(created_at) from taken)) as wrong`,
+      )
+      .catch(() => []);
+    return rows[0] !== undefined && rows[0].taken > 0 ? rows[0] : undefined;
+  });
+  assert.equal(mid.wrong, 0, 'none that is older waits for another turn');
+  await recovered(two);
+  const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+  stop.abort();
+  t.diagnostic(
+    `${launches} launches, one processor dead: recovered ${seconds} s after the store; peak queue ${peak()}`,
+  );
+  assert.ok(peak() <= launches, 'no work was queued twice');
+});
