@@ -25,8 +25,8 @@ export const lingerMs = 10_000;
 /** Longest that a redirection waits for the VMM to read what was on its way to the tap. */
 export const tapEmptyMsMax = 20;
 /** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */
-export const portHoldMsMax = 1_000;
-export const heldBytesMax = 64 * 1024 * 1024;
+export const portPlugMsMax = 1_000;
+export const pluggedBytesMax = 64 * 1024 * 1024;
 
 export const queuePacketsMax = 32_768;
 export const queueBytesMax = 64 * 1024 * 1024;

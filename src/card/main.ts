@@ -1,8 +1,9 @@
 /** A card's process. Runs inside the card's network namespace: `ip netns exec CARD node main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
-import { cardContract } from '#contracts/card.ts';
+import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
@@ -28,21 +29,19 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
-await card.device.adopt();
-const handlers = logFailures(
-  cardHandlers(card, new Queues(config.vtep), { vtep: config.vtep, netns: config.netns }),
-  log,
-);
+await card.adopt();
+const self = { vtep: config.vtep, netns: config.netns };
+const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const { agentIdentity } = config;
 const server = await serveRpc({
   tls: loadTls(config.tls),
   host: config.listen.host,
   port: config.listen.port,
-  contract: cardContract,
+  contract: withFormerNames(cardContract, formerCardMethods),
   remote: {},
   authorize: (identity) =>
     agentIdentity.endsWith('/') ? identity.startsWith(agentIdentity) : identity === agentIdentity,
-  handlers: () => handlers,
+  handlers: () => withFormerNames(handlers, formerCardMethods),
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
 

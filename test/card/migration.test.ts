@@ -95,7 +95,7 @@ describe('packet path of a migration', () => {
     assert.equal(fresh.lines().length, 0);
     await target.client.call('card.setQueue', { eniId, mode: 'pass' });
     ended('released');
-    for (const { client } of [target, source]) await client.call('card.holdPort', { eniId });
+    for (const { client } of [target, source]) await client.call('card.plugPort', { eniId });
     ended('held where it is sent');
     await target.client.call('card.setQueue', { eniId, mode: 'pass', idleMs: 5 });
     ended('queue empty');

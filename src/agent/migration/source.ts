@@ -29,6 +29,7 @@ import {
   remoteNode,
   runInfo,
 } from './facts.ts';
+import { keepRedirect, takeRedirectBack } from './redirect.ts';
 import { forgetOffer, offeredCredential, type Secured, secure, unsecure } from './secure.ts';
 import { Standstill, StoodStill } from './standstill.ts';
 
@@ -169,7 +170,7 @@ const tick = async (vm: Vm, memory: Watch): Promise<void> => {
   if (isEnded(info)) throw new Error(info['error-desc'] ?? `the memory's copy ended: ${info.status}`);
   if (info.status !== 'active' || memory.converged || !passIsShort(memory, info)) return;
   memory.converged = true;
-  await setBandwidth(vm, crawlBytesPerS);
+  await crawl(vm);
 };
 
 /**
@@ -209,10 +210,25 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   await vm.pace();
 };
 
+/** The memory's copy keeps up, and leaves the network and the CPU to others. */
+export const crawl = (vm: Vm): Promise<unknown> => setBandwidth(vm, crawlBytesPerS);
+
+/**
+ * A switch that cannot be completed: the guest runs on here, then its packets come to it again. The connections are cut first, since a
+ * target that says nothing holds up every request to it. Throws when the guest was handed over after all.
+ */
+export const giveUpSwitch = async (vm: Vm): Promise<void> => {
+  await cutOff(vm);
+  const redirect = sourceOf(vm)?.redirect;
+  await cancelMigration(vm);
+  if (redirect !== undefined) await takeRedirectBack(vm, redirect.eniId);
+};
+
 const settleHandedOver = async (vm: Vm, source: Source): Promise<void> => {
   source.phase = 'completed';
   vm.setState('paused', 'migrated away');
   await vm.save();
+  await keepRedirect(vm);
 };
 
 /** Whether the VMM has given everything to the target's: from then on nobody lets the guest run here again (S6.5, S7.4). */
@@ -229,10 +245,33 @@ export const hasHandedOver = async (vm: Vm): Promise<boolean> => {
 export const mirrorOf = async (vm: Vm) =>
   (await vm.monitor.query(jobInfo, 'query-jobs')).find(({ id }) => id === mirrorJob);
 
-/** After a restart of the agent: copies that were under way are followed on; VMs without one are left alone. */
-export const resumeMigrations = (vms: readonly Vm[]): void => {
-  for (const vm of vms)
-    if (sourceOf(vm)?.phase === 'copying' && vm.record.process !== undefined) watch(vm, true);
+/**
+ * After a restart of the agent: copies that were under way are followed on; a switch that the former agent did not end is taken back,
+ * unless the VMM says that it has handed over. VMs without a migration are left alone.
+ */
+export const resumeSources = (vms: readonly Vm[]): void => {
+  for (const vm of vms) {
+    if (vm.record.process === undefined) continue;
+    const phase = sourceOf(vm)?.phase;
+    if (phase === 'copying') watch(vm, true);
+    else if (phase === 'completed') void keepRedirect(vm);
+    else if (phase === 'switching')
+      vm.queue
+        .run(() => settleSwitch(vm))
+        .catch((error: unknown) =>
+          vm.context.log.error(
+            { err: error, instanceId: vm.record.instanceId },
+            'a switch that a former agent began was not settled',
+          ),
+        );
+  }
+};
+
+const settleSwitch = async (vm: Vm): Promise<void> => {
+  const source = sourceOf(vm);
+  if (source?.phase !== 'switching') return;
+  if (await hasHandedOver(vm)) await settleHandedOver(vm, source);
+  else await giveUpSwitch(vm);
 };
 
 export const migrationProgress = async (vm: Vm): Promise<Progress> => {

@@ -15,13 +15,17 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, TimedParts } from '#contracts/host.ts';
+import { redirectLapseMarginMs } from '../limits.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
-import { cancelMigration, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
-import { whenever } from './whenever.ts';
+import { keepRedirect, redirectForNow } from './redirect.ts';
+import { crawl, giveUpSwitch, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
+import { waitForEvent } from './waitForEvent.ts';
 
 const pollMs = 2;
+/** From a flush until the copy crawls again when no switch has begun. */
+const flushLapseMs = 2_000;
 /** QEMU takes up a new bandwidth within its 100 ms window, then one pass after another takes a few; the guest runs on. */
 const flushMsMax = 300;
 /** Passes that must have begun since: the first may still have been sent at a crawl. */
@@ -52,20 +56,25 @@ export const switchOver = async (
   const watch = new Stopwatch();
   const until = monotonicMs() + budgetMs;
   let stoppedAt = monotonicMs();
+  endFlush(vm);
   try {
     if (!(await hasHandedOver(vm))) {
       source.phase = 'switching';
+      source.redirect = redirect;
+      // Before the first packet is sent away: an agent that comes after a crash knows what to take back.
+      await vm.save();
       if (redirect !== undefined)
-        await watch.time('redirect', () => vm.context.card.call('card.redirectPort', redirect));
+        await watch.time('redirect', () => redirectForNow(vm, redirect, budgetMs + redirectLapseMarginMs));
       stoppedAt = monotonicMs();
       const stopped = await watch.time('stop', () => stopAll(vm, until));
       await watch.time('hand over', () => handOver(vm, stopped, until));
     }
   } catch (error) {
     if (await hasHandedOver(vm)) throw error;
-    await cancelMigration(vm);
+    await giveUpSwitch(vm);
     throw error;
   }
+  void keepRedirect(vm);
   // Written down after the answer: the VMM itself says that it has handed over, to whichever agent asks it.
   source.downtimeMs = Math.round(monotonicMs() - stoppedAt);
   source.phase = 'completed';
@@ -101,7 +110,7 @@ const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
     monitor.execute('stop'),
     monitor.execute('block-job-cancel', { device: mirrorJob }).catch(ignoreRefusal), // Ended by an earlier try.
   ]);
-  const stopped = await whenever(monitor, ['MIGRATION', 'JOB_STATUS_CHANGE'], late(until), async () => {
+  const stopped = await waitForEvent(monitor, ['MIGRATION', 'JOB_STATUS_CHANGE'], late(until), async () => {
     const [info, mirror] = await Promise.all([statusOf(vm), mirrorOf(vm)]);
     mustGoOn(info);
     const mirrorEnded = mirror === undefined || mirror.status === 'concluded';
@@ -123,7 +132,7 @@ const handOver = async (vm: Vm, { mirror, status }: Stopped, until: number): Pro
       ? monitor.execute('migrate-continue', { state: 'pre-switchover' })
       : undefined,
   ]);
-  await whenever(monitor, ['MIGRATION'], late(until), async () => {
+  await waitForEvent(monitor, ['MIGRATION'], late(until), async () => {
     const info = await statusOf(vm);
     mustGoOn(info);
     return info.status === 'completed' ? true : undefined;
@@ -145,6 +154,7 @@ export const flush = async (vm: Vm): Promise<void> => {
   if (vm.record.migration === undefined) return;
   await flushDisk(vm);
   if (sourceOf(vm)?.phase !== 'copying') return;
+  endFlush(vm);
   await openWide(vm);
   const until = monotonicMs() + flushMsMax;
   const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
@@ -156,6 +166,27 @@ export const flush = async (vm: Vm): Promise<void> => {
   }
   // With little left QEMU looks for more without a pause: it must not keep others from redirecting the guest's packets.
   await vm.context.cgroups.setModest(vm.record.instanceId, true);
+  flushes.set(vm, setTimeout(() => void lapseFlush(vm), flushLapseMs).unref());
+};
+
+/** What a flush has set stays for the switch that follows it. When none follows, the guest gets its share of the CPU again. */
+const flushes = new WeakMap<Vm, NodeJS.Timeout>();
+
+const endFlush = (vm: Vm): void => {
+  clearTimeout(flushes.get(vm));
+  flushes.delete(vm);
+};
+
+const lapseFlush = async (vm: Vm): Promise<void> => {
+  if (sourceOf(vm)?.phase !== 'copying' || vm.removed || vm.context.closed) return;
+  const { instanceId } = vm.record;
+  vm.context.log.warn({ instanceId }, 'no switch has followed the flush: the copy crawls again');
+  try {
+    await vm.context.cgroups.setModest(instanceId, false);
+    await crawl(vm);
+  } catch (error) {
+    vm.context.log.warn({ err: error, instanceId }, 'after a flush without a switch');
+  }
 };
 
 const flushDisk = async ({ paths }: Vm): Promise<void> => {

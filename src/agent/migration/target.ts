@@ -1,8 +1,10 @@
 /** The target's side of a migration: opens doors for memory and disk; runs the guest when it is commissioned. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { identityIn } from '#base/identity.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -10,9 +12,10 @@ import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError, type QmpEvent } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
+import type { MigrationRecord } from '../vm-record.ts';
 import { makeCredential } from './credential.ts';
 import { type Secured, secure, unsecure } from './secure.ts';
-import { whenever } from './whenever.ts';
+import { waitForEvent } from './waitForEvent.ts';
 
 const portTriesMax = 8;
 const exportId = 'incoming-root';
@@ -33,6 +36,8 @@ const migrateInfo = z.looseObject({
 });
 const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
 const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
+
+type TargetRecord = Extract<MigrationRecord, { role: 'target' }>;
 
 export interface IncomingDoors {
   readonly memoryUri: string;
@@ -61,10 +66,17 @@ export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promis
     diskUri: `nbd://${host}:${diskPort}/${rootNode}`,
     peer,
   };
-  record.migration = { role: 'target', ...doors };
+  record.migration = { role: 'target', ...doors, handover: handoverOf(source) };
   await vm.pace();
   shutDiskDoorInTime(vm);
   return doors;
+};
+
+/** Where and of whom it can be asked whether the guest was handed over; the credential has been checked. */
+const handoverOf = (source: MigrationCredential | undefined): TargetRecord['handover'] => {
+  if (source?.handover === undefined) return undefined;
+  const identity = identityIn(new X509Certificate(source.agent).subjectAltName);
+  return identity === undefined ? undefined : { ...source.handover, identity };
 };
 
 /** Once all has arrived nobody writes through the disk's door any more: it is shut before the guest's peers wait for that too. */
@@ -168,11 +180,28 @@ const resume = async (vm: Vm): Promise<void> => {
 
 const releaseQueue = async ({ context: { card } }: Vm, eniId: string): Promise<void> => {
   try {
-    await card.call('card.setQueue', { eniId, mode: 'pass' });
+    await card.call('card.setQueue', { eniId, mode: 'pass', settled: true });
   } catch (error) {
     // A card that was started again has no queue any more, and nothing that could be let go.
     if (PandoError.from(error).code !== 'InvalidNetworkInterfaceID.NotFound') throw error;
   }
+};
+
+/** Whether the VMM has received everything. */
+export const hasArrived = async (vm: Vm): Promise<boolean> => {
+  try {
+    return (await vm.monitor.query(migrateInfo, 'query-migrate')).status === 'completed';
+  } catch {
+    return false;
+  }
+};
+
+/** The packets of a guest that is here and may not run yet wait on. */
+export const renewHold = async ({ record: { network }, context: { card } }: Vm): Promise<void> => {
+  if (network === undefined) return;
+  const { eniId } = network.port;
+  // No queue: nothing waits.
+  await card.call('card.setQueue', { eniId, mode: 'hold' }).catch(() => undefined);
 };
 
 /** After the commissioning: sees that the guest makes progress ("completed" alone does not mean alive) and forgets the move's keys. */
@@ -183,7 +212,7 @@ export const confirm = async (vm: Vm): Promise<void> => {
 };
 
 const incomingCompleted = (vm: Vm): Promise<true> =>
-  whenever(
+  waitForEvent(
     vm.monitor,
     ['MIGRATION'],
     { until: monotonicMs() + incomingTimeoutMs, complaint: 'The migration did not become complete here.' },

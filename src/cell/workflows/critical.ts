@@ -2,12 +2,17 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * hold → aim, flows → flush → switch, flows ─┬─ failed: resume the source, give it the queue
- *                                            └─ done: commission → confirm → park → empty → direct
+ * queue → prepare, flows → flush → switch, flows ─┬─ failed: resume the source, give it the queue
+ *                                                 └─ done: commission → confirm → plug → empty → direct
  *
  * Peers wait during `switch` and `commission`: agents and cards do there what must be done, in as few steps as can be.
  * switch: redirect → stop → hand over   commission: resume → release
- * park: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
+ * plug: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
+ *
+ * The phase does not need this processor. Between `queue` and the end of `switch` a source that is left alone takes its own redirection
+ * back (its agent, else a timer of its card); what the queue holds goes to the source when nobody has said anything about it for
+ * `queueLapseMs`. After `switch` the target commissions itself (src/agent/migration/handover.ts). A processor that comes later finds
+ * either, and goes on from there.
  */
 import type { CallOptions } from '#base/rpc/contract.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
@@ -36,8 +41,10 @@ type Context<R> = StepContext<MigrateInput, R, CellServices>;
 
 const vxlanPort = 4789;
 const queueIdleMs = 50;
-/** Silence at the queue after which nothing is on its way to it from the parked source. */
-const parkedIdleMs = 5;
+/** Silence at the queue after which nothing is on its way to it from the plugged source. */
+const pluggedIdleMs = 5;
+/** Longer than a switch within its budget, so that only packets that nobody cares for any more are given back. */
+const queueLapseMs = 2_000;
 const cardCall: CallOptions = { timeoutMs: 2_000 };
 const askAgainMs = 50;
 const askAgainMsMax = 1_000;
@@ -47,9 +54,10 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
   const { services, signal } = context;
   const watch = new Stopwatch(() => services.clock.monotonicMs());
   const began = services.clock.monotonicMs();
-  let downtimeMs: number;
+  let downtimeMs = 0;
   try {
-    downtimeMs = await switchOver(context, eniId, watch);
+    // A former processor may have got so far: then the queue must not hold again before a guest that runs.
+    if (!(await isHandedOver(context))) downtimeMs = await switchOver(context, eniId, watch);
   } catch (error) {
     if (signal.aborted) throw error;
     if (!(await handedOver(context))) {
@@ -67,14 +75,15 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
   const own = { ip: input.vtep, port: vxlanPort };
+  const lapse = { ms: queueLapseMs, passTo: { ip: input.sourceVtep, port: vxlanPort } };
   const copyFlows = flowsOf(context, eniId);
-  const queue = await watch.time('hold', () =>
-    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall),
+  const queue = await watch.time('queue', () =>
+    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own, lapse }, cardCall),
   );
-  await faults.hit('migrate.critical.hold.after');
-  await watch.time('aim', () =>
+  await faults.hit('migrate.critical.queue.after');
+  await watch.time('prepare', () =>
     Promise.all([
-      hosts.card(input.sourceHostId, 'card.aimPort', { eniId, to: queue }, cardCall),
+      hosts.card(input.sourceHostId, 'card.prepareRedirect', { eniId, to: queue }, cardCall),
       copyFlows().catch(() => undefined),
     ]),
   );
@@ -115,6 +124,13 @@ const flowsOf = <R>({ services, input }: Context<R>, eniId: string): (() => Prom
   const way = { from: input.sourceHostId, to: input.hostId, eniId };
   return () => flows.copy(services.hosts, way, cardCall);
 };
+
+/** What the source says now; one that does not answer has not said so. */
+const isHandedOver = <R>({ services, input, subject }: Context<R>): Promise<boolean> =>
+  services.hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject }).then(
+    ({ phase }) => phase === 'completed',
+    () => false,
+  );
 
 /** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
 const handedOver = async <R>({ services, input, subject, signal }: Context<R>): Promise<boolean> => {
@@ -179,7 +195,7 @@ const finish = async <R>(
     insist(context, () => hosts.call(input.hostId, 'migrate.confirm', order('confirm'))),
   );
   await faults.hit('migrate.critical.confirm.after');
-  return straighten(context, eniId, watch);
+  return switchToDirectPath(context, eniId, watch);
 };
 
 const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
@@ -188,7 +204,7 @@ const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
  * From the way through the queue to the direct one, in order (S7.2): new packets are kept until the queue is empty, by the source
  * those that it sends on for all others, by the target those of its own VMs.
  */
-const straighten = async <R>(
+const switchToDirectPath = async <R>(
   context: Context<R>,
   eniId: string,
   watch: Stopwatch,
@@ -198,14 +214,14 @@ const straighten = async <R>(
   const { hostId: target, sourceHostId: source } = input;
   const to = { ip: input.vtep, port: vxlanPort };
   // The target first: what its VMs have sent by way of the source must not be kept there behind what they send directly.
-  await watch.time('park', async () => {
+  await watch.time('plug', async () => {
     // A source that died with the switch forwards nothing: other cards learn the new place from the region.
     for (const host of [target, source])
-      await hosts.card(host, 'card.holdPort', { eniId }, cardCall).catch(() => undefined);
+      await hosts.card(host, 'card.plugPort', { eniId }, cardCall).catch(() => undefined);
   });
   const counters = await watch.time('empty', () =>
     hosts
-      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall)
+      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: pluggedIdleMs }, cardCall)
       .catch(() => nothingHeld),
   );
   await watch.time('direct', () =>

@@ -22,7 +22,7 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
     addProcessor: (faults) => setup.addProcessor({ ...lease, faults }),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
-      for (const { card } of setup.hosts) card.queues.clear();
+      for (const { card } of setup.hosts) card.restart();
     },
     stop: () => setup.stop(),
     assertPlaced: async ({ id, state, host_id: hostId }) => {
