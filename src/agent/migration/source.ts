@@ -214,11 +214,9 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
 export const crawl = (vm: Vm): Promise<unknown> => setBandwidth(vm, crawlBytesPerS);
 
 /**
- * A switch that cannot be completed: the guest runs on here, then its packets come to it again. The connections are cut first, since a
- * target that says nothing holds up every request to it. Throws when the guest was handed over after all.
+ * A switch that cannot be completed: the guest runs on here, then its packets come to it again. Throws when the guest was handed over after all.
  */
 export const giveUpSwitch = async (vm: Vm): Promise<void> => {
-  await cutOff(vm);
   const redirect = sourceOf(vm)?.redirect;
   await cancelMigration(vm);
   if (redirect !== undefined) await takeRedirectBack(vm, redirect.eniId);
@@ -317,11 +315,11 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
   return { state: record.state };
 };
 
-/** Cuts the connections to the target, whatever waits on them. */
-const cutOff = async ({ monitor }: Vm): Promise<void> => {
+/** Cuts the connections to the target, whatever waits on them: also a VMM that does nothing else meanwhile. */
+export const cutOff = async ({ monitor }: Vm): Promise<void> => {
   const instances = [{ type: 'block-node', 'node-name': remoteNode }, { type: 'migration' }];
   for (const instance of instances)
-    await monitor.execute('yank', { instances: [instance] }).catch(ignoreRefusal);
+    await monitor.executeOutOfBand('yank', { instances: [instance] }).catch(ignoreRefusal);
 };
 
 const onlyForward = ({ record }: Vm): PandoError =>

@@ -20,7 +20,15 @@ import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
 import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
 import { keepRedirect, redirectForNow } from './redirect.ts';
-import { crawl, giveUpSwitch, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
+import {
+  crawl,
+  cutOff,
+  giveUpSwitch,
+  hasHandedOver,
+  mirrorOf,
+  sourceOf,
+  unlimitedBytesPerS,
+} from './source.ts';
 import { waitForEvent } from './waitForEvent.ts';
 
 const pollMs = 2;
@@ -66,10 +74,12 @@ export const switchOver = async (
       if (redirect !== undefined)
         await watch.time('redirect', () => redirectForNow(vm, redirect, budgetMs + redirectLapseMarginMs));
       stoppedAt = monotonicMs();
-      const stopped = await watch.time('stop', () => stopAll(vm, until));
-      await watch.time('hand over', () => handOver(vm, stopped, until));
+      const stopped = await watch.time('stop', () => inTime(stopAll(vm, until), until));
+      await watch.time('hand over', () => inTime(handOver(vm, stopped, until), until));
     }
   } catch (error) {
+    // A target that says nothing holds up every request to the VMM, that one about the handover too.
+    await cutOff(vm).catch(() => undefined);
     if (await hasHandedOver(vm)) throw error;
     await giveUpSwitch(vm);
     throw error;
@@ -91,6 +101,21 @@ const mustGoOn = ({ status = 'none', 'error-desc': reason }: MigrateInfo): void 
 };
 
 const late = (until: number) => ({ until, complaint: 'The switch took longer than its budget.' });
+
+/** What the VMM is asked may not be answered at all, while it waits for the target's. */
+const inTime = async <T>(work: Promise<T>, until: number): Promise<T> => {
+  const timer = new AbortController();
+  const tooLate = sleep(until - monotonicMs(), undefined, { signal: timer.signal }).then(
+    () => Promise.reject(new PandoError('DeadlineExceeded', late(until).complaint)),
+    () => new Promise<never>(() => undefined),
+  );
+  try {
+    return await Promise.race([work, tooLate]);
+  } finally {
+    timer.abort();
+    work.catch(() => undefined); // Nobody waits for it any more.
+  }
+};
 
 interface Stopped {
   /** The ended mirror; undefined: an earlier try has put it away. */
