@@ -47,6 +47,7 @@ export class Card {
         namespacePrefix,
         desired: (vpc) => this.#desired(vpc),
         opened: async (vpc) => services.start(vpc),
+        changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
       },
       stateDir,
@@ -81,6 +82,7 @@ export class Card {
     return vpc.serialize(async () => {
       vpc.metadata.set(word(eniId), metadata);
       await (vpc.isOpen ? vpc.converge() : vpc.save());
+      await this.#services.ready(vpc);
       return operation('administrative', eniId, {});
     });
   }

@@ -9,7 +9,7 @@ import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { logFailures } from './logFailures.ts';
-import { loadTokenSigner } from './metadata/token.ts';
+import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
 import { Services } from './services.ts';
 
@@ -20,7 +20,7 @@ const card = new Card({
   vtep: config.vtep,
   namespacePrefix: `${config.runPrefix}${config.name}-`,
   stateDir: config.stateDir,
-  services: new Services(await loadTokenSigner(config.stateDir), log),
+  services: new Services({ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log }),
   log,
 });
 

@@ -27,6 +27,8 @@ export interface VpcRole {
   desired(vpc: Vpc): Model | undefined;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
   opened(vpc: Vpc): Promise<void>;
+  /** After the kernel was made what it should be: whoever tells guests about it is told. */
+  changed?(vpc: Vpc): void;
   /** Before a namespace is removed. */
   closing(vpc: Vpc): Promise<void>;
 }
@@ -128,6 +130,7 @@ export class Vpc {
     try {
       if (after === undefined) await this.#close();
       else await this.#change(after);
+      this.#role.changed?.(this);
     } catch (error) {
       this.#applied = undefined;
       throw error;
