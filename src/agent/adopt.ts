@@ -38,7 +38,7 @@ export const adoptVm = async (vm: Vm): Promise<void> => {
   if (record.recovered) vm.setState(stateOf(now.status), recoveredReason);
   else if (now.status === 'running') vm.setState('running');
   else if (record.state === 'running') vm.setState('paused', `the VMM says ${now.status}`);
-  await vm.pace(); // A former agent may have died in the middle of a switch.
+  await vm.adjustCpuQuota(); // A former agent may have died in the middle of a switch.
   await vm.save();
 };
 

@@ -25,8 +25,8 @@ export const redirectLapseMarginMs = 500;
 /** One question whether a guest was handed over waits this long for the answer; the next follows after a pause. */
 export const handoverWaitMs = 5_000;
 export const handoverAskEveryMs = 200;
-/** From the order to mirror the disk until the target's door has answered; the VMM is held up meanwhile. */
-export const diskDoorTimeoutS = 3;
+/** From the order to mirror the disk until the target's listener has answered; the VMM is held up meanwhile. */
+export const diskListenerTimeoutS = 3;
 export const tapScriptTimeoutMs = 20_000;
 export const probeTimeoutMs = 4_000;
 

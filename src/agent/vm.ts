@@ -163,12 +163,12 @@ export class Vm {
   }
 
   /** Gives the VMM more CPU time while a migration is under way, and takes it back. */
-  async pace(): Promise<void> {
+  async adjustCpuQuota(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
     const { cgroups } = this.context;
-    if (requirement !== undefined) await cgroups.setMoving(instanceId, requirement.vcpus, moving);
-    await cgroups.setModest(instanceId, false);
+    if (requirement !== undefined) await cgroups.setMigrationCpuQuota(instanceId, requirement.vcpus, moving);
+    await cgroups.setLowCpuShares(instanceId, false);
   }
 
   /** Whether the VMM's process runs now. */

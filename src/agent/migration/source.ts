@@ -11,7 +11,7 @@ import type { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, MigrationCredential, VmState } from '#contracts/host.ts';
-import { diskDoorTimeoutS } from '../limits.ts';
+import { diskListenerTimeoutS } from '../limits.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
@@ -71,7 +71,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
   const source: Source = { role: 'source', memoryUri, diskUri, bandwidthMaxMibPerS, phase: 'copying' };
   record.migration = source;
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
   try {
     await dropMirror(vm);
     await monitor.execute('migrate-set-capabilities', { capabilities });
@@ -82,7 +82,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
     await dropMirror(vm);
     await unsecure(vm);
     await vm.save();
-    await vm.pace();
+    await vm.adjustCpuQuota();
     throw error;
   }
   forgetOffer(vm);
@@ -109,7 +109,7 @@ const startMirror = async ({ monitor }: Vm, source: Source, tls: Secured['disk']
     server: { type: 'inet', host: uri.hostname, port: uri.port },
     export: uri.pathname.slice(1),
     discard: 'unmap',
-    'open-timeout': diskDoorTimeoutS,
+    'open-timeout': diskListenerTimeoutS,
     ...tls,
   });
   await monitor.execute('blockdev-mirror', {
@@ -207,7 +207,7 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   source.phase = 'failed';
   source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
 };
 
 /** The memory's copy keeps up, and leaves the network and the CPU to others. */
@@ -311,7 +311,7 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
     throw onlyForward(vm);
   }
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
   return { state: record.state };
 };
 

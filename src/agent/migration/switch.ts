@@ -129,7 +129,7 @@ interface Stopped {
  */
 const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
   const { monitor } = vm;
-  await vm.context.cgroups.setModest(vm.record.instanceId, false);
+  await vm.context.cgroups.setLowCpuShares(vm.record.instanceId, false);
   await Promise.all([
     openWide(vm),
     monitor.execute('stop'),
@@ -190,7 +190,7 @@ export const flush = async (vm: Vm): Promise<void> => {
     await sleep(pollMs);
   }
   // With little left QEMU looks for more without a pause: it must not keep others from redirecting the guest's packets.
-  await vm.context.cgroups.setModest(vm.record.instanceId, true);
+  await vm.context.cgroups.setLowCpuShares(vm.record.instanceId, true);
   flushes.set(vm, setTimeout(() => void lapseFlush(vm), flushLapseMs).unref());
 };
 
@@ -207,7 +207,7 @@ const lapseFlush = async (vm: Vm): Promise<void> => {
   const { instanceId } = vm.record;
   vm.context.log.warn({ instanceId }, 'no switch has followed the flush: the copy crawls again');
   try {
-    await vm.context.cgroups.setModest(instanceId, false);
+    await vm.context.cgroups.setLowCpuShares(instanceId, false);
     await crawl(vm);
   } catch (error) {
     vm.context.log.warn({ err: error, instanceId }, 'after a flush without a switch');

@@ -1,4 +1,4 @@
-/** The target's side of a migration: opens doors for memory and disk; runs the guest when it is commissioned. */
+/** The target's side of a migration: opens listeners for memory and disk; runs the guest when it is commissioned. */
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -39,18 +39,18 @@ const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
 
 type TargetRecord = Extract<MigrationRecord, { role: 'target' }>;
 
-export interface IncomingDoors {
+export interface IncomingListeners {
   readonly memoryUri: string;
   readonly diskUri: string;
-  /** What our VMM proves itself with; undefined: the doors are in the clear. */
+  /** What our VMM proves itself with; undefined: the listeners are in the clear. */
   readonly peer?: MigrationCredential | undefined;
 }
 
 /**
- * Listens on this host's migration address for the VMM that `source` vouches for. Repeated: the same doors. Errors: `AccessDenied`
+ * Listens on this host's migration address for the VMM that `source` vouches for. Repeated: the same listeners. Errors: `AccessDenied`
  * when no agent of Pando's vouches for it.
  */
-export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promise<IncomingDoors> => {
+export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promise<IncomingListeners> => {
   const { record, monitor, context } = vm;
   if (record.migration?.role === 'target') {
     const { memoryUri, diskUri, peer } = record.migration;
@@ -59,17 +59,17 @@ export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promis
   const host = context.config.migrationAddress;
   await monitor.execute('migrate-set-capabilities', { capabilities });
   const { peer, disk } = await proveAndExpect(vm, source);
-  const diskPort = await openDiskDoor(vm, host, disk);
-  const memoryPort = await openMemoryDoor(vm, host);
-  const doors = {
+  const diskPort = await openDiskListener(vm, host, disk);
+  const memoryPort = await openMemoryListener(vm, host);
+  const listeners = {
     memoryUri: `tcp:${host}:${memoryPort}`,
     diskUri: `nbd://${host}:${diskPort}/${rootNode}`,
     peer,
   };
-  record.migration = { role: 'target', ...doors, handover: handoverOf(source) };
-  await vm.pace();
-  shutDiskDoorInTime(vm);
-  return doors;
+  record.migration = { role: 'target', ...listeners, handover: handoverOf(source) };
+  await vm.adjustCpuQuota();
+  closeDiskListenerInTime(vm);
+  return listeners;
 };
 
 /** Where and of whom it can be asked whether the guest was handed over; the credential has been checked. */
@@ -79,8 +79,8 @@ const handoverOf = (source: MigrationCredential | undefined): TargetRecord['hand
   return identity === undefined ? undefined : { ...source.handover, identity };
 };
 
-/** Once all has arrived nobody writes through the disk's door any more: it is shut before the guest's peers wait for that too. */
-const shutDiskDoorInTime = ({ monitor }: Vm): void => {
+/** Once all has arrived nobody writes through the disk's listener any more: it is closed before the guest's peers wait for that too. */
+const closeDiskListenerInTime = ({ monitor }: Vm): void => {
   const onEvent = ({ name, data }: QmpEvent): void => {
     if (name !== 'MIGRATION' || data.status !== 'completed') return;
     monitor.off('event', onEvent);
@@ -102,7 +102,7 @@ const proveAndExpect = async (
 };
 
 /** QEMU's NBD server does not tell a port that it chose itself, so a free one is found first; a race for it is tried again. */
-const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise<number> => {
+const openDiskListener = async (vm: Vm, host: string, tls: Secured['disk']): Promise<number> => {
   for (let tries = 1; ; tries++) {
     const port = await freePort(host);
     try {
@@ -126,7 +126,7 @@ const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise
   }
 };
 
-const openMemoryDoor = async (vm: Vm, host: string): Promise<string> => {
+const openMemoryListener = async (vm: Vm, host: string): Promise<string> => {
   await vm.monitor.execute('migrate-incoming', { uri: `tcp:${host}:0` });
   const until = monotonicMs() + incomingTimeoutMs;
   while (monotonicMs() < until) {
@@ -172,7 +172,7 @@ const resume = async (vm: Vm): Promise<void> => {
   if (running) return;
   await arrived;
   await Promise.all([
-    // The disk has one writer: the guest's own device can only have it when the door is shut.
+    // The disk has one writer: the guest's own device can only have it when the listener is closed.
     monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
     monitor.execute('cont'),
   ]);
@@ -208,7 +208,7 @@ export const renewHold = async ({ record: { network }, context: { card } }: Vm):
 export const confirm = async (vm: Vm): Promise<void> => {
   await makesProgress(vm);
   await unsecure(vm);
-  await vm.pace();
+  await vm.adjustCpuQuota();
 };
 
 const incomingCompleted = (vm: Vm): Promise<true> =>
