@@ -142,14 +142,11 @@ export class Card {
     await this.#changePort(eniId, (local) => ({ ...local, aim: to }));
   }
 
-  /** `lapseMs`: back to the tap after that time, unless it is called again without. */
+  /** `lapseMs`: back to the tap after that time, unless it is kept. */
   async redirectPort(eniId: string, to: Endpoint | undefined, lapseMs?: number): Promise<void> {
     const { vpc, local } = this.#find(eniId);
     const redirectLapseMs = to === undefined ? undefined : lapseMs;
     this.#letLapse(eniId, redirectLapseMs);
-    // A repetition says only for how long. It must not end a plug that was put in meanwhile.
-    if (isSame(local.redirect, to) && local.redirectLapseMs !== redirectLapseMs)
-      return this.#rememberLapse(vpc, eniId, redirectLapseMs);
     const leavesTap = local.active && local.redirect === undefined && to !== undefined;
     await this.#changePort(
       eniId,
@@ -159,11 +156,14 @@ export class Card {
     await this.#plugs.release(eniId);
   }
 
-  #rememberLapse(vpc: Vpc, eniId: string, redirectLapseMs: number | undefined): Promise<void> {
-    return vpc.serialize(async () => {
+  /** A redirection to `to` does not lapse any more. Another has taken its place, or none is left: nothing. */
+  async keepRedirect(eniId: string, to: Endpoint): Promise<void> {
+    const { vpc } = this.#find(eniId);
+    await vpc.serialize(async () => {
       const local = vpc.ports.get(eniId);
-      if (local === undefined) return;
-      vpc.ports.set(eniId, { ...local, redirectLapseMs });
+      if (local?.redirect?.ip !== to.ip || local.redirect.port !== to.port) return;
+      this.#letLapse(eniId, undefined);
+      vpc.ports.set(eniId, { ...local, redirectLapseMs: undefined });
       await vpc.save();
     });
   }
@@ -298,9 +298,6 @@ const activated = (local: LocalPort): LocalPort => ({
   ...{ active: true, arriving: undefined, aim: undefined },
   ...{ redirect: undefined, redirectLapseMs: undefined },
 });
-
-const isSame = (a: Endpoint | undefined, b: Endpoint | undefined): boolean =>
-  a !== undefined && b !== undefined && a.ip === b.ip && a.port === b.port;
 
 const undoing = async (undo: () => void, work: () => Promise<void>): Promise<void> => {
   try {

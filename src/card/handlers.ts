@@ -51,8 +51,9 @@ export const cardHandlers = (
     await card.prepareRedirect(eniId, to);
     return {};
   },
-  'card.redirectPort': async ({ eniId, to, lapseMs }) => {
-    await card.redirectPort(eniId, to, lapseMs);
+  'card.redirectPort': async ({ eniId, to, lapseMs, keep }) => {
+    if (keep && to !== undefined) await card.keepRedirect(eniId, to);
+    else await card.redirectPort(eniId, to, lapseMs);
     return {};
   },
   'card.exportFlows': async ({ eniId }) => ({ flows: await card.exportFlows(eniId) }),

@@ -212,6 +212,7 @@ export class PacketQueue {
 
   #send(packet: Buffer): void {
     this.#forwarded += 1;
+    sentByQueue(packet);
     const to = this.#lapsed && this.#lapse !== undefined ? this.#lapse.passTo : this.#passTo;
     this.#socket.send(packet, to.port, to.ip, (error) => {
       if (error === null || error === undefined) return;
@@ -220,3 +221,15 @@ export class PacketQueue {
     });
   }
 }
+
+/** Of the inner frame, behind the eight bytes of VXLAN's header and the receiver's address. */
+const innerSender = { begin: 14, end: 20 };
+const queueMac = Buffer.from('0270616e7175', 'hex');
+
+/**
+ * The sender of the inner frame is the card that redirected it. To that same card it may have to go back, and a VXLAN device drops
+ * what says that it comes from itself.
+ */
+const sentByQueue = (packet: Buffer): void => {
+  if (packet.length >= innerSender.end) queueMac.copy(packet, innerSender.begin);
+};

@@ -89,14 +89,16 @@ export const cardContract = {
   /**
    * Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap.
    * Answers when the VMM has read what was on its way to the tap, some 20 ms later at most. Ends a plug: answers when what was
-   * kept back is on its way. `lapseMs`: back to the tap by itself after that time, unless the call is repeated without it: whoever
-   * redirects before the guest has been handed over may die before it is.
+   * kept back is on its way. `lapseMs`: back to the tap by itself after that time, unless it is kept: whoever redirects before the
+   * guest has been handed over may die before it is. `keep`: a redirection to `to` that would lapse stays; nothing else changes, as a
+   * later one may have taken its place.
    */
   'card.redirectPort': {
     params: z.object({
       eniId: z.string(),
       to: endpoint.optional(),
       lapseMs: z.number().int().positive().optional(),
+      keep: z.boolean().optional(),
     }),
     result: empty,
   },

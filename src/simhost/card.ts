@@ -140,8 +140,9 @@ export class SimCard {
       this.#portOf(eniId);
       return {};
     },
-    'card.redirectPort': ({ eniId, to, lapseMs }) => {
+    'card.redirectPort': ({ eniId, to, lapseMs, keep }) => {
       const port = this.#portOf(eniId);
+      if (keep && (port.redirect?.ip !== to?.ip || port.redirect?.port !== to?.port)) return {};
       clearTimeout(port.redirectLapse);
       if (to === undefined) delete port.redirect;
       else port.redirect = to;

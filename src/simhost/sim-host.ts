@@ -246,7 +246,7 @@ export class SimHost {
     vm.become('paused');
     outgoing.target.received = true;
     vm.outgoing = { phase: 'completed', target: outgoing.target };
-    if (redirect !== undefined) this.card.handle('card.redirectPort', redirect);
+    if (redirect !== undefined) this.card.handle('card.redirectPort', { ...redirect, keep: true });
     outgoing.target.handedOver?.();
     return { downtimeMs: 1, parts: [] };
   }

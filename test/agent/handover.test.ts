@@ -78,7 +78,10 @@ describe('a migration whose cell is gone', () => {
     await until('its packets are let go', () => settled(instanceId));
     await until('the redirection is kept', () => redirections().length === 2);
     const way = { eniId: eniOf(instanceId), to: queue };
-    assert.deepEqual(redirections(), [{ ...way, lapseMs: budgetMs + 500 }, way]);
+    assert.deepEqual(redirections(), [
+      { ...way, lapseMs: budgetMs + 500 },
+      { ...way, keep: true },
+    ]);
     // A processor that takes over repeats the commissioning: the same as once.
     const release = { eniId: eniOf(instanceId) };
     await target.call('migrate.commission', { command: key(), instanceId, release });

@@ -1,4 +1,5 @@
 /** The way of the guest's packets on the source's card, around a switch. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { packetWay } from '#contracts/host.ts';
 import type { Vm } from '../vm.ts';
@@ -9,13 +10,18 @@ type PacketWay = z.infer<typeof packetWay>;
 export const redirectForNow = (vm: Vm, way: PacketWay, lapseMs: number): Promise<unknown> =>
   vm.context.card.call('card.redirectPort', { ...way, lapseMs });
 
+/** Well before the redirection lapses. */
+const keepAfterMs = 200;
+
 /** The guest was handed over: its packets stay redirected. Not redirected by us: nothing. Failures are logged. */
 export const keepRedirect = async (vm: Vm): Promise<void> => {
   const { migration } = vm.record;
   const way = migration?.role === 'source' ? migration.redirect : undefined;
   if (way === undefined) return;
+  // The guest warms up on its new host, perhaps on this same machine's processors: what has time waits.
+  await sleep(keepAfterMs);
   await vm.context.card
-    .call('card.redirectPort', way)
+    .call('card.redirectPort', { ...way, keep: true })
     .catch((error: unknown) => failed(vm, error, 'the card was not told to keep a redirection'));
 };
 

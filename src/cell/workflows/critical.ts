@@ -2,8 +2,8 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * queue → prepare, flows → flush → switch, flows ─┬─ failed: resume the source, give it the queue
- *                                                 └─ done: commission → confirm → plug → empty → direct
+ * queue → prepare, flows → flush → flows → switch ─┬─ failed: resume the source, give it the queue
+ *                                                  └─ done: commission → confirm → plug → empty → direct
  *
  * Peers wait during `switch` and `commission`: agents and cards do there what must be done, in as few steps as can be.
  * switch: redirect → stop → hand over   commission: resume → release
@@ -43,6 +43,8 @@ const vxlanPort = 4789;
 const queueIdleMs = 50;
 /** Silence at the queue after which nothing is on its way to it from the plugged source. */
 const pluggedIdleMs = 5;
+/** A guest that has only just arrived answers those who wait first: changing the way takes processors from it, and holds packets. */
+const guestSettlesMs = 250;
 /** Longer than a switch within its budget, so that only packets that nobody cares for any more are given back. */
 const queueLapseMs = 2_000;
 const cardCall: CallOptions = { timeoutMs: 2_000 };
@@ -96,23 +98,22 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
     ),
   );
   await faults.hit('migrate.critical.flush.after');
-  const [{ downtimeMs, parts }] = await Promise.all([
-    watch.time('switch', () =>
-      hosts.call(
-        input.sourceHostId,
-        'migrate.switch',
-        {
-          command: { ...command, step: 'critical.switch' },
-          instanceId: subject,
-          budgetMs: switchBudgetMs,
-          redirect: { eniId, to: queue },
-        },
-        { timeoutMs: 2 * switchBudgetMs },
-      ),
+  // Those that were opened since: now, as the cards have better things to do once peers wait. Without them the guest still runs:
+  // connections of strict groups may have to begin anew.
+  await watch.time('flows', () => copyFlows().catch(() => undefined));
+  const { downtimeMs, parts } = await watch.time('switch', () =>
+    hosts.call(
+      input.sourceHostId,
+      'migrate.switch',
+      {
+        command: { ...command, step: 'critical.switch' },
+        instanceId: subject,
+        budgetMs: switchBudgetMs,
+        redirect: { eniId, to: queue },
+      },
+      { timeoutMs: 2 * switchBudgetMs },
     ),
-    // Those that were opened since. Without them the guest still runs: connections of strict groups may have to begin anew.
-    watch.time('flows', () => copyFlows().catch(() => undefined)),
-  ]);
+  );
   watch.add(parts);
   await faults.hit('migrate.critical.switch.after');
   return downtimeMs;
@@ -195,6 +196,7 @@ const finish = async <R>(
     insist(context, () => hosts.call(input.hostId, 'migrate.confirm', order('confirm'))),
   );
   await faults.hit('migrate.critical.confirm.after');
+  await watch.time('settle', () => services.clock.sleep(guestSettlesMs, context.signal));
   return switchToDirectPath(context, eniId, watch);
 };
 

@@ -9,9 +9,12 @@ import { issueCertificate } from '#base/pki.ts';
 import { listen } from '#cell/listener.ts';
 import { Lab as AgentLab, imageMib, type TestHost } from '../../agent/lab.ts';
 import { Lab as CardLab, type LabCard } from '../../card/lab.ts';
+import type { FakeRegion } from './fake-region.ts';
 import { lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
+/** Of the fake region's subnet. */
+const router = '10.0.0.1';
 const joinMsMax = 20_000;
 const silent = pino({ level: 'silent' });
 const disciplines = z.array(
@@ -48,6 +51,7 @@ export class TwoRealHosts {
     const agents = await AgentLab.open(cards.authority);
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
+    letEverythingThrough(cell.region);
     const ports = [await freePort(), await freePort()];
     const hosts: RealHost[] = [];
     for (const name of ['c1', 'c2']) {
@@ -95,10 +99,14 @@ export class TwoRealHosts {
   /** Sends a datagram to the guest by way of this card, and answers on which host its tap has taken it. */
   async arrivesAt(via: RealHost, instanceId: string, address: string): Promise<RealHost | undefined> {
     const before = await this.#taken(instanceId);
-    await exec('nsenter', [`--net=${this.#namespace(via)}`, 'socat', '-u', '-', `UDP:${address}:9`], {
-      input: 'here',
-      allow: [1],
-    });
+    await exec(
+      'nsenter',
+      [`--net=${this.#namespace(via)}`, 'socat', '-u', '-', `UDP:${address}:9,bind=${router}`],
+      {
+        input: 'here',
+        allow: [1],
+      },
+    );
     const after = await this.#taken(instanceId);
     return this.hosts.find((_, at) => (after[at] ?? 0) > (before[at] ?? 0));
   }
@@ -131,6 +139,16 @@ export class TwoRealHosts {
     await this.#cards[Symbol.asyncDispose]();
   }
 }
+
+/** So that a datagram from the router's address reaches the guest on whichever card it is. */
+const letEverythingThrough = (region: FakeRegion): void => {
+  const declared = region.state.bind(region);
+  const all = [{ protocol: '-1', cidr: '0.0.0.0/0' }];
+  region.state = () => ({
+    ...declared(),
+    groups: [{ groupId: region.groupId, ingress: all, egress: all }],
+  });
+};
 
 const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, '127.0.0.1');
