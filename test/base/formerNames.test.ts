@@ -38,7 +38,10 @@ test('a renamed method is served under both names, and called by the one that th
   const ofLastRelease = dial(now.port, old);
   for (const client of clients) {
     await client.ready(5_000);
-    assert.deepEqual(await callByEitherName(client, 'test.present', { n: 4 }, { former }), { n: 8 });
+    assert.deepEqual(
+      await callByEitherName<typeof present, 'test.present'>(client, 'test.present', { n: 4 }, { former }),
+      { n: 8 },
+    );
   }
   await ofLastRelease.ready(5_000);
   assert.deepEqual(await ofLastRelease.call('test.former', { n: 3 }), { n: 6 });

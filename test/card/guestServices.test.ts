@@ -149,7 +149,7 @@ describe('metadata and DHCP under attack', () => {
       return { rule: ruled - began, move: moved - ruled };
     };
     const measure = async () => {
-      const all = [];
+      const all: Awaited<ReturnType<typeof changes>>[] = [];
       for (let at = 0; at < 25; at++) all.push(await changes());
       const median = (of: 'rule' | 'move'): number =>
         all.map((each) => each[of]).sort((x, y) => x - y)[12] ?? Number.NaN;
