@@ -44,6 +44,9 @@ for (const part of parts)
   test(`both processors are killed after ${part}`, async (t) => {
     const faults = new OrderedFaults();
     const processors = [await ground.processor(0, { faults }), await ground.processor(1, { faults })];
+    t.after(() => {
+      for (const each of processors) each.kill();
+    });
     const [first] = processors;
     assert.ok(first);
     const point = `migrate.critical.${part}.after`;
@@ -74,10 +77,10 @@ for (const part of parts)
     await until('it counts on', async () => (await place.agent.round(id)) > round);
 
     const next = await ground.processor(0);
+    t.after(() => next.stop());
     const row = await settled(id, next, 'running');
     const [now, ...more] = await ground.runningOn(id);
     assert.deepEqual([now?.agent.config.hostId, more], [row.host_id, []]);
     await ec2(next.cell, 'TerminateInstances', { InstanceIds: [id] });
     await settled(id, next, 'terminated');
-    await next.stop();
   });

@@ -8,13 +8,11 @@ import { exec } from '#base/exec.ts';
 import { issueCertificate } from '#base/pki.ts';
 import { listen } from '#cell/listener.ts';
 import { Lab as AgentLab, imageMib, type TestHost } from '../../agent/lab.ts';
-import { Lab as CardLab, type LabCard } from '../../card/lab.ts';
+import { attach, Lab as CardLab, type LabCard, type LabVm, portOf } from '../../card/lab.ts';
 import type { FakeRegion } from './fake-region.ts';
 import { lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
-/** Of the fake region's subnet. */
-const router = '10.0.0.1';
 const joinMsMax = 20_000;
 const silent = pino({ level: 'silent' });
 const disciplines = z.array(
@@ -24,6 +22,8 @@ const disciplines = z.array(
 export interface RealHost {
   readonly agent: TestHost;
   readonly card: LabCard;
+  /** A VM of the same network, from which packets are sent. */
+  readonly neighbour: LabVm;
 }
 
 export class TwoRealHosts {
@@ -54,14 +54,15 @@ export class TwoRealHosts {
     letEverythingThrough(cell.region);
     const ports = [await freePort(), await freePort()];
     const hosts: RealHost[] = [];
-    for (const name of ['c1', 'c2']) {
+    for (const [at, name] of ['c1', 'c2'].entries()) {
       const card = await cards.card(name, 'spiffe://pando/agent/');
+      const neighbour = await neighbourOn(cards, card, cell.region, at);
       const identity = `spiffe://pando/card/${name}`;
       const agent = await agents.host(
         { zone, vtep: card.vtep, card: { host: card.vtep, port: 7000, netns: card.netns, identity } },
         ports.map((port) => `127.0.0.1:${port}`),
       );
-      hosts.push({ agent: await agent.start(), card });
+      hosts.push({ agent: await agent.start(), card, neighbour });
     }
     return new TwoRealHosts(cell, { agents, cards }, hosts, ports);
   }
@@ -96,17 +97,10 @@ export class TwoRealHosts {
     return this.hosts.filter((_, at) => running[at]);
   }
 
-  /** Sends a datagram to the guest by way of this card, and answers on which host its tap has taken it. */
+  /** Sends a datagram to the guest from the neighbour on this host, and answers on which host its tap has taken it. */
   async arrivesAt(via: RealHost, instanceId: string, address: string): Promise<RealHost | undefined> {
     const before = await this.#taken(instanceId);
-    await exec(
-      'nsenter',
-      [`--net=${this.#namespace(via)}`, 'socat', '-u', '-', `UDP:${address}:9,bind=${router}`],
-      {
-        input: 'here',
-        allow: [1],
-      },
-    );
+    await via.neighbour.run(`echo here | socat -u - UDP:${address}:9`);
     const after = await this.#taken(instanceId);
     return this.hosts.find((_, at) => (after[at] ?? 0) > (before[at] ?? 0));
   }
@@ -140,7 +134,7 @@ export class TwoRealHosts {
   }
 }
 
-/** So that a datagram from the router's address reaches the guest on whichever card it is. */
+/** So that a datagram reaches the guest on whichever card it is. */
 const letEverythingThrough = (region: FakeRegion): void => {
   const declared = region.state.bind(region);
   const all = [{ protocol: '-1', cidr: '0.0.0.0/0' }];
@@ -148,6 +142,14 @@ const letEverythingThrough = (region: FakeRegion): void => {
     ...declared(),
     groups: [{ groupId: region.groupId, ingress: all, egress: all }],
   });
+};
+
+const neighbourOn = async (cards: CardLab, card: LabCard, region: FakeRegion, at: number): Promise<LabVm> => {
+  const more = { subnetId: region.subnetId, groupIds: [region.groupId] };
+  const vm = await cards.vm(`n${at}`, card, portOf(200 + at, card.vtep, more));
+  await card.client.call('card.applyVpc', { state: region.state() });
+  await attach(card, region.vpcId, vm);
+  return vm;
 };
 
 const freePort = async (): Promise<number> => {
