@@ -61,13 +61,14 @@ for (const part of parts)
     const port = ground.cell.region.interfaces.get(id);
     assert.ok(source && port);
     await until('the guest runs', async () => (await source.agent.round(id)) > 2, settleMsMax);
+    const neighbour = await ground.neighbour(source);
     void first.cell.operator['operator.migrate']({ instanceId: id });
     await until(point, () => faults.reached.has(point), settleMsMax);
 
     const place = await until('its packets come to the one place where it runs', async () => {
       const [only, ...more]: RealHost[] = await ground.runningOn(id);
       if (only === undefined || more.length > 0) return undefined;
-      return (await ground.arrivesAt(source, id, port.ip)) === only && only;
+      return (await ground.arrivesAt(neighbour, id, port.ip)) === only && only;
     });
     const took = performance.now() - killedAt;
     t.diagnostic(`${part}: seen to answer ${took.toFixed(0)} ms after the kill`);
@@ -83,4 +84,5 @@ for (const part of parts)
     assert.deepEqual([now?.agent.config.hostId, more], [row.host_id, []]);
     await ec2(next.cell, 'TerminateInstances', { InstanceIds: [id] });
     await settled(id, next, 'terminated');
+    await source.card.client.call('card.detachPort', { eniId: neighbour.port.eniId });
   });

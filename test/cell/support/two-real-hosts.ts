@@ -22,8 +22,6 @@ const disciplines = z.array(
 export interface RealHost {
   readonly agent: TestHost;
   readonly card: LabCard;
-  /** A VM of the same network, from which packets are sent. */
-  readonly neighbour: LabVm;
 }
 
 export class TwoRealHosts {
@@ -32,6 +30,7 @@ export class TwoRealHosts {
   readonly #agents: AgentLab;
   readonly #cards: CardLab;
   readonly #ports: readonly number[];
+  #neighbours = 0;
 
   private constructor(
     cell: TestCell,
@@ -54,15 +53,14 @@ export class TwoRealHosts {
     letEverythingThrough(cell.region);
     const ports = [await freePort(), await freePort()];
     const hosts: RealHost[] = [];
-    for (const [at, name] of ['c1', 'c2'].entries()) {
+    for (const name of ['c1', 'c2']) {
       const card = await cards.card(name, 'spiffe://pando/agent/');
-      const neighbour = await neighbourOn(cards, card, cell.region, at);
       const identity = `spiffe://pando/card/${name}`;
       const agent = await agents.host(
         { zone, vtep: card.vtep, card: { host: card.vtep, port: 7000, netns: card.netns, identity } },
         ports.map((port) => `127.0.0.1:${port}`),
       );
-      hosts.push({ agent: await agent.start(), card, neighbour });
+      hosts.push({ agent: await agent.start(), card });
     }
     return new TwoRealHosts(cell, { agents, cards }, hosts, ports);
   }
@@ -97,10 +95,20 @@ export class TwoRealHosts {
     return this.hosts.filter((_, at) => running[at]);
   }
 
-  /** Sends a datagram to the guest from the neighbour on this host, and answers on which host its tap has taken it. */
-  async arrivesAt(via: RealHost, instanceId: string, address: string): Promise<RealHost | undefined> {
+  /** A new VM of the guest's network on this host, from which packets are sent. A VPC that no instance needs does not last. */
+  async neighbour({ card }: RealHost): Promise<LabVm> {
+    const { region } = this.cell;
+    const number = 200 + this.#neighbours++;
+    const more = { subnetId: region.subnetId, groupIds: [region.groupId] };
+    const vm = await this.#cards.vm(`n${number}`, card, portOf(number, card.vtep, more));
+    await attach(card, region.vpcId, vm);
+    return vm;
+  }
+
+  /** Sends a datagram to the guest, and answers on which host its tap has taken it. */
+  async arrivesAt(from: LabVm, instanceId: string, address: string): Promise<RealHost | undefined> {
     const before = await this.#taken(instanceId);
-    await via.neighbour.run(`echo here | socat -u - UDP:${address}:9`);
+    await from.run(`echo here | socat -u - UDP:${address}:9`);
     const after = await this.#taken(instanceId);
     return this.hosts.find((_, at) => (after[at] ?? 0) > (before[at] ?? 0));
   }
@@ -142,14 +150,6 @@ const letEverythingThrough = (region: FakeRegion): void => {
     ...declared(),
     groups: [{ groupId: region.groupId, ingress: all, egress: all }],
   });
-};
-
-const neighbourOn = async (cards: CardLab, card: LabCard, region: FakeRegion, at: number): Promise<LabVm> => {
-  const more = { subnetId: region.subnetId, groupIds: [region.groupId] };
-  const vm = await cards.vm(`n${at}`, card, portOf(200 + at, card.vtep, more));
-  await card.client.call('card.applyVpc', { state: region.state() });
-  await attach(card, region.vpcId, vm);
-  return vm;
 };
 
 const freePort = async (): Promise<number> => {
