@@ -243,10 +243,10 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
       const calls: Call[] = [
         ['card.openQueue', { eniId, mode: 'hold', passTo: to }],
         ['card.setQueue', { eniId, mode: 'pass' }],
-        ['card.aimPort', { eniId, to }],
+        ['card.prepareRedirect', { eniId, to }],
         ['card.redirectPort', { eniId, to }],
         ['card.redirectPort', { eniId }],
-        ['card.holdPort', { eniId }],
+        ['card.plugPort', { eniId }],
         ['card.activatePort', { eniId }],
         ['card.exportFlows', { eniId }],
         ['card.importFlows', { eniId, flows: [] }],
@@ -293,12 +293,12 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     await subject.apply(1);
     await subject.attach();
     await twice(subject, [
-      ['card.aimPort', { eniId, to: { ip: elsewhere, port: 20_000 } }],
+      ['card.prepareRedirect', { eniId, to: { ip: elsewhere, port: 20_000 } }],
       ['card.redirectPort', { eniId, to: { ip: elsewhere, port: 20_000 } }],
       ['card.redirectPort', { eniId }],
-      ['card.aimPort', { eniId, to: { ip: elsewhere, port: 20_001 } }],
+      ['card.prepareRedirect', { eniId, to: { ip: elsewhere, port: 20_001 } }],
       ['card.redirectPort', { eniId, to: { ip: elsewhere, port: 20_001 } }],
-      ['card.holdPort', { eniId }],
+      ['card.plugPort', { eniId }],
       ['card.redirectPort', { eniId, to: { ip: elsewhere, port: 4789 } }],
       ['card.detachPort', { eniId, forwardTo: elsewhere }],
     ]);
@@ -313,7 +313,7 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     await twice(subject, [
       ['card.importFlows', { eniId, flows: [] }],
       ['card.setQueue', { eniId, mode: 'pass' }],
-      ['card.holdPort', { eniId }],
+      ['card.plugPort', { eniId }],
       ['card.activatePort', { eniId }],
       ['card.closeQueue', { eniId, idleMs: 0 }],
     ]);

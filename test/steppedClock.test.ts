@@ -11,7 +11,8 @@ import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { keepAliveEveryMs } from '#base/rpc/limits.ts';
 import { serveRpc } from '#base/rpc/server.ts';
-import { loadTokenSigner } from '#card/metadata/token.ts';
+import { TokenSigner } from '#card/metadata/token.ts';
+import { loadTokenKey, tokenKeyOf } from '#card/metadata/tokenKey.ts';
 import { systemClock } from '#cell/clock.ts';
 import { HostReports } from '#cell/hosts/reports.ts';
 import type { CellServices } from '#cell/services.ts';
@@ -158,7 +159,7 @@ for (const [direction, stepMs] of [
     it('keeps the patience of a cell and the tokens of its guests', async () => {
       const before = systemClock.monotonicMs();
       const directory = await mkdtemp(join(tmpdir(), 'pando-token-'));
-      const signer = await loadTokenSigner(directory);
+      const signer = new TokenSigner(tokenKeyOf(await loadTokenKey(directory), 'vpc-1'));
       await rm(directory, { recursive: true });
       const token = signer.issue('eni-1', 60, monotonicMs());
       step();

@@ -37,7 +37,7 @@ export const adoptVm = async (vm: Vm): Promise<void> => {
   if (record.recovered) vm.setState(stateOf(now), recoveredReason);
   else if (now === 'running') vm.setState('running');
   else if (record.state === 'running') vm.setState('paused', `the VMM says ${now}`);
-  await vm.pace(); // A former agent may have died in the middle of a switch.
+  await vm.adjustCpuQuota(); // A former agent may have died in the middle of a switch.
   await vm.save();
 };
 

@@ -9,7 +9,8 @@ import type { AgentConfig } from './config.ts';
 import { hostHandlers } from './handlers.ts';
 import { Host } from './host.ts';
 import { openImageSource } from './image-source.ts';
-import { resumeMigrations } from './migration/source.ts';
+import { resumeTargets, serveHandover } from './migration/handover.ts';
+import { resumeSources } from './migration/source.ts';
 import { Reporter } from './reports.ts';
 
 export interface Agent {
@@ -26,8 +27,20 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   const card = new CardLink(config.card, tls, changed);
   const images = openImageSource(config.region, tls);
   const pin = await CellPin.open(config.stateDir);
-  const host = await Host.open({ config, tls, log, card, readImage: images.read, accelerator, changed });
-  resumeMigrations(host.vms);
+  let known: Host | undefined;
+  const handover = await serveHandover(config, tls, (instanceId) => known?.find(instanceId)).catch(
+    (error: unknown) => {
+      log.warn({ err: error }, 'targets of migrations cannot ask this agent: they wait for their cell');
+      return undefined;
+    },
+  );
+  const host = await Host.open({
+    ...{ config, tls, log, card, readImage: images.read, accelerator, changed },
+    handover: handover && { host: config.migrationAddress, port: handover.port },
+  });
+  known = host;
+  resumeSources(host.vms);
+  resumeTargets(host.vms);
   const links = new CellLinks({
     cell: config.cell,
     tls,
@@ -45,6 +58,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     host,
     close: () => {
       reporter?.close();
+      void handover?.close();
       links.close();
       card.close();
       images.close();

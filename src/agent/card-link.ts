@@ -2,7 +2,13 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Method, Params, Result } from '#base/rpc/contract.ts';
-import { cardContract } from '#contracts/card.ts';
+import { callByEitherName, withFormerNames } from '#base/rpc/formerNames.ts';
+import {
+  cardContract,
+  type FormerCardMethod,
+  formerCardMethods,
+  presentCardMethod,
+} from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { AgentConfig } from './config.ts';
 import { cardCallTimeoutMs } from './limits.ts';
@@ -19,7 +25,7 @@ export class CardLink {
       host: config.host,
       port: config.port,
       expect: config.identity,
-      remote: cardContract,
+      remote: withFormerNames(cardContract, formerCardMethods),
       contract: {},
       handlers: {},
       // The client counts as connected just after this returns.
@@ -33,11 +39,18 @@ export class CardLink {
   }
 
   call<M extends CardMethod>(method: M, params: Params<CardContract, M>): Promise<Result<CardContract, M>> {
-    return this.#client.call(method, params, { timeoutMs: cardCallTimeoutMs });
+    return callByEitherName(this.#client, method, params, {
+      timeoutMs: cardCallTimeoutMs,
+      former: formerCardMethods,
+    });
   }
 
-  /** A call whose parameters came from outside: checked against the card's contract first. */
-  async relay(method: CardMethod, params: unknown): Promise<unknown> {
+  /**
+   * A call in the form of the last release (`card.call`), by either name: its parameters came from outside unchecked, so they are
+   * checked against the card's contract first.
+   */
+  async relay(name: CardMethod | FormerCardMethod, params: unknown): Promise<unknown> {
+    const method = presentCardMethod(name);
     const parsed = cardContract[method].params.safeParse(params);
     if (!parsed.success)
       throw new PandoError(

@@ -16,7 +16,7 @@ const controllers = ['cpu', 'cpuacct', 'memory', 'pids', 'devices'] as const;
 /** `ip netns exec` hides the machine's mounts below /sys; the first process still sees them. */
 const rootsTried = ['/sys/fs/cgroup', '/proc/1/root/sys/fs/cgroup'];
 /** `full` is the kernel's own default. */
-const cpuWeights = { v1: { full: 1024, modest: 16 }, v2: { full: 100, modest: 1 } } as const;
+const cpuWeights = { v1: { full: 1024, low: 16 }, v2: { full: 100, low: 1 } } as const;
 const removalTriesMax = 50;
 const removalPauseMs = 20;
 
@@ -143,7 +143,7 @@ export class Cgroups {
   }
 
   /** Gives a VM's group more time while it moves, or takes it back. No group: nothing. */
-  async setMoving(name: string, vcpus: number, moving: boolean): Promise<void> {
+  async setMigrationCpuQuota(name: string, vcpus: number, moving: boolean): Promise<void> {
     if (this.version === undefined) return;
     const quota = String(quotaUs(vcpus, moving));
     const [file, value] =
@@ -153,12 +153,12 @@ export class Cgroups {
   }
 
   /** What a VM's group gets of processors that others want too: its full part, or hardly any. No group: nothing. */
-  async setModest(name: string, modest: boolean): Promise<void> {
+  async setLowCpuShares(name: string, low: boolean): Promise<void> {
     if (this.version === undefined) return;
     const [controller, file, weight] =
       this.version === 2 ? ['', 'cpu.weight', cpuWeights.v2] : ['cpu', 'cpu.shares', cpuWeights.v1];
     const path = join(this.#dir(controller, name), file);
-    if (await writable(path)) await writeFile(path, String(modest ? weight.modest : weight.full));
+    if (await writable(path)) await writeFile(path, String(low ? weight.low : weight.full));
   }
 
   async #delegate(): Promise<void> {

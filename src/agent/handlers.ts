@@ -1,6 +1,7 @@
 /** What this host does for its cell: each method of the host contract and where it is carried out. */
 import type { Handlers } from '#base/rpc/contract.ts';
-import type { hostContract } from '#contracts/host.ts';
+import { cardContract } from '#contracts/card.ts';
+import type { hostContract, RelayKey, relayedToCard } from '#contracts/host.ts';
 import { consoleOutput } from './console-log.ts';
 import { destroyVm } from './destroy.ts';
 import type { Host } from './host.ts';
@@ -81,11 +82,46 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
       host.command(command, host.commanded(command, instanceId), (vm) => nothing(confirm(vm))),
     'migrate.cancel': ({ command, instanceId }) =>
       host.command(command, host.commanded(command, instanceId), (vm) => cancelMigration(vm)),
+    ...relayed(host),
     'card.call': async ({ command, instanceId, method, params }) => {
       await host.pass(command, instanceId);
       const result = await card.relay(method, params);
-      if (method === 'card.detachPort') await host.networkTaken(params);
+      if (method === 'card.detachPort')
+        await host.networkTaken(cardContract['card.detachPort'].params.parse(params).eniId);
       return { result };
     },
+  };
+};
+
+/** What the cell asks of the card itself. */
+const relayed = (host: Host): Handlers<typeof relayedToCard> => {
+  const { card } = host.context;
+  const passed = async <T>({ command, instanceId }: RelayKey, work: () => Promise<T>): Promise<T> => {
+    await host.pass(command, instanceId);
+    return work();
+  };
+  return {
+    'card.status': (params) => passed(params, () => card.call('card.status', {})),
+    'card.applyVpc': (params) => passed(params, () => card.call('card.applyVpc', params)),
+    'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),
+    'card.prepareAdministrative': (params) =>
+      passed(params, () => card.call('card.prepareAdministrative', params)),
+    'card.attachPort': (params) => passed(params, () => card.call('card.attachPort', params)),
+    'card.detachPort': (params) =>
+      passed(params, async () => {
+        const done = await card.call('card.detachPort', params);
+        await host.networkTaken(params.eniId);
+        return done;
+      }),
+    'card.openQueue': (params) => passed(params, () => card.call('card.openQueue', params)),
+    'card.setQueue': (params) => passed(params, () => card.call('card.setQueue', params)),
+    'card.closeQueue': (params) => passed(params, () => card.call('card.closeQueue', params)),
+    'card.plugPort': (params) => passed(params, () => card.call('card.plugPort', params)),
+    'card.prepareRedirect': (params) => passed(params, () => card.call('card.prepareRedirect', params)),
+    'card.redirectPort': (params) => passed(params, () => card.call('card.redirectPort', params)),
+    'card.exportFlows': (params) => passed(params, () => card.call('card.exportFlows', params)),
+    'card.importFlows': (params) => passed(params, () => card.call('card.importFlows', params)),
+    'card.activatePort': (params) => passed(params, () => card.call('card.activatePort', params)),
+    'card.counters': (params) => passed(params, () => card.call('card.counters', {})),
   };
 };

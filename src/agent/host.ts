@@ -1,7 +1,6 @@
 /** All VMs of this host, and the rule by which commands reach them: fenced, answered once, one at a time for each VM. */
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
-import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type InstanceFence, newerFence, passFence } from '#contracts/fences.ts';
 import type { CommandKey, ImageRef, MigrationCredential, VmReport, VmRequirement } from '#contracts/host.ts';
@@ -37,6 +36,8 @@ export interface HostParts {
   readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
   readonly readImage: ReadChunk;
   readonly accelerator: Accelerator;
+  /** Where the agents of targets ask whether a guest was handed over; undefined: nowhere, their cell tells them. */
+  readonly handover?: { readonly host: string; readonly port: number } | undefined;
   changed(): void;
 }
 
@@ -188,7 +189,7 @@ export class Host {
       await this.pass(key, instanceId);
       return this.#parts.config.migrationTls === 'off'
         ? {}
-        : { peer: await offerCredential(vm, key.workflowId) };
+        : { peer: { ...(await offerCredential(vm, key.workflowId)), handover: this.#parts.handover } };
     });
   }
 
@@ -380,8 +381,7 @@ export class Host {
    * A port was detached on the card directly. Its VM's record forgets it: were it detached once more when the VM is
    * destroyed, the card would stop forwarding for it (S6.6).
    */
-  async networkTaken(params: unknown): Promise<void> {
-    const { eniId } = cardContract['card.detachPort'].params.parse(params);
+  async networkTaken(eniId: string): Promise<void> {
     const vm = this.vms.find(({ record }) => record.network?.port.eniId === eniId);
     if (vm === undefined) return;
     vm.record.network = undefined;

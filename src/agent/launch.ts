@@ -6,6 +6,7 @@ import type { hostContract } from '#contracts/host.ts';
 import { ensureDisk, hasDisk, makeRunDirs } from './disk.ts';
 import type { CachedImage } from './image-cache.ts';
 import { startJailed } from './jail.ts';
+import { commissionWhenHandedOver } from './migration/handover.ts';
 import { openIncoming } from './migration/target.ts';
 import { wireTap } from './network.ts';
 import { type QemuPlan, qemuArgs } from './qemu-command.ts';
@@ -153,6 +154,7 @@ const bringUp = async (vm: Vm, { incoming, peer }: LaunchParams): Promise<Launch
     const migration = await openIncoming(vm, peer);
     vm.setState('incoming');
     await vm.save();
+    commissionWhenHandedOver(vm);
     return { state: 'incoming', migration };
   }
   await vm.monitor.execute('cont');

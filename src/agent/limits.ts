@@ -28,8 +28,13 @@ export const killTimeoutMs = 10_000;
 export const stopGraceMsMax = 120_000;
 /** A copy that neither sends nor gets on for this long is given up, and the guest runs on at the source. */
 export const migrationStallMsMaxDefault = 60_000;
-/** From the order to mirror the disk until the target's door has answered; the VMM is held up meanwhile. */
-export const diskDoorTimeoutS = 3;
+/** From the end of a switch's budget until the card takes the guest's packets back if this agent has died meanwhile. */
+export const redirectLapseMarginMs = 500;
+/** One question whether a guest was handed over waits this long for the answer; the next follows after a pause. */
+export const handoverWaitMs = 5_000;
+export const handoverAskEveryMs = 200;
+/** From the order to mirror the disk until the target's listener has answered; the VMM is held up meanwhile. */
+export const diskListenerTimeoutS = 3;
 export const tapScriptTimeoutMs = 20_000;
 export const probeTimeoutMs = 4_000;
 

@@ -6,7 +6,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { monitorCallsInFlightMax, monitorCallTimeoutMs, monitorLineBytesMax } from './limits.ts';
 
 const message = z.looseObject({
-  QMP: z.unknown().optional(),
+  QMP: z.looseObject({ capabilities: z.array(z.string()).optional() }).optional(),
   id: z.number().optional(),
   return: z.unknown().optional(),
   error: z.object({ class: z.string(), desc: z.string() }).optional(),
@@ -43,7 +43,8 @@ export class Qmp extends EventEmitter<QmpEvents> {
   readonly #pending = new Map<number, Pending>();
   #text = '';
   #nextId = 1;
-  #greeted: (() => void) | undefined;
+  #greeted: ((capabilities: readonly string[]) => void) | undefined;
+  #outOfBand = false;
   #closed = false;
 
   private constructor(socket: Socket) {
@@ -66,8 +67,10 @@ export class Qmp extends EventEmitter<QmpEvents> {
     });
     const qmp = new Qmp(socket);
     try {
-      await qmp.#greeting(timeoutMs);
-      await qmp.execute('qmp_capabilities', {}, timeoutMs);
+      const offered = await qmp.#greeting(timeoutMs);
+      const enable = offered.filter((capability) => capability === 'oob');
+      await qmp.execute('qmp_capabilities', { enable }, timeoutMs);
+      qmp.#outOfBand = enable.length > 0;
       return qmp;
     } catch (error) {
       qmp.close();
@@ -81,6 +84,15 @@ export class Qmp extends EventEmitter<QmpEvents> {
 
   /** Runs one command. Errors: {@link QmpError} from the VMM; `NotReady` when the monitor is gone; `DeadlineExceeded`. */
   execute(command: string, args: object = {}, timeoutMs = monitorCallTimeoutMs): Promise<unknown> {
+    return this.#send('execute', command, args, timeoutMs);
+  }
+
+  /** Like {@link execute}, past those that the VMM is still busy with: for the few commands that QEMU takes out of band. */
+  executeOutOfBand(command: string, args: object = {}): Promise<unknown> {
+    return this.#send(this.#outOfBand ? 'exec-oob' : 'execute', command, args, monitorCallTimeoutMs);
+  }
+
+  #send(verb: 'execute' | 'exec-oob', command: string, args: object, timeoutMs: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(new PandoError('NotReady', `${command}: the VMM is gone.`));
     if (this.#pending.size >= monitorCallsInFlightMax)
       return Promise.reject(new PandoError('RequestLimitExceeded', 'Too many monitor commands are waiting.'));
@@ -96,7 +108,7 @@ export class Qmp extends EventEmitter<QmpEvents> {
         );
       }, timeoutMs);
       this.#pending.set(id, { command, timer, resolve, reject });
-      this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
+      this.#socket.write(`${JSON.stringify({ [verb]: command, arguments: args, id })}\n`);
     });
   }
 
@@ -117,15 +129,16 @@ export class Qmp extends EventEmitter<QmpEvents> {
     this.emit('close');
   }
 
-  #greeting(timeoutMs: number): Promise<void> {
+  /** The capabilities that the VMM offers. */
+  #greeting(timeoutMs: number): Promise<readonly string[]> {
     return new Promise((resolve, reject) => {
       const late = (): void => reject(new PandoError('NotReady', 'The VMM did not greet.'));
       const timer = setTimeout(late, timeoutMs);
       this.once('close', late);
-      this.#greeted = () => {
+      this.#greeted = (capabilities) => {
         clearTimeout(timer);
         this.off('close', late);
-        resolve();
+        resolve(capabilities);
       };
     });
   }
@@ -152,7 +165,7 @@ export class Qmp extends EventEmitter<QmpEvents> {
       this.close();
       return;
     }
-    if (parsed.QMP !== undefined) this.#greeted?.();
+    if (parsed.QMP !== undefined) this.#greeted?.(parsed.QMP.capabilities ?? []);
     if (parsed.event !== undefined) this.emit('event', { name: parsed.event, data: parsed.data ?? {} });
     if (parsed.id === undefined) return;
     const pending = this.#pending.get(parsed.id);

@@ -1,7 +1,14 @@
 /** What is written down of one VM: enough for another process to take over (S1.13). */
 import { z } from 'zod';
 import { instanceFence } from '#contracts/fences.ts';
-import { imageRef, migrationCredential, vmEnded, vmRequirement, vmState } from '#contracts/host.ts';
+import {
+  imageRef,
+  migrationCredential,
+  packetWay,
+  vmEnded,
+  vmRequirement,
+  vmState,
+} from '#contracts/host.ts';
 import { networkOperation, vpcPort } from '#contracts/network.ts';
 import { processIdentity } from './process.ts';
 
@@ -37,6 +44,8 @@ export const migrationRecord = z.discriminatedUnion('role', [
     phase: z.enum(['copying', 'switching', 'completed', 'failed']),
     /** The VMM was told to send memory: what it says of a migration is of this one, not of an earlier one. */
     sending: z.boolean().optional(),
+    /** Where the card was told to send the guest's packets, from before it was told. */
+    redirect: packetWay.optional(),
     downtimeMs: z.number().optional(),
     reason: z.string().optional(),
   }),
@@ -45,6 +54,8 @@ export const migrationRecord = z.discriminatedUnion('role', [
     memoryUri: z.string(),
     diskUri: z.string(),
     peer: migrationCredential.optional(),
+    /** The source's agent: where it is asked whether the guest was handed over, and who it must be. */
+    handover: z.object({ host: z.string(), port: z.number().int(), identity: z.string() }).optional(),
   }),
 ]);
 export type MigrationRecord = z.infer<typeof migrationRecord>;

@@ -267,13 +267,13 @@ export class Vm {
   }
 
   /** Gives the VMM more CPU time and its way to the other VMM while a migration is under way, and takes both back. */
-  async pace(): Promise<void> {
+  async adjustCpuQuota(): Promise<void> {
     const { instanceId, requirement, migration } = this.record;
     const moving = migration !== undefined && !(migration.role === 'source' && migration.phase === 'failed');
     const { cgroups, fence } = this.context;
     await fence.set(this.record.uid, moving ? migration : undefined);
-    if (requirement !== undefined) await cgroups.setMoving(instanceId, requirement.vcpus, moving);
-    await cgroups.setModest(instanceId, false);
+    if (requirement !== undefined) await cgroups.setMigrationCpuQuota(instanceId, requirement.vcpus, moving);
+    await cgroups.setLowCpuShares(instanceId, false);
   }
 
   /** Whether the VMM's process runs now. */

@@ -7,13 +7,13 @@ import { Socket } from 'node:net';
 import { ExecError, outputBytesMax } from './exec.ts';
 
 export type Stream = 'stdout' | 'stderr';
-export type Said = Readonly<Record<Stream, string>>;
+export type Output = Readonly<Record<Stream, string>>;
 
 /** One piece of work. */
 export interface Task {
   readonly input: string;
   /** What came of it, seen in what the process has said since the task began; undefined: it is not done yet. */
-  outcome(said: Said): { readonly output: string } | { readonly error: Error } | undefined;
+  outcome(output: Output): { readonly output: string } | { readonly error: Error } | undefined;
 }
 
 interface Running {
@@ -26,7 +26,7 @@ interface Running {
 export class KeptProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #name: string;
-  readonly #said: Record<Stream, string> = { stdout: '', stderr: '' };
+  readonly #output: Record<Stream, string> = { stdout: '', stderr: '' };
   readonly #gone: Promise<void>;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -47,7 +47,7 @@ export class KeptProcess {
         resolve();
       });
       this.#child.once('close', (code) => {
-        const words = `${this.#said.stdout.slice(-1000)}${this.#said.stderr.slice(-1000)}`;
+        const words = `${this.#output.stdout.slice(-1000)}${this.#output.stderr.slice(-1000)}`;
         this.#end(this.#failure(words || 'it ended by itself', code));
         resolve();
       });
@@ -104,17 +104,17 @@ export class KeptProcess {
   }
 
   #heard(stream: Stream, text: string): void {
-    this.#said[stream] += text;
-    if (this.#said[stream].length > outputBytesMax)
+    this.#output[stream] += text;
+    if (this.#output[stream].length > outputBytesMax)
       this.#end(this.#failure(`more than ${outputBytesMax} bytes of output`));
     else if (this.#running !== undefined) this.#settle(this.#running);
   }
 
   #settle({ task, timer, resolve, reject }: Running): void {
-    const outcome = task.outcome(this.#said);
+    const outcome = task.outcome(this.#output);
     if (outcome === undefined) return;
-    this.#said.stdout = '';
-    this.#said.stderr = '';
+    this.#output.stdout = '';
+    this.#output.stderr = '';
     this.#running = undefined;
     clearTimeout(timer);
     this.#keepsUs(false);
@@ -146,7 +146,10 @@ export class KeptProcess {
   /** Whether this process stays for the other's sake: only while that works. */
   #keepsUs(yes: boolean): void {
     const { stdin, stdout, stderr } = this.#child;
-    const handles = [this.#child, ...[stdin, stdout, stderr].filter((each) => each instanceof Socket)];
+    const handles = [this.#child, ...[stdin, stdout, stderr].filter(isOpenSocket)];
     for (const handle of handles) yes ? handle.ref() : handle.unref();
   }
 }
+
+/** One that has ended has no handle: each `ref` of it would leave a listener that waits for a connection. */
+const isOpenSocket = (each: unknown): each is Socket => each instanceof Socket && !each.destroyed;

@@ -4,7 +4,6 @@ import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
 import { flowStatements, parseFlows } from './flows.ts';
-import { Holds, toOverlay, toTap } from './holds.ts';
 import { portCounters } from './kernel/counters.ts';
 import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
@@ -14,6 +13,7 @@ import type { Model } from './model/model.ts';
 import type { Endpoint, LocalPort } from './model/place.ts';
 import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
+import { Plugs, toOverlay, toTap } from './plugs.ts';
 import type { Services } from './services.ts';
 import type { Vpc } from './vpc.ts';
 
@@ -32,13 +32,15 @@ export class Card {
   readonly #log: Logger;
   /** VPCs that forward for a port that has left, until then (S6.6). */
   readonly #lingering = new Map<string, NodeJS.Timeout>();
-  readonly #holds: Holds;
+  readonly #plugs: Plugs;
+  /** Redirections that are for now, and what takes each back. */
+  readonly #lapses = new Map<string, NodeJS.Timeout>();
 
   constructor({ vtep, namespacePrefix, stateDir, services, log }: CardOptions) {
     this.#vtep = vtep;
     this.#services = services;
     this.#log = log;
-    this.#holds = new Holds(log);
+    this.#plugs = new Plugs(log);
     this.device = new Device(
       {
         vtep,
@@ -46,11 +48,18 @@ export class Card {
         hasGuests: true,
         desired: (vpc) => this.#desired(vpc),
         opened: async (vpc) => services.start(vpc),
+        changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
       },
       stateDir,
       log,
     );
+  }
+
+  /** Takes over what an earlier process left. A redirection that was for now is so for as long again. */
+  async adopt(): Promise<void> {
+    await this.device.adopt();
+    for (const { local } of this.ports()) this.#letLapse(local.port.eniId, local.redirectLapseMs);
   }
 
   async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
@@ -74,6 +83,7 @@ export class Card {
     return vpc.serialize(async () => {
       vpc.metadata.set(word(eniId), metadata);
       await (vpc.isOpen ? vpc.converge() : vpc.save());
+      await this.#services.ready(vpc);
       return operation('administrative', eniId, {});
     });
   }
@@ -98,6 +108,7 @@ export class Card {
         port,
         active,
         redirect: activate ? undefined : before?.redirect,
+        redirectLapseMs: activate ? undefined : before?.redirectLapseMs,
       });
       vpc.forwards.delete(port.eniId);
       await undoing(
@@ -117,8 +128,9 @@ export class Card {
   }
 
   async activatePort(eniId: string): Promise<void> {
+    this.#letLapse(eniId, undefined);
     await this.#changePort(eniId, activated);
-    await this.#holds.release(eniId);
+    await this.#plugs.release(eniId);
   }
 
   /** What arrives for the port from elsewhere goes to its tap, whose VM is about to run. */
@@ -127,19 +139,49 @@ export class Card {
   }
 
   /** Everything but the change of the route that {@link redirectPort} then is. */
-  async aimPort(eniId: string, to: Endpoint): Promise<void> {
+  async prepareRedirect(eniId: string, to: Endpoint): Promise<void> {
     await this.#changePort(eniId, (local) => ({ ...local, aim: to }));
   }
 
-  async redirectPort(eniId: string, to: Endpoint | undefined): Promise<void> {
+  /** `lapseMs`: back to the tap after that time, unless it is kept. */
+  async redirectPort(eniId: string, to: Endpoint | undefined, lapseMs?: number): Promise<void> {
     const { vpc, local } = this.#find(eniId);
+    const redirectLapseMs = to === undefined ? undefined : lapseMs;
+    this.#letLapse(eniId, redirectLapseMs);
     const leavesTap = local.active && local.redirect === undefined && to !== undefined;
     await this.#changePort(
       eniId,
-      (before) => ({ ...before, aim: undefined, redirect: to }),
+      (before) => ({ ...before, aim: undefined, redirect: to, redirectLapseMs }),
       leavesTap ? () => tapEmptied(vpc.namespace, local.tap, this.#log) : undefined,
     );
-    await this.#holds.release(eniId);
+    await this.#plugs.release(eniId);
+  }
+
+  /** A redirection to `to` does not lapse any more. Another has taken its place, or none is left: nothing. */
+  async keepRedirect(eniId: string, to: Endpoint): Promise<void> {
+    const { vpc } = this.#find(eniId);
+    await vpc.serialize(async () => {
+      const local = vpc.ports.get(eniId);
+      if (local?.redirect?.ip !== to.ip || local.redirect.port !== to.port) return;
+      this.#letLapse(eniId, undefined);
+      vpc.ports.set(eniId, { ...local, redirectLapseMs: undefined });
+      await vpc.save();
+    });
+  }
+
+  /** Whoever redirected may have died before the guest was handed over: then it runs here, and its packets come back. */
+  #letLapse(eniId: string, lapseMs: number | undefined): void {
+    clearTimeout(this.#lapses.get(eniId));
+    this.#lapses.delete(eniId);
+    if (lapseMs === undefined) return;
+    const lapse = (): void => {
+      this.#lapses.delete(eniId);
+      this.#log.warn({ eniId }, 'a redirection that nobody confirmed is taken back');
+      this.redirectPort(eniId, undefined).catch((error: unknown) =>
+        this.#log.error({ err: error, eniId }, 'a redirection was not taken back'),
+      );
+    };
+    this.#lapses.set(eniId, setTimeout(lapse, lapseMs).unref());
   }
 
   async exportFlows(eniId: string): Promise<TrackedFlow[]> {
@@ -165,7 +207,7 @@ export class Card {
 
   async counters(): Promise<Awaited<ReturnType<typeof portCounters>>> {
     const open = [...this.device.vpcs.values()].filter((vpc) => vpc.isOpen && vpc.ports.size > 0);
-    return (await Promise.all(open.map((vpc) => portCounters(vpc.namespace, vpc.ports)))).flat();
+    return (await Promise.all(open.map(countersOf))).flat();
   }
 
   #desired(vpc: Vpc): Model | undefined {
@@ -174,19 +216,20 @@ export class Card {
     return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
   }
 
-  /** Where the port was: what is sent on to it waits. Where it is now: it is reached without the tunnel from here on, behind a hold. */
-  async holdPort(eniId: string): Promise<void> {
+  /** Where the port was: what is sent on to it waits. Where it is now: it is reached without the tunnel from here on, behind a plug. */
+  async plugPort(eniId: string): Promise<void> {
     const { vpc, local } = this.#find(eniId);
     const outlet =
       local.redirect === undefined
         ? toTap(vpc.namespace, local.tap)
         : toOverlay(vpc.namespace, local.port.ip);
-    await vpc.serialize(() => this.#holds.hold(eniId, outlet));
+    await vpc.serialize(() => this.#plugs.plug(eniId, outlet));
     if (local.redirect === undefined) await this.#changePort(eniId, activated);
   }
 
   async #detach(vpc: Vpc, eniId: string, forwardTo: string | undefined): Promise<void> {
     const local = vpc.ports.get(eniId);
+    this.#letLapse(eniId, undefined);
     vpc.ports.delete(eniId);
     vpc.metadata.delete(eniId);
     const declared = vpc.state?.ports.find((port) => port.eniId === eniId)?.vtep;
@@ -244,9 +287,17 @@ export class Card {
   }
 }
 
+/** Nothing of a VPC whose namespace is removed while it is asked. */
+const countersOf = (vpc: Vpc): ReturnType<typeof portCounters> =>
+  portCounters(vpc.namespace, vpc.ports).catch((error: unknown) => {
+    if (vpc.isOpen && vpc.ports.size > 0) throw error;
+    return [];
+  });
+
 const activated = (local: LocalPort): LocalPort => ({
   ...local,
-  ...{ active: true, arriving: undefined, aim: undefined, redirect: undefined },
+  ...{ active: true, arriving: undefined, aim: undefined },
+  ...{ redirect: undefined, redirectLapseMs: undefined },
 });
 
 const undoing = async (undo: () => void, work: () => Promise<void>): Promise<void> => {

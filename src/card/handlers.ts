@@ -4,6 +4,9 @@ import type { cardContract } from '#contracts/card.ts';
 import type { Card } from './card.ts';
 import type { Queues } from './queues.ts';
 
+/** Silence after which the queue of a port that is gone is closed. */
+const detachedIdleMs = 50;
+
 export const cardHandlers = (
   card: Card,
   queues: Queues,
@@ -30,25 +33,27 @@ export const cardHandlers = (
   'card.attachPort': ({ vpcId, port, tap, activate }) => card.attachPort(vpcId, port, tap, activate),
   'card.detachPort': async ({ eniId, forwardTo }) => {
     await card.detachPort(eniId, forwardTo);
-    await queues.end(eniId);
+    // What is still in it goes where it was told.
+    void queues.drop(eniId, detachedIdleMs).catch(() => undefined);
     return {};
   },
-  'card.openQueue': async ({ eniId, mode, passTo }) => {
+  'card.openQueue': async ({ eniId, mode, passTo, lapse }) => {
     await card.expectPort(eniId);
-    return queues.open(eniId, mode, passTo);
+    return queues.open(eniId, { mode, passTo, lapse });
   },
-  'card.setQueue': ({ eniId, mode, passTo, idleMs }) => queues.set(eniId, mode, passTo, idleMs),
+  'card.setQueue': ({ eniId, ...change }) => queues.set(eniId, change),
   'card.closeQueue': ({ eniId, idleMs }) => queues.close(eniId, idleMs),
-  'card.holdPort': async ({ eniId }) => {
-    await card.holdPort(eniId);
+  'card.plugPort': async ({ eniId }) => {
+    await card.plugPort(eniId);
     return {};
   },
-  'card.aimPort': async ({ eniId, to }) => {
-    await card.aimPort(eniId, to);
+  'card.prepareRedirect': async ({ eniId, to }) => {
+    await card.prepareRedirect(eniId, to);
     return {};
   },
-  'card.redirectPort': async ({ eniId, to }) => {
-    await card.redirectPort(eniId, to);
+  'card.redirectPort': async ({ eniId, to, lapseMs, keep }) => {
+    if (keep && to !== undefined) await card.keepRedirect(eniId, to);
+    else await card.redirectPort(eniId, to, lapseMs);
     return {};
   },
   'card.exportFlows': async ({ eniId }) => ({ flows: await card.exportFlows(eniId) }),

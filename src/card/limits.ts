@@ -25,8 +25,8 @@ export const lingerMs = 10_000;
 /** Longest that a redirection waits for the VMM to read what was on its way to the tap. */
 export const tapEmptyMsMax = 20;
 /** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */
-export const portHoldMsMax = 1_000;
-export const heldBytesMax = 64 * 1024 * 1024;
+export const portPlugMsMax = 1_000;
+export const pluggedBytesMax = 64 * 1024 * 1024;
 
 export const queuePacketsMax = 32_768;
 export const queueBytesMax = 64 * 1024 * 1024;
@@ -38,6 +38,25 @@ export const queueCloseWaitMsMax = 1_000;
 
 export const tokenSecondsMax = 21_600;
 export const metadataConnectionsMax = 256;
+export const metadataConnectionsPerVmMax = 32;
 export const metadataRequestBytesMax = 16 * 1024;
-export const metadataIdleMsMax = 15_000;
+/** Of a body, which no request needs. */
+export const metadataBodyBytesMax = 4 * 1024;
+export const metadataRequestsPerConnectionMax = 128;
+/** A connection ends after this long, whatever it does: clients open another. */
+export const metadataConnectionMsMax = 15_000;
+export const dhcpBytesMax = 1_500;
+/** Packets a second that a tap may send to what its namespace answers itself (metadata, DHCP, the router), as in EC2; a burst of as many. */
+export const linkLocalPacketsPerS = 1_024;
+
+/** The users of the processes that answer guests: this, and the number of the VPC's overlay network. */
+export const guestServicesUidBase = 2_000_000;
+export const guestServicesHeapMib = 32;
+export const guestServicesOpenFilesMax = 512;
+export const guestServicesReadyMsMax = 15_000;
+export const guestServicesRestartMsMin = 50;
+export const guestServicesRestartMsMax = 5_000;
+/** A process that ran for so long is started again at once. */
+export const guestServicesSteadyMs = 10_000;
+export const guestServicesUnsentBytesMax = 8 * 1024 * 1024;
 export const leaseSeconds = 3600;

@@ -2,16 +2,17 @@
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { keepCertificate } from '#base/renewal.ts';
+import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { cardAccess } from '#contracts/access.ts';
-import { cardContract } from '#contracts/card.ts';
+import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { isExpected } from '#contracts/identity.ts';
 import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { logFailures } from './logFailures.ts';
-import { loadTokenSigner } from './metadata/token.ts';
+import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
 import { Services } from './services.ts';
 
@@ -23,7 +24,7 @@ const card = new Card({
   vtep: config.vtep,
   namespacePrefix: `${config.runPrefix}${config.name}-`,
   stateDir: config.stateDir,
-  services: new Services(await loadTokenSigner(config.stateDir), log),
+  services: new Services({ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log }),
   log,
 });
 
@@ -32,21 +33,19 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
-await card.device.adopt();
-const handlers = logFailures(
-  cardHandlers(card, new Queues(config.vtep), { vtep: config.vtep, netns: config.netns }),
-  log,
-);
+await card.adopt();
+const self = { vtep: config.vtep, netns: config.netns };
+const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const { agentIdentity } = config;
 const server = await serveRpc({
   tls: loadTls(config.tls),
   host: config.listen.host,
   port: config.listen.port,
-  contract: cardContract,
+  contract: withFormerNames(cardContract, formerCardMethods),
   remote: {},
-  access: cardAccess,
+  access: withFormerNames(cardAccess, formerCardMethods),
   authorize: (identity) => isExpected(agentIdentity, identity),
-  handlers: () => handlers,
+  handlers: () => withFormerNames(handlers, formerCardMethods),
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
 

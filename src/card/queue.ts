@@ -2,7 +2,10 @@
  * The packet queue of a migration (S7.2): a UDP socket that receives the overlay's datagrams for one port, holds them in order
  * while the VM is not running anywhere, and sends them on.
  *
- *   passing ⇄ holding     passing with a backlog: new packets go behind it, so that order is kept
+ *   passing ⇄ holding → lapsed     passing with a backlog: new packets go behind it, so that order is kept
+ *
+ * Lapsed: whoever made it hold was heard of no more (a dead-man timer, from the first packet that is held). It passes to the place
+ * that it was given for this case. A settled queue, whose guest runs here for good, does not hold again.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { monotonicMs } from '#base/monotonic.ts';
@@ -24,6 +27,20 @@ export interface QueueCounters {
 
 export type QueueMode = 'pass' | 'hold';
 
+export interface QueueLapse {
+  /** From the first packet that is held, or from the last call about the queue. */
+  readonly ms: number;
+  readonly passTo: Endpoint;
+}
+
+/** What can be set of a queue; absent: as it is. */
+export interface QueueChange {
+  readonly mode: QueueMode;
+  readonly passTo?: Endpoint | undefined;
+  readonly lapse?: QueueLapse | undefined;
+  readonly settled?: boolean | undefined;
+}
+
 export interface QueueLimits {
   readonly packetsMax: number;
   readonly bytesMax: number;
@@ -42,11 +59,20 @@ export class PacketQueue {
   #pumping = false;
   #lastArrivalMs = monotonicMs();
   #closed = false;
+  #lapse: QueueLapse | undefined;
+  #deadMan: NodeJS.Timeout | undefined;
+  #lapsed = false;
+  #settled = false;
 
-  private constructor(socket: Socket, mode: QueueMode, passTo: Endpoint, limits: QueueLimits) {
+  private constructor(
+    socket: Socket,
+    { mode, passTo, lapse }: QueueChange & { readonly passTo: Endpoint },
+    limits: QueueLimits,
+  ) {
     this.#socket = socket;
     this.#mode = mode;
     this.#passTo = passTo;
+    this.#lapse = lapse;
     this.#limits = limits;
     socket.on('message', (packet) => this.#arrived(packet));
     socket.on('error', () => undefined);
@@ -55,8 +81,7 @@ export class PacketQueue {
   /** Opens one on `address`, a port of the kernel's choice. */
   static async open(
     address: string,
-    mode: QueueMode,
-    passTo: Endpoint,
+    start: QueueChange & { readonly passTo: Endpoint },
     limits: QueueLimits = { packetsMax: queuePacketsMax, bytesMax: queueBytesMax },
   ): Promise<PacketQueue> {
     const socket = createSocket('udp4');
@@ -65,7 +90,7 @@ export class PacketQueue {
       socket.bind(0, address, resolve);
     });
     socket.setRecvBufferSize(queueReceiveBufferBytes);
-    return new PacketQueue(socket, mode, passTo, limits);
+    return new PacketQueue(socket, start, limits);
   }
 
   get endpoint(): Endpoint {
@@ -82,10 +107,26 @@ export class PacketQueue {
     };
   }
 
-  set(mode: QueueMode, passTo: Endpoint | undefined): void {
-    this.#mode = mode;
+  set({ mode, passTo, lapse, settled }: QueueChange): void {
+    this.#settled ||= settled === true;
+    this.#mode = this.#settled ? 'pass' : mode;
     this.#passTo = passTo ?? this.#passTo;
+    this.#lapse = lapse ?? this.#lapse;
+    this.#lapsed = false;
+    clearTimeout(this.#deadMan);
+    this.#deadMan = undefined;
+    if (this.#mode === 'hold' && this.counters.held > 0) this.#startDeadMan();
     this.#pump();
+  }
+
+  #startDeadMan(): void {
+    if (this.#lapse === undefined || this.#deadMan !== undefined) return;
+    const lapse = (): void => {
+      this.#lapsed = true;
+      this.#mode = 'pass';
+      this.#pump();
+    };
+    this.#deadMan = setTimeout(lapse, this.#lapse.ms).unref();
   }
 
   /**
@@ -106,7 +147,7 @@ export class PacketQueue {
    * does not end it answers after `waitMsMax` and goes on passing until there is silence.
    */
   close(idleMs: number, waitMsMax = queueCloseWaitMsMax): Promise<QueueCounters> {
-    this.set('pass', undefined);
+    this.set({ mode: 'pass' });
     const startedMs = monotonicMs();
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs, startedMs);
     return new Promise((resolve) => {
@@ -124,6 +165,7 @@ export class PacketQueue {
   destroy(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#deadMan);
     this.#dropped += this.#backlog.length - this.#head;
     this.#backlog.length = 0;
     this.#head = 0;
@@ -144,6 +186,7 @@ export class PacketQueue {
     }
     this.#backlog.push(packet);
     this.#heldBytes += packet.length;
+    if (this.#mode === 'hold') this.#startDeadMan();
   }
 
   #pump(): void {
@@ -169,10 +212,24 @@ export class PacketQueue {
 
   #send(packet: Buffer): void {
     this.#forwarded += 1;
-    this.#socket.send(packet, this.#passTo.port, this.#passTo.ip, (error) => {
+    sentByQueue(packet);
+    const to = this.#lapsed && this.#lapse !== undefined ? this.#lapse.passTo : this.#passTo;
+    this.#socket.send(packet, to.port, to.ip, (error) => {
       if (error === null || error === undefined) return;
       this.#forwarded -= 1;
       this.#dropped += 1;
     });
   }
 }
+
+/** Of the inner frame, behind the eight bytes of VXLAN's header and the receiver's address. */
+const innerSender = { begin: 14, end: 20 };
+const queueMac = Buffer.from('0270616e7175', 'hex');
+
+/**
+ * The sender of the inner frame is the card that redirected it. To that same card it may have to go back, and a VXLAN device drops
+ * what says that it comes from itself.
+ */
+const sentByQueue = (packet: Buffer): void => {
+  if (packet.length >= innerSender.end) queueMac.copy(packet, innerSender.begin);
+};

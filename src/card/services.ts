@@ -1,71 +1,54 @@
-/** Metadata and DHCP of the VPCs that are open on this card. */
+/** Metadata and DHCP of the VPCs that are open on this card: a process without privileges for each. */
+import { join } from 'node:path';
 import type { Logger } from '#base/log.ts';
-import { answerDhcp } from './dhcp/answer.ts';
-import { parseDhcp } from './dhcp/packet.ts';
-import { openSockets } from './kernel/sockets.ts';
-import { serveMetadata } from './metadata/server.ts';
-import type { TokenSigner } from './metadata/token.ts';
-import type { MetadataSubject } from './metadata/tree.ts';
+import type { GuestFacts } from './guestServices/message.ts';
+import { GuestServices } from './guestServices/process.ts';
+import { guestServicesUidBase } from './limits.ts';
+import { tokenKeyOf } from './metadata/tokenKey.ts';
 import type { LocalPort } from './model/place.ts';
 import type { Vpc } from './vpc.ts';
 
-const dhcpClientPort = 68;
-
-interface Service {
-  close(): void;
-}
-
 export class Services {
-  readonly #signer: TokenSigner;
+  readonly #stateDir: string;
+  readonly #tokenKey: Buffer;
   readonly #log: Logger;
-  readonly #open = new Map<string, Promise<Service>>();
+  readonly #open = new Map<string, GuestServices>();
 
-  constructor(signer: TokenSigner, log: Logger) {
-    this.#signer = signer;
+  constructor({ stateDir, tokenKey, log }: { stateDir: string; tokenKey: Buffer; log: Logger }) {
+    this.#stateDir = stateDir;
+    this.#tokenKey = tokenKey;
     this.#log = log;
   }
 
   /** Begins to answer in the VPC's namespace; does not wait for it. */
   start(vpc: Vpc): void {
-    if (this.#open.has(vpc.vpcId)) return;
-    const service = this.#serve(vpc);
-    this.#open.set(vpc.vpcId, service);
-    service.catch((error: unknown) => {
-      this.#open.delete(vpc.vpcId);
-      this.#log.error({ err: error, vpcId: vpc.vpcId }, 'metadata and DHCP could not be opened');
+    if (this.#open.has(vpc.vpcId) || vpc.state === undefined) return;
+    const services = new GuestServices({
+      namespace: vpc.namespace,
+      uid: guestServicesUidBase + vpc.state.vni,
+      tokenKey: tokenKeyOf(this.#tokenKey, vpc.vpcId).toString('hex'),
+      cacheDir: join(this.#stateDir, 'compile-cache'),
+      log: this.#log,
     });
+    this.#open.set(vpc.vpcId, services);
+    services.update(factsOf(vpc));
   }
 
-  /** Resolves when the VPC's sockets answer; tries once more if they did not open. */
+  /** What guests are told is what the VPC is now. */
+  update(vpc: Vpc): void {
+    this.#open.get(vpc.vpcId)?.update(factsOf(vpc));
+  }
+
+  /** Resolves when the VPC's guests are answered by what is true now. Not open: nothing to wait for. */
   async ready(vpc: Vpc): Promise<void> {
-    await this.#open.get(vpc.vpcId)?.catch(() => undefined);
-    this.start(vpc);
-    await this.#open.get(vpc.vpcId);
+    this.update(vpc);
+    await this.#open.get(vpc.vpcId)?.ready();
   }
 
   async stop(vpc: Vpc): Promise<void> {
-    const service = this.#open.get(vpc.vpcId);
+    const services = this.#open.get(vpc.vpcId);
     this.#open.delete(vpc.vpcId);
-    await service?.then(
-      (each) => each.close(),
-      () => undefined,
-    );
-  }
-
-  async #serve(vpc: Vpc): Promise<Service> {
-    const { metadata, dhcp } = await openSockets(vpc.namespace);
-    const http = serveMetadata(metadata, this.#signer, (ip) => subjectAt(vpc, ip));
-    dhcp.on('error', (error) => this.#log.warn({ err: error, vpcId: vpc.vpcId }, 'DHCP socket'));
-    dhcp.on('message', (bytes) => {
-      const answer = dhcpAnswer(vpc, bytes);
-      if (answer !== undefined) dhcp.send(answer.bytes, dhcpClientPort, answer.to, () => undefined);
-    });
-    return {
-      close: () => {
-        http.close();
-        dhcp.close();
-      },
-    };
+    await services?.close();
   }
 }
 
@@ -73,20 +56,22 @@ export class Services {
 const currentPort = (vpc: Vpc, local: LocalPort): LocalPort['port'] =>
   vpc.state?.ports.find(({ eniId }) => eniId === local.port.eniId) ?? local.port;
 
-const subjectAt = (vpc: Vpc, ip: string): MetadataSubject | undefined => {
-  const local = [...vpc.ports.values()].find(({ port }) => port.ip === ip);
-  const metadata = local === undefined ? undefined : vpc.metadata.get(local.port.eniId);
-  if (local === undefined || metadata === undefined || vpc.state === undefined) return undefined;
-  return { metadata, port: currentPort(vpc, local), vpc: vpc.state };
-};
-
-const dhcpAnswer = (vpc: Vpc, bytes: Buffer): ReturnType<typeof answerDhcp> => {
-  const request = parseDhcp(bytes);
-  const local = [...vpc.ports.values()].find(({ port }) => port.mac.toLowerCase() === request?.mac);
-  if (request === undefined || local === undefined || vpc.state === undefined) return undefined;
-  return answerDhcp(request, {
-    vpc: vpc.state,
-    port: currentPort(vpc, local),
-    metadata: vpc.metadata.get(local.port.eniId),
-  });
+const factsOf = (vpc: Vpc): GuestFacts | undefined => {
+  if (vpc.state === undefined) return undefined;
+  const { vpcId, cidrs, subnets, dnsServers, domainName, mtu } = vpc.state;
+  return {
+    // How packets are routed is not for guests.
+    vpc: {
+      vpcId,
+      cidrs,
+      subnets: subnets.map((each) => ({ ...each, routes: [] })),
+      dnsServers,
+      domainName,
+      mtu,
+    },
+    guests: [...vpc.ports.values()].map((local) => ({
+      port: currentPort(vpc, local),
+      metadata: vpc.metadata.get(local.port.eniId),
+    })),
+  };
 };

@@ -23,6 +23,7 @@ export const vpcRecord = z.object({
       arriving: z.boolean().optional(),
       aim: endpoint.optional(),
       redirect: endpoint.optional(),
+      redirectLapseMs: z.number().optional(),
     }),
   ),
   forwards: z.array(z.tuple([z.string(), z.string()])),

@@ -3,7 +3,6 @@
 import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
-import { endHolds } from './holds.ts';
 import { readImported } from './kernel/imported.ts';
 import {
   applyPlan,
@@ -18,6 +17,7 @@ import { overlayDevice } from './limits.ts';
 import { emptyModel, type Model } from './model/model.ts';
 import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
+import { removePlugs } from './plugs.ts';
 import type { VpcRecord, VpcStore } from './store.ts';
 
 /** What differs between a card and a gateway. */
@@ -30,6 +30,8 @@ export interface VpcRole {
   desired(vpc: Vpc): Model | undefined;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
   opened(vpc: Vpc): Promise<void>;
+  /** After the kernel was made what it should be: whoever tells guests about it is told. */
+  changed?(vpc: Vpc): void;
   /** Before a namespace is removed. */
   closing(vpc: Vpc): Promise<void>;
 }
@@ -92,7 +94,7 @@ export class Vpc {
   /** After a restart: sees which taps are there, then repairs what differs. Inside `serialize`. */
   async adopt(): Promise<void> {
     const exists = await namespaceExists(this.namespace);
-    if (exists) await endHolds(this.namespace);
+    if (exists) await removePlugs(this.namespace);
     const devices = exists ? (await readKernel(this.namespace)).devices : [];
     for (const [eniId, local] of this.ports) {
       if (local.wired && !devices.includes(local.tap))
@@ -142,6 +144,7 @@ export class Vpc {
     try {
       if (after !== undefined) await this.#change(after);
       else if (!(await this.#servesStrangers())) await this.#close();
+      this.#role.changed?.(this);
     } catch (error) {
       this.#applied = undefined;
       throw error;

@@ -77,6 +77,7 @@ export const interfaceWaitMsMax = 400;
 export const vpcPushTimeoutMs = 5_000;
 /** How long an absent host holds up a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
-export const switchBudgetMs = 5_000;
+/** Peers wait that long at most before a switch is taken back. */
+export const switchBudgetMs = 1_500;
 export const convergeTimeoutMsMax = 15 * 60_000;
 export const convergePollMs = 20;

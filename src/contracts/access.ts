@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
 import type { cardContract } from './card.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
+import type { handoverContract } from './handover.ts';
 import type { hostContract, hostEventsContract } from './host.ts';
 import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
@@ -115,6 +116,22 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.commission': ofOwnCell,
   'migrate.confirm': ofOwnCell,
   'migrate.cancel': ofOwnCell,
+  'card.status': ofOwnCell,
+  'card.applyVpc': ofOwnCell,
+  'card.removeVpc': ofOwnCell,
+  'card.prepareAdministrative': ofOwnCell,
+  'card.attachPort': ofOwnCell,
+  'card.detachPort': ofOwnCell,
+  'card.openQueue': ofOwnCell,
+  'card.setQueue': ofOwnCell,
+  'card.closeQueue': ofOwnCell,
+  'card.plugPort': ofOwnCell,
+  'card.prepareRedirect': ofOwnCell,
+  'card.redirectPort': ofOwnCell,
+  'card.exportFlows': ofOwnCell,
+  'card.importFlows': ofOwnCell,
+  'card.activatePort': ofOwnCell,
+  'card.counters': ofOwnCell,
   'card.call': ofOwnCell,
 };
 
@@ -128,11 +145,16 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.openQueue': ofDevice,
   'card.setQueue': ofDevice,
   'card.closeQueue': ofDevice,
-  'card.holdPort': ofDevice,
-  'card.aimPort': ofDevice,
+  'card.plugPort': ofDevice,
+  'card.prepareRedirect': ofDevice,
   'card.redirectPort': ofDevice,
   'card.exportFlows': ofDevice,
   'card.importFlows': ofDevice,
   'card.activatePort': ofDevice,
   'card.counters': ofDevice,
+};
+
+/** VMs move within their cell: the target's agent is of the source's. */
+export const handoverAccess: Access<typeof handoverContract> = {
+  'handover.ask': { agent: { sameCell: true } },
 };

@@ -51,18 +51,29 @@ export const cardContract = {
   /**
    * Target of a migration: opens the packet queue of a port (S7.2). From now on what comes over the overlay for the port goes to
    * its tap, so that what the queue lets go finds it. Errors: `InvalidNetworkInterfaceID.NotFound` when it is not attached here.
+   * `lapse`: packets that have been held for `ms` without a word from anybody, and those after them, go to `passTo` instead (the
+   * source); the next call about the queue ends that. A settled queue (`card.setQueue`) does not hold again.
    */
   'card.openQueue': {
-    params: z.object({ eniId: z.string(), mode: z.enum(['pass', 'hold']), passTo: endpoint }),
+    params: z.object({
+      eniId: z.string(),
+      mode: z.enum(['pass', 'hold']),
+      passTo: endpoint,
+      lapse: z.object({ ms: z.number().int().positive(), passTo: endpoint }).optional(),
+    }),
     result: endpoint,
   },
-  /** Told to pass, it answers when nothing is held any more and nothing has arrived for `idleMs` (0), a second at most. */
+  /**
+   * Told to pass, it answers when nothing is held any more and nothing has arrived for `idleMs` (0), a second at most.
+   * `settled`: the guest runs here for good, the queue is not to hold for it again.
+   */
   'card.setQueue': {
     params: z.object({
       eniId: z.string(),
       mode: z.enum(['pass', 'hold']),
       passTo: endpoint.optional(),
       idleMs: z.number().int().nonnegative().optional(),
+      settled: z.boolean().optional(),
     }),
     result: queueCounters,
   },
@@ -76,16 +87,23 @@ export const cardContract = {
    * until the next `card.redirectPort`. Target: the port receives by the direct way from now on, where packets of this card's own VMs
    * wait until `card.activatePort`. A second at most.
    */
-  'card.holdPort': { params: z.object({ eniId: z.string() }), result: empty },
+  'card.plugPort': { params: z.object({ eniId: z.string() }), result: empty },
   /** Source of a migration: prepares the redirection to `to`, so that it takes as little time as can be. */
-  'card.aimPort': { params: z.object({ eniId: z.string(), to: endpoint }), result: empty },
+  'card.prepareRedirect': { params: z.object({ eniId: z.string(), to: endpoint }), result: empty },
   /**
    * Source of a migration: everything for this port goes to `to` instead of the tap; undefined: back to the tap.
-   * Answers when the VMM has read what was on its way to the tap, some 20 ms later at most. Ends a hold: answers when what was
-   * held is on its way.
+   * Answers when the VMM has read what was on its way to the tap, some 20 ms later at most. Ends a plug: answers when what was
+   * kept back is on its way. `lapseMs`: back to the tap by itself after that time, unless it is kept: whoever redirects before the
+   * guest has been handed over may die before it is. `keep`: a redirection to `to` that would lapse stays; nothing else changes, as a
+   * later one may have taken its place.
    */
   'card.redirectPort': {
-    params: z.object({ eniId: z.string(), to: endpoint.optional() }),
+    params: z.object({
+      eniId: z.string(),
+      to: endpoint.optional(),
+      lapseMs: z.number().int().positive().optional(),
+      keep: z.boolean().optional(),
+    }),
     result: empty,
   },
   'card.exportFlows': {
@@ -96,7 +114,7 @@ export const cardContract = {
     params: z.object({ eniId: z.string(), flows: z.array(trackedFlow) }),
     result: empty,
   },
-  /** Target of a migration: the attached port receives like any other from now on. Ends a hold. */
+  /** Target of a migration: the attached port receives like any other from now on. Ends a plug. */
   'card.activatePort': { params: z.object({ eniId: z.string() }), result: empty },
   'card.counters': {
     params: empty,
@@ -113,3 +131,24 @@ export const cardContract = {
     }),
   },
 } as const;
+
+/** Names of the last release, by the present ones: understood for one release more, and used towards a peer that knows no other. */
+export const formerCardMethods = {
+  'card.plugPort': 'card.holdPort',
+  'card.prepareRedirect': 'card.aimPort',
+} as const;
+
+type CardMethod = keyof typeof cardContract;
+export type FormerCardMethod = (typeof formerCardMethods)[keyof typeof formerCardMethods];
+
+/** The method as it is called now. */
+export const presentCardMethod = (name: CardMethod | FormerCardMethod): CardMethod => {
+  switch (name) {
+    case 'card.holdPort':
+      return 'card.plugPort';
+    case 'card.aimPort':
+      return 'card.prepareRedirect';
+    default:
+      return name;
+  }
+};

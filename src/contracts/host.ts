@@ -1,6 +1,6 @@
 /** What a cell processor asks of a host (real agent or simulated), and what a host tells its cell. */
 import { z } from 'zod';
-import { cardContract } from './card.ts';
+import { cardContract, formerCardMethods } from './card.ts';
 import { networkOperation, vmMetadata, vpcPort, vpcState } from './network.ts';
 
 const empty = z.object({});
@@ -47,6 +47,8 @@ export const migrationCredential = z.object({
   agent: z.string().max(8_192),
   /** That agent's signature over instance, side and certificate; base64. */
   signature: z.string().max(1_024),
+  /** Source: where that agent answers `handover.ask`. Its identity is the one that `agent` proves. */
+  handover: z.object({ host: z.string().max(253), port: z.number().int() }).optional(),
 });
 export type MigrationCredential = z.infer<typeof migrationCredential>;
 
@@ -84,7 +86,10 @@ export const vmReport = z.object({
 export type VmReport = z.infer<typeof vmReport>;
 
 /** Where the packets of an interface go. */
-const packetWay = z.object({ eniId: z.string(), to: z.object({ ip: z.string(), port: z.number().int() }) });
+export const packetWay = z.object({
+  eniId: z.string(),
+  to: z.object({ ip: z.string(), port: z.number().int() }),
+});
 
 /** How long each part of a command took, in milliseconds, in the order in which they ended (S7.6). */
 export const timedParts = z.array(z.object({ part: z.string(), ms: z.number() }));
@@ -93,6 +98,46 @@ export type TimedParts = z.infer<typeof timedParts>;
 const command = { command: commandKey, instanceId: z.string() };
 /** Where a peer of the last release sends no key. */
 const commandOptional = { command: commandKey.optional(), instanceId: z.string() };
+
+const cardMethods = Object.keys(cardContract) as [keyof typeof cardContract];
+
+const relayKey = { command: commandKey.optional(), instanceId: z.string().optional() };
+/** What a relayed call carries besides the card's own parameters. */
+export type RelayKey = {
+  readonly command?: CommandKey | undefined;
+  readonly instanceId?: string | undefined;
+};
+
+const relay = <P extends z.ZodRawShape, R extends z.ZodType>(method: {
+  params: z.ZodObject<P>;
+  result: R;
+}) => ({
+  params: method.params.extend(relayKey),
+  result: method.result,
+});
+
+/**
+ * What a cell asks of the host's card, by way of its agent: the critical phase, and network state. About an instance's port: with the key
+ * and the instance, refused like any command of a former owner.
+ */
+export const relayedToCard = {
+  'card.status': relay(cardContract['card.status']),
+  'card.applyVpc': relay(cardContract['card.applyVpc']),
+  'card.removeVpc': relay(cardContract['card.removeVpc']),
+  'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
+  'card.attachPort': relay(cardContract['card.attachPort']),
+  'card.detachPort': relay(cardContract['card.detachPort']),
+  'card.openQueue': relay(cardContract['card.openQueue']),
+  'card.setQueue': relay(cardContract['card.setQueue']),
+  'card.closeQueue': relay(cardContract['card.closeQueue']),
+  'card.plugPort': relay(cardContract['card.plugPort']),
+  'card.prepareRedirect': relay(cardContract['card.prepareRedirect']),
+  'card.redirectPort': relay(cardContract['card.redirectPort']),
+  'card.exportFlows': relay(cardContract['card.exportFlows']),
+  'card.importFlows': relay(cardContract['card.importFlows']),
+  'card.activatePort': relay(cardContract['card.activatePort']),
+  'card.counters': relay(cardContract['card.counters']),
+} as const;
 
 /** Cell → host. */
 export const hostContract = {
@@ -209,7 +254,10 @@ export const hostContract = {
     params: z.object({ ...command, budgetMs: z.number().int(), redirect: packetWay.optional() }),
     result: z.object({ downtimeMs: z.number(), parts: timedParts }),
   },
-  /** Target: runs the guest, which has arrived whole, then lets the packets of that interface's queue go to it. */
+  /**
+   * Target: runs the guest, which has arrived whole, then lets the packets of that interface's queue go to it. A target that has
+   * learnt from the source's agent that the guest was handed over has done so by itself: then nothing more is done.
+   */
   'migrate.commission': {
     params: z.object({ ...command, release: z.object({ eniId: z.string() }).optional() }),
     result: z.object({ parts: timedParts }),
@@ -218,15 +266,12 @@ export const hostContract = {
   'migrate.confirm': { params: z.object({ ...command }), result: empty },
   /** Source: gives up the migration and runs on. */
   'migrate.cancel': { params: z.object({ ...command }), result: z.object({ state: vmState }) },
-  /**
-   * A call straight to the host's card, for the critical phase and for network state. About an instance's port: with the key and
-   * the instance, refused like any command of a former owner.
-   */
+  ...relayedToCard,
+  /** The form of the last release of the methods above, for a processor of that release: `params` by the card's contract. */
   'card.call': {
     params: z.object({
-      command: commandKey.optional(),
-      instanceId: z.string().optional(),
-      method: z.enum(Object.keys(cardContract) as [keyof typeof cardContract]),
+      ...relayKey,
+      method: z.enum([...cardMethods, ...Object.values(formerCardMethods)]),
       params: z.unknown(),
     }),
     result: z.object({ result: z.unknown() }),

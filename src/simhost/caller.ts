@@ -85,7 +85,7 @@ export class SimCaller implements Caller<Host> {
   }
 
   async #serve(method: Method<Host>, params: unknown): Promise<unknown> {
-    const fault = this.#host.faults.take(nameOf(method, params));
+    const fault = this.#host.faults.take(method);
     if (fault !== undefined) return this.#faulty(fault, method, params);
     return this.#carryOut(method, params);
   }
@@ -128,9 +128,3 @@ export class SimCaller implements Caller<Host> {
     return new PandoError('HostUnreachable', `${this.#host.hostId} cannot be reached.`);
   }
 }
-
-/** Faults on the card are ordered by the card's own method. */
-const nameOf = (method: string, params: unknown): string =>
-  method === 'card.call' && typeof params === 'object' && params !== null && 'method' in params
-    ? String(params.method)
-    : method;

@@ -11,6 +11,17 @@ interface Port {
   readonly port: VpcPort;
   active: boolean;
   redirect?: { readonly ip: string; readonly port: number };
+  /** Takes a redirection back that nobody has confirmed. */
+  redirectLapse?: NodeJS.Timeout;
+}
+
+interface Queue {
+  readonly mode: 'pass' | 'hold';
+  /** Nobody cared for what was held in time: it goes to this underlay address. */
+  readonly lapsedTo?: string;
+  readonly settled: boolean;
+  readonly lapse?: { readonly ms: number; readonly to: string } | undefined;
+  readonly deadMan?: NodeJS.Timeout | undefined;
 }
 
 type Card = typeof cardContract;
@@ -25,7 +36,7 @@ export class SimCard {
   readonly #startedAt = new Date().toISOString();
   readonly vpcs = new Map<string, VpcState>();
   readonly ports = new Map<string, Port>();
-  readonly queues = new Map<string, 'pass' | 'hold'>();
+  readonly queues = new Map<string, Queue>();
   readonly administrative = new Set<string>();
   /** Interfaces that moved away, and the underlay address that their packets are forwarded to. */
   readonly forwarding = new Map<string, string>();
@@ -70,8 +81,9 @@ export class SimCard {
   }
 
   detachPort(eniId: string, forwardTo?: string): void {
+    clearTimeout(this.ports.get(eniId)?.redirectLapse);
     this.ports.delete(eniId);
-    this.queues.delete(eniId);
+    this.#closeQueue(eniId);
     this.administrative.delete(eniId);
     if (forwardTo !== undefined) this.forwarding.set(eniId, forwardTo);
   }
@@ -110,34 +122,38 @@ export class SimCard {
       this.detachPort(eniId, forwardTo);
       return {};
     },
-    'card.openQueue': ({ eniId, mode }) => {
+    'card.openQueue': ({ eniId, mode, lapse }) => {
       this.#portOf(eniId);
-      this.queues.set(eniId, mode);
+      this.#setQueue(eniId, mode, { lapse: lapse && { ms: lapse.ms, to: lapse.passTo.ip } });
       return { ip: this.vtep, port: queuePort };
     },
-    'card.setQueue': ({ eniId, mode }) => {
+    'card.setQueue': ({ eniId, mode, settled }) => {
       if (!this.queues.has(eniId))
         throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
-      this.queues.set(eniId, mode);
+      this.#setQueue(eniId, mode, { settled });
       return idle;
     },
     'card.closeQueue': ({ eniId }) => {
-      this.queues.delete(eniId);
+      this.#closeQueue(eniId);
       return idle;
     },
-    'card.holdPort': ({ eniId }) => {
+    'card.plugPort': ({ eniId }) => {
       const port = this.#portOf(eniId);
       if (port.redirect === undefined) port.active = true;
       return {};
     },
-    'card.aimPort': ({ eniId }) => {
+    'card.prepareRedirect': ({ eniId }) => {
       this.#portOf(eniId);
       return {};
     },
-    'card.redirectPort': ({ eniId, to }) => {
+    'card.redirectPort': ({ eniId, to, lapseMs, keep }) => {
       const port = this.#portOf(eniId);
+      if (keep && (port.redirect?.ip !== to?.ip || port.redirect?.port !== to?.port)) return {};
+      clearTimeout(port.redirectLapse);
       if (to === undefined) delete port.redirect;
       else port.redirect = to;
+      if (to !== undefined && lapseMs !== undefined)
+        port.redirectLapse = setTimeout(() => delete port.redirect, lapseMs).unref();
       return {};
     },
     'card.exportFlows': ({ eniId }) => {
@@ -151,6 +167,7 @@ export class SimCard {
     'card.activatePort': ({ eniId }) => {
       const port = this.#portOf(eniId);
       port.active = true;
+      clearTimeout(port.redirectLapse);
       delete port.redirect;
       return {};
     },
@@ -164,6 +181,29 @@ export class SimCard {
       })),
     }),
   };
+
+  /** No packet moves here, so that the dead-man timer of a queue runs from the moment when it is made to hold. */
+  #setQueue(eniId: string, mode: Queue['mode'], change: Partial<Pick<Queue, 'lapse' | 'settled'>>): void {
+    const known = this.queues.get(eniId);
+    clearTimeout(known?.deadMan);
+    const settled = change.settled ?? known?.settled ?? false;
+    const lapse = change.lapse ?? known?.lapse;
+    const queue: Queue = { mode: settled ? 'pass' : mode, settled, lapse };
+    if (queue.mode === 'pass' || lapse === undefined) return void this.queues.set(eniId, queue);
+    const lapsed = (): unknown =>
+      this.queues.set(eniId, { mode: 'pass', settled, lapse, lapsedTo: lapse.to });
+    this.queues.set(eniId, { ...queue, deadMan: setTimeout(lapsed, lapse.ms).unref() });
+  }
+
+  #closeQueue(eniId: string): void {
+    clearTimeout(this.queues.get(eniId)?.deadMan);
+    this.queues.delete(eniId);
+  }
+
+  /** The card's process is started again: what was in its memory is gone. */
+  restart(): void {
+    for (const eniId of [...this.queues.keys()]) this.#closeQueue(eniId);
+  }
 
   #portOf(eniId: string): Port {
     const port = this.ports.get(eniId);

@@ -4,11 +4,13 @@
  */
 import { monotonicMs } from '#base/monotonic.ts';
 import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
+import { presentCardMethod } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
+import { relayedHandlers } from './relayed.ts';
 import { SimVm } from './vm.ts';
 import type { SimWorld } from './world.ts';
 
@@ -24,10 +26,16 @@ export interface SimHostOptions {
   latencyMs?(method: string): number;
   /** How long a copy runs until it has converged. Default 0. */
   readonly copyMs?: number;
+  /** From the handover until the target has heard of it by itself. */
+  readonly selfCommissionMs?: number;
   readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
 }
 
+/** As the limits of the real agent. */
+const redirectLapseMarginMs = 500;
+/** Sometimes before the cell's command, sometimes after it. */
+const selfCommissionMsDefault = 3;
 const capacityDefault = { vcpus: 16, memoryMib: 16_384, diskMib: 262_144 };
 type Method = keyof typeof hostContract;
 type In<M extends Method> = ParsedParams<typeof hostContract, M>;
@@ -221,6 +229,7 @@ export class SimHost {
       return { state: vm.state };
     }
     vm.become('incoming');
+    vm.handedOver = () => this.#commissionItself(vm);
     return { state: vm.state, migration: this.#options.world.listen(vm) };
   }
 
@@ -261,25 +270,42 @@ export class SimHost {
     };
   }
 
-  #switch({ instanceId, redirect }: In<'migrate.switch'>) {
+  #switch({ instanceId, redirect, budgetMs }: In<'migrate.switch'>) {
     const vm = this.#vm(instanceId);
     const { outgoing } = vm;
     if (outgoing?.phase !== 'memory' || vm.state !== 'running')
       throw new PandoError('IncorrectState', `${instanceId} is not being copied.`);
     if (outgoing.target.state !== 'incoming') throw new PandoError('IncorrectState', 'The target is gone.');
-    if (redirect !== undefined) this.card.handle('card.redirectPort', redirect);
+    if (redirect !== undefined) {
+      const lapseMs = budgetMs + redirectLapseMarginMs;
+      this.card.handle('card.redirectPort', { ...redirect, lapseMs });
+    }
     vm.become('paused');
     outgoing.target.received = true;
     vm.outgoing = { phase: 'completed', target: outgoing.target };
+    if (redirect !== undefined) this.card.handle('card.redirectPort', { ...redirect, keep: true });
+    outgoing.target.handedOver?.();
     return { downtimeMs: 1, parts: [] };
   }
 
-  #commission({ instanceId, release }: In<'migrate.commission'>) {
+  #commission({ instanceId, release }: Pick<In<'migrate.commission'>, 'instanceId' | 'release'>) {
     this.#runArrived(instanceId);
     // A card without a queue has been started again: nothing is held any more.
     if (release !== undefined && this.card.queues.has(release.eniId))
-      this.card.handle('card.setQueue', { eniId: release.eniId, mode: 'pass' });
+      this.card.handle('card.setQueue', { eniId: release.eniId, mode: 'pass', settled: true });
     return { parts: [] };
+  }
+
+  /** The source's agent says that the guest is handed over. The cell may be faster, or have destroyed the VM. */
+  #commissionItself(vm: SimVm): void {
+    const commission = (): void => {
+      if (this.vms.get(vm.instanceId) !== vm || vm.state !== 'incoming') return;
+      this.#commission({
+        instanceId: vm.instanceId,
+        release: vm.eniId === undefined ? undefined : { eniId: vm.eniId },
+      });
+    };
+    setTimeout(commission, this.#options.selfCommissionMs ?? selfCommissionMsDefault).unref();
   }
 
   #runArrived(instanceId: string): void {
@@ -326,6 +352,12 @@ export class SimHost {
     if (vm.state !== 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
     vm.consoleText += '[sim] reboot\n';
   }
+
+  readonly #relayed = relayedHandlers(async (method, params) => {
+    await this.#pause(method);
+    this.#pass(params.command, params.instanceId);
+    return this.card.handle(method, params);
+  });
 
   readonly #handlers: Required<Handlers<typeof hostContract>> = {
     'host.describe': () => this.hello(),
@@ -379,10 +411,11 @@ export class SimHost {
       this.#void('migrate.confirm', params, () => this.#confirm(params.instanceId)),
     'migrate.cancel': (params) =>
       this.#command('migrate.cancel', params, () => this.#cancel(params.instanceId)),
+    ...this.#relayed,
     'card.call': async ({ command, instanceId, method, params }) => {
       await this.#pause(method);
       this.#pass(command, instanceId);
-      return { result: this.card.handle(method, params) };
+      return { result: this.card.handle(presentCardMethod(method), params) };
     },
   };
 

@@ -22,6 +22,8 @@ export class SimVm {
   hasDisk = false;
   /** Incoming: the whole guest has arrived. */
   received = false;
+  /** Incoming: told when the source has handed the guest over. */
+  handedOver: (() => void) | undefined;
   outgoing: Outgoing | undefined;
   reason: string | undefined;
   ended: VmEnded | undefined;

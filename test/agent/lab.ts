@@ -92,6 +92,8 @@ export class Lab {
   readonly cardCalls: { method: string; params: unknown }[] = [];
   /** What this lab's processors say that they are of. */
   cellId = 'a';
+  /** What cards wait for before they say that a port is redirected. */
+  onRedirect: (() => Promise<void> | void) | undefined;
   readonly #run = labName();
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
@@ -204,6 +206,15 @@ export class Lab {
           if (tap !== undefined) await exec('ip', ['-n', netns, 'link', 'del', tap], { allow: [0, 1] });
           return {};
         },
+        'card.redirectPort': async (params) => {
+          note('redirectPort', params);
+          await this.onRedirect?.();
+          return {};
+        },
+        'card.setQueue': (params) => {
+          note('setQueue', params);
+          return { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+        },
         'card.counters': () => ({
           ports: [...taps.keys()].map((eniId) => ({
             eniId,
@@ -312,6 +323,10 @@ export class TestHost {
   async restartCard(): Promise<void> {
     const { netns, port } = this.config.card;
     this.servers.card = await this.lab.card(netns, port);
+  }
+
+  get runs(): boolean {
+    return this.#agent !== undefined;
   }
 
   /** Lets the agent go; VMs run on. */

@@ -35,7 +35,7 @@ describe('what a migration goes through', () => {
     const peer = await offer(source, instanceId);
     const { migration } = await target.launch(instanceId, { incoming: true, peer });
     assert.ok(migration?.peer);
-    return { instanceId, doors: { ...migration, peer: migration.peer } };
+    return { instanceId, listeners: { ...migration, peer: migration.peer } };
   };
   const finish = async (instanceId: string, from = source, to = target): Promise<void> => {
     await until('the copy converges', async () => {
@@ -55,7 +55,7 @@ describe('what a migration goes through', () => {
   const tlsDir = (host: TestHost, instanceId: string): string =>
     join(host.config.stateDir, 'vms', instanceId, 'tls');
 
-  /** Whether the disk's door opens to a client with this material; undefined: one that speaks no TLS. */
+  /** Whether the disk's listener opens to a client with this material; undefined: one that speaks no TLS. */
   const opens = async (diskUri: string, name: string, material?: TlsMaterial): Promise<boolean> => {
     const { hostname, port } = new URL(diskUri);
     const disk = `driver=nbd,server.type=inet,server.host=${hostname},server.port=${port},export=root`;
@@ -92,17 +92,17 @@ describe('what a migration goes through', () => {
     await destroy(instanceId);
   });
 
-  it('is not disturbed by noise at its doors', async () => {
-    const { instanceId, doors } = await begin();
-    await noise(doors.memoryUri);
-    await source.call('migrate.start', { command: key(), instanceId, ...doors });
+  it('is not disturbed by noise at its listeners', async () => {
+    const { instanceId, listeners } = await begin();
+    await noise(listeners.memoryUri);
+    await source.call('migrate.start', { command: key(), instanceId, ...listeners });
     await finish(instanceId);
     await destroy(instanceId);
   });
 
   it('leaves no key in a file, where nobody but root wrote and nobody but the VMM could read', async () => {
-    const { instanceId, doors } = await begin();
-    await source.call('migrate.start', { command: key(), instanceId, ...doors });
+    const { instanceId, listeners } = await begin();
+    await source.call('migrate.start', { command: key(), instanceId, ...listeners });
     for (const host of [source, target]) {
       assert.deepEqual(await readdir(tlsDir(host, instanceId)), []);
       const { uid, gid, mode } = await stat(tlsDir(host, instanceId));

@@ -150,6 +150,28 @@ describe('life of a card', () => {
     assert.ok((await a.run(ping('10.0.0.11'))).ok);
   });
 
+  it('tells its counters also while a namespace is removed', async () => {
+    const port = portOf(40, one.vtep);
+    const state = vpcOf('vpc-8', 408, 1, [port]);
+    for (let times = 0; times < 5; times++) {
+      await one.client.call('card.applyVpc', { state });
+      const e = await lab.vm(`e${times}`, one, port);
+      await attach(one, 'vpc-8', e);
+      const removal = one.client.call('card.detachPort', { eniId: port.eniId });
+      let removed = false;
+      void removal.then(() => {
+        removed = true;
+      });
+      while (!removed) {
+        const asked = Array.from({ length: 50 }, () => one.client.call('card.counters', {}));
+        for (const { ports } of await Promise.all(asked))
+          assert.ok(ports.some(({ eniId }) => eniId === 'eni-10'));
+      }
+      await removal;
+      await one.client.call('card.removeVpc', { vpcId: 'vpc-8' });
+    }
+  });
+
   it('leaves nothing after detach', async () => {
     const before = await leftovers(one);
     const port = portOf(30, one.vtep);

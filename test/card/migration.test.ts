@@ -95,7 +95,7 @@ describe('packet path of a migration', () => {
     assert.equal(fresh.lines().length, 0);
     await target.client.call('card.setQueue', { eniId, mode: 'pass' });
     ended('released');
-    for (const { client } of [target, source]) await client.call('card.holdPort', { eniId });
+    for (const { client } of [target, source]) await client.call('card.plugPort', { eniId });
     ended('held where it is sent');
     await target.client.call('card.setQueue', { eniId, mode: 'pass', idleMs: 5 });
     ended('queue empty');
@@ -168,5 +168,61 @@ describe('packet path of a migration', () => {
     await source.client.call('card.redirectPort', { eniId });
     await target.client.call('card.closeQueue', { eniId, idleMs: 10 });
     assert.ok((await far.run('ping -c 1 -W 2 10.0.0.11')).ok);
+  });
+
+  it('takes a redirection back that nobody keeps, gives back what nobody asks for, and holds no more for a guest that is here', async () => {
+    const { eniId } = near.port;
+    const [old, fresh] = [collect(near), collect(await lab.vm('z', target, { ...near.port, epoch: 3 }))];
+    const probe = (text: string) => far.run(`echo ${text} | socat -u - UDP:10.0.0.11:5000`);
+    await eventually(
+      () => probe('ready').then(() => old.lines()),
+      (lines) => lines.includes('ready'),
+    );
+    await target.client.call('card.attachPort', {
+      ...{ vpcId: 'vpc-1', port: { ...near.port, epoch: 3 }, tap: 'tapz', activate: false },
+    });
+    const [own, back] = [target, source].map(({ vtep }) => ({ ip: vtep, port: vxlanPort }));
+    assert.ok(own && back);
+    const lapse = { ms: 1_000, passTo: back };
+    const open = () => target.client.call('card.openQueue', { eniId, mode: 'hold', passTo: own, lapse });
+    const queue = await open();
+
+    // Whoever began the switch is gone before the guest was handed over.
+    await source.client.call('card.redirectPort', { eniId, to: queue, lapseMs: 500 });
+    await probe('held');
+    const held = await target.client.call('card.setQueue', { eniId, mode: 'hold' });
+    assert.equal(held.held, 1);
+    await eventually(
+      async () => old.lines(),
+      (lines) => lines.includes('held'),
+    );
+    await probe('direct');
+    await eventually(
+      async () => old.lines(),
+      (lines) => lines.includes('direct'),
+    );
+    assert.deepEqual(fresh.lines(), []);
+
+    // Handed over: it stays, also when it is said late, of a redirection that has been replaced.
+    await source.client.call('card.redirectPort', { eniId, to: queue, lapseMs: 300 });
+    await source.client.call('card.redirectPort', { eniId, to: queue, keep: true });
+    await target.client.call('card.setQueue', { eniId, mode: 'pass', settled: true });
+    await open();
+    const arrives = async (text: string): Promise<void> => {
+      await probe(text);
+      await eventually(
+        async () => fresh.lines(),
+        (lines) => lines.includes(text),
+      );
+    };
+    await arrives('settled');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    await arrives('kept');
+    await source.client.call('card.redirectPort', { eniId, to: own });
+    await source.client.call('card.redirectPort', { eniId, to: queue, keep: true });
+    await target.client.call('card.activatePort', { eniId });
+    await target.client.call('card.closeQueue', { eniId, idleMs: 10 });
+    await arrives('direct');
+    assert.ok(!old.lines().includes('settled'));
   });
 });

@@ -53,7 +53,7 @@ const afterEachPart = (
 
 afterEachPart(
   'a crash in each part of the critical phase ends on the target, with one owner',
-  ['hold', 'flush', 'switch', 'commission', 'confirm', 'direct'],
+  ['queue', 'flush', 'switch', 'commission', 'confirm', 'direct'],
   'done',
   (faults, point, kill) => faults.crashAt(point, kill),
 );
@@ -67,7 +67,7 @@ afterEachPart(
 
 afterEachPart(
   'a failure before the switch gives the guest back to the source',
-  ['hold', 'flush'],
+  ['queue', 'flush'],
   'undone',
   (faults, point) => faults.failAt(point, forever),
 );

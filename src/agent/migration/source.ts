@@ -11,7 +11,7 @@ import type { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, MigrationCredential, VmState } from '#contracts/host.ts';
-import { diskDoorTimeoutS } from '../limits.ts';
+import { diskListenerTimeoutS } from '../limits.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
@@ -29,6 +29,7 @@ import {
   remoteNode,
   runInfo,
 } from './facts.ts';
+import { keepRedirect, takeRedirectBack } from './redirect.ts';
 import { forgetOffer, offeredCredential, type Secured, secure, unsecure } from './secure.ts';
 import { Standstill, StoodStill } from './standstill.ts';
 
@@ -70,7 +71,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
   const source: Source = { role: 'source', memoryUri, diskUri, bandwidthMaxMibPerS, phase: 'copying' };
   record.migration = source;
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
   try {
     await dropMirror(vm);
     await monitor.execute('migrate-set-capabilities', { capabilities });
@@ -81,7 +82,7 @@ export const startMigration = async (vm: Vm, params: StartParams): Promise<void>
     await dropMirror(vm);
     await unsecure(vm);
     await vm.save();
-    await vm.pace();
+    await vm.adjustCpuQuota();
     throw error;
   }
   forgetOffer(vm);
@@ -108,7 +109,7 @@ const startMirror = async ({ monitor }: Vm, source: Source, tls: Secured['disk']
     server: { type: 'inet', host: uri.hostname, port: uri.port },
     export: uri.pathname.slice(1),
     discard: 'unmap',
-    'open-timeout': diskDoorTimeoutS,
+    'open-timeout': diskListenerTimeoutS,
     ...tls,
   });
   await monitor.execute('blockdev-mirror', {
@@ -169,7 +170,7 @@ const tick = async (vm: Vm, memory: Watch): Promise<void> => {
   if (isEnded(info)) throw new Error(info['error-desc'] ?? `the memory's copy ended: ${info.status}`);
   if (info.status !== 'active' || memory.converged || !passIsShort(memory, info)) return;
   memory.converged = true;
-  await setBandwidth(vm, crawlBytesPerS);
+  await crawl(vm);
 };
 
 /**
@@ -206,13 +207,26 @@ const fail = async (vm: Vm, error: unknown): Promise<void> => {
   source.phase = 'failed';
   source.reason = error instanceof Error ? error.message : String(error);
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
+};
+
+/** The memory's copy keeps up, and leaves the network and the CPU to others. */
+export const crawl = (vm: Vm): Promise<unknown> => setBandwidth(vm, crawlBytesPerS);
+
+/**
+ * A switch that cannot be completed: the guest runs on here, then its packets come to it again. Throws when the guest was handed over after all.
+ */
+export const giveUpSwitch = async (vm: Vm): Promise<void> => {
+  const redirect = sourceOf(vm)?.redirect;
+  await cancelMigration(vm);
+  if (redirect !== undefined) await takeRedirectBack(vm, redirect.eniId);
 };
 
 const settleHandedOver = async (vm: Vm, source: Source): Promise<void> => {
   source.phase = 'completed';
   vm.setState('paused', 'migrated away');
   await vm.save();
+  await keepRedirect(vm);
 };
 
 /** Whether the VMM has given everything to the target's: from then on nobody lets the guest run here again (S6.5, S7.4). */
@@ -229,10 +243,33 @@ export const hasHandedOver = async (vm: Vm): Promise<boolean> => {
 export const mirrorOf = async (vm: Vm) =>
   (await vm.monitor.query(jobInfo, 'query-jobs')).find(({ id }) => id === mirrorJob);
 
-/** After a restart of the agent: copies that were under way are followed on; VMs without one are left alone. */
-export const resumeMigrations = (vms: readonly Vm[]): void => {
-  for (const vm of vms)
-    if (sourceOf(vm)?.phase === 'copying' && vm.record.process !== undefined) watch(vm, true);
+/**
+ * After a restart of the agent: copies that were under way are followed on; a switch that the former agent did not end is taken back,
+ * unless the VMM says that it has handed over. VMs without a migration are left alone.
+ */
+export const resumeSources = (vms: readonly Vm[]): void => {
+  for (const vm of vms) {
+    if (vm.record.process === undefined) continue;
+    const phase = sourceOf(vm)?.phase;
+    if (phase === 'copying') watch(vm, true);
+    else if (phase === 'completed') void keepRedirect(vm);
+    else if (phase === 'switching')
+      vm.queue
+        .run(() => settleSwitch(vm))
+        .catch((error: unknown) =>
+          vm.context.log.error(
+            { err: error, instanceId: vm.record.instanceId },
+            'a switch that a former agent began was not settled',
+          ),
+        );
+  }
+};
+
+const settleSwitch = async (vm: Vm): Promise<void> => {
+  const source = sourceOf(vm);
+  if (source?.phase !== 'switching') return;
+  if (await hasHandedOver(vm)) await settleHandedOver(vm, source);
+  else await giveUpSwitch(vm);
 };
 
 export const migrationProgress = async (vm: Vm): Promise<Progress> => {
@@ -274,15 +311,15 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
     throw onlyForward(vm);
   }
   await vm.save();
-  await vm.pace();
+  await vm.adjustCpuQuota();
   return { state: record.state };
 };
 
-/** Cuts the connections to the target, whatever waits on them. */
-const cutOff = async ({ monitor }: Vm): Promise<void> => {
+/** Cuts the connections to the target, whatever waits on them: also a VMM that does nothing else meanwhile. */
+export const cutOff = async ({ monitor }: Vm): Promise<void> => {
   const instances = [{ type: 'block-node', 'node-name': remoteNode }, { type: 'migration' }];
   for (const instance of instances)
-    await monitor.execute('yank', { instances: [instance] }).catch(ignoreRefusal);
+    await monitor.executeOutOfBand('yank', { instances: [instance] }).catch(ignoreRefusal);
 };
 
 const onlyForward = ({ record }: Vm): PandoError =>

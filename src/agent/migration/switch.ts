@@ -15,14 +15,26 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract, TimedParts } from '#contracts/host.ts';
+import { redirectLapseMarginMs } from '../limits.ts';
 import { QmpError } from '../qmp.ts';
 import { openRegular } from '../untrusted.ts';
 import type { Vm } from '../vm.ts';
 import { type Job, type MigrateInfo, migrateInfo, mirrorJob, remoteNode } from './facts.ts';
-import { cancelMigration, hasHandedOver, mirrorOf, sourceOf, unlimitedBytesPerS } from './source.ts';
-import { whenever } from './whenever.ts';
+import { keepRedirect, redirectForNow } from './redirect.ts';
+import {
+  crawl,
+  cutOff,
+  giveUpSwitch,
+  hasHandedOver,
+  mirrorOf,
+  sourceOf,
+  unlimitedBytesPerS,
+} from './source.ts';
+import { waitForEvent } from './waitForEvent.ts';
 
 const pollMs = 2;
+/** From a flush until the copy crawls again when no switch has begun. */
+const flushLapseMs = 2_000;
 /** QEMU takes up a new bandwidth within its 100 ms window, then one pass after another takes a few; the guest runs on. */
 const flushMsMax = 300;
 /** Passes that must have begun since: the first may still have been sent at a crawl. */
@@ -53,20 +65,27 @@ export const switchOver = async (
   const watch = new Stopwatch();
   const until = monotonicMs() + budgetMs;
   let stoppedAt = monotonicMs();
+  endFlush(vm);
   try {
     if (!(await hasHandedOver(vm))) {
       source.phase = 'switching';
+      source.redirect = redirect;
+      // Before the first packet is sent away: an agent that comes after a crash knows what to take back.
+      await vm.save();
       if (redirect !== undefined)
-        await watch.time('redirect', () => vm.context.card.call('card.redirectPort', redirect));
+        await watch.time('redirect', () => redirectForNow(vm, redirect, budgetMs + redirectLapseMarginMs));
       stoppedAt = monotonicMs();
-      const stopped = await watch.time('stop', () => stopAll(vm, until));
-      await watch.time('hand over', () => handOver(vm, stopped, until));
+      const stopped = await watch.time('stop', () => inTime(stopAll(vm, until), until));
+      await watch.time('hand over', () => inTime(handOver(vm, stopped, until), until));
     }
   } catch (error) {
+    // A target that says nothing holds up every request to the VMM, that one about the handover too.
+    await cutOff(vm).catch(() => undefined);
     if (await hasHandedOver(vm)) throw error;
-    await cancelMigration(vm);
+    await giveUpSwitch(vm);
     throw error;
   }
+  void keepRedirect(vm);
   // Written down after the answer: the VMM itself says that it has handed over, to whichever agent asks it.
   source.downtimeMs = Math.round(monotonicMs() - stoppedAt);
   source.phase = 'completed';
@@ -84,6 +103,21 @@ const mustGoOn = ({ status = 'none', 'error-desc': reason }: MigrateInfo): void 
 
 const late = (until: number) => ({ until, complaint: 'The switch took longer than its budget.' });
 
+/** What the VMM is asked may not be answered at all, while it waits for the target's. */
+const inTime = async <T>(work: Promise<T>, until: number): Promise<T> => {
+  const timer = new AbortController();
+  const tooLate = sleep(until - monotonicMs(), undefined, { signal: timer.signal }).then(
+    () => Promise.reject(new PandoError('DeadlineExceeded', late(until).complaint)),
+    () => new Promise<never>(() => undefined),
+  );
+  try {
+    return await Promise.race([work, tooLate]);
+  } finally {
+    timer.abort();
+    work.catch(() => undefined); // Nobody waits for it any more.
+  }
+};
+
 interface Stopped {
   /** The ended mirror; undefined: an earlier try has put it away. */
   readonly mirror: Job | undefined;
@@ -96,13 +130,13 @@ interface Stopped {
  */
 const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
   const { monitor } = vm;
-  await vm.context.cgroups.setModest(vm.record.instanceId, false);
+  await vm.context.cgroups.setLowCpuShares(vm.record.instanceId, false);
   await Promise.all([
     openWide(vm),
     monitor.execute('stop'),
     monitor.execute('block-job-cancel', { device: mirrorJob }).catch(ignoreRefusal), // Ended by an earlier try.
   ]);
-  const stopped = await whenever(monitor, ['MIGRATION', 'JOB_STATUS_CHANGE'], late(until), async () => {
+  const stopped = await waitForEvent(monitor, ['MIGRATION', 'JOB_STATUS_CHANGE'], late(until), async () => {
     const [info, mirror] = await Promise.all([statusOf(vm), mirrorOf(vm)]);
     mustGoOn(info);
     const mirrorEnded = mirror === undefined || mirror.status === 'concluded';
@@ -124,7 +158,7 @@ const handOver = async (vm: Vm, { mirror, status }: Stopped, until: number): Pro
       ? monitor.execute('migrate-continue', { state: 'pre-switchover' })
       : undefined,
   ]);
-  await whenever(monitor, ['MIGRATION'], late(until), async () => {
+  await waitForEvent(monitor, ['MIGRATION'], late(until), async () => {
     const info = await statusOf(vm);
     mustGoOn(info);
     return info.status === 'completed' ? true : undefined;
@@ -146,6 +180,7 @@ export const flush = async (vm: Vm): Promise<void> => {
   if (vm.record.migration === undefined) return;
   await flushDisk(vm);
   if (sourceOf(vm)?.phase !== 'copying') return;
+  endFlush(vm);
   await openWide(vm);
   const until = monotonicMs() + flushMsMax;
   const passes = async (): Promise<number> => (await statusOf(vm)).ram?.['dirty-sync-count'] ?? 0;
@@ -156,7 +191,28 @@ export const flush = async (vm: Vm): Promise<void> => {
     await sleep(pollMs);
   }
   // With little left QEMU looks for more without a pause: it must not keep others from redirecting the guest's packets.
-  await vm.context.cgroups.setModest(vm.record.instanceId, true);
+  await vm.context.cgroups.setLowCpuShares(vm.record.instanceId, true);
+  flushes.set(vm, setTimeout(() => void lapseFlush(vm), flushLapseMs).unref());
+};
+
+/** What a flush has set stays for the switch that follows it. When none follows, the guest gets its share of the CPU again. */
+const flushes = new WeakMap<Vm, NodeJS.Timeout>();
+
+const endFlush = (vm: Vm): void => {
+  clearTimeout(flushes.get(vm));
+  flushes.delete(vm);
+};
+
+const lapseFlush = async (vm: Vm): Promise<void> => {
+  if (sourceOf(vm)?.phase !== 'copying' || vm.removed || vm.context.closed) return;
+  const { instanceId } = vm.record;
+  vm.context.log.warn({ instanceId }, 'no switch has followed the flush: the copy crawls again');
+  try {
+    await vm.context.cgroups.setLowCpuShares(instanceId, false);
+    await crawl(vm);
+  } catch (error) {
+    vm.context.log.warn({ err: error, instanceId }, 'after a flush without a switch');
+  }
 };
 
 const flushDisk = async ({ paths }: Vm): Promise<void> => {

@@ -1,8 +1,10 @@
-/** The target's side of a migration: opens doors for memory and disk; runs the guest when it is commissioned. */
+/** The target's side of a migration: opens listeners for memory and disk; runs the guest when it is commissioned. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { identityIn } from '#base/identity.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -10,9 +12,10 @@ import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError, type QmpEvent } from '../qmp.ts';
 import type { Vm } from '../vm.ts';
+import type { MigrationRecord } from '../vm-record.ts';
 import { makeCredential } from './credential.ts';
 import { type Secured, secure, unsecure } from './secure.ts';
-import { whenever } from './whenever.ts';
+import { waitForEvent } from './waitForEvent.ts';
 
 const portTriesMax = 8;
 const exportId = 'incoming-root';
@@ -34,18 +37,20 @@ const migrateInfo = z.looseObject({
 const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
 const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
 
-export interface IncomingDoors {
+type TargetRecord = Extract<MigrationRecord, { role: 'target' }>;
+
+export interface IncomingListeners {
   readonly memoryUri: string;
   readonly diskUri: string;
-  /** What our VMM proves itself with; undefined: the doors are in the clear. */
+  /** What our VMM proves itself with; undefined: the listeners are in the clear. */
   readonly peer?: MigrationCredential | undefined;
 }
 
 /**
- * Listens on this host's migration address for the VMM that `source` vouches for. Repeated: the same doors. Errors: `AccessDenied`
+ * Listens on this host's migration address for the VMM that `source` vouches for. Repeated: the same listeners. Errors: `AccessDenied`
  * when no agent of Pando's vouches for it.
  */
-export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promise<IncomingDoors> => {
+export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promise<IncomingListeners> => {
   const { record, monitor, context } = vm;
   if (record.migration?.role === 'target') {
     const { memoryUri, diskUri, peer } = record.migration;
@@ -54,21 +59,28 @@ export const openIncoming = async (vm: Vm, source?: MigrationCredential): Promis
   const host = context.config.migrationAddress;
   await monitor.execute('migrate-set-capabilities', { capabilities });
   const { peer, disk } = await proveAndExpect(vm, source);
-  const diskPort = await openDiskDoor(vm, host, disk);
-  const memoryPort = await openMemoryDoor(vm, host);
-  const doors = {
+  const diskPort = await openDiskListener(vm, host, disk);
+  const memoryPort = await openMemoryListener(vm, host);
+  const listeners = {
     memoryUri: `tcp:${host}:${memoryPort}`,
     diskUri: `nbd://${host}:${diskPort}/${rootNode}`,
     peer,
   };
-  record.migration = { role: 'target', ...doors };
-  await vm.pace();
-  shutDiskDoorInTime(vm);
-  return doors;
+  record.migration = { role: 'target', ...listeners, handover: handoverOf(source) };
+  await vm.adjustCpuQuota();
+  closeDiskListenerInTime(vm);
+  return listeners;
 };
 
-/** Once all has arrived nobody writes through the disk's door any more: it is shut before the guest's peers wait for that too. */
-const shutDiskDoorInTime = ({ monitor }: Vm): void => {
+/** Where and of whom it can be asked whether the guest was handed over; the credential has been checked. */
+const handoverOf = (source: MigrationCredential | undefined): TargetRecord['handover'] => {
+  if (source?.handover === undefined) return undefined;
+  const identity = identityIn(new X509Certificate(source.agent).subjectAltName);
+  return identity === undefined ? undefined : { ...source.handover, identity };
+};
+
+/** Once all has arrived nobody writes through the disk's listener any more: it is closed before the guest's peers wait for that too. */
+const closeDiskListenerInTime = ({ monitor }: Vm): void => {
   const onEvent = ({ name, data }: QmpEvent): void => {
     if (name !== 'MIGRATION' || data.status !== 'completed') return;
     monitor.off('event', onEvent);
@@ -90,7 +102,7 @@ const proveAndExpect = async (
 };
 
 /** QEMU's NBD server does not tell a port that it chose itself, so a free one is found first; a race for it is tried again. */
-const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise<number> => {
+const openDiskListener = async (vm: Vm, host: string, tls: Secured['disk']): Promise<number> => {
   for (let tries = 1; ; tries++) {
     const port = await freePort(host);
     try {
@@ -114,7 +126,7 @@ const openDiskDoor = async (vm: Vm, host: string, tls: Secured['disk']): Promise
   }
 };
 
-const openMemoryDoor = async (vm: Vm, host: string): Promise<string> => {
+const openMemoryListener = async (vm: Vm, host: string): Promise<string> => {
   await vm.monitor.execute('migrate-incoming', { uri: `tcp:${host}:0` });
   const until = monotonicMs() + incomingTimeoutMs;
   while (monotonicMs() < until) {
@@ -160,7 +172,7 @@ const resume = async (vm: Vm): Promise<void> => {
   if (running) return;
   await arrived;
   await Promise.all([
-    // The disk has one writer: the guest's own device can only have it when the door is shut.
+    // The disk has one writer: the guest's own device can only have it when the listener is closed.
     monitor.execute('nbd-server-stop').catch(ignoreRefusal), // Stopped by an earlier try.
     monitor.execute('cont'),
   ]);
@@ -168,22 +180,39 @@ const resume = async (vm: Vm): Promise<void> => {
 
 const releaseQueue = async ({ context: { card } }: Vm, eniId: string): Promise<void> => {
   try {
-    await card.call('card.setQueue', { eniId, mode: 'pass' });
+    await card.call('card.setQueue', { eniId, mode: 'pass', settled: true });
   } catch (error) {
     // A card that was started again has no queue any more, and nothing that could be let go.
     if (PandoError.from(error).code !== 'InvalidNetworkInterfaceID.NotFound') throw error;
   }
 };
 
+/** Whether the VMM has received everything. */
+export const hasArrived = async (vm: Vm): Promise<boolean> => {
+  try {
+    return (await vm.monitor.query(migrateInfo, 'query-migrate')).status === 'completed';
+  } catch {
+    return false;
+  }
+};
+
+/** The packets of a guest that is here and may not run yet wait on. */
+export const renewHold = async ({ record: { network }, context: { card } }: Vm): Promise<void> => {
+  if (network === undefined) return;
+  const { eniId } = network.port;
+  // No queue: nothing waits.
+  await card.call('card.setQueue', { eniId, mode: 'hold' }).catch(() => undefined);
+};
+
 /** After the commissioning: sees that the guest makes progress ("completed" alone does not mean alive) and forgets the move's keys. */
 export const confirm = async (vm: Vm): Promise<void> => {
   await makesProgress(vm);
   await unsecure(vm);
-  await vm.pace();
+  await vm.adjustCpuQuota();
 };
 
 const incomingCompleted = (vm: Vm): Promise<true> =>
-  whenever(
+  waitForEvent(
     vm.monitor,
     ['MIGRATION'],
     { until: monotonicMs() + incomingTimeoutMs, complaint: 'The migration did not become complete here.' },

@@ -5,7 +5,7 @@ import { leaseSeconds } from '../limits.ts';
 import { type DhcpRequest, dhcpMessageType, ipBytes, writeDhcpReply } from './packet.ts';
 
 export interface DhcpSubject {
-  readonly vpc: VpcState;
+  readonly vpc: Pick<VpcState, 'subnets' | 'dnsServers' | 'domainName' | 'mtu'>;
   readonly port: VpcPort;
   readonly metadata: VmMetadata | undefined;
 }

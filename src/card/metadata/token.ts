@@ -1,15 +1,10 @@
 /**
  * Session tokens of the metadata service (version 2). Nothing is stored: a token is its expiry, signed together with the
- * interface that it was given to, under a key of the card that survives restarts. The expiry is of the machine's monotonic clock,
+ * interface that it was given to, under a key of the VPC on this card, which survives restarts. The expiry is of the machine's monotonic clock,
  * which begins anew with a boot: so the boot is part of the key.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { writeAtomically } from '#base/writeAtomically.ts';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 
-const keyBytes = 32;
-const bootIdPath = '/proc/sys/kernel/random/boot_id';
 const expiryBytes = 6;
 
 export class TokenSigner {
@@ -40,17 +35,3 @@ export class TokenSigner {
     return createHmac('sha256', this.#key).update(expiry).update(eniId).digest();
   }
 }
-
-/** The signer of the card whose state lies in `stateDir`; its key is made on the first start. */
-export const loadTokenSigner = async (stateDir: string): Promise<TokenSigner> => {
-  const path = join(stateDir, 'metadata-token-key');
-  const known = await readFile(path, 'utf8').catch(() => undefined);
-  const bootId = await readFile(bootIdPath, 'utf8');
-  const signer = (key: Buffer): TokenSigner =>
-    new TokenSigner(createHmac('sha256', key).update(bootId).digest());
-  if (known !== undefined) return signer(Buffer.from(known, 'hex'));
-  const key = randomBytes(keyBytes);
-  await mkdir(stateDir, { recursive: true });
-  await writeAtomically(path, key.toString('hex'));
-  return signer(key);
-};

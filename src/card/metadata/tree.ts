@@ -7,7 +7,7 @@ export type Tree = { readonly [name: string]: Tree | string | Buffer | undefined
 export interface MetadataSubject {
   readonly metadata: VmMetadata;
   readonly port: VpcPort;
-  readonly vpc: VpcState;
+  readonly vpc: Pick<VpcState, 'vpcId' | 'cidrs' | 'subnets'>;
 }
 
 /** API versions that clients ask for; all answer the same. */

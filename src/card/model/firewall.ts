@@ -1,19 +1,23 @@
 /**
  * The firewall of a VPC inside a card.
  *
- *   prerouting   a frame from a tap carries the tap's own MAC and IP, or is a DHCP request, or is dropped
+ *   prerouting   what a tap sends to the namespace itself is limited in rate
+ *                a frame from a tap carries the tap's own MAC and IP, or is a DHCP request, or is dropped
  *   input        router ping, DHCP, metadata; nothing else of the namespace can be reached
  *   forward      tracked → accept · from the overlay → to_vm · from a tap → its groups' egress → to_vm
  *   to_vm        to the overlay → accept · to a tap → its groups' ingress
  */
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
-import { metadataAddress, metadataPort, overlayDevice } from '../limits.ts';
+import { linkLocalPacketsPerS, metadataAddress, metadataPort, overlayDevice } from '../limits.ts';
 import { egressChain, groupRules, ingressChain, table } from './groups.ts';
 import type { Model, NftChain, NftSet } from './model.ts';
 import type { PlacedPort } from './place.ts';
 import { word } from './safe.ts';
 
 export const importedSet = `${table} imported`;
+const rateSet = `${table} link_local`;
+/** Taps of one namespace whose rates are counted. */
+const tapsMax = 4_096;
 const flowType = 'inet_proto . ipv4_addr . inet_service . ipv4_addr . inet_service';
 
 export const cardFirewall = (
@@ -71,7 +75,8 @@ export const cardFirewall = (
         'map',
       ),
     ],
-    [importedSet, { kind: 'set', type: flowType, dynamic: true, elements: new Set() }],
+    [importedSet, { kind: 'set', type: flowType, flags: 'timeout', elements: new Set() }],
+    [rateSet, { kind: 'set', type: 'ifname', flags: `dynamic; size ${tapsMax}`, elements: new Set() }],
     ['arp pando own', set('ifname . ether_addr . ipv4_addr', [...own, ...ports.map(probe)])],
     ...groups.sets,
   ];
@@ -98,11 +103,17 @@ export const cardFirewall = (
 /** An address probe (RFC 5227) has no sender address yet. */
 const probe = ({ tap, mac }: { tap: string; mac: string }): string => `"${tap}" . ${mac} . 0.0.0.0`;
 
+/** Counted for each tap: metadata and the other link-local services, DHCP, the router. */
+const limitRate = `update @link_local { iifname limit rate over ${linkLocalPacketsPerS}/second burst ${linkLocalPacketsPerS} packets } drop`;
+
 const spoofChain: NftChain = {
   hook: 'type filter hook prerouting priority raw; policy drop;',
   rules: [
     'meta nfproto ipv6 drop',
     `iifname { "lo", "${overlayDevice}" } accept`,
+    `ip daddr 169.254.0.0/16 ${limitRate}`,
+    `ip daddr @routers ${limitRate}`,
+    `ip daddr 255.255.255.255 ${limitRate}`,
     'iifname . ether saddr . ip saddr @own accept',
     'iifname . ether saddr @own_mac ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
     'iifname . ether saddr @unchecked accept',

@@ -3,11 +3,12 @@
  * declared state, actual ones are read from the kernel; `plan` turns the difference into commands.
  */
 
-/** A set or map of nftables. Elements of a dynamic one are owned by the running system, not by the declared state. */
+/** A set or map of nftables. Elements of one with flags are owned by the running system, not by the declared state. */
 export interface NftSet {
   readonly kind: 'set' | 'map';
   readonly type: string;
-  readonly dynamic?: boolean;
+  /** `timeout`; `dynamic; size 1024`. */
+  readonly flags?: string;
   readonly elements: ReadonlySet<string>;
 }
 

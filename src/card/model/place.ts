@@ -24,6 +24,8 @@ export interface LocalPort {
   readonly aim?: Endpoint | undefined;
   /** Everything for the port goes here instead of to the tap: a packet queue, or the next card. */
   readonly redirect?: Endpoint | undefined;
+  /** The redirection is for now: after this time the port goes back to its tap by itself. */
+  readonly redirectLapseMs?: number | undefined;
 }
 
 /** What a card knows besides the declared state. */

@@ -91,7 +91,7 @@ const tablesOf = (model: Model): Set<string> =>
   new Set([...model.sets.keys(), ...model.chains.keys()].map(tableOf));
 
 const setLine = ([name, set]: [string, NftSet]): string =>
-  `add ${set.kind} ${name} { type ${set.type};${set.dynamic ? ' flags timeout;' : ''} }`;
+  `add ${set.kind} ${name} { type ${set.type};${set.flags === undefined ? '' : ` flags ${set.flags};`} }`;
 
 const chainLine = ([name, chain]: [string, NftChain]): string =>
   chain.hook === undefined ? `add chain ${name}` : `add chain ${name} { ${chain.hook} }`;

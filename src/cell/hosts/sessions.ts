@@ -1,14 +1,15 @@
 /** The hosts that are connected to this processor, and calls to them. */
 import type { Caller, CallOptions, Params, Result } from '#base/rpc/contract.ts';
-import { cardContract } from '#contracts/card.ts';
+import { isUnknownMethod } from '#base/rpc/formerNames.ts';
+import { formerCardMethods } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, hostContract } from '#contracts/host.ts';
+import { type CommandKey, type hostContract, relayedToCard } from '#contracts/host.ts';
 import type { CommandLease } from '../command-lease.ts';
 import { hostResource, namingResource } from './reach.ts';
 
 export type HostCaller = Caller<typeof hostContract>;
 type HostMethod = keyof typeof hostContract;
-type CardMethod = keyof typeof cardContract;
+type CardMethod = keyof typeof relayedToCard;
 
 /** For a call about an instance's port: who commands, and which instance. */
 export interface CardCallOptions extends CallOptions {
@@ -81,18 +82,42 @@ export class HostSessions {
     }
   }
 
-  /** A call to the host's card, checked against the card's own contract. */
+  /**
+   * A call to the host's card; about an instance's port with the key of who commands. An agent of the last release has one method for
+   * all of them.
+   */
   async card<M extends CardMethod>(
     hostId: string,
     method: M,
-    params: Params<typeof cardContract, M>,
+    params: Params<typeof relayedToCard, M>,
     { command, instanceId, ...options }: CardCallOptions = {},
-  ): Promise<Result<typeof cardContract, M>> {
-    const about = { command, instanceId };
-    const { result } = await this.call(hostId, 'card.call', { ...about, method, params }, options);
-    const parsed = cardContract[method].result.safeParse(result);
+  ): Promise<Result<typeof relayedToCard, M>> {
+    const keyed = command === undefined ? params : { ...params, command, instanceId };
+    try {
+      return await this.call(hostId, method, keyed, options);
+    } catch (error) {
+      if (!isUnknownMethod(error)) throw error;
+      return this.#cardOfLastRelease(hostId, method, keyed, options);
+    }
+  }
+
+  async #cardOfLastRelease<M extends CardMethod>(
+    hostId: string,
+    method: M,
+    params: Params<typeof relayedToCard, M>,
+    options: CallOptions,
+  ): Promise<Result<typeof relayedToCard, M>> {
+    const former: Partial<Record<CardMethod, (typeof formerCardMethods)[keyof typeof formerCardMethods]>> =
+      formerCardMethods;
+    const { result } = await this.call(
+      hostId,
+      'card.call',
+      { method: former[method] ?? method, params },
+      options,
+    );
+    const parsed = relayedToCard[method].result.safeParse(result);
     if (!parsed.success)
       throw new PandoError('InternalError', `The card of ${hostId} answered ${method} out of contract.`);
-    return parsed.data as Result<typeof cardContract, M>;
+    return parsed.data as Result<typeof relayedToCard, M>;
   }
 }

@@ -2,12 +2,17 @@
  * The critical phase of a migration (S7.1): short, coordinated in memory, every part of it idempotent, so that a survivor of a crash
  * simply carries it out again. The source's agent decides which way is left: before it has handed the guest over, back; after, forward.
  *
- * hold → aim, flows → flush → switch, flows ─┬─ failed: resume the source, give it the queue
- *                                            └─ done: commission → confirm → park → empty → direct
+ * queue → prepare, flows → flush → flows → switch ─┬─ failed: resume the source, give it the queue
+ *                                                  └─ done: commission → confirm → plug → empty → direct
  *
  * Peers wait during `switch` and `commission`: agents and cards do there what must be done, in as few steps as can be.
  * switch: redirect → stop → hand over   commission: resume → release
- * park: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
+ * plug: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
+ *
+ * The phase does not need this processor. Between `queue` and the end of `switch` a source that is left alone takes its own redirection
+ * back (its agent, else a timer of its card); what the queue holds goes to the source when nobody has said anything about it for
+ * `queueLapseMs`. After `switch` the target commissions itself (src/agent/migration/handover.ts). A processor that comes later finds
+ * either, and goes on from there.
  */
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -36,8 +41,12 @@ type Context<R> = StepContext<MigrateInput, R, CellServices>;
 
 const vxlanPort = 4789;
 const queueIdleMs = 50;
-/** Silence at the queue after which nothing is on its way to it from the parked source. */
-const parkedIdleMs = 5;
+/** Silence at the queue after which nothing is on its way to it from the plugged source. */
+const pluggedIdleMs = 5;
+/** A guest that has only just arrived answers those who wait first: changing the way takes processors from it, and holds packets. */
+const guestSettlesMs = 250;
+/** Longer than a switch within its budget, so that only packets that nobody cares for any more are given back. */
+const queueLapseMs = 2_000;
 const cardCallTimeoutMs = 2_000;
 const askAgainMs = 50;
 const askAgainMsMax = 1_000;
@@ -54,9 +63,10 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
   const { services, signal } = context;
   const watch = new Stopwatch(() => services.clock.monotonicMs());
   const began = services.clock.monotonicMs();
-  let downtimeMs: number;
+  let downtimeMs = 0;
   try {
-    downtimeMs = await switchOver(context, eniId, watch);
+    // A former processor may have got so far: then the queue must not hold again before a guest that runs.
+    if (!(await isHandedOver(context))) downtimeMs = await switchOver(context, eniId, watch);
   } catch (error) {
     if (signal.aborted) throw error;
     if (!(await handedOver(context))) {
@@ -74,14 +84,20 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
   const { services, input, command, subject } = context;
   const { hosts, faults } = services;
   const own = { ip: input.vtep, port: vxlanPort };
+  const lapse = { ms: queueLapseMs, passTo: { ip: input.sourceVtep, port: vxlanPort } };
   const copyFlows = flowsOf(context, eniId);
-  const queue = await watch.time('hold', () =>
-    hosts.card(input.hostId, 'card.openQueue', { eniId, mode: 'hold', passTo: own }, cardCall(context)),
+  const queue = await watch.time('queue', () =>
+    hosts.card(
+      input.hostId,
+      'card.openQueue',
+      { eniId, mode: 'hold', passTo: own, lapse },
+      cardCall(context),
+    ),
   );
-  await faults.hit('migrate.critical.hold.after');
-  await watch.time('aim', () =>
+  await faults.hit('migrate.critical.queue.after');
+  await watch.time('prepare', () =>
     Promise.all([
-      hosts.card(input.sourceHostId, 'card.aimPort', { eniId, to: queue }, cardCall(context)),
+      hosts.card(input.sourceHostId, 'card.prepareRedirect', { eniId, to: queue }, cardCall(context)),
       copyFlows().catch(() => undefined),
     ]),
   );
@@ -94,23 +110,22 @@ const switchOver = async <R>(context: Context<R>, eniId: string, watch: Stopwatc
     ),
   );
   await faults.hit('migrate.critical.flush.after');
-  const [{ downtimeMs, parts }] = await Promise.all([
-    watch.time('switch', () =>
-      hosts.call(
-        input.sourceHostId,
-        'migrate.switch',
-        {
-          command: { ...command, step: 'critical.switch' },
-          instanceId: subject,
-          budgetMs: switchBudgetMs,
-          redirect: { eniId, to: queue },
-        },
-        { timeoutMs: 2 * switchBudgetMs },
-      ),
+  // Those that were opened since: now, as the cards have better things to do once peers wait. Without them the guest still runs:
+  // connections of strict groups may have to begin anew.
+  await watch.time('flows', () => copyFlows().catch(() => undefined));
+  const { downtimeMs, parts } = await watch.time('switch', () =>
+    hosts.call(
+      input.sourceHostId,
+      'migrate.switch',
+      {
+        command: { ...command, step: 'critical.switch' },
+        instanceId: subject,
+        budgetMs: switchBudgetMs,
+        redirect: { eniId, to: queue },
+      },
+      { timeoutMs: 2 * switchBudgetMs },
     ),
-    // Those that were opened since. Without them the guest still runs: connections of strict groups may have to begin anew.
-    watch.time('flows', () => copyFlows().catch(() => undefined)),
-  ]);
+  );
   watch.add(parts);
   await faults.hit('migrate.critical.switch.after');
   return downtimeMs;
@@ -123,6 +138,13 @@ const flowsOf = <R>(context: Context<R>, eniId: string): (() => Promise<void>) =
   const way = { from: input.sourceHostId, to: input.hostId, eniId };
   return () => flows.copy(services.hosts, way, cardCall(context));
 };
+
+/** What the source says now; one that does not answer has not said so. */
+const isHandedOver = <R>({ services, input, subject }: Context<R>): Promise<boolean> =>
+  services.hosts.call(input.sourceHostId, 'migrate.progress', { instanceId: subject }).then(
+    ({ phase }) => phase === 'completed',
+    () => false,
+  );
 
 /** Whether the source has handed the guest over; asked until the source, or a target that already runs it, answers. */
 const handedOver = async <R>(context: Context<R>): Promise<boolean> => {
@@ -196,7 +218,8 @@ const finish = async <R>(
     insist(context, () => hosts.call(input.hostId, 'migrate.confirm', order('confirm'))),
   );
   await faults.hit('migrate.critical.confirm.after');
-  return straighten(context, eniId, watch);
+  await watch.time('settle', () => services.clock.sleep(guestSettlesMs, context.signal));
+  return switchToDirectPath(context, eniId, watch);
 };
 
 const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
@@ -205,7 +228,7 @@ const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
  * From the way through the queue to the direct one, in order (S7.2): new packets are kept until the queue is empty, by the source
  * those that it sends on for all others, by the target those of its own VMs.
  */
-const straighten = async <R>(
+const switchToDirectPath = async <R>(
   context: Context<R>,
   eniId: string,
   watch: Stopwatch,
@@ -215,14 +238,14 @@ const straighten = async <R>(
   const { hostId: target, sourceHostId: source } = input;
   const to = { ip: input.vtep, port: vxlanPort };
   // The target first: what its VMs have sent by way of the source must not be kept there behind what they send directly.
-  await watch.time('park', async () => {
+  await watch.time('plug', async () => {
     // A source that died with the switch forwards nothing: other cards learn the new place from the region.
     for (const host of [target, source])
-      await hosts.card(host, 'card.holdPort', { eniId }, cardCall(context)).catch(() => undefined);
+      await hosts.card(host, 'card.plugPort', { eniId }, cardCall(context)).catch(() => undefined);
   });
   const counters = await watch.time('empty', () =>
     hosts
-      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: parkedIdleMs }, cardCall(context))
+      .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: pluggedIdleMs }, cardCall(context))
       .catch(() => nothingHeld),
   );
   await watch.time('direct', () =>

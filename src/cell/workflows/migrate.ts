@@ -127,11 +127,11 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       name: 'startCopy',
       why: 'memory and disk are copied while the source runs (S6.2)',
       do: async ({ services, input, command, subject, results }) => {
-        const doors = need(results.launchIncoming, 'launchIncoming');
+        const listeners = need(results.launchIncoming, 'launchIncoming');
         await services.hosts.call(input.sourceHostId, 'migrate.start', {
           command,
           instanceId: subject,
-          ...doors,
+          ...listeners,
         });
         return null;
       },

@@ -53,7 +53,7 @@ export async function migrate(instanceId: string, options: { dir: string; to?: s
 const resultOf = (workflow: Workflow, name: string): unknown =>
   workflow.steps.find((step) => step.name === name)?.result;
 
-/** `hold 11 ms · redirect 14 ms · …`; undefined where the step has no parts. */
+/** `queue 11 ms · redirect 14 ms · …`; undefined where the step has no parts. */
 const partsOf = (workflow: Workflow, name: string): string | undefined =>
   criticalResult
     .safeParse(resultOf(workflow, name))

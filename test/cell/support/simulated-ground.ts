@@ -36,7 +36,7 @@ export const simulatedGround = async (): Promise<SimulatedGround> => {
     addProcessor: (faults, more) => setup.addProcessor({ ...lease, faults, ...more }),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
-      for (const { card } of setup.hosts) card.queues.clear();
+      for (const { card } of setup.hosts) card.restart();
     },
     cursorsOnly: async (on) => {
       await survivor.cell.services.db.query(on ? forgetNames : 'drop trigger forget_names on workflows');

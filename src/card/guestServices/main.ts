@@ -1,0 +1,100 @@
+/**
+ * The process that answers the guests of one VPC: metadata and DHCP. What guests send meets no other parser of ours in user space. It
+ * is started inside the VPC's namespace, opens its two sockets, and becomes a user of its own without capabilities before it reads the
+ * first packet: `main.ts UID`. It knows the guests of its VPC on this card alone, and ends with the card.
+ */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { flushCompileCache } from 'node:module';
+import { createServer } from 'node:net';
+import { setPriority } from 'node:os';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { answerDhcp } from '../dhcp/answer.ts';
+import { parseDhcp } from '../dhcp/packet.ts';
+import { dhcpBytesMax, metadataPort } from '../limits.ts';
+import { serveMetadata } from '../metadata/server.ts';
+import { TokenSigner } from '../metadata/token.ts';
+import type { GuestFacts, Update } from './message.ts';
+import { dropPrivileges } from './privileges.ts';
+
+const dhcpServerPort = 67;
+const dhcpClientPort = 68;
+/** A former process may still be about to end. */
+const openTriesMax = 50;
+const openEveryMs = 100;
+/** Behind the card, the VMMs and everything else of the machine. */
+const niceness = 10;
+
+let facts: GuestFacts | undefined;
+let signer: TokenSigner | undefined;
+
+const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
+
+const opened = async <T>(open: () => Promise<T>): Promise<T> => {
+  for (let tries = 1; ; tries++)
+    try {
+      return await open();
+    } catch (error) {
+      if (tries >= openTriesMax) throw error;
+      await sleep(openEveryMs);
+    }
+};
+
+const openDhcp = async () => {
+  const socket = createSocket('udp4');
+  socket.bind(dhcpServerPort, '0.0.0.0');
+  await once(socket, 'listening');
+  return socket;
+};
+
+const openMetadata = () =>
+  new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    // In this same turn, before anybody is accepted: see below.
+    server.listen(metadataPort, '0.0.0.0', () => {
+      becomeHarmless();
+      serveMetadata(
+        server,
+        () => signer,
+        (ip) => guestAt(({ port }) => port.ip === ip),
+      );
+      resolve(server);
+    });
+  });
+
+const becomeHarmless = (): void => {
+  setPriority(niceness);
+  // Written while it still can be; the next one starts three times as fast.
+  flushCompileCache();
+  dropPrivileges(Number(process.argv[2]));
+};
+
+const guestAt = (is: (guest: GuestFacts['guests'][number]) => boolean) => {
+  const guest = facts?.guests.find(is);
+  return facts === undefined || guest?.metadata === undefined
+    ? undefined
+    : { vpc: facts.vpc, port: guest.port, metadata: guest.metadata };
+};
+
+const dhcp = await opened(openDhcp);
+await opened(openMetadata);
+dhcp.on('error', () => undefined);
+dhcp.on('message', (bytes) => {
+  if (bytes.length > dhcpBytesMax) return;
+  const request = parseDhcp(bytes);
+  const guest = facts?.guests.find(({ port }) => port.mac.toLowerCase() === request?.mac);
+  if (facts === undefined || request === undefined || guest === undefined) return;
+  const answer = answerDhcp(request, { vpc: facts.vpc, ...guest });
+  if (answer !== undefined) dhcp.send(answer.bytes, dhcpClientPort, answer.to, () => undefined);
+});
+
+say({ ready: true });
+for await (const line of createInterface({ input: process.stdin })) {
+  const update: Update = JSON.parse(line);
+  signer = new TokenSigner(Buffer.from(update.tokenKey, 'hex'));
+  facts = update.facts;
+  say({ ack: update.seq });
+}
+process.exit(0);

@@ -1,0 +1,44 @@
+/** The dead-man timer of a packet queue. */
+import assert from 'node:assert/strict';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { PacketQueue } from '#card/queue.ts';
+
+const socketAt = async (): Promise<{ socket: Socket; at: { ip: string; port: number }; got: string[] }> => {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const got: string[] = [];
+  socket.on('message', (message) => got.push(String(message)));
+  const { address, port } = socket.address();
+  return { socket, at: { ip: address, port }, got };
+};
+
+test('what nobody cares for goes where it was told for this case, and what comes later with it; a word ends that', async (t) => {
+  const [sender, target, source] = await Promise.all([socketAt(), socketAt(), socketAt()]);
+  const lapse = { ms: 50, passTo: source.at };
+  const queue = await PacketQueue.open('127.0.0.1', { mode: 'hold', passTo: target.at, lapse });
+  t.after(() => {
+    queue.destroy();
+    for (const { socket } of [sender, target, source]) socket.close();
+  });
+  const send = async (text: string, to: { got: string[] }): Promise<void> => {
+    sender.socket.send(text, queue.endpoint.port, queue.endpoint.ip);
+    while (!to.got.includes(text)) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  await send('1', source);
+  await send('2', source);
+  queue.set({ mode: 'hold' });
+  await send('3', source);
+  queue.set({ mode: 'pass', settled: true });
+  await send('4', target);
+  queue.set({ mode: 'hold' });
+  await send('5', target);
+  assert.deepEqual(
+    [source.got, target.got],
+    [
+      ['1', '2', '3'],
+      ['4', '5'],
+    ],
+  );
+});
