@@ -1,5 +1,7 @@
 /** Whether the region's store answers: what the process says of itself when its health is asked. */
+
 import { sql } from 'kysely';
+import { monotonicMs } from '#base/monotonic.ts';
 import { urgently } from '#base/postgres/patience.ts';
 import type { Database } from './schema.ts';
 
@@ -24,12 +26,12 @@ export const watchStore = (db: Database): StoreHealth => {
     );
     const ready = await Promise.race([asked, late]);
     clearTimeout(timer);
-    last = { at: performance.now(), ready };
+    last = { at: monotonicMs(), ready };
     running = undefined;
     return ready;
   };
   return async () => {
-    if (performance.now() - last.at < freshMs) return last.ready;
+    if (monotonicMs() - last.at < freshMs) return last.ready;
     running ??= probe();
     return running;
   };

@@ -1,7 +1,9 @@
 /** One connection to one server of a store: bounded in time, thrown away as soon as it cannot be trusted. */
+
 import { Socket } from 'node:net';
 import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import pg from 'pg';
+import { monotonicMs } from '../monotonic.ts';
 import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
 import * as limits from './limits.ts';
 import { patience } from './patience.ts';
@@ -54,7 +56,7 @@ export class StoreConnection implements PostgresPoolClient {
   readonly #events: ConnectionEvents;
   #ended = false;
   /** Monotonic: when its server last answered. */
-  answeredAt = performance.now();
+  answeredAt = monotonicMs();
 
   private constructor(
     client: pg.Client,
@@ -109,7 +111,7 @@ export class StoreConnection implements PostgresPoolClient {
       this.#end(error);
       throw error;
     }
-    this.answeredAt = performance.now();
+    this.answeredAt = monotonicMs();
   }
 
   query<R>(sql: string, parameters: ReadonlyArray<unknown>): Promise<PostgresQueryResult<R>>;
@@ -150,7 +152,7 @@ export class StoreConnection implements PostgresPoolClient {
       const name = values.length === 0 ? undefined : nameOf(text);
       const sent = this.#client.query({ name, text, values: [...values] });
       const result = await this.#within(patience().queryTimeoutMs ?? this.#options.queryTimeoutMs, sent);
-      this.answeredAt = performance.now();
+      this.answeredAt = monotonicMs();
       return result as unknown as PostgresQueryResult<R>;
     } catch (error) {
       throw this.#judge(error, text);

@@ -4,8 +4,10 @@
  * Kept connections go to the server that last worked. When it fails, the others are tried in the order of the URL; when none works,
  * rounds over all of them follow at growing, jittered intervals, one connection at a time, while callers wait a bounded time.
  */
+
 import type { PostgresPool } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
+import { monotonicMs } from '../monotonic.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { parseStoreUrl, type StoreAddress, type StoreUrl } from './addresses.ts';
 import { type ConnectionOptions, StoreConnection } from './connection.ts';
@@ -138,7 +140,7 @@ export class StorePool implements PostgresPool {
 
   #isTrusted(connection: StoreConnection): boolean {
     const { checkAfterIdleMs = limits.checkAfterIdleMs } = this.#settings;
-    const since = Math.max(this.#trustedSince, performance.now() - checkAfterIdleMs);
+    const since = Math.max(this.#trustedSince, monotonicMs() - checkAfterIdleMs);
     return connection.answeredAt >= since;
   }
 
@@ -159,7 +161,7 @@ export class StorePool implements PostgresPool {
 
   #grow(): void {
     if (this.#ended !== undefined) return;
-    const waitMs = this.#retryAt - performance.now();
+    const waitMs = this.#retryAt - monotonicMs();
     if (this.#failures > 0 && waitMs > 0) {
       if (this.#waiters.length > 0) this.#retryTimer ??= setTimeout(() => this.#retry(), waitMs);
       return;
@@ -239,7 +241,7 @@ export class StorePool implements PostgresPool {
       limits.reconnectMsMin * 2 ** this.#failures,
     );
     // Jitter: processes that lost the store together do not come back to it together.
-    this.#retryAt = performance.now() + cap * (0.5 + Math.random() / 2);
+    this.#retryAt = monotonicMs() + cap * (0.5 + Math.random() / 2);
     if (this.#ended !== undefined) {
       this.#finish();
       return;
@@ -265,7 +267,7 @@ export class StorePool implements PostgresPool {
   }
 
   #closeOld(): void {
-    const before = performance.now() - limits.idleConnectionMs;
+    const before = monotonicMs() - limits.idleConnectionMs;
     for (const connection of [...this.#idle])
       if (connection.answeredAt < before) {
         this.#idle.splice(this.#idle.indexOf(connection), 1);
@@ -288,7 +290,7 @@ export class StorePool implements PostgresPool {
   /** One connection of a server that went away, or takes no more writes, speaks for the others. */
   #distrust(error: unknown): void {
     const fault = storeFaultOf(error);
-    if (fault === 'read-only' || fault === 'away') this.#trustedSince = performance.now();
+    if (fault === 'read-only' || fault === 'away') this.#trustedSince = monotonicMs();
   }
 
   #finish(): void {

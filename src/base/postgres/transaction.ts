@@ -1,7 +1,9 @@
 /** Transactions that are run again where that is safe. */
+
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationLevel, Kysely, Transaction } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
+import { monotonicMs } from '../monotonic.ts';
 import { assertOutsideTransaction, insideTransaction } from '../transactionScope.ts';
 import { isUnknownOutcome, type StoreFault, storeFaultOf } from './faults.ts';
 
@@ -38,7 +40,7 @@ export const transact = async <Schema, T>(
 ): Promise<T> => {
   assertOutsideTransaction('a second transaction');
   const attemptsMax = options.attemptsMax ?? transactionAttemptsMax;
-  const began = performance.now();
+  const began = monotonicMs();
   for (let attempt = 1; ; attempt++) {
     const transaction = db.transaction();
     try {
@@ -53,7 +55,7 @@ export const transact = async <Schema, T>(
         throw new PandoError('Conflict', `The same rows were changed at once ${attempt} times over.`, {
           cause: error,
         });
-      if (attempt >= attemptsMax || (fault !== 'contended' && performance.now() - began > retryAwayMsMax))
+      if (attempt >= attemptsMax || (fault !== 'contended' && monotonicMs() - began > retryAwayMsMax))
         throw error;
       await delay(Math.random() * Math.min(backoffMsMax, backoffMsMin * 2 ** attempt));
     }
