@@ -25,6 +25,8 @@ const bounded: Readonly<Record<string, string>> = {
   [String(/src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)/)]: 'a line of the kernel’s connection tracking',
   [String(/(\S+ \. \S+ \. \S+ \. \S+ \. \S+) timeout \S+ expires (\S+?)(?:,| |$)/gm)]:
     'what nft prints of a set of ours',
+  [String(/^(postgres(?:ql)?):\/\/(?:([^@/?#]*)@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/)]:
+    'the address of a store, from a configuration file',
   [String(/\d+ms$/)]: 'a duration that nft prints',
   [String(/^\s*([^\s:]+):\s*(.*)$/)]: 'a line of the kernel’s /proc/net/dev',
   [String(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)]:
