@@ -66,6 +66,8 @@ export class WorkflowEngine<Services> {
   readonly #timing: EngineTiming;
   /** What came back, and when by the monotonic clock. */
   readonly #cameBack = new Map<string, number>();
+  /** Rows that a look at the store may still bring: another look at the same time must not count on the same room. */
+  #expected = 0;
 
   constructor(options: EngineOptions<Services>) {
     this.#options = options;
@@ -170,13 +172,14 @@ export class WorkflowEngine<Services> {
   /** Takes over workflows whose owner's lease ran out. Returns how many. */
   async adopt(): Promise<number> {
     if (!this.#mayTake()) return 0;
-    const rows = await takeOver(this.#options.db, this.owner, {
-      runningHere: [...this.#running.keys(), ...this.#queue.map((row) => row.id)],
-      runnable: this.#runnable,
-      limit: Math.min(takeoverBatchMax, this.#room()),
-      leaseTtlMs: this.#options.leaseTtlMs ?? leaseTtlMs,
-    });
-    this.start(rows);
+    const rows = await this.#take(takeoverBatchMax, (limit) =>
+      takeOver(this.#options.db, this.owner, {
+        runningHere: [...this.#running.keys(), ...this.#queue.map((row) => row.id)],
+        runnable: this.#runnable,
+        limit,
+        leaseTtlMs: this.#options.leaseTtlMs ?? leaseTtlMs,
+      }),
+    );
     return rows.length;
   }
 
@@ -207,7 +210,7 @@ export class WorkflowEngine<Services> {
 
   /** No more is taken than can soon run: the rest stays rows, which others may take. */
   #room(): number {
-    return Math.max(0, 2 * this.#max - this.load);
+    return Math.max(0, 2 * this.#max - this.load - this.#expected);
   }
 
   #mayTake(): boolean {
@@ -220,15 +223,29 @@ export class WorkflowEngine<Services> {
     const { db, clock } = this.#options;
     const cameBack = new Map(this.#cameBack);
     const reached = [...(this.#options.reached?.() ?? []), ...cameBack.keys()];
-    const claim = { owner: this.owner, runnable: this.#runnable, reached, limit };
-    const rows = await db.transaction((tx) => wakeDue(tx, claim));
+    const claim = { owner: this.owner, runnable: this.#runnable, reached };
+    const rows = await this.#take(limit, (most) =>
+      db.transaction((tx) => wakeDue(tx, { ...claim, limit: most })),
+    );
     const full = rows.length >= limit;
     // What is gone again wakes nobody for longer than this, however many wait for it.
     for (const [resource, atMs] of cameBack)
       if (this.#cameBack.get(resource) === atMs && (!full || clock.monotonicMs() - atMs > cameBackMsMax))
         this.#cameBack.delete(resource);
-    this.start(rows);
     return full;
+  }
+
+  /** Starts what `look` brings, at most what there is room for. */
+  async #take(batchMax: number, look: (limit: number) => Promise<TakenRow[]>): Promise<readonly TakenRow[]> {
+    const limit = Math.min(batchMax, this.#room());
+    this.#expected += limit;
+    try {
+      const rows = await look(limit);
+      this.start(rows);
+      return rows;
+    } finally {
+      this.#expected -= limit;
+    }
   }
 
   #pump(): void {

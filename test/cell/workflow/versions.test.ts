@@ -146,7 +146,8 @@ test('a row whose step this release does not have ends stuck, not in a loop', as
 
 test('the tables of this release: places go through names and the first release’s cursors and come back', () => {
   for (const definition of workflowDefinitions) {
-    const order = cursorOrders[definition.kind];
+    // Kinds that the first release does not have.
+    const order = cursorOrders[definition.kind] ?? (definition.kind === 'recover' ? [] : undefined);
     assert.ok(order, `${definition.kind} has its frozen order, or needs none: then say so here`);
     const table = new StepTable(definition);
     for (const name of order)
