@@ -29,7 +29,6 @@ export const errorStatus = {
   insufficient_funds: 422,
   split_exceeds_payment: 422,
   not_offered: 422,
-  confirmation_code_wrong: 422,
   expired: 410,
   limit_reached: 409,
   body_too_large: 413,

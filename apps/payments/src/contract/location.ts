@@ -39,6 +39,8 @@ export const NearbyContact = z.strictObject({
   /** How sure it is that they are within the threshold: no distance and no direction is told. */
   likelihood: z.enum(['here', 'probably_here']),
 });
+export type NearbyContact = z.infer<typeof NearbyContact>;
+
 export const Nearby = z.strictObject({
   contacts: z.array(NearbyContact),
   /** Public places, by their registered position. */

@@ -75,6 +75,10 @@ export const Payment = z.strictObject({
 });
 export type Payment = z.infer<typeof Payment>;
 
+/**
+ * A wrong code leaves the payment `awaiting_confirmation` (the answer says so); the third one ends it `declined`. Each try has an
+ * `Idempotency-Key` of its own.
+ */
 export const ConfirmMessage = signed('payment.confirm', {
   paymentId: PaymentId,
   code: z.string().max(12).default(''),

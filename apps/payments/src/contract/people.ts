@@ -67,8 +67,8 @@ export const NewDevice = z.strictObject({
 
 export const Contact = z.strictObject({
   ...PersonRef.shape,
-  /** `asked`: the other has not accepted yet; `asks`: we have not; only `mutual` contacts pay and split. */
-  state: z.enum(['asked', 'asks', 'mutual']),
+  /** `asks`: they asked us and we have not accepted; only `mutual` contacts pay and split. */
+  state: z.enum(['asks', 'mutual']),
 });
 export type Contact = z.infer<typeof Contact>;
 /** What we asked for by a handle: listed as we typed it, so that it does not tell whether that handle exists. */

@@ -65,11 +65,12 @@ export const SplitMessage = signed('split', {
 export type SplitMessage = z.infer<typeof SplitMessage>;
 
 export const PartState = z.enum(['asked', 'approved', 'declined', 'expired', 'cancelled']);
+export type PartState = z.infer<typeof PartState>;
 export const Split = z.strictObject({
   splitId: SplitId,
   paymentId: PaymentId,
   payer: PersonRef,
-  /** Name of who was paid. */
+  /** Name of who was paid; empty for a person whom the reader may not know. */
   paidTo: z.string(),
   currency: Currency,
   at: TimeMs,

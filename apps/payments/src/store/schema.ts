@@ -2,5 +2,14 @@
 import { idempotencySchema } from '../ledger/idempotency.ts';
 import { ledgerSchema } from '../ledger/schema.ts';
 import type { SchemaStep } from './migrate.ts';
+import { locationSchema } from './schema-location.ts';
+import { paymentsSchema } from './schema-payments.ts';
+import { peopleSchema } from './schema-people.ts';
 
-export const schema: readonly SchemaStep[] = [ledgerSchema, idempotencySchema];
+export const schema: readonly SchemaStep[] = [
+  ledgerSchema,
+  idempotencySchema,
+  peopleSchema,
+  locationSchema,
+  paymentsSchema,
+];
