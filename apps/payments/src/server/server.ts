@@ -166,8 +166,9 @@ async function dispatch(
   const { app } = options;
   const handler = handlers[name] as unknown as AnyHandler;
   if (typeof handler !== 'function') return handler.alone(call);
+  // The signature covers what was sent: parsing fills defaults in.
   const device = isSigned(name)
-    ? await signerOf(app.pool, call.personId, call.body as SignedMessage)
+    ? await signerOf(app.pool, call.personId, request.body as SignedMessage)
     : undefined;
   if (route.idempotent !== true) return inUnit(app, (unit) => handler(unit, call, device));
   const key = checkKey(request.headers['idempotency-key']);
