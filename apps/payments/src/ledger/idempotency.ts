@@ -23,7 +23,8 @@ create table idempotency_key (
   key text not null,
   fingerprint bytea not null,
   -- {"answer": …} or {"error": {"code", "message"}}; null only inside the transaction that carries the request out.
-  outcome jsonb,
+  -- json and not jsonb: a replay is the first answer to the byte.
+  outcome json,
   at_ms bigint not null,
   primary key (person_id, key)
 );

@@ -4,7 +4,7 @@ import { PaymentsError } from '../base/errors.ts';
 import type { ErrorCode } from '../contract/codes.ts';
 import { clockSkewSMax, fixAgeSMax } from '../contract/limits.ts';
 import type { Fix, LocationReceipt, LocationReport } from '../contract/location.ts';
-import { type KnownDevice, signerOf, takeOnce } from '../people/devices.ts';
+import { checkTime, type KnownDevice, signerOf, takeOnce } from '../people/devices.ts';
 import { personRow } from '../people/people.ts';
 import { first, run } from '../store/pool.ts';
 import { inUnit } from '../unit.ts';
@@ -35,6 +35,7 @@ export async function report(app: App, personId: string, message: LocationReport
 }
 
 function usableFix({ payload }: LocationReport, nowMs: number): Fix {
+  checkTime(payload.at, nowMs);
   for (const fix of payload.fixes) {
     if (fix.at > Math.min(payload.at, nowMs) + clockSkewSMax * 1000)
       throw new PaymentsError(
