@@ -3,8 +3,8 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { call } from '../lib/api.ts';
 import type { Me } from '../lib/contract.ts';
 import { deviceOf } from '../lib/device.ts';
+import { startAs } from '../lib/forget.ts';
 import { queries } from '../lib/queries.ts';
-import { go } from '../lib/router.ts';
 import { timeText } from '../lib/time.ts';
 import { Button, Notice } from '../parts/controls.tsx';
 import { errorText, Loaded, Page, Section } from '../parts/page.tsx';
@@ -20,11 +20,7 @@ export function AccountPage({ me }: { readonly me: Me }) {
   const client = useQueryClient();
   const signOut = useMutation({
     mutationFn: () => call('signOut', {}),
-    onSuccess: () => {
-      client.clear();
-      go('/');
-      return client.invalidateQueries();
-    },
+    onSuccess: () => startAs(client),
   });
   return (
     <Page title={said.title}>

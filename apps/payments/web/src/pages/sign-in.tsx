@@ -4,8 +4,8 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { call } from '../lib/api.ts';
 import type { Me } from '../lib/contract.ts';
+import { startAs } from '../lib/forget.ts';
 import { queries } from '../lib/queries.ts';
-import { go } from '../lib/router.ts';
 import { Button, Notice } from '../parts/controls.tsx';
 import { errorText, Loaded, Muted, Page, Section } from '../parts/page.tsx';
 import { PersonLine } from '../parts/people.tsx';
@@ -25,12 +25,7 @@ export function SignInPage() {
   const attempt = (signIn: () => Promise<Me>): void => {
     setProblem('');
     signIn().then(
-      (me) => {
-        // Nothing that another person of this browser read may be seen.
-        client.clear();
-        go('/');
-        client.setQueryData(queries.me().queryKey, me);
-      },
+      (me) => startAs(client, me),
       (error: unknown) => setProblem(isCancelled(error) ? said.cancelled : errorText(error)),
     );
   };

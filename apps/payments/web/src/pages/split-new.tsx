@@ -34,7 +34,8 @@ function SplitForm({ offer }: { readonly offer: SplitOffer }) {
   const { currency, paymentId } = offer;
   const division = divisionOf(draft, currency);
   const remaining = BigInt(offer.remainingMinor);
-  const parts = division === undefined ? new Map<string, bigint>() : partsOf(division, BigInt(offer.amountMinor));
+  const parts =
+    division === undefined ? new Map<string, bigint>() : partsOf(division, BigInt(offer.amountMinor));
   const asked = [...parts.values()].reduce((sum, part) => sum + part, 0n);
   const isTooMuch = asked > remaining;
   const send = async (): Promise<void> => {

@@ -1,13 +1,19 @@
 /** The built pages on a service of their own, opened by headless Chromium as phones with mocked positions. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type App } from '#payments/app.ts';
+import type { App } from '#payments/app.ts';
 import { start } from '#payments/start.ts';
 import { ensurePages } from '../../../../../apps/payments/web/build.ts';
-import { axeSource, type Browser, type BrowserContext, chromium, type Page } from '../../../../../apps/payments/web/testing/browser.ts';
+import {
+  axeSource,
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Page,
+} from '../../../../../apps/payments/web/testing/browser.ts';
 import { atEnd, testDatabase } from '../../support/database.ts';
 import { near, operatorToken } from '../../support/service.ts';
-import { openNetwork, type Network } from './proxy.ts';
+import { type Network, openNetwork } from './proxy.ts';
 
 const flags = [
   '--headless',
@@ -68,8 +74,17 @@ export async function openPages(): Promise<Pages> {
   atEnd(() => running.close());
   network.target(Number(new URL(running.url).port));
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
-  atEnd(() => browser.close());
-  const fresh = (options: PhoneOptions = {}): Promise<Phone> => openPhone(browser, url, options);
+  const opened: Phone[] = [];
+  // What the screens showed last, for whoever looks into a failure.
+  atEnd(async () => {
+    for (const [index, { page }] of opened.entries()) await shot(page, `last-${index}`);
+    await browser.close();
+  });
+  const fresh = async (options: PhoneOptions = {}): Promise<Phone> => {
+    const phone = await openPhone(browser, url, options);
+    opened.push(phone);
+    return phone;
+  };
   return {
     url,
     app: running.app,
@@ -110,7 +125,9 @@ async function openPhone(browser: Browser, url: string, options: PhoneOptions): 
     page,
     context,
     open: async (path) => {
-      await page.evaluate(`history.pushState(null, '', ${JSON.stringify(path)}); dispatchEvent(new PopStateEvent('popstate'))`);
+      await page.evaluate(
+        `history.pushState(null, '', ${JSON.stringify(path)}); dispatchEvent(new PopStateEvent('popstate'))`,
+      );
     },
     move: async (metres, degrees = 0) => {
       await context.setGeolocation(place(metres, degrees));

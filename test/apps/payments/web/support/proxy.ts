@@ -1,7 +1,6 @@
 /** A network between phones and the service that a test can cut: before a request arrives, or after it and before its answer. */
-import { createServer, request as ask } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import type { Socket } from 'node:net';
+import { request as ask, createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 
 export interface Network {
   readonly port: number;
@@ -25,7 +24,13 @@ export async function openNetwork(): Promise<Network> {
     if (lost === 'all' || (lost === 'answers' && !isPost)) return void incoming.socket.destroy();
     arrived.push(`${incoming.method} ${incoming.url}`);
     const upstream = ask(
-      { port: target, host: '127.0.0.1', method: incoming.method, path: incoming.url, headers: incoming.headers },
+      {
+        port: target,
+        host: '127.0.0.1',
+        method: incoming.method,
+        path: incoming.url,
+        headers: incoming.headers,
+      },
       (reply) => {
         if (lost !== undefined) {
           // The service has done its work: only its answer does not come through.
