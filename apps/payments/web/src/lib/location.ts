@@ -8,6 +8,8 @@ import { store } from './store.ts';
 const fixMsMax = 8_000;
 const fixAgeMsMax = 5_000;
 const reportEveryMs = 30_000;
+/** After one that did not work. */
+const againMs = 4_000;
 const accuracyM = { min: 1, max: 50_000 } as const;
 
 export interface LocationState {
@@ -80,19 +82,24 @@ function problemOf(error: unknown): string {
 /** Reports while the page is seen and the browser allows it; the answer ends that. `after` runs after each report. */
 export function keepReporting(personId: string, after: () => void): () => void {
   let isBusy = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const tick = async (): Promise<void> => {
-    if (isBusy || document.visibilityState !== 'visible' || whereabouts.get().permission !== 'granted')
-      return;
+    if (isBusy || document.visibilityState !== 'visible' || whereabouts.get().permission !== 'granted') return;
     isBusy = true;
-    if (await reportNow(personId)) after();
+    const isDone = await reportNow(personId);
     isBusy = false;
+    if (isOver) return;
+    if (isDone) after();
+    clearTimeout(timer);
+    timer = setTimeout(() => void tick(), isDone ? reportEveryMs : againMs);
   };
+  let isOver = false;
   void tick();
-  const timer = setInterval(() => void tick(), reportEveryMs);
   const seen = (): void => void tick();
   document.addEventListener('visibilitychange', seen);
   return () => {
-    clearInterval(timer);
+    isOver = true;
+    clearTimeout(timer);
     document.removeEventListener('visibilitychange', seen);
   };
 }

@@ -11,12 +11,11 @@ import { errorText, Loaded, Page, Section } from '../parts/page.tsx';
 import { texts } from '../texts.ts';
 import { ContactsSection } from './contacts.tsx';
 import { PrivacySection } from './privacy.tsx';
-import { RulesForm } from './rules-form.tsx';
+import { RulesSection } from './rules-form.tsx';
 
 const said = texts.account;
 
 export function AccountPage({ me }: { readonly me: Me }) {
-  const rules = useQuery(queries.rules());
   const client = useQueryClient();
   const signOut = useMutation({
     mutationFn: () => call('signOut', {}),
@@ -26,11 +25,7 @@ export function AccountPage({ me }: { readonly me: Me }) {
     <Page title={said.title}>
       <p className="-mt-3 text-muted">{me.handle}</p>
       <PrivacySection me={me} />
-      <Section title={said.rules}>
-        <Loaded query={rules} rows={6}>
-          {(rules) => <RulesForm key={JSON.stringify(rules)} rules={rules} currency={me.currency} />}
-        </Loaded>
-      </Section>
+      <RulesSection currency={me.currency} />
       <ContactsSection />
       <DevicesSection personId={me.personId} />
       {signOut.isError && <Notice tone="bad">{errorText(signOut.error)}</Notice>}

@@ -1,10 +1,12 @@
 /** The account's rules, signed by this device when they are saved. */
+import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { Currency, Rules } from '../lib/contract.ts';
 import { decimalText, parseAllowance } from '../lib/money.ts';
+import { queries } from '../lib/queries.ts';
 import { useSigned } from '../lib/use-signed.ts';
 import { Button, Check, Field, Notice, Select } from '../parts/controls.tsx';
-import { errorText } from '../parts/page.tsx';
+import { errorText, Loaded, Section } from '../parts/page.tsx';
 import { texts } from '../texts.ts';
 
 const said = texts.account;
@@ -22,7 +24,37 @@ const amountLabels: Readonly<Record<AmountField, string>> = {
 const pick = <Key extends string>(options: Readonly<Record<Key, string>>, value: string, before: Key): Key =>
   (Object.keys(options) as Key[]).find((key) => key === value) ?? before;
 
-export function RulesForm({ rules, currency }: { readonly rules: Rules; readonly currency: Currency }) {
+export function RulesSection({ currency }: { readonly currency: Currency }) {
+  const rules = useQuery(queries.rules());
+  const save = useSigned('setRules', 'rules.set');
+  return (
+    <Section title={said.rules}>
+      <Loaded query={rules} rows={6}>
+        {(rules) => (
+          // Rules that were changed elsewhere start the form anew.
+          <RulesForm
+            key={JSON.stringify(rules)}
+            rules={rules}
+            currency={currency}
+            isBusy={save.isPending}
+            onSave={(rules) => save.mutate({ rules })}
+          />
+        )}
+      </Loaded>
+      {save.isSuccess && <Notice tone="good">{said.saved}</Notice>}
+      {save.isError && <Notice tone="bad">{errorText(save.error)}</Notice>}
+    </Section>
+  );
+}
+
+interface RulesFormProps {
+  readonly rules: Rules;
+  readonly currency: Currency;
+  readonly isBusy: boolean;
+  onSave(rules: Rules): void;
+}
+
+function RulesForm({ rules, currency, isBusy, onSave }: RulesFormProps) {
   const [draft, setDraft] = useState(rules);
   const [threshold, setThreshold] = useState(`${rules.thresholdM}`);
   const [amounts, setAmounts] = useState<Record<AmountField, string>>({
@@ -30,7 +62,6 @@ export function RulesForm({ rules, currency }: { readonly rules: Rules; readonly
     perPaymentMaxMinor: decimalText(rules.perPaymentMaxMinor, currency),
     perDayMaxMinor: decimalText(rules.perDayMaxMinor, currency),
   });
-  const save = useSigned('setRules', 'rules.set');
   const change = (part: Partial<Rules>): void => setDraft({ ...draft, ...part });
   const metres = Number(threshold);
   const isThreshold = metres >= thresholdM.min && metres <= thresholdM.max;
@@ -42,8 +73,8 @@ export function RulesForm({ rules, currency }: { readonly rules: Rules; readonly
       onSubmit={(event) => {
         event.preventDefault();
         if (!isWhole) return;
-        const said = Object.fromEntries(amountFields.map((field) => [field, minor(field)]));
-        save.mutate({ rules: { ...draft, ...said, thresholdM: metres } });
+        const limits = Object.fromEntries(amountFields.map((field) => [field, minor(field)]));
+        onSave({ ...draft, ...limits, thresholdM: metres });
       }}
     >
       <Select
@@ -99,11 +130,9 @@ export function RulesForm({ rules, currency }: { readonly rules: Rules; readonly
           onChange={(event) => change({ partner: { ...draft.partner, required: event.target.checked } })}
         />
       </div>
-      <Button type="submit" disabled={!isWhole || save.isPending}>
+      <Button type="submit" disabled={!isWhole || isBusy}>
         {said.save}
       </Button>
-      {save.isSuccess && <Notice tone="good">{said.saved}</Notice>}
-      {save.isError && <Notice tone="bad">{errorText(save.error)}</Notice>}
     </form>
   );
 }
