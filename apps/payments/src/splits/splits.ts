@@ -22,7 +22,7 @@ import { establishmentOf } from '../people/establishments.ts';
 import { refsOf } from '../people/people.ts';
 import { first, run } from '../store/pool.ts';
 import { divide } from './divide.ts';
-import { offered, remainingOf, splittablePayment } from './offer.ts';
+import { lookAgain, offered, remainingOf, splittablePayment } from './offer.ts';
 
 const listMax = 50;
 
@@ -49,6 +49,7 @@ export async function makeSplit(unit: Unit, device: KnownDevice, message: SplitM
   // The payment's row is locked: two splits at once could ask for more than the bill.
   const payment = await splittablePayment(unit, device.personId, paymentId, true);
   const parts = divide(payment.amount_minor, division);
+  await lookAgain(unit, payment);
   const people = new Set((await offered(unit, payment)).map((person) => `${person.person_id}`));
   if (parts.some((part) => !people.has(part.personId)))
     throw new PaymentsError('not_offered', 'Only contacts who were there can be asked for a part.');
