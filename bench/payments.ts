@@ -192,18 +192,35 @@ async function throughHttp(databaseUrl: string): Promise<readonly (readonly stri
     if (ana === undefined) throw new Error('nobody is there');
     for (let at = 0; at < 50; at += 1) await timed(ana, '1');
     const count = quick ? 200 : 1_000;
-    const [paid, declined]: [number[], number[]] = [[], []];
+    // What the machine asks for the same number of doors: a call that does nothing, and a transaction that writes one row.
+    const [empty, write, paid, declined]: [number[], number[], number[], number[]] = [[], [], [], []];
+    await running.app.pool.query('create table bench_write (n int)');
+    const cpu = process.cpuUsage();
     for (let at = 0; at < count; at += 1) {
       if (at % 100 === 0) await ana.report(moved(square, 90, 10));
       paid.push(await timed(ana, '1'));
       declined.push(await timed(ana, '60000'));
+      const [asked, wrote] = [
+        performance.now(),
+        () => running.app.pool.query('insert into bench_write values (1)'),
+      ];
+      await ana.send('about');
+      empty.push(performance.now() - asked);
+      const begun = performance.now();
+      await wrote();
+      write.push(performance.now() - begun);
     }
+    const used = process.cpuUsage(cpu);
+    const cpuMs = (used.user + used.system) / 1_000 / (2 * count);
     const rate = await perSecond(people.length * 2, quick ? 3_000 : 10_000, (lane) =>
       timed(people[lane % people.length] ?? ana, '1'),
     );
     return [
+      ['an HTTP call that does nothing', spread(empty)],
+      ['one row written and committed', spread(write)],
       ['decision and booking through HTTP, one at a time', spread(paid)],
       ['decision that declines, through HTTP', spread(declined)],
+      ['processor time of a decision, phone and service together', `${cpuMs.toFixed(2)} ms`],
       ['payments end to end, 4 people, 8 at once', `${rate.toFixed(0)} /s`],
       ['memory of service and phones together', `${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB`],
     ];
