@@ -24,13 +24,15 @@ import { payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
 import { insertPayment, type PaymentRow, paymentView } from './payment-rows.ts';
 
 export async function pay(unit: Unit, device: KnownDevice, message: PayMessage): Promise<Payment> {
-  await takeOnce(unit, message);
   const { money, note } = message.payload;
-  const payer = await lockPayer(unit, device.personId);
+  const [payer] = await Promise.all([lockPayer(unit, device.personId), takeOnce(unit, message)]);
   const payee = await resolvePayee(unit, payer.person_id, message.payload.payee, money);
-  const accounts = await accountsFor(unit.on, payer.person_id, payee.personId, money.currency);
   const paymentId = newId('pay', unit.nowMs);
-  const payerSide = await sideOfDevice(unit, payer.person_id, device.deviceId);
+  const [accounts, payerSide, otherSide] = await Promise.all([
+    accountsFor(unit.on, payer.person_id, payee.personId, money.currency),
+    sideOfDevice(unit, payer.person_id, device.deviceId),
+    payeeSide(unit, payee),
+  ]);
   const { decisionId, decision } = await decideAndStore(
     unit,
     {
@@ -40,7 +42,7 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
       money,
       rules: payer.rules,
       payer: payerSide,
-      payee: await payeeSide(unit, payee),
+      payee: otherSide,
       coLocatedAtBill: false,
     },
     paymentId,
@@ -67,10 +69,13 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
     at_ms: BigInt(unit.nowMs),
   };
   const row = await carryOut(unit, draft, decision.answer, payer, payee, accounts);
-  await insertPayment(unit, row);
   if (row.state === 'completed') presenceAfterwards(unit, row, payer, payerSide);
-  await tellBoth(unit, row);
-  return paymentView(unit, payer.person_id, row);
+  const [view] = await Promise.all([
+    paymentView(unit, payer.person_id, row),
+    insertPayment(unit, row),
+    tellBoth(unit, row),
+  ]);
+  return view;
 }
 
 /** Orders a payer's payments: limits and balances are seen by one at a time. */
