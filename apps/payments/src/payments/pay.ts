@@ -19,7 +19,7 @@ import type { PersonRow } from '../people/people.ts';
 import { rememberPresence } from '../splits/presence.ts';
 import { first } from '../store/pool.ts';
 import { settleAsk } from './asks.ts';
-import { decideAndStore } from './decisions.ts';
+import { decideFor, spentToday } from './decisions.ts';
 import { payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
 import { insertPayment, type PaymentRow, paymentView } from './payment-rows.ts';
 
@@ -28,12 +28,13 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
   const [payer] = await Promise.all([lockPayer(unit, device.personId), takeOnce(unit, message)]);
   const payee = await resolvePayee(unit, payer.person_id, message.payload.payee, money);
   const paymentId = newId('pay', unit.nowMs);
-  const [accounts, payerSide, otherSide] = await Promise.all([
+  const [accounts, payerSide, otherSide, spentTodayMinor] = await Promise.all([
     accountsFor(unit.on, payer.person_id, payee.personId, money.currency),
     sideOfDevice(unit, payer.person_id, device.deviceId),
     payeeSide(unit, payee),
+    spentToday(unit, payer.person_id, money.currency),
   ]);
-  const { decisionId, decision } = await decideAndStore(
+  const { decisionId, decision, store } = await decideFor(
     unit,
     {
       payerId: payer.person_id,
@@ -44,6 +45,7 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
       payer: payerSide,
       payee: otherSide,
       coLocatedAtBill: false,
+      spentTodayMinor,
     },
     paymentId,
   );
@@ -74,6 +76,7 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
     paymentView(unit, payer.person_id, row),
     insertPayment(unit, row),
     tellBoth(unit, row),
+    store(),
   ]);
   return view;
 }

@@ -14,7 +14,7 @@ import type { PartState, Split, SplitMessage } from '../contract/splits.ts';
 import { tell } from '../events/live.ts';
 import { accountIn } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
-import { decideAndStore } from '../payments/decisions.ts';
+import { decideFor, spentToday } from '../payments/decisions.ts';
 import { book, lockPayer, tellBoth } from '../payments/pay.ts';
 import { insertPayment, type PaymentRow } from '../payments/payment-rows.ts';
 import { type KnownDevice, type SignedMessage, takeOnce } from '../people/devices.ts';
@@ -113,7 +113,7 @@ export async function approvePart(
   const payer = await lockPayer(unit, device.personId);
   const money = { amountMinor: part.amount_minor.toString(), currency: bill.currency };
   const paymentId = newId('pay', unit.nowMs);
-  const { decisionId, decision } = await decideAndStore(
+  const { decisionId, decision, store } = await decideFor(
     unit,
     {
       payerId: device.personId,
@@ -124,9 +124,11 @@ export async function approvePart(
       payer: await sideOfDevice(unit, device.personId, device.deviceId),
       payee: { suspect: false },
       coLocatedAtBill: true,
+      spentTodayMinor: await spentToday(unit, device.personId, bill.currency),
     },
     paymentId,
   );
+  await store();
   const isAllowed = decision.answer === 'allow';
   const row: PaymentRow = {
     payment_id: paymentId,
