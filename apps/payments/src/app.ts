@@ -25,6 +25,8 @@ export interface App {
   readonly mode: 'demo' | 'live';
   /** A partner counts this long after being named. */
   readonly partnerRestMs: number;
+  /** Work that nobody waits for, so that the end can. */
+  readonly background: Set<Promise<void>>;
 }
 
 /** One database transaction on behalf of a request: everything that it writes happens at one moment of the clock. */
@@ -34,4 +36,6 @@ export interface Unit {
   readonly nowMs: number;
   /** Who has been told something: their streams are woken after the COMMIT. */
   readonly told: Set<string>;
+  /** Work for after the COMMIT, that nobody waits for: what may be lost with the process, and made again. */
+  readonly afterwards: ((unit: Unit) => Promise<void>)[];
 }

@@ -70,6 +70,7 @@ export async function start(config: Config, overrides: Overrides = {}): Promise<
       policy: overrides.policy ?? defaultPolicy,
       ...(carrier && { carrier }),
       live: new LiveEvents(),
+      background: new Set(),
       places: new NearbyIndex(),
       log,
       mode: config.mode,
@@ -104,6 +105,7 @@ async function listen(config: Config, app: App, housekeeping: boolean): Promise<
     close: async () => {
       await stop();
       await server.close();
+      await Promise.all(app.background);
       await app.pool.end();
     },
   };

@@ -9,13 +9,17 @@ import { type Pool, run } from '../store/pool.ts';
 export const eventsKeptMs = 3 * 86_400_000;
 export const eventsPerReadMax = 200;
 
-/** Tells a person of a change, in the transaction of that change. */
-export async function tell(unit: Unit, personIds: readonly string[], event: LiveEvent): Promise<void> {
+/** Tells people of a change, in the transaction of that change. */
+export async function tell(
+  unit: Unit,
+  personIds: readonly string[],
+  ...events: readonly LiveEvent[]
+): Promise<void> {
   const people = [...new Set(personIds)];
   await run(
     unit.on,
-    'insert into live_event (person_id, data, at_ms) select p, $2::jsonb, $3 from unnest($1::text[]) p',
-    [people, JSON.stringify(event), unit.nowMs],
+    'insert into live_event (person_id, data, at_ms) select p, e::jsonb, $3 from unnest($2::text[]) e, unnest($1::text[]) p',
+    [people, events.map((event) => JSON.stringify(event)), unit.nowMs],
   );
   for (const person of people) unit.told.add(person);
 }

@@ -69,7 +69,7 @@ export function checkKey(key: unknown): string {
   return key;
 }
 
-/** The kept answer of an earlier request with this key, if there is one: saves the work before {@link once}. */
+/** The kept answer of an earlier request with this key, if there is one. Error: `idempotency_key_reused`. */
 export async function recall<Answer>(on: Queryable, request: Once): Promise<OnceResult<Answer> | undefined> {
   const row = await first<{ fingerprint: Buffer; outcome: Outcome<Answer> | null }>(
     on,
@@ -95,7 +95,28 @@ export async function once<Answer>(
   request: Once,
   work: (client: pg.PoolClient) => Promise<Answer>,
 ): Promise<OnceResult<Answer>> {
-  return transaction(
+  try {
+    return await keep(pool, request, async (client) => ({ answer: await work(client) }));
+  } catch (error) {
+    if (
+      !(error instanceof PaymentsError) ||
+      passing.includes(error.code) ||
+      error.code === 'idempotency_key_reused'
+    )
+      throw error;
+    // In a transaction of its own: the first one is rolled back with all that it wrote. Whoever took the key in between was first.
+    const { code, message } = error;
+    return keep<Answer>(pool, request, async () => ({ error: { code, message } }));
+  }
+}
+
+/** Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. */
+const keep = <Answer>(
+  pool: Pool,
+  request: Once,
+  work: (client: pg.PoolClient) => Promise<Outcome<Answer>>,
+): Promise<OnceResult<Answer>> =>
+  transaction(
     pool,
     async (client) => {
       if (!(await claim(client, request))) {
@@ -103,7 +124,7 @@ export async function once<Answer>(
         if (kept === undefined) throw new PaymentsError('busy', 'Try again.', { retryAfterS: 1 });
         return kept;
       }
-      const outcome = await attempt(client, work);
+      const outcome = await work(client);
       await run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
         request.personId,
         request.key,
@@ -113,7 +134,6 @@ export async function once<Answer>(
     },
     { repeatable: true },
   );
-}
 
 /** True: the key is ours. False: another transaction with this key has committed (its row is visible now). */
 async function claim(client: pg.PoolClient, request: Once): Promise<boolean> {
@@ -132,23 +152,6 @@ async function claim(client: pg.PoolClient, request: Once): Promise<boolean> {
       'The first request with this Idempotency-Key is still being carried out. Try again with the same key.',
       { cause: error, retryAfterS: 1 },
     );
-  }
-}
-
-async function attempt<Answer>(
-  client: pg.PoolClient,
-  work: (client: pg.PoolClient) => Promise<Answer>,
-): Promise<Outcome<Answer>> {
-  await client.query('savepoint work');
-  try {
-    const answer = await work(client);
-    // What is deferred to COMMIT must fail here, while the refusal can still be kept as the answer.
-    await client.query('set constraints all immediate');
-    return { answer };
-  } catch (error) {
-    if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
-    await client.query('rollback to savepoint work');
-    return { error: { code: error.code, message: error.message } };
   }
 }
 

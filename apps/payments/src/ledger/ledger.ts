@@ -98,6 +98,29 @@ export async function accountIn(on: Queryable, ownerId: string, currency: Curren
   return account;
 }
 
+/** The two accounts of a transfer, and what can be spent from the first, in one question. Error: `currency_mismatch`. */
+export async function accountsFor(
+  on: Queryable,
+  fromOwner: string,
+  toOwner: string,
+  currency: Currency,
+): Promise<{ readonly from: Account; readonly to: Account; readonly availableMinor: bigint }> {
+  const rows = await run<AccountRow & { available: string }>(
+    on,
+    `select a.*, (select sum(posted_minor - held_minor) from ledger_balance b where b.account_id = a.account_id)::text available
+     from ledger_account a where owner_id in ($1, $2) and currency = $3`,
+    [fromOwner, toOwner, currency],
+  );
+  const from = rows.find((row) => row.owner_id === fromOwner);
+  const to = rows.find((row) => row.owner_id === toOwner);
+  if (from === undefined || to === undefined)
+    throw new PaymentsError(
+      'currency_mismatch',
+      `One of the two has no account in ${currency}: currencies are not converted.`,
+    );
+  return { from: accountOf(from), to: accountOf(to), availableMinor: BigInt(from.available) };
+}
+
 export interface Balance {
   readonly postedMinor: bigint;
   readonly heldMinor: bigint;

@@ -75,8 +75,11 @@ export class NearbyIndex {
         (item) => !this.#moved.has(this.#ids[item] ?? ''),
       ))
         found.push(this.#near(this.#ids[at] ?? '', center));
+    // A degree of latitude is 110.5 km or more: most of what has moved is out by this alone.
+    const degreesMax = radiusM / 110_000;
     for (const id of this.#moved) {
-      if (!this.#positions.has(id)) continue;
+      const position = this.#positions.get(id);
+      if (position === undefined || Math.abs(position.latitude - latitude) > degreesMax) continue;
       const near = this.#near(id, center);
       if (near.distanceM <= radiusM) found.push(near);
     }

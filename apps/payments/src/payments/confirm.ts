@@ -11,11 +11,10 @@ import { accountIn, capture, release } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
 import { type KnownDevice, type SignedMessage, takeOnce } from '../people/devices.ts';
 import { personRow } from '../people/people.ts';
-import { rememberPresence } from '../splits/presence.ts';
 import { run } from '../store/pool.ts';
 import { askRowFor } from './ask-rows.ts';
 import { settleAsk } from './asks.ts';
-import { tellBoth, withReason } from './pay.ts';
+import { presenceAfterwards, tellBoth, withReason } from './pay.ts';
 import { type PaymentRow, paymentRowFor, paymentView } from './payment-rows.ts';
 
 export const codeAttemptsMax = 3;
@@ -84,7 +83,7 @@ async function settle(unit: Unit, row: PaymentRow): Promise<void> {
     if (ask !== undefined) await settleAsk(unit, ask, row.payment_id);
   }
   const payer = await personRow(unit.on, row.payer_id);
-  await rememberPresence(unit, row, payer, await sideOfDevice(unit, row.payer_id, row.device_id ?? ''));
+  presenceAfterwards(unit, row, payer, await sideOfDevice(unit, row.payer_id, row.device_id ?? ''));
 }
 
 /** Either side refuses: the hold is released. */

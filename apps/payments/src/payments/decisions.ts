@@ -19,14 +19,14 @@ export interface Question {
   readonly payer: Side;
   readonly payee: Side;
   readonly coLocatedAtBill: boolean;
+  readonly spentTodayMinor: bigint;
 }
 
-/** The payer's row must be locked: two payments at once would both see a day's limit that only one may use up. */
 export async function decisionInputs(unit: Unit, question: Question): Promise<DecisionInputs> {
   const { partner, ...rules } = question.rules;
   return {
     amountMinor: question.money.amountMinor,
-    spentTodayMinor: (await spentToday(unit, question.payerId, question.money.currency)).toString(),
+    spentTodayMinor: question.spentTodayMinor.toString(),
     rules: { ...rules, partnerRequired: partner.required, areasNamed: partner.areas.length > 0 },
     partner: partner.required ? await partnerStanding(unit, question.payerId, question.payeeId) : 'not_named',
     areas: partner.required ? areaDistances(question.payer, partner.areas) : [],
@@ -38,8 +38,11 @@ export async function decisionInputs(unit: Unit, question: Question): Promise<De
   };
 }
 
-/** What left the account, or is held to leave it, in the last 24 hours. */
-async function spentToday(unit: Unit, payerId: string, currency: string): Promise<bigint> {
+/**
+ * What left the account, or is held to leave it, in the last 24 hours. The payer's row must be locked: two payments at once would both
+ * see a day's limit that only one may use up.
+ */
+export async function spentToday(unit: Unit, payerId: string, currency: string): Promise<bigint> {
   const row = await first<{ sum: string }>(
     unit.on,
     `select coalesce(sum(amount_minor), 0)::text sum from payment
@@ -49,33 +52,35 @@ async function spentToday(unit: Unit, payerId: string, currency: string): Promis
   return BigInt(row?.sum ?? 0);
 }
 
-export async function decideAndStore(
+/** Decides; `store` writes the decision with its inputs, and must be awaited before the transaction ends. */
+export async function decideFor(
   unit: Unit,
   question: Question,
   paymentId: string,
-): Promise<{ decisionId: DecisionId; decision: Decision }> {
+): Promise<{ decisionId: DecisionId; decision: Decision; store(): Promise<unknown> }> {
   const inputs = await decisionInputs(unit, question);
   const decision = decide(inputs);
   const decisionId = newId('dec', unit.nowMs);
-  await run(
-    unit.on,
-    `insert into decision (decision_id, payment_id, payer_id, payee_id, establishment_id, engine, inputs, outcome, answer,
+  const store = (): Promise<unknown> =>
+    run(
+      unit.on,
+      `insert into decision (decision_id, payment_id, payer_id, payee_id, establishment_id, engine, inputs, outcome, answer,
        amount_minor, currency, at_ms)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-    [
-      decisionId,
-      paymentId,
-      question.payerId,
-      question.payeeId,
-      question.establishmentId,
-      engineVersion,
-      JSON.stringify(inputs),
-      JSON.stringify(decision),
-      decision.answer,
-      question.money.amountMinor,
-      question.money.currency,
-      unit.nowMs,
-    ], // prettier-ignore
-  );
-  return { decisionId, decision };
+      [
+        decisionId,
+        paymentId,
+        question.payerId,
+        question.payeeId,
+        question.establishmentId,
+        engineVersion,
+        JSON.stringify(inputs),
+        JSON.stringify(decision),
+        decision.answer,
+        question.money.amountMinor,
+        question.money.currency,
+        unit.nowMs,
+      ], // prettier-ignore
+    );
+  return { decisionId, decision, store };
 }

@@ -10,30 +10,31 @@ import type { ReasonCode } from '../contract/codes.ts';
 import { stepUpSMax } from '../contract/limits.ts';
 import type { PayMessage, Payment } from '../contract/payments.ts';
 import type { PaymentId } from '../contract/primitives.ts';
+import type { Side } from '../decision/evidence.ts';
 import { tell } from '../events/live.ts';
-import { type Account, accountIn, hold, transfer } from '../ledger/ledger.ts';
+import { type Account, accountsFor, hold, transfer } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
 import { type KnownDevice, takeOnce } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
 import { rememberPresence } from '../splits/presence.ts';
 import { first } from '../store/pool.ts';
 import { settleAsk } from './asks.ts';
-import { decideAndStore } from './decisions.ts';
+import { decideFor, spentToday } from './decisions.ts';
 import { payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
 import { insertPayment, type PaymentRow, paymentView } from './payment-rows.ts';
 
 export async function pay(unit: Unit, device: KnownDevice, message: PayMessage): Promise<Payment> {
-  await takeOnce(unit, message);
   const { money, note } = message.payload;
-  const payer = await lockPayer(unit, device.personId);
+  const [payer] = await Promise.all([lockPayer(unit, device.personId), takeOnce(unit, message)]);
   const payee = await resolvePayee(unit, payer.person_id, message.payload.payee, money);
-  const accounts = {
-    from: await accountIn(unit.on, payer.person_id, money.currency),
-    to: await accountIn(unit.on, payee.personId, money.currency),
-  };
   const paymentId = newId('pay', unit.nowMs);
-  const payerSide = await sideOfDevice(unit, payer.person_id, device.deviceId);
-  const { decisionId, decision } = await decideAndStore(
+  const [accounts, payerSide, otherSide, spentTodayMinor] = await Promise.all([
+    accountsFor(unit.on, payer.person_id, payee.personId, money.currency),
+    sideOfDevice(unit, payer.person_id, device.deviceId),
+    payeeSide(unit, payee),
+    spentToday(unit, payer.person_id, money.currency),
+  ]);
+  const { decisionId, decision, store } = await decideFor(
     unit,
     {
       payerId: payer.person_id,
@@ -42,8 +43,9 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
       money,
       rules: payer.rules,
       payer: payerSide,
-      payee: await payeeSide(unit, payee),
+      payee: otherSide,
       coLocatedAtBill: false,
+      spentTodayMinor,
     },
     paymentId,
   );
@@ -69,10 +71,14 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
     at_ms: BigInt(unit.nowMs),
   };
   const row = await carryOut(unit, draft, decision.answer, payer, payee, accounts);
-  await insertPayment(unit, row);
-  if (row.state === 'completed') await rememberPresence(unit, row, payer, payerSide);
-  await tellBoth(unit, row);
-  return paymentView(unit, payer.person_id, row);
+  if (row.state === 'completed') presenceAfterwards(unit, row, payer, payerSide);
+  const [view] = await Promise.all([
+    paymentView(unit, payer.person_id, row),
+    insertPayment(unit, row),
+    tellBoth(unit, row),
+    store(),
+  ]);
+  return view;
 }
 
 /** Orders a payer's payments: limits and balances are seen by one at a time. */
@@ -84,9 +90,11 @@ export async function lockPayer(unit: Unit, personId: string): Promise<PersonRow
   return row;
 }
 
-interface Accounts {
-  readonly from: Account;
-  readonly to: Account;
+type Accounts = Awaited<ReturnType<typeof accountsFor>>;
+
+/** Who is there is found out after the answer: the payment does not wait for it, and an offer soon after looks again by itself. */
+export function presenceAfterwards(unit: Unit, row: PaymentRow, payer: PersonRow, payerSide: Side): void {
+  unit.afterwards.push((later) => rememberPresence(later, row, payer, payerSide));
 }
 
 /** What the decision asks for, or a decline where the money is not there. */
@@ -99,9 +107,10 @@ async function carryOut(
   accounts: Accounts,
 ): Promise<PaymentRow> {
   if (answer === 'decline') return draft;
-  const move =
-    answer === 'allow' ? () => book(unit, draft, accounts) : () => holdFor(unit, draft, accounts.from);
-  if (!(await unlessShort(unit, move))) return withReason(draft, 'declined', 'insufficient_funds');
+  // The payer's row is locked, so nobody else spends meanwhile; the database refuses an overdraft all the same.
+  if (accounts.availableMinor < draft.amount_minor)
+    return withReason(draft, 'declined', 'insufficient_funds');
+  await (answer === 'allow' ? book(unit, draft, accounts) : holdFor(unit, draft, accounts.from));
   if (answer === 'allow') {
     if (payee.ask !== undefined) await settleAsk(unit, payee.ask, draft.payment_id);
     return { ...draft, state: 'completed' };
@@ -122,25 +131,17 @@ export const withReason = (row: PaymentRow, state: PaymentRow['state'], reason: 
   reasons: [reason, ...row.reasons],
 });
 
-/** False where the account is short: what was tried is undone, and the payment is declined rather than failed. */
-export async function unlessShort(unit: Unit, move: () => Promise<void>): Promise<boolean> {
-  await unit.on.query('savepoint money');
-  try {
-    await move();
-    return true;
-  } catch (error) {
-    if (!(error instanceof PaymentsError) || error.code !== 'insufficient_funds') throw error;
-    await unit.on.query('rollback to savepoint money');
-    return false;
-  }
-}
-
-export const book = (unit: Unit, row: PaymentRow, accounts: Accounts): Promise<void> =>
+export const book = (
+  unit: Unit,
+  row: PaymentRow,
+  { from, to }: Pick<Accounts, 'from' | 'to'>,
+): Promise<void> =>
   transfer(unit.on, {
     transactionId: newId('ltx', unit.nowMs),
     kind: row.kind,
     reference: row.payment_id,
-    ...accounts,
+    from,
+    to,
     amountMinor: row.amount_minor,
     atMs: unit.nowMs,
   });
@@ -153,6 +154,6 @@ export async function tellBoth(unit: Unit, row: PaymentRow): Promise<void> {
   const event = { type: 'payment', paymentId: row.payment_id as PaymentId, state: row.state } as const;
   const concerned =
     row.state === 'declined' && row.confirm_by === null ? [row.payer_id] : [row.payer_id, row.payee_id];
-  await tell(unit, concerned, event);
-  if (row.state !== 'declined') await tell(unit, concerned, { type: 'balance' });
+  const events = row.state === 'declined' ? [event] : [event, { type: 'balance' } as const];
+  await tell(unit, concerned, ...events);
 }

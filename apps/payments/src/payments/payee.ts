@@ -6,6 +6,7 @@
 import type { Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import type { Payee } from '../contract/payments.ts';
+import type { Establishment } from '../contract/people.ts';
 import type { EstablishmentId, Money } from '../contract/primitives.ts';
 import type { Side } from '../decision/evidence.ts';
 import { sideOfPerson, sideOfPlace } from '../location/fixes.ts';
@@ -18,6 +19,8 @@ export interface ResolvedPayee {
   readonly personId: string;
   readonly establishmentId: EstablishmentId | null;
   readonly ask: AskRow | undefined;
+  /** The establishment, where one is paid. */
+  readonly place: Establishment | undefined;
 }
 
 const notAvailable = (): PaymentsError =>
@@ -41,16 +44,23 @@ async function lookUp(unit: Unit, payerId: string, payee: Payee, money: Money): 
   switch (payee.kind) {
     case 'contact':
       if (!(await isMutual(unit.on, payerId, payee.personId))) throw notAvailable();
-      return { personId: payee.personId, establishmentId: null, ask: undefined };
+      return { personId: payee.personId, establishmentId: null, ask: undefined, place: undefined };
     case 'establishment': {
       const place = await establishmentOf(unit.on, payee.establishmentId);
-      return { personId: place.owner.personId, establishmentId: place.establishmentId, ask: undefined };
+      return {
+        personId: place.owner.personId,
+        establishmentId: place.establishmentId,
+        ask: undefined,
+        place,
+      };
     }
     case 'ask': {
       const ask = await askRowFor(unit, payee.askId, payerId, payee.token);
       if (ask === undefined) throw notAvailable();
       checkAsk(unit, ask, money);
-      return { personId: ask.payee_id, establishmentId: ask.establishment_id, ask };
+      const { establishment_id: id } = ask;
+      const place = id === null ? undefined : await establishmentOf(unit.on, id);
+      return { personId: ask.payee_id, establishmentId: id, ask, place };
     }
   }
 }
@@ -65,7 +75,5 @@ function checkAsk(unit: Unit, ask: AskRow, money: Money): void {
 }
 
 /** What is known of the payee's side: the establishment's place, or the person's device. */
-export async function payeeSide(unit: Unit, payee: ResolvedPayee): Promise<Side> {
-  if (payee.establishmentId === null) return sideOfPerson(unit, payee.personId);
-  return sideOfPlace(await establishmentOf(unit.on, payee.establishmentId), unit.nowMs);
-}
+export const payeeSide = async (unit: Unit, payee: ResolvedPayee): Promise<Side> =>
+  payee.place === undefined ? sideOfPerson(unit, payee.personId) : sideOfPlace(payee.place, unit.nowMs);

@@ -98,10 +98,10 @@ export async function paymentViews(
   personId: string,
   rows: readonly PaymentRow[],
 ): Promise<Payment[]> {
-  const refs = await refsOf(
-    unit.on,
-    rows.flatMap((row) => [row.payer_id, row.payee_id]),
+  const named = rows.flatMap((row) =>
+    row.payer_id !== personId ? row.payer_id : row.establishment_id === null ? row.payee_id : [],
   );
+  const refs = named.length === 0 ? new Map<string, PersonRef>() : await refsOf(unit.on, named);
   const ids = rows.flatMap((row) => row.establishment_id ?? []);
   const places = ids.length === 0 ? [] : await establishmentsByIds(unit.on, ids);
   const names = new Map(places.map((place) => [`${place.establishmentId}`, place.name]));

@@ -11,7 +11,7 @@ import { type ErrorBody, eventsPath, type Route, type RouteName, routes } from '
 import { signedBytes } from '../contract/signing.ts';
 import type { DemoWorld } from '../demo/demo.ts';
 import { streamEvents } from '../events/stream.ts';
-import { checkKey, recall } from '../ledger/idempotency.ts';
+import { checkKey } from '../ledger/idempotency.ts';
 import { type SignedMessage, signerOf } from '../people/devices.ts';
 import type { RelyingParty } from '../people/passkeys.ts';
 import { beginSession, endSession, operatorSessionMs, sessionMs, sessionOf } from '../people/sessions.ts';
@@ -177,9 +177,7 @@ async function dispatch(
     key,
     request: `${name}\n${JSON.stringify(call.params)}\n${fingerprint(request.body)}`,
   };
-  const result =
-    (await recall(app.pool, { ...what, nowMs: app.clock() })) ??
-    (await onceInUnit(app, what, (unit) => handler(unit, call, device)));
+  const result = await onceInUnit(app, what, (unit) => handler(unit, call, device));
   if (result.replayed) reply.header('idempotent-replayed', 'true');
   if ('error' in result.outcome)
     throw new PaymentsError(result.outcome.error.code, result.outcome.error.message);

@@ -42,7 +42,8 @@ export async function splitOffer(unit: Unit, personId: string, paymentId: string
   };
 }
 
-async function lookAgain(unit: Unit, row: PaymentRow): Promise<void> {
+/** Finds out who was there, while the positions of the payment's moment are kept. */
+export async function lookAgain(unit: Unit, row: PaymentRow): Promise<void> {
   if (unit.nowMs - Number(row.at_ms) > lateReportMs) return;
   // As of the payment's moment: whoever comes along afterwards was not there.
   const then: Unit = { ...unit, nowMs: Number(row.at_ms) };

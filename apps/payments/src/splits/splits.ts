@@ -14,7 +14,7 @@ import type { PartState, Split, SplitMessage } from '../contract/splits.ts';
 import { tell } from '../events/live.ts';
 import { accountIn } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
-import { decideAndStore } from '../payments/decisions.ts';
+import { decideFor, spentToday } from '../payments/decisions.ts';
 import { book, lockPayer, tellBoth } from '../payments/pay.ts';
 import { insertPayment, type PaymentRow } from '../payments/payment-rows.ts';
 import { type KnownDevice, type SignedMessage, takeOnce } from '../people/devices.ts';
@@ -22,7 +22,7 @@ import { establishmentOf } from '../people/establishments.ts';
 import { refsOf } from '../people/people.ts';
 import { first, run } from '../store/pool.ts';
 import { divide } from './divide.ts';
-import { offered, remainingOf, splittablePayment } from './offer.ts';
+import { lookAgain, offered, remainingOf, splittablePayment } from './offer.ts';
 
 const listMax = 50;
 
@@ -49,6 +49,7 @@ export async function makeSplit(unit: Unit, device: KnownDevice, message: SplitM
   // The payment's row is locked: two splits at once could ask for more than the bill.
   const payment = await splittablePayment(unit, device.personId, paymentId, true);
   const parts = divide(payment.amount_minor, division);
+  await lookAgain(unit, payment);
   const people = new Set((await offered(unit, payment)).map((person) => `${person.person_id}`));
   if (parts.some((part) => !people.has(part.personId)))
     throw new PaymentsError('not_offered', 'Only contacts who were there can be asked for a part.');
@@ -112,7 +113,7 @@ export async function approvePart(
   const payer = await lockPayer(unit, device.personId);
   const money = { amountMinor: part.amount_minor.toString(), currency: bill.currency };
   const paymentId = newId('pay', unit.nowMs);
-  const { decisionId, decision } = await decideAndStore(
+  const { decisionId, decision, store } = await decideFor(
     unit,
     {
       payerId: device.personId,
@@ -123,9 +124,11 @@ export async function approvePart(
       payer: await sideOfDevice(unit, device.personId, device.deviceId),
       payee: { suspect: false },
       coLocatedAtBill: true,
+      spentTodayMinor: await spentToday(unit, device.personId, bill.currency),
     },
     paymentId,
   );
+  await store();
   const isAllowed = decision.answer === 'allow';
   const row: PaymentRow = {
     payment_id: paymentId,

@@ -37,6 +37,8 @@ export function openPool(options: PoolOptions): Pool {
     lock_timeout: lockTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     types,
+    // Statements that do not need each other's answers are sent together: see `Promise.all` on one connection.
+    pipeline: true,
   });
   const onError = (error: Error): void => options.onConnectionError?.(error);
   pool.on('error', onError);

@@ -74,8 +74,11 @@ async function once<Result>(pool: Pool, work: (client: pg.PoolClient) => Promise
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query('begin');
+    // Sent together with the work's first statement; should it fail, so does everything behind it.
+    const begun = client.query('begin');
+    begun.catch(() => undefined);
     const result = await work(client);
+    await begun;
     await client.query('commit');
     return result;
   } catch (error) {

@@ -92,7 +92,7 @@ test('amounts at and beyond the limits, below the smallest unit, in other curren
     [money(100), 'amount_out_of_range'],
     [money(' 1'), 'amount_out_of_range'],
     [money('100', 'USD'), 'currency_mismatch'],
-    [money('100', 'XXX'), 'invalid_request'],
+    [money('100', 'XTS'), 'invalid_request'],
     [money('100', 'eur'), 'invalid_request'],
   ];
   for (const [amount, code] of wrong)
