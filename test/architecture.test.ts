@@ -34,7 +34,7 @@ const files = (pattern: string): string[] =>
     .sort();
 
 const sources = files('src/**/*.ts');
-const everything = [...sources, ...files('{test,bench,images,tools}/**/*.ts')];
+const everything = [...sources, ...files('{test,bench,images,tools,apps}/**/*.{ts,tsx}')];
 const read = (file: string): string => readFileSync(join(home, file), 'utf8');
 
 /** Paths, relative to the repository, of what a file imports of ours. */
@@ -42,9 +42,10 @@ function importsOf(file: string): string[] {
   const found = [...read(file).matchAll(/(?:from|import)\s*\(?\s*['"]([#.][^'"]+)['"]/g)].map(
     (match) => match[1] ?? '',
   );
-  return found.map((name) =>
-    name.startsWith('#') ? join('src', name.slice(1)) : relative(home, resolve(home, dirname(file), name)),
-  );
+  return found.map((name) => {
+    if (name.startsWith('#payments/')) return join('apps/payments/src', name.slice('#payments/'.length));
+    return name.startsWith('#') ? join('src', name.slice(1)) : relative(home, resolve(home, dirname(file), name));
+  });
 }
 
 test('imports run one way', () => {
@@ -58,6 +59,23 @@ test('imports run one way', () => {
       .map((target) => `${file} imports ${target}`);
   });
   assert.deepEqual(wrong, []);
+});
+
+test('an application imports nothing of the cloud, and the cloud nothing of it', () => {
+  const apps = files('apps/**/*.{ts,tsx}');
+  assert.ok(apps.length > 50, 'the applications are found');
+  const outward = apps.flatMap((file) => {
+    const room = file.split('/').slice(0, 2).join('/');
+    return importsOf(file)
+      .filter((target) => !target.startsWith(`${room}/`))
+      .map((target) => `${file} imports ${target}`);
+  });
+  const inward = [...sources, ...files('images/**/*.ts')].flatMap((file) =>
+    importsOf(file)
+      .filter((target) => target.startsWith('apps/'))
+      .map((target) => `${file} imports ${target}`),
+  );
+  assert.deepEqual([...outward, ...inward], []);
 });
 
 test('every folder of src/ has a place in the map', () => {

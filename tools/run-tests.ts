@@ -13,6 +13,7 @@ import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
 import { removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
 
@@ -112,6 +113,9 @@ async function main(args: readonly string[]): Promise<boolean> {
     return false;
   }
   const whole = patterns.length === 0;
+  // An application's tests, and the types of everything, need the application's own packages.
+  for (const app of appNames)
+    if (whole || files.some((file) => file.includes(`/test/apps/${app}/`))) await ensureAppModules(app);
   const types = !whole || check('types', join(home, 'node_modules/.bin/tsc'), ['--noEmit']);
   const style =
     !whole ||
@@ -122,6 +126,7 @@ async function main(args: readonly string[]): Promise<boolean> {
       'bench',
       'images',
       'tools',
+      'apps',
     ]);
 
   const totals = new Totals();

@@ -239,6 +239,34 @@ image
   .description('builds an image: default or debian')
   .action(async (name) => (await import('./commands/image.ts')).buildImage(name));
 
+const app = program
+  .command('app')
+  .description('applications that run on Pando, each on its own for a first look');
+const payments = app
+  .command('payments')
+  .description('proximity payments: the positions of both devices decide');
+const appDirectoryOption = (): Option =>
+  new Option('--dir <dir>', 'where it keeps its files; default: /var/lib/pando-payments, or below your home');
+payments
+  .command('up')
+  .description('starts it with demo people and a map, on a PostgreSQL of its own')
+  .addOption(appDirectoryOption())
+  .option('--port <port>', 'its port on 127.0.0.1 (default: 8480)', wholeNumber(1, 65_535))
+  .option('--live', 'without demo people: sign-in by passkey alone', false)
+  .action(async (options) => (await import('./commands/app.ts')).appUp('payments', options));
+payments
+  .command('down')
+  .description('ends it; its books stay')
+  .addOption(appDirectoryOption())
+  .option('--purge', 'remove its books too', false)
+  .action(async (options) => (await import('./commands/app.ts')).appDown('payments', options));
+payments
+  .command('status')
+  .description('whether it runs, and where')
+  .addOption(appDirectoryOption())
+  .option('--json', 'for programs', false)
+  .action(async (options) => (await import('./commands/app.ts')).appStatus('payments', options));
+
 program
   .command('test [pattern...]')
   .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')

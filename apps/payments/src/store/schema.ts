@@ -1,0 +1,15 @@
+/** Every schema step of the application, in order. */
+import { idempotencySchema } from '../ledger/idempotency.ts';
+import { ledgerSchema } from '../ledger/schema.ts';
+import type { SchemaStep } from './migrate.ts';
+import { locationSchema } from './schema-location.ts';
+import { paymentsSchema } from './schema-payments.ts';
+import { peopleSchema } from './schema-people.ts';
+
+export const schema: readonly SchemaStep[] = [
+  ledgerSchema,
+  idempotencySchema,
+  peopleSchema,
+  locationSchema,
+  paymentsSchema,
+];

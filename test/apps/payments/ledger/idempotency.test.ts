@@ -1,0 +1,130 @@
+/** Idempotency keys: replay, other body, concurrency, kept refusals, lost answers (S9.5). */
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { PaymentsError } from '#payments/base/errors.ts';
+import { checkKey, forgetKeys, once, recall } from '#payments/ledger/idempotency.ts';
+import type { Pool } from '#payments/store/pool.ts';
+import { testDatabase } from '../support/database.ts';
+
+let pool: Pool;
+const now = 1_000_000_000_000;
+const request = (key: string, body = 'body') => ({ personId: 'per', key, request: body, nowMs: now });
+
+before(async () => {
+  ({ pool } = await testDatabase());
+  await pool.query('create table effect (n int)');
+});
+
+const effects = async (): Promise<number> => (await pool.query('select 1 from effect')).rows.length;
+const work = (n: number) => async (client: { query(text: string, values: unknown[]): Promise<unknown> }) => {
+  await client.query('insert into effect values ($1)', [n]);
+  return { n };
+};
+
+test('the same key and body replays the first answer; the work is done once', async () => {
+  const before = await effects();
+  const first = await once(pool, request('a'), work(1));
+  const second = await once(pool, request('a'), work(2));
+  assert.deepEqual(first, { outcome: { answer: { n: 1 } }, replayed: false });
+  assert.deepEqual(second, { outcome: { answer: { n: 1 } }, replayed: true });
+  assert.equal(await effects(), before + 1);
+});
+
+test('the same key with another body is an error, and nothing is written', async () => {
+  await once(pool, request('b'), work(1));
+  const before = await effects();
+  await assert.rejects(once(pool, request('b', 'other'), work(2)), { code: 'idempotency_key_reused' });
+  await assert.rejects(recall(pool, request('b', 'other')), { code: 'idempotency_key_reused' });
+  assert.equal(await effects(), before);
+});
+
+test('keys of two people do not meet', async () => {
+  await once(pool, request('c'), work(1));
+  const other = await once(pool, { ...request('c', 'other'), personId: 'per2' }, work(2));
+  assert.equal(other.replayed, false);
+});
+
+test('concurrent retries wait for the first one and get its answer', async () => {
+  const before = await effects();
+  let calls = 0;
+  const results = await Promise.all(
+    Array.from({ length: 8 }, () =>
+      once(pool, request('d'), async (client) => {
+        calls += 1;
+        const mine = calls;
+        await client.query('select pg_sleep(0.05)');
+        return work(mine)(client);
+      }),
+    ),
+  );
+  assert.equal(await effects(), before + 1);
+  assert.equal(new Set(results.map((result) => JSON.stringify(result.outcome))).size, 1);
+  assert.equal(results.filter((result) => !result.replayed).length, 1);
+});
+
+test('a refusal undoes what was written, and is the answer from then on', async () => {
+  const before = await effects();
+  const refuse = async (client: Parameters<ReturnType<typeof work>>[0]) => {
+    await work(1)(client);
+    throw new PaymentsError('insufficient_funds', 'no');
+  };
+  const expected = { error: { code: 'insufficient_funds', message: 'no' } };
+  assert.deepEqual((await once(pool, request('e'), refuse)).outcome, expected);
+  const again = await once<unknown>(pool, request('e'), work(2));
+  assert.deepEqual(again, { outcome: expected, replayed: true });
+  assert.equal(await effects(), before);
+});
+
+test('an error that says nothing about the request keeps nothing: the key may be tried again', async () => {
+  for (const failure of [new PaymentsError('busy', 'later'), new Error('bug')]) {
+    const key = `f-${failure.message}`;
+    await assert.rejects(
+      once(pool, request(key), () => Promise.reject(failure)),
+      { message: failure.message },
+    );
+    assert.equal((await once(pool, request(key), work(1))).replayed, false);
+  }
+});
+
+test('serialization failures and a COMMIT whose answer is lost are carried through by the service itself', async () => {
+  const before = await effects();
+  let attempts = 0;
+  const conflict = await once(pool, request('g'), async (client) => {
+    attempts += 1;
+    if (attempts < 3) await client.query(`do $$ begin raise exception using errcode = '40001'; end $$`);
+    return work(attempts)(client);
+  });
+  assert.deepEqual(conflict.outcome, { answer: { n: 3 } });
+
+  // The server commits, and the connection dies before the answer arrives.
+  const connect = pool.connect.bind(pool);
+  let lost = 0;
+  const unreliable = Object.assign(Object.create(pool), {
+    connect: async () => {
+      const client = await connect();
+      if (lost > 0) return client;
+      const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+      return Object.assign(Object.create(client), {
+        query: async (...args: unknown[]) => {
+          const result = await query(...args);
+          if (args[0] !== 'commit') return result;
+          lost += 1;
+          throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' });
+        },
+        release: () => client.release(true),
+      });
+    },
+  }) as Pool;
+  const result = await once(unreliable, request('h'), work(7));
+  assert.equal(lost, 1);
+  assert.deepEqual(result, { outcome: { answer: { n: 7 } }, replayed: true });
+  assert.equal(await effects(), before + 2);
+});
+
+test('keys have a form, and are forgotten after their time alone', async () => {
+  for (const key of [undefined, '', 'x'.repeat(256), 'a b', 'é', '\u0000'])
+    assert.throws(() => checkKey(key), PaymentsError);
+  assert.equal(checkKey('x'.repeat(255)).length, 255);
+  assert.equal(await forgetKeys(pool, now + 47 * 3_600_000), 0);
+  assert.ok((await forgetKeys(pool, now + 49 * 3_600_000)) > 5);
+});
