@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { table } from '#cli/output.ts';
-import { startPostgres } from '#lab/embedded-postgres.ts';
+import { startPostgres } from '#node/embedded-postgres.ts';
 import { newId } from '#payments/base/ids.ts';
 import { square } from '#payments/demo/demo.ts';
 import { openAccount, transfer } from '#payments/ledger/ledger.ts';

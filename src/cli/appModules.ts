@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
-import { codeDirectory } from '#lab/directory.ts';
-import { withLock } from '#lab/lock.ts';
+import { codeDirectory } from '#node/directory.ts';
+import { withLock } from '#node/lock.ts';
 import { step, UserError } from './output.ts';
 
 const installTimeoutMs = 5 * 60_000;

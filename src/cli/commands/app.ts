@@ -10,9 +10,9 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { startPostgres } from '#lab/embedded-postgres.ts';
-import { withLock } from '#lab/lock.ts';
-import { endProcess, identify, isAlive, processIdentity } from '#lab/processIdentity.ts';
+import { startPostgres } from '#node/embedded-postgres.ts';
+import { withLock } from '#node/lock.ts';
+import { endProcess, identify, isAlive, processIdentity } from '#node/processIdentity.ts';
 import { type AppName, appDirectory, appNames, ensureAppModules } from '../appModules.ts';
 import { print, seconds, step, UserError } from '../output.ts';
 

@@ -68,7 +68,7 @@ export class TwoRealHosts {
   /** A processor that both agents have joined. */
   async processor(place: number, options: ProcessorOptions = {}): Promise<TestProcessor> {
     const processor = await this.cell.addProcessor({ ...lease, ...options, hosts: [] });
-    const name = `p-${place}`;
+    const name = `cell-1-${place}`;
     const tls = await issueCertificate(this.#cards.authority, `spiffe://pando/cell/${name}`);
     const where = { host: '127.0.0.1', port: this.#ports[place] ?? 0 };
     const server = await listen({ cell: processor.cell, name, tls, ...where, log: silent });

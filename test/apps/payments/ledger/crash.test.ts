@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { type RunningPostgres, startPostgres } from '#lab/embedded-postgres.ts';
+import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
 import { healthOf } from '#payments/ledger/proof.ts';
 import { openPool } from '#payments/store/pool.ts';
 import { Phone, type Reply } from '../support/phone.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { ensureDatabase } from '#base/postgres/create.ts';
-import { type RunningPostgres, startPostgres } from '#lab/embedded-postgres.ts';
+import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
 import { migrate } from '#payments/store/migrate.ts';
 import { openPool, type Pool } from '#payments/store/pool.ts';
 import { schema } from '#payments/store/schema.ts';
