@@ -1,5 +1,5 @@
 /** A VM's root disk: an overlay on its image, of the size that was asked for. */
-import { access, chown, mkdir, rename, rm } from 'node:fs/promises';
+import { access, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -43,10 +43,31 @@ export const ensureDisk = async (
     );
   const fresh = join(paths.dir, 'root.new');
   await rm(fresh, { force: true });
-  const base = ['-u', '-F', disk.format, '-b', `${jailBaseDir}/${disk.path}`];
-  await exec('qemu-img', ['create', '-q', '-f', 'qcow2', ...base, fresh, String(bytes)]);
+  await createOverlay(fresh, disk, bytes);
   await chown(fresh, uid, uid);
   await rename(fresh, paths.disk);
+};
+
+/** Overlays that nobody has written to, as qemu-img made them: two of the same base and size are the same, byte by byte. */
+const emptyOverlays = new Map<string, Buffer>();
+const emptyOverlaysMax = 16;
+/** An empty one has 200 KB, and 8 bytes more for each half GiB. */
+const emptyOverlayBytesMax = 1024 * 1024;
+
+/** qemu-img is started for the first of its kind; the others are written from memory. */
+const createOverlay = async (
+  path: string,
+  { format, path: base }: { readonly format: string; readonly path: string },
+  bytes: number,
+): Promise<void> => {
+  const key = JSON.stringify([format, base, bytes]);
+  const known = emptyOverlays.get(key);
+  if (known !== undefined) return writeFile(path, known, { flag: 'wx', mode: 0o644 });
+  const backing = ['-u', '-F', format, '-b', `${jailBaseDir}/${base}`];
+  await exec('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, path, String(bytes)]);
+  if ((await stat(path)).size > emptyOverlayBytesMax) return;
+  for (const oldest of [...emptyOverlays.keys()].slice(0, 1 - emptyOverlaysMax)) emptyOverlays.delete(oldest);
+  emptyOverlays.set(key, await readFile(path));
 };
 
 /** Only a file that does not exist counts as no disk: one that cannot be looked at just now is not replaced. */

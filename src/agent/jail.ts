@@ -24,10 +24,12 @@ mount -t tmpfs -o mode=0755,nosuid,noexec,size=64k,nr_inodes=64 jail "$root"
 cd "$root"
 mkdir old proc usr dev dev/net .${jailRunDir} .${jailBaseDir} .${jailTlsDir} .${jailSocketsDir}
 mount --bind -o ro,nosuid,nodev /usr usr
+links=
 for dir in bin sbin lib lib64; do
-  if [ -L "/$dir" ]; then ln -s "$(readlink "/$dir")" "$dir"
+  if [ -L "/$dir" ]; then links="$links /$dir"
   elif [ -d "/$dir" ]; then mkdir "$dir"; mount --bind -o ro,nosuid,nodev "/$dir" "$dir"; fi
 done
+if [ -n "$links" ]; then cp -P $links .; fi
 mount --bind -o nosuid,nodev,noexec "$run" .${jailRunDir}
 mount --bind -o nosuid,nodev,noexec "$sockets" .${jailSocketsDir}
 mount --bind -o ro,nosuid,nodev,noexec "$base" .${jailBaseDir}

@@ -19,6 +19,8 @@ export const scriptTimeoutMs = 20_000;
 /** Namespaces in which a shell and tools stay, of one process; and for how long unused. */
 export const keptNamespacesMax = 64;
 export const shellIdleMsMax = 60_000;
+/** Shells in a device's own namespace: so many VPCs are made or removed at the same time. */
+export const ownShellsMax = 4;
 /** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
 export const lingerMs = 10_000;
 

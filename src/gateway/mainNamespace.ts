@@ -33,7 +33,7 @@ const addresses = z.array(
 
 /** Makes the public addresses' routes exactly these (address → cable). */
 export const setPublicRoutes = async (wanted: ReadonlyMap<string, string>): Promise<void> => {
-  const { stdout } = await exec('ip', ['-4', '-j', 'route', 'show', 'proto', String(routeProtocol)]);
+  const stdout = await runHere(`ip -4 -j route show proto ${routeProtocol}\n`);
   const present = new Map(routes.parse(JSON.parse(stdout || '[]')).map(({ dst, dev }) => [dst, dev]));
   const lines = [
     ...[...wanted]
@@ -46,7 +46,7 @@ export const setPublicRoutes = async (wanted: ReadonlyMap<string, string>): Prom
       .filter((ip) => !wanted.has(ip))
       .map((ip) => `route del ${ip} proto ${routeProtocol}`),
   ];
-  if (lines.length > 0) await exec('ip', ['-force', '-batch', '-'], { input: `${lines.join('\n')}\n` });
+  if (lines.length > 0) await runHere(`ip -force -batch - <<'END'\n${lines.join('\n')}\nEND\n`);
 };
 
 /** Takes back what `prepareMainNamespace` and `setPublicRoutes` did. */

@@ -42,7 +42,11 @@ const opened = async <T>(open: () => Promise<T>): Promise<T> => {
 };
 
 const openDhcp = async () => {
-  const socket = createSocket('udp4');
+  // Only addresses are given to it: with a `lookup` of ours the resolver is never loaded.
+  const socket = createSocket({
+    type: 'udp4',
+    lookup: (address, _, done) => process.nextTick(done, null, address, 4),
+  });
   socket.bind(dhcpServerPort, '0.0.0.0');
   await once(socket, 'listening');
   return socket;

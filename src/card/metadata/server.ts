@@ -1,5 +1,5 @@
 /** HTTP in front of the metadata answers, on a listening socket that lives in a VPC's namespace. Everything about it is bounded. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket, Server as SocketServer } from 'node:net';
 import { monotonicMs } from '#base/monotonic.ts';
 import {
@@ -13,6 +13,9 @@ import {
 import { answerMetadata } from './answer.ts';
 import type { TokenSigner } from './token.ts';
 import type { MetadataSubject } from './tree.ts';
+
+/** Not imported: an `import` of it evaluates all that it exports, a whole HTTP client among that, which is half of this process's start. */
+const { createServer } = process.getBuiltinModule('node:http');
 
 /** Answers on `sockets`. `subjectOf` names the VM by the source address, which the card's firewall vouches for. */
 export const serveMetadata = (
