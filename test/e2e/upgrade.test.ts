@@ -4,10 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { z } from 'zod';
 import { exec } from '#base/exec.ts';
 import { codeDirectory } from '#node/directory.ts';
 import { runCli } from '../support/region.ts';
 import type { Network, Vm } from './support/cloud.ts';
+import { Guest } from './support/guest.ts';
 import { processesOf } from './support/processes.ts';
 import { startRegion, type TestRegion } from './support/region.ts';
 import { Ping } from './support/traffic.ts';
@@ -17,6 +19,8 @@ import { vmmOf } from './support/vmm.ts';
 /** The release before this one, as it landed. */
 const lastRelease = '779f294';
 const pingEveryMs = 100;
+
+const workflowList = z.object({ cells: z.array(z.object({ workflows: z.array(z.unknown()) })) });
 
 const known = await exec('git', ['-C', codeDirectory, 'cat-file', '-e', `${lastRelease}^{commit}`]).then(
   () => true,
@@ -105,11 +109,14 @@ describe('upgrade in place', {
       vms = [moved, ...stay, ...(await region.cloud.reach('running', launched))];
     });
     await allReplaced(former);
-    await until('the migration to have ended', async () => {
-      const listed = await region.pando('workflow', 'list', '--json');
-      return (JSON.parse(listed) as unknown[]).length === 0;
+    await until('every workflow to have ended', async () => {
+      const { cells } = workflowList.parse(JSON.parse(await region.pando('workflow', 'list', '--json')));
+      return cells.every(({ workflows }) => workflows.length === 0);
     });
+    // Moved, or back on its first host: in one place, and it answers.
     vmmOf(moved.instanceId);
+    await new Guest(moved.publicIp, region.cloud.keyFile).answers();
+    await region.pando('status');
   });
 
   it('a second time changes nothing', async () => {
