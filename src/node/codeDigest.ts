@@ -7,23 +7,24 @@ import { codeDirectory } from './directory.ts';
 /** Which packages there are: a process runs their code too. */
 const lockFile = 'package-lock.json';
 
-const filesOf = (room: string): string[] => globSync(`src/${room}/**/*.ts`, { cwd: codeDirectory }).sort();
+const filesOf = (tree: string, room: string): string[] =>
+  globSync(`src/${room}/**/*.ts`, { cwd: tree }).sort();
 
 /** The rooms that the files of `room` import, and itself. Whole rooms: some files are run and not imported. */
-function roomsOf(room: string, seen = new Set<string>()): Set<string> {
+function roomsOf(tree: string, room: string, seen = new Set<string>()): Set<string> {
   if (seen.has(room)) return seen;
   seen.add(room);
-  for (const file of filesOf(room))
-    for (const [, imported = ''] of readFileSync(join(codeDirectory, file), 'utf8').matchAll(/'#([a-z]+)\//g))
-      roomsOf(imported, seen);
+  for (const file of filesOf(tree, room))
+    for (const [, imported = ''] of readFileSync(join(tree, file), 'utf8').matchAll(/'#([a-z]+)\//g))
+      roomsOf(tree, imported, seen);
   return seen;
 }
 
 /** Changes with the contents of what the processes of `room` (a folder of `src/`) are made of. */
-export const codeDigest = (room: string): string => {
+export const codeDigest = (room: string, tree = codeDirectory): string => {
   const hash = createHash('sha256');
-  const files = [lockFile, ...[...roomsOf(room)].sort().flatMap(filesOf)];
-  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(codeDirectory, file)));
+  const files = [lockFile, ...[...roomsOf(tree, room)].sort().flatMap((each) => filesOf(tree, each))];
+  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(tree, file)));
   return hash.digest('hex').slice(0, 16);
 };
 
