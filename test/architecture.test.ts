@@ -173,6 +173,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/agent/image-cache.ts': 'last use of an image, kept as the mtime of its directory',
   'src/node/processIdentity.ts': 'when a process began, shown to people',
   'src/node/supervisorMain.ts': 'lines of the log are dated',
+  'src/cli/commands/up.ts': 'which processes began since, by their dates',
   'src/cli/commands/status.ts': 'how long ago, shown to people',
   'src/cli/commands/workflow.ts': 'how long ago and how long still, shown to people',
 };

@@ -37,6 +37,9 @@ const cellInName = (name: string): string | undefined => {
 export const identityText = (role: string, name: string, cell: string | undefined): string =>
   `spiffe://pando/${role}/${cell ?? noCell}/${name}`;
 
+/** The form of the last release. */
+export const formerText = (role: string, name: string): string => `spiffe://pando/${role}/${name}`;
+
 /** Whether a peer that presents `presented` is the one `expected`: that identity, or one below a prefix that ends in `/`. */
 export const isExpected = (expected: string, presented: string): boolean => {
   if (expected === presented) return true;

@@ -53,9 +53,14 @@ export async function bringUp(
   makeSealKey(directory);
   await ensureTopology(plan, log);
   await ensureDatabases(run);
-  const pki = await PkiFiles.open(directory.pki, `pando ${plan.prefix}`, { socket: directory.caSocket });
+  const openPki = (keepFormer: boolean): Promise<PkiFiles> =>
+    PkiFiles.open(directory.pki, `pando ${plan.prefix}`, { socket: directory.caSocket, keepFormer });
+  const pki = await openPki(true);
   const list = await planProcesses({ directory, plan, run, pki });
   writeAtomicallySync(directory.processList, JSON.stringify(list, null, 2));
   if (await ensureSupervisor(directory)) log('a supervisor was started');
-  return waitReady(directory, log);
+  const states = await waitReady(directory, log);
+  // Processes of the last release understand only its form of identities: the new ones are issued when all run this code.
+  if (pki.keptFormer) await planProcesses({ directory, plan, run, pki: await openPki(false) });
+  return states;
 }

@@ -3,6 +3,7 @@ import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
 import { agentCapabilities, cardCapabilities, gatewayCapabilities, namesOf } from '#node/capabilities.ts';
+import { codeDigest } from '#node/codeDigest.ts';
 import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from '#node/directory.ts';
 import { authorityFiles, identityOf, type PkiFiles } from '#node/pkiFiles.ts';
 import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from '#node/processSpec.ts';
@@ -62,16 +63,25 @@ type Store = { readonly name: 'region' } | PlannedCell;
 /** The whole list. Issues the certificates that are missing. */
 export async function planProcesses(context: Context): Promise<ProcessList> {
   const { plan, pki, run } = context;
-  const stores: Store[] = run.postgres === undefined ? [{ name: 'region' }, ...plan.cells] : [];
-  const cells = plan.cells.flatMap((cell) => replicas.map((replica) => processor(context, cell, replica)));
+  const storeOf = (store: Store): ProcessSpec[] =>
+    run.postgres === undefined ? [postgres(context, store)] : [];
+  const cells = plan.cells.flatMap((cell) => [
+    ...storeOf(cell),
+    ...replicas.map((replica) => processor(context, cell, replica)),
+  ]);
   const hosts = plan.hosts.flatMap((host) => [card(context, host), agent(context, host)]);
   const tls = await pki.issue('operator', 'supervisor');
-  const others = await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts]);
-  return {
-    tls,
-    // Last to be put together: by then everybody has an identity.
-    processes: [ca(context), ...stores.map((store) => postgres(context, store)), ...others],
-  };
+  // The order in which an upgrade replaces them: first those that carry work on over a restart of all others.
+  const others = await Promise.all([
+    ...cells,
+    ...storeOf({ name: 'region' }),
+    region(context),
+    gateway(context),
+    router(context),
+    ...hosts,
+  ]);
+  // `ca` is put together last: by then everybody has an identity.
+  return { tls, rolling: true, processes: [ca(context), ...others] };
 }
 
 const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
@@ -109,6 +119,7 @@ type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | '
 const node = ({ directory }: Context, { deployable, ...parts }: NodeParts): ProcessSpec => ({
   kind: 'node',
   entry: entry(deployable),
+  code: codeDigest(deployable),
   configPath: directory.config(parts.name),
   ...parts,
 });

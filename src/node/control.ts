@@ -26,6 +26,7 @@ const controlAnswer = z.object({
         startedAtMs: z.number().optional(),
         restarts: z.number(),
         reason: z.string().optional(),
+        outdated: z.boolean().optional(),
       }),
     )
     .optional(),

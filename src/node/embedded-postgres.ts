@@ -20,6 +20,7 @@ const recoveryTimeoutMs = 120_000;
 const stopTimeoutMs = 15_000;
 const killTimeoutMs = 5_000;
 const pollMs = 20;
+const root: User = { uid: 0, gid: 0 };
 /** A Unix socket's path is at most 107 bytes; PostgreSQL adds `/.s.PGSQL.5432.lock`. */
 const socketDirBytesMax = 107 - '/.s.PGSQL.5432.lock'.length;
 
@@ -76,6 +77,8 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   const files = await postgresPackage(path.join(socketDir, 'lib'));
   await initialise(files, dataDir);
   if (options.user !== undefined) await handOver(options.user, dataDir, socketDir);
+  // As after a way back to the first release, whose servers are root's.
+  else if (process.getuid?.() === 0) for (const directory of [dataDir, socketDir]) give(directory, root);
   const pid = await launch(files, dataDir, socketDir, options);
   await waitReady(dataDir, pid, recoveryTimeoutMs);
   return running(dataDir, socketDir, pid, false);

@@ -1,5 +1,5 @@
 /** Whose the files of a run are. Done by root before a process starts: what an earlier release left as root's is handed over. */
-import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, type Stats } from 'node:fs';
+import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { User } from './users.ts';
 
@@ -7,26 +7,20 @@ import type { User } from './users.ts';
 const directoryMode = 0o700;
 
 /**
- * Gives a file, or a directory with all in it, to a user; a directory that is missing is made. What is his already is not looked into.
+ * Gives a file, or a directory with all in it, to a user; a directory that is missing is made. A directory that is his may hold files of
+ * root's: after a way back to the release whose processes were all root's. No process of his may run meanwhile.
  * Files with a second name stay whose they are: they are shared with somebody (images with the machine's cache) and only read.
  */
 export function give(path: string, { uid, gid }: User): void {
-  const found = lstatSync(path, { throwIfNoEntry: false }) ?? made(path);
-  if (found.uid === uid && found.gid === gid) return;
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) mkdirSync(path, { mode: directoryMode });
   handOver(path, { uid, gid });
-}
-
-function made(path: string): Stats {
-  mkdirSync(path, { mode: directoryMode });
-  return lstatSync(path);
 }
 
 function handOver(path: string, user: User): void {
   const found = lstatSync(path);
   if (found.isDirectory()) for (const name of readdirSync(path)) handOver(join(path, name), user);
   else if (found.nlink > 1) return;
-  // The directory itself goes last: a hand-over that was interrupted is done again.
-  lchownSync(path, user.uid, user.gid);
+  if (found.uid !== user.uid || found.gid !== user.gid) lchownSync(path, user.uid, user.gid);
 }
 
 /** A directory of root's that nobody else may enter. */

@@ -32,7 +32,7 @@ import {
 import { pairOf } from '#base/renewal.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
-import { identityText, type Role } from '#contracts/identity.ts';
+import { formerText, identityText, type Role } from '#contracts/identity.ts';
 import { passable } from './ownership.ts';
 import type { User } from './users.ts';
 
@@ -51,6 +51,8 @@ export interface PkiOptions {
   /** Unix socket of the authority's process, told to those who get a certificate. */
   readonly socket?: string;
   readonly lifetimeMs?: number;
+  /** Identities of the last release's form stay, for as long as there may be processes that understand no other. */
+  readonly keepFormer?: boolean;
 }
 
 /** The certificates of one run, in `directory`. */
@@ -59,13 +61,16 @@ export class PkiFiles {
   readonly #authority: Authority;
   readonly #socket: string | undefined;
   readonly #lifetimeMs: number;
+  readonly #keepFormer: boolean;
   readonly #identities = new Set<string>();
+  #keptFormer = false;
 
   private constructor(directory: string, authority: Authority, options: PkiOptions) {
     this.#directory = directory;
     this.#authority = authority;
     this.#socket = options.socket;
     this.#lifetimeMs = options.lifetimeMs ?? certificateLifetimeMsDefault;
+    this.#keepFormer = options.keepFormer ?? false;
   }
 
   /** Opens the run's authority, made at the first time with `name` for people. */
@@ -87,6 +92,11 @@ export class PkiFiles {
     return [...this.#identities].sort();
   }
 
+  /** Whether an identity of the last release's form was kept. */
+  get keptFormer(): boolean {
+    return this.#keptFormer;
+  }
+
   /**
    * The files of `spiffe://pando/<role>/<cell>/<name>`, owned by `user` (default: root): those that stand while they last, else new ones.
    */
@@ -98,20 +108,25 @@ export class PkiFiles {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     if (user !== undefined) lchownSync(directory, user.uid, user.gid);
     this.#takeFormer(`${directory}.pem`, pair, user);
-    if (!this.#lasts(pair, identity)) {
-      const { cert, key } = await issueCertificate(this.#authority, identity, this.#lifetimeMs);
+    const former = formerText(role, name);
+    const keeps = this.#keepFormer && identityOfFile(pair) === former;
+    const wanted = keeps ? former : identity;
+    if (!this.#lasts(pair, wanted)) {
+      const { cert, key } = await issueCertificate(this.#authority, wanted, this.#lifetimeMs);
       writeFor(user, pair, pairOf(key, cert));
     }
+    this.#keptFormer ||= keeps;
+    // Also where the former one is kept: it is replaced before it ends.
     this.#identities.add(identity);
     const files = { ca: authorityFiles(this.#directory).certificate, cert: pair, key: pair };
     return this.#socket === undefined ? files : { ...files, authority: this.#socket };
   }
 
-  /** The last release kept all pairs in one directory. */
+  /** The last release kept all pairs in one directory. One that lies there was used last, also after a way back to that release. */
   #takeFormer(former: string, pair: string, user: User | undefined): void {
     const text = readOwned(former);
     if (text === undefined) return;
-    if (!existsSync(pair)) writeFor(user, pair, text);
+    writeFor(user, pair, text);
     rmSync(former, { force: true });
   }
 
@@ -139,6 +154,15 @@ export const authorityFiles = (
   certificate: join(directory, 'ca.crt'),
   key: join(directory, 'ca.key'),
 });
+
+/** The identity in a pair's file; undefined when there is none. */
+function identityOfFile(pair: string): string | undefined {
+  try {
+    return identityIn(new X509Certificate(readOwned(pair) ?? ''));
+  } catch {
+    return undefined;
+  }
+}
 
 /** The identity that a certificate names; undefined when it is none of ours. */
 function identityIn({ subjectAltName = '' }: X509Certificate): string | undefined {

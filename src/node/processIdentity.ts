@@ -55,11 +55,14 @@ export function livingIn(path: string): ProcessIdentity | undefined {
 /** Clock ticks a second in /proc, the same on every Linux that runs Node.js. */
 const ticksPerSecond = 100;
 
-/** When the process began, epoch milliseconds. */
-export function startedAtMs(identity: ProcessIdentity): number {
+/** How long ago the process began, milliseconds. */
+export function ageMs(identity: ProcessIdentity): number {
   const uptimeSeconds = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
-  return Math.round(Date.now() - (uptimeSeconds - Number(identity.startTime) / ticksPerSecond) * 1000);
+  return (uptimeSeconds - Number(identity.startTime) / ticksPerSecond) * 1000;
 }
+
+/** When the process began, epoch milliseconds. */
+export const startedAtMs = (identity: ProcessIdentity): number => Math.round(Date.now() - ageMs(identity));
 
 /** Sends a signal to that very process; false when it is gone. */
 export function signal(identity: ProcessIdentity, name: NodeJS.Signals): boolean {

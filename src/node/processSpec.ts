@@ -37,6 +37,8 @@ export const processSpec = z.discriminatedUnion('kind', [
     ...common,
     /** Module to run, absolute; it is given `--config FILE`. */
     entry: z.string(),
+    /** Changes with the code that it runs (`codeDigest`); absent in lists of the first release. */
+    code: z.string().optional(),
     configPath: z.string(),
     config: z.unknown(),
     netns: z.string().optional(),
@@ -55,6 +57,11 @@ export type PostgresSpec = Extract<ProcessSpec, { kind: 'postgres' }>;
 export const processList = z.object({
   /** Identity with which the supervisor asks processes for their health. */
   tls: tlsFiles,
+  /**
+   * Processes that run and must be started anew are replaced one at a time, in the order of this list. Absent, as in lists of the first
+   * release: all are ended, then started.
+   */
+  rolling: z.boolean().optional(),
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

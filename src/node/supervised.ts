@@ -3,6 +3,7 @@
  *
  *   stopped → starting ⇄ ready        dies → waiting (back-off) → starting
  *
+ * One that runs by a former specification may be outdated: it goes on until it is replaced, or dies.
  * Ready is looked at again for as long as it lives: a process that has lost its peers is starting again, and says what it lacks.
  * A process outlives its supervisor: it is started in a session of its own with its output in a file, and known by
  * (pid, start time), so that the next supervisor adopts it.
@@ -18,6 +19,7 @@ import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
 import { give } from './ownership.ts';
 import {
+  ageMs,
   endProcess,
   identify,
   isAlive,
@@ -53,6 +55,8 @@ export interface SupervisedStatus {
   readonly restarts: number;
   /** Why it is not ready. */
   readonly reason?: string;
+  /** It runs by a former specification, and is going to be replaced. */
+  readonly outdated?: boolean;
 }
 
 export class Supervised {
@@ -67,6 +71,7 @@ export class Supervised {
   #lastExit = '';
   #looking = false;
   #lookAtMs = 0;
+  #outdated = false;
 
   constructor(spec: ProcessSpec, directory: RunDirectory, missing: Missing, log: (line: string) => void) {
     this.#spec = spec;
@@ -85,6 +90,16 @@ export class Supervised {
     this.#lookAtMs = 0;
   }
 
+  /** Whether it runs by a former specification. */
+  get outdated(): boolean {
+    return this.#outdated;
+  }
+
+  /** What was found of its peers may no longer hold. */
+  lookAgain(): void {
+    this.#lookAtMs = 0;
+  }
+
   get ready(): boolean {
     return this.#state.kind === 'ready';
   }
@@ -98,21 +113,33 @@ export class Supervised {
       ...base,
       pid: state.identity.pid,
       startedAtMs: startedAtMs(state.identity),
+      ...(this.#outdated ? { outdated: true } : {}),
       ...(state.kind === 'starting' && state.missing !== '' ? { reason: state.missing } : {}),
     };
   }
 
-  /** Takes over the process that a former supervisor left running; one that follows an older specification is ended. */
-  async adopt(): Promise<void> {
+  /**
+   * Takes over the process that a former supervisor left running. One that follows an older specification is ended, or, where it is
+   * `replacedLater`, outdated.
+   */
+  async adopt(replacedLater = false): Promise<void> {
     const record = this.#readRecord();
     if (record === undefined || !isAlive(record)) return;
-    if (record.digest !== specDigest(this.spec)) {
+    this.#outdated = record.digest !== specDigest(this.spec);
+    if (this.#outdated && !replacedLater) {
       this.#log(`${this.spec.name}: its configuration has changed; starting it anew`);
       await this.#end(record);
+      this.#outdated = false;
       return;
     }
     this.#state = { kind: 'starting', identity: record, missing: '' };
-    this.#startedAtMs = startedAtMs(record);
+    this.#startedAtMs = monotonicMs() - ageMs(record);
+  }
+
+  /** Ends it and starts it by its present specification. */
+  async replace(): Promise<void> {
+    await this.stop();
+    await this.#start();
   }
 
   /** One look: notices death, checks readiness, starts when it is time and `mayStart`. Never throws. */
@@ -150,6 +177,7 @@ export class Supervised {
   async stop(): Promise<void> {
     const record = this.#readRecord();
     this.#state = { kind: 'stopped' };
+    this.#outdated = false;
     this.#backoffMs = 0;
     if (record !== undefined && isAlive(record)) await this.#end(record);
     rmSync(this.#directory.pidFile(this.spec.name), { force: true });
@@ -164,6 +192,7 @@ export class Supervised {
 
   async #start(): Promise<void> {
     this.#lastExit = '';
+    this.#outdated = false;
     try {
       const pid =
         this.spec.kind === 'node' ? await this.#spawnNode(this.spec) : await this.#startPostgres(this.spec);

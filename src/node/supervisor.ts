@@ -23,11 +23,16 @@ export const logBytesMax = 16 * 1024 * 1024;
 const tickMs = 100;
 const quietTickMs = 500;
 const rotateEveryMs = 5_000;
+/** How long processes of the former release that are not ready hold up the next replacement. */
+export const rollPatienceMs = 15_000;
 
 export class Supervisor {
   readonly #directory: RunDirectory;
   readonly #log: (line: string) => void;
   #processes: Supervised[] = [];
+  /** Names, in the order in which outdated ones are replaced. */
+  #rollOrder: string[] = [];
+  #rollAtMs = 0;
   #readiness: Readiness | undefined;
   #askedAs: TlsPaths | undefined;
   #renewal: Renewal | undefined;
@@ -63,8 +68,7 @@ export class Supervisor {
         throw new Error(
           `There is no process ${name}. There are: ${this.#processes.map((each) => each.spec.name).join(' ')}`,
         );
-      await process.stop();
-      await process.tick(true);
+      await process.replace();
     });
   }
 
@@ -112,17 +116,19 @@ export class Supervisor {
   async #follow(list: ProcessList): Promise<void> {
     this.#askAs(list.tls);
     const wanted = startOrder(list.processes);
+    this.#rollOrder = list.processes.map((spec) => spec.name);
+    this.#rollAtMs = monotonicMs() + rollPatienceMs;
     const names = new Set(wanted.map((spec) => spec.name));
     await Promise.all(
       this.#processes.filter((each) => !names.has(each.spec.name)).map((each) => each.stop()),
     );
     mkdirSync(this.#directory.log, { recursive: true, mode: 0o700 });
     const followed: Supervised[] = [];
-    for (const spec of wanted) followed.push(await this.#followOne(spec));
+    for (const spec of wanted) followed.push(await this.#followOne(spec, list.rolling === true));
     this.#processes = followed;
   }
 
-  async #followOne(spec: ProcessSpec): Promise<Supervised> {
+  async #followOne(spec: ProcessSpec, rolling: boolean): Promise<Supervised> {
     const present = this.#processes.find((each) => each.spec.name === spec.name);
     if (present !== undefined && specDigest(present.spec) === specDigest(spec)) {
       present.respecify(spec);
@@ -131,7 +137,7 @@ export class Supervisor {
     if (spec.kind === 'node')
       writeFileSync(spec.configPath, `${JSON.stringify(spec.config, null, 2)}\n`, { mode: 0o600 });
     const process = new Supervised(spec, this.#directory, this.#missing, this.#log);
-    await process.adopt();
+    await process.adopt(rolling);
     return process;
   }
 
@@ -152,7 +158,25 @@ export class Supervisor {
   }
 
   get #isQuiet(): boolean {
-    return this.#processes.every((each) => each.ready);
+    return this.#processes.every((each) => each.ready && !each.outdated);
+  }
+
+  /**
+   * Replaces the next outdated process once all are ready. Those that run the present code are waited for without end: code that does not
+   * come up must not take the rest of the region along. Those that run the former code get some patience.
+   */
+  async #roll(): Promise<void> {
+    const unready = this.#processes.filter((each) => !each.ready);
+    if (unready.some((each) => !each.outdated)) return;
+    if (unready.length > 0 && monotonicMs() < this.#rollAtMs) return;
+    const outdated = this.#processes.filter((each) => each.outdated);
+    const name = this.#rollOrder.find((one) => outdated.some((each) => each.spec.name === one));
+    const next = outdated.find((each) => each.spec.name === name);
+    if (next === undefined) return;
+    this.#log(`${next.spec.name}: replaced, ${outdated.length - 1} to go`);
+    await next.replace();
+    this.#rollAtMs = monotonicMs() + rollPatienceMs;
+    for (const each of this.#processes) each.lookAgain();
   }
 
   async #tick(): Promise<void> {
@@ -160,6 +184,7 @@ export class Supervisor {
     await Promise.all(
       this.#processes.map((each) => each.tick(each.spec.after.every((name) => ready.has(name)))),
     );
+    await this.#roll();
     if (monotonicMs() < this.#rotateAtMs) return;
     this.#rotateAtMs = monotonicMs() + rotateEveryMs;
     for (const each of this.#processes) this.#rotate(each.spec.name);

@@ -91,19 +91,32 @@ export async function waitReady(
   log: (line: string) => void = silent,
   timeoutMs = readyTimeoutMs,
 ): Promise<SupervisedStatus[]> {
-  const until = monotonicMs() + timeoutMs;
+  let until = monotonicMs() + timeoutMs;
   let sayAt = monotonicMs() + sayEveryMs;
+  let outdatedMin = Number.POSITIVE_INFINITY;
   for (;;) {
     const states = await askSupervisor(directory.controlSocket, { op: 'status' });
-    const missing = states.filter((state) => state.state !== 'ready');
+    const missing = states.filter((state) => state.state !== 'ready' || state.outdated);
+    const outdated = states.filter((state) => state.outdated).length;
+    // Processes are replaced one after the other: each has its time.
+    if (outdated < outdatedMin) until = monotonicMs() + timeoutMs;
+    outdatedMin = Math.min(outdatedMin, outdated);
     if (states.length > 0 && missing.length === 0) return states;
     if (monotonicMs() > until) throw notReady(directory, missing);
     if (monotonicMs() > sayAt) {
-      log(`waiting for ${missing.map(withReason).join(', ')}`);
+      log(waitingFor(missing));
       sayAt += sayEveryMs;
     }
     await delay(pollMs);
   }
+}
+
+/** Those that only wait for their turn are counted. */
+function waitingFor(missing: readonly SupervisedStatus[]): string {
+  const now = missing.filter((each) => each.outdated !== true).map(withReason);
+  const later = missing.length - now.length;
+  const rest = later === 0 ? [] : [`${later} that run the former code`];
+  return `waiting for ${[...now, ...rest].join(', ')}`;
 }
 
 const withReason = ({ name, reason }: SupervisedStatus): string =>
@@ -113,9 +126,14 @@ const shownMax = 3;
 
 function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[]): Error {
   const said = missing
+    .filter((each) => each.state !== 'ready')
     .slice(0, shownMax)
     .map(
       (each) => `--- ${each.name} (${each.reason ?? each.state}):\n${tail(directory.logFile(each.name), 8)}`,
     );
-  return new Error(`Not ready: ${missing.map((each) => each.name).join(' ')}\n${said.join('\n')}`);
+  const former = missing.filter((each) => each.outdated).map((each) => each.name);
+  const rest =
+    former.length === 0 ? '' : `\nThese go on with the former code until it is: ${former.join(' ')}`;
+  const names = missing.filter((each) => each.state !== 'ready').map((each) => each.name);
+  return new Error(`Not ready: ${names.join(' ')}\n${said.join('\n')}${rest}`);
 }

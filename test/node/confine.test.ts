@@ -124,6 +124,10 @@ test('a tree is handed over whole, but for what has a second name; links are not
   for (const path of [tree, join(tree, 'deep'), join(tree, 'deep', 'own'), join(tree, 'link')])
     assert.equal(lstatSync(path).uid, user.uid, path);
   for (const path of [join(root, 'shared'), join(root, 'other')]) assert.equal(lstatSync(path).uid, 0, path);
+  // What root wrote since, as on the way back to a release whose processes are root's.
+  writeFileSync(join(tree, 'deep', 'later'), '');
+  give(tree, user);
+  assert.equal(lstatSync(join(tree, 'deep', 'later')).uid, user.uid);
   give(join(root, 'new'), user);
   assert.equal(lstatSync(join(root, 'new')).mode & 0o777, 0o700);
 });

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { loadTls } from '#base/config.ts';
+import { issueCertificate } from '#base/pki.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
 import { PkiFiles } from '#node/pkiFiles.ts';
 import { userOf } from '#node/users.ts';
@@ -90,6 +91,33 @@ test('each pair is its user’s alone, in a directory of his; nothing that he pl
   await pki.issue('region', 'region', user);
   assert.equal(readFileSync(victim, 'utf8'), 'untouched');
   assert.ok(belongTogether(loadTls(files)));
+});
+
+test('identities of the last release stay while asked to, then give way to those of this one', async (t) => {
+  const root = directory(t);
+  const former = 'spiffe://pando/agent/h-1';
+  const named = { cell: 'cell-a', name: 'h-1' };
+  const identity = (): string => new X509Certificate(readFileSync(files.cert)).subjectAltName ?? '';
+  const open = (keepFormer: boolean): Promise<PkiFiles> => PkiFiles.open(root, 'test', { keepFormer });
+  const fresh = await open(true);
+  const files = await fresh.issue('agent', named);
+  assert.equal(identity(), 'URI:spiffe://pando/agent/cell-a/h-1', 'there is no former one');
+  assert.equal(fresh.keptFormer, false);
+  const authority = {
+    cert: readFileSync(join(root, 'ca.crt'), 'utf8'),
+    key: readFileSync(join(root, 'ca.key'), 'utf8'),
+  };
+  const { cert, key } = await issueCertificate(authority, former, 90 * 86_400_000);
+  // As on the way back: the pair of this release is there still.
+  writeFileSync(join(root, 'agent-h-1.pem'), `${key}\n${cert}`);
+  for (const pki of [await open(true), await open(true)]) {
+    await pki.issue('agent', named);
+    assert.equal(identity(), `URI:${former}`);
+    assert.equal(pki.keptFormer, true);
+    assert.deepEqual(pki.identities, ['spiffe://pando/agent/cell-a/h-1']);
+  }
+  await (await open(false)).issue('agent', named);
+  assert.equal(identity(), 'URI:spiffe://pando/agent/cell-a/h-1');
 });
 
 test('pairs of the last release are taken over', async (t) => {

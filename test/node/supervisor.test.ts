@@ -37,6 +37,8 @@ interface Bench {
   supervisor(): Supervisor;
   spec(name: string, more?: Partial<NodeSpec> & { word?: string; dies?: boolean }): NodeSpec;
   list(...specs: NodeSpec[]): void;
+  /** The same, to be followed one process at a time. */
+  roll(...specs: NodeSpec[]): void;
 }
 
 function bench(t: TestContext): Bench {
@@ -71,10 +73,13 @@ function bench(t: TestContext): Bench {
       ready: { kind: 'alive' },
       ...more,
     }),
-    list: (...processes) =>
-      writeFileSync(directory.processList, JSON.stringify({ tls: { ca: '', cert: '', key: '' }, processes })),
+    list: (...processes) => writeFileSync(directory.processList, JSON.stringify({ tls, processes })),
+    roll: (...processes) =>
+      writeFileSync(directory.processList, JSON.stringify({ tls, rolling: true, processes })),
   };
 }
+
+const tls = { ca: '', cert: '', key: '' };
 
 const allReady = (supervisor: Supervisor): boolean =>
   supervisor.status.length > 0 && supervisor.status.every((each) => each.state === 'ready');
@@ -149,6 +154,67 @@ test('a changed configuration replaces its process only, and one that left the l
   assert.equal(readFileSync(directory.logFile('same'), 'utf8').match(/started/g)?.length, 1);
 });
 
+/** Of a supervisor that looks after them, or of one that finds them. */
+for (const follower of ['the same supervisor', 'the next supervisor'] as const)
+  test(`a roll replaces what has changed one at a time, in the order of the list: ${follower}`, async (t) => {
+    const { supervisor: make, spec, list, roll, journal } = bench(t);
+    const names = ['one', 'two', 'three'];
+    list(...names.map((name) => spec(name)), spec('same'));
+    const former = make();
+    await former.load();
+    await until('all spoke', () => readFileSync(journal, 'utf8').split('\n').length === 5);
+    const pids = new Map(names.map((name) => [name, pidOf(former, name)]));
+    const same = pidOf(former, 'same');
+    writeFileSync(journal, '');
+    roll(
+      spec('same'),
+      spec('two', { code: 'new' }),
+      spec('one', { code: 'new', after: ['three'] }),
+      spec('three', { code: 'new' }),
+    );
+    if (follower === 'the next supervisor') former.release();
+    const supervisor = follower === 'the next supervisor' ? make() : former;
+    await supervisor.load();
+    const replaced = (): string[] => names.filter((name) => pidOf(supervisor, name) !== pids.get(name));
+    assert.deepEqual(replaced(), [], 'all go on at first');
+    let most = 0;
+    await until('all replaced', () => {
+      const starting = supervisor.status.filter((each) => each.state !== 'ready' && !each.outdated);
+      most = Math.max(most, starting.length);
+      return allReady(supervisor) && supervisor.status.every((each) => !each.outdated);
+    });
+    assert.ok(most <= 1, `${most} were away at a time`);
+    assert.deepEqual(replaced(), names);
+    await until('all spoke', () => readFileSync(journal, 'utf8').split('\n').length === 4);
+    assert.equal(readFileSync(journal, 'utf8'), 'two\none\nthree\n');
+    assert.equal(pidOf(supervisor, 'same'), same);
+  });
+
+test('code that does not come up is not given to the others', async (t) => {
+  const { supervisor: make, spec, list, roll } = bench(t);
+  list(spec('one'), spec('two'));
+  const supervisor = make();
+  await supervisor.load();
+  await until('all ready', () => allReady(supervisor));
+  const two = pidOf(supervisor, 'two');
+  const one = pidOf(supervisor, 'one');
+  const never = { kind: 'listening', port: 1 } as const;
+  roll(spec('one', { code: 'new', ready: never }), spec('two', { code: 'new' }));
+  await supervisor.load();
+  await until('a new one that is not ready', () => {
+    const status = supervisor.status[0];
+    return status?.pid !== undefined && status.pid !== one && status.reason !== undefined;
+  });
+  process.kill(pidOf(supervisor, 'one'), 'SIGKILL');
+  await until('another one', () => supervisor.status[0]?.restarts === 1 && pidOf(supervisor, 'one') > 0);
+  assert.equal(pidOf(supervisor, 'two'), two);
+  assert.equal(supervisor.status[1]?.outdated, true);
+  // Mended: it goes on from there.
+  roll(spec('one', { code: 'newer' }), spec('two', { code: 'newer' }));
+  await supervisor.load();
+  await until('all replaced', () => allReady(supervisor) && pidOf(supervisor, 'two') !== two);
+});
+
 test('a process that is ready no longer says what it lacks, and is ready again by itself', async (t) => {
   const { supervisor: make, spec, list } = bench(t);
   let live = true;
@@ -191,6 +257,7 @@ test('a log that grew too long is set aside while its process goes on writing', 
   const supervisor = make();
   await supervisor.load();
   await until('ready', () => allReady(supervisor));
+  await until('its line', () => readFileSync(directory.logFile('one'), 'utf8').includes('started'));
   writeFileSync(directory.logFile('one'), Buffer.alloc(logBytesMax + 1, 0x61));
   await until('cut', () => readFileSync(directory.logFile('one')).length === 0);
   assert.equal(readFileSync(`${directory.logFile('one')}.1`).length, logBytesMax + 1);

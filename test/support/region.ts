@@ -8,15 +8,16 @@ import { writeAwsFiles } from '#cli/awsFiles.ts';
 import { awsEnvironment } from '#cli/commands/aws.ts';
 import { ensureImage } from '#cli/commands/image.ts';
 import { prepareRegion } from '#cli/prepareRegion.ts';
-import type { Region } from '#cli/region.ts';
+import { openRegion, type Region } from '#cli/region.ts';
+import { itemsAt, textAt } from '#cli/xmlTree.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { newExternal } from '#lab/externalPostgres.ts';
 import { prefixOf } from '#lab/plan.ts';
-import { regionNameDefault, writeRun } from '#lab/runRecord.ts';
+import { type RunRecord, regionNameDefault, writeRun } from '#lab/runRecord.ts';
 import { takeDown } from '#lab/teardown.ts';
 import { topologyLeft } from '#lab/topology.ts';
-import { codeDirectory, runDirectory } from '#node/directory.ts';
+import { codeDirectory, type RunDirectory, runDirectory } from '#node/directory.ts';
 import { identify } from '#node/processIdentity.ts';
 
 const firstPort = 14_000;
@@ -38,6 +39,8 @@ export interface TestRegionOptions {
   readonly hostsPerCell?: number;
   /** URL of a PostgreSQL to use instead of servers of its own. */
   readonly postgres?: string;
+  /** Directory of another release's code, by whose own `up` it is brought up. */
+  readonly tree?: string;
 }
 
 /** Brings a region up, gives it to `work`, and takes it down whatever happens; then nothing of it may be left. */
@@ -60,13 +63,12 @@ export async function withRegion(
       ...(options.postgres === undefined ? {} : { postgres: newExternal(options.postgres) }),
     };
     writeRun(directory, run);
-    const image = await ensureImage('default', () => undefined);
-    await bringUp(directory, run, () => undefined);
-    const { region, imageId } = await prepareRegion(directory, image.dir);
+    const { region, imageId } =
+      options.tree === undefined ? await broughtUp(directory, run) : await broughtUpBy(options.tree, root);
     writeAwsFiles(region);
     const env = { ...process.env, ...awsEnvironment(region) };
     for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']) delete env[name];
-    await work({ ...region, imageId, env, cli: (...args) => runCli(root, args), down });
+    await work({ ...region, imageId, env, cli: (...args) => runCli(codeDirectory, root, args), down });
   } finally {
     await down();
     rmSync(root, { recursive: true, force: true });
@@ -74,8 +76,29 @@ export async function withRegion(
   assert.deepEqual(await topologyLeft(prefixOf(index)), []);
 }
 
-function runCli(root: string, args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
-  const main = join(codeDirectory, 'src', 'cli', 'main.ts');
+async function broughtUp(
+  directory: RunDirectory,
+  run: RunRecord,
+): Promise<{ region: Region; imageId: string }> {
+  const image = await ensureImage('default', () => undefined);
+  await bringUp(directory, run, () => undefined);
+  return prepareRegion(directory, image.dir);
+}
+
+async function broughtUpBy(tree: string, root: string): Promise<{ region: Region; imageId: string }> {
+  await runCli(tree, root, ['up', '--no-first-vm']);
+  const region = openRegion({ dir: root });
+  const images = itemsAt(await region.ec2.call('DescribeImages'), 'imagesSet');
+  return { region, imageId: images.map((item) => textAt(item, 'imageId'))[0] ?? '' };
+}
+
+/** Runs `pando` of the code in `tree` on the region in `root`. Throws when it fails. */
+export function runCli(
+  tree: string,
+  root: string,
+  args: readonly string[],
+): Promise<{ stdout: string; stderr: string }> {
+  const main = join(tree, 'src', 'cli', 'main.ts');
   return exec(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
     timeoutMs: cliTimeoutMs,
     env: { ...process.env, PANDO_DIR: root },

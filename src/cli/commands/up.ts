@@ -52,12 +52,13 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const run = await decide(directory, present, options);
   await assertPortFree(directory, run.port);
+  const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
   const { region, imageId } = await step('account and image', () => prepareRegion(directory, image.dir));
   writeAwsFiles(region);
   const launched = options.firstVm ? await firstVm(region, imageId) : undefined;
-  const started = states.filter((state) => (state.startedAtMs ?? 0) >= begun).map((state) => state.name);
-  if (present !== undefined && started.length > 0) progress(`Brought back: ${started.join(' ')}`);
+  const started = states.filter((state) => (state.startedAtMs ?? 0) >= startedMs).map((state) => state.name);
+  if (present !== undefined && started.length > 0) progress(`Started anew: ${started.join(' ')}`);
   else if (started.length === 0 && launched !== 'launched' && !image.built)
     progress('Everything was up already: nothing was changed.');
   greet(openRegion(options), monotonicMs() - begun);
