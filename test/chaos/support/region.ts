@@ -21,6 +21,7 @@ export const regionName = 'lab-1';
 const startMsMax = 90_000;
 const reportEveryMs = 500;
 const redialMs = 300;
+const latencyMsDefault = 5;
 const hostCapacity = { vcpus: 64, memoryMib: 65_536, diskMib: 1_048_576 };
 
 type CellOperator = RpcClient<Record<never, never>, typeof cellOperatorContract>;
@@ -31,7 +32,7 @@ export interface StormCell {
   readonly store: StoreProcess;
   readonly processors: readonly { readonly name: string; readonly port: number }[];
   readonly operators: readonly CellOperator[];
-  readonly hosts: readonly SimHost[];
+  readonly hosts: SimHost[];
 }
 
 export interface NewAccount {
@@ -62,15 +63,6 @@ class SimAgent implements Killable {
     return true;
   }
 
-  /** Gone, with all that runs on it, until `comeBack`. */
-  vanish(): void {
-    this.#hangUp();
-  }
-
-  comeBack(): void {
-    this.#comeBack();
-  }
-
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
     this.#hangUp();
@@ -89,34 +81,34 @@ class SimAgent implements Killable {
 export interface StormRegionOptions {
   readonly cells?: number;
   readonly hostsPerCell?: number;
-  readonly capacity?: typeof hostCapacity;
+  /** How long a host takes for any method. */
+  readonly latencyMs?: number;
 }
 
 export class StormRegion {
   readonly world = new SimWorld();
   readonly cells: StormCell[] = [];
-  readonly agents = new Map<string, SimAgent>();
   /** All that may be killed, by name. */
   readonly victims: Killable[] = [];
   readonly #dir: string;
   readonly #authority: Authority;
   readonly #clients: { close(): void }[] = [];
-  readonly #capacity: typeof hostCapacity;
+  readonly #latencyMs: number;
   #store: StoreProcess | undefined;
   port = 0;
   imageId = '';
   #operator: RpcClient<Record<never, never>, typeof operatorContract> | undefined;
   #regionPort = 0;
 
-  private constructor(dir: string, authority: Authority, capacity: typeof hostCapacity) {
+  private constructor(dir: string, authority: Authority, latencyMs: number) {
     this.#dir = dir;
     this.#authority = authority;
-    this.#capacity = capacity;
+    this.#latencyMs = latencyMs;
   }
 
   static async start(options: StormRegionOptions = {}): Promise<StormRegion> {
     const dir = await mkdtemp(path.join(tmpdir(), 'ps-'));
-    const region = new StormRegion(dir, await createAuthority('test'), options.capacity ?? hostCapacity);
+    const region = new StormRegion(dir, await createAuthority('test'), options.latencyMs ?? latencyMsDefault);
     try {
       const cells = options.cells ?? 2;
       await region.#startRegion(cells);
@@ -212,26 +204,24 @@ export class StormRegion {
     const cell: StormCell = { number, cellId, store, processors, operators, hosts: [] };
     this.victims.push(store);
     this.cells.push(cell);
-    for (let at = 1; at <= hosts; at++) await this.addHost(cell, at);
+    for (let at = 1; at <= hosts; at++) cell.hosts.push(await this.#startHost(cell, at));
   }
 
-  async addHost(cell: StormCell, at: number): Promise<SimHost> {
+  async #startHost(cell: StormCell, at: number): Promise<SimHost> {
     const host = new SimHost({
       hostId: `h-${cell.number}${at}`,
       zone: zoneOf(cell.number),
       vtep: `198.18.1.${cell.number * 50 + at}`,
       world: this.world,
-      capacity: this.#capacity,
-      latencyMs: () => 5,
+      capacity: hostCapacity,
+      latencyMs: () => this.#latencyMs,
       copyMs: 200,
     });
     const tls = await issueCertificate(
       this.#authority,
       identityOf('agent', { cell: cell.cellId, name: host.hostId }),
     );
-    (cell.hosts as SimHost[]).push(host);
     const agent = new SimAgent(host, () => cell.processors.flatMap((each) => dial(host, tls, cell, each)));
-    this.agents.set(host.hostId, agent);
     this.victims.push(agent);
     return host;
   }

@@ -17,27 +17,31 @@ export interface StormOptions {
   readonly killEveryMs: readonly [number, number];
 }
 
+/** What can die. False: it is dead already. */
+export interface Victim {
+  readonly name: string;
+  kill(): boolean | Promise<boolean>;
+}
+
 /** Kills until the time is over. Returns how often each process died. */
-const killer = async (
-  region: StormRegion,
+export const killAtRandom = async (
+  victims: readonly Victim[],
   random: Random,
-  options: StormOptions,
-  log: (line: string) => void,
-) => {
+  { ms, killEveryMs }: Pick<StormOptions, 'ms' | 'killEveryMs'>,
+): Promise<Map<string, number>> => {
   const deaths = new Map<string, number>();
-  const end = monotonicMs() + options.ms;
-  const [first, ...rest] = region.victims;
+  const end = monotonicMs() + ms;
+  const [first, ...rest] = victims;
   assert.ok(first);
   for (;;) {
-    const pause = random.between(...options.killEveryMs);
+    const pause = random.between(...killEveryMs);
     const victim = random.pick([first, ...rest]);
-    if (monotonicMs() + pause > end) break;
+    if (monotonicMs() + pause > end) return deaths;
     await delay(pause);
     // A dead one cannot die: the draw is spent all the same, so that the sequence is the same each time.
-    if (victim.kill()) deaths.set(victim.name, (deaths.get(victim.name) ?? 0) + 1);
-    log(`kill ${victim.name}`);
+    if (await victim.kill()) deaths.set(victim.name, (deaths.get(victim.name) ?? 0) + 1);
+    if (process.env.PANDO_STORM_LOG !== undefined) console.error(`kill ${victim.name}`);
   }
-  return deaths;
 };
 
 /** Moves an instance by way of either processor of its cell, or not. */
@@ -54,13 +58,17 @@ const migrator =
     );
   };
 
-const settled = async (region: StormRegion, ledger: Ledger): Promise<{ ms: number; problems: string[] }> => {
+/** Looks until everything agrees, for as long as it may take to settle. */
+export const settles = async (
+  look: () => Promise<string[]>,
+  msMax = settleMsMax,
+): Promise<{ ms: number; problems: string[] }> => {
   const begun = monotonicMs();
   for (;;) {
     // A store may still be starting.
-    const problems = await problemsOf(region, ledger).catch((error: Error) => [error.message]);
+    const problems = await look().catch((error: Error) => [error.message]);
     const ms = monotonicMs() - begun;
-    if (problems.length === 0 || ms > settleMsMax) return { ms, problems };
+    if (problems.length === 0 || ms > msMax) return { ms, problems };
     await delay(500);
   }
 };
@@ -71,42 +79,46 @@ const figures = (map: ReadonlyMap<string, number>): string =>
     .map(([name, count]) => `${name} ${count}`)
     .join(', ');
 
+/** Lets users live through a storm: they act while processes die, and ask to the end for what they have begun to ask for. */
+export const liveThrough = async (
+  users: readonly User[],
+  ledger: Ledger,
+  kill: () => Promise<Map<string, number>>,
+): Promise<string[]> => {
+  const over = new AbortController();
+  const living = Promise.all(users.map((user) => user.live(over.signal)));
+  // Whoever gives up has said why: the books are still looked at.
+  const given = living.catch((error: Error) => void ledger.complaints.push(error.message));
+  const deaths = await kill();
+  over.abort();
+  const end = monotonicMs();
+  await given;
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  return [
+    `killed: ${figures(deaths)}`,
+    `answered: ${figures(ledger.acknowledged)}`,
+    `failed tries: ${figures(ledger.refused)}`,
+    `instances: ${ledger.promised.length}; longest until an answer ${seconds(ledger.longestRetryMs)}; the last one ${seconds(monotonicMs() - end)} after the storm`,
+  ];
+};
+
 export const storm = async (t: TestContext, options: StormOptions): Promise<void> => {
-  const say = (line: string): void => t.diagnostic(line);
-  say(`PANDO_SEED=${seed} plays this again`);
+  t.diagnostic(`PANDO_SEED=${seed} plays this again`);
   const region = await StormRegion.start();
   try {
     const ledger = new Ledger();
     const { accountId: _, ...key } = await region.account('storm');
-    const over = new AbortController();
     const users = Array.from({ length: options.users }, (_each, at) => {
       const random = randomOf(`user-${at}`);
       const migrate = migrator(region, randomOf(`operator-${at}`), ledger);
-      const { port, imageId } = region;
-      return new User({ port, region: regionName, key, imageId, random, ledger, migrate });
+      const { imageId } = region;
+      const endpoint = `http://127.0.0.1:${region.port}`;
+      return new User({ endpoint, region: regionName, key, imageId, random, ledger, migrate });
     });
-    const living = Promise.all(users.map((user) => user.live(over.signal)));
-    // Whoever gives up has said why: the books are still looked at.
-    const given = living.catch((error: Error) => void ledger.complaints.push(error.message));
-    const verbose = process.env.PANDO_STORM_LOG !== undefined;
-    const deaths = await killer(
-      region,
-      randomOf('killer'),
-      options,
-      (line) => verbose && console.error(line),
-    );
-    over.abort();
-    const end = monotonicMs();
-    await given;
-    const lingeredMs = monotonicMs() - end;
-    const { ms, problems } = await settled(region, ledger);
-    say(`killed: ${figures(deaths)}`);
-    say(`answered: ${figures(ledger.acknowledged)}`);
-    say(`failed tries: ${figures(ledger.refused)}`);
-    say(
-      `longest until an answer ${(ledger.longestRetryMs / 1000).toFixed(1)} s; the last one was answered ${(lingeredMs / 1000).toFixed(1)} s after the storm; books balanced ${(ms / 1000).toFixed(1)} s later`,
-    );
-    say(`instances: ${ledger.promised.length}`);
+    const kill = () => killAtRandom(region.victims, randomOf('killer'), options);
+    for (const line of await liveThrough(users, ledger, kill)) t.diagnostic(line);
+    const { ms, problems } = await settles(() => problemsOf(region, ledger));
+    t.diagnostic(`the books balanced ${(ms / 1000).toFixed(1)} s after that`);
     assert.deepEqual(problems.slice(0, shownMax), [], `PANDO_SEED=${seed}`);
     assert.ok(ledger.promised.length > options.users, 'something was asked for');
   } finally {

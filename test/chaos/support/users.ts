@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
+  type _InstanceType,
   DescribeInstancesCommand,
   EC2Client,
   RebootInstancesCommand,
@@ -45,19 +46,23 @@ const passing = new Set([
   'InsufficientInstanceCapacity',
 ]);
 const connectionLost = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'TimeoutError']);
+/** A type of the catalogue that AWS's own does not know. */
+export const smallest = 'p1.nano' as _InstanceType;
 const pauseMs = 250;
 const insistMsMax = 120_000;
 const waitMsMax = 60_000;
-const instancesPerUserMax = 4;
+const instancesMaxDefault = 4;
 const pollMs = 400;
 
 export interface UserOptions {
-  readonly port: number;
+  readonly endpoint: string;
   readonly region: string;
   readonly key: { readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly imageId: string;
   readonly random: Random;
   readonly ledger: Ledger;
+  /** How many instances a user has at once, at most. */
+  readonly instancesMax?: number;
   /** Asks an operator to move an instance; whether it is moved is not the user's business. */
   migrate(instanceId: string): Promise<void>;
 }
@@ -70,7 +75,7 @@ export class User {
   constructor(options: UserOptions) {
     this.#options = options;
     this.#ec2 = new EC2Client({
-      endpoint: `http://127.0.0.1:${options.port}`,
+      endpoint: options.endpoint,
       region: options.region,
       credentials: options.key,
       maxAttempts: 1,
@@ -90,7 +95,10 @@ export class User {
   async #act(): Promise<void> {
     const { random, migrate } = this.#options;
     const [first, ...rest] = this.#mine;
-    if (first === undefined || (this.#mine.length < instancesPerUserMax && random.chance(0.35)))
+    if (
+      first === undefined ||
+      (this.#mine.length < (this.#options.instancesMax ?? instancesMaxDefault) && random.chance(0.35))
+    )
       return this.#launch();
     const one = random.pick([first, ...rest]);
     const [id = ''] = one.ids;
@@ -137,7 +145,7 @@ export class User {
       const answer = await this.#ec2.send(
         new RunInstancesCommand({
           ImageId: imageId,
-          InstanceType: 'p1.nano',
+          InstanceType: smallest,
           MinCount: 1,
           MaxCount: 1,
           ClientToken: one.token,
