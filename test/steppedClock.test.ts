@@ -82,7 +82,7 @@ for (const [direction, stepMs] of [
         ttlMs: 60_000,
         unknownTtlMs: 60_000,
       });
-      const launches = new LaunchMemory();
+      const launches = new LaunchMemory(0);
       launches.set('1', 'token', { state: 'accepted' });
       assert.equal((await keys.get('AKIAKNOWN'))?.accountId, '1');
       assert.equal(await keys.get('AKIAUNKNOWN'), undefined);

@@ -54,17 +54,19 @@ export const leave = (
   region.gateway.leave(stream);
 };
 
+/**
+ * Every cell that has ever joined, whether or not it is connected: a cell that is away still owns its instances and the client tokens
+ * that it took. A router that was told of fewer would say that instances do not exist, and launch again elsewhere.
+ */
 export const listCells = async (region: Region): Promise<CellRecord[]> => {
   const rows = await region.db.selectFrom('cell').selectAll().orderBy('number').execute();
-  return rows
-    .filter((row) => (region.cells.get(row.cell_id)?.connected ?? 0) > 0)
-    .map(({ cell_id: cellId, number, zone, state, processors }) => ({
-      cellId,
-      number,
-      zone,
-      state,
-      processors,
-    }));
+  return rows.map(({ cell_id: cellId, number, zone, state, processors }) => ({
+    cellId,
+    number,
+    zone,
+    state,
+    processors,
+  }));
 };
 
 /** Records where the gateway is; VPCs with an internet gateway change with it. */

@@ -30,6 +30,11 @@ export const routerLimits = z.object({
   callTimeoutMs: positive.default(20_000),
   /** Cells tried after the first one (S3.8). */
   otherCellsMax: z.number().int().nonnegative().default(2),
+  /**
+   * Clients that got no answer from a router that died ask again within this time. So long after its start a router
+   * takes every client token for one that was sent before.
+   */
+  repeatsWithinMs: z.number().int().nonnegative().default(30_000),
   /** A key is asked for again after this time; a revoked key works no longer than this while the region lives. */
   keyTtlMs: positive.default(60_000),
   /** An unknown key is asked for again after this time. */

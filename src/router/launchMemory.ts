@@ -20,9 +20,17 @@ export class LaunchMemory {
   readonly #fates = new Lru<string, { fate: LaunchFate; atMs: number }>(launchesMax);
   readonly #running = new Map<string, Promise<void>>();
   readonly #now: () => number;
+  readonly #completeAtMs: number;
 
-  constructor(now: () => number = monotonicMs) {
+  /** `repeatsWithinMs`: how long after its start a replica may be asked again for what one before it was asked for. */
+  constructor(repeatsWithinMs: number, now: () => number = monotonicMs) {
     this.#now = now;
+    this.#completeAtMs = now() + repeatsWithinMs;
+  }
+
+  /** Whether a token that is not known here was probably not sent before: a replica that has just started cannot say. */
+  get complete(): boolean {
+    return this.#now() >= this.#completeAtMs;
   }
 
   /**

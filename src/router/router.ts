@@ -51,7 +51,7 @@ export const startRouter = async ({
     parts: {
       region,
       cells,
-      launches: new LaunchMemory(),
+      launches: new LaunchMemory(limits.repeatsWithinMs),
       subnetZones: new Lru(subnetZonesMax),
       otherCellsMax: limits.otherCellsMax,
     },

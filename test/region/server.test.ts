@@ -307,6 +307,12 @@ test('a cell that comes back, and a region that was killed, end with the newest 
 
   await endProcess('SIGKILL');
   await startProcess();
+  // Before any of them has joined again: they own what they own.
+  const { cells } = await (await connect('router/r-1', {}, {})).call('region.cells', {});
+  assert.deepEqual(
+    cells.map(({ cellId }) => cellId),
+    ['cell-7', 'cell-8'],
+  );
   const third: VpcState[] = [];
   await joinedCell(third, 8);
   await until(() => third.some((state) => state.vpcId === vpcId));

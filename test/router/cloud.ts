@@ -45,8 +45,8 @@ export interface Cloud {
   /** Sends an action with plain parameters. */
   act(action: string, parameters?: Readonly<Record<string, string>>, options?: SendOptions): Promise<Reply>;
   raw(signed: Signed, agent?: Agent): Promise<Reply>;
-  /** A second replica beside `router`; the cloud closes it. */
-  addReplica(): Promise<Replica>;
+  /** Another replica beside `router`, with limits of its own where they are given; the cloud closes it. */
+  addReplica(limits?: CloudOptions['limits']): Promise<Replica>;
   /** Waits until the router's health says so. */
   until(condition: (health: Health) => boolean): Promise<void>;
   close(): Promise<void>;
@@ -85,14 +85,14 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
   await Promise.all([region.start(), ...cells.map((cell) => cell.start(options.processors))]);
   const lines: string[] = [];
   const routers: Router[] = [];
-  const addRouter = async () => {
+  const addRouter = async (more: CloudOptions['limits'] = {}) => {
     const router = await startRouter({
       config: routerConfig.omit({ tls: true }).parse({
         regionName: 'lab-1',
         listen: { port: 0 },
         region: { host: '127.0.0.1', port: region.port },
         ...(options.audit === undefined ? {} : { audit: { path: options.audit } }),
-        limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, ...options.limits },
+        limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, repeatsWithinMs: 0, ...options.limits, ...more },
       }),
       tls: await issueCertificate(authority, `spiffe://pando/router/r-${routers.length + 1}`),
       log: pino({ base: null }, { write: (line: string) => lines.push(line) }),
@@ -129,7 +129,7 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
       return lines.map((line): Record<string, unknown> => JSON.parse(line));
     },
     logText: () => lines.join(''),
-    addReplica: async () => replicaOf(await addRouter()),
+    addReplica: async (limits) => replicaOf(await addRouter(limits)),
     close,
   };
 };

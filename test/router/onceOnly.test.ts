@@ -74,4 +74,29 @@ describe('a launch is carried out once (I4)', () => {
       { numRuns: 20, examples: [[foundOnce]] },
     );
   });
+
+  it('when a router that has just started is asked again for what another one took, and the client does not say so', async () => {
+    replicas = [cloud, await cloud.addReplica({ repeatsWithinMs: 600_000 })];
+    const tokens = Array.from({ length: 12 }, (_each, at) => `young-${at}`);
+    // Whichever cell is a token's first: it is away once, and takes no part in where the token goes then.
+    for (const away of [0, 1, 2]) {
+      const own = tokens.map((token) => `${token}-${away}`);
+      await arrange([0, 1, 2].map((cell) => (cell === away ? 'dead' : 'well')));
+      for (const token of own) assert.equal((await attempt(0, token, 1)).status, 200);
+      await arrange(['well', 'well', 'well']);
+      for (const token of own) {
+        assert.equal((await attempt(1, token, 1)).status, 200);
+        assert.equal(made(token), 1, token);
+      }
+      // The cell that took it is away in turn: nobody can tell, so nobody launches.
+      for (const cell of cloud.cells) {
+        const [token] = own.filter((one) => cell.instances.some(({ ClientToken }) => ClientToken === one));
+        if (token === undefined) continue;
+        await arrange(cloud.cells.map((one) => (one === cell ? 'dead' : 'well')));
+        assert.equal((await attempt(1, token, 1)).status, 503);
+      }
+      await arrange(['well', 'well', 'well']);
+      for (const token of own) assert.equal(made(token), 1, token);
+    }
+  });
 });

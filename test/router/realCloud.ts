@@ -266,7 +266,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
 };
 
 /** A built image's directory: enough of a disk to be taken in. */
-const writeImage = async (dir: string): Promise<string> => {
+export const writeImage = async (dir: string): Promise<string> => {
   const directory = path.join(dir, 'built');
   await mkdir(directory);
   const virtualBytes = 256 * 1024 ** 2;

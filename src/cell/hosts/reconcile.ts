@@ -139,7 +139,7 @@ export class HostReconciler {
     const proof = `terminated: ${seen.state_reason?.Code ?? 'no reason kept'}`;
     const taken = vm.state === 'absent' ? seen : await takeGeneration(services.db, seen);
     if (taken === undefined) return false;
-    if (vm.state !== 'absent' && !(await this.#removals.destroy(hostId, taken, proof))) return false;
+    if (vm.state !== 'absent' && !(await this.#removals.finish(hostId, taken, proof))) return false;
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
       if (row === undefined || row.version !== taken.version || row.host_id !== hostId) return;
@@ -161,8 +161,7 @@ export class HostReconciler {
     if (typeof verdict === 'string' || verdict.kind === 'later') return false;
     const taken = copy.state === 'absent' ? seen : await takeGeneration(services.db, seen);
     if (taken === undefined) return false;
-    if (copy.state !== 'absent' && !(await this.#removals.destroy(hostId, taken, verdict.proof)))
-      return false;
+    if (copy.state !== 'absent' && !(await this.#removals.finish(hostId, taken, verdict.proof))) return false;
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
       if (row === undefined || row.workflow_id !== null || row.other_host_id !== hostId) return;

@@ -7,8 +7,8 @@
  * 3. A request that was sent and not answered may have been accepted. It goes to another processor of the
  *    same cell, which knows it by its client token, and never to another cell: the client gets `Unavailable`.
  *    A request without a token gets its request id as one, so that this rule holds for it too.
- * 4. A repeated request (the client says so, or this replica remembers the token) first asks the candidates which
- *    of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
+ * 4. A repeated request (the client says so, this replica remembers the token, or has just started and cannot
+ *    remember) first asks the candidates which of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
  *    `Unavailable`, unless this replica remembers that all cells refused the attempt just before.
  * 5. Launches with one token run one after another in a replica.
  *
@@ -88,7 +88,7 @@ const findHolder = async (
   candidates: readonly Cell[],
 ): Promise<Cell | undefined> => {
   const fate = parts.launches.get(call.caller.accountId, token);
-  if (fate === undefined && call.attempt === 1) return undefined;
+  if (fate === undefined && call.attempt === 1 && parts.launches.complete) return undefined;
   // Only the very next attempt: between later ones another replica may have had this token accepted.
   if (fate?.state === 'refused' && fate.attempt + 1 === call.attempt) return undefined;
   const Filters = [{ Name: 'client-token', Values: [token.replaceAll(/[\\*?]/g, '\\$&')] }];
