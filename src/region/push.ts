@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
+import { currentTrace, type Trace, withTrace } from '#base/trace.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 
@@ -37,6 +38,8 @@ export interface PusherOptions {
 }
 
 interface Waiter {
+  /** What the push is for. A round that answers several is the first one's. */
+  readonly trace: Trace | undefined;
   resolve(result: PushResult | undefined): void;
   reject(error: unknown): void;
 }
@@ -112,12 +115,13 @@ export class Pusher {
    */
   push(vpcId: string): Promise<PushResult | undefined> {
     return new Promise((resolve, reject) => {
+      const waiter = { resolve, reject, trace: currentTrace() };
       const waiting = this.#lanes.get(vpcId);
       if (waiting !== undefined) {
-        waiting.push({ resolve, reject });
+        waiting.push(waiter);
         return;
       }
-      this.#lanes.set(vpcId, [{ resolve, reject }]);
+      this.#lanes.set(vpcId, [waiter]);
       void this.#run(vpcId);
     });
   }
@@ -132,7 +136,7 @@ export class Pusher {
       this.#lanes.set(vpcId, []);
       let restMs = 0;
       try {
-        const result = await this.#round(vpcId);
+        const result = await withTrace(waiters[0]?.trace, () => this.#round(vpcId));
         for (const waiter of waiters) waiter.resolve(result);
         restMs = result === undefined ? 0 : restMsOf(result.state);
       } catch (error) {

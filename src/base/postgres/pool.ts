@@ -8,6 +8,7 @@
 import type { PostgresPool } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { withTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { parseStoreUrl, type StoreAddress, type StoreUrl } from './addresses.ts';
 import { type ConnectionOptions, StoreConnection } from './connection.ts';
@@ -170,7 +171,8 @@ export class StorePool implements PostgresPool {
     const atOnce = this.#failures > 0 ? 1 : limits.openingMax;
     const room = Math.min(atOnce, this.#max - this.#live.size) - this.#opening;
     const wanted = Math.min(this.#waiters.length - this.#opening - this.#checking, room);
-    for (let n = 0; n < wanted; n++) void this.#open();
+    // A connection outlives the request that needed one more: what its socket tells later is not of that request.
+    for (let n = 0; n < wanted; n++) void withTrace(undefined, () => this.#open());
   }
 
   #retry(): void {

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { childOf, currentTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
 import type {
@@ -26,6 +27,7 @@ import {
   silenceMsMax,
   unsentBytesMax,
 } from './limits.ts';
+import { serveTraced } from './served.ts';
 import { type UnexpectedError, unexpectedErrors } from './unexpected.ts';
 
 interface Pending {
@@ -95,11 +97,13 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
     const id = this.#nextId++;
     const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
-    const rid = options.requestId ?? randomUUID();
+    const trace = currentTrace();
+    const rid = options.requestId ?? trace?.requestId ?? randomUUID();
+    const tp = trace && { tp: childOf(trace).traceparent };
     // Before the call is pending: what is too large, or is no JSON, is its caller's fault and closes nothing.
     let frame: EncodedFrame;
     try {
-      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid });
+      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid, ...tp });
     } catch (error) {
       return Promise.reject(PandoError.from(error));
     }
@@ -204,7 +208,9 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
       try {
         const context = { peer: this.peer, requestId: frame.rid, signal: controller.signal };
-        const v = await this.#dispatch(method, frame.p, context);
+        const { rid, tp } = frame;
+        const arrived = { method, peer: this.peer, self: this.#options.self, rid, tp };
+        const v = await serveTraced(arrived, () => this.#dispatch(method, frame.p, context));
         // An answer that is too large is an error of this call, and of no other on the stream.
         this.#write(encodeFrame({ t: 'r', id, v }));
       } finally {

@@ -440,7 +440,7 @@ export class Execution<Services> {
   }
 
   /** A durable move along the way, with its effects; it ends the wait that the row may have been in. */
-  #moveTo(
+  async #moveTo(
     next: { readonly state: WorkflowState; readonly position: number; readonly error?: WorkflowError },
     effects: (tx: Sql) => Promise<readonly NewWorkflow[]>,
   ): Promise<readonly WorkflowRow[]> {
@@ -460,11 +460,27 @@ export class Execution<Services> {
     };
     const cancellable = way === 'running' && this.#cancellable();
     const { parent_id: parentId } = this.#mover.row;
-    return this.#mover.move({
+    const begun = await this.#mover.move({
       to,
       effects,
       write: (tx, known) => advanceWorkflow(tx, known, advance, cancellable),
       ...(ended && parentId !== null ? { after: (tx: Sql) => childEnded(tx, parentId) } : {}),
     });
+    if (ended) this.#tellEnd(state);
+    return begun;
+  }
+
+  #tellEnd(state: WorkflowState): void {
+    const { id, kind, subject, error } = this.#mover.row;
+    const steps = Object.fromEntries(this.#timings.map(({ step, ms }) => [step, ms]));
+    const facts = {
+      workflow: id,
+      kind,
+      subject,
+      state,
+      steps,
+      ...(error === null ? {} : { code: error.code }),
+    };
+    this.#options.log.info(facts, 'workflow ended');
   }
 }

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { traceOf, withTrace } from '#base/trace.ts';
 import type { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from '#wire/actions.ts';
 import { isSafe } from '../actions.ts';
@@ -67,13 +68,25 @@ const serve = async (
   else sendMethods(request, response);
 };
 
-const serveAction = async (
+/** Each request begins a trace, or goes on with its client's (`traceparent`): everything that is done for it carries it. */
+const serveAction = (
   options: EndpointOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
-  const startedMs = monotonicMs();
   const requestId = randomUUID();
+  return withTrace(traceOf(requestId, request.headers.traceparent), () =>
+    answerAction(options, request, response, requestId),
+  );
+};
+
+const answerAction = async (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: string,
+): Promise<void> => {
+  const startedMs = monotonicMs();
   const progress: Progress = { service: 'ec2' };
   using held = new DisposableStack();
   const log = (facts: Readonly<Record<string, unknown>>) =>
