@@ -1,5 +1,6 @@
 /** Structured logs on standard output: one JSON line each, secrets redacted, followed by request id. */
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { alarms } from './alarms.ts';
 import { type ServedCall, servedCalls } from './rpc/served.ts';
 import { type UnexpectedError, unexpectedErrors } from './rpc/unexpected.ts';
 import { currentTrace, traceIdOf } from './trace.ts';
@@ -21,7 +22,8 @@ const redacted = [
 ];
 
 /** What each line says of the request that it was written for. */
-const traceFields = (): Readonly<Record<string, string>> => {
+const traceFields = (line: object): Readonly<Record<string, string>> => {
+  if ('alarm' in line) alarms.publish(line.alarm);
   const trace = currentTrace();
   return trace === undefined ? {} : { requestId: trace.requestId, traceId: traceIdOf(trace) };
 };

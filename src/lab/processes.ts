@@ -15,6 +15,8 @@ export const processorsPerCell = 2;
 export const regionPort = 7100;
 const firstUnprivilegedPort = 1024;
 const cardPort = 7300;
+/** Where the supervisor shows all processes' metrics: on the machine's loopback, one port for each run. */
+const firstMetricsPort = 7400;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;
 /**
@@ -69,6 +71,7 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   const others = await Promise.all([region(context), gateway(context), ...cells, router(context), ...hosts]);
   return {
     tls,
+    metrics: { host: '127.0.0.1', port: firstMetricsPort + plan.index },
     // Last to be put together: by then everybody has an identity.
     processes: [ca(context), ...stores.map((store) => postgres(context, store)), ...others],
   };
@@ -106,12 +109,20 @@ type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | '
   readonly netns?: string;
 };
 
-const node = ({ directory }: Context, { deployable, ...parts }: NodeParts): ProcessSpec => ({
-  kind: 'node',
-  entry: entry(deployable),
-  configPath: directory.config(parts.name),
-  ...parts,
-});
+const node = (
+  { directory }: Context,
+  { deployable, config, owns = [], ...parts }: NodeParts,
+): ProcessSpec => {
+  const socket = directory.metricsSocket(parts.name);
+  return {
+    kind: 'node',
+    entry: entry(deployable),
+    configPath: directory.config(parts.name),
+    ...parts,
+    owns: [...owns, dirname(socket)],
+    config: { ...config, metrics: { socket } },
+  };
+};
 
 interface Endpoint {
   readonly host: string;

@@ -55,6 +55,8 @@ export type PostgresSpec = Extract<ProcessSpec, { kind: 'postgres' }>;
 export const processList = z.object({
   /** Identity with which the supervisor asks processes for their health. */
   tls: tlsFiles,
+  /** Loopback address at which the supervisor shows the metrics of all. */
+  metrics: endpoint.optional(),
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

@@ -8,6 +8,7 @@
  * What a device misses is not remembered as an event: the reconciler compares what it has with what it should have.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { metrics } from '#base/metrics.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { currentTrace, type Trace, withTrace } from '#base/trace.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -191,11 +192,18 @@ export class Pusher {
   }
 
   async #apply(device: Device, entry: Told, state: VpcState): Promise<readonly string[]> {
+    const beganMs = monotonicMs();
+    const tell = (outcome: 'ok' | 'partial' | 'failed'): void => {
+      metrics.pushes.inc({ device: device.name, outcome });
+      metrics.pushSeconds.observe({ device: device.name }, (monotonicMs() - beganMs) / 1000);
+    };
     try {
       const unreachable = await device.apply(state);
+      tell(unreachable.length === 0 ? 'ok' : 'partial');
       entry.version = unreachable.length === 0 ? state.version : 0;
       return unreachable;
     } catch (error) {
+      tell('failed');
       entry.version = 0;
       if (error instanceof PandoError && error.code === 'MessageTooLarge') entry.refused = state.version;
       this.#report(error, `${device.name} was not told ${state.vpcId} version ${state.version}`);

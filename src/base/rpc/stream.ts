@@ -27,6 +27,7 @@ import {
   silenceMsMax,
   unsentBytesMax,
 } from './limits.ts';
+import { rpcLoad } from './load.ts';
 import { serveTraced } from './served.ts';
 import { type UnexpectedError, unexpectedErrors } from './unexpected.ts';
 
@@ -76,6 +77,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => this.close(error.message));
     socket.on('close', () => this.close('the stream was closed'));
+    rpcLoad.streams++;
     this.#keepAlive = setInterval(() => this.#beat(), keepAliveEveryMs);
     this.#keepAlive.unref();
   }
@@ -109,6 +111,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
+      rpcLoad.awaiting++;
       this.#pending.set(id, {
         method,
         timer,
@@ -131,6 +134,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       clearTimeout(pending.timer);
       pending.reject(unreachable(this.peer, reason));
     }
+    rpcLoad.streams--;
+    rpcLoad.awaiting -= this.#pending.size;
     this.#pending.clear();
     for (const controller of this.#serving.values()) controller.abort(unreachable(this.peer, reason));
     this.#serving.clear();
@@ -152,6 +157,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     this.#pending.delete(id);
+    rpcLoad.awaiting--;
     this.#write(encodeFrame({ t: 'x', id }));
     pending.reject(
       new PandoError('DeadlineExceeded', `${this.peer} did not answer ${pending.method} in ${timeoutMs} ms.`),
@@ -191,6 +197,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const pending = this.#pending.get(id);
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
+    rpcLoad.awaiting--;
     clearTimeout(pending.timer);
     return pending;
   }
@@ -198,6 +205,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   async #serve(frame: Extract<Frame, { t: 'c' }>): Promise<void> {
     const { id, m: method } = frame;
     const controller = new AbortController();
+    rpcLoad.serving++;
     try {
       if (this.#serving.size >= inFlightCallsMax)
         throw new PandoError('RequestLimitExceeded', 'Too many calls are being served.');
@@ -227,6 +235,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         } satisfies UnexpectedError);
       this.#write(encodeFrame(errorFrame(id, known)));
     } finally {
+      rpcLoad.serving--;
       this.#serving.delete(id);
     }
   }

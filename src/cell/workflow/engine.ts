@@ -91,6 +91,11 @@ export class WorkflowEngine<Services> {
     return this.#running.size + this.#queue.length;
   }
 
+  /** The same apart: at work, and queued. */
+  get slots(): { readonly running: number; readonly queued: number } {
+    return { running: this.#running.size, queued: this.#queue.length };
+  }
+
   /** How often due workflows were looked for. */
   get looks(): number {
     return this.#poller.looks;
