@@ -1,6 +1,7 @@
 /** The agent put together from its configuration. */
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
+import { metrics, onCollect } from '#base/metrics.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { CardLink } from './card-link.ts';
 import { CellLinks } from './cell-link.ts';
@@ -39,6 +40,10 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     handover: handover && { host: config.migrationAddress, port: handover.port },
   });
   known = host;
+  const uncollect = onCollect(async () => {
+    metrics.vms.reset();
+    for (const { state } of await host.reports()) metrics.vms.inc({ state });
+  });
   resumeSources(host.vms);
   resumeTargets(host.vms);
   const links = new CellLinks({
@@ -57,6 +62,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   return {
     host,
     close: () => {
+      uncollect();
       reporter?.close();
       void handover?.close();
       links.close();

@@ -1,6 +1,7 @@
 /** The agent's configuration file. */
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 import { migrationStallMsMaxDefault } from './limits.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int() });
@@ -27,6 +28,8 @@ export const agentConfig = z.object({
   region: endpoint.extend({ identity: z.string() }),
   vtep: z.string(),
   tls: tlsFiles,
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
   capacity: z.object({
     vcpus: z.number().positive(),
     memoryMib: z.number().int().positive(),

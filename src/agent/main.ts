@@ -1,12 +1,14 @@
 /** The host agent's process: `node src/agent/main.ts --config FILE`, inside the host's network namespace. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { startAgent } from './agent.ts';
 import { agentConfig } from './config.ts';
 
 const config = loadConfig(agentConfig);
 const log = createLogger(`agent ${config.hostId}`);
+showMetrics(config.metrics, log, { host: config.hostId });
 keepCertificate(config.tls, log);
 const agent = await startAgent(config, loadTls(config.tls), log);
 

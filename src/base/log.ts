@@ -1,7 +1,9 @@
 /** Structured logs on standard output: one JSON line each, secrets redacted, followed by request id. */
-import { type Logger, pino } from 'pino';
-
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { alarms } from './alarms.ts';
+import { type ServedCall, servedCalls } from './rpc/served.ts';
 import { type UnexpectedError, unexpectedErrors } from './rpc/unexpected.ts';
+import { currentTrace, traceIdOf } from './trace.ts';
 
 export type { Logger } from 'pino';
 
@@ -19,18 +21,38 @@ const redacted = [
   '*.publicKey',
 ];
 
-/** The process's logger. `PANDO_LOG` sets the level (default info). */
-export const createLogger = (name: string): Logger => {
-  const log = pino({
+/** What each line says of the request that it was written for. */
+const traceFields = (line: object): Readonly<Record<string, string>> => {
+  if ('alarm' in line) alarms.publish(line.alarm);
+  const trace = currentTrace();
+  return trace === undefined ? {} : { requestId: trace.requestId, traceId: traceIdOf(trace) };
+};
+
+/** A logger whose lines name the request. `PANDO_LOG` sets the level (default info). */
+export const loggerTo = (name: string, destination?: DestinationStream): Logger => {
+  const options = {
     name,
     level: process.env.PANDO_LOG ?? 'info',
     base: { name },
     redact: redacted,
     timestamp: pino.stdTimeFunctions.isoTime,
-  });
+    mixin: traceFields,
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+};
+
+/** The process's logger. It also tells of the calls that this process has answered, where they were for a request. */
+export const createLogger = (name: string, destination?: DestinationStream): Logger => {
+  const log = loggerTo(name, destination);
   unexpectedErrors.subscribe((message) => {
     const { error, ...call } = message as UnexpectedError;
     log.error({ err: error, ...call }, 'a call failed in a way that was not foreseen');
   });
+  servedCalls.subscribe((message) => logServed(log, message as ServedCall));
   return log;
+};
+
+/** One line for each process that a request passes: without it a launch that goes well would leave no line on a host. */
+export const logServed = (log: Logger, { requested, self: _self, ms, ...call }: ServedCall): void => {
+  log[requested ? 'info' : 'debug']({ ...call, ms: Math.round(ms * 10) / 10 }, 'call answered');
 };

@@ -1,5 +1,6 @@
 /** The certificate authority's configuration file. */
 import { z } from 'zod';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 import { certificateLifetimeMsDefault } from '#base/pki.ts';
 
 export const caConfig = z.object({
@@ -10,6 +11,8 @@ export const caConfig = z.object({
   key: z.string(),
   /** Who may have a certificate renewed: `spiffe://` identities. */
   identities: z.array(z.string()).max(10_000),
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
   lifetimeMs: z.number().int().positive().default(certificateLifetimeMsDefault),
 });
 export type CaConfig = z.infer<typeof caConfig>;

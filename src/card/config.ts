@@ -1,6 +1,7 @@
 /** Configuration of a card process, and what of it every device of the data path has. */
 import { z } from 'zod';
 import { endpoint, tlsFiles } from '#base/config.ts';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 
 /** A card or a gateway. */
 export const deviceConfig = z.object({
@@ -16,6 +17,8 @@ export const deviceConfig = z.object({
   underlayDevice: z.string(),
   vtep: z.ipv4(),
   tls: tlsFiles,
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
 });
 
 export const cardConfig = deviceConfig.extend({

@@ -1,6 +1,7 @@
 /** A card's process. Runs inside the card's network namespace: `ip netns exec CARD node main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
@@ -19,6 +20,7 @@ import { Services } from './services.ts';
 joinStarterMounts();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
+showMetrics(config.metrics, log);
 keepCertificate(config.tls, log);
 const card = new Card({
   vtep: config.vtep,

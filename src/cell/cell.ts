@@ -17,6 +17,7 @@ import { HostSessions } from './hosts/sessions.ts';
 import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
+import { tellFigures } from './metrics.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
@@ -156,6 +157,12 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   ];
   startPeriodicTasks(tasks, clock, log, stop.signal);
   engine.watch();
+  const untell = tellFigures({
+    db,
+    hosts,
+    slots: () => engine.slots,
+    quarantined: () => reports.quarantined,
+  });
   return {
     owner,
     services,
@@ -165,11 +172,13 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     ec2Call: createEc2Call(context),
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
+      untell();
       stop.abort();
       engine.stop();
       await dropLease(db, owner);
     },
     abandon: () => {
+      untell();
       stop.abort();
       engine.stop();
     },

@@ -1,6 +1,7 @@
 /** A request processor's configuration file. */
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 import { cellNumberMax } from '#contracts/ids.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
@@ -21,6 +22,8 @@ export const cellConfig = z.object({
   listen: endpoint,
   region: endpoint,
   tls: tlsFiles,
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
   /** Fixed limits of a cell (S3.7). */
   limits: z
     .object({

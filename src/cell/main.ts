@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { type Cell, createCell } from './cell.ts';
@@ -14,6 +15,7 @@ const storeRetryMs = 500;
 
 const config = loadConfig(cellConfig);
 const log = createLogger(config.name);
+showMetrics(config.metrics, log, { cell: config.cellId });
 keepCertificate(config.tls, log);
 const tls = loadTls(config.tls);
 const database = openDatabase<CellSchema>({

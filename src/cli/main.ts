@@ -12,6 +12,7 @@ Examples:
   pando ssh i-0010123456789abcd       a shell in a VM
   pando migrate i-0010123456789abcd   moves a running VM to another host, live
   pando workflow list                 what the cells are doing, and what is stuck
+  pando top                           what the region does now
   pando logs --follow cell-a-1        what one process says
   pando down                          ends everything and leaves nothing behind`;
 
@@ -78,6 +79,23 @@ program
   .addOption(directoryOption())
   .option('--json', 'for programs', false)
   .action(async (options) => (await import('./commands/status.ts')).status(options));
+
+program
+  .command('top')
+  .description('what the region does now: requests, launches, workflows, hosts, migrations, processes')
+  .addOption(directoryOption())
+  .option('--once', 'one look of a second, then end', false)
+  .option('--json', 'for programs: one object, or with no --once one line a second', false)
+  .addHelpText(
+    'after',
+    `
+Rates are of the last second. The figures are those of the processes' metrics, which a Prometheus on this machine finds at
+http://127.0.0.1:7400/metrics (7401 for the second region, and so on); docs/grafana/pando.json is a dashboard of them.
+Examples:
+  pando top                 live; q ends it
+  pando top --once --json   for a script`,
+  )
+  .action(async (options) => (await import('./commands/top.ts')).top(options));
 
 program
   .command('logs [process]')

@@ -1,6 +1,7 @@
 /** A gateway's process. Runs inside the gateway's network namespace: `main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
@@ -18,6 +19,7 @@ joinStarterMounts();
 const config = loadConfig(gatewayConfig);
 const { name, vtep, netns, region } = config;
 const log = createLogger(name);
+showMetrics(config.metrics, log);
 keepCertificate(config.tls, log);
 const gateway = new Gateway({
   vtep,

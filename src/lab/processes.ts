@@ -16,6 +16,8 @@ export const processorsPerCell = 2;
 export const regionPort = 7100;
 const firstUnprivilegedPort = 1024;
 const cardPort = 7300;
+/** Where the supervisor shows all processes' metrics: on the machine's loopback, one port for each run. */
+const firstMetricsPort = 7400;
 const firstProcessorPort = 7110;
 const processorPortsPerCell = 10;
 /**
@@ -81,7 +83,8 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
     ...hosts,
   ]);
   // `ca` is put together last: by then everybody has an identity.
-  return { tls, rolling: true, processes: [ca(context), ...others] };
+  const metrics = { host: '127.0.0.1', port: firstMetricsPort + plan.index };
+  return { tls, metrics, rolling: true, processes: [ca(context), ...others] };
 }
 
 const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
@@ -116,13 +119,21 @@ type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | '
   readonly netns?: string;
 };
 
-const node = ({ directory }: Context, { deployable, ...parts }: NodeParts): ProcessSpec => ({
-  kind: 'node',
-  entry: entry(deployable),
-  code: codeDigest(deployable),
-  configPath: directory.config(parts.name),
-  ...parts,
-});
+const node = (
+  { directory }: Context,
+  { deployable, config, owns = [], ...parts }: NodeParts,
+): ProcessSpec => {
+  const socket = directory.metricsSocket(parts.name);
+  return {
+    kind: 'node',
+    entry: entry(deployable),
+    code: codeDigest(deployable),
+    configPath: directory.config(parts.name),
+    ...parts,
+    owns: [...owns, dirname(socket)],
+    config: { ...config, metrics: { socket } },
+  };
+};
 
 interface Endpoint {
   readonly host: string;

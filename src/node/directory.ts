@@ -23,6 +23,8 @@ export interface RunDirectory {
   postgres(name: string): { readonly dataDir: string; readonly socketDir: string };
   /** Working directory of one host's agent, or of another process. */
   state(name: string): string;
+  /** Where a process shows its metrics; in a directory of its own. */
+  metricsSocket(name: string): string;
   /** Where the certificate authority's process answers; in a directory of its own. */
   readonly caSocket: string;
   /** Seals access keys' secrets in the region's database. */
@@ -49,6 +51,7 @@ export const runDirectory = (root: string): RunDirectory => {
     env: join(root, 'env.sh'),
     keyFile: join(root, 'keys', 'pando.pem'),
     postgresRoot: join(root, 'postgres'),
+    metricsSocket: (name) => join(root, 'sockets', `${name}.metrics`, 'http'),
     caSocket: join(root, 'state', 'ca', 'ca.sock'),
     sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),

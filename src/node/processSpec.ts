@@ -62,6 +62,8 @@ export const processList = z.object({
    * release: all are ended, then started.
    */
   rolling: z.boolean().optional(),
+  /** Loopback address at which the supervisor shows the metrics of all. */
+  metrics: endpoint.optional(),
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

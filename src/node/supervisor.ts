@@ -13,6 +13,7 @@ import type { TlsPaths } from '#base/config.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { keepCertificate, type Renewal } from '#base/renewal.ts';
 import type { RunDirectory } from './directory.ts';
+import { type MetricsView, showAllMetrics } from './metricsView.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
 import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
 import { Supervised, type SupervisedStatus } from './supervised.ts';
@@ -36,6 +37,7 @@ export class Supervisor {
   #readiness: Readiness | undefined;
   #askedAs: TlsPaths | undefined;
   #renewal: Renewal | undefined;
+  #metrics: MetricsView | undefined;
   #timer: NodeJS.Timeout | undefined;
   #rotateAtMs = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
@@ -79,6 +81,7 @@ export class Supervisor {
     await this.#inTurn(async () => {
       this.#readiness?.close();
       this.#renewal?.stop();
+      this.#metrics?.close();
       const [databases, others] = [this.#of('postgres'), this.#of('node')];
       await Promise.all(others.map((process) => process.stop()));
       await Promise.all(databases.map((process) => process.stop()));
@@ -91,6 +94,7 @@ export class Supervisor {
     clearTimeout(this.#timer);
     this.#readiness?.close();
     this.#renewal?.stop();
+    this.#metrics?.close();
   }
 
   /** With which certificate processes are asked; streams that are open to them stay open when it is the same file. */
@@ -106,6 +110,12 @@ export class Supervisor {
     });
   }
 
+  #showMetrics(at: ProcessList['metrics']): void {
+    if (isDeepStrictEqual(at, this.#metrics?.at)) return;
+    this.#metrics?.close();
+    this.#metrics = at && showAllMetrics(at, this.#directory, this.#log);
+  }
+
   readonly #missing: Missing = async (spec, pid) =>
     this.#readiness === undefined ? 'not looked at yet' : this.#readiness.missing(spec, pid);
 
@@ -115,6 +125,7 @@ export class Supervisor {
 
   async #follow(list: ProcessList): Promise<void> {
     this.#askAs(list.tls);
+    this.#showMetrics(list.metrics);
     const wanted = startOrder(list.processes);
     this.#rollOrder = list.processes.map((spec) => spec.name);
     this.#rollAtMs = monotonicMs() + rollPatienceMs;

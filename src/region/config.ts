@@ -1,6 +1,7 @@
 /** The region process's configuration file. */
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 
 export const zoneConfig = z.object({
   /** For example `pando-1a`. */
@@ -21,6 +22,8 @@ export const regionConfig = z.object({
   poolMax: z.number().int().min(2).max(90).default(12),
   listen: z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) }),
   tls: tlsFiles,
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
   /** Addresses that may be given to interfaces: those of `cidr` from `first` to `last` but for `excluded`. */
   publicPool: z.object({
     cidr: z.cidrv4(),

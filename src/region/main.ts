@@ -1,6 +1,7 @@
 /** The region process: `node src/region/main.ts --config FILE`. */
 import { loadConfig } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { regionConfig } from './config.ts';
 import { openRegion } from './region.ts';
@@ -8,6 +9,7 @@ import { serveRegion } from './server.ts';
 
 const config = loadConfig(regionConfig);
 const log = createLogger('region');
+showMetrics(config.metrics, log);
 keepCertificate(config.tls, log);
 const region = await openRegion(config, log);
 const server = await serveRegion(region);

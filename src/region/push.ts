@@ -8,7 +8,9 @@
  * What a device misses is not remembered as an event: the reconciler compares what it has with what it should have.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { metrics } from '#base/metrics.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { currentTrace, type Trace, withTrace } from '#base/trace.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 
@@ -37,6 +39,8 @@ export interface PusherOptions {
 }
 
 interface Waiter {
+  /** What the push is for. A round that answers several is the first one's. */
+  readonly trace: Trace | undefined;
   resolve(result: PushResult | undefined): void;
   reject(error: unknown): void;
 }
@@ -112,12 +116,13 @@ export class Pusher {
    */
   push(vpcId: string): Promise<PushResult | undefined> {
     return new Promise((resolve, reject) => {
+      const waiter = { resolve, reject, trace: currentTrace() };
       const waiting = this.#lanes.get(vpcId);
       if (waiting !== undefined) {
-        waiting.push({ resolve, reject });
+        waiting.push(waiter);
         return;
       }
-      this.#lanes.set(vpcId, [{ resolve, reject }]);
+      this.#lanes.set(vpcId, [waiter]);
       void this.#run(vpcId);
     });
   }
@@ -132,7 +137,7 @@ export class Pusher {
       this.#lanes.set(vpcId, []);
       let restMs = 0;
       try {
-        const result = await this.#round(vpcId);
+        const result = await withTrace(waiters[0]?.trace, () => this.#round(vpcId));
         for (const waiter of waiters) waiter.resolve(result);
         restMs = result === undefined ? 0 : restMsOf(result.state);
       } catch (error) {
@@ -187,11 +192,18 @@ export class Pusher {
   }
 
   async #apply(device: Device, entry: Told, state: VpcState): Promise<readonly string[]> {
+    const beganMs = monotonicMs();
+    const tell = (outcome: 'ok' | 'partial' | 'failed'): void => {
+      metrics.pushes.inc({ device: device.name, outcome });
+      metrics.pushSeconds.observe({ device: device.name }, (monotonicMs() - beganMs) / 1000);
+    };
     try {
       const unreachable = await device.apply(state);
+      tell(unreachable.length === 0 ? 'ok' : 'partial');
       entry.version = unreachable.length === 0 ? state.version : 0;
       return unreachable;
     } catch (error) {
+      tell('failed');
       entry.version = 0;
       if (error instanceof PandoError && error.code === 'MessageTooLarge') entry.refused = state.version;
       this.#report(error, `${device.name} was not told ${state.vpcId} version ${state.version}`);

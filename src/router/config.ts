@@ -1,6 +1,7 @@
 /** The router's configuration file. Everything but the region's address and the TLS files has a default. */
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
+import { metricsEndpoint } from '#base/metricsListener.ts';
 
 const positive = z.number().int().positive();
 
@@ -54,6 +55,8 @@ export const routerConfig = z.object({
   listen: z.object({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) }),
   region: z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) }),
   tls: tlsFiles,
+  /** Where its metrics are read; absent: nowhere. */
+  metrics: metricsEndpoint.optional(),
   /** The audit log of calls, in CloudTrail's shape; absent: none is kept. */
   audit: z
     .object({

@@ -1,12 +1,14 @@
 /** The router process: `node src/router/main.ts --config FILE`. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
+import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { routerConfig } from './config.ts';
 import { startRouter } from './router.ts';
 
 const config = loadConfig(routerConfig);
 const log = createLogger(config.name);
+showMetrics(config.metrics, log);
 keepCertificate(config.tls, log);
 const router = await startRouter({ config, tls: loadTls(config.tls), log });
 log.info({ host: config.listen.host, port: router.port, region: config.regionName }, 'listening');

@@ -1,5 +1,7 @@
 /** Calls a simulated host in the same process, as a stream would: faults, lost answers, a broken stream. */
 import type { Caller, CallOptions, Method, Params, Result } from '#base/rpc/contract.ts';
+import { serveTraced } from '#base/rpc/served.ts';
+import { childOf, currentTrace } from '#base/trace.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { hostContract } from '#contracts/host.ts';
@@ -85,9 +87,19 @@ export class SimCaller implements Caller<Host> {
   }
 
   async #serve(method: Method<Host>, params: unknown): Promise<unknown> {
-    const fault = this.#host.faults.take(method);
-    if (fault !== undefined) return this.#faulty(fault, method, params);
-    return this.#carryOut(method, params);
+    const trace = currentTrace();
+    const call = {
+      method,
+      peer: simCallContext.peer,
+      self: `spiffe://pando/agent/-/${this.hostId}`,
+      rid: trace?.requestId ?? simCallContext.requestId,
+      ...(trace && { tp: childOf(trace).traceparent }),
+    };
+    return serveTraced(call, () => {
+      const fault = this.#host.faults.take(method);
+      if (fault !== undefined) return this.#faulty(fault, method, params);
+      return this.#carryOut(method, params);
+    });
   }
 
   async #faulty(fault: HostFault, method: Method<Host>, params: unknown): Promise<unknown> {

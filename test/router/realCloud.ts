@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as sdk from '@aws-sdk/client-ec2';
 import { sql } from 'kysely';
-import { pino } from 'pino';
+import { type DestinationStream, pino } from 'pino';
+import { parseIdentity } from '#base/identity.ts';
+import { type Logger, loggerTo, logServed } from '#base/log.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { type ServedCall, servedCalls } from '#base/rpc/served.ts';
 import { type Cell, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
 import { listen } from '#cell/listener.ts';
@@ -74,6 +77,8 @@ export interface RealCloudOptions {
   readonly latencyMs?: (method: string) => number;
   readonly regionConfig?: Readonly<Record<string, unknown>>;
   readonly routerLimits?: Readonly<Record<string, number>>;
+  /** Takes the log of each part under its name, as a process of its own would write it. Default: nothing is logged. */
+  readonly logTo?: DestinationStream;
 }
 
 const waitMsMax = 20_000;
@@ -113,7 +118,17 @@ export const startRealCloud = async (options: RealCloudOptions = {}): Promise<Re
 const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> => {
   const dir = await mkdtemp(path.join(tmpdir(), 'pando-real-'));
   undo.add(() => rm(dir, { recursive: true, force: true }));
-  const log = pino({ level: process.env.PANDO_LOG ?? 'silent' });
+  const { logTo } = options;
+  const silent = pino({ level: process.env.PANDO_LOG ?? 'silent' });
+  const logOf = (name: string): Logger => (logTo === undefined ? silent : loggerTo(name, logTo));
+  if (logTo !== undefined) {
+    const onServed = (message: unknown): void => {
+      const { name = '', role = '' } = parseIdentity((message as ServedCall).self ?? '') ?? {};
+      logServed(logOf(role === 'agent' ? name : role), message as ServedCall);
+    };
+    servedCalls.subscribe(onServed);
+    undo.add(() => servedCalls.unsubscribe(onServed));
+  }
   const authority = await createAuthority('test');
   const certificate = (identity: string) => issueCertificate(authority, `spiffe://pando/${identity}`);
 
@@ -137,7 +152,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       publicRestMs: 0,
       ...options.regionConfig,
     }),
-    log,
+    logOf('region'),
   );
   undo.add(() => region.close());
   const regionServer = await serveRegion(region);
@@ -173,7 +188,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       call: (method, params, more) =>
         link === undefined ? Promise.reject(new Error('no link yet')) : link.call(method, params, more),
     },
-    log,
+    log: logOf('cell'),
     clock: {
       now: () => Date.now() + clock.aheadMs,
       monotonicMs: systemClock.monotonicMs,
@@ -187,7 +202,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
     host: '127.0.0.1',
     port: 0,
-    log,
+    log: logOf('cell'),
   });
   undo.add(() => server.close());
   link = openRegionLink({
@@ -201,7 +216,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       zone,
       state: 'active',
     },
-    log,
+    log: logOf('cell'),
     cell: () => cell,
     onJoin: () => {
       joins += 1;
@@ -228,7 +243,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
       limits: { cellsEveryMs: 100, healthTimeoutMs: 60_000, ...options.routerLimits },
     }),
     tls: await certificate('router/-/r-1'),
-    log,
+    log: logOf('router'),
   });
   undo.add(() => router.close());
   await until('the router', async () => {

@@ -7,7 +7,9 @@
 
 import type { PostgresPool } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
+import { metrics, onCollect } from '../metrics.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { withTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { parseStoreUrl, type StoreAddress, type StoreUrl } from './addresses.ts';
 import { type ConnectionOptions, StoreConnection } from './connection.ts';
@@ -36,6 +38,7 @@ export interface StorePoolOptions {
 
 interface Waiter {
   readonly timer: NodeJS.Timeout;
+  readonly sinceMs: number;
   resolve(connection: StoreConnection): void;
   reject(error: unknown): void;
 }
@@ -61,11 +64,17 @@ export class StorePool implements PostgresPool {
   #trustedSince = 0;
   #sweep: NodeJS.Timeout | undefined;
   #ended: PromiseWithResolvers<void> | undefined;
+  readonly #uncollect: () => void;
 
   constructor(settings: StorePoolOptions) {
     this.#settings = settings;
     this.#store = parseStoreUrl(settings.url);
     this.#max = settings.poolMax ?? limits.poolMaxDefault;
+    this.#uncollect = onCollect(() => {
+      metrics.storeWaiting.set(this.#waiters.length);
+      metrics.storeConnections.set({ state: 'idle' }, this.#idle.length);
+      metrics.storeConnections.set({ state: 'busy' }, this.#live.size - this.#idle.length);
+    });
   }
 
   /** Rounds over all addresses that failed one after another; 0: the store answers. */
@@ -83,6 +92,7 @@ export class StorePool implements PostgresPool {
       const waiter: Waiter = {
         resolve,
         reject,
+        sinceMs: monotonicMs(),
         timer: setTimeout(() => this.#expire(waiter), this.#patienceMs()),
       };
       if (patience().urgent) this.#waiters.unshift(waiter);
@@ -97,6 +107,7 @@ export class StorePool implements PostgresPool {
       this.#ended = Promise.withResolvers();
       clearTimeout(this.#retryTimer);
       clearInterval(this.#sweep);
+      this.#uncollect();
       for (const waiter of this.#waiters.splice(0))
         this.#settle(waiter).reject(new Error('the pool has been closed'));
       for (const connection of this.#idle.splice(0)) void connection.close();
@@ -120,6 +131,7 @@ export class StorePool implements PostgresPool {
     const at = this.#waiters.indexOf(waiter);
     if (at < 0) return;
     this.#waiters.splice(at, 1);
+    metrics.storeErrors.inc({ kind: 'no-connection-in-time' });
     const cause = this.#failures > 0 ? this.#lastError : undefined;
     waiter.reject(storeError(new ConnectionLost('no connection to the store in time', { cause })));
   }
@@ -133,6 +145,7 @@ export class StorePool implements PostgresPool {
       else {
         const waiter = this.#waiters.shift();
         if (waiter !== undefined) this.#settle(waiter).resolve(connection);
+        if (waiter !== undefined) metrics.storeWaitSeconds.observe((monotonicMs() - waiter.sinceMs) / 1000);
       }
     }
     this.#grow();
@@ -170,7 +183,8 @@ export class StorePool implements PostgresPool {
     const atOnce = this.#failures > 0 ? 1 : limits.openingMax;
     const room = Math.min(atOnce, this.#max - this.#live.size) - this.#opening;
     const wanted = Math.min(this.#waiters.length - this.#opening - this.#checking, room);
-    for (let n = 0; n < wanted; n++) void this.#open();
+    // A connection outlives the request that needed one more: what its socket tells later is not of that request.
+    for (let n = 0; n < wanted; n++) void withTrace(undefined, () => this.#open());
   }
 
   #retry(): void {
@@ -236,6 +250,7 @@ export class StorePool implements PostgresPool {
   #roundFailed(error: unknown): void {
     this.#failures++;
     this.#lastError = error;
+    metrics.storeErrors.inc({ kind: 'connect-failed' });
     const cap = Math.min(
       this.#settings.reconnectMsMax ?? limits.reconnectMsMax,
       limits.reconnectMsMin * 2 ** this.#failures,
@@ -280,6 +295,7 @@ export class StorePool implements PostgresPool {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (error !== undefined) {
+      metrics.storeErrors.inc({ kind: 'connection-lost' });
       this.#distrust(error);
       if (this.#ended === undefined) this.#settings.onConnectionError?.(error);
     }

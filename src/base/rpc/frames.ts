@@ -4,9 +4,12 @@ import { PandoError } from '#contracts/errors.ts';
 import { type Json, toJson } from './json.ts';
 import { frameBytesMax } from './limits.ts';
 
-/** One message on the stream. `c` call, `r` result, `e` error, `x` cancel, `p` keep-alive. */
+/**
+ * One message on the stream. `c` call, `r` result, `e` error, `x` cancel, `p` keep-alive. `tp` is the W3C traceparent of what the call is
+ * done for; a peer of the last release neither sends nor reads it.
+ */
 export type Frame =
-  | { t: 'c'; id: number; m: string; p: unknown; ms: number; rid: string }
+  | { t: 'c'; id: number; m: string; p: unknown; ms: number; rid: string; tp?: string }
   | { t: 'r'; id: number; v: unknown }
   | { t: 'e'; id: number; code: string; message: string; details?: Record<string, string> }
   | { t: 'x'; id: number }

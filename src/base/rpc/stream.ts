@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { childOf, currentTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
 import type {
@@ -26,6 +27,8 @@ import {
   silenceMsMax,
   unsentBytesMax,
 } from './limits.ts';
+import { rpcLoad } from './load.ts';
+import { serveTraced } from './served.ts';
 import { type UnexpectedError, unexpectedErrors } from './unexpected.ts';
 
 interface Pending {
@@ -74,6 +77,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => this.close(error.message));
     socket.on('close', () => this.close('the stream was closed'));
+    rpcLoad.streams++;
     this.#keepAlive = setInterval(() => this.#beat(), keepAliveEveryMs);
     this.#keepAlive.unref();
   }
@@ -95,16 +99,19 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
     const id = this.#nextId++;
     const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
-    const rid = options.requestId ?? randomUUID();
+    const trace = currentTrace();
+    const rid = options.requestId ?? trace?.requestId ?? randomUUID();
+    const tp = trace && { tp: childOf(trace).traceparent };
     // Before the call is pending: what is too large, or is no JSON, is its caller's fault and closes nothing.
     let frame: EncodedFrame;
     try {
-      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid });
+      frame = encodeFrame({ t: 'c', id, m: method, p: params, ms: timeoutMs, rid, ...tp });
     } catch (error) {
       return Promise.reject(PandoError.from(error));
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
+      rpcLoad.awaiting++;
       this.#pending.set(id, {
         method,
         timer,
@@ -127,6 +134,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       clearTimeout(pending.timer);
       pending.reject(unreachable(this.peer, reason));
     }
+    rpcLoad.streams--;
+    rpcLoad.awaiting -= this.#pending.size;
     this.#pending.clear();
     for (const controller of this.#serving.values()) controller.abort(unreachable(this.peer, reason));
     this.#serving.clear();
@@ -148,6 +157,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     this.#pending.delete(id);
+    rpcLoad.awaiting--;
     this.#write(encodeFrame({ t: 'x', id }));
     pending.reject(
       new PandoError('DeadlineExceeded', `${this.peer} did not answer ${pending.method} in ${timeoutMs} ms.`),
@@ -187,6 +197,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const pending = this.#pending.get(id);
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
+    rpcLoad.awaiting--;
     clearTimeout(pending.timer);
     return pending;
   }
@@ -194,6 +205,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   async #serve(frame: Extract<Frame, { t: 'c' }>): Promise<void> {
     const { id, m: method } = frame;
     const controller = new AbortController();
+    rpcLoad.serving++;
     try {
       if (this.#serving.size >= inFlightCallsMax)
         throw new PandoError('RequestLimitExceeded', 'Too many calls are being served.');
@@ -204,7 +216,9 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       );
       try {
         const context = { peer: this.peer, requestId: frame.rid, signal: controller.signal };
-        const v = await this.#dispatch(method, frame.p, context);
+        const { rid, tp } = frame;
+        const arrived = { method, peer: this.peer, self: this.#options.self, rid, tp };
+        const v = await serveTraced(arrived, () => this.#dispatch(method, frame.p, context));
         // An answer that is too large is an error of this call, and of no other on the stream.
         this.#write(encodeFrame({ t: 'r', id, v }));
       } finally {
@@ -221,6 +235,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
         } satisfies UnexpectedError);
       this.#write(encodeFrame(errorFrame(id, known)));
     } finally {
+      rpcLoad.serving--;
       this.#serving.delete(id);
     }
   }

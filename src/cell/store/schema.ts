@@ -1,6 +1,7 @@
 /** The cell's schema. Nothing in it points out of the cell (S3.2). */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
+import { workflowTrace } from './schema-0006-trace.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -112,4 +113,5 @@ export const cellSchema: readonly SchemaStep[] = [
         add column steady_since timestamptz not null default now();
     `,
   },
+  workflowTrace,
 ];

@@ -263,7 +263,7 @@ export const retryNow = async (sql: Sql, id: string): Promise<boolean> => {
 export type Overdue = Pick<
   WorkflowRow,
   'id' | 'kind' | 'subject' | 'state' | 'step' | 'waits_on' | 'created_at'
->;
+> & { readonly requestId: string | null };
 
 /** Workflows past the time at which an operator is told, each once: whichever processor changes the row tells. */
 export const takeOverdue = (sql: Sql, defaultAfterMs: number, limit: number): Promise<Overdue[]> =>
@@ -275,6 +275,6 @@ export const takeOverdue = (sql: Sql, defaultAfterMs: number, limit: number): Pr
        (select id from workflows where state in ('running', 'undoing', 'stuck') and alarmed_at is null
           and coalesce(alarm_at, created_at + make_interval(secs => $1)) < now() limit $2))
        and alarmed_at is null
-     returning id, kind, subject, state, step, waits_on, created_at`,
+     returning id, kind, subject, state, step, waits_on, created_at, trace->>'requestId' as "requestId"`,
     [defaultAfterMs / 1000, limit],
   );

@@ -5,6 +5,7 @@
  *
  * A waiting row has no owner that counts: whichever processor finds it due takes it, under the next epoch (`workflow-waits.ts`).
  */
+import { childOf, currentTrace, type Trace } from '#base/trace.ts';
 import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
 import { isSteady } from './processors.ts';
 import type { Sql } from './sql.ts';
@@ -73,6 +74,8 @@ export interface WorkflowRow {
   readonly alarmed_at: Date | null;
   readonly parent_id: string | null;
   readonly parent_key: string | null;
+  /** What it is done for. Null: for no request, or made by a processor of the last release. */
+  readonly trace: Trace | null;
 }
 
 /** What the database knows of a row's wait at the present hour: extra columns of a row that is taken. */
@@ -106,11 +109,15 @@ export interface NewWorkflow {
   readonly alarmAfterMs?: number;
 }
 
+/** Makes a workflow's row, for the request that is being served: whoever runs it, and what follows it, goes on under that trace. */
 export const insertWorkflow = async (tx: Sql, workflow: NewWorkflow, owner: string): Promise<WorkflowRow> => {
   const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
+  const current = currentTrace();
+  const trace = current === undefined ? null : childOf(current);
   await tx.query(
-    `insert into workflows (id, kind, subject, input, state, owner, subject_kind, version, alarm_at, parent_id, parent_key)
-     values ($1, $2, $3, $4, 'running', $5, $6, $7, now() + make_interval(secs => $8), $9, $10)`,
+    `insert into workflows (id, kind, subject, input, state, owner, subject_kind, version, alarm_at, parent_id, parent_key,
+       trace)
+     values ($1, $2, $3, $4, 'running', $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11)`,
     [
       id,
       kind,
@@ -122,12 +129,13 @@ export const insertWorkflow = async (tx: Sql, workflow: NewWorkflow, owner: stri
       (workflow.alarmAfterMs ?? workflowAlarmAfterMs) / 1000,
       parent?.id ?? null,
       parent?.key ?? null,
+      trace === null ? null : JSON.stringify(trace),
     ],
   );
-  return freshRow(workflow, owner);
+  return freshRow(workflow, owner, trace);
 };
 
-const freshRow = (workflow: NewWorkflow, owner: string): WorkflowRow => {
+const freshRow = (workflow: NewWorkflow, owner: string, trace: Trace | null): WorkflowRow => {
   const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
   const now = new Date();
   return {
@@ -137,7 +145,7 @@ const freshRow = (workflow: NewWorkflow, owner: string): WorkflowRow => {
     ...{ error: null, last_error: null, taken_over: false },
     ...{ resume_state: null, waits_on: null, signal_names: null, awaits_children: false },
     ...{ wait_began_at: null, wait_deadline: null, away_since: null, alarm_at: null, alarmed_at: null },
-    ...{ parent_id: parent?.id ?? null, parent_key: parent?.key ?? null },
+    ...{ parent_id: parent?.id ?? null, parent_key: parent?.key ?? null, trace },
   };
 };
 

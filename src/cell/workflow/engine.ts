@@ -1,5 +1,6 @@
 /** Runs workflows: starts them directly, bounds how many run at once, wakes those that are due, takes over those of dead processors. */
 import type { Logger } from '#base/log.ts';
+import { childOf, withTrace } from '#base/trace.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
 import {
@@ -90,6 +91,11 @@ export class WorkflowEngine<Services> {
   /** Workflows that run here or are queued for a slot. Those that wait as rows are nobody's load. */
   get load(): number {
     return this.#running.size + this.#queue.length;
+  }
+
+  /** The same apart: at work, and queued. */
+  get slots(): { readonly running: number; readonly queued: number } {
+    return { running: this.#running.size, queued: this.#queue.length };
   }
 
   /** How often due workflows were looked for. */
@@ -267,8 +273,8 @@ export class WorkflowEngine<Services> {
     const execution = this.#execution(row);
     if (execution === undefined) return;
     this.#running.set(row.id, execution);
-    void execution
-      .run()
+    // A slot may have come free in another request's trace: this row's own is the one that counts.
+    void withTrace(row.trace ? childOf(row.trace) : undefined, () => execution.run())
       .then((begun) => {
         this.#ended(row.id, execution);
         this.start(begun);

@@ -1,5 +1,6 @@
 /** One workflow on its way through its table: forward group by group, or back step by step, until it ends or is parked. */
 import type { Logger } from '#base/log.ts';
+import { metrics } from '#base/metrics.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
 import { workflowAlarmAfterMs } from '../limits.ts';
@@ -193,7 +194,9 @@ export class Execution<Services> {
     );
     if (value instanceof Wait) return value;
     this.#results[step.name] = value;
-    this.#timings.push({ step: step.name, ms: clock.monotonicMs() - began, attempts });
+    const ms = clock.monotonicMs() - began;
+    this.#timings.push({ step: step.name, ms, attempts });
+    metrics.stepSeconds.observe({ kind: definition.kind, step: step.name }, ms / 1000);
     for (const wake of this.#waiters.get(step.name) ?? []) wake(value);
     this.#waiters.delete(step.name);
     return undefined;
@@ -440,7 +443,7 @@ export class Execution<Services> {
   }
 
   /** A durable move along the way, with its effects; it ends the wait that the row may have been in. */
-  #moveTo(
+  async #moveTo(
     next: { readonly state: WorkflowState; readonly position: number; readonly error?: WorkflowError },
     effects: (tx: Sql) => Promise<readonly NewWorkflow[]>,
   ): Promise<readonly WorkflowRow[]> {
@@ -460,11 +463,28 @@ export class Execution<Services> {
     };
     const cancellable = way === 'running' && this.#cancellable();
     const { parent_id: parentId } = this.#mover.row;
-    return this.#mover.move({
+    const begun = await this.#mover.move({
       to,
       effects,
       write: (tx, known) => advanceWorkflow(tx, known, advance, cancellable),
       ...(ended && parentId !== null ? { after: (tx: Sql) => childEnded(tx, parentId) } : {}),
     });
+    if (ended) this.#tellEnd(state);
+    return begun;
+  }
+
+  #tellEnd(state: WorkflowState): void {
+    const { id, kind, subject, error } = this.#mover.row;
+    metrics.workflowsEnded.inc({ kind, state });
+    const steps = Object.fromEntries(this.#timings.map(({ step, ms }) => [step, ms]));
+    const facts = {
+      workflow: id,
+      kind,
+      subject,
+      state,
+      steps,
+      ...(error === null ? {} : { code: error.code }),
+    };
+    this.#options.log.info(facts, 'workflow ended');
   }
 }

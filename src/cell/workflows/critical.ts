@@ -14,6 +14,7 @@
  * `queueLapseMs`. After `switch` the target commissions itself (src/agent/migration/handover.ts). A processor that comes later finds
  * either, and goes on from there.
  */
+import { metrics } from '#base/metrics.ts';
 import { Stopwatch } from '#base/stopwatch.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CardCallOptions } from '../hosts/sessions.ts';
@@ -58,6 +59,12 @@ const cardCall = <R>({ command, subject }: Context<R>): CardCallOptions => ({
   instanceId: subject,
 });
 
+const tellGap = (downtimeMs: number, packets: CriticalResult['packets']): void => {
+  metrics.migrationDowntime.observe(downtimeMs / 1000);
+  for (const fate of ['held', 'forwarded', 'dropped'] as const)
+    metrics.migrationPackets.inc({ fate }, packets[fate]);
+};
+
 /** Runs the phase. Rejects only when the source runs again and has its packets. */
 export const runCritical = async <R>(context: Context<R>, eniId: string): Promise<CriticalResult> => {
   const { services, signal } = context;
@@ -77,6 +84,7 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
     downtimeMs = services.clock.monotonicMs() - began;
   }
   const packets = await finish(context, eniId, watch);
+  tellGap(downtimeMs, packets);
   return { downtimeMs, totalMs: services.clock.monotonicMs() - began, parts: watch.parts, packets };
 };
 

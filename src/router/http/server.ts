@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
+import { metrics } from '#base/metrics.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { traceOf, withTrace } from '#base/trace.ts';
 import type { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from '#wire/actions.ts';
 import { isSafe } from '../actions.ts';
@@ -67,16 +69,29 @@ const serve = async (
   else sendMethods(request, response);
 };
 
-const serveAction = async (
+/** Each request begins a trace, or goes on with its client's (`traceparent`): everything that is done for it carries it. */
+const serveAction = (
   options: EndpointOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
-  const startedMs = monotonicMs();
   const requestId = randomUUID();
+  return withTrace(traceOf(requestId, request.headers.traceparent), () =>
+    answerAction(options, request, response, requestId),
+  );
+};
+
+const answerAction = async (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: string,
+): Promise<void> => {
+  const startedMs = monotonicMs();
   const progress: Progress = { service: 'ec2' };
   using held = new DisposableStack();
-  const log = (facts: Readonly<Record<string, unknown>>) =>
+  const log = (facts: Readonly<Record<string, unknown>>, code = 'OK'): void => {
+    count(progress.action, code, monotonicMs() - startedMs);
     options.log.info({
       requestId,
       account: progress.accountId,
@@ -84,6 +99,7 @@ const serveAction = async (
       ms: Math.round((monotonicMs() - startedMs) * 10) / 10,
       ...facts,
     });
+  };
   try {
     const { call, version } = await readRequest(request, requestId, options.read, progress, held);
     const answer = await dispatch(options.parts, call);
@@ -99,12 +115,16 @@ const serveAction = async (
     const headers = request.complete ? undefined : { connection: 'close' };
     if (!response.headersSent) sendError(response, error, requestId, progress.service, headers);
     audit(options, request, requestId, progress, { error });
-    log({
-      status: error.status,
-      code: error.code,
-      ...(error.status >= 500 && { cause: shownMessage(thrown) }),
-    });
+    const cause = error.status >= 500 && { cause: shownMessage(thrown) };
+    log({ status: error.status, code: error.code, ...cause }, error.code);
   }
+};
+
+/** An action that there is not is whatever a client wrote: it is no label. */
+const count = (action: string | undefined, code: string, ms: number): void => {
+  const known = action !== undefined && isKnownAction(action) ? action : 'other';
+  metrics.requests.inc({ action: known, code });
+  metrics.requestSeconds.observe({ action: known }, ms / 1000);
 };
 
 /** Calls of those who proved who they are: what anybody can send would push them out of a log of bounded size. */

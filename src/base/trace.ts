@@ -1,0 +1,55 @@
+/**
+ * What a piece of work is done for: the request's id, and its place in a W3C trace (https://www.w3.org/TR/trace-context/). Carried by
+ * AsyncLocalStorage within a process, by the call's frame between processes, and by a workflow's row over restarts.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomBytes } from 'node:crypto';
+
+export interface Trace {
+  /** As clients see it in answers, and as `pando logs --request` takes it. */
+  readonly requestId: string;
+  /** `00-<trace id, 32 hex>-<span id, 16 hex>-<flags, 2 hex>` */
+  readonly traceparent: string;
+}
+
+/** A longer id than this is cut: it is in every line of the log. */
+const requestIdCharsMax = 128;
+const form = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const notRecorded = '00';
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const zeros = /^0+$/;
+
+const storage = new AsyncLocalStorage<Trace | undefined>();
+
+/** Of the work that runs now; undefined: it is done for no request. */
+export const currentTrace = (): Trace | undefined => storage.getStore();
+
+/** Runs `work`, and all that it waits for, as part of a trace; undefined: as part of none, whoever began it. */
+export const withTrace = <T>(trace: Trace | undefined, work: () => T): T => storage.run(trace, work);
+
+/** The trace id of a `traceparent`. */
+export const traceIdOf = ({ traceparent }: Trace): string => traceparent.slice(3, 35);
+
+const isTraceparent = (text: unknown): text is string => {
+  const [, traceId = '0', spanId = '0'] = typeof text === 'string' ? (form.exec(text) ?? []) : [];
+  return !zeros.test(traceId) && !zeros.test(spanId);
+};
+
+const newSpanId = (): string => randomBytes(8).toString('hex');
+
+/**
+ * A request's trace. It goes on with the caller's `traceparent` where that is one, else it begins here: a request id that is a UUID is
+ * the trace id too, so that processes which were told the id alone agree on it.
+ */
+export const traceOf = (requestId: string, traceparent?: unknown): Trace => {
+  const id = requestId.slice(0, requestIdCharsMax);
+  if (isTraceparent(traceparent)) return { requestId: id, traceparent };
+  const traceId = uuid.test(id) ? id.replaceAll('-', '') : randomBytes(16).toString('hex');
+  return { requestId: id, traceparent: `00-${traceId}-${newSpanId()}-${notRecorded}` };
+};
+
+/** The same trace, one hop on: a span of its own. */
+export const childOf = ({ requestId, traceparent }: Trace): Trace => ({
+  requestId,
+  traceparent: `${traceparent.slice(0, 36)}${newSpanId()}${traceparent.slice(52)}`,
+});
