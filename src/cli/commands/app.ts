@@ -2,6 +2,7 @@
  * `pando app NAME up|down|status`: runs an application of this repository on this machine, on an embedded PostgreSQL of its own. The
  * application is another program: it is given a database's URL and a port, and nothing of Pando's.
  */
+
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { monotonicMs } from '#base/monotonic.ts';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { withLock } from '#node/lock.ts';
@@ -139,11 +141,11 @@ async function launch(
 }
 
 async function ready(place: Place, run: Record): Promise<void> {
-  const until = performance.now() + readyTimeoutMs;
+  const until = monotonicMs() + readyTimeoutMs;
   for (;;) {
     if (!isAlive(run.process)) throw new UserError(`${place.name} ended while starting:\n${logEnd(place)}`);
     if (await answers(run)) return;
-    if (performance.now() > until)
+    if (monotonicMs() > until)
       throw new UserError(
         `${place.name} does not answer after ${seconds(readyTimeoutMs)}:\n${logEnd(place)}`,
       );
