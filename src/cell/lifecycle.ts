@@ -14,7 +14,7 @@ import { amountOf, findHost, partOf } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, type Intent, type Recovery } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
 import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
-import { newWorkflow } from './workflows/support.ts';
+import { newWorkflow } from './workflows/new-workflow.ts';
 
 export interface Change {
   readonly instanceId: string;

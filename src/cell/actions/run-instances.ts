@@ -19,7 +19,7 @@ import type { Amount } from '../store/hosts.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
-import { newWorkflow } from '../workflows/support.ts';
+import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { renderInstance } from './render.ts';
 import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';

@@ -14,20 +14,11 @@ import { changeInstance, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { defineWorkflow, type StepContext } from '../workflow/definition.ts';
 import { type CriticalResult, type MigrateInput, runCritical } from './critical.ts';
-import {
-  type DestroyOutcome,
-  destroyOrLeave,
-  destroyRetry,
-  ensureImageStep,
-  interfaceOf,
-  launchRetry,
-  launchVm,
-  type NetworkResults,
-  need,
-  placeInterface,
-  prepareNetwork,
-  settle,
-} from './support.ts';
+import { need } from './steps/inputs.ts';
+import { type DestroyOutcome, destroyOrLeave, destroyRetry } from './steps/leave-host.ts';
+import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
+import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
 interface MigrateResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };

@@ -8,19 +8,11 @@ import type { VpcPort } from '#contracts/network.ts';
 import { stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow, type WorkflowDefinition } from '../workflow/definition.ts';
-import {
-  ensureImageStep,
-  interfaceOf,
-  launchRetry,
-  launchVm,
-  type NetworkResults,
-  need,
-  type PlaceInput,
-  placeInterface,
-  prepareNetwork,
-  releaseHeld,
-  settle,
-} from './support.ts';
+import { need, type PlaceInput } from './steps/inputs.ts';
+import { releaseHeld } from './steps/leave-host.ts';
+import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
+import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
 export interface StartResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };

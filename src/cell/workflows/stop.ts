@@ -5,7 +5,9 @@
 import { stopGraceMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import { interfaceOf, placeInterface, releaseHeld, settle } from './support.ts';
+import { releaseHeld } from './steps/leave-host.ts';
+import { interfaceOf, placeInterface } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
 
 export interface StopInput {
   readonly hostId: string;
