@@ -9,7 +9,7 @@ import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
 import { adoptVm, removeOrphans } from './adopt.ts';
 import type { CardLink } from './card-link.ts';
-import { Cgroups } from './cgroup.ts';
+import { openCgroups } from './cgroup/cgroups.ts';
 import { fence, recall, record as recordCommand } from './command-record.ts';
 import type { AgentConfig } from './config.ts';
 import { trimLogs } from './console-log.ts';
@@ -83,7 +83,7 @@ export class Host {
     const { config, log } = parts;
     const store = new VmStore(config.stateDir);
     const { records, unreadable } = await store.load();
-    const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
+    const cgroups = await openCgroups(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
