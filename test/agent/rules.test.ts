@@ -7,8 +7,8 @@ import fc from 'fast-check';
 import { admit } from '#agent/admission.ts';
 import { recall, record } from '#agent/command-record.ts';
 import { Fences } from '#agent/fences.ts';
-import { ImageHolds } from '#agent/image-holds.ts';
-import { imageHoldMsMax, stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
+import { ImagePins } from '#agent/image-pins.ts';
+import { imagePinMsMax, stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
 import { Standstill, StoodStill } from '#agent/migration/standstill.ts';
 import { requirementOfCommand } from '#agent/recover.ts';
 import { SerialQueue } from '#agent/serial-queue.ts';
@@ -137,15 +137,15 @@ describe('admission', () => {
 });
 
 describe('limits', () => {
-  it('hold an image for its launch, for a bounded time', () => {
+  it('pin an image for its launch, for a bounded time', () => {
     let now = 0;
-    const holds = new ImageHolds(() => now);
-    holds.hold('i-1', 'a');
-    holds.hold('i-2', 'b');
-    holds.release('i-2');
-    assert.deepEqual(holds.digests(), ['a']);
-    now += imageHoldMsMax;
-    assert.deepEqual(holds.digests(), []);
+    const pins = new ImagePins(() => now);
+    pins.pin('i-1', 'a');
+    pins.pin('i-2', 'b');
+    pins.unpin('i-2');
+    assert.deepEqual(pins.digests(), ['a']);
+    now += imagePinMsMax;
+    assert.deepEqual(pins.digests(), []);
   });
 
   it('end a copy that stands still, and no other', () => {
