@@ -170,10 +170,10 @@ const launch = async (
   for (const [index, placed] of places.entries()) {
     const row = newInstance(context, request, resolved, amount, { reservationId, index, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
-    const held = { ...row, workflow_id: workflow.id };
-    await insertInstance(tx, held);
+    const owned = { ...row, workflow_id: workflow.id };
+    await insertInstance(tx, owned);
     workflows.push(await insertWorkflow(tx, workflow, owner));
-    rows.push(held);
+    rows.push(owned);
   }
   return { reservationId, rows, workflows };
 };

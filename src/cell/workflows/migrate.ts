@@ -1,5 +1,5 @@
 /**
- * Live migration (S6). The instance runs throughout; the workflow holds it.
+ * Live migration (S6). The instance runs throughout; the workflow owns it.
  *
  * requested → ensureImage → prepareNetwork → launchIncoming → startCopy → converge → lock → critical → placeInterface → clearSource
  *                       (any failure or cancellation up to here: undo, the source runs on) ┘    (from here: only forward)
@@ -66,7 +66,7 @@ const converge = async ({
   }
 };
 
-/** The other host holds nothing of the instance any more, unless its VM could not be destroyed yet. */
+/** The other host has nothing of the instance any more, unless its VM could not be destroyed yet. */
 const leaveOther = async (tx: Sql, subject: string, outcome: DestroyOutcome | undefined): Promise<void> => {
   if (outcome?.destroyed === false) return;
   const [row] = await lockInstances(tx, undefined, [subject]);

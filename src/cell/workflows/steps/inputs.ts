@@ -13,7 +13,7 @@ export interface PlaceInput {
   readonly epoch: number;
 }
 
-/** The instance as the workflow found it: what a host needs of it does not change while the workflow holds it. */
+/** The instance as the workflow found it: what a host needs of it does not change while the workflow owns it. */
 export const loadInstance = <I, R>(context: StepContext<I, R, CellServices>): Promise<InstanceRow> =>
   context.once('instance', async () => {
     const row = await findInstance(context.services.db, context.subject);

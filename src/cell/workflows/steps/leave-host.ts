@@ -1,4 +1,4 @@
-/** An instance leaves its host: its VM is destroyed, its claim on the host's capacity given back. */
+/** An instance leaves its host: its VM is destroyed, what it reserved there is given back. */
 
 import { PandoError } from '#contracts/errors.ts';
 import { absentHostPatienceMs } from '../../limits.ts';
@@ -8,17 +8,17 @@ import { changeInstance, lockInstances } from '../../store/instances.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { StepContext } from '../../workflow/definition.ts';
 
-/** Gives back what the instance holds on its host beyond `keep`, once: the row says what is held. */
-export const releaseHeld = async (tx: Sql, instanceId: string, keep: 'disk' | 'none'): Promise<void> => {
+/** Gives back what the instance reserves on its host beyond `keep`, once: the row says what is reserved. */
+export const releaseReserved = async (tx: Sql, instanceId: string, keep: 'disk' | 'none'): Promise<void> => {
   const [row] = await lockInstances(tx, undefined, [instanceId]);
   if (row === undefined || row.host_id === null || row.held === 'none' || row.held === keep) return;
   const amount = amountOf(row);
-  const held = partOf(amount, row.held);
+  const reserved = partOf(amount, row.held);
   const kept = partOf(amount, keep);
   await releaseCapacity(tx, row.host_id, {
-    vcpusMilli: held.vcpusMilli - kept.vcpusMilli,
-    memoryMib: held.memoryMib - kept.memoryMib,
-    diskMib: held.diskMib - kept.diskMib,
+    vcpusMilli: reserved.vcpusMilli - kept.vcpusMilli,
+    memoryMib: reserved.memoryMib - kept.memoryMib,
+    diskMib: reserved.diskMib - kept.diskMib,
   });
   await changeInstance(tx, instanceId, { held: keep });
 };
@@ -34,15 +34,15 @@ export const leaveHost = async (
   outcome: DestroyOutcome | undefined,
 ): Promise<void> => {
   if (outcome?.destroyed === false) return;
-  await releaseHeld(tx, instanceId, 'none');
+  await releaseReserved(tx, instanceId, 'none');
   await changeInstance(tx, instanceId, { host_id: null });
 };
 
-/** Of a step that destroys: it waits for its host as long as a termination may be held up. */
+/** Of a step that destroys: it waits for its host as long as a termination may be delayed. */
 export const destroyRetry = { unreachableMs: absentHostPatienceMs } as const;
 
 /**
- * Destroys a VM, or reports that its host stayed away too long. The capacity then stays held, and the reconciler destroys the VM and
+ * Destroys a VM, or reports that its host stayed away too long. The capacity then stays reserved, and the reconciler destroys the VM and
  * gives it back when the host returns: a termination does not wait for a dead machine (I1: an absent host's place is not reused).
  */
 export const destroyOrLeave = async <I, R>(

@@ -14,7 +14,7 @@ import type { NewWorkflow } from '../../store/workflows.ts';
 import { newWorkflow } from '../new-workflow.ts';
 
 /**
- * Ends a workflow's hold on its instance: sets its state, unless a user asked for more in the meantime; then the workflow that does
+ * Ends a workflow's ownership of its instance: sets its state, unless a user asked for more in the meantime; then the workflow that does
  * that follows in the same transaction. The instance row is locked first, as every writer of both rows does.
  */
 export const settle = async (
@@ -25,7 +25,7 @@ export const settle = async (
 ): Promise<readonly NewWorkflow[]> => {
   const { services, subject, workflowId } = context;
   const [row] = await lockInstances(tx, undefined, [subject]);
-  // The hold was lost (a survivor ended this workflow): the fenced move after this refuses the transaction.
+  // The instance was lost (a survivor ended this workflow): the fenced move after this refuses the transaction.
   if (row === undefined || row.workflow_id !== workflowId) return [];
   if (row.intent === null || state === 'terminated') {
     await changeInstance(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
