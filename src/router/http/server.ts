@@ -75,7 +75,7 @@ const serveAction = async (
   const startedMs = monotonicMs();
   const requestId = randomUUID();
   const progress: Progress = { service: 'ec2' };
-  using held = new DisposableStack();
+  using reserved = new DisposableStack();
   const log = (facts: Readonly<Record<string, unknown>>) =>
     options.log.info({
       requestId,
@@ -85,7 +85,7 @@ const serveAction = async (
       ...facts,
     });
   try {
-    const { call, version } = await readRequest(request, requestId, options.read, progress, held);
+    const { call, version } = await readRequest(request, requestId, options.read, progress, reserved);
     const answer = await dispatch(options.parts, call);
     const { unreachable = [] } = answer;
     const body = await encodeAnswer(call.action, answer, requestId, version);
