@@ -4,7 +4,7 @@ import type { Logger } from '#base/log.ts';
 import type { VmRequirement } from '#contracts/host.ts';
 import type { Accelerator } from './accelerator.ts';
 import type { CardLink } from './card-link.ts';
-import type { Cgroups } from './cgroup.ts';
+import type { Cgroups } from './cgroup/cgroups.ts';
 import type { AgentConfig } from './config.ts';
 import type { ImageCache } from './image-cache.ts';
 import type { VmStore } from './vm-store.ts';

@@ -9,14 +9,14 @@ import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
 import { adoptVm, removeOrphans } from './adopt.ts';
 import type { CardLink } from './card-link.ts';
-import { Cgroups } from './cgroup.ts';
+import { openCgroups } from './cgroup/cgroups.ts';
 import { fence, recall, record as recordCommand } from './command-record.ts';
 import type { AgentConfig } from './config.ts';
 import { trimLogs } from './console-log.ts';
 import type { AgentContext } from './context.ts';
 import { Fences } from './fences.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
-import { ImageHolds } from './image-holds.ts';
+import { ImagePins } from './image-pins.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
@@ -47,7 +47,7 @@ export class Host {
   readonly #vms = new Map<string, Vm>();
   readonly #fences: Fences;
   readonly #tombstones: Tombstones;
-  readonly #imageHolds = new ImageHolds();
+  readonly #imagePins = new ImagePins();
   #closed = false;
 
   private constructor(
@@ -83,7 +83,7 @@ export class Host {
     const { config, log } = parts;
     const store = new VmStore(config.stateDir);
     const { records, unreadable } = await store.load();
-    const cgroups = await Cgroups.open(config.cgroupPrefix, config.cgroupRoot);
+    const cgroups = await openCgroups(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
@@ -292,7 +292,7 @@ export class Host {
   /** Like {@link command}, for the one after which there is no VM: the epochs are kept first. Unknown VM: only that. */
   async destroy(key: CommandKey, instanceId: string, run: (vm: Vm) => Promise<void>): Promise<void> {
     this.#fence(key, instanceId);
-    this.#imageHolds.release(instanceId);
+    this.#imagePins.unpin(instanceId);
     const vm = this.#vms.get(instanceId);
     if (vm === undefined) {
       await this.pass(key, instanceId);
@@ -331,13 +331,13 @@ export class Host {
     }
     this.#fences.note([key]);
     // Before it is fetched, so that nobody evicts it between here and the launch.
-    this.#imageHolds.hold(instanceId, digest);
+    this.#imagePins.pin(instanceId, digest);
     return { fetched: await this.#context.images.ensure(digest) };
   }
 
   #imagesInUse(): ReadonlySet<string> {
     const used = this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest]));
-    return new Set([...used, ...this.#imageHolds.digests()]);
+    return new Set([...used, ...this.#imagePins.digests()]);
   }
 
   /** Memory is measured first: from the check to the claim nothing may come between. */

@@ -55,7 +55,7 @@ export const imageChunksInFlight = 8;
 export const manifestBytesMax = mib;
 export const imageChunkTimeoutMs = 60_000;
 /** How long an image that was ensured waits for its launch before it may be evicted. */
-export const imageHoldMsMax = 15 * 60_000;
+export const imagePinMsMax = 15 * 60_000;
 
 export const consoleBytesMax = mib;
 export const consoleShownBytes = 64 * 1024;

@@ -1,6 +1,6 @@
 /** The machine's memory, as far as this host may use it. */
 import { readFile } from 'node:fs/promises';
-import type { Cgroups } from './cgroup.ts';
+import type { Cgroups } from './cgroup/cgroups.ts';
 
 /** Memory that programs may still take without pressure, in MiB: of the machine, and of the groups that VMs are put in. */
 export const memoryAvailableMib = async (cgroups: Pick<Cgroups, 'memoryFreeMib'>): Promise<number> => {

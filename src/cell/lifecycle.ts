@@ -14,7 +14,7 @@ import { amountOf, findHost, partOf } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, type Intent, type Recovery } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
 import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
-import { newWorkflow } from './workflows/support.ts';
+import { newWorkflow } from './workflows/new-workflow.ts';
 
 export interface Change {
   readonly instanceId: string;
@@ -53,7 +53,7 @@ const unchanged = (row: InstanceRow): Begun => ({
   changes: [{ instanceId: row.id, previous: row.state, current: row.state }],
 });
 
-/** The instance is held by another workflow: the intent is kept, that workflow is asked to stop, and this one follows (S6.3). */
+/** Another workflow owns the instance: the intent is kept, that workflow is asked to stop, and this one follows (S6.3). */
 const followUp = async (
   tx: Sql,
   row: InstanceRow,
@@ -76,8 +76,8 @@ const followUp = async (
   };
 };
 
-/** Begins a workflow that holds the instance until it ends. */
-const hold = async (
+/** Begins a workflow that owns the instance until it ends. */
+const beginWorkflow = async (
   actor: Actor,
   tx: Sql,
   row: InstanceRow,
@@ -107,7 +107,7 @@ export const beginTerminate = async (
   if (permit('terminate', row.id, row.state) === 'already') return unchanged(row);
   if (row.workflow_id !== null)
     return followUp(tx, row, row.workflow_id, 'shutting-down', { kind: 'terminate', force: true }, cause);
-  return hold(
+  return beginWorkflow(
     actor,
     tx,
     row,
@@ -131,7 +131,7 @@ export const beginStop = async (
   if (row.workflow_id !== null)
     return followUp(tx, row, row.workflow_id, 'stopping', { kind: 'stop', force }, cause);
   const input = { hostId: row.host_id, force, epoch: epochAfter(row.place_epoch) };
-  return hold(
+  return beginWorkflow(
     actor,
     tx,
     row,
@@ -156,7 +156,7 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
   const placed = await placeOn(tx, hostId, amount);
   if (placed === undefined) throw insufficientCapacity();
   const input = { hostId, vtep: placed.vtep, epoch: epochAfter(row.place_epoch) };
-  return hold(
+  return beginWorkflow(
     actor,
     tx,
     row,
@@ -181,10 +181,10 @@ export const beginRecovery = async (
   const host = row.host_id === null ? undefined : await findHost(tx, row.host_id);
   if (host === undefined || row.workflow_id !== null) return nothingBegun;
   const input = { hostId: host.id, vtep: host.vtep, epoch: epochAfter(row.place_epoch) };
-  return hold(actor, tx, row, { kind: 'recover', input }, { state: row.state, recovery });
+  return beginWorkflow(actor, tx, row, { kind: 'recover', input }, { state: row.state, recovery });
 };
 
-/** A reboot holds nothing: it may come to nothing if the instance stops first. */
+/** A reboot does not own the instance: it may come to nothing if the instance stops first. */
 export const beginReboot = async (actor: Actor, tx: Sql, row: InstanceRow): Promise<Begun> => {
   permit('reboot', row.id, row.state);
   assertNotMigrating(row, 'reboot');

@@ -75,7 +75,7 @@ export const stopGraceMs = 30_000;
 export const interfaceWaitMsMax = 400;
 /** A device that did not take a VPC's state in this time is reported unreachable and is told again later. */
 export const vpcPushTimeoutMs = 5_000;
-/** How long an absent host holds up a termination before the reconciler is left to finish it. */
+/** How long an absent host delays a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
 /** Peers wait that long at most before a switch is taken back. */
 export const switchBudgetMs = 1_500;

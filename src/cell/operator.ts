@@ -14,7 +14,7 @@ import { changeInstance, type InstanceRow, lockInstances } from './store/instanc
 import { listQuarantined } from './store/quarantine.ts';
 import { insertWorkflow } from './store/workflows.ts';
 import type { WorkflowEngine } from './workflow/engine.ts';
-import { newWorkflow } from './workflows/support.ts';
+import { newWorkflow } from './workflows/new-workflow.ts';
 
 type Contract = typeof cellOperatorContract;
 type MethodName = keyof Contract & string;

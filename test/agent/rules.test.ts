@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { admit } from '#agent/admission.ts';
-import { Cgroups, cgroupSettings, quotaUs } from '#agent/cgroup.ts';
 import { recall, record } from '#agent/command-record.ts';
 import { Fences } from '#agent/fences.ts';
-import { ImageHolds } from '#agent/image-holds.ts';
-import { imageHoldMsMax, stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
+import { ImagePins } from '#agent/image-pins.ts';
+import { imagePinMsMax, stepsRecordedPerWorkflowMax, workflowsRecordedPerVmMax } from '#agent/limits.ts';
 import { Standstill, StoodStill } from '#agent/migration/standstill.ts';
 import { requirementOfCommand } from '#agent/recover.ts';
 import { SerialQueue } from '#agent/serial-queue.ts';
@@ -135,50 +134,18 @@ describe('admission', () => {
     admit(wanted, { ...load, others: [full, full] });
     admit(wanted, { ...load, others: [{ ...fresh, state: 'stopped' }, fresh] });
   });
-
-  it('reads what a limited group may still take', async () => {
-    const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
-    try {
-      for (const controller of ['cpu', 'memory']) {
-        await mkdir(join(dir, controller, 'hosts'), { recursive: true });
-        await writeFile(join(dir, controller, 'cgroup.procs'), '');
-      }
-      const groups = await Cgroups.open('hosts', dir);
-      assert.equal(await groups.memoryFreeMib(), Number.POSITIVE_INFINITY);
-      const group = join(dir, 'memory', 'hosts');
-      await writeFile(join(group, 'memory.limit_in_bytes'), `${512 * 1024 ** 2}\n`);
-      await writeFile(join(group, 'memory.usage_in_bytes'), `${200 * 1024 ** 2}\n`);
-      await writeFile(
-        join(group, 'memory.stat'),
-        `cache 1\ninactive_file 0\ntotal_inactive_file ${8 * 1024 ** 2}\n`,
-      );
-      assert.ok((await groups.memoryFreeMib()) <= 320);
-    } finally {
-      await rm(dir, { recursive: true });
-    }
-  });
 });
 
 describe('limits', () => {
-  it('turn a fraction of a CPU into a quota, in both versions of control groups', () => {
-    assert.equal(quotaUs(0.25) / quotaUs(1), 0.25);
-    assert.equal(quotaUs(1, true) - quotaUs(1), quotaUs(9) - quotaUs(8), 'a CPU more while it moves');
-    const limits = { vcpus: 0.25, memoryMib: 128, kvm: false };
-    const one = cgroupSettings(1, limits);
-    assert.deepEqual(one.devices?.[0], ['devices.deny', 'a']);
-    assert.ok(!JSON.stringify(one).includes('10:232'));
-    assert.ok(cgroupSettings(2, limits)['']?.some(([file]) => file === 'memory.max'));
-  });
-
-  it('hold an image for its launch, for a bounded time', () => {
+  it('pin an image for its launch, for a bounded time', () => {
     let now = 0;
-    const holds = new ImageHolds(() => now);
-    holds.hold('i-1', 'a');
-    holds.hold('i-2', 'b');
-    holds.release('i-2');
-    assert.deepEqual(holds.digests(), ['a']);
-    now += imageHoldMsMax;
-    assert.deepEqual(holds.digests(), []);
+    const pins = new ImagePins(() => now);
+    pins.pin('i-1', 'a');
+    pins.pin('i-2', 'b');
+    pins.unpin('i-2');
+    assert.deepEqual(pins.digests(), ['a']);
+    now += imagePinMsMax;
+    assert.deepEqual(pins.digests(), []);
   });
 
   it('end a copy that stands still, and no other', () => {

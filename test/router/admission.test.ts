@@ -9,29 +9,29 @@ describe('Admission', () => {
   const exceeded = { code: 'RequestLimitExceeded' };
 
   it('gives places up to its limit, and again when they are given back', () => {
-    const door = admission();
-    const releases = [door.enter(), door.enter(), door.enter()];
-    assert.throws(() => door.enter(), exceeded);
+    const admitted = admission();
+    const releases = [admitted.enter(), admitted.enter(), admitted.enter()];
+    assert.throws(() => admitted.enter(), exceeded);
     for (const release of releases) release();
-    door.enter();
+    admitted.enter();
   });
 
   it('counts each account by itself', () => {
-    const door = admission();
-    const release = door.enterAccount('a');
-    door.enterAccount('a');
-    assert.throws(() => door.enterAccount('a'), exceeded);
-    door.enterAccount('b');
+    const admitted = admission();
+    const release = admitted.enterAccount('a');
+    admitted.enterAccount('a');
+    assert.throws(() => admitted.enterAccount('a'), exceeded);
+    admitted.enterAccount('b');
     release();
-    door.enterAccount('a');
-    assert.throws(() => door.enterAccount('a'), exceeded);
+    admitted.enterAccount('a');
+    assert.throws(() => admitted.enterAccount('a'), exceeded);
   });
 
   it('counts the bytes of all bodies together', () => {
-    const door = admission();
-    door.hold(60);
-    assert.throws(() => door.hold(41), exceeded);
-    door.release(60);
-    door.hold(100);
+    const admitted = admission();
+    admitted.reserve(60);
+    assert.throws(() => admitted.reserve(41), exceeded);
+    admitted.release(60);
+    admitted.reserve(100);
   });
 });

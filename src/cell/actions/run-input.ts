@@ -185,7 +185,7 @@ export const readMetadataOptions = (
   };
 };
 
-/** One of a parameter's words, or what holds without it. @throws InvalidParameterValue */
+/** One of a parameter's words, or its default. @throws InvalidParameterValue */
 const oneOf = <T extends string>(
   name: string,
   words: readonly T[],

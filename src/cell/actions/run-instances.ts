@@ -19,7 +19,7 @@ import type { Amount } from '../store/hosts.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
-import { newWorkflow } from '../workflows/support.ts';
+import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { renderInstance } from './render.ts';
 import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';
@@ -170,10 +170,10 @@ const launch = async (
   for (const [index, placed] of places.entries()) {
     const row = newInstance(context, request, resolved, amount, { reservationId, index, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
-    const held = { ...row, workflow_id: workflow.id };
-    await insertInstance(tx, held);
+    const owned = { ...row, workflow_id: workflow.id };
+    await insertInstance(tx, owned);
     workflows.push(await insertWorkflow(tx, workflow, owner));
-    rows.push(held);
+    rows.push(owned);
   }
   return { reservationId, rows, workflows };
 };

@@ -14,10 +14,10 @@ import { type Amount, amountOf, findHost, partOf, releaseCapacity } from '../sto
 import {
   changeInstance,
   findInstance,
-  type Held,
   type InstanceRow,
   insertInstance,
   lockInstances,
+  type Reserved,
 } from '../store/instances.ts';
 import { listQuarantined, type QuarantinedVm } from '../store/quarantine.ts';
 import type { Sql } from '../store/sql.ts';
@@ -108,12 +108,12 @@ const moveHere = async (
     // Closes the race with a request that changed the instance after its host was asked.
     if (row === undefined || row.version !== seen.version) throw refuse(`${seen.id} has changed: try again.`);
     if (row.host_id !== null) await releaseCapacity(tx, row.host_id, partOf(amountOf(row), row.held));
-    const held: Held = state === 'running' ? 'all' : 'disk';
-    await takeRoom(tx, hostId, amountOf(row), held);
+    const reserved: Reserved = state === 'running' ? 'all' : 'disk';
+    await takeRoom(tx, hostId, amountOf(row), reserved);
     await changeInstance(tx, row.id, {
       state,
       host_id: hostId,
-      held,
+      held: reserved,
       place_epoch: epoch,
       state_reason: null,
       transition_reason: '',
@@ -139,8 +139,8 @@ const placeAt = async (
 };
 
 /** I3: also what is found again counts against its host's limits. */
-const takeRoom = async (tx: Sql, hostId: string, amount: Amount, held: Held): Promise<void> => {
-  if ((await placeOn(tx, hostId, partOf(amount, held))) === undefined)
+const takeRoom = async (tx: Sql, hostId: string, amount: Amount, reserved: Reserved): Promise<void> => {
+  if ((await placeOn(tx, hostId, partOf(amount, reserved))) === undefined)
     throw new PandoError(
       'InsufficientInstanceCapacity',
       `${hostId} has no room for it in the cell's books: move others first.`,

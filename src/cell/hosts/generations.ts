@@ -1,4 +1,4 @@
-/** Generations of instances that no workflow holds: taken for a reconciler's own command, and raised to what a host has heard. */
+/** Generations of instances that no workflow owns: taken for a reconciler's own command, and raised to what a host has heard. */
 import { epochAfter, generationOf, placeEpochOf } from '../generation.ts';
 import { changeInstance, type InstanceRow } from '../store/instances.ts';
 import type { Database } from '../store/sql.ts';
@@ -18,7 +18,7 @@ export const takeGeneration = async (db: Database, seen: InstanceRow): Promise<I
 
 /**
  * A host has heard a higher generation than the row has: the store has lost its newest commits (a failover, a restored backup). The
- * row, and the input of the workflow that holds it, are raised to it: else the host refuses whatever comes next.
+ * row, and the input of the workflow that owns it, are raised to it: else the host refuses whatever comes next.
  */
 export const raiseGeneration = async (db: Database, seen: InstanceRow, heard: number): Promise<void> => {
   const place_epoch = placeEpochOf(heard);

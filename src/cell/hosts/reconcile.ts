@@ -172,7 +172,7 @@ export class HostReconciler {
   }
 }
 
-/** Whether a host's VM is as the row has it; only for rows that no workflow holds. */
+/** Whether a host's VM is as the row has it; only for rows that no workflow owns. */
 const agrees = (row: InstanceRow, hostId: string, vm: VmReport | undefined): boolean => {
   const state = vm?.state ?? 'absent';
   if (row.state === 'terminated') return row.host_id === null;

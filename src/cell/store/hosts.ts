@@ -1,6 +1,6 @@
-/** Host rows: capacity, what is held of it, and when the host was last heard. */
+/** Host rows: capacity, what is reserved of it, and when the host was last heard. */
 import type { VmRequirement } from '#contracts/host.ts';
-import type { Held } from './instances.ts';
+import type { Reserved } from './instances.ts';
 import type { Sql } from './sql.ts';
 
 export interface HostRow {
@@ -127,14 +127,14 @@ export const requirementOf = (amount: Amount): VmRequirement => ({
   rootDiskMib: amount.diskMib,
 });
 
-/** The part of an amount that `held` covers. */
-export const partOf = (amount: Amount, held: Held): Amount => ({
-  vcpusMilli: held === 'all' ? amount.vcpusMilli : 0,
-  memoryMib: held === 'all' ? amount.memoryMib : 0,
-  diskMib: held === 'none' ? 0 : amount.diskMib,
+/** The part of an amount that is reserved. */
+export const partOf = (amount: Amount, reserved: Reserved): Amount => ({
+  vcpusMilli: reserved === 'all' ? amount.vcpusMilli : 0,
+  memoryMib: reserved === 'all' ? amount.memoryMib : 0,
+  diskMib: reserved === 'none' ? 0 : amount.diskMib,
 });
 
-/** Gives capacity back. Callers hold the instance's row lock and clear what it says is held, so it happens once. */
+/** Gives capacity back. Callers hold the instance's row lock and write down what is left, so it happens once. */
 export const releaseCapacity = async (tx: Sql, hostId: string, amount: Amount): Promise<void> => {
   await tx.query(
     `update hosts set used_vcpus_milli = used_vcpus_milli - $2, used_memory_mib = used_memory_mib - $3,

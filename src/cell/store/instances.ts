@@ -8,8 +8,8 @@ import type { Sql } from './sql.ts';
 
 export type Tags = readonly ValidTag[];
 
-/** What is held of the host's capacity: everything, only the disk, nothing. */
-export type Held = 'all' | 'disk' | 'none';
+/** What is reserved of the host's capacity: everything, only the disk, nothing. The column is `held`. */
+export type Reserved = 'all' | 'disk' | 'none';
 
 /** The parts of an instance that no statement filters by. */
 export interface InstanceSpec {
@@ -55,7 +55,7 @@ export interface InstanceSpec {
   };
 }
 
-/** A change that was asked for while another workflow held the instance: it follows when that one ends. */
+/** A change that was asked for while another workflow owned the instance: it follows when that one ends. */
 export interface Intent {
   readonly kind: 'stop' | 'terminate';
   readonly force: boolean;
@@ -78,7 +78,7 @@ export interface InstanceRow {
   readonly vpc_id: string;
   readonly host_id: string | null;
   readonly other_host_id: string | null;
-  readonly held: Held;
+  readonly held: Reserved;
   readonly place_epoch: number;
   readonly workflow_id: string | null;
   readonly locked: boolean;
@@ -216,7 +216,7 @@ export const listReservation = (sql: Sql, accountId: string, reservationId: stri
     reservationId,
   ]);
 
-/** Every instance that this host has, may have, or still holds capacity for. */
+/** Every instance that this host has, may have, or still reserves capacity for. */
 export const listHostInstances = (sql: Sql, hostId: string): Promise<InstanceRow[]> =>
   sql.query('select * from instances where host_id = $1 or other_host_id = $1', [hostId]);
 

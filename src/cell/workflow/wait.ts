@@ -1,5 +1,5 @@
 /**
- * What a step answers when it is not done: the workflow is parked as a row and holds no slot and no memory. When it is woken, on
+ * What a step answers when it is not done: the workflow is parked as a row and takes no slot and no memory. When it is woken, on
  * whichever processor, the step's `do` runs again, and looks at its context for what has come.
  */
 import { childrenPerStepMax, waitMsMax } from '../limits.ts';

@@ -23,7 +23,7 @@ import type { CellServices } from '../services.ts';
 import { TakenBack } from '../workflow/attempt.ts';
 import type { StepContext } from '../workflow/definition.ts';
 import { FlowCopy } from './flows.ts';
-import type { PlaceInput } from './support.ts';
+import type { PlaceInput } from './steps/inputs.ts';
 
 export interface MigrateInput extends PlaceInput {
   readonly sourceHostId: string;

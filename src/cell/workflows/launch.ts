@@ -8,21 +8,11 @@ import { type StateReason, stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { changeInstance, findInstance } from '../store/instances.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import {
-  type DestroyOutcome,
-  destroyOrLeave,
-  ensureImageStep,
-  interfaceOf,
-  launchRetry,
-  launchVm,
-  leaveHost,
-  type NetworkResults,
-  need,
-  type PlaceInput,
-  placeInterface,
-  prepareNetwork,
-  settle,
-} from './support.ts';
+import { need, type PlaceInput } from './steps/inputs.ts';
+import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
+import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
+import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
 interface LaunchResults {
   allocateInterface: { readonly vpcId: string; readonly port: VpcPort };

@@ -1,5 +1,5 @@
 /**
- * Live migration (S6). The instance runs throughout; the workflow holds it.
+ * Live migration (S6). The instance runs throughout; the workflow owns it.
  *
  * requested → ensureImage → prepareNetwork → launchIncoming → startCopy → converge → lock → critical → placeInterface → clearSource
  *                       (any failure or cancellation up to here: undo, the source runs on) ┘    (from here: only forward)
@@ -14,20 +14,11 @@ import { changeInstance, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { defineWorkflow, type StepContext } from '../workflow/definition.ts';
 import { type CriticalResult, type MigrateInput, runCritical } from './critical.ts';
-import {
-  type DestroyOutcome,
-  destroyOrLeave,
-  destroyRetry,
-  ensureImageStep,
-  interfaceOf,
-  launchRetry,
-  launchVm,
-  type NetworkResults,
-  need,
-  placeInterface,
-  prepareNetwork,
-  settle,
-} from './support.ts';
+import { need } from './steps/inputs.ts';
+import { type DestroyOutcome, destroyOrLeave, destroyRetry } from './steps/leave-host.ts';
+import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
+import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
 interface MigrateResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };
@@ -75,7 +66,7 @@ const converge = async ({
   }
 };
 
-/** The other host holds nothing of the instance any more, unless its VM could not be destroyed yet. */
+/** The other host has nothing of the instance any more, unless its VM could not be destroyed yet. */
 const leaveOther = async (tx: Sql, subject: string, outcome: DestroyOutcome | undefined): Promise<void> => {
   if (outcome?.destroyed === false) return;
   const [row] = await lockInstances(tx, undefined, [subject]);

@@ -1,4 +1,4 @@
-/** Reboot: one command, which holds nothing and changes no state. */
+/** Reboot: one command, which owns no instance and changes no state. */
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 

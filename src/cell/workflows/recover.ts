@@ -6,7 +6,8 @@
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { type StartResults, startSteps } from './start.ts';
-import { type PlaceInput, settle } from './support.ts';
+import type { PlaceInput } from './steps/inputs.ts';
+import { settle } from './steps/settle.ts';
 
 export const recoverWorkflow = defineWorkflow<PlaceInput, StartResults, CellServices>({
   kind: 'recover',

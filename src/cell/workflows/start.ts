@@ -8,19 +8,11 @@ import type { VpcPort } from '#contracts/network.ts';
 import { stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow, type WorkflowDefinition } from '../workflow/definition.ts';
-import {
-  ensureImageStep,
-  interfaceOf,
-  launchRetry,
-  launchVm,
-  type NetworkResults,
-  need,
-  type PlaceInput,
-  placeInterface,
-  prepareNetwork,
-  releaseHeld,
-  settle,
-} from './support.ts';
+import { need, type PlaceInput } from './steps/inputs.ts';
+import { releaseReserved } from './steps/leave-host.ts';
+import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
+import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
 export interface StartResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };
@@ -98,7 +90,7 @@ export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServic
   onDone: (tx, context) =>
     settle(tx, context, 'running', { interface: context.results.findInterface?.port ?? null }),
   onUndone: async (tx, context) => {
-    await releaseHeld(tx, context.subject, 'disk');
+    await releaseReserved(tx, context.subject, 'disk');
     return settle(tx, context, 'stopped', {
       state_reason: stateReasons.internal,
       transition_reason: 'Server.InternalError',

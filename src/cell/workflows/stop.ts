@@ -5,7 +5,9 @@
 import { stopGraceMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import { interfaceOf, placeInterface, releaseHeld, settle } from './support.ts';
+import { releaseReserved } from './steps/leave-host.ts';
+import { interfaceOf, placeInterface } from './steps/network.ts';
+import { settle } from './steps/settle.ts';
 
 export interface StopInput {
   readonly hostId: string;
@@ -61,7 +63,7 @@ export const stopWorkflow = defineWorkflow<StopInput, StopResults, CellServices>
     },
   ],
   onDone: async (tx, context) => {
-    await releaseHeld(tx, context.subject, 'disk');
+    await releaseReserved(tx, context.subject, 'disk');
     return settle(tx, context, 'stopped');
   },
   onUndone: (tx, context) => settle(tx, context, 'stopping'),

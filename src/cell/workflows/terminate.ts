@@ -1,7 +1,8 @@
 /** Terminate. Shutting-down → terminated: only forward, nothing left on host, card or region (S1.12). */
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import { type DestroyOutcome, destroyOrLeave, destroyRetry, leaveHost, settle } from './support.ts';
+import { type DestroyOutcome, destroyOrLeave, destroyRetry, leaveHost } from './steps/leave-host.ts';
+import { settle } from './steps/settle.ts';
 
 export interface TerminateInput {
   readonly hostId: string | null;

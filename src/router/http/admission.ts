@@ -36,8 +36,8 @@ export class Admission {
     };
   }
 
-  /** Counts bytes of bodies that are held in memory. */
-  hold(bytes: number): void {
+  /** Counts bytes of bodies that are in memory. */
+  reserve(bytes: number): void {
     if (this.#bufferedBytes + bytes > this.#limits.bufferedBytesMax) throw exceeded();
     this.#bufferedBytes += bytes;
   }

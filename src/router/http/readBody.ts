@@ -4,7 +4,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { Admission } from './admission.ts';
 
 /**
- * @param held frees what the body takes of the limit on all bodies together.
+ * @param reserved frees what the body takes of the limit on all bodies together.
  * @throws `RequestEntityTooLarge`; `RequestLimitExceeded` if all bodies together are too long; `InvalidRequest` if the
  * client goes away before the end.
  */
@@ -12,7 +12,7 @@ export const readBody = (
   request: IncomingMessage,
   bytesMax: number,
   admission: Admission,
-  held: DisposableStack,
+  reserved: DisposableStack,
 ): Promise<Buffer> => {
   const tooLarge = () =>
     new PandoError('RequestEntityTooLarge', `The request is larger than ${bytesMax} bytes.`);
@@ -20,7 +20,7 @@ export const readBody = (
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    // Nothing may be held for a request that is over: `held` is disposed of by then.
+    // Nothing may be reserved for a request that is over: `reserved` is disposed of by then.
     const end = (error: unknown): void => {
       request.off('data', take);
       reject(error);
@@ -29,8 +29,8 @@ export const readBody = (
       try {
         bytes += chunk.length;
         if (bytes > bytesMax) throw tooLarge();
-        admission.hold(chunk.length);
-        held.defer(() => admission.release(chunk.length));
+        admission.reserve(chunk.length);
+        reserved.defer(() => admission.release(chunk.length));
         chunks.push(chunk);
       } catch (error) {
         request.pause();

@@ -42,7 +42,7 @@ export interface ReadResult {
 }
 
 /**
- * `held` collects what the request takes of the router's limits, for its caller to give back.
+ * `reserved` collects what the request takes of the router's limits, for its caller to give back.
  *
  * @throws every error of the wire: what is too long, not signed, not known or not well-formed; `RequestLimitExceeded`.
  */
@@ -51,12 +51,12 @@ export const readRequest = async (
   requestId: string,
   options: ReadOptions,
   progress: Progress,
-  held: DisposableStack,
+  reserved: DisposableStack,
 ): Promise<ReadResult> => {
   const { path, query } = splitTarget(request.url ?? '/');
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
-  const body = await readBody(request, options.bodyBytesMax, options.admission, held);
-  held.defer(options.admission.enter());
+  const body = await readBody(request, options.bodyBytesMax, options.admission, reserved);
+  reserved.defer(options.admission.enter());
   const source = request.socket.remoteAddress;
   const signature = await verifySigV4(
     { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
@@ -73,7 +73,7 @@ export const readRequest = async (
   const { accountId, arn, userId } = signature.key;
   progress.accountId = accountId;
   progress.caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
-  held.defer(options.admission.enterAccount(accountId));
+  reserved.defer(options.admission.enterAccount(accountId));
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
   checkForm(request, body);
   const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;

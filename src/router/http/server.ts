@@ -89,7 +89,7 @@ const answerAction = async (
 ): Promise<void> => {
   const startedMs = monotonicMs();
   const progress: Progress = { service: 'ec2' };
-  using held = new DisposableStack();
+  using reserved = new DisposableStack();
   const log = (facts: Readonly<Record<string, unknown>>, code = 'OK'): void => {
     count(progress.action, code, monotonicMs() - startedMs);
     options.log.info({
@@ -101,7 +101,7 @@ const answerAction = async (
     });
   };
   try {
-    const { call, version } = await readRequest(request, requestId, options.read, progress, held);
+    const { call, version } = await readRequest(request, requestId, options.read, progress, reserved);
     const answer = await dispatch(options.parts, call);
     const { unreachable = [] } = answer;
     const body = await encodeAnswer(call.action, answer, requestId, version);

@@ -34,8 +34,8 @@ export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
     const candidates = await candidatesOf(parts, call, key);
-    const holder = await findHolder(parts, call, token, candidates);
-    return tryInTurn(parts, call, holder === undefined ? liveOf(parts, candidates) : [holder]);
+    const earlier = await findEarlier(parts, call, token, candidates);
+    return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
   });
 };
 
@@ -80,8 +80,8 @@ const zoneOf = async (parts: Parts, call: Call): Promise<string | undefined> => 
   return found;
 };
 
-/** Rule 4: the candidate that holds this token, if the request is a repetition. */
-const findHolder = async (
+/** Rule 4: the candidate that has this token, if the request is a repetition. */
+const findEarlier = async (
   parts: Parts,
   call: Call,
   token: string,
@@ -94,7 +94,7 @@ const findHolder = async (
   const Filters = [{ Name: 'client-token', Values: [token.replaceAll(/[\\*?]/g, '\\$&')] }];
   const lookup = backendCall(call, { Filters }, 'DescribeInstances');
   const asked = await Promise.all(candidates.map((cell) => cell.call(lookup, true)));
-  const at = asked.findIndex((outcome) => holds(outcome));
+  const at = asked.findIndex((outcome) => knowsToken(outcome));
   if (at >= 0) return candidates[at];
   if (!asked.some(cannotTell)) return undefined;
   throw unavailable(
@@ -105,7 +105,7 @@ const findHolder = async (
 const cannotTell = (outcome: Outcome): boolean =>
   isUnanswered(outcome) || (outcome.state === 'refused' && outcome.error.status >= 500);
 
-const holds = (outcome: Outcome): boolean =>
+const knowsToken = (outcome: Outcome): boolean =>
   outcome.state === 'answered' && listIn(outcome.output, 'Reservations').length > 0;
 
 const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<Answer> => {

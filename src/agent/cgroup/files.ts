@@ -1,0 +1,73 @@
+/** What both versions of control groups share: their files are read, written and removed in the same way. */
+import { access, constants, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const removalTriesMax = 50;
+const removalPauseMs = 20;
+const mib = 1024 * 1024;
+
+/** A file of a group and the value that it is given. */
+export type Setting = readonly [file: string, value: string];
+
+/** Undefined: no such file, or `max`. */
+const numberIn = async (path: string): Promise<number | undefined> => {
+  const value = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10);
+  return Number.isNaN(value) ? undefined : value;
+};
+
+/**
+ * File pages that were not used lately: the kernel gives them away before it runs out. Of the group and those below it, as usage is:
+ * version 1 has lines of their own for that, version 2 counts so everywhere. Pure.
+ */
+export const reclaimableBytes = (stat: string): number => {
+  const [, bytes] = /^total_inactive_file (\d+)$/m.exec(stat) ?? /^inactive_file (\d+)$/m.exec(stat) ?? [];
+  return Number(bytes ?? 0);
+};
+
+export const writable = async (path: string): Promise<boolean> =>
+  access(path, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+
+/** A group that is gone, or a file that it lacks: nothing. */
+export const writeIfPresent = async (path: string, value: string): Promise<void> => {
+  if (await writable(path)) await writeFile(path, value);
+};
+
+/** What a group's limit leaves, in MiB; infinite where it has none. */
+export const memoryLeftMib = async (dir: string, limitFile: string, usageFile: string): Promise<number> => {
+  const limit = await numberIn(join(dir, limitFile));
+  if (limit === undefined) return Number.POSITIVE_INFINITY;
+  const usage = (await numberIn(join(dir, usageFile))) ?? 0;
+  const reclaimable = reclaimableBytes(await readFile(join(dir, 'memory.stat'), 'utf8').catch(() => ''));
+  return (limit - usage + reclaimable) / mib;
+};
+
+/** Ids of the processes in a group; none where there is no group. */
+export const processesIn = async (dir: string): Promise<number[]> => {
+  const text = await readFile(join(dir, 'cgroup.procs'), 'utf8').catch(() => '');
+  return text.split('\n').filter(Boolean).map(Number);
+};
+
+/** Names of the groups below a group. */
+export const groupsBelow = async (dir: string): Promise<string[]> => {
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+};
+
+/** The kernel lets go of a group a moment after its last process has ended. */
+export const removeGroup = async (dir: string): Promise<void> => {
+  for (let tries = 1; ; tries++) {
+    try {
+      await rmdir(dir);
+      return;
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || tries >= removalTriesMax) throw error;
+      await sleep(removalPauseMs);
+    }
+  }
+};

@@ -1,0 +1,57 @@
+/** A VM on a host: its image is fetched, its VMM started. */
+
+import type { Result } from '#base/rpc/contract.ts';
+import type { hostContract, MigrationCredential } from '#contracts/host.ts';
+import type { CellServices } from '../../services.ts';
+import { amountOf, requirementOf } from '../../store/hosts.ts';
+import type { StepContext } from '../../workflow/definition.ts';
+import { loadInstance, type PlaceInput } from './inputs.ts';
+import type { NetworkResults } from './network.ts';
+
+const imageTimeoutMs = 600_000;
+const launchTimeoutMs = 120_000;
+
+/** A step that waits for a host's answer is tried for a little longer than one call may take. */
+const beyondCallMs = 10_000;
+
+export const launchRetry = { deadlineMs: launchTimeoutMs + beyondCallMs } as const;
+
+/** Of every workflow that runs a VM on a host: beside the step before it, since it can take longest. */
+export const ensureImageStep = {
+  name: 'ensureImage',
+  alongside: true,
+  retry: { deadlineMs: imageTimeoutMs + beyondCallMs },
+  do: <R>(context: StepContext<PlaceInput, R, CellServices>) => ensureImage(context, context.input.hostId),
+  undo: { none: 'a cached image is the host’s to keep' },
+} as const;
+
+/** Makes the instance's image present on a host. */
+const ensureImage = async <I, R>(
+  context: StepContext<I, R, CellServices>,
+  hostId: string,
+): Promise<{ fetched: boolean }> => {
+  const { command, subject, services } = context;
+  const { spec } = await loadInstance(context);
+  const image = { imageId: spec.image.imageId, digest: spec.image.digest };
+  const params = { command, instanceId: subject, image };
+  return services.hosts.call(hostId, 'vm.ensureImage', params, { timeoutMs: imageTimeoutMs });
+};
+
+/** Starts the VMM: at once (`diskRequired`: only on the disk that it had), or waiting for a migration from the VMM of `peer`. */
+export const launchVm = async <I, R>(
+  context: StepContext<I, R, CellServices>,
+  hostId: string,
+  network: NetworkResults,
+  incoming: boolean,
+  {
+    peer,
+    diskRequired,
+  }: { readonly peer?: MigrationCredential | undefined; readonly diskRequired?: true } = {},
+): Promise<Result<typeof hostContract, 'vm.launch'>> => {
+  const { command, subject, services } = context;
+  const row = await loadInstance(context);
+  const image = { imageId: row.spec.image.imageId, digest: row.spec.image.digest };
+  const requirement = requirementOf(amountOf(row));
+  const params = { command, instanceId: subject, requirement, image, network, incoming, diskRequired, peer };
+  return services.hosts.call(hostId, 'vm.launch', params, { timeoutMs: launchTimeoutMs });
+};
