@@ -9,6 +9,7 @@ import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.t
 import { tapEmptied } from './kernel/tapBacklog.ts';
 import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
+import { cardHolders } from './model/holders.ts';
 import type { Model } from './model/model.ts';
 import type { Endpoint, LocalPort } from './model/place.ts';
 import { word } from './model/safe.ts';
@@ -47,6 +48,7 @@ export class Card {
         namespacePrefix,
         hasGuests: true,
         desired: (vpc) => this.#desired(vpc),
+        holders: (vpc, state) => cardHolders(state, vpc, vtep),
         opened: async (vpc) => services.start(vpc),
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
@@ -195,7 +197,10 @@ export class Card {
       throw new PandoError('InvalidParameterValue', `At most ${importedFlowsMax} flows can be imported.`);
     const statements = flowStatements(flows);
     if (statements.length === 0) return;
-    await vpc.serialize(() => runInside(vpc.namespace, `nft -f - <<'END'\n${statements.join('\n')}\nEND\n`));
+    await vpc.serialize(() => {
+      vpc.importsFlows();
+      return runInside(vpc.namespace, `nft -f - <<'END'\n${statements.join('\n')}\nEND\n`);
+    });
   }
 
   /** Every local port with its VPC. */

@@ -13,6 +13,10 @@ export const tapQueueFramesMax = 10_000;
 /** Imported flows are let in for this long; from the first packet on, connection tracking knows them itself. */
 export const importedFlowSecondsMax = 3600;
 export const importedFlowsMax = 65_536;
+/** Tries to remove tracked flows before the change that asked for it fails. */
+export const forgetTriesMax = 3;
+/** Pairs of addresses whose flows are removed one by one; of an address with more than these, all flows go. */
+export const pairsForgottenMax = 256;
 /** Elements in one `add element` statement. */
 export const elementsPerStatementMax = 500;
 export const scriptTimeoutMs = 20_000;

@@ -13,7 +13,9 @@ import {
   runInside,
 } from './kernel/namespace.ts';
 import { readKernel } from './kernel/read.ts';
+import { forgetFlows, forgetImported } from './kernel/tracking.ts';
 import { overlayDevice } from './limits.ts';
+import { type Holders, movedFlows } from './model/holders.ts';
 import { emptyModel, type Model } from './model/model.ts';
 import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
@@ -28,6 +30,8 @@ export interface VpcRole {
   readonly hasGuests: boolean;
   /** What the kernel should hold; undefined: no namespace is needed here. */
   desired(vpc: Vpc): Model | undefined;
+  /** Who holds which address, of a VPC that has been declared. */
+  holders(vpc: Vpc, state: VpcState): Holders;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
   opened(vpc: Vpc): Promise<void>;
   /** After the kernel was made what it should be: whoever tells guests about it is told. */
@@ -50,6 +54,10 @@ export class Vpc {
   readonly #log: Logger;
   /** What the kernel is known to hold; undefined: not known (a new process, a failed batch), so it is read. */
   #applied: Model | undefined;
+  /** Whose flows are tracked in the namespace; undefined: not known, or a new namespace, in which none are. */
+  #holders: Holders | undefined;
+  /** The firewall may let flows in that a migration brought along. */
+  #mayHaveImported = false;
   #open = false;
   /** undefined: as an earlier process left it. */
   #offloads: boolean | undefined;
@@ -89,6 +97,13 @@ export class Vpc {
     for (const port of record.ports) this.ports.set(port.port.eniId, port);
     for (const [eniId, vtep] of record.forwards) this.forwards.set(eniId, vtep);
     for (const [eniId, metadata] of record.metadata) this.metadata.set(eniId, metadata);
+    this.#holders = this.#holdersNow();
+    this.#mayHaveImported = true;
+  }
+
+  /** To be called before flows are let in, inside `serialize`. */
+  importsFlows(): void {
+    this.#mayHaveImported = true;
   }
 
   /** After a restart: sees which taps are there, then repairs what differs. Inside `serialize`. */
@@ -144,6 +159,7 @@ export class Vpc {
     try {
       if (after !== undefined) await this.#change(after);
       else if (!(await this.#servesStrangers())) await this.#close();
+      await this.#forgetMoved();
       this.#role.changed?.(this);
     } catch (error) {
       this.#applied = undefined;
@@ -170,6 +186,7 @@ export class Vpc {
     if (!(await namespaceExists(this.namespace))) {
       await createNamespace(this.namespace, state.vni, this.#role.vtep);
       this.#applied = emptyModel;
+      this.#holders = undefined;
       this.#offloads = true;
     }
     await this.#role.opened(this);
@@ -206,6 +223,28 @@ export class Vpc {
     this.#open = false;
     await destroyNamespace(this.namespace);
     this.#applied = emptyModel;
+    this.#holders = undefined;
+    this.#mayHaveImported = false;
+  }
+
+  /**
+   * After the kernel has the new places and rules: flows of addresses that changed hands go. If that fails, the change fails, and the next
+   * one still knows who held them.
+   */
+  async #forgetMoved(): Promise<void> {
+    if (!this.#open || this.state === undefined) return;
+    const after = this.#holdersNow();
+    if (this.#holders !== undefined && after !== undefined) {
+      const moved = movedFlows(this.#holders, after);
+      if (this.#mayHaveImported)
+        this.#mayHaveImported = await forgetImported(this.namespace, moved);
+      await forgetFlows(this.namespace, moved, this.state.cidrs, this.#log);
+    }
+    this.#holders = after;
+  }
+
+  #holdersNow(): Holders | undefined {
+    return this.state === undefined ? undefined : this.#role.holders(this, this.state);
   }
 
   async #change(after: Model): Promise<void> {

@@ -1,6 +1,7 @@
 /** The internet gateway of a region: VPCs that have one attached here, and the public addresses of their ports. */
 import type { Logger } from '#base/log.ts';
 import { Device } from '#card/device.ts';
+import { gatewayHolders } from '#card/model/holders.ts';
 import type { Model } from '#card/model/model.ts';
 import type { Vpc } from '#card/vpc.ts';
 import type { VpcState } from '#contracts/network.ts';
@@ -30,6 +31,7 @@ export class Gateway {
         hasGuests: false,
         desired: (vpc): Model | undefined =>
           this.#isHere(vpc.state) ? desiredOnGateway(vpc.state, vtep, denied) : undefined,
+        holders: (_vpc, state) => gatewayHolders(state),
         opened: async (vpc) => {
           if (vpc.state !== undefined) await layCable(vpc.namespace, vpc.state.vni);
         },

@@ -19,6 +19,7 @@ export const qemuPackages: readonly NeededPackage[] = [
 export const runPackages: readonly NeededPackage[] = [
   { name: 'iproute2', proof: 'ip', why: 'namespaces, links, routes' },
   { name: 'nftables', proof: 'nft', why: 'security groups' },
+  { name: 'conntrack', proof: 'conntrack', why: 'forgets connections of addresses that changed hands' },
   { name: 'ethtool', proof: 'ethtool', why: 'link offloads' },
   { name: 'util-linux', proof: 'nsenter', why: 'namespaces and jails' },
   { name: 'procps', proof: 'sysctl', why: 'kernel settings' },
