@@ -88,11 +88,21 @@ const problemsOf = async (region: TestRegion, ledger: Ledger): Promise<string[]>
     if (ids.size !== 1) problems.push(`token ${token} has ${ids.size} instances`);
     const { state } = await region.cloud.vm(id);
     const vmms = vmmsOf(id).map(({ host }) => host);
-    if (state !== wish) problems.push(`${id} is ${state}, and should be ${wish}`);
+    if (state !== wish)
+      problems.push(`${id} is ${state}, and should be ${wish}: ${await historyOf(region, id)}`);
     if (vmms.length !== (wish === 'running' ? 1 : 0)) problems.push(`${id} (${wish}) has VMMs on [${vmms}]`);
   }
   return [...problems, ...(await unsettledOf(region, ledger))];
 };
+
+/** What was done with an instance, and why it failed. */
+const historyOf = (region: TestRegion, id: string): Promise<string> =>
+  withCell(region, 1, async (cell) => {
+    const { workflows } = await cell.call('operator.workflows', { subject: id, ended: true });
+    return JSON.stringify(
+      workflows.map(({ kind, state, step, error, createdAt }) => ({ kind, state, step, error, createdAt })),
+    );
+  });
 
 const unsettledOf = (region: TestRegion, ledger: Ledger): Promise<string[]> =>
   withCell(region, 1, async (cell) => {
