@@ -63,13 +63,15 @@ const planScript = ({ nft, bridgeAdd, ipAdd, ipDelete, bridgeDelete }: Plan): st
     given('nft -f -', nft),
     given('bridge -force -batch -', bridgeAdd),
     given('ip -force -batch -', ipAdd),
-    given('ip -force -batch - >/dev/null 2>&1 || true', ipDelete),
-    given('bridge -force -batch - >/dev/null 2>&1 || true', bridgeDelete),
+    given('ip -force -batch -', ipDelete, mayFail),
+    given('bridge -force -batch -', bridgeDelete, mayFail),
   ].join('');
 
+const mayFail = ' >/dev/null 2>&1 || true';
+
 /** The command with the lines as its input; no lines: nothing. */
-const given = (command: string, lines: readonly string[]): string =>
-  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+const given = (command: string, lines: readonly string[], andThen = ''): string =>
+  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'${andThen}\n${lines.join('\n')}\nEND-OF-BATCH\n`;
 
 /** Defaults that each device moved in later inherits: so attaching a tap sets nothing one by one. */
 const settings: readonly [string, number][] = [
