@@ -48,11 +48,30 @@ export const createLogger = (name: string, destination?: DestinationStream): Log
     const { error, ...call } = message as UnexpectedError;
     log.error({ err: error, ...call }, 'a call failed in a way that was not foreseen');
   });
-  servedCalls.subscribe((message) => logServed(log, message as ServedCall));
+  const told = new Set<string>();
+  servedCalls.subscribe((message) => logServed(log, message as ServedCall, told));
   return log;
 };
 
+/** Bounds what is remembered of requests: the oldest are forgotten first, and may then be told once more. */
+const toldMax = 4_096;
+
+/** Whether a request's calls of a method are new to `told`: an image comes in a thousand pieces, a migration is asked after without end. */
+const isFirst = (told: Set<string>, method: string): boolean => {
+  const key = `${currentTrace()?.requestId ?? ''} ${method}`;
+  if (told.has(key)) return false;
+  told.add(key);
+  const [oldest] = told;
+  if (told.size > toldMax && oldest !== undefined) told.delete(oldest);
+  return true;
+};
+
 /** One line for each process that a request passes: without it a launch that goes well would leave no line on a host. */
-export const logServed = (log: Logger, { requested, self: _self, ms, ...call }: ServedCall): void => {
-  log[requested ? 'info' : 'debug']({ ...call, ms: Math.round(ms * 10) / 10 }, 'call answered');
+export const logServed = (
+  log: Logger,
+  { requested, self: _self, ms, ...call }: ServedCall,
+  told: Set<string>,
+): void => {
+  const shown = requested && (isFirst(told, call.method) || call.code !== undefined);
+  log[shown ? 'info' : 'debug']({ ...call, ms: Math.round(ms * 10) / 10 }, 'call answered');
 };

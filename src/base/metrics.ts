@@ -2,6 +2,7 @@
  * Every metric of Pando, by its name, unit and labels: one registry for a process. Labels have few values by nature (an action, a code,
  * a kind, a host of a cell); nothing that a client makes up becomes one. What a process has nothing to say of stays without a sample.
  */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { alarms } from './alarms.ts';
 import { rpcLoad } from './rpc/load.ts';
@@ -107,6 +108,10 @@ export const metrics = {
 
   alarms: counter('pando_alarms_total', 'Lines of the log that ask for an operator.', 'alarm'),
   vms: gauge('pando_vms', 'VMs on this host.', 'state'),
+  eventLoopLag: gauge(
+    'pando_event_loop_lag_seconds',
+    'Delay of the event loop since the metrics were read last, 99 of 100.',
+  ),
   rpcStreams: gauge('pando_rpc_streams', 'Open streams to other processes.'),
   rpcCalls: gauge(
     'pando_rpc_calls_in_flight',
@@ -138,12 +143,24 @@ export const readMetrics = async (): Promise<string> => {
   return registry.metrics();
 };
 
-const eventLoopPrecisionMs = 100;
+/** A timer of the measurement's own: rare, so that an idle process stays idle. */
+const lagResolutionMs = 100;
+const nsPerMs = 1e6;
 let processMetrics = false;
 
 /** CPU, memory and event loop lag of this process: from now on, and once. */
 export const measureProcess = (): void => {
   if (processMetrics) return;
   processMetrics = true;
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopPrecisionMs });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 10 * lagResolutionMs });
+  // Those of the library have the timer's own period in them.
+  for (const { name } of registry.getMetricsAsArray())
+    if (/^nodejs_eventloop_lag_\w+_seconds$/.test(name)) registry.removeSingleMetric(name);
+  const delay = monitorEventLoopDelay({ resolution: lagResolutionMs });
+  delay.enable();
+  onCollect(() => {
+    const p99Ms = delay.percentile(99) / nsPerMs - lagResolutionMs;
+    metrics.eventLoopLag.set(Math.max(0, p99Ms) / 1_000);
+    delay.reset();
+  });
 };

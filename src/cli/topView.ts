@@ -121,7 +121,7 @@ const hostsOf = ({ samples, nameOf }: Reading): HostLine[] => {
 const processesOf = (before: Reading, now: Reading, seconds: number): TopFacts['processes'] => {
   const cpu = growth(before.samples, now.samples, 'process_cpu_seconds_total', ['process']);
   const memory = sumBy(now.samples, 'process_resident_memory_bytes', ['process']);
-  const lag = sumBy(now.samples, 'nodejs_eventloop_lag_p99_seconds', ['process']);
+  const lag = sumBy(now.samples, 'pando_event_loop_lag_seconds', ['process']);
   return [...memory]
     .map(([process, bytes]) => ({
       process,

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
-import { loggerTo } from '#base/log.ts';
+import { loggerTo, logServed } from '#base/log.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
 import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
@@ -89,6 +89,29 @@ describe('a trace', () => {
         ['outside', undefined, undefined],
       ],
     );
+  });
+});
+
+describe('calls that were answered', () => {
+  it('leave one line for each request and method, and one for each failure', () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = loggerTo('p', { write: (line) => void lines.push(JSON.parse(line)) });
+    const told = new Set<string>();
+    const call = { peer: 'p', self: undefined, ms: 1, requested: true, code: undefined };
+    for (const id of ['one', 'two'])
+      withTrace(traceOf(id), () => {
+        for (let n = 0; n < 100; n++) logServed(log, { ...call, method: 'region.imageChunk' }, told);
+        logServed(log, { ...call, method: 'region.imageChunk', code: 'NotFound' }, told);
+        logServed(log, { ...call, method: 'vm.launch' }, told);
+        logServed(log, { ...call, method: 'process.health', requested: false }, told);
+      });
+    const expected = ['region.imageChunk', 'region.imageChunk NotFound', 'vm.launch'];
+    assert.deepEqual(
+      lines.map(({ requestId, method, code }) => [requestId, [method, code].filter(Boolean).join(' ')]),
+      ['one', 'two'].flatMap((id) => expected.map((what) => [id, what])),
+    );
+    for (let n = 0; n < 10_000; n++) logServed(log, { ...call, method: `m${n}` }, told);
+    assert.ok(told.size <= 4_096);
   });
 });
 

@@ -22,7 +22,7 @@ pando_requests_total{process="router",action="RunInstances",code="InternalError"
 pando_requests_total{process="router",action="DescribeVpcs",code="OK"} 2
 process_cpu_seconds_total{process="cell-a-1"} 6
 process_resident_memory_bytes{process="cell-a-1"} 104857600
-nodejs_eventloop_lag_p99_seconds{process="cell-a-1"} 0.012
+pando_event_loop_lag_seconds{process="cell-a-1"} 0.012
 pando_workflows_ended_total{process="cell-a-1",cell="cell-a",kind="launch",state="done"} 4
 pando_workflows{process="cell-a-1",cell="cell-a",kind="launch",state="running"} 3
 pando_workflows{process="cell-a-2",cell="cell-a",kind="launch",state="running"} 2

@@ -122,9 +122,13 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const silent = pino({ level: process.env.PANDO_LOG ?? 'silent' });
   const logOf = (name: string): Logger => (logTo === undefined ? silent : loggerTo(name, logTo));
   if (logTo !== undefined) {
+    const told = new Map<string, Set<string>>();
     const onServed = (message: unknown): void => {
       const { name = '', role = '' } = parseIdentity((message as ServedCall).self ?? '') ?? {};
-      logServed(logOf(role === 'agent' ? name : role), message as ServedCall);
+      const part = role === 'agent' ? name : role;
+      const toldBy = told.get(part) ?? new Set<string>();
+      told.set(part, toldBy);
+      logServed(logOf(part), message as ServedCall, toldBy);
     };
     servedCalls.subscribe(onServed);
     undo.add(() => servedCalls.unsubscribe(onServed));
