@@ -1,5 +1,5 @@
 /** A VPC's network namespace on this device: made, changed in batches, removed. */
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { exec } from '#base/exec.ts';
 import { overlayDevice, routerMac, scriptTimeoutMs, tapQueueFramesMax, vxlanPort } from '../limits.ts';
 import type { Plan } from '../model/plan.ts';
@@ -94,11 +94,21 @@ ip netns del ${name}
 `);
 };
 
+/**
+ * False of a file that a namespace was to be mounted on, and whose maker ended before that: nothing can be in it. It lies on the file
+ * system of its directory, while a namespace is one of its own.
+ */
+const isMounted = async (name: string): Promise<boolean> => {
+  const [file, directory] = await Promise.all([stat(namespacePath(name)), stat(namespacesDirectory)]);
+  return file.dev !== directory.dev;
+};
+
 const hasTaps = async (name: string): Promise<boolean> =>
-  (await runHere(`ip -n ${name} -o link show type tun\n`)) !== '';
+  (await isMounted(name)) && (await runHere(`ip -n ${name} -o link show type tun\n`)) !== '';
 
 /** Names of the devices inside that are not its own: on a card, the wires of VMs. */
 export const guestDevices = async (name: string): Promise<string[]> => {
+  if (!(await isMounted(name))) return [];
   const text = await runHere(`ip -n ${name} -o link show\n`);
   const names = [...text.matchAll(/^\d+: ([^:@\s]+)/gm)].flatMap(([, device]) => device ?? []);
   return names.filter((device) => device !== 'lo' && device !== overlayDevice);
