@@ -112,10 +112,10 @@ const withReason = ({ name, reason }: SupervisedStatus): string =>
 const shownMax = 3;
 
 function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[]): Error {
-  const said = missing
+  const outputs = missing
     .slice(0, shownMax)
     .map(
       (each) => `--- ${each.name} (${each.reason ?? each.state}):\n${tail(directory.logFile(each.name), 8)}`,
     );
-  return new Error(`Not ready: ${missing.map((each) => each.name).join(' ')}\n${said.join('\n')}`);
+  return new Error(`Not ready: ${missing.map((each) => each.name).join(' ')}\n${outputs.join('\n')}`);
 }
