@@ -195,6 +195,53 @@ test('time that measures is monotonic: the wall clock is read in a few named pla
   assert.deepEqual(stale, []);
 });
 
+/** Words that say several things here, or nothing to people of the field, and the words to use: ARCHITECTURE.md, "Words". */
+const bannedWords: Readonly<Record<string, string>> = {
+  hold: 'reserve, own, pin, buffer, plug',
+  holds: 'reserves, owns, pins, buffers, plugs',
+  held: 'reserved, owned, pinned, buffered, plugged',
+  whenever: 'waitForEvent',
+  rhythm: 'PeriodicTask',
+  pace: 'rate, interval',
+  modest: 'low CPU shares',
+  aim: 'preparedRedirect',
+  straighten: 'switchToDirectPath',
+  said: 'output, reason, message',
+  door: 'listener',
+  doors: 'listeners',
+};
+
+/** Columns and fields that peers, stores and disks of the last release know, and the field's own: a lock and an ownership are held. */
+const keptNames = new Set(['held', 'heldBytes', 'LockHeld', 'assertHeld']);
+const keptInFile: Readonly<Record<string, string>> = { 'src/card/store.ts': 'aim' };
+
+/** What is no comment and no text: of a template, what it puts in. */
+const codeOf = (text: string): string =>
+  text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+    .replaceAll(/(?:^|\s)\/\/.*$/gm, '')
+    .replaceAll(/`[^`]*`/g, (template) => (template.match(/\$\{[^}]*\}/g) ?? []).join(' '))
+    .replaceAll(/'(?:[^'\\\n]|\\.)*'/g, "''");
+
+const wordsOf = (name: string): string[] => name.split(/(?=[A-Z])|_/).map((word) => word.toLowerCase());
+
+const bannedIn = (file: string, text: string): string[] =>
+  [...new Set(codeOf(text).match(/[A-Za-z_$][\w$]*/g) ?? [])]
+    .filter((name) => !keptNames.has(name) && keptInFile[file] !== name)
+    .flatMap((name) => {
+      const word = wordsOf(name).find((each) => Object.hasOwn(bannedWords, each));
+      return word === undefined ? [] : [`${file}: ${name} (${bannedWords[word]})`];
+    });
+
+test('names in the code are those of the glossary', () => {
+  assert.deepEqual(
+    sources.flatMap((file) => bannedIn(file, read(file))),
+    [],
+  );
+  const former = 'const hold = (aimOfPort: string) => { setModest(doors); };';
+  assert.equal(bannedIn('src/x.ts', former).length, 4, 'the rule bites');
+});
+
 test('the escape hatches of the type system stay rare', () => {
   const count = (pattern: RegExp): number =>
     sources.reduce((sum, file) => sum + (read(file).match(pattern)?.length ?? 0), 0);

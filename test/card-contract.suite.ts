@@ -100,7 +100,7 @@ class Subject {
 
   openQueue() {
     const passTo = { ip: this.card.vtep, port: 4789 };
-    return this.call('card.openQueue', { eniId: this.eniId, mode: 'hold', passTo });
+    return this.call('card.openQueue', { eniId: this.eniId, mode: 'buffer', passTo });
   }
 
   remove() {

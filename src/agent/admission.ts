@@ -18,7 +18,7 @@ export interface Load {
   readonly availableMib: number;
 }
 
-const holdsMemory: Record<VmState, boolean> = {
+const usesMemory: Record<VmState, boolean> = {
   absent: false,
   preparing: true,
   incoming: true,
@@ -34,14 +34,14 @@ const untouchedMib = ({ requirement, residentMib = 0 }: Neighbour): number =>
 
 /** Throws `InsufficientInstanceCapacity` when the declared capacity or the machine's free memory would not do. */
 export const admit = (wanted: VmRequirement, load: Load): void => {
-  const holders = load.others.filter(({ state }) => holdsMemory[state]);
-  const held = holders.reduce((sum, { requirement }) => sum + (requirement?.memoryMib ?? 0), 0);
-  if (held + wanted.memoryMib > load.capacityMib)
+  const users = load.others.filter(({ state }) => usesMemory[state]);
+  const promisedMib = users.reduce((sum, { requirement }) => sum + (requirement?.memoryMib ?? 0), 0);
+  if (promisedMib + wanted.memoryMib > load.capacityMib)
     throw new PandoError(
       'InsufficientInstanceCapacity',
-      `The host has ${load.capacityMib - held} MiB of its ${load.capacityMib} MiB left; ${wanted.memoryMib} MiB are asked for.`,
+      `The host has ${load.capacityMib - promisedMib} MiB of its ${load.capacityMib} MiB left; ${wanted.memoryMib} MiB are asked for.`,
     );
-  const freeMib = load.availableMib - holders.reduce((sum, holder) => sum + untouchedMib(holder), 0);
+  const freeMib = load.availableMib - users.reduce((sum, user) => sum + untouchedMib(user), 0);
   if (wanted.memoryMib + overheadTypicalMib > freeMib)
     throw new PandoError(
       'InsufficientInstanceCapacity',

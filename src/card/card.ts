@@ -142,7 +142,7 @@ export class Card {
 
   /** Everything but the change of the route that {@link redirectPort} then is. */
   async prepareRedirect(eniId: string, to: Endpoint): Promise<void> {
-    await this.#changePort(eniId, (local) => ({ ...local, aim: to }));
+    await this.#changePort(eniId, (local) => ({ ...local, preparedRedirect: to }));
   }
 
   /** `lapseMs`: back to the tap after that time, unless it is kept. */
@@ -153,7 +153,7 @@ export class Card {
     const leavesTap = local.active && local.redirect === undefined && to !== undefined;
     await this.#changePort(
       eniId,
-      (before) => ({ ...before, aim: undefined, redirect: to, redirectLapseMs }),
+      (before) => ({ ...before, preparedRedirect: undefined, redirect: to, redirectLapseMs }),
       leavesTap ? () => tapEmptied(vpc.namespace, local.tap, this.#log) : undefined,
     );
     await this.#plugs.release(eniId);
@@ -301,7 +301,7 @@ const countersOf = (vpc: Vpc): ReturnType<typeof portCounters> =>
 
 const activated = (local: LocalPort): LocalPort => ({
   ...local,
-  ...{ active: true, arriving: undefined, aim: undefined },
+  ...{ active: true, arriving: undefined, preparedRedirect: undefined },
   ...{ redirect: undefined, redirectLapseMs: undefined },
 });
 
@@ -324,8 +324,8 @@ const restorePort = (vpc: Vpc, eniId: string, before: LocalPort | undefined): vo
  * redirected to one, the overlay device does that itself.
  */
 const hasQueuedPort = (vpc: Vpc): boolean =>
-  [...vpc.ports.values()].some(({ aim, redirect }) =>
-    [aim, redirect].some((to) => to !== undefined && to.port !== vxlanPort),
+  [...vpc.ports.values()].some(({ preparedRedirect, redirect }) =>
+    [preparedRedirect, redirect].some((to) => to !== undefined && to.port !== vxlanPort),
   );
 
 const notAttached = (eniId: string): PandoError =>

@@ -1,6 +1,6 @@
 /** The card's contract over a card. */
 import type { Handlers } from '#base/rpc/contract.ts';
-import type { cardContract } from '#contracts/card.ts';
+import { type cardContract, presentQueueMode } from '#contracts/card.ts';
 import type { Card } from './card.ts';
 import type { Queues } from './queues.ts';
 
@@ -39,9 +39,10 @@ export const cardHandlers = (
   },
   'card.openQueue': async ({ eniId, mode, passTo, lapse }) => {
     await card.expectPort(eniId);
-    return queues.open(eniId, { mode, passTo, lapse });
+    return queues.open(eniId, { mode: presentQueueMode(mode), passTo, lapse });
   },
-  'card.setQueue': ({ eniId, ...change }) => queues.set(eniId, change),
+  'card.setQueue': ({ eniId, mode, ...change }) =>
+    queues.set(eniId, { mode: presentQueueMode(mode), ...change }),
   'card.closeQueue': ({ eniId, idleMs }) => queues.close(eniId, idleMs),
   'card.plugPort': async ({ eniId }) => {
     await card.plugPort(eniId);

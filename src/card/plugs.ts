@@ -47,7 +47,9 @@ export const toTap = (namespace: string, tap: string): Outlet => ({
 });
 
 /** The name that the last release gave it: a card that takes over finds its plugs by it. */
-const plugTable = 'ip pando_hold';
+const plugTable = 'ip pando_plug';
+/** Of the last release, which may have died with plugs in it. */
+const formerPlugTable = 'ip pando_hold';
 const pluggedPacketMs = 100;
 /** Every packet counts as this long; longer than any frame of an overlay over Ethernet. Segments of larger ones are cut before. */
 const packetBytes = 2_000;
@@ -146,12 +148,13 @@ export const removePlugs = (namespace: string): Promise<string> =>
   runInside(
     namespace,
     `nft delete table ${plugTable} 2>/dev/null || true
-held=$(tc qdisc show | sed -n 's/^qdisc tbf \\([0-9a-f]*:\\) dev \\([^ ]*\\) parent \\(1:[0-9a-f]*\\) .*/\\1 \\2 \\3/p')
-[ -n "$held" ] || exit 0
-echo "$held" | while read -r handle device parent; do
+nft delete table ${formerPlugTable} 2>/dev/null || true
+plugged=$(tc qdisc show | sed -n 's/^qdisc tbf \\([0-9a-f]*:\\) dev \\([^ ]*\\) parent \\(1:[0-9a-f]*\\) .*/\\1 \\2 \\3/p')
+[ -n "$plugged" ] || exit 0
+echo "$plugged" | while read -r handle device parent; do
   tc ${opened('$device', '$parent', '$handle')}
 done
 sleep ${emptyAfterMs / 1000}
-echo "$held" | while read -r handle device parent; do tc class del dev $device classid $parent; done
+echo "$plugged" | while read -r handle device parent; do tc class del dev $device classid $parent; done
 `,
   );

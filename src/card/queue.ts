@@ -1,11 +1,11 @@
 /**
- * The packet queue of a migration (S7.2): a UDP socket that receives the overlay's datagrams for one port, holds them in order
- * while the VM is not running anywhere, and sends them on.
+ * The packet queue of a migration (S7.2): a UDP socket that receives the overlay's datagrams for one port, buffers them in
+ * order while the VM is not running anywhere, and sends them on.
  *
- *   passing ⇄ holding → lapsed     passing with a backlog: new packets go behind it, so that order is kept
+ *   passing ⇄ buffering → lapsed     passing with a backlog: new packets go behind it, so that order is kept
  *
- * Lapsed: whoever made it hold was heard of no more (a dead-man timer, from the first packet that is held). It passes to the place
- * that it was given for this case. A settled queue, whose guest runs here for good, does not hold again.
+ * Lapsed: whoever made it buffer was heard of no more (a dead-man timer, from the first packet that is buffered). It passes to the
+ * place that it was given for this case. A settled queue, whose guest runs here for good, does not buffer again.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { monotonicMs } from '#base/monotonic.ts';
@@ -25,10 +25,10 @@ export interface QueueCounters {
   readonly dropped: number;
 }
 
-export type QueueMode = 'pass' | 'hold';
+export type QueueMode = 'pass' | 'buffer';
 
 export interface QueueLapse {
-  /** From the first packet that is held, or from the last call about the queue. */
+  /** From the first packet that is buffered, or from the last call about the queue. */
   readonly ms: number;
   readonly passTo: Endpoint;
 }
@@ -51,7 +51,7 @@ export class PacketQueue {
   readonly #limits: QueueLimits;
   readonly #backlog: Buffer[] = [];
   #head = 0;
-  #heldBytes = 0;
+  #backlogBytes = 0;
   #forwarded = 0;
   #dropped = 0;
   #mode: QueueMode;
@@ -101,7 +101,7 @@ export class PacketQueue {
   get counters(): QueueCounters {
     return {
       held: this.#backlog.length - this.#head,
-      heldBytes: this.#heldBytes,
+      heldBytes: this.#backlogBytes,
       forwarded: this.#forwarded,
       dropped: this.#dropped,
     };
@@ -115,7 +115,7 @@ export class PacketQueue {
     this.#lapsed = false;
     clearTimeout(this.#deadMan);
     this.#deadMan = undefined;
-    if (this.#mode === 'hold' && this.counters.held > 0) this.#startDeadMan();
+    if (this.#mode === 'buffer' && this.counters.held > 0) this.#startDeadMan();
     this.#pump();
   }
 
@@ -130,8 +130,8 @@ export class PacketQueue {
   }
 
   /**
-   * Resolves when nothing is held any more and nothing has arrived for `idleMs`, at most after `waitMsMax`. Also when told to
-   * hold again.
+   * Resolves when nothing is buffered any more and nothing has arrived for `idleMs`, at most after `waitMsMax`. Also when told to
+   * buffer again.
    */
   async drained(idleMs = 0, waitMsMax = queueCloseWaitMsMax): Promise<void> {
     const startedMs = monotonicMs();
@@ -143,7 +143,7 @@ export class PacketQueue {
   }
 
   /**
-   * Releases what is held and resolves once nothing has arrived for `idleMs`, when the socket is closed. Under traffic that
+   * Releases what is buffered and resolves once nothing has arrived for `idleMs`, when the socket is closed. Under traffic that
    * does not end it answers after `waitMsMax` and goes on passing until there is silence.
    */
   close(idleMs: number, waitMsMax = queueCloseWaitMsMax): Promise<QueueCounters> {
@@ -161,7 +161,7 @@ export class PacketQueue {
     });
   }
 
-  /** Closes at once; what is held is counted as dropped. */
+  /** Closes at once; what is buffered is counted as dropped. */
   destroy(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -169,7 +169,7 @@ export class PacketQueue {
     this.#dropped += this.#backlog.length - this.#head;
     this.#backlog.length = 0;
     this.#head = 0;
-    this.#heldBytes = 0;
+    this.#backlogBytes = 0;
     this.#socket.close();
   }
 
@@ -179,32 +179,33 @@ export class PacketQueue {
       this.#send(packet);
       return;
     }
-    const held = this.#backlog.length - this.#head;
-    if (held >= this.#limits.packetsMax || this.#heldBytes + packet.length > this.#limits.bytesMax) {
+    const waiting = this.#backlog.length - this.#head;
+    if (waiting >= this.#limits.packetsMax || this.#backlogBytes + packet.length > this.#limits.bytesMax) {
       this.#dropped += 1;
       return;
     }
     this.#backlog.push(packet);
-    this.#heldBytes += packet.length;
-    if (this.#mode === 'hold') this.#startDeadMan();
+    this.#backlogBytes += packet.length;
+    if (this.#mode === 'buffer') this.#startDeadMan();
   }
 
   #pump(): void {
-    if (this.#pumping || this.#mode === 'hold' || this.#backlog.length === this.#head) return;
+    if (this.#pumping || this.#mode === 'buffer' || this.#backlog.length === this.#head) return;
     this.#pumping = true;
     const burst = (): void => {
       for (let sent = 0; sent < queueBurstPackets && this.#mode === 'pass'; sent += 1) {
         const packet = this.#backlog[this.#head];
         if (packet === undefined) break;
         this.#head += 1;
-        this.#heldBytes -= packet.length;
+        this.#backlogBytes -= packet.length;
         this.#send(packet);
       }
       if (this.#head >= this.#limits.packetsMax || this.#head === this.#backlog.length) {
         this.#backlog.splice(0, this.#head);
         this.#head = 0;
       }
-      if (this.#mode === 'hold' || this.#closed || this.#backlog.length === this.#head) this.#pumping = false;
+      if (this.#mode === 'buffer' || this.#closed || this.#backlog.length === this.#head)
+        this.#pumping = false;
       else setTimeout(burst, 1);
     };
     burst();

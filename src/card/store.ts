@@ -15,16 +15,19 @@ export const vpcRecord = z.object({
   vpcId: z.string(),
   state: vpcState.optional(),
   ports: z.array(
-    z.object({
-      tap: z.string(),
-      wired: z.boolean(),
-      port: vpcPort,
-      active: z.boolean(),
-      arriving: z.boolean().optional(),
-      aim: endpoint.optional(),
-      redirect: endpoint.optional(),
-      redirectLapseMs: z.number().optional(),
-    }),
+    z
+      .object({
+        tap: z.string(),
+        wired: z.boolean(),
+        port: vpcPort,
+        active: z.boolean(),
+        arriving: z.boolean().optional(),
+        // The last release reads and writes it under this name.
+        aim: endpoint.optional(),
+        redirect: endpoint.optional(),
+        redirectLapseMs: z.number().optional(),
+      })
+      .transform(({ aim, ...port }) => ({ ...port, ...(aim && { preparedRedirect: aim }) })),
   ),
   forwards: z.array(z.tuple([z.string(), z.string()])),
   metadata: z.array(z.tuple([z.string(), vmMetadata])),
@@ -62,7 +65,8 @@ export class VpcStore {
   }
 
   save(record: VpcRecord): Promise<void> {
-    return writeWhole(this.#path(record.vpcId), JSON.stringify(record));
+    const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
+    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
   }
 
   remove(vpcId: string): Promise<void> {

@@ -17,13 +17,13 @@ export class Ec2Error extends Error {
   readonly status: number;
   readonly requestId: string;
   /** The API's own words. */
-  readonly said: string;
+  readonly reason: string;
   constructor(action: string, status: number, code: string, message: string, requestId: string) {
     super(`${action}: ${code}: ${message} (request ${requestId})`);
     this.code = code;
     this.status = status;
     this.requestId = requestId;
-    this.said = message;
+    this.reason = message;
   }
 }
 
@@ -59,16 +59,16 @@ export class Ec2Client {
   ): Promise<XmlElement> {
     const begun = monotonicMs();
     const until = begun + patience.unavailableMs;
-    let said = false;
+    let told = false;
     for (;;) {
       try {
         return await this.#once(action, params, patience.timeoutMs);
       } catch (error) {
         const away = error instanceof Ec2Error && error.status === 503;
         if (!away || monotonicMs() >= until) throw error;
-        if (!said && monotonicMs() - begun > sayAfterMs) {
-          progress(`${error.said} Waiting for it, up to ${patience.unavailableMs / 1000} s …`);
-          said = true;
+        if (!told && monotonicMs() - begun > sayAfterMs) {
+          progress(`${error.reason} Waiting for it, up to ${patience.unavailableMs / 1000} s …`);
+          told = true;
         }
       }
       await delay(retryEveryMs);

@@ -33,7 +33,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof Ec2Error) {
     if (error.status >= serverError)
       return { message: `${error.message}. See: pando logs --request ${error.requestId}`, expected: true };
-    return { message: advised(error.code, `${error.code}: ${error.said}`), expected: true };
+    return { message: advised(error.code, `${error.code}: ${error.reason}`), expected: true };
   }
   if (error instanceof PandoError && error.code === 'InternalError')
     return {

@@ -11,6 +11,13 @@ const queueCounters = z.object({
   dropped: z.number(),
 });
 
+/** `hold` is what the last release calls `buffer`: sent until no card is left that understands it alone. */
+const queueMode = z.enum(['pass', 'buffer', 'hold']);
+
+/** The mode as it is called now. */
+export const presentQueueMode = (mode: z.infer<typeof queueMode>): 'pass' | 'buffer' =>
+  mode === 'hold' ? 'buffer' : mode;
+
 export const cardContract = {
   /** Who and where this device is, and what it has: the versions per VPC and the ports that are attached here. */
   'card.status': {
@@ -57,7 +64,7 @@ export const cardContract = {
   'card.openQueue': {
     params: z.object({
       eniId: z.string(),
-      mode: z.enum(['pass', 'hold']),
+      mode: queueMode,
       passTo: endpoint,
       lapse: z.object({ ms: z.number().int().positive(), passTo: endpoint }).optional(),
     }),
@@ -70,7 +77,7 @@ export const cardContract = {
   'card.setQueue': {
     params: z.object({
       eniId: z.string(),
-      mode: z.enum(['pass', 'hold']),
+      mode: queueMode,
       passTo: endpoint.optional(),
       idleMs: z.number().int().nonnegative().optional(),
       settled: z.boolean().optional(),

@@ -125,7 +125,7 @@ const withReason = ({ name, reason }: SupervisedStatus): string =>
 const shownMax = 3;
 
 function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[]): Error {
-  const said = missing
+  const outputs = missing
     .filter((each) => each.state !== 'ready')
     .slice(0, shownMax)
     .map(
@@ -135,5 +135,5 @@ function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[])
   const rest =
     former.length === 0 ? '' : `\nThese go on with the former code until it is: ${former.join(' ')}`;
   const names = missing.filter((each) => each.state !== 'ready').map((each) => each.name);
-  return new Error(`Not ready: ${names.join(' ')}\n${said.join('\n')}${rest}`);
+  return new Error(`Not ready: ${names.join(' ')}\n${outputs.join('\n')}${rest}`);
 }

@@ -1,7 +1,7 @@
 /** A simulated card: keeps VPC states, ports and queues with the rules of a real one, and moves no packet. */
 import { randomUUID } from 'node:crypto';
 import type { Params, Result } from '#base/rpc/contract.ts';
-import { cardContract } from '#contracts/card.ts';
+import { cardContract, presentQueueMode } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
 
@@ -16,7 +16,7 @@ interface Port {
 }
 
 interface Queue {
-  readonly mode: 'pass' | 'hold';
+  readonly mode: 'pass' | 'buffer';
   /** Nobody cared for what was held in time: it goes to this underlay address. */
   readonly lapsedTo?: string;
   readonly settled: boolean;
@@ -124,13 +124,15 @@ export class SimCard {
     },
     'card.openQueue': ({ eniId, mode, lapse }) => {
       this.#portOf(eniId);
-      this.#setQueue(eniId, mode, { lapse: lapse && { ms: lapse.ms, to: lapse.passTo.ip } });
+      this.#setQueue(eniId, presentQueueMode(mode), {
+        lapse: lapse && { ms: lapse.ms, to: lapse.passTo.ip },
+      });
       return { ip: this.vtep, port: queuePort };
     },
     'card.setQueue': ({ eniId, mode, settled }) => {
       if (!this.queues.has(eniId))
         throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} has no open queue here.`);
-      this.#setQueue(eniId, mode, { settled });
+      this.#setQueue(eniId, presentQueueMode(mode), { settled });
       return idle;
     },
     'card.closeQueue': ({ eniId }) => {
@@ -182,7 +184,7 @@ export class SimCard {
     }),
   };
 
-  /** No packet moves here, so that the dead-man timer of a queue runs from the moment when it is made to hold. */
+  /** No packet moves here, so that the dead-man timer of a queue runs from the moment when it is made to buffer. */
   #setQueue(eniId: string, mode: Queue['mode'], change: Partial<Pick<Queue, 'lapse' | 'settled'>>): void {
     const known = this.queues.get(eniId);
     clearTimeout(known?.deadMan);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
@@ -174,4 +176,83 @@ describe('rpc stream', () => {
     client.close();
     await again.close();
   });
+
+  it('is ready only once the peer answers on the stream that calls go over, though one is open', async () => {
+    const relay = await Relay.open(server.port);
+    const client = dial(mine, relay.port);
+    try {
+      await client.ready(5000);
+      relay.freeze();
+      assert.ok(client.connected, 'nobody has told this side yet');
+      await assert.rejects(client.ready(300), { code: 'HostUnreachable' });
+      assert.ok(client.connected);
+      // As when a process is killed and another takes its place: the question is on its way when the stream ends.
+      const ready = client.ready(5000);
+      await relay.cut();
+      await ready;
+      assert.equal((await client.call('test.echo', { text: 'b' })).text, 'b2');
+    } finally {
+      client.close();
+      await relay.close();
+    }
+  });
 });
+
+/** Carries bytes between a client and a server, until it is frozen: then its connections stay open, and nothing passes. */
+class Relay {
+  readonly #server: Server;
+  #pairs: (readonly [Socket, Socket])[] = [];
+
+  private constructor(to: number) {
+    this.#server = createServer((near) => {
+      const far = connect(to, '127.0.0.1');
+      for (const [from, onto] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        from.on('error', () => undefined);
+        from.pipe(onto);
+      }
+      this.#pairs.push([near, far]);
+    });
+  }
+
+  static async open(to: number): Promise<Relay> {
+    const relay = new Relay(to);
+    relay.#server.listen(0, '127.0.0.1');
+    await once(relay.#server, 'listening');
+    return relay;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    assert.ok(address !== null && typeof address === 'object');
+    return address.port;
+  }
+
+  freeze(): void {
+    for (const [near, far] of this.#pairs) {
+      near.unpipe(far);
+      far.unpipe(near);
+    }
+  }
+
+  /** Ends its connections; new ones pass. */
+  async cut(): Promise<void> {
+    const sockets = this.#pairs.flat();
+    this.#pairs = [];
+    await Promise.all(
+      sockets.map((socket) => {
+        if (socket.closed) return undefined;
+        const closed = once(socket, 'close');
+        socket.destroy();
+        return closed;
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.cut();
+    this.#server.close();
+  }
+}

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -70,6 +71,23 @@ describe('life of a card', () => {
     assert.equal((await b.run(ping('10.0.0.10'))).ok, false);
     await one.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 3, [a.port, b.port]) });
     assert.ok((await b.run(ping('10.0.0.10'))).ok);
+  });
+
+  it('makes a VPC where its namespace was begun and never mounted, and removes such a file that nobody knows', async () => {
+    const [begun, stray] = ['vpc-9', 'vpc-stray'].map((vpc) => `/run/netns/${one.namespacePrefix}${vpc}`);
+    assert.ok(begun && stray);
+    for (const file of [begun, stray]) await writeFile(file, '', { flag: 'wx', mode: 0o000 });
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 1, []) });
+    const port = portOf(90, one.vtep);
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 2, [port]) });
+    const guest = await lab.vm('z', one, port);
+    await attach(one, 'vpc-9', guest);
+    assert.ok((await guest.run(ping('10.0.0.1'))).ok, 'the namespace works');
+    await one.client.call('card.detachPort', { eniId: 'eni-90' });
+    await one.client.call('card.removeVpc', { vpcId: 'vpc-9' });
+    await one.stop('SIGTERM');
+    await one.start();
+    for (const file of [begun, stray]) assert.equal(existsSync(file), false, file);
   });
 
   it('repairs what was lost behind its back', async () => {

@@ -53,7 +53,7 @@ const situation: fc.Arbitrary<Situation> = fc
     wired: fc.boolean(),
     active: fc.boolean(),
     arriving: fc.boolean(),
-    aim: fc.option(fc.constant({ ip: '198.18.1.12', port: 5001 }), { nil: undefined }),
+    preparedRedirect: fc.option(fc.constant({ ip: '198.18.1.12', port: 5001 }), { nil: undefined }),
     redirect: fc.option(fc.constant({ ip: '198.18.1.13', port: 5000 }), { nil: undefined }),
     forwarded: fc.subarray(['eni-10', 'eni-12']),
     groups: fc
@@ -90,7 +90,7 @@ const situation: fc.Arbitrary<Situation> = fc
           wired: s.wired,
           active: s.active,
           arriving: s.arriving,
-          aim: s.aim,
+          preparedRedirect: s.preparedRedirect,
           redirect: s.redirect,
           port: portOf(host, ownVtep, { epoch: 2 }),
         },
@@ -155,7 +155,7 @@ describe('plan', () => {
   it('moves a redirected port by its route alone, where it was aimed before', () => {
     const port = portOf(10, ownVtep);
     const to = { ip: '198.18.1.12', port: 5000 };
-    const steps = plan(modelOf(port, { aim: to }), modelOf(port, { redirect: to }));
+    const steps = plan(modelOf(port, { preparedRedirect: to }), modelOf(port, { redirect: to }));
     assert.deepEqual(steps, {
       nft: [],
       bridgeAdd: [],

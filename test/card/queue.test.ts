@@ -17,7 +17,7 @@ const socketAt = async (): Promise<{ socket: Socket; at: { ip: string; port: num
 test('what nobody cares for goes where it was told for this case, and what comes later with it; a word ends that', async (t) => {
   const [sender, target, source] = await Promise.all([socketAt(), socketAt(), socketAt()]);
   const lapse = { ms: 50, passTo: source.at };
-  const queue = await PacketQueue.open('127.0.0.1', { mode: 'hold', passTo: target.at, lapse });
+  const queue = await PacketQueue.open('127.0.0.1', { mode: 'buffer', passTo: target.at, lapse });
   t.after(() => {
     queue.destroy();
     for (const { socket } of [sender, target, source]) socket.close();
@@ -28,11 +28,11 @@ test('what nobody cares for goes where it was told for this case, and what comes
   };
   await send('1', source);
   await send('2', source);
-  queue.set({ mode: 'hold' });
+  queue.set({ mode: 'buffer' });
   await send('3', source);
   queue.set({ mode: 'pass', settled: true });
   await send('4', target);
-  queue.set({ mode: 'hold' });
+  queue.set({ mode: 'buffer' });
   await send('5', target);
   assert.deepEqual(
     [source.got, target.got],

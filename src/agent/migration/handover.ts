@@ -31,7 +31,7 @@ import { handoverAskEveryMs, handoverWaitMs } from '../limits.ts';
 import type { Vm } from '../vm.ts';
 import type { MigrationRecord } from '../vm-record.ts';
 import { hasHandedOver, sourceOf } from './source.ts';
-import { commission, hasArrived, renewHold } from './target.ts';
+import { commission, hasArrived, keepBuffering } from './target.ts';
 import { waitForEvent } from './waitForEvent.ts';
 
 const answerMarginMs = 2_000;
@@ -124,7 +124,7 @@ const askOn = async (
       .catch(() => undefined);
     if (answer?.handedOver) return vm.queue.run(() => commissionHere(vm));
     // All is here, and whoever knows whether it may run does not answer: its packets wait for it, not for a deadline.
-    if (answer === undefined && (await hasArrived(vm))) await renewHold(vm);
+    if (answer === undefined && (await hasArrived(vm))) await keepBuffering(vm);
     await sleep(handoverAskEveryMs);
   }
 };

@@ -197,7 +197,7 @@ export const hasArrived = async (vm: Vm): Promise<boolean> => {
 };
 
 /** The packets of a guest that is here and may not run yet wait on. */
-export const renewHold = async ({ record: { network }, context: { card } }: Vm): Promise<void> => {
+export const keepBuffering = async ({ record: { network }, context: { card } }: Vm): Promise<void> => {
   if (network === undefined) return;
   const { eniId } = network.port;
   // No queue: nothing waits.

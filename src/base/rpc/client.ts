@@ -1,11 +1,13 @@
 /** Dials a peer and keeps a stream to it: reconnects with bounded back-off for as long as it is not closed. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { isExpected } from '#contracts/identity.ts';
 import { currentTls, identityOf, ownIdentity, type TlsMaterial } from '../identity.ts';
+import { monotonicMs } from '../monotonic.ts';
 import type { Caller, CallOptions, Contract, Handlers, Method, Params, Result } from './contract.ts';
-import { handshakeTimeoutMs, reconnectMsMax, reconnectMsMin } from './limits.ts';
+import { handshakeTimeoutMs, probePauseMs, reconnectMsMax, reconnectMsMin } from './limits.ts';
 import { RpcStream } from './stream.ts';
 
 export interface RpcClientOptions<Own extends Contract, Remote extends Contract> {
@@ -26,7 +28,7 @@ export interface RpcClientOptions<Own extends Contract, Remote extends Contract>
 
 export class RpcClient<Own extends Contract, Remote extends Contract> implements Caller<Remote> {
   readonly #options: RpcClientOptions<Own, Remote>;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<(stream: RpcStream<Own, Remote>) => void>();
   #stream: RpcStream<Own, Remote> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #backoffMs = reconnectMsMin;
@@ -54,20 +56,40 @@ export class RpcClient<Own extends Contract, Remote extends Contract> implements
     return this.#stream.call(method, params, options);
   }
 
-  /** Resolves when connected; rejects with HostUnreachable after `timeoutMs`. */
-  ready(timeoutMs: number): Promise<void> {
-    if (this.connected) return Promise.resolve();
+  /**
+   * Resolves once the peer has answered on the stream that {@link call} uses now; rejects with HostUnreachable after `timeoutMs`. A
+   * stream whose peer was just killed is still open here until its end is heard of, so an open one is no proof.
+   */
+  async ready(timeoutMs: number): Promise<void> {
+    const startedMs = monotonicMs();
+    const leftMs = (): number => Math.max(1, Math.ceil(timeoutMs - (monotonicMs() - startedMs)));
+    for (;;) {
+      const stream = this.#stream ?? (await this.#connection(leftMs(), timeoutMs));
+      const answered = await stream.probe(leftMs()).then(
+        () => true,
+        () => false,
+      );
+      if (answered && this.#stream === stream) return;
+      if (monotonicMs() - startedMs >= timeoutMs) throw this.#unreached(timeoutMs);
+      // A peer that is there and refuses (too many calls) is asked again, not in a tight loop.
+      if (!stream.closed) await sleep(Math.min(probePauseMs, leftMs()));
+    }
+  }
+
+  #unreached(timeoutMs: number): PandoError {
+    return new PandoError('HostUnreachable', `${this.#options.expect} was not reached in ${timeoutMs} ms.`);
+  }
+
+  #connection(waitMs: number, timeoutMs: number): Promise<RpcStream<Own, Remote>> {
     return new Promise((resolve, reject) => {
-      const done = (): void => {
+      const done = (stream: RpcStream<Own, Remote>): void => {
         clearTimeout(timer);
-        resolve();
+        resolve(stream);
       };
       const timer = setTimeout(() => {
         this.#waiting.delete(done);
-        reject(
-          new PandoError('HostUnreachable', `${this.#options.expect} was not reached in ${timeoutMs} ms.`),
-        );
-      }, timeoutMs);
+        reject(this.#unreached(timeoutMs));
+      }, waitMs);
       this.#waiting.add(done);
     });
   }
@@ -131,7 +153,7 @@ export class RpcClient<Own extends Contract, Remote extends Contract> implements
     if (stream.closed) return;
     this.#stream = stream;
     this.#backoffMs = reconnectMsMin;
-    for (const wake of this.#waiting) wake();
+    for (const wake of this.#waiting) wake(stream);
     this.#waiting.clear();
   }
 

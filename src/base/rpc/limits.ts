@@ -13,3 +13,6 @@ export const reconnectMsMin = 50;
 export const reconnectMsMax = 1_000;
 /** Bytes waiting in the socket above which new calls fail at once (back-pressure). */
 export const unsentBytesMax = 32 * 1024 * 1024;
+
+/** Between two questions whether a peer answers on an open stream, where it refused the first. */
+export const probePauseMs = 50;

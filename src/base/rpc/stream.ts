@@ -53,6 +53,9 @@ export interface StreamOptions<Own extends Contract> {
   onClose?(reason: string): void;
 }
 
+/** Served by nobody: a peer of any release refuses it, and its refusal is an answer. */
+const probeMethod = 'rpc.probe';
+
 export class RpcStream<Own extends Contract, Remote extends Contract> implements Caller<Remote> {
   readonly peer: string;
   readonly #socket: TLSSocket;
@@ -124,6 +127,15 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       });
       this.#write(frame);
     });
+  }
+
+  /** Resolves once the peer has answered on this stream: that it is open does not prove that anybody is at its other end. */
+  async probe(timeoutMs: number): Promise<void> {
+    try {
+      await this.call(probeMethod as never, {} as never, { timeoutMs });
+    } catch (error) {
+      if (PandoError.from(error).code !== 'UnsupportedOperation') throw error;
+    }
   }
 
   close(reason: string): void {

@@ -1,5 +1,5 @@
 /** A VPC's network namespace on this device: made, changed in batches, removed. */
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { KeptShell } from '#base/keptShell.ts';
 import {
   overlayDevice,
@@ -131,12 +131,21 @@ ip netns del ${name}
 /** A condition of a script. */
 const hasDevice = (name: string, device: string): string =>
   `ip -n ${name} link show dev ${device} >/dev/null 2>&1`;
+/**
+ * False of a file that a namespace was to be mounted on, and whose maker ended before that: nothing can be in it. It lies on the file
+ * system of its directory, while a namespace is one of its own.
+ */
+const isMounted = async (name: string): Promise<boolean> => {
+  const [file, directory] = await Promise.all([stat(namespacePath(name)), stat(namespacesDirectory)]);
+  return file.dev !== directory.dev;
+};
 
 const hasTaps = async (name: string): Promise<boolean> =>
-  (await runHere(`ip -n ${name} -o link show type tun\n`)) !== '';
+  (await isMounted(name)) && (await runHere(`ip -n ${name} -o link show type tun\n`)) !== '';
 
 /** Names of the devices inside that are not its own: on a card, the wires of VMs. */
 export const guestDevices = async (name: string): Promise<string[]> => {
+  if (!(await isMounted(name))) return [];
   const text = await runHere(`ip -n ${name} -o link show\n`);
   const names = [...text.matchAll(/^\d+: ([^:@\s]+)/gm)].flatMap(([, device]) => device ?? []);
   return names.filter((device) => device !== 'lo' && device !== overlayDevice);

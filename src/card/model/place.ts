@@ -21,7 +21,7 @@ export interface LocalPort {
    */
   readonly arriving?: boolean | undefined;
   /** Where everything for the port is about to go: known already, so that the redirection itself is one change of a route. */
-  readonly aim?: Endpoint | undefined;
+  readonly preparedRedirect?: Endpoint | undefined;
   /** Everything for the port goes here instead of to the tap: a packet queue, or the next card. */
   readonly redirect?: Endpoint | undefined;
   /** The redirection is for now: after this time the port goes back to its tap by itself. */

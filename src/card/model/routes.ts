@@ -47,7 +47,7 @@ export const portRoutes = (
     if (local?.wired && local.arriving && !local.active) addArrival(model, ip, toTap(local.tap));
     if (place?.kind === 'tap') model.routes.set(`${ip} table main`, toTap(place.tap));
     else if (place?.kind === 'overlay') model.routes.set(`${ip} table main`, `dev ${overlayDevice}`);
-    const to = place?.kind === 'overlay' ? place.to : local?.aim;
+    const to = place?.kind === 'overlay' ? place.to : local?.preparedRedirect;
     if (to !== undefined) {
       model.neighbours.set(`${ip} dev ${overlayDevice}`, word(port.mac));
       model.fdb.set(word(port.mac), fdbTarget(to, vxlanPort));

@@ -17,7 +17,7 @@ type Verdict =
   | { readonly kind: 'later' }
   | QuarantineReason;
 
-const neverHeldGuest: ReadonlySet<VmReport['state']> = new Set<VmReport['state']>([
+const neverHadGuest: ReadonlySet<VmReport['state']> = new Set<VmReport['state']>([
   'preparing',
   'incoming',
   'failed',
@@ -99,7 +99,7 @@ export class Quarantine {
     try {
       const there = await hosts.call(row.host_id, 'vm.describe', { instanceId: row.id });
       const hasGuest =
-        there.state === 'running' || (there.state === 'stopped' && neverHeldGuest.has(here.state));
+        there.state === 'running' || (there.state === 'stopped' && neverHadGuest.has(here.state));
       const left = there.state === 'stopped' && row.other_host_id === hostId;
       return hasGuest || left
         ? { kind: 'gone', row, proof: `${there.state} on ${row.host_id}` }

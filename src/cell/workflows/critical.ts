@@ -10,7 +10,7 @@
  * plug: kernels keep new packets while the queue empties, so that none on the direct way overtakes one in it (S7.2).
  *
  * The phase does not need this processor. Between `queue` and the end of `switch` a source that is left alone takes its own redirection
- * back (its agent, else a timer of its card); what the queue holds goes to the source when nobody has said anything about it for
+ * back (its agent, else a timer of its card); what the queue buffers goes to the source when nobody has said anything about it for
  * `queueLapseMs`. After `switch` the target commissions itself (src/agent/migration/handover.ts). A processor that comes later finds
  * either, and goes on from there.
  */
@@ -44,7 +44,7 @@ const vxlanPort = 4789;
 const queueIdleMs = 50;
 /** Silence at the queue after which nothing is on its way to it from the plugged source. */
 const pluggedIdleMs = 5;
-/** A guest that has only just arrived answers those who wait first: changing the way takes processors from it, and holds packets. */
+/** A guest that has only just arrived answers those who wait first: changing the way takes processors from it, and delays packets. */
 const guestSettlesMs = 250;
 /** Longer than a switch within its budget, so that only packets that nobody cares for any more are given back. */
 const queueLapseMs = 2_000;
@@ -72,7 +72,7 @@ export const runCritical = async <R>(context: Context<R>, eniId: string): Promis
   const began = services.clock.monotonicMs();
   let downtimeMs = 0;
   try {
-    // A former processor may have got so far: then the queue must not hold again before a guest that runs.
+    // A former processor may have got so far: then the queue must not buffer again before a guest that runs.
     if (!(await isHandedOver(context))) downtimeMs = await switchOver(context, eniId, watch);
   } catch (error) {
     if (signal.aborted) throw error;
@@ -230,7 +230,7 @@ const finish = async <R>(
   return switchToDirectPath(context, eniId, watch);
 };
 
-const nothingHeld = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+const noCounters = { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
 
 /**
  * From the way through the queue to the direct one, in order (S7.2): new packets are kept until the queue is empty, by the source
@@ -254,7 +254,7 @@ const switchToDirectPath = async <R>(
   const counters = await watch.time('empty', () =>
     hosts
       .card(target, 'card.setQueue', { eniId, mode: 'pass', idleMs: pluggedIdleMs }, cardCall(context))
-      .catch(() => nothingHeld),
+      .catch(() => noCounters),
   );
   await watch.time('direct', () =>
     Promise.all([
