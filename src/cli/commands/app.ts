@@ -13,7 +13,7 @@ import { ensureDatabase } from '#base/postgres/create.ts';
 import { startPostgres } from '#lab/embedded-postgres.ts';
 import { withLock } from '#lab/lock.ts';
 import { endProcess, identify, isAlive, processIdentity } from '#lab/processIdentity.ts';
-import { type AppName, appDirectory, appNames, ensureAppModules } from '../appModules.ts';
+import { type AppName, appDirectory, appNames, ensureAppModules, ensureAppPages } from '../appModules.ts';
 import { print, seconds, step, UserError } from '../output.ts';
 
 const readyTimeoutMs = 30_000;
@@ -76,6 +76,7 @@ const urlOf = (run: Pick<Record, 'port'>): string => `http://localhost:${run.por
 export async function appUp(app: string, options: AppOptions): Promise<void> {
   const place = placeOf(app, options);
   await ensureAppModules(place.name);
+  await ensureAppPages(place.name);
   const run = await withLock(place.lockFile, async () => {
     mkdirSync(place.root, { recursive: true, mode: 0o700 });
     const old = readRecord(place);

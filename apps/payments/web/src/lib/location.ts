@@ -84,7 +84,8 @@ export function keepReporting(personId: string, after: () => void): () => void {
   let isBusy = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const tick = async (): Promise<void> => {
-    if (isBusy || document.visibilityState !== 'visible' || whereabouts.get().permission !== 'granted') return;
+    if (isBusy || document.visibilityState !== 'visible' || whereabouts.get().permission !== 'granted')
+      return;
     isBusy = true;
     const isDone = await reportNow(personId);
     isBusy = false;
