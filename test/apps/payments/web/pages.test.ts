@@ -137,7 +137,8 @@ test('location: asked only after it was explained; opting out and erasing', { ti
 test('the keyboard is enough to pay', { timeout: 60_000 }, async () => {
   const ana = await pages.phone('Ana', { at: [8, 40] });
   const { page } = ana;
-  await tabTo(ana, 'Ben');
+  await page.getByText('Position sent').waitFor();
+  await tabTo(ana, 'Dan');
   await page.keyboard.press('Enter');
   await page.getByLabel('Amount').waitFor();
   await tabTo(ana, 'Amount');
