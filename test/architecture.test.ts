@@ -42,7 +42,9 @@ function importsOf(file: string): string[] {
   );
   return found.map((name) => {
     if (name.startsWith('#payments/')) return join('apps/payments/src', name.slice('#payments/'.length));
-    return name.startsWith('#') ? join('src', name.slice(1)) : relative(home, resolve(home, dirname(file), name));
+    return name.startsWith('#')
+      ? join('src', name.slice(1))
+      : relative(home, resolve(home, dirname(file), name));
   });
 }
 
