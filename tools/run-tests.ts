@@ -116,7 +116,11 @@ async function main(args: readonly string[]): Promise<boolean> {
   // An application's tests, and the types of everything, need the application's own packages.
   for (const app of appNames)
     if (whole || files.some((file) => file.includes(`/test/apps/${app}/`))) await ensureAppModules(app);
-  const types = !whole || check('types', join(home, 'node_modules/.bin/tsc'), ['--noEmit']);
+  const compiler = join(home, 'node_modules/.bin/tsc');
+  const types =
+    !whole ||
+    (check('types', compiler, ['--noEmit']) &&
+      check('types of the pages', compiler, ['--noEmit', '-p', 'apps/payments/web']));
   const style =
     !whole ||
     check('format and lint', join(home, 'node_modules/.bin/biome'), [

@@ -12,10 +12,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { ensureDatabase } from '#base/postgres/create.ts';
+
+
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { withLock } from '#node/lock.ts';
 import { endProcess, identify, isAlive, processIdentity } from '#node/processIdentity.ts';
-import { type AppName, appDirectory, appNames, ensureAppModules } from '../appModules.ts';
+import { type AppName, appDirectory, appNames, ensureAppModules, ensureAppPages } from '../appModules.ts';
+
+
 import { print, seconds, step, UserError } from '../output.ts';
 
 const readyTimeoutMs = 30_000;
@@ -78,6 +82,7 @@ const urlOf = (run: Pick<Record, 'port'>): string => `http://localhost:${run.por
 export async function appUp(app: string, options: AppOptions): Promise<void> {
   const place = placeOf(app, options);
   await ensureAppModules(place.name);
+  await ensureAppPages(place.name);
   const run = await withLock(place.lockFile, async () => {
     mkdirSync(place.root, { recursive: true, mode: 0o700 });
     const old = readRecord(place);

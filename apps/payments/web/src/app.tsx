@@ -3,6 +3,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect } from 'react';
 import { ApiError } from './lib/api.ts';
 import type { Me } from './lib/contract.ts';
+import { checkDevice } from './lib/device.ts';
 import { listen } from './lib/live.ts';
 import { keepReporting, watchPermission, whereabouts } from './lib/location.ts';
 import { openOutbox } from './lib/outbox.ts';
@@ -55,6 +56,8 @@ function SignedIn({ me }: { readonly me: Me }) {
   const { personId } = me;
   const mayReport = me.privacy.locationOptIn && permission === 'granted';
   useEffect(() => {
+    // Where there is no answer now, it is asked again when the page is opened next.
+    void checkDevice(personId).catch(() => undefined);
     void openOutbox(personId);
     void watchPermission();
     const stop = listen(client);

@@ -1,11 +1,10 @@
 /** What this browser keeps in IndexedDB: the keys of its people, and messages that were not answered yet. */
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import type { PathName } from './paths.ts';
+import type { SigningDevice } from './signing.ts';
 
-export interface DeviceKey {
+export interface DeviceKey extends SigningDevice {
   readonly personId: string;
-  readonly deviceId: string;
-  readonly privateKey: CryptoKey;
 }
 
 /** A signed message on its way. It is written before it is first sent and goes out with the same key and bytes until answered. */

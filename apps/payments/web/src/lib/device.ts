@@ -14,10 +14,8 @@ export function ensureDevice(personId: string): Promise<DeviceKey> {
   return navigator.locks.request(`device-${personId}`, async () => {
     const db = await database();
     const known = await db.get('keys', personId);
-    if (known !== undefined) {
-      const { devices } = await call('devices');
-      if (devices.some((device) => device.deviceId === known.deviceId)) return known;
-    }
+    // No question to the server: a payment is signed and kept where there is no network, too.
+    if (known !== undefined) return known;
     const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, [
       'sign',
       'verify',
@@ -29,6 +27,15 @@ export function ensureDevice(personId: string): Promise<DeviceKey> {
     await db.put('keys', made);
     return made;
   });
+}
+
+/** A key that the person removed elsewhere signs nothing any more: it is forgotten, and the next message makes another. */
+export async function checkDevice(personId: string): Promise<void> {
+  const known = await deviceOf(personId);
+  if (known === undefined) return;
+  const { devices } = await call('devices');
+  if (devices.every((device) => device.deviceId !== known.deviceId))
+    await (await database()).delete('keys', personId);
 }
 
 function deviceName(): string {

@@ -1,9 +1,14 @@
 /** What a device signs, byte for byte as the server's contract says (a test holds the two against each other). */
 import canonicalize from 'canonicalize';
-import type { DeviceKey } from './db.ts';
 
 const protocolLine = 'pando-payments/1\n';
 const nonceBytes = 16;
+
+export interface SigningDevice {
+  readonly deviceId: string;
+  /** Not extractable. */
+  readonly privateKey: Parameters<typeof crypto.subtle.sign>[1];
+}
 
 export function signedBytes(payload: unknown): Uint8Array<ArrayBuffer> {
   const text = canonicalize(payload);
@@ -19,7 +24,7 @@ export const base64url = (bytes: Uint8Array): string =>
 
 /** A signed message. It holds every field that is signed: what the server would fill in is not covered by a signature. */
 export async function signedMessage(
-  device: DeviceKey,
+  device: SigningDevice,
   type: string,
   fields: object,
 ): Promise<{ payload: object; signature: string }> {

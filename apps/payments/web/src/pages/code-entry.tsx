@@ -1,6 +1,7 @@
 /** A payment code: scanned where the browser can, or its text. */
 import { useState } from 'react';
-import { canScan, codeParts } from '../lib/code.ts';
+import { codeParts } from '../lib/code.ts';
+import { canScan } from '../lib/detector.ts';
 import { go } from '../lib/router.ts';
 import { Button, Field } from '../parts/controls.tsx';
 import { Section } from '../parts/page.tsx';

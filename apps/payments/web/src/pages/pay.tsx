@@ -17,12 +17,14 @@ export function PayPage({ me }: { readonly me: Me }) {
   const contacts = useQuery(queries.contacts());
   const nearby = useQuery(queries.nearby());
   const near = nearby.data?.contacts ?? [];
+  // Both are there before the list is: nobody moves between its halves under a finger.
+  const both = nearby.isPending ? { ...contacts, data: undefined, isError: false as const } : contacts;
   return (
     <Page title={said.title}>
       <LocationCard me={me} />
       <AsksToMe />
       <PartsAskedOfMe />
-      <Loaded query={contacts} rows={4}>
+      <Loaded query={both} rows={4}>
         {(list) => <Contacts mutual={list.contacts.filter((each) => each.state === 'mutual')} near={near} />}
       </Loaded>
       <CodeEntry />

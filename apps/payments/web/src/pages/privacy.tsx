@@ -20,18 +20,20 @@ export function PrivacySection({ me }: { readonly me: Me }) {
       return client.invalidateQueries({ queryKey: ['nearby'] });
     },
   });
+  // What was just chosen is shown at once; a refusal puts it back and says why.
+  const shown = privacy.isPending ? { ...me.privacy, ...privacy.variables } : me.privacy;
   return (
     <Section title={said.privacy}>
       <LocationCard me={me} />
       <Check
         label={said.optIn}
-        checked={me.privacy.locationOptIn}
+        checked={shown.locationOptIn}
         disabled={privacy.isPending}
         onChange={(event) => privacy.mutate({ locationOptIn: event.target.checked })}
       />
       <Check
         label={said.visible}
-        checked={me.privacy.visibleToContacts}
+        checked={shown.visibleToContacts}
         disabled={privacy.isPending}
         onChange={(event) => privacy.mutate({ visibleToContacts: event.target.checked })}
       />

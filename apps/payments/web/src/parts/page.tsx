@@ -36,13 +36,19 @@ export const Muted = ({ children }: { readonly children: ReactNode }) => (
 
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : texts.failed);
 
+/** What is used of a query: several can be put together to one. */
+type LoadedQuery<Data> = Pick<UseQueryResult<Data>, 'error' | 'refetch'> & {
+  readonly data: Data | undefined;
+  readonly isError: boolean;
+};
+
 /** What a query brought; before that a place of about the same size, so that nothing jumps. */
 export function Loaded<Data>({
   query,
   rows = 3,
   children,
 }: {
-  readonly query: UseQueryResult<Data>;
+  readonly query: LoadedQuery<Data>;
   readonly rows?: number;
   readonly children: (data: Data) => ReactNode;
 }) {

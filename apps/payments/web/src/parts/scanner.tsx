@@ -1,6 +1,6 @@
 /** The camera, read until it shows a code. */
 import { useEffect, useRef } from 'react';
-import { newDetector } from '../lib/code.ts';
+import { newDetector } from '../lib/detector.ts';
 import { texts } from '../texts.ts';
 
 const lookEveryMs = 200;

@@ -77,7 +77,7 @@ export async function openPages(): Promise<Pages> {
   const opened: Phone[] = [];
   // What the screens showed last, for whoever looks into a failure.
   atEnd(async () => {
-    for (const [index, { page }] of opened.entries()) await shot(page, `last-${index}`);
+    for (const [index, { page }] of opened.entries()) if (!page.isClosed()) await shot(page, `last-${index}`);
     await browser.close();
   });
   const fresh = async (options: PhoneOptions = {}): Promise<Phone> => {
