@@ -236,8 +236,7 @@ export class Vpc {
     const after = this.#holdersNow();
     if (this.#holders !== undefined && after !== undefined) {
       const moved = movedFlows(this.#holders, after);
-      if (this.#mayHaveImported)
-        this.#mayHaveImported = await forgetImported(this.namespace, moved);
+      if (this.#mayHaveImported) this.#mayHaveImported = await forgetImported(this.namespace, moved);
       await forgetFlows(this.namespace, moved, this.state.cidrs, this.#log);
     }
     this.#holders = after;
