@@ -153,6 +153,53 @@ ip -n ${node.netns} route add default via 192.0.2.1
     assert.ok((await a.run('ping -c 1 -W 2 198.51.100.1')).ok);
   });
 
+  it('moves flows that are under way with their address: failover by address fails over, and private ones stay', async () => {
+    const sayer = (name: string): string =>
+      `const s = require('node:dgram').createSocket('udp4'); s.bind(6000); s.on('message', (m, f) => s.send('${name}', f.port, f.address));
+       require('node:net').createServer((c) => { c.on('error', () => {}); c.on('data', () => c.write('${name}')); }).listen(6001);`;
+    for (const [name, vm] of Object.entries({ a, b })) vm.start(process.execPath, ['-e', sayer(name)]);
+    const ask = (ip: string, port: number): string =>
+      `echo q | socat -t 1 - UDP:${ip}:6000,sourceport=${port}`;
+    const says = (run: () => Promise<{ out: string }>, text: string) =>
+      eventually(run, ({ out }) => out.includes(text));
+    await says(() => worldRun(ask(`${publicNet}.20`, 4000)), 'a');
+    await says(() => c.run(ask(a.port.ip, 4000)), 'a');
+    const tcp = lab.spawnIn(world, process.execPath, [
+      '-e',
+      `const s = require('node:net').connect({ host: '${publicNet}.20', port: 6001, localPort: 4001 });
+       s.on('error', () => process.exit(7)); s.on('close', () => process.exit(7));
+       s.on('data', (d) => process.stdout.write(d)); setInterval(() => s.write('q'), 50);`,
+    ]);
+    let heard = '';
+    tcp.stdout?.on('data', (chunk: Buffer) => {
+      heard += chunk;
+    });
+    await eventually(
+      async () => heard,
+      (text) => text.includes('a'),
+    );
+    const tracked = async (): Promise<string> =>
+      (await exec('ip', ['netns', 'exec', `${card.namespacePrefix}vpc-1`, 'cat', '/proc/net/nf_conntrack']))
+        .stdout;
+    assert.match(await tracked(), /192\.0\.2\.1 /);
+    await push(
+      state([{ ...a.port, publicIp: undefined }, { ...b.port, publicIp: `${publicNet}.20` }, c.port]),
+    );
+    // At once, by the very ports of the flow that led to the last holder.
+    assert.equal((await worldRun(ask(`${publicNet}.20`, 4000))).out, 'b');
+    // The new holder does not know the connection and says so.
+    await eventually(
+      async () => tcp.exitCode,
+      (code) => code === 7,
+    );
+    const left = await tracked();
+    assert.doesNotMatch(left, new RegExp(`192\\.0\\.2\\.1 .*${a.port.ip}|${a.port.ip} .*192\\.0\\.2\\.1`));
+    assert.match(left, new RegExp(`src=${c.port.ip} dst=${a.port.ip} `), 'a flow inside of the VPC stays');
+
+    await push(state([a.port, b.port, c.port]));
+    assert.equal((await worldRun(ask(`${publicNet}.20`, 4000))).out, 'a', 'and back');
+  });
+
   it('follows an address to another VM, and forgets a VPC whose gateway is detached', async () => {
     await push(
       state([{ ...a.port, publicIp: undefined }, { ...b.port, publicIp: `${publicNet}.20` }, c.port]),
