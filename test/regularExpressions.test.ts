@@ -30,6 +30,8 @@ const bounded: Readonly<Record<string, string>> = {
   [String(/'#([a-z]+)\//g)]: 'Pando’s own source, read at `up`',
   [String(/^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)$/)]: 'a line of metrics of Pando’s own processes',
   [String(/([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/g)]: 'labels of metrics of Pando’s own processes',
+  [String(/\{ (.*) timeout /)]: 'what nft prints of a set of ours',
+  [String(/src=(\S+) dst=(\S+)/)]: 'a line of the kernel’s connection tracking',
   [String(/\d+ms$/)]: 'a duration that nft prints',
   [String(/^\s*([^\s:]+):\s*(.*)$/)]: 'a line of the kernel’s /proc/net/dev',
   [String(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)]:

@@ -13,12 +13,10 @@ import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { ensureDatabase } from '#base/postgres/create.ts';
 
-
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { withLock } from '#node/lock.ts';
 import { endProcess, identify, isAlive, processIdentity } from '#node/processIdentity.ts';
 import { type AppName, appDirectory, appNames, ensureAppModules, ensureAppPages } from '../appModules.ts';
-
 
 import { print, seconds, step, UserError } from '../output.ts';
 
