@@ -12,7 +12,7 @@ import { need, type PlaceInput } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
 import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
 import { settle } from './steps/settle.ts';
-import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
+import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
 interface LaunchResults {
   allocateInterface: { readonly vpcId: string; readonly port: VpcPort };
@@ -68,11 +68,10 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       alongside: true,
       retry: launchRetry,
       do: (context) =>
-        launchVm(
+        launchPrepared(
           context,
-          context.input.hostId,
+          need(context.results.allocateInterface, 'allocateInterface'),
           need(context.results.prepareNetwork, 'prepareNetwork'),
-          false,
         ),
       undo: { none: 'undoing prepareNetwork destroys the VM whole: process, network and files' },
     },

@@ -12,7 +12,7 @@ import { need, type PlaceInput } from './steps/inputs.ts';
 import { releaseReserved } from './steps/leave-host.ts';
 import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
 import { settle } from './steps/settle.ts';
-import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
+import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
 export interface StartResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };
@@ -69,9 +69,12 @@ export const startSteps: WorkflowDefinition<PlaceInput, StartResults, CellServic
     alongside: true,
     retry: launchRetry,
     do: (context) =>
-      launchVm(context, context.input.hostId, need(context.results.prepareNetwork, 'prepareNetwork'), false, {
-        diskRequired: true,
-      }),
+      launchPrepared(
+        context,
+        need(context.results.findInterface, 'findInterface'),
+        need(context.results.prepareNetwork, 'prepareNetwork'),
+        { diskRequired: true },
+      ),
     undo: ({ services, input, command, subject }) =>
       unlessAbsent(
         services.hosts.call(input.hostId, 'vm.stop', {
