@@ -97,6 +97,27 @@ test('an instance is launched, shown, stopped, started, rebooted and terminated'
   );
 });
 
+test('a launch whose host wants the network prepared again gets it, and is not undone', async () => {
+  const stale = new PandoError('IncorrectState', 'The network served an earlier VMM: prepare it again.');
+  for (const each of setup.hosts) each.faults.order('vm.launch', { kind: 'fail', error: stale });
+  const prepared = (): number =>
+    setup.hosts.reduce((sum, each) => sum + (each.calls.get('vm.prepareNetwork') ?? 0), 0);
+  const before = prepared();
+  const [launched] = await run();
+  const id = launched?.InstanceId ?? '';
+  await reaches(id, 'running');
+  assert.equal(prepared() - before, 2);
+  for (const each of setup.hosts) each.faults.clear();
+  await ec2(processor.cell, 'StopInstances', { InstanceIds: [id] });
+  await reaches(id, 'stopped');
+  for (const each of setup.hosts) each.faults.order('vm.launch', { kind: 'fail', error: stale });
+  await ec2(processor.cell, 'StartInstances', { InstanceIds: [id] });
+  await reaches(id, 'running');
+  for (const each of setup.hosts) each.faults.clear();
+  await ec2(processor.cell, 'TerminateInstances', { InstanceIds: [id] });
+  await reaches(id, 'terminated');
+});
+
 test('a client token gives the same instances again, and refuses other parameters', async () => {
   const [[first], [second]] = await Promise.all([run({ ClientToken: 'once' }), run({ ClientToken: 'once' })]);
   assert.equal(first?.InstanceId, second?.InstanceId);
