@@ -49,7 +49,7 @@ test('a process gets a new certificate for its own identity and its own new key'
   assert.ok(!JSON.stringify(asked).includes('PRIVATE KEY'), 'no key leaves its process');
   const cert = await askAuthority(socket, asked);
   assert.ok(belongTogether({ ca: present.ca, cert, key }));
-  assert.equal(identityOf(cert), 'spiffe://pando/region/region');
+  assert.equal(identityOf(cert), 'spiffe://pando/region/-/region');
   assert.notEqual(new X509Certificate(cert).serialNumber, new X509Certificate(present.cert).serialNumber);
 });
 
@@ -59,10 +59,10 @@ test('nobody gets one that is not his: each wrong proof is refused', async (t) =
   const { asked } = await askAnew(own);
   const { asked: others } = await askAnew(other);
   const elsewhere = await createAuthority('elsewhere');
-  const forged = await issueCertificate(elsewhere, 'spiffe://pando/region/region');
+  const forged = await issueCertificate(elsewhere, 'spiffe://pando/region/-/region');
   const ended = await issueCertificate(
     { cert: own.ca, key: readFileSync(authorityFiles(join(socket, '..', 'pki')).key, 'utf8') },
-    'spiffe://pando/router/router',
+    'spiffe://pando/router/-/router',
     -60_000,
   );
   const wrong: readonly (readonly [object, RegExp])[] = [

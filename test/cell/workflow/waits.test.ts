@@ -128,14 +128,13 @@ test('a signal wakes at once, whether it comes before the wait or in it; the sam
   const id = await store.begin(one, { kind: 'listening', input: { withinMs: 60_000 } });
   await store.reaches(id, 'waiting');
   const signal = { workflowId: id, id: 'once', name: 'go', payload: { n: 1 } };
+  const unheard = { ...signal, id: 'other', name: 'unheard' };
   assert.deepEqual(
-    [
-      await one.engine.signal({ ...signal, id: 'other', name: 'unheard' }),
-      await one.engine.signal(signal),
-      await one.engine.signal(signal),
-    ],
-    ['sent', 'sent', 'repeated'],
+    [await one.engine.signal(unheard), await one.engine.signal(unheard), await one.engine.signal(signal)],
+    ['sent', 'repeated', 'sent'],
   );
+  // It wakes at once, so the workflow may have ended by now.
+  assert.ok(['repeated', 'ended'].includes(await one.engine.signal(signal)));
   const row = await store.reaches(id, 'done');
   assert.equal(row.results.listen, 'heard {"n":1}');
   assert.deepEqual(row.results['listen.signals'], [{ id: 'once', name: 'go', payload: { n: 1 } }]);
