@@ -48,6 +48,8 @@ export class TwoRealHosts {
   static async start(): Promise<TwoRealHosts> {
     const cards = await CardLab.create();
     const agents = await AgentLab.open(cards.authority);
+    // Else the lab's own processor would pin the hosts to its cell.
+    agents.cellId = 'cell-1';
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
     letEverythingThrough(cell.region);
