@@ -25,8 +25,7 @@ const sessionWith = (between: () => Promise<unknown>): HostCaller => {
   return {
     call: async (method, params, options) => {
       const answer = await inner.call(method, params, options);
-      const isStatus = method === 'card.call' && 'method' in params && params.method === 'card.status';
-      if (isStatus && !done) {
+      if (method === 'card.status' && !done) {
         done = true;
         await between();
       }
