@@ -15,7 +15,7 @@ const groupsOf = (ingress: typeof open) => [
 
 /** Keeps one TCP connection to the address and sends on it all the time; says how many answers came. */
 const tcpClient = `
-  const s = require('node:net').connect({ host: '${address}', port: 8000, localPort: 4001 });
+  const s = require('node:net').connect({ host: '${address}', port: 8000 });
   s.on('error', () => {}); s.on('data', () => process.stdout.write('.'));
   setInterval(() => s.write('x'), 50);`;
 
