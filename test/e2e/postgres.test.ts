@@ -1,18 +1,30 @@
 /** A region over a PostgreSQL of somebody else's: one URL, a database for each store, none left afterwards. */
 import assert from 'node:assert/strict';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { objection } from '#lab/externalPostgres.ts';
-import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
+import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
 import { processesOf } from './support/processes.ts';
 import { startRegion } from './support/region.ts';
 
-let server: TestDatabase;
+let server: RunningPostgres;
+let dir: string;
 
+/** Its socket is for everybody, as a distribution's is: region and cells have users of their own. */
 before(async () => {
-  server = await startTestDatabase();
+  dir = await mkdtemp(join(tmpdir(), 'pando-pg-'));
+  const settings = { fsync: 'off', shared_buffers: '16MB', unix_socket_permissions: '0777' };
+  const socketDir = join(dir, 's');
+  server = await startPostgres({ dataDir: join(dir, 'data'), socketDir, dieWithParent: true, settings });
+  for (const path of [dir, socketDir]) await chmod(path, 0o755);
 });
-after(() => server.stop());
+after(async () => {
+  await server.stop();
+  await rm(dir, { recursive: true, force: true });
+});
 
 async function databases(): Promise<string[]> {
   const client = new pg.Client({ connectionString: server.url });
