@@ -58,7 +58,8 @@ class World {
       socketDir: join(this.#dir, 's'),
       dieWithParent: true,
     });
-    this.databaseUrl = await ensureDatabase(this.#postgres.url, 'payments');
+    // Of a server that has come back the database is there.
+    if (this.databaseUrl === '') this.databaseUrl = await ensureDatabase(this.#postgres.url, 'payments');
   }
 
   #spawnService(): ChildProcess {
