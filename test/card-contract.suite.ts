@@ -1,6 +1,7 @@
 /** What every card must do, real or simulated: the same checks run against both. Packets are other tests' matter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { Caller, Params } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -174,6 +175,30 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     await subject.detach();
     assert.deepEqual((await subject.has()).epochs, []);
     assert.equal(await counted(), 0);
+  });
+
+  check('of a port it tells since when it listens, and what it has heard of the guest', async (subject) => {
+    const heard = async (probe: string[] = []) =>
+      (await subject.call('card.heard', { probe })).ports.find(({ eniId }) => eniId === subject.eniId);
+    await subject.apply(1);
+    assert.equal(await heard([subject.eniId]), undefined, 'not attached: asking it is nothing to do');
+    await subject.attach();
+    const first = await heard();
+    assert.ok(first && first.listenedMs >= 0);
+    assert.deepEqual([first.dhcpMs, first.metadataMs, first.arpMs], [undefined, undefined, undefined]);
+    const until = Date.now() + 15_000;
+    let answered = await heard([subject.eniId]);
+    while (answered?.arpMs === undefined && Date.now() < until) {
+      await setTimeout(50);
+      answered = await heard([subject.eniId]);
+    }
+    assert.ok(answered?.arpMs !== undefined && answered.arpMs <= answered.listenedMs, 'it answers ARP');
+    await subject.attach();
+    assert.ok((await heard())?.arpMs !== undefined, 'attached again, the same port');
+    await subject.detach();
+    assert.equal(await heard(), undefined);
+    await subject.attach();
+    assert.equal((await heard())?.arpMs, undefined, 'what was heard before the detachment is over');
   });
 
   check(

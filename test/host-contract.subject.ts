@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Caller } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, hostContract, ImageRef, VmReport, VmState } from '#contracts/host.ts';
+import type { CommandKey, hostContract, ImageRef, VmHealth, VmReport, VmState } from '#contracts/host.ts';
 import { type Id, newId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 
@@ -16,6 +16,8 @@ export interface HostUnderTest {
   readonly memoryMib: number;
   /** Kills the VM's VMM as `kill -9` does. */
   killVmm(instanceId: string): Promise<void> | void;
+  /** Makes the VM's VMM stand still, behind its host's back. */
+  pauseVmm(instanceId: string): Promise<void> | void;
   /** Makes the guest power itself off. */
   guestShutdown(instanceId: string): Promise<void> | void;
 }
@@ -227,6 +229,17 @@ export class Subject {
       const report = await this.host.caller.call('vm.describe', { instanceId: this.instanceId });
       if (report.state === 'stopped' || report.state === 'failed') return report;
       assert.ok(Date.now() < until, `it is still ${report.state}`);
+      await setTimeout(10);
+    }
+  }
+
+  /** Resolves with what the host says of it, once it says this of its health. */
+  async health(holds: (health: VmHealth) => boolean): Promise<VmReport> {
+    const until = Date.now() + timeoutMs;
+    for (;;) {
+      const report = await this.host.caller.call('vm.describe', { instanceId: this.instanceId });
+      if (report.health !== undefined && holds(report.health)) return report;
+      assert.ok(Date.now() < until, `it is still ${JSON.stringify(report)}`);
       await setTimeout(10);
     }
   }

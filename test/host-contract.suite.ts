@@ -117,6 +117,39 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     assert.equal((await subject.ended()).ended?.cause, 'requested');
   });
 
+  check('a VM that runs tells how it is: running, and what is known of its guest', async (subject) => {
+    await subject.run();
+    const { health } = await subject.health(({ runState }) => runState === 'running');
+    assert.equal(health?.noSpace, false);
+    assert.equal(health?.resets, 0);
+    await subject.destroy();
+    const { health: gone } = await subject.host.caller.call('vm.describe', {
+      instanceId: subject.instanceId,
+    });
+    assert.equal(gone, undefined);
+  });
+
+  check('a VMM that stands still is told of, and a reboot lets its guest run', async (subject) => {
+    subject.next(1);
+    await subject.running();
+    await host().pauseVmm(subject.instanceId);
+    const { state } = await subject.health(({ runState }) => runState === 'paused');
+    assert.equal(state, 'paused');
+    await subject.reboot();
+    await subject.health(({ runState }) => runState === 'running');
+    assert.equal(await subject.state(), 'running');
+  });
+
+  check('a VMM that stands still is stopped as any other, asked or by force', async (subject) => {
+    subject.next(1);
+    await subject.running();
+    await host().pauseVmm(subject.instanceId);
+    const { instanceId } = subject;
+    const stop = { command: subject.command('stop-asked'), instanceId, force: false, graceMs: 60_000 };
+    assert.equal((await host().caller.call('vm.stop', stop, { timeoutMs: 20_000 })).state, 'stopped');
+    assert.equal((await subject.ended()).ended?.cause, 'requested');
+  });
+
   check('a launch that needs its disk gets no empty one', async (subject) => {
     await subject.image();
     const network = await subject.network();

@@ -8,11 +8,14 @@ import { CellLinks } from './cell-link.ts';
 import { CellPin } from './cell-pin.ts';
 import type { AgentConfig } from './config.ts';
 import { hostHandlers } from './handlers.ts';
+import { HealthWatch } from './health-watch.ts';
 import { Host } from './host.ts';
 import { openImageSource } from './image-source.ts';
 import { resumeTargets, serveHandover } from './migration/handover.ts';
 import { resumeSources } from './migration/source.ts';
 import { Reporter } from './reports.ts';
+
+const mib = 1024 ** 2;
 
 export interface Agent {
   readonly host: Host;
@@ -43,6 +46,11 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   const uncollect = onCollect(async () => {
     metrics.vms.reset();
     for (const { state } of await host.reports()) metrics.vms.inc({ state });
+    const { totalMib, availableMib } = await host.disk.room();
+    metrics.diskBytes.set({ amount: 'total' }, totalMib * mib);
+    metrics.diskBytes.set({ amount: 'available' }, availableMib * mib);
+    metrics.diskBytes.set({ amount: 'reserve' }, config.diskReserveMib * mib);
+    metrics.vmsWithoutSpace.set(host.vms.filter(({ watch }) => watch.noSpace).length);
   });
   resumeSources(host.vms);
   resumeTargets(host.vms);
@@ -53,17 +61,20 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     handlers: hostHandlers(host),
     pin,
     hello: async () => {
-      const { hostId, zone, vtep, capacity } = config;
+      const { hostId, zone, vtep } = config;
+      const capacity = await host.capacity();
       return { hostId, zone, vtep, capacity, accelerator, card: card.status, vms: await host.reports() };
     },
   });
   reporter = new Reporter(host, links, log);
+  const health = new HealthWatch(host, log);
   log.info({ hostId: config.hostId, accelerator, vms: host.vms.length }, 'agent up');
   return {
     host,
     close: () => {
       uncollect();
       reporter?.close();
+      health.close();
       void handover?.close();
       links.close();
       card.close();

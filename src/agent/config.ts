@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
-import { migrationStallMsMaxDefault } from './limits.ts';
+import { diskReserveMibDefault, migrationStallMsMaxDefault } from './limits.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int() });
 
@@ -33,8 +33,11 @@ export const agentConfig = z.object({
   capacity: z.object({
     vcpus: z.number().positive(),
     memoryMib: z.number().int().positive(),
+    /** At most; less where the file system of `stateDir` has less. */
     diskMib: z.number().int().positive(),
   }),
+  /** Of that file system: what no VM is promised. */
+  diskReserveMib: z.number().int().nonnegative().default(diskReserveMibDefault),
   /** Each VM has a uid of its own from here up. Ranges of two hosts of one machine must not meet. */
   uidBase: z.number().int().min(1000),
   /** Directory of this host's VMs below each cgroup controller. */

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { fencesMax } from './limits.ts';
+import { type Write, writeOnce } from './spare-room.ts';
 import type { WorkflowRecord } from './vm-record.ts';
 
 type Epoch = Pick<WorkflowRecord, 'workflowId' | 'epoch'>;
@@ -17,17 +18,19 @@ const shape = z.array(z.tuple([z.string(), z.number()]));
 export class Fences {
   readonly #path: string;
   readonly #epochs: Map<string, number>;
+  readonly #put: Write;
   #last: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, epochs: Map<string, number>) {
+  private constructor(path: string, epochs: Map<string, number>, put: Write) {
     this.#path = path;
+    this.#put = put;
     this.#epochs = epochs;
   }
 
-  static async open(stateDir: string): Promise<Fences> {
+  static async open(stateDir: string, put: Write = writeOnce): Promise<Fences> {
     const path = join(stateDir, 'fences.json');
     const text = await readFile(path, 'utf8').catch(() => '[]');
-    return new Fences(path, new Map(shape.parse(JSON.parse(text))));
+    return new Fences(path, new Map(shape.parse(JSON.parse(text))), put);
   }
 
   epochOf(workflowId: string): number | undefined {
@@ -57,7 +60,7 @@ export class Fences {
   #write(): Promise<void> {
     this.#last = this.#last
       .catch(() => undefined)
-      .then(() => writeAtomically(this.#path, JSON.stringify([...this.#epochs])));
+      .then(() => this.#put(() => writeAtomically(this.#path, JSON.stringify([...this.#epochs]))));
     return this.#last;
   }
 }

@@ -22,7 +22,7 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
   const { config, card, accelerator } = host.context;
   return {
     'host.describe': async () => ({
-      ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: config.capacity },
+      ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: await host.capacity() },
       ...{ accelerator, card: card.status, vms: await host.reports() },
     }),
     'vm.ensureImage': ({ command, instanceId, image }) => host.ensureImage(command, instanceId, image),

@@ -15,6 +15,7 @@ import type { AgentConfig } from './config.ts';
 import { trimLogs } from './console-log.ts';
 import type { AgentContext } from './context.ts';
 import { Fences } from './fences.ts';
+import { HostDisk } from './host-disk.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
 import { ImagePins } from './image-pins.ts';
 import { vmsPerHostMax } from './limits.ts';
@@ -22,6 +23,8 @@ import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
 import { readBootId } from './process.ts';
 import { rebuildRecord, runningWithoutDirectory } from './recover.ts';
+import { fullIsNoCapacity } from './room.ts';
+import type { Write } from './spare-room.ts';
 import { tapName } from './tap.ts';
 import { Tombstones } from './tombstones.ts';
 import { Vm } from './vm.ts';
@@ -48,17 +51,19 @@ export class Host {
   readonly #fences: Fences;
   readonly #tombstones: Tombstones;
   readonly #imagePins = new ImagePins();
+  readonly disk: HostDisk;
   #closed = false;
 
   private constructor(
     parts: HostParts,
     store: VmStore,
-    heard: { readonly fences: Fences; readonly tombstones: Tombstones },
+    heard: { readonly fences: Fences; readonly tombstones: Tombstones; readonly disk: HostDisk },
     { cgroups, fence, bootId }: Pick<AgentContext, 'cgroups' | 'fence' | 'bootId'>,
   ) {
     this.#parts = parts;
     this.#fences = heard.fences;
     this.#tombstones = heard.tombstones;
+    this.disk = heard.disk;
     const { config, tls, log, card, accelerator, readImage } = parts;
     const images = new ImageCache({
       dir: config.imageCacheDir,
@@ -81,14 +86,20 @@ export class Host {
   /** Opens the state directory and adopts what runs. */
   static async open(parts: HostParts): Promise<Host> {
     const { config, log } = parts;
-    const store = new VmStore(config.stateDir);
+    const disk = new HostDisk(config);
+    const write: Write = (work) => disk.spare.write(work);
+    const store = new VmStore(config.stateDir, write);
     const { records, unreadable } = await store.load();
+    await disk.spare
+      .refill()
+      .catch((error: unknown) => log.warn({ err: error }, 'no room is kept for records'));
     const cgroups = await openCgroups(config.cgroupPrefix, config.cgroupRoot);
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
-      fences: await Fences.open(config.stateDir),
-      tombstones: await Tombstones.open(config.stateDir),
+      fences: await Fences.open(config.stateDir, write),
+      tombstones: await Tombstones.open(config.stateDir, Date.now, write),
+      disk,
     };
     const fence = await VmmFence.open(config.runPrefix, config.uidBase, records);
     const host = new Host(parts, store, heard, { cgroups, fence, bootId: await readBootId() });
@@ -332,7 +343,7 @@ export class Host {
     this.#fences.note([key]);
     // Before it is fetched, so that nobody evicts it between here and the launch.
     this.#imagePins.pin(instanceId, digest);
-    return { fetched: await this.#context.images.ensure(digest) };
+    return { fetched: await fullIsNoCapacity(() => this.#context.images.ensure(digest)) };
   }
 
   #imagesInUse(): ReadonlySet<string> {
@@ -340,18 +351,25 @@ export class Host {
     return new Set([...used, ...this.#imagePins.digests()]);
   }
 
-  /** Memory is measured first: from the check to the claim nothing may come between. */
+  /** Memory and disk are measured first: from the check to the claim nothing may come between. */
   async #admit(instanceId: string, wanted: VmRequirement): Promise<void> {
     const availableMib = await memoryAvailableMib(this.#context.cgroups);
     const measured = new Map<Vm, number>();
     for (const vm of this.vms) measured.set(vm, await vm.residentMib());
+    const assertDisk = await this.disk.measure(this.find(instanceId), wanted, () => this.vms);
     const others = this.vms
       .filter(({ record }) => record.instanceId !== instanceId)
       .map((vm) => ({ ...vm.record, residentMib: measured.get(vm) ?? 0 }));
     admit(wanted, { others, capacityMib: this.#parts.config.capacity.memoryMib, availableMib });
+    assertDisk();
     const vm = this.get(instanceId);
     vm.record.requirement = wanted;
     vm.setState('preparing');
+  }
+
+  /** What is told of this host's size: declared, and of the disk what there really is. */
+  async capacity(): Promise<AgentConfig['capacity']> {
+    return { ...this.#parts.config.capacity, diskMib: await this.disk.capacityMib(this.vms) };
   }
 
   /** Reports of all VMs, with the traffic that the card counted when it can be asked. */

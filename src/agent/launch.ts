@@ -10,6 +10,7 @@ import { commissionWhenHandedOver } from './migration/handover.ts';
 import { openIncoming } from './migration/target.ts';
 import { wireTap } from './network.ts';
 import { type QemuPlan, qemuArgs } from './qemu-command.ts';
+import { fullIsNoCapacity } from './room.ts';
 import type { Vm } from './vm.ts';
 import type { PreparedNetwork } from './vm-record.ts';
 
@@ -36,7 +37,7 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
     record.migration = undefined;
   }
   try {
-    if (!running) await startVmm(vm, image, network, params.incoming);
+    if (!running) await fullIsNoCapacity(() => startVmm(vm, image, network, params.incoming));
     return await bringUp(vm, params);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -158,6 +159,7 @@ const bringUp = async (vm: Vm, { incoming, peer }: LaunchParams): Promise<Launch
     return { state: 'incoming', migration };
   }
   await vm.monitor.execute('cont');
+  vm.watch.booted();
   vm.setState('running');
   await vm.save();
   return { state: 'running' };

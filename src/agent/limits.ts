@@ -60,6 +60,28 @@ export const imagePinMsMax = 15 * 60_000;
 export const consoleBytesMax = mib;
 export const consoleShownBytes = 64 * 1024;
 
+/** Of the file system that the VMs' disks lie on: what is kept for the host's own writing, and promised to no VM. */
+export const diskReserveMibDefault = 512;
+/** A file that is given up when there is no room at all, so that records of VMs can still be written. */
+export const spareRoomBytes = 4 * mib;
+/** A VM that found no room goes on once there is this much, or half of the reserve where that is less. */
+export const resumeRoomMib = 64;
+/** Between tries to let such a VM go on: doubled while it finds no room again at once. */
+export const resumePauseMsMin = 2_000;
+export const resumePauseMsMax = 60_000;
+/** How often the VMs and the disk are looked at. */
+export const healthEveryMs = 2_000;
+/** VMs that are looked at at the same time. */
+export const healthLooksAtOnceMax = 32;
+/** A VMM that does not answer this long is told of as one that does not. */
+export const healthAnswerMsMax = 2_000;
+/** Resets by the guest itself are counted within this time; no more of them than this are remembered. */
+export const resetsWithinMs = 5 * 60_000;
+export const resetsRememberedMax = 16;
+/** From an order to reset the machine until it has been reset. */
+export const resetMsMax = 5_000;
+export const resetPollMs = 20;
+
 /** From a change until it is reported. */
 export const changedReportMs = 100;
 export const reportEveryMsDefault = 2_000;

@@ -63,6 +63,7 @@ export class Reporter {
     const { config, card, cgroups } = this.#host.context;
     const vms = await this.#host.reports();
     const memoryAvailable = await memoryAvailableMib(cgroups);
+    const { diskMib } = await this.#host.capacity();
     this.#sequence += 1;
     await this.#links.report({
       hostId: config.hostId,
@@ -70,6 +71,7 @@ export class Reporter {
       card: card.status,
       memoryAvailableMib: memoryAvailable,
       loadAverage1: loadavg()[0] ?? 0,
+      diskCapacityMib: diskMib,
       vms,
     });
   }

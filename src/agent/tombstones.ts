@@ -9,6 +9,7 @@ import { writeAtomically } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type InstanceFence, instanceFence, tombstoneKeptMs } from '#contracts/fences.ts';
 import { tombstonesMax } from './limits.ts';
+import { type Write, writeOnce } from './spare-room.ts';
 
 /** `at`: when it was last heard of, in milliseconds since the epoch: it must outlive this process and this boot. */
 const line = z.object({ instanceId: z.string(), at: z.number(), fence: instanceFence });
@@ -20,20 +21,26 @@ const staleLinesMax = 1_024;
 export class Tombstones {
   readonly #path: string;
   readonly #now: () => number;
+  readonly #put: Write;
   /** The one heard of longest ago first. */
   readonly #kept: Map<string, Tombstone>;
   #lines: number;
   #pending: Tombstone[] = [];
   #last: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, kept: Map<string, Tombstone>, now: () => number) {
+  private constructor(path: string, kept: Map<string, Tombstone>, now: () => number, put: Write) {
+    this.#put = put;
     this.#path = path;
     this.#kept = kept;
     this.#lines = kept.size;
     this.#now = now;
   }
 
-  static async open(stateDir: string, now: () => number = Date.now): Promise<Tombstones> {
+  static async open(
+    stateDir: string,
+    now: () => number = Date.now,
+    put: Write = writeOnce,
+  ): Promise<Tombstones> {
     const path = join(stateDir, 'tombstones.jsonl');
     const text = await readFile(path, 'utf8').catch(() => '');
     const kept = new Map<string, Tombstone>();
@@ -44,7 +51,7 @@ export class Tombstones {
       kept.delete(parsed.data.instanceId);
       kept.set(parsed.data.instanceId, parsed.data);
     }
-    const tombstones = new Tombstones(path, kept, now);
+    const tombstones = new Tombstones(path, kept, now, put);
     tombstones.#forgetOld();
     if (text !== '') await tombstones.#rewrite();
     return tombstones;
@@ -92,7 +99,7 @@ export class Tombstones {
     if (lines.length === 0) return;
     this.#pending = [];
     try {
-      await this.#append(lines);
+      await this.#put(() => this.#append(lines));
     } catch (error) {
       this.#pending.unshift(...lines);
       throw error;
@@ -121,7 +128,8 @@ export class Tombstones {
 
   async #rewrite(): Promise<void> {
     const kept = [...this.#kept.values()];
-    await writeAtomically(this.#path, kept.map((each) => `${JSON.stringify(each)}\n`).join(''));
+    const text = kept.map((each) => `${JSON.stringify(each)}\n`).join('');
+    await this.#put(() => writeAtomically(this.#path, text));
     this.#lines = kept.length;
   }
 }

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { isId } from '#contracts/ids.ts';
+import { type Write, writeOnce } from './spare-room.ts';
 import { type VmRecord, vmRecord } from './vm-record.ts';
 
 /** Paths of one VM, as the host sees them. */
@@ -50,11 +51,14 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
 
 export class VmStore {
   readonly #stateDir: string;
+  readonly #write: Write;
   /** Last write per VM: writes of one VM follow each other, so that an older snapshot never lands last. */
   readonly #writes = new Map<string, Promise<void>>();
 
-  constructor(stateDir: string) {
+  /** `write`: how records are written, see spare-room.ts. */
+  constructor(stateDir: string, write: Write = writeOnce) {
     this.#stateDir = stateDir;
+    this.#write = write;
   }
 
   paths(instanceId: string): VmPaths {
@@ -82,8 +86,10 @@ export class VmStore {
     const write = (this.#writes.get(dir) ?? Promise.resolve())
       .catch(() => undefined)
       .then(async () => {
-        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-        await writeAtomically(path, JSON.stringify(record));
+        await this.#write(async () => {
+          await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+          await writeAtomically(path, JSON.stringify(record));
+        });
       });
     this.#writes.set(dir, write);
     try {

@@ -15,6 +15,7 @@ import type { VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.
 import { lastWords } from './console-log.ts';
 import type { AgentContext } from './context.ts';
 import { endOf, guestShutdown } from './end-cause.ts';
+import { GuestWatch } from './guest-watch.ts';
 import {
   commandsWaitingPerVmMax,
   exitKnownMsMax,
@@ -32,6 +33,7 @@ import {
   processUsage,
 } from './process.ts';
 import { Qmp, type QmpEvent } from './qmp.ts';
+import { standsStillWithoutSpace } from './run-state.ts';
 import { SerialQueue } from './serial-queue.ts';
 import { withSocket } from './untrusted.ts';
 import type { VmRecord } from './vm-record.ts';
@@ -40,6 +42,8 @@ import type { VmPaths } from './vm-store.ts';
 const mib = 1024 * 1024;
 const reconnectPauseMs = 500;
 const lostMonitorPatienceMs = 2_000;
+/** Of a VM that is paused, for people. */
+const noSpaceReason = "the host's disk is full: it goes on once there is room";
 
 /** Reported of a VM to which nothing has been granted yet. */
 const unclaimed: VmRequirement = { vcpus: 0.01, memoryMib: 1, rootDiskMib: 1 };
@@ -49,6 +53,8 @@ export class Vm {
   readonly paths: VmPaths;
   readonly queue = new SerialQueue(commandsWaitingPerVmMax);
   readonly context: AgentContext;
+  /** What is known of how its guest is. */
+  readonly watch = new GuestWatch();
   /** Set by destroy: commands that waited behind it find no VM any more. */
   removed = false;
   #qmp: Qmp | undefined;
@@ -112,6 +118,8 @@ export class Vm {
     // Of the last release: it would end with its guest, and nobody could tell why if we were away.
     await qmp.execute('set-action', { shutdown: 'pause' });
     const { status } = await qmp.query(runInfo, 'query-status');
+    this.watch.found();
+    this.watch.saw(status, await standsStillWithoutSpace(qmp, status));
     if (status === 'shutdown') await this.#guestShutDown();
     return status;
   }
@@ -140,11 +148,14 @@ export class Vm {
     return qmp;
   }
 
-  #onEvent({ name, data }: QmpEvent): void {
+  #onEvent(event: QmpEvent): void {
+    const { name, data } = event;
+    this.watch.onEvent(event);
     if (name === 'RESUME') this.setState('running');
     else if (name === 'SHUTDOWN') this.#onShutdown(String(data.reason ?? 'shutdown'));
+    else if (name === 'RESET') this.context.changed();
     else if (name === 'STOP' && this.#shutdownReason === undefined && this.record.state === 'running')
-      this.setState('paused');
+      this.setState('paused', this.watch.noSpace ? noSpaceReason : undefined);
     // Not written down: whoever takes the VM over asks the VMM.
   }
 
@@ -254,6 +265,7 @@ export class Vm {
     this.record.ended = undefined;
     this.record.endAsked = undefined;
     this.record.bootId = this.context.bootId;
+    this.watch.found();
     this.#exit = exit;
   }
 
@@ -304,6 +316,13 @@ export class Vm {
     return (usage?.residentBytes ?? 0) / mib;
   }
 
+  /** On its way to or from another host: what its VMM says of its state is the migration's doing. */
+  get isMoving(): boolean {
+    const { migration } = this.record;
+    if (migration?.role !== 'source') return migration !== undefined;
+    return migration.phase === 'switching' || migration.phase === 'completed';
+  }
+
   /** What is told of this VM; traffic is added by who asks the card. */
   async report(): Promise<VmReport> {
     const { instanceId, state, requirement = unclaimed, network, process, reason, ended } = this.record;
@@ -311,7 +330,8 @@ export class Vm {
     const end = process === undefined ? ended : undefined;
     const generation = this.record.fence?.generation;
     const eniId = network?.port.eniId;
-    return { instanceId, state, requirement, eniId, ...usage, reason, ended: end, generation };
+    const health = process === undefined || this.isMoving ? undefined : this.watch.health();
+    return { instanceId, state, requirement, eniId, ...usage, reason, ended: end, generation, health };
   }
 }
 

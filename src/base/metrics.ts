@@ -60,6 +60,12 @@ export const metrics = {
   ),
   workflows: gauge('pando_workflows', 'Workflows of the cell that have not ended.', 'kind', 'state'),
   instances: gauge('pando_instances', 'Instances of the cell.', 'state'),
+  instanceChecks: gauge(
+    'pando_instance_checks',
+    'Running instances of the cell by status check (instance, system) and what it says.',
+    'check',
+    'status',
+  ),
   hostAmount: gauge(
     'pando_host_amount',
     'What a host has: used, and the limit of placement. vCPUs; memory in bytes.',
@@ -108,6 +114,12 @@ export const metrics = {
 
   alarms: counter('pando_alarms_total', 'Lines of the log that ask for an operator.', 'alarm'),
   vms: gauge('pando_vms', 'VMs on this host.', 'state'),
+  vmsWithoutSpace: gauge('pando_vms_without_space', 'VMs that stand still since this host’s disk is full.'),
+  diskBytes: gauge(
+    'pando_disk_bytes',
+    'The file system of the VMs’ disks: total, available to them, and the reserve.',
+    'amount',
+  ),
   eventLoopLag: gauge(
     'pando_event_loop_lag_seconds',
     'Delay of the event loop since the metrics were read last, 99 of 100.',

@@ -4,10 +4,12 @@ import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
 import { flowStatements, parseFlows } from './flows.ts';
+import type { HeardPort, Hearing } from './hearing.ts';
+import { askOverArp } from './kernel/arpProbe.ts';
 import { portCounters } from './kernel/counters.ts';
 import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
-import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
+import { arpProbesAtOnceMax, importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
 import { cardHolders } from './model/holders.ts';
 import type { Model } from './model/model.ts';
@@ -24,6 +26,7 @@ export interface CardOptions {
   readonly stateDir: string;
   readonly services: Services;
   readonly log: Logger;
+  readonly hearing: Hearing;
 }
 
 export class Card {
@@ -34,10 +37,14 @@ export class Card {
   /** VPCs that forward for a port that has left, until then (S6.6). */
   readonly #lingering = new Map<string, NodeJS.Timeout>();
   readonly #plugs: Plugs;
+  readonly #hearing: Hearing;
+  /** Ports whose guests are being asked over ARP. */
+  readonly #probing = new Set<string>();
   /** Redirections that are for now, and what takes each back. */
   readonly #lapses = new Map<string, NodeJS.Timeout>();
 
-  constructor({ vtep, namespacePrefix, stateDir, services, log }: CardOptions) {
+  constructor({ vtep, namespacePrefix, stateDir, services, log, hearing }: CardOptions) {
+    this.#hearing = hearing;
     this.#vtep = vtep;
     this.#services = services;
     this.#log = log;
@@ -61,7 +68,10 @@ export class Card {
   /** Takes over what an earlier process left. A redirection that was for now is so for as long again. */
   async adopt(): Promise<void> {
     await this.device.adopt();
-    for (const { local } of this.ports()) this.#letLapse(local.port.eniId, local.redirectLapseMs);
+    for (const { local } of this.ports()) {
+      this.#letLapse(local.port.eniId, local.redirectLapseMs);
+      this.#hearing.listen(local.port.eniId);
+    }
   }
 
   async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
@@ -103,6 +113,7 @@ export class Card {
       await vpc.ensureOpen();
       const wired = await takeDevice(vpc.namespace, word(tap));
       if (wired) await prepareTap(vpc.namespace, tap, { arrives: !activate });
+      if (before === undefined || before.tap !== tap) this.#hearing.listen(port.eniId);
       const active = activate || (before?.active === true && before.tap === tap);
       vpc.ports.set(port.eniId, {
         tap,
@@ -215,6 +226,45 @@ export class Card {
     return (await Promise.all(open.map(countersOf))).flat();
   }
 
+  /** What has been heard of the guests here. Those of `probe` are asked; what they say is in a later answer. */
+  heard(probe: readonly string[]): HeardPort[] {
+    this.#probe(new Set(probe));
+    return this.ports().flatMap(({ local }) =>
+      local.wired ? (this.#hearing.of(local.port.eniId) ?? []) : [],
+    );
+  }
+
+  #probe(wanted: ReadonlySet<string>): void {
+    for (const vpc of this.device.vpcs.values()) {
+      // Not of one that is being moved: its entries are the migration's.
+      const ports = [...vpc.ports.values()]
+        .filter(
+          ({ port, wired, active, redirect, preparedRedirect }) =>
+            wired &&
+            active &&
+            redirect === undefined &&
+            preparedRedirect === undefined &&
+            wanted.has(port.eniId),
+        )
+        .filter(({ port }) => !this.#probing.has(port.eniId))
+        .slice(0, Math.max(0, arpProbesAtOnceMax - this.#probing.size));
+      if (ports.length > 0 && vpc.isOpen) void this.#ask(vpc, ports);
+    }
+  }
+
+  async #ask(vpc: Vpc, locals: readonly LocalPort[]): Promise<void> {
+    for (const { port } of locals) this.#probing.add(port.eniId);
+    try {
+      const probed = locals.map(({ port, tap }) => ({ ip: word(port.ip), mac: word(port.mac), tap }));
+      const answered = await askOverArp(vpc.namespace, probed);
+      for (const { port, tap } of locals) if (answered.has(tap)) this.#hearing.heard('arp', port.eniId);
+    } catch (error) {
+      this.#log.debug({ err: error, vpcId: vpc.vpcId }, 'guests were not asked over ARP');
+    } finally {
+      for (const { port } of locals) this.#probing.delete(port.eniId);
+    }
+  }
+
   #desired(vpc: Vpc): Model | undefined {
     const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#lingering.has(vpc.vpcId);
     if (vpc.state === undefined || !needed) return undefined;
@@ -236,6 +286,7 @@ export class Card {
     const local = vpc.ports.get(eniId);
     this.#letLapse(eniId, undefined);
     vpc.ports.delete(eniId);
+    this.#hearing.forget(eniId);
     vpc.metadata.delete(eniId);
     const declared = vpc.state?.ports.find((port) => port.eniId === eniId)?.vtep;
     if (forwardTo === undefined) vpc.forwards.delete(eniId);

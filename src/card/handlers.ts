@@ -66,5 +66,6 @@ export const cardHandlers = (
     await card.activatePort(eniId);
     return {};
   },
+  'card.heard': ({ probe = [] }) => ({ ports: card.heard(probe) }),
   'card.counters': async () => ({ ports: await card.counters() }),
 });

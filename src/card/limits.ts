@@ -55,6 +55,12 @@ export const dhcpBytesMax = 1_500;
 /** Packets a second that a tap may send to what its namespace answers itself (metadata, DHCP, the router), as in EC2; a burst of as many. */
 export const linkLocalPacketsPerS = 1_024;
 
+/** Each guest's requests are told of this often at most, by the process that answers them. */
+export const heardEveryMs = 1_000;
+/** Guests that are asked over ARP at the same time, and how long an answer takes at most. */
+export const arpProbesAtOnceMax = 16;
+export const arpAnswerMsMax = 1_000;
+
 /** The users of the processes that answer guests: this, and the number of the VPC's overlay network. */
 export const guestServicesUidBase = 2_000_000;
 export const guestServicesHeapMib = 32;

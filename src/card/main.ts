@@ -11,6 +11,7 @@ import { isExpected } from '#contracts/identity.ts';
 import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
+import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
@@ -22,12 +23,15 @@ const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
 showMetrics(config.metrics, log);
 keepCertificate(config.tls, log);
+const hearing = new Hearing();
 const card = new Card({
   vtep: config.vtep,
   namespacePrefix: `${config.runPrefix}${config.name}-`,
   stateDir: config.stateDir,
-  services: new Services({ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log }),
-  log,
+  services: new Services({
+    ...{ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log, hearing },
+  }),
+  ...{ log, hearing },
 });
 
 if (process.argv.includes('--teardown')) {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from '#base/log.ts';
 import type { GuestFacts } from './guestServices/message.ts';
 import { GuestServices } from './guestServices/process.ts';
+import type { Hearing } from './hearing.ts';
 import { guestServicesUidBase } from './limits.ts';
 import { tokenKeyOf } from './metadata/tokenKey.ts';
 import type { LocalPort } from './model/place.ts';
@@ -12,9 +13,21 @@ export class Services {
   readonly #stateDir: string;
   readonly #tokenKey: Buffer;
   readonly #log: Logger;
+  readonly #hearing: Hearing;
   readonly #open = new Map<string, GuestServices>();
 
-  constructor({ stateDir, tokenKey, log }: { stateDir: string; tokenKey: Buffer; log: Logger }) {
+  constructor({
+    stateDir,
+    tokenKey,
+    log,
+    hearing,
+  }: {
+    stateDir: string;
+    tokenKey: Buffer;
+    log: Logger;
+    hearing: Hearing;
+  }) {
+    this.#hearing = hearing;
     this.#stateDir = stateDir;
     this.#tokenKey = tokenKey;
     this.#log = log;
@@ -29,6 +42,7 @@ export class Services {
       tokenKey: tokenKeyOf(this.#tokenKey, vpc.vpcId).toString('hex'),
       cacheDir: join(this.#stateDir, 'compile-cache'),
       log: this.#log,
+      heard: (what, eniId) => this.#hearing.heard(what, eniId),
     });
     this.#open.set(vpc.vpcId, services);
     services.update(factsOf(vpc));

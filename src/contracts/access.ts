@@ -151,6 +151,7 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.exportFlows': ofDevice,
   'card.importFlows': ofDevice,
   'card.activatePort': ofDevice,
+  'card.heard': ofDevice,
   'card.counters': ofDevice,
 };
 

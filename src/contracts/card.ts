@@ -123,6 +123,27 @@ export const cardContract = {
   },
   /** Target of a migration: the attached port receives like any other from now on. Ends a plug. */
   'card.activatePort': { params: z.object({ eniId: z.string() }), result: empty },
+  /**
+   * When guests were last heard of, by the ports that are attached and wired here; ages in milliseconds. `listenedMs`: since when this
+   * card listens for this port. `probe`: ports whose guests are asked over ARP (16 at once at most); what they answer is in a later call.
+   */
+  'card.heard': {
+    params: z.object({ probe: z.array(z.string()).max(1_024).optional() }),
+    result: z.object({
+      ports: z.array(
+        z.object({
+          eniId: z.string(),
+          listenedMs: z.number().nonnegative(),
+          /** It asked for its address. */
+          dhcpMs: z.number().nonnegative().optional(),
+          /** It asked for metadata. */
+          metadataMs: z.number().nonnegative().optional(),
+          /** It answered for its address. */
+          arpMs: z.number().nonnegative().optional(),
+        }),
+      ),
+    }),
+  },
   'card.counters': {
     params: empty,
     result: z.object({

@@ -66,6 +66,28 @@ export const vmEnded = z.object({
 });
 export type VmEnded = z.infer<typeof vmEnded>;
 
+/**
+ * What a host knows of how a VM is, for those who judge it. Facts alone: a part that is not known is absent. Durations are milliseconds,
+ * by the host's own clock. Of a VM on its way to or from another host nothing is told.
+ */
+export const vmHealth = z.object({
+  /** The VMM's run state in QEMU's words (`running`, `paused`, `io-error`, `guest-panicked` …). Absent: it does not answer. */
+  runState: z.string().max(64).optional(),
+  /** The VMM stands still since a write found no room on the host's disk. */
+  noSpace: z.boolean().optional(),
+  /** Whether the guest has been heard of since it booted: it asked for its address or for metadata, or answered ARP. */
+  configured: z.boolean().optional(),
+  /** For how long it has been listened to for that, since the boot or since this host came to listen. */
+  listenedMs: z.number().nonnegative().optional(),
+  /** This host has seen the guest boot; otherwise it came to it later (a new agent, a migration). */
+  bootSeen: z.boolean().optional(),
+  /** For how long its processors have used no time though it runs. */
+  stalledMs: z.number().nonnegative().optional(),
+  /** How often the guest has reset itself lately. */
+  resets: z.number().int().nonnegative().optional(),
+});
+export type VmHealth = z.infer<typeof vmHealth>;
+
 export const vmReport = z.object({
   instanceId: z.string(),
   state: vmState,
@@ -82,6 +104,8 @@ export const vmReport = z.object({
   generation: z.number().int().optional(),
   /** Of a VM whose VMM has ended. Absent where it never had one, and from hosts of the last release: then the cause is not known. */
   ended: vmEnded.optional(),
+  /** Of a VM that has a VMM; absent from hosts of the last release. */
+  health: vmHealth.optional(),
 });
 export type VmReport = z.infer<typeof vmReport>;
 
@@ -311,6 +335,8 @@ export const hostEventsContract = {
       card: z.enum(['ok', 'degraded']),
       memoryAvailableMib: z.number(),
       loadAverage1: z.number(),
+      /** What its disk can take of VMs in all, as the file system is now; absent: as the host said at its hello. */
+      diskCapacityMib: z.number().int().nonnegative().optional(),
       vms: z.array(vmReport),
     }),
     result: empty,

@@ -1,5 +1,6 @@
 /** A simulated card: keeps VPC states, ports and queues with the rules of a real one, and moves no packet. */
 import { randomUUID } from 'node:crypto';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { Params, Result } from '#base/rpc/contract.ts';
 import { cardContract, presentQueueMode } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -24,6 +25,7 @@ interface Queue {
   readonly deadMan?: NodeJS.Timeout | undefined;
 }
 
+type HeardIn = 'dhcp' | 'metadata' | 'arp';
 type Card = typeof cardContract;
 type CardMethod = keyof Card;
 type Handler = (params: unknown) => unknown;
@@ -40,9 +42,19 @@ export class SimCard {
   readonly administrative = new Set<string>();
   /** Interfaces that moved away, and the underlay address that their packets are forwarded to. */
   readonly forwarding = new Map<string, string>();
+  /** What guests have been heard in; by interface. */
+  readonly heard = new Map<string, { readonly sinceMs: number; readonly at: Map<HeardIn, number> }>();
+
+  /** Interfaces whose guests have no address. */
+  readonly mute = new Set<string>();
 
   constructor(vtep: string) {
     this.vtep = vtep;
+  }
+
+  /** A guest asks for something, or answers. */
+  hear(how: HeardIn, eniId: string): void {
+    this.heard.get(eniId)?.at.set(how, monotonicMs());
   }
 
   /** Answers a call by the card's contract. @throws InvalidParameterValue */
@@ -76,6 +88,7 @@ export class SimCard {
     if (known !== undefined && known.port.epoch > port.epoch)
       throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${known.port.epoch}.`);
     this.forwarding.delete(port.eniId);
+    if (known?.tap !== tap) this.heard.set(port.eniId, { sinceMs: monotonicMs(), at: new Map() });
     this.ports.set(port.eniId, { vpcId, tap, port, active: activate || (known?.active ?? false) });
     return operation('vpc', { tap, mac: port.mac });
   }
@@ -83,6 +96,7 @@ export class SimCard {
   detachPort(eniId: string, forwardTo?: string): void {
     clearTimeout(this.ports.get(eniId)?.redirectLapse);
     this.ports.delete(eniId);
+    this.heard.delete(eniId);
     this.#closeQueue(eniId);
     this.administrative.delete(eniId);
     if (forwardTo !== undefined) this.forwarding.set(eniId, forwardTo);
@@ -172,6 +186,20 @@ export class SimCard {
       clearTimeout(port.redirectLapse);
       delete port.redirect;
       return {};
+    },
+    'card.heard': ({ probe = [] }) => {
+      const now = monotonicMs();
+      const ports = [...this.heard].map(([eniId, { sinceMs, at }]) => {
+        const age = (how: HeardIn): number | undefined => {
+          const heardAt = at.get(how);
+          return heardAt === undefined ? undefined : now - heardAt;
+        };
+        const [dhcpMs, metadataMs, arpMs] = [age('dhcp'), age('metadata'), age('arp')];
+        return { eniId, listenedMs: now - sinceMs, dhcpMs, metadataMs, arpMs };
+      });
+      // Every guest here has its address, and answers at once.
+      for (const eniId of probe) if (!this.mute.has(eniId)) this.hear('arp', eniId);
+      return { ports };
     },
     'card.counters': () => ({
       ports: [...this.ports.keys()].map((eniId) => ({

@@ -51,6 +51,8 @@ export class SimHost {
   readonly card: SimCard;
   readonly faults = new HostFaults();
   readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  /** What its file system can take of VMs in all. */
+  diskCapacityMib: number;
   readonly vms = new Map<string, SimVm>();
   /** Digests in the image cache. */
   readonly images = new Set<string>();
@@ -69,6 +71,7 @@ export class SimHost {
     this.zone = options.zone;
     this.card = new SimCard(options.vtep);
     this.capacity = options.capacity ?? capacityDefault;
+    this.diskCapacityMib = this.capacity.diskMib;
   }
 
   hello() {
@@ -78,7 +81,7 @@ export class SimHost {
       zone,
       vtep: this.card.vtep,
       accelerator: 'sim',
-      capacity,
+      capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),
       ...(this.#pin === undefined ? {} : { pinnedTo: this.#pin }),
@@ -100,6 +103,7 @@ export class SimHost {
       card: 'ok' as const,
       memoryAvailableMib: this.capacity.memoryMib - used,
       loadAverage1: 0,
+      diskCapacityMib: this.diskCapacityMib,
       vms: this.reports(),
     };
   }
@@ -126,6 +130,11 @@ export class SimHost {
   /** A VMM dies without a word: `kill -9`, a crash, the kernel out of memory. */
   killVmm(instanceId: string): void {
     this.#vm(instanceId).end('killed');
+  }
+
+  /** A VMM stands still though nobody moves its guest. */
+  pauseVmm(instanceId: string): void {
+    this.#vm(instanceId).become('paused');
   }
 
   /** The machine loses power: no VM runs any more, disks stay. */
@@ -199,6 +208,13 @@ export class SimHost {
       throw new PandoError(
         'InsufficientInstanceCapacity',
         `${this.hostId} has no ${requirement.memoryMib} MiB left.`,
+      );
+    const disks = [...this.vms.values()].filter((other) => other !== vm && other.hasDisk);
+    const disk = disks.reduce((sum, other) => sum + (other.requirement?.rootDiskMib ?? 0), 0);
+    if (!vm.hasDisk && disk + requirement.rootDiskMib > this.diskCapacityMib)
+      throw new PandoError(
+        'InsufficientInstanceCapacity',
+        `${this.hostId} has no ${requirement.rootDiskMib} MiB of disk left.`,
       );
   }
 
@@ -349,8 +365,15 @@ export class SimHost {
 
   #reboot(instanceId: string): void {
     const vm = this.#vm(instanceId);
-    if (vm.state !== 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
+    if (vm.state === 'incoming' || vm.outgoing?.phase === 'completed')
+      throw new PandoError(
+        'IncorrectInstanceState',
+        `${instanceId} is on its way to another host, or from one.`,
+      );
+    if (vm.state !== 'running' && vm.state !== 'paused')
+      throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
     vm.consoleText += '[sim] reboot\n';
+    if (vm.state === 'paused') vm.become('running');
   }
 
   readonly #relayed = relayedHandlers(async (method, params) => {

@@ -1,5 +1,5 @@
 /** One VM of a simulated host. */
-import type { ImageRef, VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
+import type { ImageRef, VmEnded, VmHealth, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import type { VmMetadata, VpcPort } from '#contracts/network.ts';
 import type { SimWorld } from './world.ts';
 
@@ -8,6 +8,16 @@ export type Outgoing =
   | { readonly phase: 'memory'; readonly until: number; readonly target: SimVm }
   | { readonly phase: 'failed'; readonly reason: string }
   | { readonly phase: 'completed'; readonly target: SimVm };
+
+/** One that has configured its interface, as they all do here at once. */
+const healthyGuest: VmHealth = {
+  noSpace: false,
+  configured: true,
+  listenedMs: 1,
+  bootSeen: false,
+  stalledMs: 0,
+  resets: 0,
+};
 
 export class SimVm {
   readonly instanceId: string;
@@ -28,6 +38,8 @@ export class SimVm {
   reason: string | undefined;
   ended: VmEnded | undefined;
   consoleText = '';
+  /** How its guest is, beside what its state says; a test changes it. */
+  guest: VmHealth = { ...healthyGuest };
 
   constructor(instanceId: string, hostId: string, world: SimWorld) {
     this.instanceId = instanceId;
@@ -63,6 +75,13 @@ export class SimVm {
       ...(this.eniId === undefined ? {} : { eniId: this.eniId }),
       ...(this.reason === undefined ? {} : { reason: this.reason }),
       ...(this.ended === undefined ? {} : { ended: this.ended }),
+      ...(this.#hasGuest ? { health: { runState: this.#state, ...this.guest } } : {}),
     };
+  }
+
+  /** Here, and not on its way from here or to here. */
+  get #hasGuest(): boolean {
+    if (this.outgoing?.phase === 'completed') return false;
+    return this.#state === 'running' || this.#state === 'paused';
   }
 }

@@ -17,5 +17,6 @@ hostContractSuite('real host', () => ({
   image: host.imageRef,
   memoryMib: 32,
   killVmm: (instanceId) => host.killVmm(instanceId),
+  pauseVmm: async (instanceId) => void (await host.qmp(instanceId, 'stop', {})),
   guestShutdown: (instanceId) => host.guestShutdown(instanceId),
 }));

@@ -47,6 +47,22 @@ const bootSector = (): Buffer => {
   return sector;
 };
 
+/**
+ * A boot sector that counts rounds at 0x7000 and in each writes 127 sectors of its disk by the firmware, from 1 MiB on up to
+ * `endMib` and then from there again. A write that fails is tried again.
+ */
+export const writingSector = (endMib: number): Buffer => {
+  const sector = Buffer.alloc(512);
+  const code =
+    '31c08ed8ff060070be407cb80043b280cd1372f0668306487c7f66813e487c0000000072df66c706487c00080000ebd4';
+  Buffer.from(code, 'hex').copy(sector);
+  sector.writeUInt32LE(endMib * 2048 - 127, 31);
+  // The disk address packet: 127 sectors from 0x10000 to the sector 2048.
+  Buffer.from('10007f00000000100008000000000000', 'hex').copy(sector, 0x40);
+  sector.writeUInt16LE(0xaa55, 510);
+  return sector;
+};
+
 export const imageMib = 4;
 
 export interface TestImage {
@@ -55,10 +71,10 @@ export interface TestImage {
 }
 
 /** An image whose disk is only that boot sector. */
-export const makeImage = async (dir: string): Promise<TestImage> => {
+export const makeImage = async (dir: string, sector = bootSector()): Promise<TestImage> => {
   const raw = join(dir, 'image.raw');
   const qcow2 = join(dir, 'image.qcow2');
-  await writeFile(raw, Buffer.concat([bootSector(), Buffer.alloc(imageMib * 1024 * 1024 - 512)]));
+  await writeFile(raw, Buffer.concat([sector, Buffer.alloc(imageMib * 1024 * 1024 - 512)]));
   await exec('qemu-img', ['convert', '-O', 'qcow2', raw, qcow2]);
   const disk = await readFile(qcow2);
   const described = {
@@ -92,6 +108,8 @@ export class Lab {
   readonly cardCalls: { method: string; params: unknown }[] = [];
   /** What this lab's processors say that they are of. */
   cellId = 'a';
+  /** What cards have heard of guests, by interface: ages in milliseconds. */
+  readonly heard = new Map<string, { dhcpMs?: number; arpMs?: number; listenedMs?: number }>();
   /** What cards wait for before they say that a port is redirected. */
   onRedirect: (() => Promise<void> | void) | undefined;
   readonly #run = labName();
@@ -108,10 +126,10 @@ export class Lab {
   }
 
   /** With an authority of its own unless one is given. */
-  static async open(given?: Authority): Promise<Lab> {
+  static async open(given?: Authority, sector?: Buffer): Promise<Lab> {
     const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
     const authority = given ?? (await createAuthority('test'));
-    return new Lab(dir, await makeImage(dir), (identity) => issueCertificate(authority, identity));
+    return new Lab(dir, await makeImage(dir, sector), (identity) => issueCertificate(authority, identity));
   }
 
   atEnd(close: () => Promise<void> | void): void {
@@ -214,6 +232,15 @@ export class Lab {
         'card.setQueue': (params) => {
           note('setQueue', params);
           return { held: 0, heldBytes: 0, forwarded: 0, dropped: 0 };
+        },
+        'card.heard': (params) => {
+          note('heard', params);
+          const ports = [...taps.keys()].map((eniId) => ({
+            eniId,
+            listenedMs: 60_000,
+            ...this.heard.get(eniId),
+          }));
+          return { ports };
         },
         'card.counters': () => ({
           ports: [...taps.keys()].map((eniId) => ({
@@ -372,7 +399,7 @@ export class TestHost {
   /** Everything that a launch takes. */
   async launch(
     instanceId: string = newId('instance'),
-    options: { incoming?: boolean; peer?: MigrationCredential | undefined } = {},
+    options: { incoming?: boolean; peer?: MigrationCredential | undefined; rootDiskMib?: number } = {},
   ): Promise<Launched & { instanceId: string }> {
     const incoming = options.incoming ?? false;
     const results = await this.prepare(instanceId, undefined, !incoming);
@@ -380,7 +407,7 @@ export class TestHost {
     const launched = await this.call('vm.launch', {
       command: key(),
       instanceId,
-      requirement,
+      requirement: { ...requirement, rootDiskMib: options.rootDiskMib ?? requirement.rootDiskMib },
       image,
       network: results,
       incoming,

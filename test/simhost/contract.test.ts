@@ -15,6 +15,7 @@ const image = { imageId: 'ami-00000000000000001', digest: 'sha256:x' };
 hostContractSuite('simulated host', () => ({
   ...{ caller, vtep: '198.18.1.11', image, memoryMib: 64 },
   killVmm: (instanceId) => host.killVmm(instanceId),
+  pauseVmm: (instanceId) => host.pauseVmm(instanceId),
   guestShutdown: (instanceId) => host.guestShutdown(instanceId),
 }));
 

@@ -1,6 +1,5 @@
 /** The target's side of a migration: opens listeners for memory and disk; runs the guest when it is commissioned. */
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -11,6 +10,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential, TimedParts } from '#contracts/host.ts';
 import { rootNode } from '../qemu-command.ts';
 import { QmpError, type QmpEvent } from '../qmp.ts';
+import { processorNanoseconds } from '../run-state.ts';
 import type { Vm } from '../vm.ts';
 import type { MigrationRecord } from '../vm-record.ts';
 import { makeCredential } from './credential.ts';
@@ -35,7 +35,6 @@ const migrateInfo = z.looseObject({
     .optional(),
 });
 const runInfo = z.looseObject({ status: z.string(), running: z.boolean() });
-const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
 
 type TargetRecord = Extract<MigrationRecord, { role: 'target' }>;
 
@@ -159,6 +158,8 @@ export const commission = async (
   const watch = new Stopwatch();
   await watch.time('resume', () => resume(vm));
   vm.record.migration = undefined;
+  vm.watch.found();
+  vm.watch.saw('running');
   vm.setState('running');
   if (release !== undefined) await watch.time('release', () => releaseQueue(vm, release.eniId));
   return { parts: watch.parts };
@@ -235,19 +236,6 @@ const makesProgress = async (vm: Vm): Promise<void> => {
     await sleep(aliveEveryMs);
   }
   throw new PandoError('IncorrectState', 'The guest makes no progress.');
-};
-
-const processorNanoseconds = async (vm: Vm): Promise<number> => {
-  const processors = await vm.monitor.query(cpuInfo, 'query-cpus-fast');
-  const times = await Promise.all(processors.map((cpu) => threadNanoseconds(vm, cpu['thread-id'])));
-  return times.reduce((sum, time) => sum + time, 0);
-};
-
-const threadNanoseconds = async (vm: Vm, thread: number): Promise<number> => {
-  const text = await readFile(`/proc/${vm.record.process?.pid}/task/${thread}/schedstat`, 'utf8').catch(
-    () => '0',
-  );
-  return Number(text.split(' ')[0]);
 };
 
 const ignoreRefusal = (error: unknown): void => {

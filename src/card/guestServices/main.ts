@@ -10,12 +10,13 @@ import { createServer } from 'node:net';
 import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs } from '#base/monotonic.ts';
 import { answerDhcp } from '../dhcp/answer.ts';
 import { parseDhcp } from '../dhcp/packet.ts';
-import { dhcpBytesMax, metadataPort } from '../limits.ts';
+import { dhcpBytesMax, heardEveryMs, metadataPort } from '../limits.ts';
 import { serveMetadata } from '../metadata/server.ts';
 import { TokenSigner } from '../metadata/token.ts';
-import type { GuestFacts, Update } from './message.ts';
+import type { GuestAsked, GuestFacts, Update } from './message.ts';
 import { dropPrivileges } from './privileges.ts';
 
 const dhcpServerPort = 67;
@@ -30,6 +31,17 @@ let facts: GuestFacts | undefined;
 let signer: TokenSigner | undefined;
 
 const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
+
+/** When the card was told of each guest last; of those that it has. */
+const told = new Map<string, number>();
+
+const heard = (what: GuestAsked, eniId: string): void => {
+  const key = `${what} ${eniId}`;
+  const now = monotonicMs();
+  if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) < heardEveryMs) return;
+  told.set(key, now);
+  say({ [what]: eniId });
+};
 
 const opened = async <T>(open: () => Promise<T>): Promise<T> => {
   for (let tries = 1; ; tries++)
@@ -62,7 +74,11 @@ const openMetadata = () =>
       serveMetadata(
         server,
         () => signer,
-        (ip) => guestAt(({ port }) => port.ip === ip),
+        (ip) => {
+          const guest = guestAt(({ port }) => port.ip === ip);
+          if (guest !== undefined) heard('metadata', guest.port.eniId);
+          return guest;
+        },
       );
       resolve(server);
     });
@@ -90,6 +106,7 @@ dhcp.on('message', (bytes) => {
   const request = parseDhcp(bytes);
   const guest = facts?.guests.find(({ port }) => port.mac.toLowerCase() === request?.mac);
   if (facts === undefined || request === undefined || guest === undefined) return;
+  heard('dhcp', guest.port.eniId);
   const answer = answerDhcp(request, { vpc: facts.vpc, ...guest });
   if (answer !== undefined) dhcp.send(answer.bytes, dhcpClientPort, answer.to, () => undefined);
 });
@@ -99,6 +116,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const update: Update = JSON.parse(line);
   signer = new TokenSigner(Buffer.from(update.tokenKey, 'hex'));
   facts = update.facts;
+  told.clear();
   say({ ack: update.seq });
 }
 process.exit(0);

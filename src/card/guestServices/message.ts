@@ -10,6 +10,9 @@ export interface GuestFacts {
   readonly guests: readonly { readonly port: VpcPort; readonly metadata: VmMetadata | undefined }[];
 }
 
+/** What a guest has asked for. Said to the card as `{"dhcp":"eni-…"}` or `{"metadata":"eni-…"}`, now and then for each guest. */
+export type GuestAsked = 'dhcp' | 'metadata';
+
 export interface Update {
   /** Said back, as `{"ack":N}`, when it is in force. */
   readonly seq: number;

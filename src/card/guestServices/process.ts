@@ -17,7 +17,7 @@ import {
   guestServicesSteadyMs,
   guestServicesUnsentBytesMax,
 } from '../limits.ts';
-import type { GuestFacts, Update } from './message.ts';
+import type { GuestAsked, GuestFacts, Update } from './message.ts';
 
 const lineBytesMax = 256;
 const wordsKept = 2_000;
@@ -30,6 +30,8 @@ export interface GuestServicesOptions {
   /** Where compiled code is kept, so that the next start is a fast one. */
   readonly cacheDir: string;
   readonly log: Logger;
+  /** Told when a guest of the VPC has asked for something. */
+  heard?(what: GuestAsked, eniId: string): void;
 }
 
 export class GuestServices {
@@ -137,6 +139,12 @@ export class GuestServices {
   #heard(line: string): boolean {
     if (line === '{"ready":true}') {
       this.#tell();
+      return true;
+    }
+    const [, what, eniId] = /^\{"(dhcp|metadata)":"([a-z0-9-]{1,64})"\}$/.exec(line) ?? [];
+    if ((what === 'dhcp' || what === 'metadata') && eniId !== undefined) {
+      // Of others than its own guests it can say nothing.
+      if (this.#facts?.guests.some(({ port }) => port.eniId === eniId)) this.#options.heard?.(what, eniId);
       return true;
     }
     const ack = /^\{"ack":(\d{1,15})\}$/.exec(line)?.[1];

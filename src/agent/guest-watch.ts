@@ -1,0 +1,133 @@
+/**
+ * What is known of how one guest is (contracts/host.ts, `vmHealth`): gathered from the VMM's events, from looks at it, and from what the
+ * card has heard. Facts alone; who judges them is the cell. It lives in memory: after a restart of the agent less is known, never
+ * something wrong, and what was judged before is in the cell's store.
+ */
+import { monotonicMs } from '#base/monotonic.ts';
+import type { VmHealth } from '#contracts/host.ts';
+import { resetsRememberedMax, resetsWithinMs } from './limits.ts';
+import type { QmpEvent } from './qmp.ts';
+
+/** What the card has heard of a port; ages in milliseconds. */
+export interface Heard {
+  readonly listenedMs: number;
+  readonly dhcpMs?: number | undefined;
+  readonly metadataMs?: number | undefined;
+  readonly arpMs?: number | undefined;
+}
+
+export class GuestWatch {
+  readonly #now: () => number;
+  #runState: string | undefined;
+  #noSpace = false;
+  /** Since when this host can know of the guest: its boot, or when it came to it. */
+  #since: number;
+  #bootSeen = false;
+  #resetsAt: number[] = [];
+  #heardAt: number | undefined;
+  /** The last time that the card told anything, and since when it had listened then. */
+  #listened: { readonly at: number; readonly from: number } | undefined;
+  #processors:
+    | { readonly nanoseconds: number; readonly movedAt: number; readonly seenAt: number }
+    | undefined;
+
+  constructor(now: () => number = monotonicMs) {
+    this.#now = now;
+    this.#since = now();
+  }
+
+  /** The VMM stands still since a write found no room. */
+  get noSpace(): boolean {
+    return this.#noSpace;
+  }
+
+  /** Nothing has been heard of the guest that the card could not have heard before: it is worth asking it. */
+  get isSilent(): boolean {
+    return this.#heardAt === undefined;
+  }
+
+  /** Another VMM, another host's guest, or a new agent: what is known begins here. */
+  found(): void {
+    this.#begin();
+    this.#bootSeen = false;
+    this.#resetsAt = [];
+    this.#runState = undefined;
+    this.#noSpace = false;
+  }
+
+  /** The guest boots now. */
+  booted(): void {
+    this.#begin();
+    this.#bootSeen = true;
+  }
+
+  #begin(): void {
+    this.#since = this.#now();
+    this.#heardAt = undefined;
+    this.#processors = undefined;
+  }
+
+  onEvent({ name, data }: QmpEvent): void {
+    switch (name) {
+      case 'BLOCK_IO_ERROR':
+        this.#noSpace ||= data.nospace === true && data.action === 'stop';
+        break;
+      case 'RESUME':
+        this.saw('running');
+        break;
+      case 'RESET':
+        if (data.guest === true)
+          this.#resetsAt = [...this.#resetsAt, this.#now()].slice(-resetsRememberedMax);
+        this.#noSpace = false;
+        this.booted();
+        break;
+    }
+  }
+
+  /** What the VMM says of itself; undefined: it does not answer. `noSpace`: of one that stands still on an error of its disk. */
+  saw(runState: string | undefined, noSpace?: boolean): void {
+    this.#runState = runState;
+    if (runState === 'running') this.#noSpace = false;
+    else if (noSpace !== undefined) this.#noSpace = noSpace;
+    // Time in which it could not run is none in which it did nothing.
+    if (runState !== 'running') this.#processors = undefined;
+  }
+
+  /** The time that the guest's processors have used so far. */
+  used(nanoseconds: number): void {
+    const seenAt = this.#now();
+    const before = this.#processors;
+    const moved = before === undefined || nanoseconds > before.nanoseconds;
+    this.#processors = { nanoseconds, movedAt: moved ? seenAt : before.movedAt, seenAt };
+  }
+
+  heard({ listenedMs, dhcpMs, metadataMs, arpMs }: Heard): void {
+    const now = this.#now();
+    this.#listened = { at: now, from: now - listenedMs };
+    const ages = [dhcpMs, metadataMs, arpMs].filter((age) => age !== undefined);
+    if (ages.length === 0) return;
+    const at = now - Math.min(...ages);
+    // What was heard before a boot that was seen says nothing of the guest since.
+    if (!this.#bootSeen || at >= this.#since) this.#heardAt = at;
+  }
+
+  health(): VmHealth {
+    const now = this.#now();
+    const listened = this.#listened;
+    return {
+      ...(this.#runState === undefined ? {} : { runState: this.#runState.slice(0, 32) }),
+      noSpace: this.#noSpace,
+      bootSeen: this.#bootSeen,
+      resets: this.#resetsAt.filter((at) => now - at < resetsWithinMs).length,
+      ...(listened === undefined
+        ? {}
+        : {
+            configured: this.#heardAt !== undefined,
+            listenedMs: Math.max(0, listened.at - Math.max(this.#since, listened.from)),
+          }),
+      ...(this.#processors === undefined
+        ? {}
+        : { stalledMs: this.#processors.seenAt - this.#processors.movedAt }),
+    };
+  }
+}
