@@ -66,6 +66,12 @@ export const metrics = {
     'check',
     'status',
   ),
+  checkChanges: counter(
+    'pando_instance_check_changes_total',
+    'Changes of instances’ status checks that this processor has written down, by what they say since.',
+    'check',
+    'status',
+  ),
   hostAmount: gauge(
     'pando_host_amount',
     'What a host has: used, and the limit of placement. vCPUs; memory in bytes.',

@@ -164,6 +164,7 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
     {
       state: 'pending',
       held: 'all',
+      health: null,
       launch_time: new Date(actor.services.clock.now()),
       state_reason: null,
       transition_reason: '',

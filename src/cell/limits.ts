@@ -55,6 +55,18 @@ export const removalsPerCellMax = 120;
 export const removalWindowMs = 60_000;
 /** How long a guest that runs where it should be stopped has to power down. */
 export const reconcileStopGraceMs = 5_000;
+/** A guest that has not asked for its address or for metadata, nor answered ARP, for this long since its boot is impaired. */
+export const guestConfiguresMsMax = 5 * 60_000;
+/** Processors that use no time at all for this long though they run: even an idle guest has timers. */
+export const processorsStalledMsMax = 2 * 60_000;
+/** Resets by the guest itself, lately, that are a loop. */
+export const resetsMax = 4;
+/** How long after its start an instance's checks are shown as initializing, however soon it is well. */
+export const initializingMsMin = 10_000;
+/** A host, or its card, that is away for this long impairs the system checks of its instances: shorter is a restart. */
+export const hostAwayMsMax = 20_000;
+/** VMs of hosts whose judgement a processor remembers: as many as a cell has. */
+export const judgedMax = 100_000;
 export const instancesPerRequestMax = 100;
 export const userDataBytesMax = 16 * 1024;
 /** The same as base64, with line breaks and indentation to spare. */

@@ -28,6 +28,7 @@ export const tellFigures = ({ db, hosts, slots, quarantined }: CellFigures): (()
     readAtMs = monotonicMs();
     await readWorkflows(db);
     await readInstances(db);
+    await readChecks(db);
     await readHosts(db, hosts);
   });
 };
@@ -48,6 +49,16 @@ const readInstances = async (db: Sql): Promise<void> => {
   );
   metrics.instances.reset();
   for (const { state, n } of rows) metrics.instances.set({ state }, n);
+};
+
+const readChecks = async (db: Sql): Promise<void> => {
+  const rows = await db.query<{ check: string; status: string; n: number }>(
+    `select checks.key as check, coalesce(checks.value ->> 'status', 'initializing') as status, count(*)::int as n
+     from instances, jsonb_each(coalesce(health, '{"instance": {}, "system": {}}')) as checks
+     where state = 'running' group by 1, 2`,
+  );
+  metrics.instanceChecks.reset();
+  for (const { check, status, n } of rows) metrics.instanceChecks.set({ check, status }, n);
 };
 
 interface HostFigures {

@@ -26,7 +26,7 @@ export interface PlacementRequest {
 }
 
 const fits = `used_vcpus_milli + $1 <= limit_vcpus_milli and used_memory_mib + $2 <= limit_memory_mib
-  and used_disk_mib + $3 <= capacity_disk_mib`;
+  and ($3 = 0 or used_disk_mib + $3 <= capacity_disk_mib)`;
 
 const wanted = `state = 'active' and zone = $4 and ${fits}
   and ($6::text is null or id <> $6) and ($7::text is null or id = $7)`;

@@ -5,45 +5,56 @@ import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
+import { type ShownCheck, shownChecks } from '../health/shown.ts';
 import { ec2State } from '../instance-states.ts';
+import { hostAwayMsMax } from '../limits.ts';
+import { hostFacts } from '../store/health.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { cursorOf } from './describe-instances.ts';
 import { findInstances } from './find.ts';
 
-/** How long after its start an instance's checks are shown as initializing. */
-const initializingMs = 10_000;
-
-type Check = 'ok' | 'initializing' | 'impaired' | 'not-applicable';
-
-const checkOf = (context: CellContext, row: InstanceRow): Check => {
-  if (row.state !== 'running') return 'not-applicable';
-  if (row.host_id !== null && !context.services.hosts.has(row.host_id)) return 'impaired';
-  return context.services.clock.now() - row.launch_time.getTime() < initializingMs ? 'initializing' : 'ok';
-};
-
 const reachability = {
   ok: 'passed',
   initializing: 'initializing',
   impaired: 'failed',
+  'insufficient-data': 'insufficient-data',
   'not-applicable': undefined,
 } as const;
 
-const summary = (check: Check): NonNullable<InstanceStatus['SystemStatus']> => {
-  const status = reachability[check];
-  return { Status: check, Details: status === undefined ? [] : [{ Name: 'reachability', Status: status }] };
+const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['SystemStatus']> => {
+  const passed = reachability[status];
+  const impaired = since === undefined ? {} : { ImpairedSince: since };
+  return {
+    Status: status,
+    Details: passed === undefined ? [] : [{ Name: 'reachability', Status: passed, ...impaired }],
+  };
 };
 
-const render = (context: CellContext, row: InstanceRow): InstanceStatus => {
-  const check = checkOf(context, row);
+type Hosts = Awaited<ReturnType<typeof hostFacts>>;
+
+const hostsOf = (context: CellContext, rows: readonly InstanceRow[]): Promise<Hosts> => {
+  const ids = new Set(rows.flatMap((row) => (row.state === 'running' ? (row.host_id ?? []) : [])));
+  return hostFacts(context.services.db, [...ids], hostAwayMsMax);
+};
+
+const render = (context: CellContext, hosts: Hosts, row: InstanceRow): InstanceStatus => {
+  const hostId = row.host_id ?? '';
+  const sessions = context.services.hosts;
+  const host = {
+    facts: hosts.get(hostId),
+    connected: sessions.has(hostId),
+    silentOnHealth: sessions.isSilentOnHealth(hostId),
+  };
+  const { instance, system, disk } = shownChecks(row, host, context.services.clock.now());
   return {
     InstanceId: row.id,
     AvailabilityZone: row.spec.zone,
     AvailabilityZoneId: row.spec.zoneId,
     InstanceState: ec2State(row.state),
-    SystemStatus: summary(check),
-    InstanceStatus: summary(check),
-    AttachedEbsStatus: summary(check === 'impaired' ? 'ok' : check),
+    SystemStatus: summary(system),
+    InstanceStatus: summary(instance),
+    AttachedEbsStatus: summary(disk),
     Events: [],
   };
 };
@@ -82,8 +93,9 @@ export const describeInstanceStatus = async (
   endDryRun(input);
   const shown = input.IncludeAllInstances ? rows : rows.filter((row) => row.state === 'running');
   const cursors = new Map(shown.map((row) => [row.id, cursorOf(row)]));
+  const hosts = await hostsOf(context, shown);
   const statuses = applyFilters(
-    shown.map((row) => render(context, row)),
+    shown.map((row) => render(context, hosts, row)),
     input.Filters,
     statusFilters,
   );

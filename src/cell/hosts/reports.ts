@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
+import { HealthRecorder } from '../health/recorder.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
-import { countHosts, findHost, touchHosts, upsertHost } from '../store/hosts.ts';
+import { countHosts, findHost, type Heard, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
 import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
 import type { HostCaller } from './sessions.ts';
@@ -27,12 +28,14 @@ const digestOf = (vms: readonly VmReport[]): string => {
 export class HostReports {
   readonly #options: ReconcilerOptions;
   readonly #reconciler: HostReconciler;
+  readonly #health: HealthRecorder;
   readonly #seen = new Map<string, Seen>();
-  readonly #heard = new Map<string, 'ok' | 'degraded'>();
+  readonly #heard = new Map<string, Omit<Heard, 'hostId'>>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#reconciler = new HostReconciler(options);
+    this.#health = new HealthRecorder(options.services);
   }
 
   /** VMs of connected hosts that no row accounts for. */
@@ -84,8 +87,19 @@ export class HostReports {
   }
 
   report(report: Report): Record<string, never> {
-    this.#heard.set(report.hostId, report.card);
-    this.#reconcileSoon(report.hostId, report.vms);
+    const { hostId, card, diskCapacityMib, vms } = report;
+    const { hosts, log } = this.#options.services;
+    this.#heard.set(hostId, { card, diskCapacityMib });
+    hosts.tellsHealth(hostId, diskCapacityMib !== undefined);
+    this.#health
+      .record(hostId, vms)
+      .catch((error: unknown) =>
+        log.warn(
+          { host: hostId, err: error },
+          'the health of a host’s VMs was not kept: its next report tells it again',
+        ),
+      );
+    this.#reconcileSoon(hostId, vms);
     return {};
   }
 
@@ -101,7 +115,7 @@ export class HostReports {
   /** Writes who was heard since the last time: one statement for all hosts. */
   async flushHeard(): Promise<void> {
     if (this.#heard.size === 0) return;
-    const heard = [...this.#heard].map(([hostId, card]) => ({ hostId, card }));
+    const heard = [...this.#heard].map(([hostId, told]) => ({ hostId, ...told }));
     this.#heard.clear();
     await touchHosts(this.#options.services.db, heard);
   }

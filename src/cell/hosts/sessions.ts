@@ -19,6 +19,8 @@ export interface CardCallOptions extends CallOptions {
 
 export class HostSessions {
   readonly #callers = new Map<string, HostCaller>();
+  /** Connected hosts whose agents are of the last release. */
+  readonly #silentOnHealth = new Set<string>();
   readonly #lease: CommandLease | undefined;
 
   constructor(lease?: CommandLease) {
@@ -38,6 +40,7 @@ export class HostSessions {
   detach(hostId: string, caller: HostCaller): boolean {
     if (this.#callers.get(hostId) !== caller) return false;
     this.#resources = undefined;
+    this.#silentOnHealth.delete(hostId);
     return this.#callers.delete(hostId);
   }
 
@@ -54,6 +57,16 @@ export class HostSessions {
 
   has(hostId: string): boolean {
     return this.#callers.has(hostId);
+  }
+
+  /** Whether this host tells how its VMs are, by its last report. */
+  tellsHealth(hostId: string, tells: boolean): void {
+    if (tells || !this.has(hostId)) this.#silentOnHealth.delete(hostId);
+    else this.#silentOnHealth.add(hostId);
+  }
+
+  isSilentOnHealth(hostId: string): boolean {
+    return this.#silentOnHealth.has(hostId);
   }
 
   get size(): number {

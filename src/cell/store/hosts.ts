@@ -43,6 +43,7 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
        limit_vcpus_milli, limit_memory_mib, heard_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
      on conflict (id) do update set zone = excluded.zone, vtep = excluded.vtep, accelerator = excluded.accelerator,
+       card_changed_at = case when hosts.card is distinct from excluded.card then now() else hosts.card_changed_at end,
        card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
        capacity_memory_mib = excluded.capacity_memory_mib, capacity_disk_mib = excluded.capacity_disk_mib,
        limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib, heard_at = now()`,
@@ -81,6 +82,8 @@ export const countHosts = async (sql: Sql): Promise<number> =>
 export interface Heard {
   readonly hostId: string;
   readonly card: string;
+  /** What its disk can take of VMs in all; undefined: as it said at its hello. */
+  readonly diskCapacityMib?: number | undefined;
 }
 
 /**
@@ -96,10 +99,16 @@ export const touchHosts = async (sql: Sql, heard: readonly Heard[]): Promise<voi
 const touch = async (sql: Sql, heard: readonly Heard[], lock: string): Promise<ReadonlySet<string>> => {
   const rows = await sql.query<{ id: string }>(
     `with free as materialized (select id from hosts where id = any($1) order by id ${lock})
-     update hosts set heard_at = now(), card = heard.card
-     from free join unnest($1::text[], $2::text[]) as heard (id, card) using (id)
+     update hosts set heard_at = now(), card = heard.card,
+       card_changed_at = case when hosts.card is distinct from heard.card then now() else card_changed_at end,
+       capacity_disk_mib = coalesce(heard.disk_mib, capacity_disk_mib)
+     from free join unnest($1::text[], $2::text[], $3::bigint[]) as heard (id, card, disk_mib) using (id)
      where hosts.id = free.id returning hosts.id`,
-    [heard.map((host) => host.hostId), heard.map((host) => host.card)],
+    [
+      heard.map((host) => host.hostId),
+      heard.map((host) => host.card),
+      heard.map((host) => host.diskCapacityMib ?? null),
+    ],
   );
   return new Set(rows.map(({ id }) => id));
 };

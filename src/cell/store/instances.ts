@@ -1,7 +1,9 @@
 /** Instance rows: the record that a request is durable by (S3.3), and what every call about an instance reads. */
+
 import type { ImageRef } from '#contracts/host.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
+import type { InstanceHealth } from '../health/judge.ts';
 import type { InstanceState, StateReason } from '../instance-states.ts';
 import { purgeBatchMax } from '../limits.ts';
 import type { Sql } from './sql.ts';
@@ -97,6 +99,8 @@ export interface InstanceRow {
   readonly spec: InstanceSpec;
   /** Absent or null: none lately. */
   readonly recovery?: Recovery | null;
+  /** How its VM was judged last; absent or null: not yet. It changes without a new version: it is not of the instance's life. */
+  readonly health?: InstanceHealth | null;
 }
 
 const columns = [
@@ -137,6 +141,7 @@ const jsonColumns: ReadonlySet<string> = new Set([
   'volume_tags',
   'spec',
   'recovery',
+  'health',
 ]);
 
 const encode = (column: string, value: unknown): unknown =>
