@@ -72,6 +72,10 @@ export class GuestWatch {
       case 'BLOCK_IO_ERROR':
         this.#noSpace ||= data.nospace === true && data.action === 'stop';
         break;
+      case 'STOP':
+        // The next look says it more exactly.
+        this.saw(this.#noSpace ? 'io-error' : 'paused');
+        break;
       case 'RESUME':
         this.saw('running');
         break;

@@ -103,14 +103,20 @@ export const permit = (
   );
 };
 
-/** What a changing call does to an instance that is being migrated (S6.3), before the lock and under it. */
+/**
+ * What a changing call does to an instance that is being migrated (S6.3), before the lock and under it. `pass`: it is done where the guest
+ * is; `wait`: it is accepted, and done once the guest is on one host again.
+ */
 export const migrationRules = {
   terminate: { copying: 'cancel', locked: 'follow' },
   stop: { copying: 'cancel', locked: 'follow' },
   start: { copying: 'block', locked: 'block' },
-  reboot: { copying: 'block', locked: 'block' },
+  reboot: { copying: 'pass', locked: 'wait' },
   modifyStopped: { copying: 'block', locked: 'block' },
-} as const satisfies Record<LifecycleAction, Record<'copying' | 'locked', 'cancel' | 'follow' | 'block'>>;
+} as const satisfies Record<
+  LifecycleAction,
+  Record<'copying' | 'locked', 'cancel' | 'follow' | 'pass' | 'wait' | 'block'>
+>;
 
 export interface StateReason {
   readonly Code: string;

@@ -192,6 +192,7 @@ export const beginReboot = async (actor: Actor, tx: Sql, row: InstanceRow): Prom
   const made = newWorkflow(actor.services, 'reboot', row.id, {
     hostId: row.host_id,
     epoch: row.place_epoch,
+    launchTime: row.launch_time.toISOString(),
   });
   return { ...nothingBegun, workflows: [await insertWorkflow(tx, made, actor.owner)] };
 };

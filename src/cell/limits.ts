@@ -93,3 +93,6 @@ export const absentHostPatienceMs = 20_000;
 export const switchBudgetMs = 1_500;
 export const convergeTimeoutMsMax = 15 * 60_000;
 export const convergePollMs = 20;
+/** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */
+export const rebootLookAgainMs = 250;
+export const rebootPatienceMs = 120_000;
