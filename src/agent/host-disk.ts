@@ -47,14 +47,14 @@ export class HostDisk {
         availableMib,
         reserveMib: this.#config.diskReserveMib,
         others: all()
-          .filter((other) => other !== vm && holdsDisk(other))
+          .filter((other) => other !== vm && claimsDisk(other))
           .map((other) => promiseOf(other, taken.get(other) ?? 0)),
       });
   }
 }
 
 /** One that failed before it ran is about to be destroyed. */
-const holdsDisk = ({ record }: Vm): boolean => record.state !== 'absent' && record.state !== 'failed';
+const claimsDisk = ({ record }: Vm): boolean => record.state !== 'absent' && record.state !== 'failed';
 
 const promiseOf = ({ record }: Vm, taken: number): DiskClaim => ({
   promisedMib: record.requirement?.rootDiskMib ?? 0,

@@ -98,7 +98,7 @@ export class Host {
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
       fences: await Fences.open(config.stateDir, write),
-      tombstones: await Tombstones.open(config.stateDir, Date.now, write),
+      tombstones: await Tombstones.open(config.stateDir, undefined, write),
       disk,
     };
     const fence = await VmmFence.open(config.runPrefix, config.uidBase, records);
