@@ -22,6 +22,7 @@ import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
+import { purgeConsoles } from './store/consoles.ts';
 import type { Oversubscription } from './store/hosts.ts';
 import { countInstances, purgeTerminated } from './store/instances.ts';
 import { dropLease, renewLease, supersedeLeases } from './store/processors.ts';
@@ -150,6 +151,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         const now = clock.now();
         await purgeTerminated(db, new Date(now - 2 * limits.terminatedVisibleMs));
         await purgeEnded(db, new Date(now - limits.terminatedVisibleMs));
+        await purgeConsoles(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTokens(db, new Date(now - limits.clientTokenKeptMs));
         health.vms = await countInstances(db);
       },

@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import aws4 from 'aws4';
 import fc from 'fast-check';
-import { newPart } from '#cli/commands/console.ts';
-import { Ec2Client } from '#cli/ec2Client.ts';
+import { followConsole, newPart } from '#cli/commands/console.ts';
+import { Ec2Client, Ec2Error } from '#cli/ec2Client.ts';
+import { UserError } from '#cli/output.ts';
 import { signedHeaders } from '#cli/sign.ts';
 import { at, itemsAt, parseXml, textAt } from '#cli/xmlTree.ts';
 
@@ -91,4 +92,49 @@ test('the console shows only what is new, also when its beginning has scrolled a
   assert.equal(newPart('abcdef', 'defgh'), 'gh');
   assert.equal(newPart('abc', 'xyz'), 'xyz');
   assert.equal(newPart('abc', 'abc'), '');
+});
+
+/** Follows a console whose reads give these, one after the other; the last one ends it. */
+const followed = async (reads: readonly (string | Error)[]) => {
+  const written: string[] = [];
+  const told: string[] = [];
+  const pauses: number[] = [];
+  const stop = new AbortController();
+  let at = 0;
+  await followConsole('a\n', {
+    signal: stop.signal,
+    read: async () => {
+      const next = reads[at++];
+      if (at === reads.length) stop.abort();
+      if (next instanceof Error) throw next;
+      return next ?? '';
+    },
+    write: (text) => void written.push(text),
+    tell: (line) => void told.push(line),
+    sleep: async (ms) => void pauses.push(ms),
+  });
+  return { text: written.join(''), told, pauses };
+};
+
+test('a console that is followed comes back by itself, without a line lost or twice', async () => {
+  const away = new Ec2Error('GetConsoleOutput', 503, 'Unavailable', 'away', 'r-1');
+  const noAnswer = new UserError('The API does not answer.');
+  const { text, told, pauses } = await followed([
+    'a\nb\n',
+    away,
+    noAnswer,
+    away,
+    away,
+    away,
+    'a\nb\nc\n',
+    'b\nc\nd\n',
+  ]);
+  assert.equal(text, 'b\nc\nd\n');
+  assert.equal(told.length, 2, told.join());
+  assert.ok(Math.max(...pauses) <= 10_000 && pauses.at(-1) === pauses[0]);
+});
+
+test('a console that is gone for good is not waited for', async () => {
+  const gone = new Ec2Error('GetConsoleOutput', 400, 'InvalidInstanceID.NotFound', 'gone', 'r-1');
+  await assert.rejects(followed(['a\nb\n', gone, 'x']), { code: 'InvalidInstanceID.NotFound' });
 });

@@ -3,6 +3,7 @@ import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
 import { workflowTrace } from './schema-0006-trace.ts';
 import { vmHealthStep } from './schema-0007-vm-health.ts';
+import { keptConsoles } from './schema-0008-consoles.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -116,4 +117,5 @@ export const cellSchema: readonly SchemaStep[] = [
   },
   workflowTrace,
   vmHealthStep,
+  keptConsoles,
 ];

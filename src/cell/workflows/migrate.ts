@@ -14,6 +14,7 @@ import { changeInstance, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { defineWorkflow, type StepContext } from '../workflow/definition.ts';
 import { type CriticalResult, type MigrateInput, runCritical } from './critical.ts';
+import { keepConsoleOf } from './steps/console.ts';
 import { need } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, destroyRetry } from './steps/leave-host.ts';
 import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
@@ -178,6 +179,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
         await services.hosts
           .card(input.sourceHostId, 'card.detachPort', port, { command, instanceId: subject })
           .catch(() => undefined);
+        await keepConsoleOf(context, input.sourceHostId);
         return destroyOrLeave(context, input.sourceHostId);
       },
       undo: { none: 'the guest runs on the target: only forward' },

@@ -1,6 +1,7 @@
 /** Terminate. Shutting-down → terminated: only forward, nothing left on host, card or region (S1.12). */
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
+import { keepConsoleOf } from './steps/console.ts';
 import { type DestroyOutcome, destroyOrLeave, destroyRetry, leaveHost } from './steps/leave-host.ts';
 import { settle } from './steps/settle.ts';
 
@@ -24,8 +25,12 @@ export const terminateWorkflow = defineWorkflow<TerminateInput, TerminateResults
       onFailure: 'retry',
       retry: destroyRetry,
       noReturn: true,
-      do: async (context) =>
-        context.input.hostId === null ? { destroyed: true } : destroyOrLeave(context, context.input.hostId),
+      do: async (context) => {
+        const { hostId } = context.input;
+        if (hostId === null) return { destroyed: true };
+        await keepConsoleOf(context, hostId);
+        return destroyOrLeave(context, hostId);
+      },
       undo: { none: 'a user’s termination is final' },
     },
     {

@@ -1,0 +1,130 @@
+/** GetConsoleOutput through all that happens to an instance: what its guest wrote is there, once, the last 64 KiB of it. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { consoleBytesMax, terminatedVisibleMs } from '#cell/limits.ts';
+import { keepConsole, keptConsole, purgeConsoles } from '#cell/store/consoles.ts';
+import type { SimVm } from '#simhost/vm.ts';
+import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
+import { launch, reaches } from './support/instances.ts';
+
+let setup: TestCell;
+let processor: TestProcessor;
+
+before(async () => {
+  setup = await TestCell.start();
+  for (let n = 0; n < 2; n++) setup.addHost();
+  processor = await setup.addProcessor();
+});
+after(() => setup.stop());
+
+const running = async (): Promise<string> => {
+  const id = await launch(processor.cell, setup.region);
+  await reaches(processor.cell, id, 'running');
+  vmOf(id).consoleText = '';
+  return id;
+};
+const vmOf = (id: string): SimVm => {
+  const [hostId] = setup.world.runningOn(id);
+  const vm = setup.hosts.find((host) => host.hostId === hostId)?.vms.get(id);
+  assert.ok(vm);
+  return vm;
+};
+const output = async (id: string): Promise<string> => {
+  const { Output } = await ec2(processor.cell, 'GetConsoleOutput', { InstanceId: id });
+  return Buffer.from(String(Output), 'base64').toString();
+};
+const migrate = async (id: string): Promise<void> => {
+  const { targetHostId } = await processor.cell.operator['operator.migrate']({ instanceId: id });
+  await until('it has moved', async () => {
+    const [row] = await processor.cell.services.db.query<{ host_id: string; workflow_id: string | null }>(
+      'select host_id, workflow_id from instances where id = $1',
+      [id],
+    );
+    return row?.host_id === targetHostId && row.workflow_id === null;
+  });
+};
+const terminate = async (id: string): Promise<void> => {
+  await ec2(processor.cell, 'TerminateInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'terminated');
+};
+
+test('it survives migrations, there and back, and each line is there once at every moment', async () => {
+  const id = await running();
+  vmOf(id).consoleText = 'one\n';
+  const seen: string[] = [];
+  const watching = setInterval(() => void output(id).then((text) => seen.push(text)), 5);
+  await migrate(id);
+  vmOf(id).consoleText = 'two\n';
+  await migrate(id);
+  vmOf(id).consoleText = 'three\n';
+  clearInterval(watching);
+  assert.equal(await output(id), 'one\ntwo\nthree\n');
+  for (const text of seen) {
+    assert.ok(text.startsWith('one\n'), JSON.stringify(text));
+    assert.equal(text.match(/one/g)?.length, 1, JSON.stringify(text));
+  }
+  await terminate(id);
+  assert.equal(await output(id), 'one\ntwo\nthree\n', 'for an hour after its termination too');
+});
+
+test('it survives a stop and a start, and is there while the instance is stopped', async () => {
+  const id = await running();
+  vmOf(id).consoleText = 'before\n';
+  await ec2(processor.cell, 'StopInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'stopped');
+  assert.equal(await output(id), 'before\n');
+  await ec2(processor.cell, 'StartInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'running');
+  assert.match(await output(id), /^before\n/);
+  await terminate(id);
+});
+
+test('a migration that is given up leaves it as it was', async () => {
+  const id = await running();
+  vmOf(id).consoleText = 'here\n';
+  for (const host of setup.hosts) host.faults.order('migrate.start', { kind: 'fail' }, 10);
+  await processor.cell.operator['operator.migrate']({ instanceId: id });
+  await until('it is given up', async () => {
+    const rows = await processor.cell.services.db.query(
+      'select id from instances where id = $1 and workflow_id is null',
+      [id],
+    );
+    return rows.length === 1;
+  });
+  for (const host of setup.hosts) host.faults.clear();
+  assert.equal(await output(id), 'here\n');
+  await terminate(id);
+});
+
+test('what is kept is bounded: the last 64 KiB, and for an hour', async () => {
+  const id = await running();
+  vmOf(id).consoleText = 'a'.repeat(consoleBytesMax);
+  await migrate(id);
+  vmOf(id).consoleText = 'b'.repeat(1_000);
+  await terminate(id);
+  const text = await output(id);
+  assert.equal(text.length, consoleBytesMax);
+  assert.equal(text, 'a'.repeat(consoleBytesMax - 1_000) + 'b'.repeat(1_000));
+  const { db } = processor.cell.services;
+  const now = Date.now();
+  await purgeConsoles(db, new Date(now - terminatedVisibleMs));
+  assert.ok(await keptConsole(db, id));
+  await purgeConsoles(db, new Date(now + 60_000));
+  assert.equal(await keptConsole(db, id), undefined);
+});
+
+test('a step that is repeated keeps its part once; bytes that are no text are kept as they are', async () => {
+  const { db } = processor.cell.services;
+  const part = (hex: string) => ({ output: Buffer.from(hex, 'hex'), at: new Date() });
+  for (let n = 0; n < 3; n++) await keepConsole(db, 'i-1', 'wf-1', part('00ff'));
+  for (let n = 0; n < 2; n++) await keepConsole(db, 'i-1', 'wf-2', part('0a'));
+  assert.equal((await keptConsole(db, 'i-1'))?.output.toString('hex'), '00ff0a');
+});
+
+test('a host that is away delays no termination for its console', async () => {
+  const id = await running();
+  for (const host of setup.hosts) host.faults.order('vm.console', { kind: 'fail' }, 10);
+  await terminate(id);
+  for (const host of setup.hosts) host.faults.clear();
+  assert.equal(await output(id), '');
+});
