@@ -14,15 +14,19 @@ export const judgedRows = (sql: Sql, hostId: string, ids: readonly string[]): Pr
     hostId,
   ]);
 
-/** Whether it was written: not when another has judged meanwhile, or the instance is elsewhere or does not run any more. */
+/**
+ * Whether it was written: not when another has judged meanwhile, the instance is elsewhere or does not run any more, or its row is just
+ * being changed: a report waits for nobody, the next one tells it again.
+ */
 export const writeHealth = async (
   sql: Sql,
   { id, hostId, health }: JudgedRow & { readonly hostId: string },
   next: InstanceHealth,
 ): Promise<boolean> => {
   const rows = await sql.query(
-    `update instances set health = $3 where id = $1 and host_id = $2 and state = 'running'
-       and health is not distinct from $4::jsonb returning id`,
+    `with free as materialized (select id from instances where id = $1 and host_id = $2 and state = 'running'
+         and health is not distinct from $4::jsonb for update skip locked)
+     update instances set health = $3 from free where instances.id = free.id returning instances.id`,
     [id, hostId, JSON.stringify(next), health === null ? null : JSON.stringify(health)],
   );
   return rows.length === 1;

@@ -175,11 +175,11 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       retry: destroyRetry,
       do: async (context) => {
         const { services, input, command, subject } = context;
+        await keepConsoleOf(context, input.sourceHostId);
         const port = { eniId: eniOf(context), forwardTo: input.vtep };
         await services.hosts
           .card(input.sourceHostId, 'card.detachPort', port, { command, instanceId: subject })
           .catch(() => undefined);
-        await keepConsoleOf(context, input.sourceHostId);
         return destroyOrLeave(context, input.sourceHostId);
       },
       undo: { none: 'the guest runs on the target: only forward' },
