@@ -148,6 +148,8 @@ interface EniTable {
   group_ids: string[];
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
+  /** Whether an automatic public address was asked for: by the launch, or by its subnet. */
+  auto_public: Generated<boolean>;
   vtep: string | null;
   epoch: Generated<number>;
   created_at: CreatedAt;
