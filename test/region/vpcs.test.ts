@@ -211,6 +211,14 @@ test('DryRun changes nothing and says whether it would', async () => {
   await assert.rejects(alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16', DryRun: true }), {
     code: 'DryRunOperation',
   });
+  // What EC2 gives to no VPC; the rest of the user guide's list (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html).
+  for (const CidrBlock of ['0.0.0.0/16', '0.200.0.0/24', '127.0.0.0/16', '127.9.0.0/28', '169.254.0.0/16'])
+    await assert.rejects(alice.call('CreateVpc', { CidrBlock }), {
+      code: 'InvalidVpc.Range',
+      message: `The CIDR '${CidrBlock}' is invalid.`,
+    });
+  for (const CidrBlock of ['169.254.169.0/24', '224.0.0.0/16', '239.255.0.0/16'])
+    await assert.rejects(alice.call('CreateVpc', { CidrBlock }), { code: 'InvalidVpc.Range' });
   await assert.rejects(alice.call('CreateVpc', { CidrBlock: '10.0.0.0/8', DryRun: true }), {
     code: 'InvalidVpc.Range',
   });

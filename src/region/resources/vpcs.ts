@@ -8,16 +8,13 @@ import { change, changeVpc, dependencyViolation, lockAccount } from '../change.t
 import type { ActionContext } from '../context.ts';
 import { insertVpc } from '../default-vpc.ts';
 import { describe, withTags } from '../describe.ts';
-import { requireNetwork } from '../ipv4.ts';
+import { requireVpcRange } from '../ipv4.ts';
 import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 
 type Vpc = NonNullable<Out<'DescribeVpcs'>['Vpcs']>[number];
 type VpcRow = Row<'vpc'> & Tagged;
-
-const prefixMin = 16;
-const prefixMax = 28;
 
 const show = (vpc: VpcRow): Vpc => ({
   VpcId: vpc.vpc_id,
@@ -162,9 +159,7 @@ export const vpcHandlers: Handlers<ActionContext> = {
   async CreateVpc(input, context) {
     if (input.CidrBlock === undefined)
       throw new PandoError('MissingParameter', 'The request must contain the parameter cidrBlock');
-    const network = requireNetwork(input.CidrBlock, 'cidrBlock');
-    if (network.prefix < prefixMin || network.prefix > prefixMax)
-      throw new PandoError('InvalidVpc.Range', `The CIDR '${input.CidrBlock}' is invalid.`);
+    const network = requireVpcRange(input.CidrBlock);
     if (input.AmazonProvidedIpv6CidrBlock)
       throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
     if (input.InstanceTenancy !== undefined && input.InstanceTenancy !== 'default')
