@@ -4,6 +4,7 @@
  * last release call the functions by the arguments that they know, and get the address at once.
  *
  * `eni.auto_public`: whether the launch, or its subnet, asked for an automatic public address: it comes back when an elastic one goes.
+ * The indexes are in the order of the lists' pages.
  */
 export const restingPreference = `
 alter table eni add column auto_public boolean not null default false;
@@ -12,6 +13,9 @@ update eni set auto_public = true where exists (
   select from public_address p where p.eni_id = eni.eni_id and p.allocation_id is null);
 update eni set auto_public = true from subnet s, public_address p
   where s.subnet_id = eni.subnet_id and s.map_public_ip and p.eni_id = eni.eni_id and p.allocation_id is not null;
+
+create index eni_account_page on eni (account_id, eni_id);
+create index tag_account_page on tag (account_id, resource_id, key);
 
 -- A public address that is free: the lowest that has rested, else the one that has rested longest. Null: there is none.
 -- Locked: two takers at once are given different ones.
