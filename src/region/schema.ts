@@ -62,6 +62,15 @@ interface VpcTable {
   created_at: CreatedAt;
 }
 
+/** A range that was added to a VPC. */
+interface VpcCidrBlockTable {
+  association_id: string;
+  account_id: string;
+  vpc_id: string;
+  cidr: string;
+  created_at: CreatedAt;
+}
+
 interface SubnetTable {
   subnet_id: string;
   account_id: string;
@@ -230,6 +239,7 @@ export interface RegionSchema {
   gateway_device: GatewayDeviceTable;
   dhcp_options: DhcpOptionsTable;
   vpc: VpcTable;
+  vpc_cidr_block: VpcCidrBlockTable;
   subnet: SubnetTable;
   internet_gateway: InternetGatewayTable;
   route_table: RouteTableTable;

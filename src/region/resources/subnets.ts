@@ -14,6 +14,7 @@ import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
+import { vpcNetworks } from '../vpc-ranges.ts';
 
 type Subnet = NonNullable<Out<'DescribeSubnets'>['Subnets']>[number];
 type SubnetRow = Row<'subnet'> & Tagged & { taken: number; zoneId: string };
@@ -135,10 +136,9 @@ const checkPlace = async (
   network: Network,
   cidr: string,
 ): Promise<void> => {
-  const range = parseNetwork(vpc.cidr);
+  const ranges = await vpcNetworks(tx, vpc);
   if (
-    range === undefined ||
-    !contains(range, network) ||
+    !ranges.some((range) => contains(range, network)) ||
     network.prefix < prefixMin ||
     network.prefix > prefixMax
   )
