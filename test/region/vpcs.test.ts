@@ -248,3 +248,36 @@ test('internet gateways: one per VPC, detach and delete in order', async () => {
   await alice.call('DeleteInternetGateway', { InternetGatewayId: one });
   await alice.call('DeleteInternetGateway', { InternetGatewayId: two });
 });
+
+test('of a subnet’s attributes one is changed at a time; what is so already is accepted, what is not built is refused by name', async () => {
+  const vpcId = await newVpc();
+  const made = await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: '10.0.0.0/24' });
+  const SubnetId = made.Subnet?.SubnetId ?? '';
+  const seen = async () => (await alice.call('DescribeSubnets', { SubnetIds: [SubnetId] })).Subnets?.[0];
+  const before = await seen();
+  await alice.call('ModifySubnetAttribute', { SubnetId, MapPublicIpOnLaunch: { Value: true } });
+  assert.equal((await seen())?.MapPublicIpOnLaunch, true);
+  await alice.call('ModifySubnetAttribute', { SubnetId, MapPublicIpOnLaunch: { Value: false } });
+  const [no, yes] = [{ Value: false }, { Value: true }];
+  for (const [usual, other] of [
+    [{ AssignIpv6AddressOnCreation: no }, { AssignIpv6AddressOnCreation: yes }],
+    [{ EnableDns64: no }, { EnableDns64: yes }],
+    [{ MapCustomerOwnedIpOnLaunch: no }, { MapCustomerOwnedIpOnLaunch: yes, CustomerOwnedIpv4Pool: 'p' }],
+    [{ PrivateDnsHostnameTypeOnLaunch: 'ip-name' }, { PrivateDnsHostnameTypeOnLaunch: 'resource-name' }],
+    [{ EnableResourceNameDnsARecordOnLaunch: no }, { EnableResourceNameDnsARecordOnLaunch: yes }],
+    [{ EnableResourceNameDnsAAAARecordOnLaunch: no }, { EnableResourceNameDnsAAAARecordOnLaunch: yes }],
+    [{ DisableLniAtDeviceIndex: yes }, { EnableLniAtDeviceIndex: 1 }],
+  ] as const) {
+    await alice.call('ModifySubnetAttribute', { SubnetId, ...usual });
+    await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId, ...other }), {
+      code: 'UnsupportedOperation',
+      message: new RegExp(Object.keys(other)[Object.keys(other).length - 1] ?? ''),
+    });
+  }
+  assert.deepEqual(await seen(), before);
+  const both = { MapPublicIpOnLaunch: yes, EnableDns64: no };
+  await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId, ...both }), {
+    code: 'InvalidParameterCombination',
+  });
+  await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId }), { code: 'MissingParameter' });
+});
