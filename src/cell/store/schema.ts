@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
 import { workflowTrace } from './schema-0006-trace.ts';
+import { shownInstances } from './schema-0007-shown.ts';
 import { vmHealthStep } from './schema-0007-vm-health.ts';
 import { keptConsoles } from './schema-0008-consoles.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
@@ -116,6 +117,7 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   workflowTrace,
+  shownInstances,
   vmHealthStep,
   keptConsoles,
 ];
