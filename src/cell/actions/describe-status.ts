@@ -8,7 +8,7 @@ import type { In, Out } from '#wire/types.ts';
 import { type ShownCheck, shownChecks } from '../health/shown.ts';
 import { ec2State } from '../instance-states.ts';
 import { hostAwayMsMax } from '../limits.ts';
-import { hostFacts } from '../store/health.ts';
+import { ailingHosts } from '../store/health.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { findInstances } from './find.ts';
@@ -31,12 +31,7 @@ const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['Sys
   };
 };
 
-type Hosts = Awaited<ReturnType<typeof hostFacts>>;
-
-const hostsOf = (context: CellContext, rows: readonly InstanceRow[]): Promise<Hosts> => {
-  const ids = new Set(rows.flatMap((row) => (row.state === 'running' ? (row.host_id ?? []) : [])));
-  return hostFacts(context.services.db, [...ids], hostAwayMsMax);
-};
+type Hosts = Awaited<ReturnType<typeof ailingHosts>>;
 
 const render = (context: CellContext, hosts: Hosts, row: InstanceRow): InstanceStatus => {
   const hostId = row.host_id ?? '';
@@ -90,12 +85,13 @@ export const describeInstanceStatus = async (
     ids: { parameter: 'instancesSet', values: input.InstanceIds },
   });
   const matches = compileFilters(input.Filters, statusFilters);
+  const hosts = await ailingHosts(context.services.db, hostAwayMsMax);
   const cursors = new Map<string, string>();
   const select = (rows: readonly InstanceRow[]): InstanceStatus[] =>
     rows.flatMap((row) => {
       if (row.state !== 'running' && !input.IncludeAllInstances) return [];
       cursors.set(row.id, cursorOf(row));
-      const status = render(context, row);
+      const status = render(context, hosts, row);
       return matches(status) ? [status] : [];
     });
   const only = input.IncludeAllInstances ? narrowingOf(input.Filters ?? []) : { states: ['running'] };
@@ -105,17 +101,6 @@ export const describeInstanceStatus = async (
       ? select(await findInstances(context, named))
       : await scanInstances(context, { after: page.after, count: page.items + 1, only, ended: true, select });
   endDryRun(input);
-<<<<<<< HEAD
-  const shown = input.IncludeAllInstances ? rows : rows.filter((row) => row.state === 'running');
-  const cursors = new Map(shown.map((row) => [row.id, cursorOf(row)]));
-  const hosts = await hostsOf(context, shown);
-  const statuses = applyFilters(
-    shown.map((row) => render(context, hosts, row)),
-    input.Filters,
-    statusFilters,
-  );
-=======
->>>>>>> main
   const cut = cutPage(statuses, page, (item) => cursors.get(item.InstanceId ?? '') ?? '');
   return {
     InstanceStatuses: [...cut.items],

@@ -43,21 +43,19 @@ export interface HostFacts {
   readonly silent_ms: number | null;
 }
 
-/** Ages are by the store's clock. `patienceMs`: a processor must have been heard of the host without a gap for so long. */
-export const hostFacts = async (
-  sql: Sql,
-  ids: readonly string[],
-  patienceMs: number,
-): Promise<ReadonlyMap<string, HostFacts>> => {
-  if (ids.length === 0) return new Map();
+/**
+ * The hosts that are silent for this long, or whose card is away: none in a healthy cell. Ages are by the store's clock. A host counts as
+ * silent only where a processor has been there for as long, to hear it.
+ */
+export const ailingHosts = async (sql: Sql, patienceMs: number): Promise<ReadonlyMap<string, HostFacts>> => {
   const rows = await sql.query<HostFacts>(
     `select id, card, card_changed_at, heard_at,
        (extract(epoch from now() - card_changed_at) * 1000)::float8 as card_ms,
        case when exists (select 1 from processors where lease_until > now()
-           and steady_since <= now() - make_interval(secs => $2))
+           and steady_since <= now() - make_interval(secs => $1))
          then (extract(epoch from now() - heard_at) * 1000)::float8 end as silent_ms
-     from hosts where id = any($1)`,
-    [ids, patienceMs / 1000],
+     from hosts where card <> 'ok' or heard_at < now() - make_interval(secs => $1)`,
+    [patienceMs / 1000],
   );
   return new Map(rows.map((row) => [row.id, row]));
 };
