@@ -35,6 +35,17 @@ const slow = `
   }
   setInterval(() => console.log('open ' + open), 50);`;
 
+/** Sends one DHCPDISCOVER of this hardware address. */
+const discover = (mac: string): string =>
+  [
+    `const p=Buffer.alloc(300)`,
+    `p.set([1,1,6])`,
+    `p.write('${mac.replaceAll(':', '')}',28,'hex')`,
+    `p.write('63825363350101ff',236,'hex')`,
+    `const s=require('node:dgram').createSocket('udp4')`,
+    `s.bind(68,()=>{s.setBroadcast(true);s.send(p,67,'255.255.255.255',()=>s.close())})`,
+  ].join(';');
+
 describe('metadata and DHCP under attack', () => {
   let lab: Lab;
   let card: LabCard;
@@ -85,6 +96,51 @@ describe('metadata and DHCP under attack', () => {
     assert.match(listeners, new RegExp(`:80 .*pid=${pid},`));
     assert.match(listeners, new RegExp(`:67 .*pid=${pid},`));
     assert.equal(listeners.match(/pid=/g)?.length, 2);
+  });
+
+  it('tell the card whom they have heard, and in what', async () => {
+    const heard = async (vm: LabVm) =>
+      (await card.client.call('card.heard', {})).ports.find(({ eniId }) => eniId === vm.port.eniId);
+    const before = await heard(b);
+    assert.deepEqual([before?.dhcpMs, before?.metadataMs], [undefined, undefined]);
+    await answers(b);
+    await eventually(
+      () => heard(b),
+      (port) => port?.metadataMs !== undefined,
+    );
+    assert.equal((await heard(b))?.dhcpMs, undefined);
+    await b.run(`${process.execPath} -e "${discover(b.port.mac)}"`);
+    await eventually(
+      () => heard(b),
+      (port) => port?.dhcpMs !== undefined && port.dhcpMs <= port.listenedMs,
+    );
+    assert.equal((await heard(c))?.dhcpMs, undefined, 'of others nothing');
+    await card.client.call('card.heard', { probe: [c.port.eniId] });
+    await eventually(
+      () => heard(c),
+      (port) => port?.arpMs !== undefined,
+    );
+    const entries = await exec('ip', ['-n', `${card.namespacePrefix}vpc-2`, 'neigh', 'show', c.port.ip]);
+    await eventually(
+      async () =>
+        (await exec('ip', ['-n', `${card.namespacePrefix}vpc-2`, 'neigh', 'show', c.port.ip])).stdout,
+      (text) => text.includes('PERMANENT'),
+    );
+    assert.match(entries.stdout, new RegExp(c.port.mac), 'its entry was never gone');
+  });
+
+  it('lose no packet of a guest that is asked over ARP and does not answer', async () => {
+    // It asks for others, and answers nobody.
+    await b.run('echo 8 >/proc/sys/net/ipv4/conf/eth0/arp_ignore');
+    const pings = a.run('ping -i 0.02 -c 150 -W 1 10.0.0.11', 30_000);
+    for (let n = 0; n < 3; n++) {
+      await card.client.call('card.heard', { probe: [b.port.eniId] });
+      await new Promise((resolve) => setTimeout(resolve, 800));
+    }
+    assert.match((await pings).out, / 0% packet loss/);
+    const { ports } = await card.client.call('card.heard', {});
+    assert.equal(ports.find(({ eniId }) => eniId === b.port.eniId)?.arpMs, undefined);
+    await b.run('echo 0 >/proc/sys/net/ipv4/conf/eth0/arp_ignore');
   });
 
   it('come back when their process is killed: traffic flows on, tokens stay good', async () => {
