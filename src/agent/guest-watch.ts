@@ -5,7 +5,7 @@
  */
 import { monotonicMs } from '#base/monotonic.ts';
 import type { VmHealth } from '#contracts/host.ts';
-import { resetsRememberedMax, resetsWithinMs } from './limits.ts';
+import { resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from './limits.ts';
 import type { QmpEvent } from './qmp.ts';
 
 /** What the card has heard of a port; ages in milliseconds. */
@@ -24,6 +24,7 @@ export class GuestWatch {
   #since: number;
   #bootSeen = false;
   #resetsAt: number[] = [];
+  #lastReset: { readonly at: number; followed: boolean } | undefined;
   #heardAt: number | undefined;
   /** The last time that the card told anything, and since when it had listened then. */
   #listened: { readonly at: number; readonly from: number } | undefined;
@@ -80,12 +81,23 @@ export class GuestWatch {
         this.saw('running');
         break;
       case 'RESET':
-        if (data.guest === true)
-          this.#resetsAt = [...this.#resetsAt, this.#now()].slice(-resetsRememberedMax);
+        this.#countReset(data.guest === true);
         this.#noSpace = false;
         this.booted();
         break;
     }
+  }
+
+  /** The firmware may follow a reset by another one of its own: the two are one. */
+  #countReset(byGuest: boolean): void {
+    const at = this.#now();
+    const last = this.#lastReset;
+    if (last !== undefined && !last.followed && at - last.at < resetFollowsMsMax) {
+      last.followed = true;
+      return;
+    }
+    this.#lastReset = { at, followed: false };
+    if (byGuest) this.#resetsAt = [...this.#resetsAt, at].slice(-resetsRememberedMax);
   }
 
   /** What the VMM says of itself; undefined: it does not answer. `noSpace`: of one that stands still on an error of its disk. */

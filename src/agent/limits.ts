@@ -78,6 +78,8 @@ export const healthAnswerMsMax = 2_000;
 /** Resets by the guest itself are counted within this time; no more of them than this are remembered. */
 export const resetsWithinMs = 5 * 60_000;
 export const resetsRememberedMax = 16;
+/** From a reset until the firmware's own, which it may add. */
+export const resetFollowsMsMax = 1_000;
 /** From an order to reset the machine until it has been reset. */
 export const resetMsMax = 5_000;
 export const resetPollMs = 20;

@@ -1,12 +1,16 @@
 /**
  * Room that is kept for the agent's own records. On a file system that guests have filled, stopping or destroying a VM, which is what
- * makes room again, must still be written down. So a file of some MiB is given up then, and made again when there is room.
+ * makes room again, must still be written down. So a file of some MiB is given up then, a little at a time, since guests that still write take
+ * what they find too; it is made again when there is room.
  */
 import { open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isNoSpace, roomOf } from './room.ts';
 
 const chunkBytes = 256 * 1024;
+/** Given up for one record at a time, and how often for the same one. */
+const pieceBytes = 64 * 1024;
+const piecesPerWriteMax = 8;
 const mib = 1024 * 1024;
 
 /** Does what writes; see {@link SpareRoom.write}. */
@@ -25,14 +29,14 @@ export class SpareRoom {
     this.#bytes = bytes;
   }
 
-  /** Does `write`; where it finds no room, the spare room is given up and it is done once more. */
+  /** Does `write`; where it finds no room, a piece of the spare room is given up and it is done once more. */
   async write<T>(write: () => Promise<T>): Promise<T> {
-    try {
-      return await write();
-    } catch (error) {
-      if (!isNoSpace(error) || !(await this.#giveUp())) throw error;
-      return write();
-    }
+    for (let pieces = 0; ; pieces++)
+      try {
+        return await write();
+      } catch (error) {
+        if (!isNoSpace(error) || pieces >= piecesPerWriteMax || !(await this.#giveUp())) throw error;
+      }
   }
 
   /** Makes it again if it is not whole and there is room for more than it. */
@@ -52,14 +56,15 @@ export class SpareRoom {
 
   /** Whether there was any. */
   async #giveUp(): Promise<boolean> {
-    if ((await this.#kept()) === 0) return false;
-    await truncate(this.#path, 0);
+    const kept = await this.#kept();
+    if (kept === 0) return false;
+    await truncate(this.#path, Math.max(0, kept - pieceBytes));
     return true;
   }
 
   /** Written, not only made long: a file with holes takes no room. */
   async #fill(): Promise<void> {
-    const file = await open(this.#path, 'w', 0o600);
+    const file = await open(this.#path, 'w', 0o600); // From its beginning: what is left of it is room for it too.
     try {
       const chunk = Buffer.alloc(chunkBytes, 1);
       for (let at = 0; at < this.#bytes; at += chunkBytes) await file.write(chunk);

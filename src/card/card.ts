@@ -1,5 +1,6 @@
 /** The operations of a card on its ports. Each is idempotent and serialized per VPC. */
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
@@ -9,7 +10,7 @@ import { askOverArp } from './kernel/arpProbe.ts';
 import { portCounters } from './kernel/counters.ts';
 import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
-import { arpProbesAtOnceMax, importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
+import { arpProbeEveryMs, arpProbesAtOnceMax, importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
 import { cardHolders } from './model/holders.ts';
 import type { Model } from './model/model.ts';
@@ -40,6 +41,8 @@ export class Card {
   readonly #hearing: Hearing;
   /** Ports whose guests are being asked over ARP. */
   readonly #probing = new Set<string>();
+  /** When each was asked last; of those that are attached. */
+  readonly #probedAt = new Map<string, number>();
   /** Redirections that are for now, and what takes each back. */
   readonly #lapses = new Map<string, NodeJS.Timeout>();
 
@@ -246,14 +249,22 @@ export class Card {
             preparedRedirect === undefined &&
             wanted.has(port.eniId),
         )
-        .filter(({ port }) => !this.#probing.has(port.eniId))
+        .filter(({ port }) => this.#mayProbe(port.eniId))
         .slice(0, Math.max(0, arpProbesAtOnceMax - this.#probing.size));
       if (ports.length > 0 && vpc.isOpen) void this.#ask(vpc, ports);
     }
   }
 
+  #mayProbe(eniId: string): boolean {
+    const before = this.#probedAt.get(eniId) ?? Number.NEGATIVE_INFINITY;
+    return !this.#probing.has(eniId) && monotonicMs() - before >= arpProbeEveryMs;
+  }
+
   async #ask(vpc: Vpc, locals: readonly LocalPort[]): Promise<void> {
-    for (const { port } of locals) this.#probing.add(port.eniId);
+    for (const { port } of locals) {
+      this.#probing.add(port.eniId);
+      this.#probedAt.set(port.eniId, monotonicMs());
+    }
     try {
       const probed = locals.map(({ port, tap }) => ({ ip: word(port.ip), mac: word(port.mac), tap }));
       const answered = await askOverArp(vpc.namespace, probed);
@@ -287,6 +298,7 @@ export class Card {
     this.#letLapse(eniId, undefined);
     vpc.ports.delete(eniId);
     this.#hearing.forget(eniId);
+    this.#probedAt.delete(eniId);
     vpc.metadata.delete(eniId);
     const declared = vpc.state?.ports.find((port) => port.eniId === eniId)?.vtep;
     if (forwardTo === undefined) vpc.forwards.delete(eniId);

@@ -60,6 +60,8 @@ export const heardEveryMs = 1_000;
 /** Guests that are asked over ARP at the same time, and how long an answer takes at most. */
 export const arpProbesAtOnceMax = 16;
 export const arpAnswerMsMax = 1_000;
+/** The same guest is asked again after this long at the earliest. */
+export const arpProbeEveryMs = 5_000;
 
 /** The users of the processes that answer guests: this, and the number of the VPC's overlay network. */
 export const guestServicesUidBase = 2_000_000;

@@ -125,7 +125,7 @@ export const cardContract = {
   'card.activatePort': { params: z.object({ eniId: z.string() }), result: empty },
   /**
    * When guests were last heard of, by the ports that are attached and wired here; ages in milliseconds. `listenedMs`: since when this
-   * card listens for this port. `probe`: ports whose guests are asked over ARP (16 at once at most); what they answer is in a later call.
+   * card listens for this port. `probe`: ports whose guests are asked over ARP (16 at once at most, each every few seconds at most); what they answer is in a later call.
    */
   'card.heard': {
     params: z.object({ probe: z.array(z.string()).max(1_024).optional() }),

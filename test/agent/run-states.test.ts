@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
 import { GuestWatch } from '#agent/guest-watch.ts';
-import { resetsRememberedMax, resetsWithinMs } from '#agent/limits.ts';
+import { resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from '#agent/limits.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport } from '#contracts/host.ts';
 import { key, Lab, type TestHost, until } from './lab.ts';
@@ -26,6 +26,13 @@ const counts = async (instanceId: string): Promise<void> => {
   await until('the guest has booted', async () => (await host.round(instanceId)) > 0);
   const before = await host.round(instanceId);
   await until('the guest counts', async () => (await host.round(instanceId)) !== before);
+};
+
+/** By then the firmware has added its own reset, if it does. */
+const lookedAtTwice = async (): Promise<void> => {
+  const looks = () => lab.cardCalls.filter(({ method }) => method === 'heard').length;
+  const before = looks();
+  await until('the VMs were looked at twice', () => looks() >= before + 2);
 };
 
 /** How a VMM gets there, behind its agent's back. */
@@ -83,7 +90,7 @@ it('guests that reset themselves are counted, an order from outside is not, and 
   const { instanceId } = await host.launch();
   await counts(instanceId);
   await reboot(instanceId);
-  await until('it has booted', async () => (await host.round(instanceId)) > 0);
+  await lookedAtTwice();
   assert.equal((await report(instanceId)).health?.resets, 0);
   // The reset register, as a kernel that panics writes it.
   await host.hmp(instanceId, 'o /b 0xcf9 6');
@@ -112,7 +119,21 @@ it('what the card has heard before a boot says nothing of the guest since; witho
 it('resets are remembered for a while, and no more than a bounded number', () => {
   let now = 0;
   const watch = new GuestWatch(() => now);
-  for (let n = 0; n < 3 * resetsRememberedMax; n++) watch.onEvent({ name: 'RESET', data: { guest: true } });
+  const reset = (guest: boolean) => watch.onEvent({ name: 'RESET', data: { guest } });
+  for (let n = 0; n < 4; n++) reset(true);
+  assert.equal(
+    watch.health().resets,
+    2,
+    'one that the firmware adds is of the one before it, and no third is',
+  );
+  now += resetFollowsMsMax;
+  reset(false);
+  reset(true);
+  assert.equal(watch.health().resets, 2, 'also after an order from outside');
+  for (let n = 0; n < 3 * resetsRememberedMax; n++) {
+    now += resetFollowsMsMax;
+    reset(true);
+  }
   assert.equal(watch.health().resets, resetsRememberedMax);
   now += resetsWithinMs;
   assert.equal(watch.health().resets, 0);

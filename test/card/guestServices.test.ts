@@ -132,8 +132,8 @@ describe('metadata and DHCP under attack', () => {
   it('lose no packet of a guest that is asked over ARP and does not answer', async () => {
     // It asks for others, and answers nobody.
     await b.run('echo 8 >/proc/sys/net/ipv4/conf/eth0/arp_ignore');
-    const pings = a.run('ping -i 0.02 -c 150 -W 1 10.0.0.11', 30_000);
-    for (let n = 0; n < 3; n++) {
+    const pings = a.run('ping -i 0.02 -c 330 -W 1 10.0.0.11', 30_000);
+    for (let n = 0; n < 8; n++) {
       await card.client.call('card.heard', { probe: [b.port.eniId] });
       await new Promise((resolve) => setTimeout(resolve, 800));
     }

@@ -8,7 +8,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { arpAnswerMsMax } from '../limits.ts';
 import { batchInside } from './namespace.ts';
 
-const pollMs = 50;
+const pollMs = 100;
 
 export interface ProbedPort {
   readonly ip: string;

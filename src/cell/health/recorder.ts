@@ -69,7 +69,10 @@ export class HealthRecorder {
     const { db, clock, log } = this.#services;
     const next = judge(row.health, vm, clock.now());
     if (next === undefined) return;
-    if (!sameHealth(row.health, next)) {
+    // Of one that nobody has heard of yet nothing is written: that is what a row without a judgement says.
+    const isFresh =
+      row.health === null && next.instance.status === 'initializing' && next.system.status === 'ok';
+    if (!isFresh && !sameHealth(row.health, next)) {
       if (!(await writeHealth(db, { ...row, hostId }, next))) return;
       for (const check of ['instance', 'system'] as const) {
         const [before, after] = [row.health?.[check], next[check]];
