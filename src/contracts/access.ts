@@ -48,6 +48,7 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.

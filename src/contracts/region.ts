@@ -67,6 +67,11 @@ export const regionContract = {
     }),
   },
   'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
+  /** Availability zones in which a cell takes launches. */
+  'region.zones': {
+    params: empty,
+    result: z.object({ zones: z.array(z.object({ name: z.string(), id: z.string().optional() })) }),
+  },
   /** Cell processor: announces itself; the region then pushes network state over this stream. */
   'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
   /** Gateway: announces itself as the region's internet gateway device. */

@@ -13,7 +13,7 @@ import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
-import { joinCell, joinGateway, leave, listCells } from './cells.ts';
+import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { changeInterface } from './interface-changes.ts';
 import {
   allocateInterface,
@@ -77,6 +77,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.accessKey': (params) => findAccessKey(region, params),
   'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
+  'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);
     return { region: region.config.regionName };

@@ -73,6 +73,10 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
   DisassociateAddress: { AssociationId: spare.addressAssociation ?? '' },
   ReleaseAddress: { AllocationId: own.allocation },
+  DisableEbsEncryptionByDefault: {},
+  ResetEbsDefaultKmsKeyId: {},
+  ModifyEbsDefaultKmsKeyId: { KmsKeyId: 'alias/aws/ebs' },
+  DisableSerialConsoleAccess: {},
 });
 
 describe('dry runs', () => {

@@ -7,6 +7,7 @@ import type { Handlers } from '#wire/types.ts';
 import { describeInstanceAttribute } from './attributes.ts';
 import { getConsoleOutput } from './console.ts';
 import type { CellContext, CellRequest } from './context.ts';
+import { describeInstanceTypeOfferings } from './describe-instance-type-offerings.ts';
 import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
@@ -33,6 +34,7 @@ const handlers: Handlers<CellContext> = {
   ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
   DescribeInstanceTypes: describeInstanceTypes,
+  DescribeInstanceTypeOfferings: describeInstanceTypeOfferings,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,
   GetConsoleOutput: getConsoleOutput,
   DescribeVolumes: describeVolumes,

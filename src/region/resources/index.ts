@@ -1,8 +1,13 @@
 /** All actions that the region answers. */
 import type { Handlers } from '#wire/types.ts';
+import { absentHandlers } from '../absent/index.ts';
 import type { ActionContext } from '../context.ts';
+import { accountSettingsHandlers } from './account-settings.ts';
 import { addressHandlers } from './addresses.ts';
+import { classicLinkHandlers } from './classic-link.ts';
 import { dhcpOptionsHandlers } from './dhcp-options.ts';
+import { groupReportHandlers } from './group-reports.ts';
+import { imageAttributeHandlers } from './image-attribute.ts';
 import { imageHandlers } from './images.ts';
 import { internetGatewayHandlers } from './internet-gateways.ts';
 import { keyPairHandlers } from './key-pairs.ts';
@@ -19,8 +24,13 @@ import { vpcHandlers } from './vpcs.ts';
 import { zoneHandlers } from './zones.ts';
 
 export const regionActions: Handlers<ActionContext> = {
+  ...absentHandlers,
+  ...accountSettingsHandlers,
   ...addressHandlers,
+  ...classicLinkHandlers,
   ...dhcpOptionsHandlers,
+  ...groupReportHandlers,
+  ...imageAttributeHandlers,
   ...imageHandlers,
   ...internetGatewayHandlers,
   ...keyPairHandlers,
