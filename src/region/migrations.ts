@@ -1,5 +1,6 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
+import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { releasedInstances } from './migrations-released.ts';
 
@@ -266,4 +267,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   },
   { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
+  { name: '0008-dhcp-options', up: dhcpOptionsStep },
 ];

@@ -2,6 +2,7 @@
 import { type QueryExecutorProvider, sql } from 'kysely';
 import { encodeOnce } from '#base/rpc/json.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import { type DhcpEntry, dhcpOf } from './dhcp-configuration.ts';
 import type { GroupRules } from './group-rules.ts';
 import { formatAddress } from './ipv4.ts';
 
@@ -26,6 +27,7 @@ interface CompiledVpc {
   vni: number;
   version: number;
   cidr: string;
+  dhcp: DhcpEntry[] | null;
   subnets: { subnetId: string; cidr: string; base: number }[];
   routes: CompiledRoute[];
   groups: { groupId: string; revision: string }[];
@@ -36,6 +38,7 @@ interface CompiledVpc {
 const read = (db: QueryExecutorProvider, vpcId: string) =>
   sql<CompiledVpc>`
     select v.vni, v.version, v.cidr,
+      (select d.configuration from dhcp_options d where d.dhcp_options_id = v.dhcp_options_id) as dhcp,
       (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
           order by s.subnet_id), '[]')
         from subnet s where s.vpc_id = v.vpc_id) as subnets,
@@ -97,8 +100,7 @@ export const compileVpcState = async (
       ...(publicIp === null ? {} : { publicIp }),
     })),
     ...(compiled.gateway === null ? {} : { internetGateway: compiled.gateway }),
-    dnsServers: [...settings.dnsServers],
-    domainName: settings.domainName,
+    ...dhcpOf(compiled.dhcp, settings.dnsServers),
     mtu: settings.mtu,
   });
 };

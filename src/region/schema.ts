@@ -45,6 +45,8 @@ interface DhcpOptionsTable {
   dhcp_options_id: string;
   account_id: string;
   configuration: ColumnType<{ key: string; values: string[] }[], string, never>;
+  /** The set of its account's new VPCs. */
+  is_default: Generated<boolean>;
 }
 
 interface VpcTable {
@@ -58,7 +60,8 @@ interface VpcTable {
   dns_support: Generated<boolean>;
   dns_hostnames: Generated<boolean>;
   address_usage_metrics: Generated<boolean>;
-  dhcp_options_id: string;
+  /** Absent: the VPC has no set (`default`). */
+  dhcp_options_id: string | null;
   created_at: CreatedAt;
 }
 

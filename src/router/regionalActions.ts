@@ -49,6 +49,13 @@ const absentCollections = [
   'GetManagedPrefixListEntries',
 ] as const satisfies readonly KnownAction[];
 
+/** Sets of DHCP options. */
+const dhcpOptions = [
+  'AssociateDhcpOptions',
+  'CreateDhcpOptions',
+  'DeleteDhcpOptions',
+] as const satisfies readonly KnownAction[];
+
 /** Settings of an account, and reports on what it has. */
 const settingsAndReports = [
   'DescribeImageAttribute',
@@ -71,4 +78,8 @@ const settingsAndReports = [
   'ResetEbsDefaultKmsKeyId',
 ] as const satisfies readonly KnownAction[];
 
-export const moreRegionalActions: readonly KnownAction[] = [...absentCollections, ...settingsAndReports];
+export const moreRegionalActions: readonly KnownAction[] = [
+  ...absentCollections,
+  ...dhcpOptions,
+  ...settingsAndReports,
+];

@@ -73,6 +73,12 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
   DisassociateAddress: { AssociationId: spare.addressAssociation ?? '' },
   ReleaseAddress: { AllocationId: own.allocation },
+  CreateDhcpOptions: {
+    'DhcpConfiguration.1.Key': 'domain-name',
+    'DhcpConfiguration.1.Value.1': 'dry.example',
+  },
+  AssociateDhcpOptions: { DhcpOptionsId: 'default', VpcId: own.vpc },
+  DeleteDhcpOptions: { DhcpOptionsId: spare.dhcp ?? '' },
   DisableEbsEncryptionByDefault: {},
   ResetEbsDefaultKmsKeyId: {},
   ModifyEbsDefaultKmsKeyId: { KmsKeyId: 'alias/aws/ebs' },
@@ -104,7 +110,11 @@ describe('dry runs', () => {
     const { KeyPairs: [key] = [] } = await call('DescribeKeyPairs', { IncludePublicKey: true });
     const { InternetGateways: gateways = [] } = await call('DescribeInternetGateways', {});
     const other = gateways.find((one) => one.InternetGatewayId !== own.gateway);
+    const { DhcpOptions: dhcp } = await call('CreateDhcpOptions', {
+      DhcpConfigurations: [{ Key: 'domain-name', Values: ['spare.example'] }],
+    });
     spare = {
+      dhcp: dhcp?.DhcpOptionsId ?? '',
       defaultGateway: other?.InternetGatewayId ?? '',
       defaultVpc: other?.Attachments?.[0]?.VpcId ?? '',
       vpc: (await call('CreateVpc', { CidrBlock: '10.61.0.0/16' })).Vpc?.VpcId ?? '',
