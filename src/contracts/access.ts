@@ -53,6 +53,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
   'region.resolveLaunch': { cell: 'any' },
+  'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },

@@ -10,6 +10,7 @@ import type { ValidTag } from '#wire/tags.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { parseAddress } from './ipv4.ts';
 import { notFound } from './not-found.ts';
+import { joinPlacementGroup } from './placement-groups.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
 import type { Database, RegionTransaction } from './schema.ts';
@@ -63,6 +64,7 @@ export interface AllocateRequest {
   readonly publicIp: boolean;
   readonly description?: string | undefined;
   readonly tags?: readonly ValidTag[] | undefined;
+  readonly placementGroupId?: string | undefined;
 }
 
 const hostOf = async (region: Region, request: AllocateRequest): Promise<number | null> => {
@@ -110,15 +112,18 @@ const tryAllocate = async (
   host: number | null,
 ): Promise<string> => {
   const eniId = newId('networkInterface');
-  const { description = '', tags = [] } = request;
+  const { description = '', tags = [], placementGroupId } = request;
   try {
     // What few launches ask for is not part of the one statement that all of them run.
-    if (description === '' && tags.length === 0) return await runAllocate(region.db, request, host, eniId);
+    if (description === '' && tags.length === 0 && placementGroupId === undefined)
+      return await runAllocate(region.db, request, host, eniId);
     return await transact(region.db, async (tx) => {
       const status = await runAllocate(tx, request, host, eniId);
       if (status !== 'ok') return status;
       await tx.updateTable('eni').set({ description }).where('eni_id', '=', eniId).execute();
       await insertTags(tx, request.accountId, 'network-interface', eniId, tags);
+      if (placementGroupId !== undefined)
+        await joinPlacementGroup(tx, request.accountId, eniId, placementGroupId);
       return status;
     });
   } catch (error) {

@@ -2,6 +2,8 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { launchTemplatesStep } from './migrations-launch-templates.ts';
+import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 
 const begin = `
@@ -268,4 +270,6 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
   { name: '0008-dhcp-options', up: dhcpOptionsStep },
+  { name: '0009-launch-templates', up: launchTemplatesStep },
+  { name: '0010-placement-groups', up: placementGroupsStep },
 ];

@@ -151,6 +151,8 @@ interface EniTable {
   group_ids: string[];
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
+  /** Of the instance that has it. */
+  placement_group_id: ColumnType<string | null, never, string>;
   vtep: string | null;
   epoch: Generated<number>;
   created_at: CreatedAt;
@@ -206,6 +208,34 @@ interface ImageTable {
   created_at: CreatedAt;
 }
 
+interface LaunchTemplateTable {
+  launch_template_id: string;
+  account_id: string;
+  name: string;
+  created_by: string;
+  created_at: CreatedAt;
+  default_version: Generated<number>;
+  last_version: Generated<number>;
+}
+
+interface LaunchTemplateVersionTable {
+  launch_template_id: string;
+  version: number;
+  description: string | null;
+  created_by: string;
+  created_at: CreatedAt;
+  data: ColumnType<Readonly<Record<string, unknown>>, string, never>;
+}
+
+interface PlacementGroupTable {
+  group_id: string;
+  account_id: string;
+  name: string;
+  strategy: 'cluster' | 'spread' | 'partition';
+  partition_count: number | null;
+  created_at: CreatedAt;
+}
+
 interface TagTable {
   resource_id: string;
   account_id: string;
@@ -245,6 +275,9 @@ export interface RegionSchema {
   public_address: PublicAddressTable;
   key_pair: KeyPairTable;
   image: ImageTable;
+  launch_template: LaunchTemplateTable;
+  launch_template_version: LaunchTemplateVersionTable;
+  placement_group: PlacementGroupTable;
   tag: TagTable;
   client_token: ClientTokenTable;
 }

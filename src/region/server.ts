@@ -23,6 +23,7 @@ import {
   vpcStateOf,
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
+import { launchTemplateOf } from './launch-templates/find.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -87,6 +88,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
+  'region.launchTemplate': (params) => launchTemplateOf(region, params),
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>

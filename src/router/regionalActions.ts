@@ -56,6 +56,22 @@ const dhcpOptions = [
   'DeleteDhcpOptions',
 ] as const satisfies readonly KnownAction[];
 
+const launchTemplates = [
+  'CreateLaunchTemplate',
+  'CreateLaunchTemplateVersion',
+  'DeleteLaunchTemplate',
+  'DeleteLaunchTemplateVersions',
+  'DescribeLaunchTemplates',
+  'DescribeLaunchTemplateVersions',
+  'ModifyLaunchTemplate',
+] as const satisfies readonly KnownAction[];
+
+const placementGroups = [
+  'CreatePlacementGroup',
+  'DeletePlacementGroup',
+  'DescribePlacementGroups',
+] as const satisfies readonly KnownAction[];
+
 /** Settings of an account, and reports on what it has. */
 const settingsAndReports = [
   'DescribeImageAttribute',
@@ -81,5 +97,7 @@ const settingsAndReports = [
 export const moreRegionalActions: readonly KnownAction[] = [
   ...absentCollections,
   ...dhcpOptions,
+  ...launchTemplates,
+  ...placementGroups,
   ...settingsAndReports,
 ];

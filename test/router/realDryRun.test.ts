@@ -79,6 +79,16 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   },
   AssociateDhcpOptions: { DhcpOptionsId: 'default', VpcId: own.vpc },
   DeleteDhcpOptions: { DhcpOptionsId: spare.dhcp ?? '' },
+  CreateLaunchTemplate: { LaunchTemplateName: 'dry', 'LaunchTemplateData.ImageId': own.image },
+  CreateLaunchTemplateVersion: {
+    LaunchTemplateId: spare.template ?? '',
+    'LaunchTemplateData.ImageId': own.image,
+  },
+  ModifyLaunchTemplate: { LaunchTemplateId: spare.template ?? '', SetDefaultVersion: '1' },
+  DeleteLaunchTemplateVersions: { LaunchTemplateId: spare.template ?? '', 'LaunchTemplateVersion.1': '7' },
+  DeleteLaunchTemplate: { LaunchTemplateId: spare.template ?? '' },
+  CreatePlacementGroup: { GroupName: 'dry', Strategy: 'spread' },
+  DeletePlacementGroup: { GroupName: 'spare' },
   DisableEbsEncryptionByDefault: {},
   ResetEbsDefaultKmsKeyId: {},
   ModifyEbsDefaultKmsKeyId: { KmsKeyId: 'alias/aws/ebs' },
@@ -113,7 +123,13 @@ describe('dry runs', () => {
     const { DhcpOptions: dhcp } = await call('CreateDhcpOptions', {
       DhcpConfigurations: [{ Key: 'domain-name', Values: ['spare.example'] }],
     });
+    const { LaunchTemplate: template } = await call('CreateLaunchTemplate', {
+      LaunchTemplateName: 'spare',
+      LaunchTemplateData: { ImageId: own.image },
+    });
+    await call('CreatePlacementGroup', { GroupName: 'spare', Strategy: 'cluster' });
     spare = {
+      template: template?.LaunchTemplateId ?? '',
       dhcp: dhcp?.DhcpOptionsId ?? '',
       defaultGateway: other?.InternetGatewayId ?? '',
       defaultVpc: other?.Attachments?.[0]?.VpcId ?? '',

@@ -11,9 +11,12 @@ import { imageAttributeHandlers } from './image-attribute.ts';
 import { imageHandlers } from './images.ts';
 import { internetGatewayHandlers } from './internet-gateways.ts';
 import { keyPairHandlers } from './key-pairs.ts';
+import { launchTemplateVersionHandlers } from './launch-template-versions.ts';
+import { launchTemplateHandlers } from './launch-templates.ts';
 import { metadataDefaultsHandlers } from './metadata-defaults.ts';
 import { networkAclHandlers } from './network-acls.ts';
 import { networkInterfaceHandlers } from './network-interfaces.ts';
+import { placementGroupHandlers } from './placement-groups.ts';
 import { routeTableHandlers } from './route-tables.ts';
 import { routeHandlers } from './routes.ts';
 import { securityGroupRuleHandlers } from './security-group-rules.ts';
@@ -34,9 +37,12 @@ export const regionActions: Handlers<ActionContext> = {
   ...imageHandlers,
   ...internetGatewayHandlers,
   ...keyPairHandlers,
+  ...launchTemplateHandlers,
+  ...launchTemplateVersionHandlers,
   ...metadataDefaultsHandlers,
   ...networkAclHandlers,
   ...networkInterfaceHandlers,
+  ...placementGroupHandlers,
   ...routeTableHandlers,
   ...routeHandlers,
   ...securityGroupRuleHandlers,
