@@ -27,6 +27,7 @@ describe('describing', () => {
       DescribeVpcAttribute: '',
       DescribeNetworkInterfaceAttribute: '',
       DescribeImageAttribute: '',
+      DescribeLaunchTemplateVersions: '',
       DescribeSnapshotAttribute: '',
       DescribeStaleSecurityGroups: '',
       DescribeSecurityGroupReferences: '',
@@ -401,6 +402,7 @@ describe('describing', () => {
       DescribeVpcAttribute: { VpcId: vpc?.VpcId ?? '', Attribute: 'enableDnsSupport' },
       DescribeNetworkInterfaceAttribute: { NetworkInterfaceId: eni, Attribute: 'groupSet' },
       GetConsoleOutput: { InstanceId },
+      DescribeLaunchTemplateVersions: { 'LaunchTemplateVersion.1': '$Latest' },
       DescribeStaleSecurityGroups: { VpcId: vpc?.VpcId ?? '' },
       DescribeSecurityGroupReferences: { 'GroupId.1': group?.GroupId ?? '' },
     };
