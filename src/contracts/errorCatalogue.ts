@@ -42,6 +42,7 @@ const request = {
   FilterLimitExceeded: client,
   ValidationError: client,
   IdempotentParameterMismatch: client,
+  IdempotentInstanceTerminated: client,
   Unsupported: client,
   DryRunOperation: precondition,
   RequestEntityTooLarge: tooLarge,
