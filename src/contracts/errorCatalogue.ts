@@ -44,6 +44,7 @@ const request = {
   FilterLimitExceeded: client,
   ValidationError: client,
   IdempotentParameterMismatch: client,
+  IdempotentInstanceTerminated: client,
   Unsupported: client,
   DryRunOperation: precondition,
   RequestEntityTooLarge: tooLarge,

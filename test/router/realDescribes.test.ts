@@ -41,7 +41,7 @@ describe('describing', () => {
       assert.equal(textsOf(reply, 'requestId').length, 1);
     }
     const { body } = await alice.act('DescribeInstances', { 'InstanceId.1': ids[11] ?? '' });
-    for (const empty of ['tagSet', 'productCodes', 'ipv6AddressesSet', 'groupSet'])
+    for (const empty of ['productCodes', 'ipv6AddressesSet', 'groupSet'])
       assert.match(body, new RegExp(`<${empty}/>`), empty);
     for (const present of [
       'blockDeviceMapping',
@@ -135,7 +135,7 @@ describe('describing', () => {
       InstanceTypes: [custom],
     });
     assert.deepEqual([named?.InstanceType, named?.MemoryInfo?.SizeInMiB], [custom, 192]);
-    for (const type of ['m5.large', 'custom.1m.1', '', "'; drop table x"])
+    for (const type of ['m1.humongous', 'custom.1m.1', '', "'; drop table x"])
       await assert.rejects(alice.call('DescribeInstanceTypes', { InstanceTypes: [type as 't3.nano'] }), {
         name: 'InvalidInstanceType',
       });
@@ -146,8 +146,8 @@ describe('describing', () => {
       ],
     });
     assert.deepEqual(small?.map((type) => String(type.InstanceType)).sort(), ['p1.micro', 'p1.nano']);
-    const page = await alice.call('DescribeInstanceTypes', { MaxResults: 6 });
-    const next = await alice.call('DescribeInstanceTypes', { MaxResults: 6, NextToken: page.NextToken });
+    const page = await alice.call('DescribeInstanceTypes', { MaxResults: 20 });
+    const next = await alice.call('DescribeInstanceTypes', { MaxResults: 20, NextToken: page.NextToken });
     assert.equal((page.InstanceTypes?.length ?? 0) + (next.InstanceTypes?.length ?? 0), all.length);
     await assert.rejects(alice.call('DescribeInstanceTypes', { MaxResults: 101 }), invalid);
   });
@@ -234,9 +234,8 @@ describe('describing', () => {
       Iops: 3_000,
       MultiAttachEnabled: false,
       Size: 1,
-      SnapshotId: '',
+      SnapshotId: cloud.imageId.replace('ami-', 'snap-'),
       State: 'in-use',
-      Tags: [],
       Throughput: 125,
       VolumeType: 'gp3',
     });
@@ -291,7 +290,7 @@ describe('describing', () => {
     });
     assert.equal(acls.length, 1);
     const [acl] = acls;
-    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, []]);
+    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, undefined]);
     assert.equal(acl?.Associations?.[0]?.SubnetId, SubnetId);
     assert.deepEqual(
       acl?.Entries?.map(({ Egress, RuleAction, RuleNumber, Protocol }) => [

@@ -55,7 +55,7 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     SecurityGroups: ended(row) ? [] : (primary?.Groups ?? groupsOf(row)),
     Tags: [...row.tags],
     CpuOptions: { CoreCount: guestVcpus(row.vcpus_milli), ThreadsPerCore: 1 },
-    CapacityReservationSpecification: { CapacityReservationPreference: 'open' },
+    CapacityReservationSpecification: { CapacityReservationPreference: spec.capacityReservation ?? 'open' },
     HibernationOptions: { Configured: false },
     EnclaveOptions: { Enabled: false },
     MetadataOptions: renderMetadataOptions(row),

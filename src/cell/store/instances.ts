@@ -47,6 +47,8 @@ export interface InstanceSpec {
   readonly ebsOptimized: boolean;
   readonly monitoring: boolean;
   readonly cpuCredits: 'standard' | 'unlimited';
+  /** Absent: `open`. */
+  readonly capacityReservation?: 'none';
   readonly metadata: {
     readonly httpTokens: 'optional' | 'required';
     readonly httpEndpoint: 'enabled' | 'disabled';

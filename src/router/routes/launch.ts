@@ -66,16 +66,41 @@ const cellsFor = async (parts: Parts, zone: string | undefined): Promise<readonl
   return parts.cells.all();
 };
 
-/** The asked zone, or the subnet's. */
+/** The asked zone, by name or id, or the subnet's. */
 const zoneOf = async (parts: Parts, call: Call): Promise<string | undefined> => {
-  const { zone, subnetId } = demandOf(call.input);
-  if (zone !== undefined || subnetId === undefined) return zone;
-  const cacheKey = `${call.caller.accountId}/${subnetId}`;
+  const { zone, zoneId, subnetId } = demandOf(call.input);
+  if (zone !== undefined) return zone;
+  if (zoneId !== undefined)
+    return askZone(parts, call, `id/${zoneId}`, {
+      action: 'DescribeAvailabilityZones',
+      input: { ZoneIds: [zoneId] },
+      read: (output) => textIn(listIn(output, 'AvailabilityZones')[0], 'ZoneName'),
+    });
+  if (subnetId === undefined) return undefined;
+  return askZone(parts, call, `${call.caller.accountId}/${subnetId}`, {
+    action: 'DescribeSubnets',
+    input: { SubnetIds: [subnetId] },
+    read: (output) => textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone'),
+  });
+};
+
+interface ZoneQuestion {
+  readonly action: 'DescribeAvailabilityZones' | 'DescribeSubnets';
+  readonly input: WireInput;
+  read(output: WireInput): string | undefined;
+}
+
+/** Neither a subnet nor an id ever changes its zone, so an answer is kept. */
+const askZone = async (
+  parts: Parts,
+  call: Call,
+  cacheKey: string,
+  { action, input, read }: ZoneQuestion,
+): Promise<string | undefined> => {
   const known = parts.subnetZones.get(cacheKey);
   if (known !== undefined) return known;
-  const lookup = backendCall(call, { SubnetIds: [subnetId] }, 'DescribeSubnets');
-  const output = outputOf(await parts.region.call(lookup, true), 'The region');
-  const found = textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone');
+  const lookup = backendCall(call, input, action);
+  const found = read(outputOf(await parts.region.call(lookup, true), 'The region'));
   if (found !== undefined) parts.subnetZones.set(cacheKey, found);
   return found;
 };
