@@ -57,6 +57,7 @@ const instances = {
   TerminateInstances: { to: 'ids', ids: instanceIds, list: 'TerminatingInstances' },
   RebootInstances: { to: 'ids', ids: instanceIds },
   GetConsoleOutput: oneInstance,
+  GetLaunchTemplateData: oneInstance,
   DescribeInstanceAttribute: oneInstance,
   ModifyInstanceAttribute: oneInstance,
   ModifyInstanceMaintenanceOptions: oneInstance,

@@ -12,6 +12,7 @@ import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
+import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
 import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
@@ -37,6 +38,7 @@ const handlers: Handlers<CellContext> = {
   DescribeInstanceTypeOfferings: describeInstanceTypeOfferings,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,
   GetConsoleOutput: getConsoleOutput,
+  GetLaunchTemplateData: getLaunchTemplateData,
   DescribeVolumes: describeVolumes,
   CreateTags: createTags,
   DeleteTags: deleteTags,
