@@ -177,12 +177,12 @@ describe('describing', () => {
     assert.deepEqual(found, [{ InstanceType: 'p1.nano', LocationType: 'region', Location: regionName }]);
     const page = await alice.call('DescribeInstanceTypeOfferings', { MaxResults: 6 });
     const next = await alice.call('DescribeInstanceTypeOfferings', {
-      MaxResults: 6,
+      MaxResults: 1_000,
       NextToken: page.NextToken,
     });
-    assert.equal(
-      (page.InstanceTypeOfferings?.length ?? 0) + (next.InstanceTypeOfferings?.length ?? 0),
-      types.length,
+    assert.deepEqual(
+      [page.InstanceTypeOfferings?.length, next.InstanceTypeOfferings?.length],
+      [6, types.length - 6],
     );
     const { InstanceTypeOfferings: none } = await alice.call('DescribeInstanceTypeOfferings', {
       LocationType: 'outpost',

@@ -158,6 +158,26 @@ describe('launches from templates', () => {
     assert.equal((await launch(own)).length, 1);
   });
 
+  it('what a template names of another account is not there for its launches', async () => {
+    const { Subnets: [subnet] = [] } = await alice.call('DescribeSubnets', {});
+    const { SecurityGroups: [group] = [] } = await alice.call('DescribeSecurityGroups', {});
+    const base = { ImageId: cloud.imageId, InstanceType: 'p1.nano' as 't3.nano' };
+    const foreign: readonly (readonly [object, string])[] = [
+      [{ NetworkInterfaces: [{ DeviceIndex: 0, SubnetId: subnet?.SubnetId }] }, 'InvalidSubnetID.NotFound'],
+      [{ SecurityGroupIds: [group?.GroupId ?? ''] }, 'InvalidGroup.NotFound'],
+      [{ KeyName: 'templated' }, 'InvalidKeyPair.NotFound'],
+      [{ Placement: { GroupName: 'apart' } }, 'InvalidPlacementGroup.Unknown'],
+    ];
+    for (const [at, [data, name]] of foreign.entries()) {
+      const LaunchTemplateName = `foreign-${at}`;
+      await mallory.call('CreateLaunchTemplate', {
+        LaunchTemplateName,
+        LaunchTemplateData: { ...base, ...data },
+      });
+      await assert.rejects(launch({ LaunchTemplate: { LaunchTemplateName } }, mallory), { name }, name);
+    }
+  });
+
   it('a member that launches refuse is refused from a template too', async () => {
     const LaunchTemplateId = await template({
       ImageId: cloud.imageId,
