@@ -103,6 +103,7 @@ export const hostAccess: Access<typeof hostContract> = {
   'vm.launch': ofOwnCell,
   'vm.stop': ofOwnCell,
   'vm.reboot': ofOwnCell,
+  'vm.updateMetadata': ofOwnCell,
   'vm.destroy': ofOwnCell,
   'vm.detachNetwork': ofOwnCell,
   'vm.describe': ofOwnCell,

@@ -24,6 +24,8 @@ interface CompiledRoute {
 
 interface CompiledVpc {
   vni: number;
+  /** Whether its attributes give its interfaces DNS names. */
+  named: boolean;
   version: number;
   cidr: string;
   subnets: { subnetId: string; cidr: string; base: number }[];
@@ -35,7 +37,7 @@ interface CompiledVpc {
 
 const read = (db: QueryExecutorProvider, vpcId: string) =>
   sql<CompiledVpc>`
-    select v.vni, v.version, v.cidr,
+    select v.vni, v.version, v.cidr, v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
           order by s.subnet_id), '[]')
         from subnet s where s.vpc_id = v.vpc_id) as subnets,
@@ -99,6 +101,9 @@ export const compileVpcState = async (
     ...(compiled.gateway === null ? {} : { internetGateway: compiled.gateway }),
     dnsServers: [...settings.dnsServers],
     domainName: settings.domainName,
+    ...(compiled.named && settings.publicDomainName !== undefined
+      ? { publicDomainName: settings.publicDomainName }
+      : {}),
     mtu: settings.mtu,
   });
 };
