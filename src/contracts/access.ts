@@ -66,6 +66,7 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.registerImage': operator,
   'operator.quotas': operator,
   'operator.setQuota': operator,
+  'operator.identityCertificate': operator,
   'operator.status': operator,
 };
 

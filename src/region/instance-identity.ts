@@ -1,5 +1,5 @@
 /** Identity documents of instances, signed: what a guest shows to whoever asks which instance it is. */
-import { sign } from 'node:crypto';
+import { sign, X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
 import {
   CMSVersion,
@@ -19,7 +19,6 @@ import {
 } from '@peculiar/asn1-cms';
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
 import { Certificate } from '@peculiar/asn1-x509';
-import * as x509 from '@peculiar/x509';
 import type { IdentityClaims, SignedIdentity } from '#contracts/metadata.ts';
 import type { IdentityKey } from './identity-key.ts';
 
@@ -64,7 +63,7 @@ const signBytes = promisify(sign);
 
 /** A PKCS #7 of the document and its signature. Without signed attributes what is signed are the document's bytes: one signature serves both. */
 const pkcs7Of = (document: Buffer, signature: Buffer, certificate: string): string => {
-  const raw = new x509.X509Certificate(certificate).rawData;
+  const { raw } = new X509Certificate(certificate);
   const { issuer, serialNumber } = AsnConvert.parse(raw, Certificate).tbsCertificate;
   const digestAlgorithm = new DigestAlgorithmIdentifier({ algorithm: sha256, parameters: null });
   const signed = new SignedData({
