@@ -240,7 +240,7 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
       assert.equal(await keyName(), 'seven again');
       // It takes nothing: the workflow that has the instance commands on.
       await subject.as(owner, () => subject.stop('after'));
-      await subject.as(owner, () => subject.detach('after'));
+      await subject.as(owner, () => subject.detach('after-that'));
       subject.next(3);
       assert.equal(await codeOf(subject.updateMetadata(9, 'stopped')), 'IncorrectInstanceState');
     },

@@ -32,6 +32,9 @@ export interface IdentityFacts {
 }
 
 const documentVersion = '2017-09-30';
+/** Of ISO 8601, up to the second. */
+const secondChars = 19;
+const base64LineChars = 64;
 const sha256 = '2.16.840.1.101.3.4.2.1';
 const rsaEncryption = '1.2.840.113549.1.1.1';
 
@@ -49,7 +52,7 @@ export const identityDocument = (facts: IdentityFacts, claims: IdentityClaims): 
       instanceId: facts.instanceId,
       instanceType: claims.instanceType,
       kernelId: null,
-      pendingTime: claims.pendingTime.replace(/\.\d+Z$/, 'Z'),
+      pendingTime: `${claims.pendingTime.slice(0, secondChars)}Z`,
       privateIp: facts.privateIp,
       ramdiskId: null,
       region: facts.region,
@@ -90,7 +93,13 @@ const pkcs7Of = (document: Buffer, signature: Buffer, certificate: string): stri
 };
 
 /** Base64 in lines, as `openssl` writes and reads it. */
-const linesOf = (bytes: Buffer): string => bytes.toString('base64').replaceAll(/(.{64})(?=.)/g, '$1\n');
+const linesOf = (bytes: Buffer): string => {
+  const text = bytes.toString('base64');
+  const lines = Math.ceil(text.length / base64LineChars);
+  return Array.from({ length: lines }, (_, at) =>
+    text.slice(at * base64LineChars, (at + 1) * base64LineChars),
+  ).join('\n');
+};
 
 export const signIdentity = async (
   key: IdentityKey,

@@ -355,7 +355,7 @@ export class SimHost {
 
   #updateMetadata({ instanceId, metadata, revision }: In<'vm.updateMetadata'>): void {
     const vm = this.#vm(instanceId);
-    if (vm.network === undefined)
+    if (vm.eniId === undefined || !this.card.administrative.has(vm.eniId))
       throw new PandoError('IncorrectInstanceState', `${instanceId} has no network prepared.`);
     if (revision < vm.metadataRevision)
       throw new PandoError(

@@ -48,8 +48,8 @@ describe('stock clients of the metadata service', () => {
     return undefined;
   };
 
-  it('cloud-init crawls everything that is listed, with a token, and finds instance, zone, keys and user data', async (test) => {
-    const stock = use((reason) => test.skip(reason));
+  it('cloud-init crawls everything that is listed, with a token, and finds instance, zone, keys and user data', async (context) => {
+    const stock = use((reason) => context.skip(reason));
     if (stock === undefined) return;
     const { ok, out } = await vm.run(stock.cloudInit, 60_000);
     assert.ok(ok, out);
@@ -80,8 +80,8 @@ describe('stock clients of the metadata service', () => {
     assert.equal(dynamic['instance-identity'].document.instanceId, 'i-10');
   });
 
-  it('ec2-metadata prints all of it; what is not available is not there at EC2 either', async (test) => {
-    const stock = use((reason) => test.skip(reason));
+  it('ec2-metadata prints all of it; what is not available is not there at EC2 either', async (context) => {
+    const stock = use((reason) => context.skip(reason));
     if (stock === undefined) return;
     const { ok, out } = await vm.run(`${stock.ec2Metadata} --all`, 60_000);
     assert.ok(ok, out);
@@ -105,8 +105,8 @@ describe('stock clients of the metadata service', () => {
       assert.ok(out.split('\n').includes(line), line);
   });
 
-  it('ec2metadata, which knows version 1 alone, reads where no token is demanded', async (test) => {
-    const stock = use((reason) => test.skip(reason));
+  it('ec2metadata, which knows version 1 alone, reads where no token is demanded', async (context) => {
+    const stock = use((reason) => context.skip(reason));
     if (stock === undefined) return;
     await card.client.call('card.prepareAdministrative', {
       ...{ vpcId: 'vpc-1', eniId: vm.port.eniId },
