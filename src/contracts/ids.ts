@@ -18,6 +18,8 @@ export const idKinds = {
   routeTable: { prefix: 'rtb', stem: 'InvalidRouteTableID' },
   routeTableAssociation: { prefix: 'rtbassoc', stem: 'InvalidAssociationID' },
   networkAcl: { prefix: 'acl', stem: 'InvalidNetworkAclID' },
+  launchTemplate: { prefix: 'lt', stem: 'InvalidLaunchTemplateId' },
+  placementGroup: { prefix: 'pg', stem: 'InvalidPlacementGroupId' },
   dhcpOptions: { prefix: 'dopt', stem: 'InvalidDhcpOptionsID' },
   networkInterface: { prefix: 'eni', stem: 'InvalidNetworkInterfaceID' },
   interfaceAttachment: { prefix: 'eni-attach', stem: 'InvalidAttachmentID' },

@@ -35,6 +35,8 @@ export const vmMetadata = z.object({
   availabilityZone: z.string(),
   availabilityZoneId: z.string().optional(),
   region: z.string(),
+  /** Name of the placement group that it is in. */
+  placementGroup: z.string().optional(),
   /** What the instance's root device is called. */
   rootDeviceName: z.string().optional(),
   keyName: z.string().optional(),

@@ -94,6 +94,15 @@ export const vpcState = z.object({
   domainName: z.string(),
   /** Ends the public names of its instances; absent: the VPC's attributes give none, or the region is of the last release. */
   publicDomainName: z.string().optional(),
+  /** What else DHCP hands out; a region of the last release has nothing else. */
+  dhcp: z
+    .object({
+      ntpServers: z.array(z.string()),
+      netbiosNameServers: z.array(z.string()),
+      /** RFC 2132, section 8.7. */
+      netbiosNodeType: z.number().int().min(0).max(255).optional(),
+    })
+    .optional(),
   /** Inner MTU of the VPC in bytes. */
   mtu: z.number().int(),
 });

@@ -92,6 +92,7 @@ const metadataTree = (subject: MetadataSubject): Tree => {
     placement: {
       'availability-zone': metadata.availabilityZone,
       'availability-zone-id': metadata.availabilityZoneId,
+      'group-name': metadata.placementGroup,
       region: metadata.region,
     },
     profile: 'default-hvm',

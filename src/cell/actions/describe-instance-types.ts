@@ -71,7 +71,7 @@ const render = (size: InstanceSize): InstanceTypeInfo => {
       EncryptionInTransitSupported: false,
       EnaSrdSupported: false,
     },
-    PlacementGroupInfo: { SupportedStrategies: [] },
+    PlacementGroupInfo: { SupportedStrategies: ['cluster', 'partition', 'spread'] },
     HibernationSupported: false,
     BurstablePerformanceSupported: isBurstable(size.name),
     DedicatedHostsSupported: false,

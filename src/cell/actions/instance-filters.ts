@@ -145,7 +145,7 @@ const ownFilters: FilterSpec<Item> = {
   'operator.principal': none,
   'outpost-arn': none,
   'owner-id': ({ row }) => row.account_id,
-  'placement-group-name': () => '',
+  'placement-group-name': ({ row }) => row.spec.placementGroup?.groupName ?? '',
   'placement-partition-number': none,
   platform: none,
   'platform-details': () => 'Linux/UNIX',

@@ -31,7 +31,8 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     Placement: {
       AvailabilityZone: spec.zone,
       AvailabilityZoneId: spec.zoneId,
-      GroupName: '',
+      GroupName: spec.placementGroup?.groupName ?? '',
+      ...(spec.placementGroup === undefined ? {} : { GroupId: spec.placementGroup.groupId }),
       Tenancy: 'default',
     },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },

@@ -17,7 +17,13 @@ import { type NetworkPart, readNetwork } from './run-network.ts';
 import { type RootDevice, readRoot } from './run-root.ts';
 import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
 
-export interface RunRequest extends NetworkPart {
+/** What a client token stands for. */
+export interface TokenPart {
+  readonly clientToken?: string;
+  readonly requestHash: string;
+}
+
+export interface RunRequest extends NetworkPart, TokenPart {
   readonly min: number;
   readonly max: number;
   readonly imageId: string;
@@ -27,8 +33,7 @@ export interface RunRequest extends NetworkPart {
   /** Must be that of the subnet's zone. */
   readonly zoneId?: string;
   readonly userData?: string;
-  readonly clientToken?: string;
-  readonly requestHash: string;
+  readonly placementGroup?: { readonly id?: string; readonly name?: string };
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
   readonly interfaceTags: readonly ValidTag[];
@@ -185,7 +190,7 @@ const readAttributes = (input: Input, size: InstanceSize): RunRequest['attribute
   metadata: readMetadataOptions(input.MetadataOptions),
 });
 
-const readToken = (token: string | undefined): string | undefined => {
+const checkToken = (token: string | undefined): string | undefined => {
   if (token === undefined || token === '') return undefined;
   if (token.length > clientTokenCharsMax)
     throw invalid(`The client token is longer than ${clientTokenCharsMax} characters.`);
@@ -202,13 +207,25 @@ const hashOf = ({ ClientToken: _token, DryRun: _dry, ...rest }: Input): string =
   return createHash('sha256').update(canonical).digest('hex');
 };
 
-export const readRunInput = (input: Input): RunRequest => {
+export const readToken = (input: Input): TokenPart => {
+  const clientToken = checkToken(input.ClientToken);
+  return { requestHash: hashOf(input), ...(clientToken === undefined ? {} : { clientToken }) };
+};
+
+const readPlacementGroup = ({ Placement: placement }: Input): RunRequest['placementGroup'] => {
+  const { GroupId: id, GroupName: name } = placement ?? {};
+  if (!id && !name) return undefined;
+  return { ...(id ? { id } : {}), ...(name ? { name } : {}) };
+};
+
+/** `input` is all that is asked for, `given` what the client sent, which a launch template may complete. */
+export const readRunInput = (input: Input, given: Input = input): RunRequest => {
   refuseUnsupported(input);
   if (input.ImageId === undefined)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ImageId');
   const tags = parseTagSpecifications(input.TagSpecifications, ['instance', 'volume', 'network-interface']);
   const userData = readUserData(input.UserData ?? '');
-  const clientToken = readToken(input.ClientToken);
+  const placementGroup = readPlacementGroup(input);
   const { AvailabilityZone: zone, AvailabilityZoneId: zoneId } = input.Placement ?? {};
   const size = sizeOf(input.InstanceType ?? defaultInstanceType);
   checkCpuOptions(input, size);
@@ -217,7 +234,7 @@ export const readRunInput = (input: Input): RunRequest => {
     ...readNetwork(input),
     imageId: parseId('image', input.ImageId),
     size,
-    requestHash: hashOf(input),
+    ...readToken(given),
     instanceTags: tags.get('instance') ?? [],
     volumeTags: tags.get('volume') ?? [],
     interfaceTags: tags.get('network-interface') ?? [],
@@ -228,6 +245,6 @@ export const readRunInput = (input: Input): RunRequest => {
     ...(zoneId === undefined || zoneId === '' ? {} : { zoneId }),
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),
-    ...(clientToken === undefined ? {} : { clientToken }),
+    ...(placementGroup === undefined ? {} : { placementGroup }),
   };
 };

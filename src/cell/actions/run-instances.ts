@@ -22,9 +22,17 @@ import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { interfacesOf } from './interfaces.ts';
+import { fromTemplate } from './launch-template.ts';
 import { checkVisibleTags } from './metadata-tags.ts';
 import { renderInstance } from './render.ts';
-import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';
+import {
+  metadataDefaultsOf,
+  type RunRequest,
+  readMetadataOptions,
+  readRunInput,
+  readToken,
+  type TokenPart,
+} from './run-input.ts';
 import { isRootName } from './run-root.ts';
 
 type Resolved = Result<typeof regionContract, 'region.resolveLaunch'>;
@@ -36,10 +44,15 @@ interface Launched {
 }
 
 export const runInstances = async (
-  input: In<'RunInstances'>,
+  given: In<'RunInstances'>,
   context: CellContext,
 ): Promise<Out<'RunInstances'>> => {
-  const request = readRunInput(input);
+  // Before the template is looked at: it may be another or gone by now.
+  const earlier = given.LaunchTemplate && (await replay(context, readToken(given)));
+  if (earlier !== undefined) return answer(context, earlier);
+  const { input, tags } = await fromTemplate(given, context);
+  const read = readRunInput(input, given);
+  const request = { ...read, instanceTags: [...read.instanceTags, ...tags] };
   const replayed = await replay(context, request);
   if (replayed !== undefined) return answer(context, replayed);
   const resolved = await resolve(context, request).catch(async (error: unknown) => {
@@ -70,7 +83,7 @@ export const runInstances = async (
 /** The same token with the same parameters: the instances that it made, as they are now. */
 const replay = async (
   context: CellContext,
-  request: RunRequest,
+  request: TokenPart,
 ): Promise<readonly InstanceRow[] | undefined> => {
   if (request.clientToken === undefined) return undefined;
   const { accountId } = context.request;
@@ -108,6 +121,7 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     groupIds: [...request.groupIds],
     groupNames: [...request.groupNames],
     privateIp: request.privateIp,
+    placementGroup: request.placementGroup,
     count: request.min,
   });
   if (resolved.zone !== identity.zone)
@@ -116,6 +130,11 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     throw new PandoError(
       'InvalidParameterValue',
       `Invalid availability zone-id: [${request.zoneId.slice(0, 64)}]`,
+    );
+  if (request.placementGroup !== undefined && resolved.placementGroup === undefined)
+    throw new PandoError(
+      'UnsupportedOperation',
+      'Placement groups are not available until the region is upgraded.',
     );
   return resolved;
 };
@@ -263,6 +282,7 @@ const newInstance = (
       zone: resolved.zone,
       ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
+      ...(resolved.placementGroup === undefined ? {} : { placementGroup: resolved.placementGroup }),
       groups: resolved.groups,
       publicIp: request.publicIp ?? resolved.mapPublicIp,
       volumeId: newCellId('volume', identity.cellNumber),

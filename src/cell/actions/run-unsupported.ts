@@ -12,7 +12,6 @@ const unlessOneOf = <T>(value: T | undefined, usual: readonly T[]): T | undefine
   value !== undefined && usual.includes(value) ? undefined : value;
 
 const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] => [
-  ['LaunchTemplate', input.LaunchTemplate],
   ['IamInstanceProfile', input.IamInstanceProfile],
   ['InstanceMarketOptions', input.InstanceMarketOptions],
   ['ElasticGpuSpecification', input.ElasticGpuSpecification],
@@ -51,8 +50,6 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
     unlessDefault(input.PrivateDnsNameOptions?.EnableResourceNameDnsAAAARecord, false),
   ],
   ['Placement.Affinity', unlessDefault<string>(input.Placement?.Affinity, 'default')],
-  ['Placement.GroupId', input.Placement?.GroupId],
-  ['Placement.GroupName', input.Placement?.GroupName],
   ['Placement.HostId', input.Placement?.HostId],
   ['Placement.HostResourceGroupArn', input.Placement?.HostResourceGroupArn],
   ['Placement.PartitionNumber', input.Placement?.PartitionNumber],

@@ -25,6 +25,7 @@ export interface InstanceSpec {
   readonly zone: string;
   readonly zoneId?: string;
   readonly domainName: string;
+  readonly placementGroup?: { readonly groupId: string; readonly groupName: string };
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;
   readonly publicIp: boolean;

@@ -21,6 +21,7 @@ import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+import { demandedInput } from './launchTemplate.ts';
 
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
 const spareCells = 2;
@@ -28,12 +29,14 @@ const spareCells = 2;
 export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
   const key = launchKey(call.input);
+  const demand = await demandedInput(parts, call);
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    return tryInTurn(parts, { ...call, input }, liveOf(parts, await candidatesOf(parts, call, key)));
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
+    return tryInTurn(parts, { ...call, input }, liveOf(parts, candidates));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const candidates = await candidatesOf(parts, call, key);
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
     const earlier = await findEarlier(parts, call, token, candidates);
     return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
   });
@@ -158,7 +161,8 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
  */
 const inZoneOf = (cell: Cell, input: WireInput): WireInput => {
   const { zone, subnetId } = demandOf(input);
-  if (zone !== undefined || subnetId !== undefined) return input;
+  // What a template leaves open its cell fills in: with or without the template, a token stands for what the client sent.
+  if (isRecord(input.LaunchTemplate) || zone !== undefined || subnetId !== undefined) return input;
   const placement = isRecord(input.Placement) ? input.Placement : {};
   return { ...input, Placement: { ...placement, AvailabilityZone: cell.record.zone } };
 };

@@ -14,6 +14,7 @@ const full: VmMetadata = {
   ...metadataOf(port),
   httpTokens: 'optional',
   availabilityZoneId: 'pan1-az1',
+  placementGroup: 'apart',
   rootDeviceName: '/dev/xvda',
   groups: [
     { groupId: 'sg-b', groupName: 'ssh' },
@@ -117,6 +118,7 @@ describe('metadata', () => {
       [`${mac}/vpc-ipv4-cidr-blocks`]: '10.0.0.0/16\n10.1.0.0/16',
       'meta-data/placement/availability-zone': 'pando-1a',
       'meta-data/placement/availability-zone-id': 'pan1-az1',
+      'meta-data/placement/group-name': 'apart',
       'meta-data/placement/region': 'pando-1',
       'meta-data/profile': 'default-hvm',
       'meta-data/public-hostname': 'ec2-203-0-113-20.compute.example',

@@ -41,6 +41,8 @@ const effects: Readonly<Record<string, unknown>> = {
   'NetworkInterfaces.SubnetId': 'subnet-0123456789abcdef0',
   'Placement.AvailabilityZone': 'lab-1a',
   'Placement.AvailabilityZoneId': 'lab1-az1',
+  'Placement.GroupId': 'pg-0123456789abcdef0',
+  'Placement.GroupName': 'apart',
   PrivateIpAddress: '10.0.0.9',
   SecurityGroupIds: ['sg-0123456789abcdef0'],
   SecurityGroups: ['web'],
@@ -99,8 +101,13 @@ const refusedWith: Readonly<Record<string, Partial<Input>>> = {
   'BlockDeviceMappings.NoDevice': { BlockDeviceMappings: [{ DeviceName: '/dev/sda1', NoDevice: '' }] },
 };
 
-/** Of the request, not of what is launched. */
-const ofTheCall: ReadonlySet<string> = new Set(['DryRun']);
+/** Of the request, not of what is launched; a template is merged into the request before it is read. */
+const ofTheCall: ReadonlySet<string> = new Set([
+  'DryRun',
+  'LaunchTemplate.LaunchTemplateId',
+  'LaunchTemplate.LaunchTemplateName',
+  'LaunchTemplate.Version',
+]);
 
 const sample: Readonly<Record<Scalar, unknown>> = {
   string: 'x',

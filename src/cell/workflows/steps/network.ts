@@ -28,6 +28,7 @@ export const allocationOf = (
     privateIp: row.spec.privateIp,
     publicIp: row.spec.publicIp,
     description: row.spec.interfaceDescription,
+    placementGroupId: row.spec.placementGroup?.groupId,
     tags: row.spec.interfaceTags === undefined ? undefined : [...row.spec.interfaceTags],
     identity: {
       imageId: row.spec.image.imageId,
@@ -103,6 +104,7 @@ export const metadataOf = (
   hostname: `ip-${port.ip.replaceAll('.', '-')}.${row.spec.domainName}`,
   availabilityZone: row.spec.zone,
   availabilityZoneId: row.spec.zoneId,
+  placementGroup: row.spec.placementGroup?.groupName,
   region: services.identity.region,
   keyName: row.spec.keyName,
   publicKey: row.spec.publicKey,
