@@ -118,6 +118,8 @@ export const cellSchema: readonly SchemaStep[] = [
   },
   workflowTrace,
   shownInstances,
+  vmHealthStep,
+  keptConsoles,
   {
     // See `InstanceRow.metadata_due`.
     name: '0010-metadata-due',
@@ -126,6 +128,4 @@ export const cellSchema: readonly SchemaStep[] = [
       create index instances_metadata_due on instances (metadata_due, id) where metadata_due is not null;
     `,
   },
-  vmHealthStep,
-  keptConsoles,
 ];
