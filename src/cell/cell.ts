@@ -24,6 +24,7 @@ import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
+import { purgeHealth } from './store/health.ts';
 import type { Oversubscription } from './store/hosts.ts';
 import { fadeAll } from './store/instance-lists.ts';
 import { countInstances, purgeTerminated } from './store/instances.ts';
@@ -157,6 +158,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         await fadeAll(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTerminated(db, new Date(now - 2 * limits.terminatedVisibleMs));
         await purgeEnded(db, new Date(now - limits.terminatedVisibleMs));
+        await purgeHealth(db);
         await purgeConsoles(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTokens(db, new Date(now - limits.clientTokenKeptMs));
         health.vms = await countInstances(db);

@@ -164,7 +164,6 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
     {
       state: 'pending',
       held: 'all',
-      health: null,
       launch_time: new Date(actor.services.clock.now()),
       state_reason: null,
       transition_reason: '',

@@ -54,7 +54,8 @@ const readInstances = async (db: Sql): Promise<void> => {
 const readChecks = async (db: Sql): Promise<void> => {
   const rows = await db.query<{ check: string; status: string; n: number }>(
     `select checks.key as check, coalesce(checks.value ->> 'status', 'initializing') as status, count(*)::int as n
-     from instances, jsonb_each(coalesce(health, '{"instance": {}, "system": {}}')) as checks
+     from instances left join instance_health on instance_id = instances.id and launched_at = launch_time,
+       jsonb_each(coalesce(health, '{"instance": {}, "system": {}}')) as checks
      where state = 'running' group by 1, 2`,
   );
   metrics.instanceChecks.reset();

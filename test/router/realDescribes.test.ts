@@ -5,7 +5,14 @@ import { routedActions } from '#router/actions.ts';
 import { operationOf } from '#wire/actions.ts';
 import type { ActionName, KnownAction } from '#wire/types.ts';
 import { codeOf, textsOf } from './cloud.ts';
-import { type RealClient, type RealCloud, regionName, startFurnishedCloud, zone } from './realCloud.ts';
+import {
+  type RealClient,
+  type RealCloud,
+  regionName,
+  startFurnishedCloud,
+  until,
+  zone,
+} from './realCloud.ts';
 
 const invalid = { name: 'InvalidParameterValue' };
 const describing = routedActions.filter((name) => /^Describe/.test(name)) as KnownAction[];
@@ -77,7 +84,11 @@ describe('describing', () => {
     assert.deepEqual([first?.Events, first?.AvailabilityZone], [[], zone]);
     cloud.clock.aheadMs = 60_000;
     try {
-      const second = await of();
+      // Its host's next report says that the guest has been heard of.
+      const second = await until('it is ok', async () => {
+        const now = await of();
+        return now?.InstanceStatus?.Status === 'ok' && now;
+      });
       assert.deepEqual(second?.InstanceStatus, {
         Status: 'ok',
         Details: [{ Name: 'reachability', Status: 'passed' }],

@@ -5,10 +5,11 @@ import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, compileFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
+import type { InstanceHealth } from '../health/judge.ts';
 import { type ShownCheck, shownChecks } from '../health/shown.ts';
 import { ec2State } from '../instance-states.ts';
 import { hostAwayMsMax } from '../limits.ts';
-import { ailingHosts } from '../store/health.ts';
+import { ailingHosts, healthOf } from '../store/health.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { findInstances } from './find.ts';
@@ -33,7 +34,12 @@ const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['Sys
 
 type Hosts = Awaited<ReturnType<typeof ailingHosts>>;
 
-const render = (context: CellContext, hosts: Hosts, row: InstanceRow): InstanceStatus => {
+const render = (
+  context: CellContext,
+  hosts: Hosts,
+  row: InstanceRow,
+  health: InstanceHealth | undefined,
+): InstanceStatus => {
   const hostId = row.host_id ?? '';
   const sessions = context.services.hosts;
   const host = {
@@ -41,7 +47,7 @@ const render = (context: CellContext, hosts: Hosts, row: InstanceRow): InstanceS
     connected: sessions.has(hostId),
     silentOnHealth: sessions.isSilentOnHealth(hostId),
   };
-  const { instance, system, disk } = shownChecks(row, host, context.services.clock.now());
+  const { instance, system, disk } = shownChecks(row, health, host, context.services.clock.now());
   return {
     InstanceId: row.id,
     AvailabilityZone: row.spec.zone,
@@ -87,18 +93,21 @@ export const describeInstanceStatus = async (
   const matches = compileFilters(input.Filters, statusFilters);
   const hosts = await ailingHosts(context.services.db, hostAwayMsMax);
   const cursors = new Map<string, string>();
-  const select = (rows: readonly InstanceRow[]): InstanceStatus[] =>
-    rows.flatMap((row) => {
+  const select = async (rows: readonly InstanceRow[]): Promise<InstanceStatus[]> => {
+    const running = rows.filter((row) => row.state === 'running').map((row) => row.id);
+    const health = await healthOf(context.services.db, running);
+    return rows.flatMap((row) => {
       if (row.state !== 'running' && !input.IncludeAllInstances) return [];
       cursors.set(row.id, cursorOf(row));
-      const status = render(context, hosts, row);
+      const status = render(context, hosts, row, health.get(row.id));
       return matches(status) ? [status] : [];
     });
+  };
   const only = input.IncludeAllInstances ? narrowingOf(input.Filters ?? []) : { states: ['running'] };
   const named = input.InstanceIds ?? [];
   const statuses =
     named.length > 0
-      ? select(await findInstances(context, named))
+      ? await select(await findInstances(context, named))
       : await scanInstances(context, { after: page.after, count: page.items + 1, only, ended: true, select });
   endDryRun(input);
   const cut = cutPage(statuses, page, (item) => cursors.get(item.InstanceId ?? '') ?? '');

@@ -37,7 +37,7 @@ export interface Check {
   readonly cause?: CheckCause;
 }
 
-/** As the instance's row keeps it. */
+/** As it is kept beside the instance's row. */
 export interface InstanceHealth {
   readonly instance: Check;
   readonly system: Check;
@@ -92,7 +92,7 @@ const since = (before: Check | undefined, { status, cause }: Verdict, at: string
 
 /**
  * Undefined where the report says nothing about how the VM is: the host is of the last release, or the VM is on its way. `before`: what
- * the row says. The same as before is the same object's content, times included.
+ * is kept. The same as before is the same object's content, times included.
  */
 export const judge = (
   before: InstanceHealth | null | undefined,

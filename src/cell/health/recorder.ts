@@ -1,5 +1,5 @@
 /**
- * Keeps what hosts report of their VMs' health as judgements in the instances' rows. Written only when a judgement changes, so that a
+ * Keeps what hosts report of their VMs' health as judgements beside the instances' rows. Written only when a judgement changes, so that a
  * healthy cell writes nothing; both processors judge, and the first to write has it (compare-and-set on what was judged before).
  */
 import { metrics } from '#base/metrics.ts';

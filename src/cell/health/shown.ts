@@ -2,7 +2,7 @@
 import { hostAwayMsMax, initializingMsMin } from '../limits.ts';
 import type { HostFacts } from '../store/health.ts';
 import type { InstanceRow } from '../store/instances.ts';
-import type { Check } from './judge.ts';
+import type { Check, InstanceHealth } from './judge.ts';
 
 export interface ShownCheck {
   readonly status: 'ok' | 'initializing' | 'impaired' | 'insufficient-data' | 'not-applicable';
@@ -34,7 +34,8 @@ const isAway = ({ facts, connected }: HostNow): boolean =>
   !connected && (facts?.silent_ms ?? 0) > hostAwayMsMax;
 
 export const shownChecks = (
-  row: Pick<InstanceRow, 'state' | 'launch_time' | 'health'>,
+  row: Pick<InstanceRow, 'state' | 'launch_time'>,
+  health: InstanceHealth | undefined,
   host: HostNow,
   nowMs: number,
 ): ShownChecks => {
@@ -48,8 +49,7 @@ export const shownChecks = (
   const isYoung = nowMs - row.launch_time.getTime() < initializingMsMin;
   const wait = (check: ShownCheck): ShownCheck =>
     isYoung && check.status === 'ok' ? { status: 'initializing' } : check;
-  const { health } = row;
-  if (!health) return everywhere(wait({ status: host.silentOnHealth ? 'ok' : 'initializing' }));
+  if (health === undefined) return everywhere(wait({ status: host.silentOnHealth ? 'ok' : 'initializing' }));
   const cardAway = facts?.card === 'degraded' && (facts.card_ms ?? 0) > hostAwayMsMax;
   const system: ShownCheck =
     health.system.status !== 'impaired' && cardAway

@@ -1,5 +1,6 @@
 /** What is kept of how instances' VMs and their hosts are. */
 import type { InstanceHealth } from '../health/judge.ts';
+import { purgeBatchMax } from '../limits.ts';
 import type { Sql } from './sql.ts';
 
 export interface JudgedRow {
@@ -7,29 +8,53 @@ export interface JudgedRow {
   readonly health: InstanceHealth | null;
 }
 
+const judgement = `left join instance_health on instance_id = instances.id and launched_at = launch_time`;
+
 /** Those of these instances that should run on this host. */
 export const judgedRows = (sql: Sql, hostId: string, ids: readonly string[]): Promise<JudgedRow[]> =>
-  sql.query(`select id, health from instances where id = any($1) and host_id = $2 and state = 'running'`, [
-    ids,
-    hostId,
-  ]);
+  sql.query(
+    `select id, health from instances ${judgement} where id = any($1) and host_id = $2 and state = 'running'`,
+    [ids, hostId],
+  );
 
-/**
- * Whether it was written: not when another has judged meanwhile, the instance is elsewhere or does not run any more, or its row is just
- * being changed: a report waits for nobody, the next one tells it again.
- */
+/** How these instances were judged last; of others than running ones nothing. */
+export const healthOf = async (
+  sql: Sql,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, InstanceHealth>> => {
+  if (ids.length === 0) return new Map();
+  const rows = await sql.query<JudgedRow>(
+    `select id, health from instances ${judgement} where id = any($1) and state = 'running' and health is not null`,
+    [ids],
+  );
+  return new Map(rows.flatMap(({ id, health }) => (health === null ? [] : [[id, health]])));
+};
+
+/** Whether it was written: not when another has judged meanwhile, or the instance is elsewhere or does not run any more. */
 export const writeHealth = async (
   sql: Sql,
   { id, hostId, health }: JudgedRow & { readonly hostId: string },
   next: InstanceHealth,
 ): Promise<boolean> => {
   const rows = await sql.query(
-    `with free as materialized (select id from instances where id = $1 and host_id = $2 and state = 'running'
-         and health is not distinct from $4::jsonb for update skip locked)
-     update instances set health = $3 from free where instances.id = free.id returning instances.id`,
+    `insert into instance_health (instance_id, launched_at, health)
+       select id, launch_time, $3::jsonb from instances where id = $1 and host_id = $2 and state = 'running'
+     on conflict (instance_id) do update set launched_at = excluded.launched_at, health = excluded.health
+       where instance_health.launched_at <> excluded.launched_at or instance_health.health = $4::jsonb
+     returning instance_id`,
     [id, hostId, JSON.stringify(next), health === null ? null : JSON.stringify(health)],
   );
   return rows.length === 1;
+};
+
+/** Of instances that have ended, or are not known any more. */
+export const purgeHealth = async (sql: Sql): Promise<void> => {
+  await sql.query(
+    `delete from instance_health where instance_id in (
+       select instance_id from instance_health left join instances on instances.id = instance_id
+       where instances.id is null or terminated_at is not null order by instance_id limit $1)`,
+    [purgeBatchMax],
+  );
 };
 
 export interface HostFacts {

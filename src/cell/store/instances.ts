@@ -3,7 +3,6 @@
 import type { ImageRef } from '#contracts/host.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
-import type { InstanceHealth } from '../health/judge.ts';
 import type { InstanceState, StateReason } from '../instance-states.ts';
 import { purgeBatchMax } from '../limits.ts';
 import type { Sql } from './sql.ts';
@@ -104,8 +103,6 @@ export interface InstanceRow {
   readonly recovery?: Recovery | null;
   /** The version that first changed what its guest reads of the metadata service and was not told to its host yet; absent or null: none. */
   readonly metadata_due?: number | null;
-  /** How its VM was judged last; absent or null: not yet. It changes without a new version: it is not of the instance's life. */
-  readonly health?: InstanceHealth | null;
 }
 
 const columns = [
@@ -147,7 +144,6 @@ const jsonColumns: ReadonlySet<string> = new Set([
   'volume_tags',
   'spec',
   'recovery',
-  'health',
 ]);
 
 const encode = (column: string, value: unknown): unknown =>

@@ -124,8 +124,7 @@ test('the same report again changes nothing, so that nothing is written', () => 
   }
 });
 
-const row = (health: InstanceHealth | null) =>
-  ({ state: 'running', launch_time: new Date(0), health }) as const;
+const row = { state: 'running', launch_time: new Date(0) } as const;
 const facts = (more: object = {}) => ({
   ...({
     id: 'h-1',
@@ -145,7 +144,7 @@ const later = initializingMsMin + 1;
 
 test('shown: a host that is silent for long impairs the system check since it was heard; the guest’s is not known', () => {
   const away = (silent_ms: number | null, connected = false) =>
-    shownChecks(row(well), host({ facts: facts({ silent_ms }), connected }), later);
+    shownChecks(row, well, host({ facts: facts({ silent_ms }), connected }), later);
   assert.equal(away(hostAwayMsMax).system.status, 'ok', 'an agent that starts again');
   const { system, instance } = away(hostAwayMsMax + 1);
   assert.deepEqual(system, { status: 'impaired', since: new Date(77) });
@@ -157,7 +156,8 @@ test('shown: a host that is silent for long impairs the system check since it wa
 test('shown: a card that is away for long impairs the system check alone', () => {
   const card = (card_ms: number) =>
     shownChecks(
-      row(well),
+      row,
+      well,
       host({ facts: facts({ card: 'degraded', card_ms, card_changed_at: new Date(88) }) }),
       later,
     );
@@ -167,13 +167,13 @@ test('shown: a card that is away for long impairs the system check alone', () =>
 });
 
 test('shown: initializing at first; not judged yet is initializing, but not on a host of the last release', () => {
-  assert.equal(shownChecks(row(well), host(), initializingMsMin - 1).instance.status, 'initializing');
-  assert.equal(shownChecks(row(well), host(), later).instance.status, 'ok');
-  assert.equal(shownChecks(row(null), host(), later).instance.status, 'initializing');
-  assert.equal(shownChecks(row(null), host({ silentOnHealth: true }), later).instance.status, 'ok');
-  const stopped = shownChecks({ ...row(well), state: 'stopped' }, host(), later);
+  assert.equal(shownChecks(row, well, host(), initializingMsMin - 1).instance.status, 'initializing');
+  assert.equal(shownChecks(row, well, host(), later).instance.status, 'ok');
+  assert.equal(shownChecks(row, undefined, host(), later).instance.status, 'initializing');
+  assert.equal(shownChecks(row, undefined, host({ silentOnHealth: true }), later).instance.status, 'ok');
+  const stopped = shownChecks({ ...row, state: 'stopped' }, well, host(), later);
   assert.equal(stopped.system.status, 'not-applicable');
   const full = judged(well, { runState: 'io-error', noSpace: true }, 5_000);
-  const { disk, instance } = shownChecks(row(full), host(), 1);
+  const { disk, instance } = shownChecks(row, full, host(), 1);
   assert.deepEqual([disk.status, instance.status], ['impaired', 'impaired'], 'at once');
 });

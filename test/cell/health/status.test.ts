@@ -28,11 +28,12 @@ const status = async (id: string): Promise<InstanceStatus> => {
   return found;
 };
 /** Older than the time for which every instance is shown as initializing. */
-const grownUp = (id: string) =>
-  processor.cell.services.db.query(
-    `update instances set launch_time = now() - interval '1 hour' where id = $1`,
-    [id],
-  );
+const grownUp = async (id: string): Promise<void> => {
+  const { db } = processor.cell.services;
+  const values = [id, new Date(Date.now() - 3_600_000)];
+  await db.query('update instances set launch_time = $2 where id = $1', values);
+  await db.query('update instance_health set launched_at = $2 where instance_id = $1', values);
+};
 const running = async (): Promise<string> => {
   const id = await launch(processor.cell, setup.region);
   await reaches(processor.cell, id, 'running');
@@ -188,8 +189,9 @@ test('a healthy VM costs the store nothing: reports that say the same write noth
   const id = await running();
   await instanceIs(id, 'ok');
   const { db } = processor.cell.services;
-  const version = () => db.query(`select xmin::text from instances where id = $1`, [id]);
+  const version = () => db.query(`select xmin::text from instance_health where instance_id = $1`, [id]);
   const first = await version();
+  assert.equal(first.length, 1);
   const sequence = host.report().sequence;
   await until('ten reports later', () => host.report().sequence > sequence + 20);
   assert.deepEqual(await version(), first);
