@@ -1,6 +1,7 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { launchTokens } from './migrations-launch-tokens.ts';
 import { releasedInstances } from './migrations-released.ts';
 
 const begin = `
@@ -266,4 +267,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   },
   { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
+  { name: '0011-launch-tokens', up: launchTokens },
 ];

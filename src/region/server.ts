@@ -23,6 +23,7 @@ import {
   vpcStateOf,
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
+import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -86,6 +87,10 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
+  'region.releaseToken': async (claim) => {
+    await releaseLaunchToken(region.db, claim);
+    return {};
+  },
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>

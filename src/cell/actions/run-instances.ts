@@ -21,6 +21,7 @@ import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
+import { type LaunchClaim, launchClaimOf, underClaim } from './launch-token.ts';
 import { renderInstance } from './render.ts';
 import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';
 
@@ -37,20 +38,35 @@ export const runInstances = async (
   context: CellContext,
 ): Promise<Out<'RunInstances'>> => {
   const request = readRunInput(input);
+  const claim = launchClaimOf(context, request.clientToken, input.DryRun === true);
   const replayed = await replay(context, request);
   if (replayed !== undefined) return answer(context, replayed);
-  const resolved = await resolve(context, request).catch(async (error: unknown) => {
+  const resolved = await resolve(context, request, claim).catch(async (error: unknown) => {
     // A twin of this request, with the same token, may have taken the address or the last room: then its answer is ours.
     const made = await replay(context, request);
     if (made === undefined) throw error;
     return made;
   });
   if (!('image' in resolved)) return answer(context, resolved);
+  const launched = await underClaim(context, claim, () => begin(input, context, request, resolved));
+  context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
+  return answer(context, launched.rows, await addresses(context, launched.workflows));
+};
+
+/** Checks what only the cell knows, and makes the launch durable. */
+const begin = async (
+  input: In<'RunInstances'>,
+  context: CellContext,
+  request: RunRequest,
+  resolved: Resolved,
+): Promise<Launched> => {
+  if (resolved.zone !== context.services.identity.zone)
+    throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
   const amount = amountFor(request, resolved);
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
   endDryRun(input);
-  const launched = await context.services.db
+  return context.services.db
     .transaction((tx) => launch(tx, context, request, resolved, amount))
     .catch(async (error: unknown) => {
       // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
@@ -59,8 +75,6 @@ export const runInstances = async (
       if (rows === undefined) throw error;
       return { reservationId: '', rows, workflows: [] };
     });
-  context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
-  return answer(context, launched.rows, await addresses(context, launched.workflows));
 };
 
 /** The same token with the same parameters: the instances that it made, as they are now. */
@@ -79,9 +93,12 @@ const replay = async (
   return made === undefined ? undefined : listReservation(db, accountId, made);
 };
 
-const resolve = async (context: CellContext, request: RunRequest): Promise<Resolved> => {
-  const { region, identity } = context.services;
-  const resolved = await region.call('region.resolveLaunch', {
+const resolve = (
+  context: CellContext,
+  request: RunRequest,
+  claim: LaunchClaim | undefined,
+): Promise<Resolved> =>
+  context.services.region.call('region.resolveLaunch', {
     accountId: context.request.accountId,
     imageId: request.imageId,
     keyName: request.keyName,
@@ -91,11 +108,8 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     groupNames: [...request.groupNames],
     privateIp: request.privateIp,
     count: request.min,
+    claim,
   });
-  if (resolved.zone !== identity.zone)
-    throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
-  return resolved;
-};
 
 const mibPerGib = 1024;
 
