@@ -66,6 +66,12 @@ export class NodeProcess implements Killable {
     return this.#child?.kill('SIGKILL') ?? false;
   }
 
+  /** Starts one that was stopped. */
+  resume(): void {
+    this.#stopped = false;
+    if (this.#child === undefined) this.#start();
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     const child = this.#child;
