@@ -12,6 +12,7 @@ import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
+import { requireConntrack } from './kernel/requireConntrack.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -35,6 +36,7 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
+await requireConntrack();
 await card.adopt();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);

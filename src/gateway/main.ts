@@ -6,6 +6,7 @@ import { keepCertificate } from '#base/renewal.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
+import { requireConntrack } from '#card/kernel/requireConntrack.ts';
 import { logFailures } from '#card/logFailures.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -35,6 +36,7 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
+await requireConntrack();
 await prepareMainNamespace(config.uplinkDevice);
 await gateway.adopt();
 
