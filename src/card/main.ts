@@ -5,6 +5,7 @@ import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { isExpected } from '#contracts/identity.ts';
@@ -22,6 +23,7 @@ joinStarterMounts();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
 showMetrics(config.metrics, log);
+exportSpans(`card-${config.name}`, log);
 keepCertificate(config.tls, log);
 const card = new Card({
   vtep: config.vtep,

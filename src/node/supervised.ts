@@ -227,7 +227,11 @@ export class Supervised {
         cwd: codeDirectory,
         detached: true,
         stdio: ['ignore', output, output],
-        env: { ...environment(process.env), PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
+        env: {
+          ...environment(process.env),
+          ...spec.env,
+          PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
+        },
       });
       child.once('exit', (code, signal) => {
         this.#lastExit = signal === null ? `exit code ${code}` : `ended by ${signal}`;
