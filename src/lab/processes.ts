@@ -115,7 +115,10 @@ function ca(context: Context): ProcessSpec {
   });
 }
 
-type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities'> & {
+type NodeParts = Pick<
+  NodeSpec,
+  'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities' | 'overlaps'
+> & {
   readonly deployable: string;
   readonly config: object;
   readonly netns?: string;
@@ -231,6 +234,7 @@ async function router(context: Context): Promise<ProcessSpec> {
     user,
     owns: [auditDir],
     capabilities: run.port < firstUnprivilegedPort ? ['net_bind_service'] : [],
+    overlaps: true,
     ready: { kind: 'router', port: run.port },
     config: {
       name,

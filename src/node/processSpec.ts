@@ -42,6 +42,8 @@ export const processSpec = z.discriminatedUnion('kind', [
     configPath: z.string(),
     config: z.unknown(),
     netns: z.string().optional(),
+    /** Its successor is started beside it, and it ends once that one is ready: both listen on one port for a while. */
+    overlaps: z.boolean().optional(),
     /** Files and directories that are given to its user before it starts. */
     owns: z.array(z.string()).optional(),
     /** Variables of its environment, besides what it has of who started the region. */

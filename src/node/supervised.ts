@@ -38,7 +38,13 @@ const stopGraceMs = 5_000;
 /** How often a process that was ready is asked whether it still is. */
 const lookAgainMs = 2_000;
 
-const pidRecord = processIdentity.extend({ digest: z.string() });
+const pidRecord = processIdentity.extend({
+  digest: z.string(),
+  /** Its successor may be started beside it. Absent: it was started by a release that did not know of that. */
+  overlaps: z.boolean().optional(),
+  /** The one before it, which serves until it is ready itself. */
+  former: processIdentity.optional(),
+});
 
 export type SupervisedState =
   | { readonly kind: 'stopped' }
@@ -72,6 +78,8 @@ export class Supervised {
   #looking = false;
   #lookAtMs = 0;
   #outdated = false;
+  /** Serves until its successor is ready. */
+  #former: ProcessIdentity | undefined;
 
   constructor(spec: ProcessSpec, directory: RunDirectory, missing: Missing, log: (line: string) => void) {
     this.#spec = spec;
@@ -124,11 +132,13 @@ export class Supervised {
    */
   async adopt(replacedLater = false): Promise<void> {
     const record = this.#readRecord();
+    this.#former = record?.former;
     if (record === undefined || !isAlive(record)) return;
     this.#outdated = record.digest !== specDigest(this.spec);
     if (this.#outdated && !replacedLater) {
       this.#log(`${this.spec.name}: its configuration has changed; starting it anew`);
       await this.#end(record);
+      await this.#endFormer();
       this.#outdated = false;
       return;
     }
@@ -136,10 +146,32 @@ export class Supervised {
     this.#startedAtMs = monotonicMs() - ageMs(record);
   }
 
-  /** Ends it and starts it by its present specification. */
+  /** Ends it and starts it by its present specification; where it overlaps, the next is started first. */
   async replace(): Promise<void> {
-    await this.stop();
+    const record = this.#readRecord();
+    const { spec } = this;
+    if (record?.overlaps !== true || spec.kind !== 'node' || spec.overlaps !== true || !isAlive(record)) {
+      await this.stop();
+    } else if (this.#serving === undefined) {
+      this.#former = record;
+    } else {
+      // The next of an earlier replacement, which has not become ready.
+      await this.#end(record);
+    }
     await this.#start();
+  }
+
+  /** The former one, if it still lives. */
+  get #serving(): ProcessIdentity | undefined {
+    return this.#former !== undefined && isAlive(this.#former) ? this.#former : undefined;
+  }
+
+  async #endFormer(): Promise<void> {
+    const former = this.#former;
+    if (former === undefined) return;
+    // What it has begun to answer it answers still.
+    await endProcess(former, 2 * stopGraceMs);
+    if (this.#former === former) this.#former = undefined;
   }
 
   /** One look: notices death, checks readiness, starts when it is time and `mayStart`. Never throws. */
@@ -171,6 +203,9 @@ export class Supervised {
     this.#state =
       missing === undefined ? { kind: 'ready', identity } : { kind: 'starting', identity, missing };
     this.#lookAtMs = missing === undefined ? monotonicMs() + lookAgainMs : 0;
+    if (missing !== undefined || this.#former === undefined) return;
+    await this.#endFormer();
+    if (isAlive(identity)) this.#writeRecord(identity);
   }
 
   /** Ends the process, if it runs, and forgets it. */
@@ -180,6 +215,7 @@ export class Supervised {
     this.#outdated = false;
     this.#backoffMs = 0;
     if (record !== undefined && isAlive(record)) await this.#end(record);
+    await this.#endFormer();
     rmSync(this.#directory.pidFile(this.spec.name), { force: true });
   }
 
@@ -214,6 +250,7 @@ export class Supervised {
       spec.entry,
       '--config',
       spec.configPath,
+      ...(this.#serving === undefined ? [] : ['--takes-over']),
     ];
     const inside = spec.netns === undefined ? [] : ['nsenter', `--net=/run/netns/${spec.netns}`, '--'];
     if (spec.user !== undefined)
@@ -274,7 +311,13 @@ export class Supervised {
   }
 
   #writeRecord(identity: ProcessIdentity): void {
-    const record = JSON.stringify({ ...identity, digest: specDigest(this.spec) });
-    writeAtomicallySync(this.#directory.pidFile(this.spec.name), record);
+    const { spec } = this;
+    const overlaps = spec.kind === 'node' && spec.overlaps === true ? { overlaps: true } : {};
+    const record: z.infer<typeof pidRecord> = {
+      ...{ ...identity, digest: specDigest(spec) },
+      ...overlaps,
+      ...(this.#serving === undefined ? {} : { former: this.#serving }),
+    };
+    writeAtomicallySync(this.#directory.pidFile(spec.name), JSON.stringify(record));
   }
 }

@@ -1,4 +1,4 @@
-/** The router process: `node src/router/main.ts --config FILE`. */
+/** The router process: `node src/router/main.ts --config FILE [--takes-over]`; the latter beside the router that it follows. */
 import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
@@ -12,7 +12,8 @@ const log = createLogger(config.name);
 showMetrics(config.metrics, log);
 exportSpans(config.name, log);
 keepCertificate(config.tls, log);
-const router = await startRouter({ config, tls: loadTls(config.tls), log });
+const takesOver = process.argv.includes('--takes-over');
+const router = await startRouter({ config, tls: loadTls(config.tls), log, takesOver });
 log.info({ host: config.listen.host, port: router.port, region: config.regionName }, 'listening');
 
 const stop = (signal: string): void => {

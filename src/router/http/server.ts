@@ -157,7 +157,7 @@ const isReadOnly = (action: string): boolean => isKnownAction(action) && isSafe(
 const sendHealth = (parts: Parts, request: IncomingMessage, response: ServerResponse): void => {
   const ready = parts.cells.loaded;
   const cells = parts.cells.known.map(({ record, live }) => ({ cellId: record.cellId, live }));
-  const body = JSON.stringify({ ready, region: parts.region.connected, cells });
+  const body = JSON.stringify({ pid: process.pid, ready, region: parts.region.connected, cells });
   response.writeHead(ready ? 200 : 503, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
