@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -10,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { runDirectory } from '#node/directory.ts';
 import type { NodeSpec } from '#node/processSpec.ts';
 import { Supervisor } from '#node/supervisor.ts';
+import { freePort } from '../support/freePort.ts';
 
 const waitMsMax = 60_000;
 
@@ -33,14 +33,6 @@ const program = `
     process.argv.includes('--takes-over') ? 500 : 0);
   process.on('SIGTERM', () => { server.close(() => process.exit(0)); if (broken) process.exit(0); });
 `;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  return typeof address === 'object' && address !== null ? address.port : assert.fail('no port');
-};
 
 /** Connects again and again, each time anew; counts by the pid that answered, and by error. */
 class Asker {

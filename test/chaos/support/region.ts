@@ -16,7 +16,8 @@ import { SimWorld } from '#simhost/world.ts';
 import { until } from '../../cell/support/harness.ts';
 import { sendRaw } from '../../router/cloud.ts';
 import { writeImage } from '../../router/realCloud.ts';
-import { freePort, type Killable, NodeProcess, StoreProcess } from './processes.ts';
+import { freePort } from '../../support/freePort.ts';
+import { type Killable, NodeProcess, StoreProcess } from './processes.ts';
 
 export const regionName = 'lab-1';
 const startMsMax = 90_000;
