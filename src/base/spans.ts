@@ -1,6 +1,6 @@
 /**
- * Pieces of work as spans of a trace, told when they end to whoever exports them (`spanExport.ts`). While nobody does, nothing is made of
- * them. Work that is done for no request has no trace, and no span.
+ * Pieces of work as spans of a trace. A span is published when it ends, for the exporter (`spanExport.ts`). Without an exporter no span
+ * is made. Work that is done for no request has no trace, and no span.
  */
 import { channel } from 'node:diagnostics_channel';
 import { PandoError } from '#contracts/errors.ts';

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 export interface RunDirectory {
   readonly root: string;
   readonly runFile: string;
-  /** Beside the directory, so that it is held while the directory itself is removed. */
+  /** It lies beside the directory, so that `down` keeps it locked while the directory itself is removed. */
   readonly lockFile: string;
   readonly pki: string;
   readonly run: string;
@@ -14,7 +14,7 @@ export interface RunDirectory {
   readonly aws: string;
   readonly env: string;
   readonly keyFile: string;
-  /** Holds a directory and a log (`NAME.log`) of each PostgreSQL. */
+  /** In it, a directory and a log (`NAME.log`) for each PostgreSQL. */
   readonly postgresRoot: string;
   config(name: string): string;
   pidFile(name: string): string;

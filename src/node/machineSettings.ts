@@ -32,7 +32,7 @@ export function raiseMachineSettings(log: Log): void {
     const former = readFileSync(file, 'utf8').trim();
     if (Number(former) >= setting.value) continue;
     mkdirSync(runtimeDirectory, { recursive: true, mode: 0o755 });
-    // Written first: a crash between the two puts back what is there still.
+    // The former value is on disk before the new one is set: a crash in between loses nothing.
     writeFileSync(formerFileOf(setting), former);
     writeFileSync(file, String(setting.value));
     const name = setting.path.replaceAll('/', '.');

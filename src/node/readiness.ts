@@ -1,6 +1,6 @@
 /**
- * Whether a process is ready to serve. A process that only dials is asked about at the other end: connected is what its peers
- * say, not what it believes itself.
+ * Whether a process is ready to serve. For a process that only dials, its peers are asked: they know whether it is connected, it only
+ * believes so.
  */
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
@@ -40,7 +40,7 @@ export function isListening(pid: number, port: number): boolean {
 
 const shortName = (identity: string): string => identity.slice(identity.lastIndexOf('/') + 1);
 
-/** Readiness as each specification asks for it; `files` hold the identity with which others are asked. */
+/** Readiness as each specification defines it. Processes are asked under the identity in `files`. */
 export function checkReadiness(files: TlsPaths): Readiness {
   const peers = new Peers(files);
   return {

@@ -4,9 +4,9 @@
  *   stopped → starting ⇄ ready        dies → waiting (back-off) → starting
  *
  * One that runs by a former specification may be outdated: it goes on until it is replaced, or dies.
- * Ready is looked at again for as long as it lives: a process that has lost its peers is starting again, and says what it lacks.
- * A process outlives its supervisor: it is started in a session of its own with its output in a file, and known by
- * (pid, start time), so that the next supervisor adopts it.
+ * Readiness is checked for as long as it lives. A process that has lost its peers is starting again, and says what it lacks.
+ * A process outlives its supervisor: it has a session of its own, and its output goes to a file. It is known by (pid, start time), so
+ * that the next supervisor adopts it.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -103,7 +103,7 @@ export class Supervised {
     return this.#outdated;
   }
 
-  /** What was found of its peers may no longer hold. */
+  /** What was found of its peers may no longer be true. */
   lookAgain(): void {
     this.#lookAtMs = 0;
   }
@@ -127,8 +127,8 @@ export class Supervised {
   }
 
   /**
-   * Takes over the process that a former supervisor left running. One that follows an older specification is ended, or, where it is
-   * `replacedLater`, outdated.
+   * Takes over the process that a former supervisor left running. A process of an older specification is ended. With `replacedLater` it
+   * is outdated instead, and runs on.
    */
   async adopt(replacedLater = false): Promise<void> {
     const record = this.#readRecord();
@@ -169,7 +169,7 @@ export class Supervised {
   async #endFormer(): Promise<void> {
     const former = this.#former;
     if (former === undefined) return;
-    // What it has begun to answer it answers still.
+    // The grace lets it finish the answers that it has begun.
     await endProcess(former, 2 * stopGraceMs);
     if (this.#former === former) this.#former = undefined;
   }
@@ -190,7 +190,7 @@ export class Supervised {
     }
   }
 
-  /** Asks whether it is ready, beside the ticks: one process that answers slowly holds up the look at no other. */
+  /** Asks whether it is ready, beside the ticks: a process that answers slowly delays the check of no other. */
   async #look(identity: ProcessIdentity): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;

@@ -25,7 +25,7 @@ export const logBytesMax = 16 * 1024 * 1024;
 const tickMs = 100;
 const quietTickMs = 500;
 const rotateEveryMs = 5_000;
-/** How long processes of the former release that are not ready hold up the next replacement. */
+/** How long processes of the former release that are not ready delay the next replacement. */
 export const rollPatienceMs = 15_000;
 
 export class Supervisor {
@@ -168,7 +168,7 @@ export class Supervisor {
     if (this.#stopped) return;
     this.#timer = setTimeout(
       () => {
-        // Whatever breaks in one look, the next one comes: nobody looks after the supervisor.
+        // A look that fails must not be the last one: nothing restarts the supervisor.
         void this.#inTurn(() => this.#tick())
           .catch((error: unknown) =>
             this.#log(`a look at the processes failed: ${error instanceof Error ? error.stack : error}`),
@@ -184,8 +184,8 @@ export class Supervisor {
   }
 
   /**
-   * Replaces the next outdated process once all are ready. Those that run the present code are waited for without end: code that does not
-   * come up must not take the rest of the region along. Those that run the former code get some patience.
+   * Replaces the next outdated process once all are ready. Processes of the present code are waited for without end: code that does not
+   * come up must not take the rest of the region along. Processes of the former code delay it for a bounded time.
    */
   async #roll(): Promise<void> {
     const unready = this.#processes.filter((each) => !each.ready);

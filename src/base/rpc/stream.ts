@@ -54,7 +54,7 @@ export interface StreamOptions<Own extends Contract> {
   onClose?(reason: string): void;
 }
 
-/** Served by nobody: a peer of any release refuses it, and its refusal is an answer. */
+/** No process serves it. A peer of any release refuses it, and its refusal is an answer. */
 const probeMethod = 'rpc.probe';
 
 export class RpcStream<Own extends Contract, Remote extends Contract> implements Caller<Remote> {

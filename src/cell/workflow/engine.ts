@@ -88,7 +88,7 @@ export class WorkflowEngine<Services> {
     return this.#options.owner;
   }
 
-  /** Workflows that run here or are queued for a slot. Those that wait as rows are nobody's load. */
+  /** Workflows that run here or are queued for a slot. Workflows that wait as rows count for no processor. */
   get load(): number {
     return this.#running.size + this.#queue.length;
   }

@@ -305,7 +305,7 @@ export class Execution<Services> {
       });
     } catch (failure) {
       if (failure instanceof Lost || stop.aborted) throw failure;
-      // At least the first step: an undo must hold also when it was done before.
+      // At least the first step: an undo must succeed also when it was done before.
       this.#position = Math.max(1, this.#position);
       return this.#parkFailed(undoing?.name ?? '', 'undoing', failure, undoRetryDefault.unreachableMs);
     }
