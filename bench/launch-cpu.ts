@@ -31,12 +31,16 @@ interface Side {
   readonly vmm: number[];
 }
 
-const costs = async ({ directory }: TestRegion): Promise<KindCosts> => cpuByKind(await processesOf(directory));
+const costs = async ({ directory }: TestRegion): Promise<KindCosts> =>
+  cpuByKind(await processesOf(directory));
 
 const less = (after: KindCosts, before: KindCosts, times = 1): KindCosts =>
   Object.fromEntries(Object.entries(after).map(([kind, ms]) => [kind, ms - times * (before[kind] ?? 0)]));
 
-async function measured(region: TestRegion, work: () => Promise<void>): Promise<{ costs: KindCosts; ms: number }> {
+async function measured(
+  region: TestRegion,
+  work: () => Promise<void>,
+): Promise<{ costs: KindCosts; ms: number }> {
   const before = await costs(region);
   const began = performance.now();
   await work();
@@ -110,7 +114,8 @@ for (const each of sides) {
 for (let turn = 0; turn < times; turn++) for (const each of sides) await launch(each);
 
 const kinds = [...new Set(sides.flatMap(({ launches }) => launches.flatMap(Object.keys)))].sort();
-const mean = (values: readonly number[]): number => values.reduce((sum, each) => sum + each, 0) / values.length;
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, each) => sum + each, 0) / values.length;
 const total = (launch: KindCosts): number => Object.values(launch).reduce((sum, each) => sum + each, 0);
 const shown = (value: number): string => value.toFixed(1);
 console.log(`${times} launches each; CPU ms a launch, mean by kind\n`);

@@ -29,7 +29,10 @@ export function cpuByKind(processes: readonly LabProcess[]): KindCosts {
     add(isStore ? kind : `${kind}: tools`, own?.waitedTicks);
     for (const child of family([pid])) {
       if (child === pid) continue;
-      add(isGuestServices(child) ? 'guest services' : isStore ? kind : `${kind}: tools`, statOf(child)?.ticks);
+      add(
+        isGuestServices(child) ? 'guest services' : isStore ? kind : `${kind}: tools`,
+        statOf(child)?.ticks,
+      );
     }
   }
   return costs;

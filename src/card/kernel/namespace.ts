@@ -43,6 +43,9 @@ const ownShell = (): KeptShell => {
 export const batchInside = (name: string, tool: Tool, lines: readonly string[]): Promise<string> =>
   shells.batch(name, tool, lines);
 
+/** Tools stay in the namespace from here on: what comes next must be quick. */
+export const keepTools = (name: string): Promise<void> => shells.keepTools(name);
+
 /**
  * Carries out a plan. Only deletions may fail: what they name may have left with its device. A change of the firewall starts a program
  * anyhow, so all goes with it in one script; what changes places alone goes to the tools that stay, in a tenth of a millisecond each.
