@@ -17,7 +17,8 @@ import { cpuByKind, type KindCosts } from './support/kindCosts.ts';
 import { cidr, subjectType } from './support/subject.ts';
 
 const replyTimeoutMs = 120_000;
-const restMs = 15_000;
+/** Without another side, whose turn would be this one's rest. */
+const restMs = 8_000;
 /** What a launch leaves to be done after the reply: reports, records. */
 const settleMs = 1_500;
 const times = runs(12);
@@ -26,9 +27,10 @@ interface Side {
   readonly name: string;
   readonly region: TestRegion;
   readonly network: Network;
-  rest: KindCosts;
-  readonly launches: KindCosts[];
+  readonly launches: Measured[];
+  readonly rests: KindCosts[];
   readonly vmm: number[];
+  atRest: (() => Promise<Measured>) | undefined;
 }
 
 const costs = async ({ directory }: TestRegion): Promise<KindCosts> =>
@@ -37,37 +39,47 @@ const costs = async ({ directory }: TestRegion): Promise<KindCosts> =>
 const less = (after: KindCosts, before: KindCosts, times = 1): KindCosts =>
   Object.fromEntries(Object.entries(after).map(([kind, ms]) => [kind, ms - times * (before[kind] ?? 0)]));
 
-async function measured(
-  region: TestRegion,
-  work: () => Promise<void>,
-): Promise<{ costs: KindCosts; ms: number }> {
+interface Measured {
+  readonly costs: KindCosts;
+  readonly ms: number;
+}
+
+/** Begins to measure; the answer ends it. */
+async function begin(region: TestRegion): Promise<() => Promise<Measured>> {
   const before = await costs(region);
   const began = performance.now();
+  return async () => ({ ms: performance.now() - began, costs: less(await costs(region), before) });
+}
+
+async function measured(region: TestRegion, work: () => Promise<void>): Promise<Measured> {
+  const end = await begin(region);
   await work();
-  const ms = performance.now() - began;
-  return { costs: less(await costs(region), before), ms };
+  return end();
 }
 
-/** CPU milliseconds a millisecond of a region that has nothing to do. */
-async function atRest(region: TestRegion): Promise<KindCosts> {
-  const { costs, ms } = await measured(region, () => pause(restMs));
-  return Object.fromEntries(Object.entries(costs).map(([kind, used]) => [kind, used / ms]));
-}
+/** CPU milliseconds a millisecond. */
+const rateOf = ({ costs, ms }: { costs: KindCosts; ms: number }): KindCosts =>
+  Object.fromEntries(Object.entries(costs).map(([kind, used]) => [kind, used / ms]));
 
+/** One launch and its end; then nothing happens in this region until it is its turn again. */
 async function launch(side: Side): Promise<void> {
-  const { region, network, rest } = side;
+  const { region, network } = side;
   const { cloud } = region;
+  // What the region uses at rest is measured while the other side has its turn: under the same load of the machine, and as warm.
+  if (side.atRest !== undefined) side.rests.push(rateOf(await side.atRest()));
   let id = '';
-  const { costs, ms } = await measured(region, async () => {
-    [id = ''] = await cloud.launch({ network, type: subjectType });
-    const address = await until('an address', async () => (await cloud.vm(id)).publicIp || undefined);
-    await firstReply(address, replyTimeoutMs);
-    await pause(settleMs);
-  });
-  side.launches.push(less(costs, rest, ms));
+  side.launches.push(
+    await measured(region, async () => {
+      [id = ''] = await cloud.launch({ network, type: subjectType });
+      const address = await until('an address', async () => (await cloud.vm(id)).publicIp || undefined);
+      await firstReply(address, replyTimeoutMs);
+      await pause(settleMs);
+    }),
+  );
   side.vmm.push(jailCostMs(id));
   await cloud.terminate([id]);
   await pause(settleMs);
+  side.atRest = await begin(region);
 }
 
 /** What the children of the process that became this instance's VMM used: the tools of its jail. */
@@ -93,7 +105,7 @@ const pidsOf = (instanceId: string): string[] =>
 
 async function side(name: string, region: TestRegion): Promise<Side> {
   const network = await region.cloud.network(cidr, '-1');
-  return { name, region, network, rest: {}, launches: [], vmm: [] };
+  return { name, region, network, launches: [], rests: [], vmm: [], atRest: undefined };
 }
 
 const tree = process.argv[2] === 'alone' ? undefined : await checkOut(process.argv[2] ?? lastRelease);
@@ -104,36 +116,41 @@ const sides = [
   ...(former === undefined ? [] : [await side(process.argv[2] ?? lastRelease, former)]),
   await side('this tree', ours),
 ];
-// The first two fill caches, one on each host.
-for (let warm = 0; warm < 2; warm++) for (const each of sides) await launch(each);
-for (const each of sides) {
-  each.rest = await atRest(each.region);
-  each.launches.length = 0;
-  each.vmm.length = 0;
-}
-for (let turn = 0; turn < times; turn++) for (const each of sides) await launch(each);
+// The first ones fill caches, and are compiled; two on each host.
+for (let warm = 0; warm < 4; warm++) for (const each of sides) await launch(each);
+for (const each of sides) for (const list of [each.launches, each.rests, each.vmm]) list.length = 0;
+for (let turn = 0; turn < times; turn++)
+  for (const each of sides) {
+    if (sides.length === 1) await pause(restMs);
+    await launch(each);
+  }
 
-const kinds = [...new Set(sides.flatMap(({ launches }) => launches.flatMap(Object.keys)))].sort();
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, each) => sum + each, 0) / values.length;
-const total = (launch: KindCosts): number => Object.values(launch).reduce((sum, each) => sum + each, 0);
+const total = (costs: KindCosts): number => Object.values(costs).reduce((sum, each) => sum + each, 0);
 const shown = (value: number): string => value.toFixed(1);
+const kinds = [...new Set(sides.flatMap(({ rests }) => rests.flatMap((each) => Object.keys(each))))].sort();
+const restOf = ({ rests }: Side): KindCosts =>
+  Object.fromEntries(kinds.map((kind) => [kind, mean(rests.map((each) => each[kind] ?? 0))]));
+/** Each launch, less what the region uses at rest in that time. */
+const beyondRest = (side: Side): KindCosts[] =>
+  side.launches.map(({ costs, ms }) => less(costs, restOf(side), ms));
 console.log(`${times} launches each; CPU ms a launch, mean by kind\n`);
 console.log(
   table([
     ['', ...sides.map(({ name }) => name)],
     ...kinds.map((kind) => [
       kind,
-      ...sides.map(({ launches }) => shown(mean(launches.map((each) => each[kind] ?? 0)))),
+      ...sides.map((each) => shown(mean(beyondRest(each).map((costs) => costs[kind] ?? 0)))),
     ]),
-    ['all, mean', ...sides.map(({ launches }) => shown(mean(launches.map(total))))],
-    ['all, median', ...sides.map(({ launches }) => shown(median(launches.map(total))))],
-    ['at rest, ms a second', ...sides.map(({ rest }) => shown(1000 * total(rest)))],
+    ['all, mean', ...sides.map((each) => shown(mean(beyondRest(each).map(total))))],
+    ['all, median', ...sides.map((each) => shown(median(beyondRest(each).map(total))))],
+    ['at rest, ms a second', ...sides.map((each) => shown(1000 * total(restOf(each))))],
     ['(not in it) tools of the jail', ...sides.map(({ vmm }) => shown(mean(vmm)))],
   ]),
 );
 if (sides.length === 2) {
-  const [before = Number.NaN, now = Number.NaN] = sides.map(({ launches }) => median(launches.map(total)));
+  const [before = Number.NaN, now = Number.NaN] = sides.map((each) => median(beyondRest(each).map(total)));
   console.log(`\nthis tree ÷ ${sides[0]?.name}: ${(now / before).toFixed(2)} (median of all)`);
 }
 if (tree !== undefined) rmSync(tree, { recursive: true, force: true });

@@ -14,10 +14,12 @@ import { PandoError } from '#contracts/errors.ts';
 import type { VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import { lastWords } from './console-log.ts';
 import type { AgentContext } from './context.ts';
+import { DirectoryWatch } from './directory-watch.ts';
 import { endOf, guestShutdown } from './end-cause.ts';
 import {
   commandsWaitingPerVmMax,
   exitKnownMsMax,
+  monitorLookMs,
   monitorPollMs,
   monitorReadyTimeoutMs,
   quitMsMax,
@@ -118,6 +120,8 @@ export class Vm {
 
   async #connect(process: ProcessIdentity, timeoutMs: number): Promise<Qmp> {
     const until = monotonicMs() + timeoutMs;
+    // Before the first look: what appears after it is not missed.
+    using sockets = new DirectoryWatch(this.paths.sockets);
     for (;;) {
       try {
         return await this.#dial(Math.max(1, until - monotonicMs()));
@@ -126,7 +130,8 @@ export class Vm {
           throw new PandoError('InternalError', `The VMM ended at its start: ${await lastWords(this.paths)}`);
         if (monotonicMs() >= until) throw error;
       }
-      await sleep(monitorPollMs);
+      // Its listener follows the socket's file at once; a VMM that was found running may have it already.
+      await (sockets.hasChanged ? sleep(monitorPollMs) : sockets.change(monitorLookMs));
     }
   }
 

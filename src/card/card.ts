@@ -6,7 +6,7 @@ import { Device } from './device.ts';
 import { EmptyVpcs } from './emptyVpcs.ts';
 import { flowStatements, parseFlows } from './flows.ts';
 import { portCounters } from './kernel/counters.ts';
-import { keepTools, prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
+import { keepTools, readNet, runInside, takeTap } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
 import { emptyVpcKeptMs, importedFlowsMax, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
@@ -104,8 +104,8 @@ export class Card {
       if (before !== undefined && before.port.epoch > port.epoch)
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
       await vpc.ensureOpen();
-      const wired = await takeDevice(vpc.namespace, word(tap));
-      if (wired) await prepareTap(vpc.namespace, tap, { arrives: !activate });
+      const wired = await takeTap(vpc.namespace, word(tap), { arrives: !activate });
+      if (!activate) await keepTools(vpc.namespace);
       const active = activate || (before?.active === true && before.tap === tap);
       vpc.ports.set(port.eniId, {
         tap,
@@ -231,7 +231,10 @@ export class Card {
       local.redirect === undefined
         ? toTap(vpc.namespace, local.tap)
         : toOverlay(vpc.namespace, local.port.ip);
-    await vpc.serialize(() => this.#plugs.plug(eniId, outlet));
+    await vpc.serialize(async () => {
+      await keepTools(vpc.namespace);
+      await this.#plugs.plug(eniId, outlet);
+    });
     if (local.redirect === undefined) await this.#changePort(eniId, activated);
   }
 

@@ -94,7 +94,7 @@ export class CellDevice implements Device {
 /** How long a gateway keeps a VPC when its last port has left, for the next one: to lay its cable anew costs tens of milliseconds of CPU. */
 const emptyVpcKeptMs = 60_000;
 /** Above so many at a time, those that have been without ports longest go. */
-const emptyVpcsKeptMax = 64;
+export const emptyVpcsKeptMax = 64;
 
 export class GatewayDevice implements Device {
   readonly name = 'gateway';
@@ -103,6 +103,11 @@ export class GatewayDevice implements Device {
   readonly #serves = new Set<string>();
   /** Since when those of them have had none; the longest first. */
   readonly #emptySinceMs = new Map<string, number>();
+  readonly #keptMs: number;
+
+  constructor(keptMs = emptyVpcKeptMs) {
+    this.#keptMs = keptMs;
+  }
 
   get connected(): boolean {
     return this.#stream !== undefined;
@@ -133,7 +138,7 @@ export class GatewayDevice implements Device {
     const sinceMs = this.#emptySinceMs.get(vpcId) ?? now;
     this.#emptySinceMs.set(vpcId, sinceMs);
     const isOldest = this.#emptySinceMs.keys().next().value === vpcId;
-    return now - sinceMs < emptyVpcKeptMs && !(isOldest && this.#emptySinceMs.size > emptyVpcsKeptMax);
+    return now - sinceMs < this.#keptMs && !(isOldest && this.#emptySinceMs.size > emptyVpcsKeptMax);
   }
 
   async apply(state: VpcState): Promise<readonly string[]> {

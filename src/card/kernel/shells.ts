@@ -11,12 +11,13 @@ import { ToolBatch } from './toolBatch.ts';
 /** `tc` answers queries in JSON, with statistics. */
 const flagsOf = { ip: [], bridge: [], tc: ['-s', '-j'] } as const;
 export type Tool = keyof typeof flagsOf;
+const tools: readonly Tool[] = ['ip', 'bridge', 'tc'];
 /** So many batches of a namespace are given to its shell before tools stay. */
-const batchesByShell = 2;
+const batchesByShell = 12;
 
 /**
- * The processes that stay in one namespace. A tool stays from its third batch on, or where it is known that it must be quick: to start it
- * costs as much as several commands of the shell's, and it is to be started again after each tap that comes in.
+ * The processes that stay in one namespace. Tools stay where they are used often, or where it is known that they must be quick: to start one
+ * costs as much as a handful of commands by the shell, and it is to be started again after each tap that comes in.
  */
 class Inside {
   readonly shell: KeptShell;
@@ -31,8 +32,10 @@ class Inside {
     this.shell = new KeptShell(command, [...args, 'sh']);
   }
 
+  /** Started here, so that nobody waits for their start. */
   keepTools(): void {
     this.#keepsTools = true;
+    for (const tool of tools) this.#tool(tool);
   }
 
   async batch(tool: Tool, lines: readonly string[]): Promise<string> {
