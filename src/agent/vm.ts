@@ -81,10 +81,13 @@ export class Vm {
   }
 
   setState(state: VmState, reason?: string): void {
-    if (this.record.state === state && this.record.reason === reason) return;
-    this.record.state = state;
-    this.record.reason = reason;
-    this.context.changed();
+    const { record } = this;
+    if (record.state === state && record.reason === reason) return;
+    // Of a launch the cell hears by its answer: a report costs every processor and the store more than that.
+    const isLaunch = state === 'preparing' || (record.state === 'preparing' && state === 'running');
+    record.state = state;
+    record.reason = reason;
+    if (!isLaunch) this.context.changed();
   }
 
   /** Takes a process as this VM's VMM, connects to its monitor and follows its life from here on. */

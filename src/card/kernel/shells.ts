@@ -23,6 +23,7 @@ class Inside {
   readonly shell: KeptShell;
   readonly #starter: readonly string[];
   readonly #tools = new Map<Tool, ToolBatch>();
+  #arrived: Promise<unknown> | undefined;
   #batches = 0;
   #keepsTools = false;
 
@@ -30,6 +31,12 @@ class Inside {
     const [command, ...args] = ['nsenter', `--net=${namespacePath(name)}`] as const;
     this.#starter = [command, ...args];
     this.shell = new KeptShell(command, [...args, 'sh']);
+  }
+
+  /** Until the shell answers for the first time it may not be in the namespace yet. */
+  arrived(): Promise<unknown> {
+    this.#arrived ??= this.shell.run(':', scriptTimeoutMs);
+    return this.#arrived;
   }
 
   /** Started here, so that nobody waits for their start. */
@@ -118,9 +125,9 @@ class Shells {
 
   /** A file of the namespace's own `/proc/net`, without a command. Errors as {@link run}'s, and those of reading. */
   async readNet(name: string, file: string): Promise<string> {
-    const { shell } = await this.#inside(name);
-    await shell.run(':', scriptTimeoutMs); // Until it answers it may not be there yet.
-    return readFile(`/proc/${shell.pid}/net/${file}`, 'utf8');
+    const inside = await this.#inside(name);
+    await inside.arrived();
+    return readFile(`/proc/${inside.shell.pid}/net/${file}`, 'utf8');
   }
 
   /** Ends what is in a namespace, which would keep it alive beyond its name. */
