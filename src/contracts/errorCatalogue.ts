@@ -1,3 +1,5 @@
+import { absentResourceCodes } from './errorCatalogueAbsent.ts';
+
 /**
  * What who retries does about a code. `unreachable`: the link or the store is away, so wait for it, for minutes. `busy`: the other
  * side is there and asks for patience, so back off. `fault`: something broke, so try a few times. `refused`: the same request
@@ -42,6 +44,7 @@ const request = {
   FilterLimitExceeded: client,
   ValidationError: client,
   IdempotentParameterMismatch: client,
+  IdempotentInstanceTerminated: client,
   Unsupported: client,
   DryRunOperation: precondition,
   RequestEntityTooLarge: tooLarge,
@@ -134,6 +137,7 @@ const state = {
   VolumeIOPSLimit: client,
   VpcLimitExceeded: client,
   VpcCidrConflict: client,
+  CidrLimitExceeded: client,
   VcpuLimitExceeded: client,
   CannotDelete: client,
   DefaultVpcAlreadyExists: client,
@@ -169,6 +173,7 @@ const resource = {
   'InvalidCarrierGatewayID.Malformed': client,
   'InvalidCarrierGatewayID.NotFound': client,
   'InvalidCidr.InUse': client,
+  'InvalidCidrBlock.InUse': client,
   'InvalidCidrBlock.NotFound': client,
   'InvalidCustomerGatewayID.NotFound': client,
   'InvalidDevice.InUse': client,
@@ -282,6 +287,7 @@ const resource = {
   'InvalidVolumeID.NotFound': client,
   'InvalidVolumeID.ZoneMismatch': client,
   'InvalidVpc.Range': client,
+  'InvalidVpcCidrBlockAssociationID.NotFound': client,
   'InvalidVpcEndpointId.Malformed': client,
   'InvalidVpcEndpointId.NotFound': client,
   'InvalidVpcID.Malformed': client,
@@ -316,6 +322,7 @@ export const errorCatalogue = {
   ...service,
   ...state,
   ...resource,
+  ...absentResourceCodes,
   ...internal,
 } as const;
 

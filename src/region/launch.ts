@@ -4,8 +4,9 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
-import { parseAddress, parseNetwork } from './ipv4.ts';
 import { notFound } from './not-found.ts';
+import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
+import { requireHost } from './private-addresses.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
 import { metadataDefaultsOf } from './resources/metadata-defaults.ts';
@@ -20,6 +21,7 @@ export interface LaunchRequest {
   readonly groupIds: readonly string[];
   readonly groupNames: readonly string[];
   readonly privateIp?: string | undefined;
+  readonly placementGroup?: PlacementGroupName | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
 }
@@ -32,8 +34,9 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     findSubnet(region, request),
     metadataDefaultsOf(db, request.accountId),
   ]);
-  checkPrivateIp(request, subnet);
-  const [groups, freeAddresses] = await Promise.all([
+  if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
+  const [placementGroup, groups, freeAddresses] = await Promise.all([
+    request.placementGroup && resolvePlacementGroup(region, request, request.placementGroup, subnet.zone),
     findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
@@ -56,6 +59,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,
     metadataDefaults,
+    ...(placementGroup === undefined ? {} : { placementGroup }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };
@@ -122,8 +126,8 @@ interface Addresses {
 }
 
 /**
- * Free addresses of the subnet, which a launch may lose to another one all the same: this is for the error that EC2 gives
- * at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
+ * Free addresses of the subnet, resting ones among them. A launch may lose them to another one all the same: this is for the error
+ * that EC2 gives at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
  */
 const countFree = async (
   db: Database,
@@ -131,8 +135,7 @@ const countFree = async (
   { count = 0, privateIp = null }: { count?: number | undefined; privateIp?: string | null | undefined },
 ): Promise<number | undefined> => {
   const { rows } = await sql<Addresses>`
-    select (select count(*) from eni where subnet_id = ${subnet.subnet_id})
-        + (select count(*) from resting_address where subnet_id = ${subnet.subnet_id} and until > now()) as taken,
+    select (select count(*) from eni where subnet_id = ${subnet.subnet_id}) as taken,
       exists (select from eni where subnet_id = ${subnet.subnet_id} and ip = ${privateIp}::text) as wanted_taken`.execute(
     db,
   );
@@ -194,20 +197,4 @@ export const findGroups = async (
       );
   }
   return groups;
-};
-
-const checkPrivateIp = (request: LaunchRequest, subnet: Row<'subnet'>): void => {
-  if (request.privateIp === undefined) return;
-  const address = parseAddress(request.privateIp);
-  const network = parseNetwork(subnet.cidr);
-  const inside =
-    address !== undefined &&
-    network !== undefined &&
-    address >= network.base &&
-    address < network.base + network.size;
-  if (!inside)
-    throw new PandoError(
-      'InvalidParameterValue',
-      `Address ${request.privateIp.slice(0, 64)} does not fall within the subnet's address range`,
-    );
 };

@@ -45,6 +45,8 @@ interface DhcpOptionsTable {
   dhcp_options_id: string;
   account_id: string;
   configuration: ColumnType<{ key: string; values: string[] }[], string, never>;
+  /** The set of its account's new VPCs. */
+  is_default: Generated<boolean>;
 }
 
 interface VpcTable {
@@ -58,7 +60,17 @@ interface VpcTable {
   dns_support: Generated<boolean>;
   dns_hostnames: Generated<boolean>;
   address_usage_metrics: Generated<boolean>;
-  dhcp_options_id: string;
+  /** Absent: the VPC has no set (`default`). */
+  dhcp_options_id: string | null;
+  created_at: CreatedAt;
+}
+
+/** A range that was added to a VPC. */
+interface VpcCidrBlockTable {
+  association_id: string;
+  account_id: string;
+  vpc_id: string;
+  cidr: string;
   created_at: CreatedAt;
 }
 
@@ -148,6 +160,10 @@ interface EniTable {
   group_ids: string[];
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
+  /** Of the instance that has it. */
+  placement_group_id: ColumnType<string | null, never, string>;
+  /** Whether an automatic public address was asked for: by the launch, or by its subnet. */
+  auto_public: Generated<boolean>;
   vtep: string | null;
   epoch: Generated<number>;
   created_at: CreatedAt;
@@ -203,6 +219,34 @@ interface ImageTable {
   created_at: CreatedAt;
 }
 
+interface LaunchTemplateTable {
+  launch_template_id: string;
+  account_id: string;
+  name: string;
+  created_by: string;
+  created_at: CreatedAt;
+  default_version: Generated<number>;
+  last_version: Generated<number>;
+}
+
+interface LaunchTemplateVersionTable {
+  launch_template_id: string;
+  version: number;
+  description: string | null;
+  created_by: string;
+  created_at: CreatedAt;
+  data: ColumnType<Readonly<Record<string, unknown>>, string, never>;
+}
+
+interface PlacementGroupTable {
+  group_id: string;
+  account_id: string;
+  name: string;
+  strategy: 'cluster' | 'spread' | 'partition';
+  partition_count: number | null;
+  created_at: CreatedAt;
+}
+
 interface TagTable {
   resource_id: string;
   account_id: string;
@@ -228,6 +272,7 @@ export interface RegionSchema {
   gateway_device: GatewayDeviceTable;
   dhcp_options: DhcpOptionsTable;
   vpc: VpcTable;
+  vpc_cidr_block: VpcCidrBlockTable;
   subnet: SubnetTable;
   internet_gateway: InternetGatewayTable;
   route_table: RouteTableTable;
@@ -242,6 +287,9 @@ export interface RegionSchema {
   public_address: PublicAddressTable;
   key_pair: KeyPairTable;
   image: ImageTable;
+  launch_template: LaunchTemplateTable;
+  launch_template_version: LaunchTemplateVersionTable;
+  placement_group: PlacementGroupTable;
   tag: TagTable;
   client_token: ClientTokenTable;
 }
