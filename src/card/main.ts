@@ -5,6 +5,7 @@ import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { isExpected } from '#contracts/identity.ts';
@@ -13,6 +14,7 @@ import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
+import { requireConntrack } from './kernel/requireConntrack.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -22,6 +24,7 @@ joinStarterMounts();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
 showMetrics(config.metrics, log);
+exportSpans(`card-${config.name}`, log);
 keepCertificate(config.tls, log);
 const hearing = new Hearing();
 const card = new Card({
@@ -31,7 +34,7 @@ const card = new Card({
   services: new Services({
     ...{ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log, hearing },
   }),
-  ...{ log, hearing },
+  ...{ log, hearing, emptyVpcKeptMs: config.emptyVpcKeptMs },
 });
 
 if (process.argv.includes('--teardown')) {
@@ -39,6 +42,7 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
+await requireConntrack();
 await card.adopt();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
