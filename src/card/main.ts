@@ -31,6 +31,7 @@ const card = new Card({
   stateDir: config.stateDir,
   services: new Services({ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log }),
   log,
+  emptyVpcKeptMs: config.emptyVpcKeptMs,
 });
 
 if (process.argv.includes('--teardown')) {

@@ -102,7 +102,7 @@ export class RealGround implements Ground {
 
   static async start(): Promise<RealGround> {
     const cards = await CardLab.create();
-    const card = await cards.card('card', 'spiffe://pando/agent/');
+    const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/' });
     const agents = await AgentLab.open(cards.authority);
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };

@@ -54,7 +54,7 @@ export class TwoRealHosts {
     const ports = [await freePort(), await freePort()];
     const hosts: RealHost[] = [];
     for (const name of ['c1', 'c2']) {
-      const card = await cards.card(name, 'spiffe://pando/agent/');
+      const card = await cards.card(name, { agentIdentity: 'spiffe://pando/agent/' });
       const identity = `spiffe://pando/card/${name}`;
       const agent = await agents.host(
         { zone, vtep: card.vtep, card: { host: card.vtep, port: 7000, netns: card.netns, identity } },
