@@ -22,6 +22,7 @@ const scratch = scratchOf(process.pid);
 const home = join(import.meta.dirname, '..');
 const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
 const testTimeoutMs = 15 * 60_000;
+const slowestShown = 20;
 
 /** Ends the tests; what is left of them is removed all the same. */
 const interrupted = new AbortController();
@@ -30,6 +31,30 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interr
 interface TestEvent {
   readonly type: string;
   readonly data: unknown;
+}
+
+/** How long each file's tests took: what a whole run's time is made of. */
+class FileTimes {
+  readonly #ms = new Map<string, number>();
+
+  take({ type, data }: TestEvent): void {
+    if (type !== 'test:pass' && type !== 'test:fail') return;
+    const { nesting, file, details } = data as {
+      nesting: number;
+      file?: string;
+      details: { duration_ms: number };
+    };
+    if (nesting !== 0 || file === undefined) return;
+    this.#ms.set(file, (this.#ms.get(file) ?? 0) + details.duration_ms);
+  }
+
+  /** Lines of a table, the slowest first. */
+  slowest(count: number): string[] {
+    return [...this.#ms]
+      .sort(([, one], [, other]) => other - one)
+      .slice(0, count)
+      .map(([file, ms]) => `${(ms / 1000).toFixed(1).padStart(7)} s  ${relative(home, file)}`);
+  }
 }
 
 /** Adds up the figures that each run reports at its end, so that they are printed once for all. */
@@ -78,7 +103,11 @@ function check(what: string, command: string, args: readonly string[]): boolean 
 const isReal = (file: string): boolean =>
   realParts.includes(relative(join(home, 'test'), file).split('/')[0] ?? '');
 
-async function* events(files: readonly string[], totals: Totals): AsyncGenerator<TestEvent> {
+async function* events(
+  files: readonly string[],
+  totals: Totals,
+  times: FileTimes,
+): AsyncGenerator<TestEvent> {
   const groups = [
     { files: files.filter((file) => !isReal(file)), concurrency: availableParallelism() },
     { files: files.filter(isReal), concurrency: 1 },
@@ -90,8 +119,10 @@ async function* events(files: readonly string[], totals: Totals): AsyncGenerator
       timeout: testTimeoutMs,
       cwd: home,
       signal: interrupted.signal,
-    }))
+    })) {
+      times.take(event);
       if (!totals.take(event)) yield event;
+    }
   }
   yield* totals.events;
 }
@@ -134,15 +165,18 @@ async function main(args: readonly string[]): Promise<boolean> {
     ]);
 
   const totals = new Totals();
+  const times = new FileTimes();
   await removeAbandonedLabs(console.log);
   mkdirSync(scratch, { mode: 0o755 });
   process.env.TMPDIR = scratch;
-  for await (const text of Readable.from(events(files, totals)).pipe(new spec())) process.stdout.write(text);
+  for await (const text of Readable.from(events(files, totals, times)).pipe(new spec()))
+    process.stdout.write(text);
   await removeAbandonedRuns(console.log);
   await removeScratch(scratch);
   delete process.env.TMPDIR;
   await removeAbandonedLabs(console.log);
 
+  if (files.length > 1) console.log(`the slowest files:\n${times.slowest(slowestShown).join('\n')}`);
   if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');

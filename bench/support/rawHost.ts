@@ -8,7 +8,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { jailBaseDir, jailRunDir, qemuArgs } from '#agent/qemu-command.ts';
+import { jailBaseDir, jailRunDir, jailSocketsDir, qemuArgs } from '#agent/qemu-command.ts';
 import { Qmp } from '#agent/qmp.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
@@ -108,6 +108,7 @@ export class RawHost implements AsyncDisposable {
         arg
           .replace(`${jailRunDir}/root.qcow2`, `${migration?.diskDir ?? dir}/root.qcow2`)
           .replaceAll(`=${jailRunDir}/`, `=${dir}/`)
+          .replaceAll(`=${jailSocketsDir}/`, `=${dir}/`)
           .replace(new RegExp(`^${jailRunDir}/`), `${dir}/`)
           .replace(new RegExp(`^${jailBaseDir}/`), `${this.#imageDir}/`),
       );
