@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { exec } from '#base/exec.ts';
-import { type RealCloud, regionName, startRealCloud, zone } from '../../router/realCloud.ts';
+import { type RealClient, type RealCloud, regionName, startRealCloud, zone } from '../../router/realCloud.ts';
 
 const clientTimeoutMs = 240_000;
 
 export interface ClientRegion {
   readonly cloud: RealCloud;
+  /** Whose keys the clients have. */
+  readonly owner: RealClient;
   readonly endpoint: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -42,7 +44,8 @@ export const hasPackages = async (t: TestContext, ...names: readonly string[]): 
 export const startClientRegion = async (): Promise<ClientRegion> => {
   const cloud = await startRealCloud();
   const home = await mkdtemp(path.join(tmpdir(), 'pando-clients-'));
-  const { key } = await cloud.account();
+  const owner = await cloud.account();
+  const { key } = owner;
   const endpoint = `http://127.0.0.1:${cloud.port}`;
   const env = {
     PATH: process.env.PATH ?? '',
@@ -59,6 +62,7 @@ export const startClientRegion = async (): Promise<ClientRegion> => {
   return {
     ...key,
     cloud,
+    owner,
     endpoint,
     home,
     run: async (command, words, more = {}) => {
