@@ -1,6 +1,7 @@
 /** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
+import { identityClaims, signedIdentity } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 
 const empty = z.object({});
@@ -32,6 +33,7 @@ export const metadataDefaults = z.object({
   httpTokens: z.enum(['optional', 'required']).optional(),
   httpEndpoint: z.enum(['enabled', 'disabled']).optional(),
   hopLimit: z.number().int().optional(),
+  instanceTags: z.enum(['enabled', 'disabled']).optional(),
 });
 export type MetadataDefaults = z.infer<typeof metadataDefaults>;
 /** A SigV4 signing key: an access key's secret, narrowed to a day (`YYYYMMDD`), a region and a service. */
@@ -76,7 +78,7 @@ export const regionContract = {
   'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
   /** Gateway: announces itself as the region's internet gateway device. */
   'region.joinGateway': { params: z.object({ vtep: z.string(), mac: z.string() }), result: empty },
-  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing. */
+  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing but the claim. */
   'region.resolveLaunch': {
     params: z.object({
       accountId: z.string(),
@@ -91,6 +93,11 @@ export const regionContract = {
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
+      /**
+       * The client token, claimed for the caller's cell when all else is well. Absent: none is claimed. Another cell has it: Unavailable
+       * with `details.tokenCellId`.
+       */
+      claim: z.object({ cellId: z.string(), token: z.string().min(1).max(128) }).optional(),
     }),
     result: z.object({
       image: imageRecord,
@@ -109,6 +116,11 @@ export const regionContract = {
       /** Free addresses of the subnet just now; given where a count was asked for. */
       freeAddresses: z.number().int().optional(),
     }),
+  },
+  /** One claim of the token is given back: the launch that made it was refused for certain. Not to be repeated where no answer came. */
+  'region.releaseToken': {
+    params: z.object({ accountId: z.string(), cellId: z.string(), token: z.string() }),
+    result: empty,
   },
   /** What a version of a launch template holds, as JSON of the schema's `LaunchTemplateData`. Without a version: the default one. */
   'region.launchTemplate': {
@@ -136,8 +148,15 @@ export const regionContract = {
       tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
       /** Of the instance: the group is in use while the interface is there. */
       placementGroupId: z.string().optional(),
+      /** Asks for the instance's identity document, signed. */
+      identity: identityClaims.optional(),
     }),
-    result: z.object({ vpcId: z.string(), port: vpcPort }),
+    result: z.object({
+      vpcId: z.string(),
+      port: vpcPort,
+      /** Absent: not asked for, or a region without a key (of the last release, say). */
+      identity: signedIdentity.optional(),
+    }),
   },
   /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded
