@@ -7,6 +7,7 @@ import { exec } from '#base/exec.ts';
 import { type RealClient, type RealCloud, regionName, startRealCloud, zone } from '../../router/realCloud.ts';
 
 const clientTimeoutMs = 240_000;
+const everyExitCode = Array.from({ length: 256 }, (_, code) => code);
 
 export interface ClientRegion {
   readonly cloud: RealCloud;
@@ -66,8 +67,11 @@ export const startClientRegion = async (): Promise<ClientRegion> => {
     endpoint,
     home,
     run: async (command, words, more = {}) => {
-      const done = await exec(command, words, { timeoutMs: clientTimeoutMs, env: { ...env, ...more } });
-      return done.stdout;
+      const options = { timeoutMs: clientTimeoutMs, env: { ...env, ...more }, allow: everyExitCode };
+      const { stdout, stderr, exitCode } = await exec(command, words, options);
+      // Some clients say on their standard output what went wrong.
+      if (exitCode !== 0) throw new Error(`${command} ended with ${exitCode}:\n${stdout}\n${stderr}`);
+      return stdout;
     },
     close: async () => {
       await cloud.close();
