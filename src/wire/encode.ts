@@ -17,7 +17,7 @@ import { escapeXml, textElement, xmlDeclaration } from './xml.ts';
 const itemsPerPart = 50;
 
 /**
- * A response as XML. An empty list is an empty element (but a resource's `tagSet`, which is left out), an absent member is no element, members that the
+ * A response as XML. An empty list is an empty element (but most resources' `tagSet`, which is left out), an absent member is no element, members that the
  * schema does not have are left out. Times may be `Date` or ISO 8601 text, blobs bytes or base64.
  *
  * @param version the request's API version, echoed in the namespace.
@@ -68,20 +68,37 @@ function* structureParts(shape: StructureShape, output: object): Generator<strin
         yield items(member.shape, value.slice(i, i + itemsPerPart));
       yield `</${member.xmlName}>`;
     } else {
-      const text = memberElement(member, value);
+      const text = memberElement(shape, member, value);
       if (text !== '') yield text;
     }
   }
 }
 
-function memberElement(member: Member, value: unknown): string {
-  if (value === undefined || value === null || isNoTags(member, value)) return '';
+function memberElement(shape: StructureShape, member: Member, value: unknown): string {
+  if (value === undefined || value === null || isNoTags(shape, member, value)) return '';
   return element(member.xmlName, content(member.shape, value, member.name));
 }
 
-/** EC2 leaves a resource's list of tags out where there are none, unlike every other list: users of its SDKs rely on it. */
-const isNoTags = ({ xmlName, shape }: Member, value: unknown): boolean =>
-  xmlName === 'tagSet' && Array.isArray(value) && value.length === 0 && isTagList(shape);
+/**
+ * Members by which the resources are known whose list of tags EC2 sends even when it is empty: route table, network ACL,
+ * internet gateway, DHCP options, key pair and network interface. Ansible's modules read it unasked.
+ */
+const listsNoTags = [
+  'PropagatingVgws',
+  'Entries',
+  'InternetGatewayId',
+  'DhcpConfigurations',
+  'PublicKey',
+  'TagSet',
+] as const;
+
+/** EC2 leaves other resources' list of tags out where there are none, unlike every other list: users of its SDKs rely on it. */
+const isNoTags = (owner: StructureShape, { xmlName, shape }: Member, value: unknown): boolean =>
+  xmlName === 'tagSet' &&
+  Array.isArray(value) &&
+  value.length === 0 &&
+  isTagList(shape) &&
+  !listsNoTags.some((name) => owner.byName.has(name));
 
 /** DescribeTags has a list of this name too: what it lists says whose each tag is. */
 const isTagList = (shape: Shape): boolean =>
@@ -104,7 +121,7 @@ function content(shape: Shape, value: unknown, name: string): string {
 
 function members(shape: StructureShape, value: object): string {
   let text = '';
-  for (const member of shape.members) text += memberElement(member, Reflect.get(value, member.name));
+  for (const member of shape.members) text += memberElement(shape, member, Reflect.get(value, member.name));
   return text;
 }
 

@@ -106,8 +106,8 @@ describe('launches', () => {
         ...{ ImageId: cloud.imageId, MinCount: '1', MaxCount: '1', InstanceType: 'p1.nano' },
       }),
       ...(await Promise.all(
-        ['Instances', 'Images', 'Vpcs', 'Subnets', 'Volumes', 'NetworkInterfaces', 'SecurityGroups'].map(
-          (what) => alice.act(`Describe${what}`),
+        ['Instances', 'Images', 'Vpcs', 'Subnets', 'Volumes', 'SecurityGroups'].map((what) =>
+          alice.act(`Describe${what}`),
         ),
       )),
     ];
@@ -118,6 +118,17 @@ describe('launches', () => {
     await alice.call('CreateTags', { Resources: [VpcId ?? ''], Tags: [{ Key: 'a', Value: '' }] });
     assert.match((await alice.act('DescribeVpcs')).body, /<tagSet><item><key>a<\/key><value\/>/);
     assert.ok(SubnetId);
+  });
+
+  it('has an empty tagSet on what EC2 has it on: Ansible reads it of every one', async () => {
+    await alice.run({});
+    await alice.call('CreateKeyPair', { KeyName: 'untagged' });
+    await alice.call('CreateInternetGateway', {});
+    await alice.call('CreateDhcpOptions', {
+      DhcpConfigurations: [{ Key: 'domain-name', Values: ['a.example'] }],
+    });
+    for (const what of ['RouteTables', 'NetworkInterfaces', 'InternetGateways', 'DhcpOptions', 'KeyPairs'])
+      assert.match((await alice.act(`Describe${what}`)).body, /<tagSet\/>/, what);
   });
 
   it('goes to the zone that is named by its id', async () => {

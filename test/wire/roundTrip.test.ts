@@ -80,7 +80,17 @@ function randomOutput(action: string, seed: number): object {
   return shape === undefined ? {} : Object(randomValue(shape, randomFrom(seed), 'response'));
 }
 
-/** Where a resource has no tags, its `tagSet` is left out, so a client reads nothing. */
+/** Members of resources whose `tagSet` is there even when it is empty. */
+const listsNoTags = [
+  'PropagatingVgws',
+  'Entries',
+  'InternetGatewayId',
+  'DhcpConfigurations',
+  'PublicKey',
+  'TagSet',
+];
+
+/** Where most resources have no tags, their `tagSet` is left out, so a client reads nothing. */
 function withoutNoTags(shape: Shape | undefined, value: unknown): unknown {
   if (shape?.kind === 'list' && Array.isArray(value))
     return value.map((item) => withoutNoTags(shape.element, item));
@@ -89,7 +99,8 @@ function withoutNoTags(shape: Shape | undefined, value: unknown): unknown {
     const own: unknown = Reflect.get(value, name);
     const isTag =
       inner.kind === 'list' && inner.element.kind === 'structure' && inner.element.byName.size === 2;
-    const none = xmlName === 'tagSet' && isTag && Array.isArray(own) && own.length === 0;
+    const left = !listsNoTags.some((each) => shape.byName.has(each));
+    const none = left && xmlName === 'tagSet' && isTag && Array.isArray(own) && own.length === 0;
     return !Object.hasOwn(value, name) || none ? [] : [[name, withoutNoTags(inner, own)]];
   });
   return Object.fromEntries(entries);
