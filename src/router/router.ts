@@ -37,8 +37,11 @@ export const startRouter = async ({
   log,
   now = Date.now,
 }: RouterDependencies): Promise<Router> => {
-  const { limits, regionName, listen } = config;
-  const region = new RegionLink({ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs });
+  const { limits, regionName, anyRegion, listen } = config;
+  const region = new RegionLink({
+    ...{ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs },
+    signingKeys: !anyRegion,
+  });
   const cells = new CellDirectory(region, tls, limits, log);
   const keys = new KeyCache({
     lookup: (id) => region.accessKey(id),
@@ -58,6 +61,7 @@ export const startRouter = async ({
     read: {
       keys,
       regionName,
+      anyRegion,
       bodyBytesMax: limits.bodyBytesMax,
       now,
       admission: new Admission(limits),
