@@ -93,7 +93,8 @@ program
     const alone = ['region', 'anyRegion', 'instant', 'persist', 'foreground'].find(
       (name) => options[name] !== undefined,
     );
-    if (alone !== undefined) program.error('error: that option is one of --simulated alone (pando up --help)');
+    if (alone !== undefined)
+      program.error('error: that option is one of --simulated alone (pando up --help)');
     return (await import('./commands/up.ts')).up({ ...options, dir: dir ?? defaultDirectory });
   });
 

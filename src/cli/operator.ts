@@ -50,7 +50,11 @@ const processorsOf = (
 ): readonly (Address & { readonly name: string })[] => {
   if (run.simulated !== undefined)
     return [
-      { name: processorName(cell, 1), host: loopback, port: run.simulated.ports?.cells[cell.number - 1] ?? 0 },
+      {
+        name: processorName(cell, 1),
+        host: loopback,
+        port: run.simulated.ports?.cells[cell.number - 1] ?? 0,
+      },
     ];
   return Array.from({ length: processorsPerCell }, (_, at) => ({
     name: processorName(cell, at + 1),

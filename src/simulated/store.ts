@@ -29,10 +29,8 @@ const sharedSettings = {
   max_wal_senders: '0',
   autovacuum_max_workers: '1',
 } as const;
-/** Nothing is flushed: the state ends with the machine at the latest. */
-const memorySettings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } as const;
-/** A crash of the machine may cost the last moments, and damages nothing. */
-const diskSettings = { synchronous_commit: 'off' } as const;
+/** Nothing is flushed: the state ends with the machine at the latest. What was committed survives a killed server all the same. */
+const memorySettings = { fsync: 'off', full_page_writes: 'off' } as const;
 
 export interface SimulatedStore {
   /** URL of the region's database. */
@@ -57,7 +55,7 @@ const numbers = (cells: number): number[] => Array.from({ length: cells }, (_, a
 export const startSimulatedStore = async (options: SimulatedStoreOptions): Promise<SimulatedStore> => {
   const { dataDir, socketDir } = clusterOf(options.state);
   if (!existsSync(join(dataDir, 'PG_VERSION'))) await beginWithCopy(options, dataDir);
-  const settings = { ...sharedSettings, ...(options.persist ? diskSettings : memorySettings) };
+  const settings = { ...sharedSettings, ...(options.persist ? {} : memorySettings) };
   const server = await startPostgres({ dataDir, socketDir, settings });
   const [region = '', ...cells] = await Promise.all(
     ['region', ...numbers(options.cells).map(cellDatabase)].map((name) => ensureDatabase(server.url, name)),

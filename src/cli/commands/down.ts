@@ -7,8 +7,8 @@ import { takeDown } from '#lab/teardown.ts';
 import { cacheDirectory, type RunDirectory, runDirectory } from '#node/directory.ts';
 import { withLock } from '#node/lock.ts';
 import { print, progress, step, UserError } from '../output.ts';
-import { endSimulated } from '../simulated/end.ts';
 import { backportsFile } from '../provision/install.ts';
+import { endSimulated } from '../simulated/end.ts';
 
 /** `pando down`: ends the region and removes everything of it; with `--purge` what regions share too. */
 export async function down(options: { dir: string; purge: boolean }): Promise<void> {

@@ -34,9 +34,7 @@ const userDirectory = '/var/lib/pando';
 /** `pando up`: a whole region on this machine; what is there already stays as it is. */
 export async function up(options: UpOptions): Promise<void> {
   if (process.getuid?.() !== 0)
-    throw new UserError(
-      `Network namespaces and virtual machines need root: sudo ./pando up. ${asSimulated}`,
-    );
+    throw new UserError(`Network namespaces and virtual machines need root: sudo ./pando up. ${asSimulated}`);
   const directory = runDirectory(resolve(options.dir));
   refuseSimulated(readRun(directory) ?? {}, `start it again with --simulated, or use another --dir.`);
   const dir = dirOption(directory);

@@ -36,15 +36,19 @@ export async function simulatedStatus(
   const state = pid === undefined ? 'down' : instances === undefined ? 'not answering' : 'up';
   const endpoint = endpointOf(run);
   if (json) {
-    const { ports: _, ...settings } = simulated ?? {};
-    const facts = { endpoint, region: run.regionName, cells: run.cells, ...settings };
+    const { ports: _, state: stateDirectory, ...settings } = simulated ?? {};
+    const facts = { endpoint, region: run.regionName, cells: run.cells, stateDirectory, ...settings };
     print(JSON.stringify({ simulated: true, state, pid, ...facts, instances }, null, 2));
     return;
   }
   print(
     `${paint('bold', run.regionName)}  ${endpoint}  ${directory.root}  simulated${simulated?.anyRegion === true ? ', any region' : ''}${simulated?.instant === true ? ', instant' : ''}`,
   );
-  print(pid === undefined ? '✘ down: pando up --simulated starts it' : `${state === 'up' ? '✔' : '✘'} ${state}, pid ${pid}, ${run.cells} zones`);
+  print(
+    pid === undefined
+      ? '✘ down: pando up --simulated starts it'
+      : `${state === 'up' ? '✔' : '✘'} ${state}, pid ${pid}, ${run.cells} zones`,
+  );
   if (simulated !== undefined) print(`  state in ${simulated.state}${simulated.persist ? ', kept' : ''}`);
   if (instances !== undefined) {
     const counts = Object.entries(instances).map(([name, many]) => `${many} ${name}`);

@@ -80,7 +80,9 @@ async function bring(
     // Ready ones wrote their ports down; one without lost its starter, and ends by itself.
     if (present.simulated?.ports !== undefined && options.foreground !== true) return undefined;
     if (options.foreground === true)
-      throw new UserError(`It runs already. To have it in front: pando down --dir ${directory.root}, then again.`);
+      throw new UserError(
+        `It runs already. To have it in front: pando down --dir ${directory.root}, then again.`,
+      );
   }
   mkdirSync(directory.root, { recursive: true, mode: 0o700 });
   const run = await decide(directory, present, options);
@@ -95,7 +97,9 @@ async function bring(
     ...{ anyRegion: state.anyRegion, instant: state.instant, foreground: options.foreground === true },
     accessKeyId: run.account?.accessKeyId,
   };
-  const started = await ticking(() => startProcess(directory, config, signal, (line) => progress(`• ${line}`)));
+  const started = await ticking(() =>
+    startProcess(directory, config, signal, (line) => progress(`• ${line}`)),
+  );
   const { account, regionPort, cellPorts, imageId } = started.ready;
   writeRun(directory, {
     ...run,
@@ -117,7 +121,9 @@ async function bring(
 function assertAsStarted(directory: RunDirectory, present: RunRecord, options: SimulatedUpOptions): void {
   const { simulated } = present;
   if (simulated === undefined)
-    throw new UserError(`${directory.root} holds a real region. A simulated one needs a directory of its own: --dir`);
+    throw new UserError(
+      `${directory.root} holds a real region. A simulated one needs a directory of its own: --dir`,
+    );
   const asked = [
     ['--port', options.port, present.port],
     ['--cells', options.cells, present.cells],
@@ -188,7 +194,9 @@ const isFree = (port: number): Promise<boolean> =>
 
 async function firstFree(): Promise<number> {
   for (let port = firstPort; port < firstPort + portsTried; port++) if (await isFree(port)) return port;
-  throw new UserError(`No port from ${firstPort} to ${firstPort + portsTried - 1} is free: choose one with --port`);
+  throw new UserError(
+    `No port from ${firstPort} to ${firstPort + portsTried - 1} is free: choose one with --port`,
+  );
 }
 
 /** Until it ends, or we are asked to end it. */
@@ -197,7 +205,8 @@ async function inFront(directory: RunDirectory, { child }: StartedProcess): Prom
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill('SIGTERM'));
   const code = child.exitCode ?? (await ended);
   await withLock(directory.lockFile, () => endSimulated(directory, { purge: false }));
-  if (code !== 0) throw new UserError(`The simulated region ended by itself: see ${directory.logFile(simulatedProcess)}`);
+  if (code !== 0)
+    throw new UserError(`The simulated region ended by itself: see ${directory.logFile(simulatedProcess)}`);
 }
 
 function greet(directory: RunDirectory, wasUp: boolean, tookMs: number): void {
@@ -210,8 +219,12 @@ function greet(directory: RunDirectory, wasUp: boolean, tookMs: number): void {
   print(`  endpoint   ${endpoint}`);
   print(`  keys       . ${directory.env}     (an AWS profile of its own; ~/.aws is not touched)`);
   print(`  image      ${simulated?.imageId ?? ''}`);
-  print(`  state      ${simulated?.persist === true ? `${simulated.state} (kept until pando down --purge)` : 'in memory'}`);
+  print(
+    `  state      ${simulated?.persist === true ? `${simulated.state} (kept until pando down --purge)` : 'in memory'}`,
+  );
   print('Try:');
-  print(`  . ${directory.env}; aws ec2 run-instances --image-id ${simulated?.imageId ?? ''} --instance-type t3.micro`);
+  print(
+    `  . ${directory.env}; aws ec2 run-instances --image-id ${simulated?.imageId ?? ''} --instance-type t3.micro`,
+  );
   print(`  pando status${dir}   pando logs${dir}   pando down${dir}`);
 }
