@@ -16,6 +16,7 @@ export const savedVm = z.object({
   network: z.object({ vpcId: z.string(), port: vpcPort }).optional(),
   metadata: vmMetadata.optional(),
   hasDisk: z.boolean(),
+  reason: z.string().optional(),
   ended: vmEnded.optional(),
   consoleText: z.string(),
 });

@@ -66,10 +66,12 @@ export class SimVm {
    */
   saved(fence: InstanceFence | undefined): SavedVm | undefined {
     const { instanceId, requirement, eniId, image, network, metadata, hasDisk, ended, consoleText } = this;
+    const { reason } = this;
     const state = this.#state === 'paused' ? 'stopped' : this.#state;
     if (state === 'incoming' || state === 'absent') return undefined;
     return {
       ...{ instanceId, state, fence, requirement, eniId, image, network, metadata, hasDisk, ended },
+      reason,
       consoleText: consoleText.slice(-consoleCharsKept),
     };
   }
@@ -83,6 +85,7 @@ export class SimVm {
     vm.network = saved.network;
     vm.metadata = saved.metadata;
     vm.hasDisk = saved.hasDisk;
+    vm.reason = saved.reason;
     vm.ended = saved.ended;
     vm.consoleText = saved.consoleText;
     world.setRunning(vm.instanceId, hostId, saved.state === 'running');

@@ -3,14 +3,12 @@
  * it is ready. The store is started while the rest of the code is still being loaded.
  */
 import { mkdirSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
-import { join } from 'node:path';
+import { flushCompileCache } from 'node:module';
 import { loadConfig } from '#base/config.ts';
 import { simulatedConfig } from './config.ts';
 import type { SimulatedRegion } from './region.ts';
 
 const config = loadConfig(simulatedConfig);
-enableCompileCache(join(config.cache, 'compiled'));
 mkdirSync(config.state, { recursive: true, mode: 0o700 });
 
 const tell = (message: object): void => {
@@ -48,5 +46,7 @@ region = await starting
     process.exit(1);
   });
 ready = true;
+// Now, and not only at a clean end: whoever starts it next may have killed it.
+flushCompileCache();
 const { regionPort, cellPorts, imageId, account } = region;
 tell({ ready: { regionPort, cellPorts, imageId, account } });

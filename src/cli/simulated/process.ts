@@ -36,7 +36,7 @@ export interface StartedProcess {
 /** @throws UserError when it ends, or is not ready in time, with what it told last */
 export const startProcess = async (
   directory: RunDirectory,
-  config: { readonly foreground: boolean },
+  config: { readonly foreground: boolean; readonly cache: string },
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<StartedProcess> => {
@@ -52,6 +52,8 @@ export const startProcess = async (
       // Its own session: a terminal's Ctrl-C is meant for us, who pass it on.
       detached: true,
       cwd: directory.root,
+      // Compiling takes longer than all else of a start.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(config.cache, 'compiled') },
       stdio: ['ignore', output, output, 'ipc'],
     },
   );
