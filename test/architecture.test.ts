@@ -154,6 +154,7 @@ test('no registry or mirror is named: those of the machine are used', () => {
 /** Where the wall clock is meant, and why. Everything else measures, and measures by `base/monotonic.ts`. */
 const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/base/pki.ts': 'validity of certificates',
+  'src/region/identity-key.ts': 'validity of its certificate',
   'src/agent/migration/credential.ts': 'validity of certificates',
   'src/node/pkiFiles.ts': 'validity of certificates',
   'src/base/renewal.ts': 'validity of certificates',
@@ -164,6 +165,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',
+  'src/base/otlp.ts': 'spans are dated',
   'src/agent/tombstones.ts': 'ages of records that outlive a boot of the machine',
   'src/agent/launch.ts': 'when a VMM ended, shown to people',
   'src/agent/vm.ts': 'when a VMM ended, shown to people',

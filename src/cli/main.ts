@@ -79,6 +79,12 @@ program
       'a PostgreSQL (15 or newer) to keep everything in, instead of servers of its own (first start only)',
     ).env('PANDO_POSTGRES'),
   )
+  .addOption(
+    new Option(
+      '--otlp <url>',
+      'an OpenTelemetry collector to send spans of requests to, by OTLP over HTTP: http://127.0.0.1:4318 (stays set; "none" ends it)',
+    ).env('OTEL_EXPORTER_OTLP_ENDPOINT'),
+  )
   .option('--no-first-vm', 'do not launch a first VM')
   .option('--simulated', 'the API over simulated hosts: no root, no VMs, up in seconds (see below)')
   .option('--region <name>', 'simulated: the region’s name (default: us-east-1)')
@@ -213,6 +219,23 @@ program
   .allowUnknownOption()
   .passThroughOptions()
   .action(async (args, options) => (await import('./commands/aws.ts')).aws(args, options));
+
+program
+  .command('identity-certificate')
+  .description('the certificate that verifies the identity documents of instances (PEM)')
+  .addOption(directoryOption())
+  .addHelpText(
+    'after',
+    `
+An instance reads its document and signatures from its metadata service, under latest/dynamic/instance-identity/.
+Whoever is shown them verifies them with this certificate:
+  pando identity-certificate > region.pem
+  (echo '-----BEGIN PKCS7-----'; cat rsa2048; echo; echo '-----END PKCS7-----') > document.p7
+  openssl smime -verify -in document.p7 -inform PEM -certfile region.pem -noverify`,
+  )
+  .action(async (options) =>
+    (await import('./commands/identityCertificate.ts')).identityCertificate(options),
+  );
 
 const quota = program.command('quota').description('limits of an account, as EC2 has them');
 quota

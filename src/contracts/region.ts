@@ -1,6 +1,7 @@
 /** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
+import { identityClaims, signedIdentity } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 
 const empty = z.object({});
@@ -32,6 +33,7 @@ export const metadataDefaults = z.object({
   httpTokens: z.enum(['optional', 'required']).optional(),
   httpEndpoint: z.enum(['enabled', 'disabled']).optional(),
   hopLimit: z.number().int().optional(),
+  instanceTags: z.enum(['enabled', 'disabled']).optional(),
 });
 export type MetadataDefaults = z.infer<typeof metadataDefaults>;
 /** A SigV4 signing key: an access key's secret, narrowed to a day (`YYYYMMDD`), a region and a service. */
@@ -67,11 +69,16 @@ export const regionContract = {
     }),
   },
   'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
+  /** Availability zones in which a cell takes launches. */
+  'region.zones': {
+    params: empty,
+    result: z.object({ zones: z.array(z.object({ name: z.string(), id: z.string().optional() })) }),
+  },
   /** Cell processor: announces itself; the region then pushes network state over this stream. */
   'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
   /** Gateway: announces itself as the region's internet gateway device. */
   'region.joinGateway': { params: z.object({ vtep: z.string(), mac: z.string() }), result: empty },
-  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing. */
+  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing but the claim. */
   'region.resolveLaunch': {
     params: z.object({
       accountId: z.string(),
@@ -82,8 +89,15 @@ export const regionContract = {
       groupIds: z.array(z.string()),
       groupNames: z.array(z.string()),
       privateIp: z.string().optional(),
+      /** By its id or its name. */
+      placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
+      /**
+       * The client token, claimed for the caller's cell when all else is well. Absent: none is claimed. Another cell has it: Unavailable
+       * with `details.tokenCellId`.
+       */
+      claim: z.object({ cellId: z.string(), token: z.string().min(1).max(128) }).optional(),
     }),
     result: z.object({
       image: imageRecord,
@@ -95,11 +109,28 @@ export const regionContract = {
       groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
       mapPublicIp: z.boolean(),
       domainName: z.string(),
+      /** Where one was asked for; a region of the last release has none. */
+      placementGroup: z.object({ groupId: z.string(), groupName: z.string() }).optional(),
       /** Of the account; a region of the last release has none. */
       metadataDefaults: metadataDefaults.optional(),
       /** Free addresses of the subnet just now; given where a count was asked for. */
       freeAddresses: z.number().int().optional(),
     }),
+  },
+  /** One claim of the token is given back: the launch that made it was refused for certain. Not to be repeated where no answer came. */
+  'region.releaseToken': {
+    params: z.object({ accountId: z.string(), cellId: z.string(), token: z.string() }),
+    result: empty,
+  },
+  /** What a version of a launch template holds, as JSON of the schema's `LaunchTemplateData`. Without a version: the default one. */
+  'region.launchTemplate': {
+    params: z.object({
+      accountId: z.string(),
+      id: z.string().optional(),
+      name: z.string().optional(),
+      version: z.string().optional(),
+    }),
+    result: z.object({ launchTemplateId: z.string(), version: z.number().int(), data: z.unknown() }),
   },
   /**
    * Creates the primary interface of an instance; the same instance id gives the same interface again. Once it was released, also
@@ -115,8 +146,17 @@ export const regionContract = {
       publicIp: z.boolean(),
       description: z.string().optional(),
       tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
+      /** Of the instance: the group is in use while the interface is there. */
+      placementGroupId: z.string().optional(),
+      /** Asks for the instance's identity document, signed. */
+      identity: identityClaims.optional(),
     }),
-    result: z.object({ vpcId: z.string(), port: vpcPort }),
+    result: z.object({
+      vpcId: z.string(),
+      port: vpcPort,
+      /** Absent: not asked for, or a region without a key (of the last release, say). */
+      identity: signedIdentity.optional(),
+    }),
   },
   /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded

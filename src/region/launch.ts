@@ -1,10 +1,12 @@
-/** Checks everything about a launch that lies outside the cell. Changes nothing. */
+/** Checks everything about a launch that lies outside the cell. Changes nothing but the claim of a client token. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
+import { claimLaunchToken, type TokenClaim } from './launch-tokens.ts';
 import { notFound } from './not-found.ts';
+import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -20,8 +22,11 @@ export interface LaunchRequest {
   readonly groupIds: readonly string[];
   readonly groupNames: readonly string[];
   readonly privateIp?: string | undefined;
+  readonly placementGroup?: PlacementGroupName | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
+  /** The client token, and the cell that it is claimed for. */
+  readonly claim?: Omit<TokenClaim, 'accountId'> | undefined;
 }
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
@@ -33,10 +38,14 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     metadataDefaultsOf(db, request.accountId),
   ]);
   if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
-  const [groups, freeAddresses] = await Promise.all([
+  const [placementGroup, groups, freeAddresses] = await Promise.all([
+    request.placementGroup && resolvePlacementGroup(region, request, request.placementGroup, subnet.zone),
     findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
+  // Last: what is refused above claims nothing.
+  if (request.claim !== undefined)
+    await claimLaunchToken(db, { accountId: request.accountId, ...request.claim });
   return {
     image: {
       imageId: image.image_id,
@@ -56,6 +65,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,
     metadataDefaults,
+    ...(placementGroup === undefined ? {} : { placementGroup }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };

@@ -1,7 +1,11 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
+import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { launchTemplatesStep } from './migrations-launch-templates.ts';
+import { launchTokens } from './migrations-launch-tokens.ts';
+import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
 
@@ -258,6 +262,17 @@ create table account_metadata_defaults (
 alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 
+/** One key signs the identity documents of a region's instances (identity-key.ts). Of an account: whether guests see their tags. */
+const identityKey = `
+create table identity_key (
+  one boolean primary key default true check (one),
+  certificate text not null,
+  sealed_key bytea not null,
+  created_at timestamptz not null default now()
+);
+alter table account_metadata_defaults add column instance_tags text;
+`;
+
 export const regionMigrations: readonly SchemaStep[] = [
   { name: '0001-begin', up: begin, kysely: true },
   { name: '0002-interface-functions', up: interfaceFunctions, kysely: true },
@@ -270,4 +285,9 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0005-quotas', up: quotas },
   { name: '0006-resting-preference', up: restingPreference },
   { name: '0007-vpc-cidr-blocks', up: vpcCidrBlocks },
+  { name: '0008-dhcp-options', up: dhcpOptionsStep },
+  { name: '0009-launch-templates', up: launchTemplatesStep },
+  { name: '0010-placement-groups', up: placementGroupsStep },
+  { name: '0011-identity-key', up: identityKey },
+  { name: '0012-launch-tokens', up: launchTokens },
 ];

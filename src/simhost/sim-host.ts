@@ -61,7 +61,7 @@ export class SimHost {
   readonly calls = new Map<string, number>();
   readonly #options: SimHostOptions;
   readonly #record = new CommandRecord();
-  /** Tells whoever listens that the agent died: streams break. */
+  /** Called when the agent dies: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
   #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
@@ -157,7 +157,7 @@ export class SimHost {
   }
 
   #command<T>(method: Method, { command, instanceId }: Commanded, work: () => T): Promise<T> {
-    const visits = method === 'vm.reboot';
+    const visits = method === 'vm.reboot' || method === 'vm.updateMetadata';
     return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
       const result = work();
@@ -310,7 +310,7 @@ export class SimHost {
 
   #commission({ instanceId, release }: Pick<In<'migrate.commission'>, 'instanceId' | 'release'>) {
     this.#runArrived(instanceId);
-    // A card without a queue has been started again: nothing is held any more.
+    // A card without a queue has been started again: its buffered packets are gone.
     if (release !== undefined && this.card.queues.has(release.eniId))
       this.card.handle('card.setQueue', { eniId: release.eniId, mode: 'pass', settled: true });
     return { parts: [] };
@@ -374,6 +374,19 @@ export class SimHost {
     vm.consoleText += '[sim] reboot\n';
   }
 
+  #updateMetadata({ instanceId, metadata, revision }: In<'vm.updateMetadata'>): void {
+    const vm = this.#vm(instanceId);
+    if (vm.eniId === undefined || !this.card.administrative.has(vm.eniId))
+      throw new PandoError('IncorrectInstanceState', `${instanceId} has no network prepared.`);
+    if (revision < vm.metadataRevision)
+      throw new PandoError(
+        'StaleEpoch',
+        `${instanceId} has the metadata of revision ${vm.metadataRevision}.`,
+      );
+    vm.metadata = metadata;
+    vm.metadataRevision = revision;
+  }
+
   readonly #relayed = relayedHandlers(async (method, params) => {
     await this.#pause(method);
     this.#pass(params.command, params.instanceId);
@@ -394,6 +407,8 @@ export class SimHost {
     'vm.launch': (params) => this.#command('vm.launch', params, () => this.#launch(params)),
     'vm.stop': (params) => this.#command('vm.stop', params, () => this.#stop(params.instanceId)),
     'vm.reboot': (params) => this.#void('vm.reboot', params, () => this.#reboot(params.instanceId)),
+    'vm.updateMetadata': (params) =>
+      this.#void('vm.updateMetadata', params, () => this.#updateMetadata(params)),
     'vm.destroy': (params) => this.#void('vm.destroy', params, () => this.#destroy(params.instanceId)),
     'vm.detachNetwork': (params) =>
       this.#void('vm.detachNetwork', params, () => this.#detachNetwork(params.instanceId)),

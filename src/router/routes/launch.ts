@@ -11,9 +11,8 @@
  *    remember) first asks the candidates which of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
  *    `Unavailable`, unless this replica remembers that all cells refused the attempt just before.
  * 5. Launches with one token run one after another in a replica.
- *
- * What is left: a token that is sent a second time without the mark of a repetition, to another replica, while its
- * first cell is down or has just got room; and a token that is used again for another zone.
+ * 6. The cell itself claims the token in the region before it launches. If another cell has it, the request goes there, and
+ *    nowhere else: so a repetition without any mark, to a replica that knows nothing of it, meets the launch that it repeats.
  */
 import { PandoError } from '#contracts/errors.ts';
 import type { WireInput } from '#wire/types.ts';
@@ -21,6 +20,7 @@ import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+import { demandedInput } from './launchTemplate.ts';
 
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
 const spareCells = 2;
@@ -28,12 +28,14 @@ const spareCells = 2;
 export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
   const key = launchKey(call.input);
+  const demand = await demandedInput(parts, call);
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    return tryInTurn(parts, { ...call, input }, liveOf(parts, await candidatesOf(parts, call, key)));
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
+    return tryInTurn(parts, { ...call, input }, liveOf(parts, candidates));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const candidates = await candidatesOf(parts, call, key);
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
     const earlier = await findEarlier(parts, call, token, candidates);
     return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
   });
@@ -66,16 +68,41 @@ const cellsFor = async (parts: Parts, zone: string | undefined): Promise<readonl
   return parts.cells.all();
 };
 
-/** The asked zone, or the subnet's. */
+/** The asked zone, by name or id, or the subnet's. */
 const zoneOf = async (parts: Parts, call: Call): Promise<string | undefined> => {
-  const { zone, subnetId } = demandOf(call.input);
-  if (zone !== undefined || subnetId === undefined) return zone;
-  const cacheKey = `${call.caller.accountId}/${subnetId}`;
+  const { zone, zoneId, subnetId } = demandOf(call.input);
+  if (zone !== undefined) return zone;
+  if (zoneId !== undefined)
+    return askZone(parts, call, `id/${zoneId}`, {
+      action: 'DescribeAvailabilityZones',
+      input: { ZoneIds: [zoneId] },
+      read: (output) => textIn(listIn(output, 'AvailabilityZones')[0], 'ZoneName'),
+    });
+  if (subnetId === undefined) return undefined;
+  return askZone(parts, call, `${call.caller.accountId}/${subnetId}`, {
+    action: 'DescribeSubnets',
+    input: { SubnetIds: [subnetId] },
+    read: (output) => textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone'),
+  });
+};
+
+interface ZoneQuestion {
+  readonly action: 'DescribeAvailabilityZones' | 'DescribeSubnets';
+  readonly input: WireInput;
+  read(output: WireInput): string | undefined;
+}
+
+/** Neither a subnet nor an id ever changes its zone, so an answer is kept. */
+const askZone = async (
+  parts: Parts,
+  call: Call,
+  cacheKey: string,
+  { action, input, read }: ZoneQuestion,
+): Promise<string | undefined> => {
   const known = parts.subnetZones.get(cacheKey);
   if (known !== undefined) return known;
-  const lookup = backendCall(call, { SubnetIds: [subnetId] }, 'DescribeSubnets');
-  const output = outputOf(await parts.region.call(lookup, true), 'The region');
-  const found = textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone');
+  const lookup = backendCall(call, input, action);
+  const found = read(outputOf(await parts.region.call(lookup, true), 'The region'));
   if (found !== undefined) parts.subnetZones.set(cacheKey, found);
   return found;
 };
@@ -108,7 +135,23 @@ const cannotTell = (outcome: Outcome): boolean =>
 const knowsToken = (outcome: Outcome): boolean =>
   outcome.state === 'answered' && listIn(outcome.output, 'Reservations').length > 0;
 
-const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<Answer> => {
+/** Rule 6: the cell that has the token, as the cell that was asked found out. */
+const holderIn = (outcome: Outcome): string | undefined =>
+  outcome.state === 'refused' ? outcome.error.details?.tokenCellId : undefined;
+
+const tryHolder = async (parts: Parts, call: Call, cellId: string): Promise<Answer> => {
+  const holder = (await parts.cells.all()).find(({ record }) => record.cellId === cellId);
+  if (holder === undefined)
+    throw unavailable('The cell that has this client token is not known here. Retry your request.');
+  return tryInTurn(parts, call, [holder], false);
+};
+
+const tryInTurn = async (
+  parts: Parts,
+  call: Call,
+  cells: readonly Cell[],
+  followHolder = true,
+): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken') ?? call.requestId;
   const { accountId } = call.caller;
   let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
@@ -119,6 +162,8 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
       return { output: outcome.output, backend: outcome.backend };
     }
     if (outcome.state === 'uncertain') parts.launches.set(accountId, token, { state: 'uncertain' });
+    const holder = holderIn(outcome);
+    if (holder !== undefined && followHolder) return tryHolder(parts, call, holder);
     if (outcome.state === 'uncertain' || !mayGoOn(outcome)) outputOf(outcome, 'The cell of this request');
     if (outcome.state === 'refused' || last.state === 'undelivered') last = outcome;
   }
@@ -133,7 +178,8 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
  */
 const inZoneOf = (cell: Cell, input: WireInput): WireInput => {
   const { zone, subnetId } = demandOf(input);
-  if (zone !== undefined || subnetId !== undefined) return input;
+  // What a template leaves open its cell fills in: with or without the template, a token stands for what the client sent.
+  if (isRecord(input.LaunchTemplate) || zone !== undefined || subnetId !== undefined) return input;
   const placement = isRecord(input.Placement) ? input.Placement : {};
   return { ...input, Placement: { ...placement, AvailabilityZone: cell.record.zone } };
 };
