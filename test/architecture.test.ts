@@ -22,6 +22,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   router: ['wire', 'base', 'contracts'],
   node: ['base', 'contracts'],
   lab: ['node', 'base', 'contracts'],
+  simulated: ['simhost', 'router', 'region', 'cell', 'lab', 'node', 'wire', 'base', 'contracts'],
   cli: ['lab', 'node', 'wire', 'base', 'contracts'],
 };
 

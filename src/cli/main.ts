@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
+import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
 Examples:
@@ -15,6 +16,18 @@ Examples:
   pando top                           what the region does now
   pando logs --follow cell-a-1        what one process says
   pando down                          ends everything and leaves nothing behind`;
+
+const simulatedHelp = `
+Simulated, for those who test scripts, Terraform or SDK code against EC2: the API, the workflows and the stores are those of a
+real region; hosts and VMs are not. Instances go through the same states with plausible timing (--instant: at once), quotas are
+generous, three zones stand for three cells. What is not there: guests, so no ssh, no network traffic, and no metadata service
+(169.254.169.254 answers nobody). One process and a PostgreSQL, on loopback alone, with the rights of whoever starts it.
+State is in memory and ends with pando down; --persist keeps it in the directory. With --any-region one and the same region
+answers under the name that a request is signed for, and under all of them has the same resources.
+
+  pando up --simulated --any-region --instant
+  . ~/.local/state/pando-simulated/env.sh      then aws, boto3, Terraform: all reach it
+  pando down`;
 
 const defaultDirectory = '/var/lib/pando';
 
@@ -38,7 +51,9 @@ const program = new Command('pando')
   .enablePositionalOptions();
 
 const directoryOption = (): Option =>
-  new Option('--dir <dir>', 'where the region keeps its files').default(defaultDirectory).env('PANDO_DIR');
+  new Option('--dir <dir>', 'where the region keeps its files')
+    .default(directoryDefault(defaultDirectory))
+    .env('PANDO_DIR');
 
 program
   .command('doctor')
@@ -49,7 +64,12 @@ program
 program
   .command('up')
   .description('starts a region on this machine; run again, it restores what is missing')
-  .addOption(directoryOption())
+  .addOption(
+    new Option(
+      '--dir <dir>',
+      `where the region keeps its files (default: ${defaultDirectory}; simulated: ~/.local/state/pando-simulated)`,
+    ).env('PANDO_DIR'),
+  )
   .option('--cells <n>', 'how many cells (first start only)', wholeNumber(1, 8))
   .option('--hosts-per-cell <n>', 'how many hosts in each cell (first start only)', wholeNumber(1, 20))
   .option('--port <port>', 'the API’s port on 127.0.0.1 (first start only)', wholeNumber(1, 65_535))
@@ -66,7 +86,23 @@ program
     ).env('OTEL_EXPORTER_OTLP_ENDPOINT'),
   )
   .option('--no-first-vm', 'do not launch a first VM')
-  .action(async (options) => (await import('./commands/up.ts')).up(options));
+  .option('--simulated', 'the API over simulated hosts: no root, no VMs, up in seconds (see below)')
+  .option('--region <name>', 'simulated: the region’s name (default: us-east-1)')
+  .option('--any-region', 'simulated: requests may be signed for any region')
+  .option('--instant', 'simulated: instances change their states at once')
+  .option('--persist', 'simulated: the state is kept in the directory, also over down')
+  .option('--foreground', 'simulated: run until Ctrl-C')
+  .addHelpText('after', simulatedHelp)
+  .action(async ({ dir, ...options }) => {
+    if (options.simulated === true)
+      return (await import('./simulated/up.ts')).upSimulated({ ...options, dir });
+    const alone = ['region', 'anyRegion', 'instant', 'persist', 'foreground'].find(
+      (name) => options[name] !== undefined,
+    );
+    if (alone !== undefined)
+      program.error('error: that option is one of --simulated alone (pando up --help)');
+    return (await import('./commands/up.ts')).up({ ...options, dir: dir ?? defaultDirectory });
+  });
 
 program
   .command('down')

@@ -5,8 +5,8 @@ import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { cellNumberOf, type InstanceId, isId } from '#contracts/ids.ts';
-import { type LabPlan, planLab } from '#lab/plan.ts';
-import { processorName, processorPort, processorsPerCell } from '#lab/processes.ts';
+import { type LabPlan, type PlannedCell, planLab } from '#lab/plan.ts';
+import { processorName, processorPort, processorsPerCell, regionPort } from '#lab/processes.ts';
 import type { RunRecord } from '#lab/runRecord.ts';
 import { identityOf, PkiFiles } from '#node/pkiFiles.ts';
 import { UserError } from './output.ts';
@@ -15,6 +15,7 @@ import type { Region } from './region.ts';
 export type CellCaller = Caller<typeof cellOperatorContract>;
 
 const connectTimeoutMs = 2_000;
+const loopback = '127.0.0.1';
 
 export const planOf = (run: RunRecord): LabPlan =>
   planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
@@ -31,6 +32,37 @@ export async function operatorTls({
   return loadTls(await pki.issue('operator', 'cli'));
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where the operator reaches the region's service. */
+export const regionAddress = (run: RunRecord): Address =>
+  run.simulated === undefined
+    ? { host: planOf(run).management, port: regionPort }
+    : { host: loopback, port: run.simulated.ports?.region ?? 0 };
+
+const processorsOf = (
+  run: RunRecord,
+  plan: LabPlan,
+  cell: PlannedCell,
+): readonly (Address & { readonly name: string })[] => {
+  if (run.simulated !== undefined)
+    return [
+      {
+        name: processorName(cell, 1),
+        host: loopback,
+        port: run.simulated.ports?.cells[cell.number - 1] ?? 0,
+      },
+    ];
+  return Array.from({ length: processorsPerCell }, (_, at) => ({
+    name: processorName(cell, at + 1),
+    host: plan.management,
+    port: processorPort(cell, at + 1),
+  }));
+};
+
 /** Calls one of a cell's processors, the first that is reached. Throws a `UserError` when none can be. */
 export async function withCell<T>(
   region: Pick<Region, 'directory' | 'run'>,
@@ -41,14 +73,11 @@ export async function withCell<T>(
   const cell = plan.cells.find((each) => each.number === number);
   if (cell === undefined) throw new UserError(`There is no cell ${number} in this region.`);
   const tls = await operatorTls(region);
-  const clients = Array.from(
-    { length: processorsPerCell },
-    (_, at) =>
+  const clients = processorsOf(region.run, plan, cell).map(
+    ({ host, port, name }) =>
       new RpcClient({
-        tls,
-        host: plan.management,
-        port: processorPort(cell, at + 1),
-        expect: identityOf('cell', { cell: cell.name, name: processorName(cell, at + 1) }),
+        ...{ tls, host, port },
+        expect: identityOf('cell', { cell: cell.name, name }),
         remote: cellOperatorContract,
         contract: {},
         handlers: {},

@@ -20,7 +20,9 @@ export function openRun(options: { readonly dir: string }): Pick<Region, 'direct
   const run = readRun(directory);
   if (run !== undefined) return { directory, run };
   const more = options.dir === '/var/lib/pando' ? '' : ` --dir ${options.dir}`;
-  throw new UserError(`There is no region in ${directory.root}. Start one: pando up${more}`);
+  throw new UserError(
+    `There is no region in ${directory.root}. Start one: pando up${more} (or pando up --simulated${more}, without root and without VMs)`,
+  );
 }
 
 /** Opens the region of `--dir` as its user. Throws a `UserError` when there is none, or none that came up once. */

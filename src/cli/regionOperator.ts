@@ -2,9 +2,8 @@
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { operatorContract } from '#contracts/operator.ts';
-import { regionPort } from '#lab/processes.ts';
 import { identityOf } from '#node/pkiFiles.ts';
-import { operatorTls, planOf } from './operator.ts';
+import { operatorTls, regionAddress } from './operator.ts';
 import { UserError } from './output.ts';
 import type { Region } from './region.ts';
 
@@ -18,8 +17,7 @@ export async function withRegion(
 ): Promise<void> {
   const client = new RpcClient({
     tls: await operatorTls(opened),
-    host: planOf(opened.run).management,
-    port: regionPort,
+    ...regionAddress(opened.run),
     expect: identityOf('region', 'region'),
     remote: operatorContract,
     contract: {},

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from '#node/directory.ts';
+import { simulatedRun } from './simulatedRun.ts';
 
 export const runRecord = z.object({
   format: z.literal(1),
@@ -18,6 +19,8 @@ export const runRecord = z.object({
   otlp: z.string().optional(),
   /** The user's account and its key, as the region made them; absent until then. */
   account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }).optional(),
+  /** It is a simulated region; absent: a real one. */
+  simulated: simulatedRun.optional(),
   /** The VM that the first `up` launched. */
   firstVm: z.object({ instanceId: z.string(), publicIp: z.string(), allocationId: z.string() }).optional(),
 });

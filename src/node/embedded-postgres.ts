@@ -91,6 +91,13 @@ const running = (dataDir: string, socketDir: string, pid: number, adopted: boole
   stop: () => stopPostmaster(dataDir, pid),
 });
 
+/** Ends the server of `dataDir`, where one runs, whoever started it. */
+export const stopPostgresIn = async (dataDir: string): Promise<void> => {
+  const directory = await realpath(dataDir).catch(() => undefined);
+  const left = directory === undefined ? undefined : await findPostmaster(directory);
+  if (directory !== undefined && left !== undefined) await stopPostmaster(directory, left.pid);
+};
+
 /** Whether a server is this user's; no user wanted: any is. */
 const runsAs = async (pid: number, user: User | undefined): Promise<boolean> =>
   user === undefined || (await stat(`/proc/${pid}`).catch(() => undefined))?.uid === user.uid;

@@ -52,6 +52,8 @@ export const routerConfig = z.object({
   name: z.string().default('router'),
   /** The region that signatures must be scoped to. */
   regionName: z.string().regex(/^[a-z0-9-]{1,64}$/),
+  /** Requests may be signed for any region and are answered in its terms (`regionNames.ts`). For simulated regions: it needs secrets. */
+  anyRegion: z.boolean().default(false),
   listen: z.object({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) }),
   region: z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) }),
   tls: tlsFiles,

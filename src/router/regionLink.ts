@@ -24,6 +24,8 @@ export interface RegionLinkOptions {
   readonly host: string;
   readonly port: number;
   readonly callTimeoutMs: number;
+  /** Ask for keys of single days, good for the region's own name alone; else for the secret, from which those of any name are derived. */
+  readonly signingKeys: boolean;
 }
 
 /** A lookup blocks a client's request: shorter than the deadline of a call that does work. */
@@ -33,10 +35,12 @@ const connectTimeoutMsMax = 2_000;
 export class RegionLink {
   readonly #client: RpcClient<Record<never, never>, typeof regionContract>;
   readonly #callTimeoutMs: number;
+  readonly #signingKeys: boolean;
   #met = false;
 
-  constructor({ tls, host, port, callTimeoutMs }: RegionLinkOptions) {
+  constructor({ tls, host, port, callTimeoutMs, signingKeys }: RegionLinkOptions) {
     this.#callTimeoutMs = callTimeoutMs;
+    this.#signingKeys = signingKeys;
     const expect = 'spiffe://pando/region/';
     this.#client = new RpcClient({
       tls,
@@ -70,7 +74,7 @@ export class RegionLink {
     if (!this.#met) await this.ready();
     const found = await this.#client.call(
       'region.accessKey',
-      { accessKeyId, signingKeys: true },
+      { accessKeyId, ...(this.#signingKeys && { signingKeys: true as const }) },
       { timeoutMs: lookupTimeoutMsMax },
     );
     const { secret, signingKeys, accountId, arn, userId } = found;

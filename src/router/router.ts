@@ -53,8 +53,11 @@ export const startRouter = async ({
   now = Date.now,
   takesOver = false,
 }: RouterDependencies): Promise<Router> => {
-  const { limits, regionName, listen } = config;
-  const region = new RegionLink({ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs });
+  const { limits, regionName, anyRegion, listen } = config;
+  const region = new RegionLink({
+    ...{ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs },
+    signingKeys: !anyRegion,
+  });
   const cells = new CellDirectory(region, tls, limits, log);
   const keys = new KeyCache({
     lookup: (id) => region.accessKey(id),
@@ -74,6 +77,7 @@ export const startRouter = async ({
     read: {
       keys,
       regionName,
+      anyRegion,
       bodyBytesMax: limits.bodyBytesMax,
       now,
       admission: new Admission(limits),

@@ -93,6 +93,12 @@ export class SimCard {
     return operation('vpc', { tap, mac: port.mac });
   }
 
+  /** A port of before the host's process was started again. Its VPC's state comes with the cell's next comparison. */
+  restorePort({ vpcId, port }: { readonly vpcId: string; readonly port: VpcPort }): void {
+    this.administrative.add(port.eniId);
+    this.ports.set(port.eniId, { vpcId, tap: tapOf(port.eniId), port, active: true });
+  }
+
   detachPort(eniId: string, forwardTo?: string): void {
     clearTimeout(this.ports.get(eniId)?.redirectLapse);
     this.ports.delete(eniId);
@@ -242,6 +248,9 @@ export class SimCard {
     return port;
   }
 }
+
+/** The name of an interface's tap. */
+export const tapOf = (eniId: string): string => `tap-${eniId.slice(-8)}`;
 
 const operation = (
   kind: NetworkOperation['kind'],

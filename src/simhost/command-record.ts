@@ -30,6 +30,15 @@ export class CommandRecord {
     return this.#fences.get(instanceId)?.generation;
   }
 
+  /** What was heard of the instance, to be written down and remembered later. */
+  fenceOf(instanceId: string): InstanceFence | undefined {
+    return this.#fences.get(instanceId);
+  }
+
+  remember(instanceId: string, fence: InstanceFence): void {
+    this.#fences.set(instanceId, fence);
+  }
+
   /** Refuses a former owner; remembers who is none. @throws StaleEpoch */
   pass({ key, instanceId, visits = false }: Command): void {
     const workflow = this.#workflow(key.workflowId);

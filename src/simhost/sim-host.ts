@@ -7,10 +7,11 @@ import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts'
 import { presentCardMethod } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
-import { SimCard } from './card.ts';
+import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
 import { relayedHandlers } from './relayed.ts';
+import type { VmStore } from './saved.ts';
 import { SimVm } from './vm.ts';
 import type { SimWorld } from './world.ts';
 
@@ -30,6 +31,8 @@ export interface SimHostOptions {
   readonly selfCommissionMs?: number;
   readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
+  /** Where VMs are written down, and read from at the beginning. Default: they end with the process. */
+  readonly store?: VmStore;
 }
 
 /** As the limits of the real agent. */
@@ -72,6 +75,12 @@ export class SimHost {
     this.card = new SimCard(options.vtep);
     this.capacity = options.capacity ?? capacityDefault;
     this.diskCapacityMib = this.capacity.diskMib;
+    for (const saved of options.store?.load() ?? []) {
+      const vm = SimVm.from(saved, this.hostId, options.world);
+      this.vms.set(vm.instanceId, vm);
+      if (saved.fence !== undefined) this.#record.remember(vm.instanceId, saved.fence);
+      if (saved.network !== undefined && vm.state === 'running') this.card.restorePort(saved.network);
+    }
   }
 
   hello() {
@@ -160,8 +169,19 @@ export class SimHost {
     const visits = method === 'vm.reboot' || method === 'vm.updateMetadata';
     return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
-      return work();
+      const result = work();
+      this.#save(instanceId);
+      return result;
     });
+  }
+
+  /** Before the command that changed the VM is answered. */
+  #save(instanceId: string): void {
+    const { store } = this.#options;
+    if (store === undefined) return;
+    const saved = this.vms.get(instanceId)?.saved(this.#record.fenceOf(instanceId));
+    if (saved === undefined) store.remove(instanceId);
+    else store.save(saved);
   }
 
   /** For what does not wait for the VM's other commands. A peer of the last release sends no key. @throws StaleEpoch */
@@ -193,7 +213,7 @@ export class SimHost {
     const administrative = this.card.prepareAdministrative(port.eniId);
     return {
       administrative,
-      vpc: this.card.attachPort(vpc.vpcId, port, `tap-${port.eniId.slice(-8)}`, activate),
+      vpc: this.card.attachPort(vpc.vpcId, port, tapOf(port.eniId), activate),
     };
   }
 
@@ -331,6 +351,7 @@ export class SimHost {
       throw new PandoError('IncorrectState', `${instanceId} has not arrived on ${this.hostId} (S6.5).`);
     this.#options.world.hangUp(vm);
     vm.become('running');
+    this.#save(instanceId);
   }
 
   #confirm(instanceId: string): void {

@@ -1,6 +1,8 @@
 /** One VM of a simulated host. */
+import type { InstanceFence } from '#contracts/fences.ts';
 import type { ImageRef, VmEnded, VmHealth, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import type { VmMetadata, VpcPort } from '#contracts/network.ts';
+import type { SavedVm } from './saved.ts';
 import type { SimWorld } from './world.ts';
 
 /** The outgoing side of a migration. */
@@ -18,6 +20,8 @@ const healthyGuest: VmHealth = {
   stalledMs: 0,
   resets: 0,
 };
+/** As much as EC2 keeps of a console. */
+const consoleCharsKept = 64 * 1024;
 
 export class SimVm {
   readonly instanceId: string;
@@ -66,6 +70,38 @@ export class SimVm {
     if (state === 'running' || state === 'incoming') this.ended = undefined;
     this.#world.setRunning(this.instanceId, this.hostId, state === 'running');
     if (state === 'running') this.consoleText += `[sim] ${this.instanceId} runs on ${this.hostId}\n`;
+  }
+
+  /**
+   * What is written down of it. One in the middle of a migration is kept where it was before, and as ended once it is handed over: of
+   * two records of one guest at most one may come back running (I1). Not of one that is still to arrive.
+   */
+  saved(fence: InstanceFence | undefined): SavedVm | undefined {
+    const { instanceId, requirement, eniId, image, network, metadata, hasDisk, ended, consoleText } = this;
+    const { reason } = this;
+    const state = this.#state === 'paused' ? 'stopped' : this.#state;
+    if (state === 'incoming' || state === 'absent') return undefined;
+    return {
+      ...{ instanceId, state, fence, requirement, eniId, image, network, metadata, hasDisk, ended },
+      reason,
+      consoleText: consoleText.slice(-consoleCharsKept),
+    };
+  }
+
+  static from(saved: SavedVm, hostId: string, world: SimWorld): SimVm {
+    const vm = new SimVm(saved.instanceId, hostId, world);
+    vm.#state = saved.state;
+    vm.requirement = saved.requirement;
+    vm.eniId = saved.eniId;
+    vm.image = saved.image;
+    vm.network = saved.network;
+    vm.metadata = saved.metadata;
+    vm.hasDisk = saved.hasDisk;
+    vm.reason = saved.reason;
+    vm.ended = saved.ended;
+    vm.consoleText = saved.consoleText;
+    world.setRunning(vm.instanceId, hostId, saved.state === 'running');
+    return vm;
   }
 
   report(): VmReport {

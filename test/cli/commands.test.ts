@@ -79,7 +79,10 @@ test('without a region every command says how to start one, and prints no stack'
   ]) {
     const { status, stderr } = pando(...command);
     assert.equal(status, 1, command[0]);
-    assert.equal(stderr, `pando: There is no region in ${root}. Start one: pando up --dir ${root}\n`);
+    assert.equal(
+      stderr,
+      `pando: There is no region in ${root}. Start one: pando up --dir ${root} (or pando up --simulated --dir ${root}, without root and without VMs)\n`,
+    );
   }
 });
 

@@ -8,10 +8,12 @@ import { cacheDirectory, type RunDirectory, runDirectory } from '#node/directory
 import { withLock } from '#node/lock.ts';
 import { print, progress, step, UserError } from '../output.ts';
 import { backportsFile } from '../provision/install.ts';
+import { endSimulated } from '../simulated/end.ts';
 
 /** `pando down`: ends the region and removes everything of it; with `--purge` what regions share too. */
 export async function down(options: { dir: string; purge: boolean }): Promise<void> {
   const directory = runDirectory(resolve(options.dir));
+  if (isSimulated(directory)) return downSimulated(directory, options.purge);
   const index = indexOf(directory);
   if (index !== undefined || options.purge) needRoot();
   if (index !== undefined)
@@ -25,6 +27,26 @@ export async function down(options: { dir: string; purge: boolean }): Promise<vo
   const kept = [cacheDirectory, backportsFile].filter((path) => existsSync(path));
   if (!options.purge && kept.length > 0)
     print(`Kept for the next one: ${kept.join(', ')} (--purge removes them).`);
+}
+
+/** A record that is damaged is a real region's: of that one more is left on the machine. */
+function isSimulated(directory: RunDirectory): boolean {
+  try {
+    return readRun(directory)?.simulated !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+async function downSimulated(directory: RunDirectory, purge: boolean): Promise<void> {
+  const what = await step(`ending the simulated region in ${directory.root}`, () =>
+    withLock(directory.lockFile, () => endSimulated(directory, { purge })),
+  );
+  print(
+    what === 'removed'
+      ? 'Nothing is left of it.'
+      : `Its state stays in ${directory.root}: pando up --simulated goes on from it, --purge removes it.`,
+  );
 }
 
 /** The run's index: as it recorded it, or, where that is damaged or not written yet, as the machine remembers it. */

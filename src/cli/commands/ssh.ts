@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { instanceOf } from '../operator.ts';
 import { progress, UserError } from '../output.ts';
 import { openRegion, type Region } from '../region.ts';
+import { refuseSimulated } from '../simulated/directory.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
 
 /** What to do about an instance that is not running, by its state. */
@@ -57,6 +58,10 @@ export async function ssh(
   options: { dir: string; user: string },
 ): Promise<void> {
   const region = openRegion(options);
+  refuseSimulated(
+    region.run,
+    `no guest runs in its VMs, and nothing answers at their addresses. pando console ${instanceId} and the API are what there is; a VM to log in to: sudo pando up`,
+  );
   const { id } = instanceOf(region.run, instanceId);
   const address = await publicAddressOf(region, id);
   const args = [...sshOptions(region.directory.keyFile), `${options.user}@${address}`, ...command];

@@ -5,6 +5,7 @@ import type { SupervisedStatus } from '#node/supervised.ts';
 import { hostNameOf, planOf, withCell } from '../operator.ts';
 import { paint, print, table } from '../output.ts';
 import { openRegion, openRun, type Region } from '../region.ts';
+import { simulatedStatus } from '../simulated/status.ts';
 import { itemsAt, textAt } from '../xmlTree.ts';
 import { type QuarantinedVm, quarantinedOf, quarantineTable } from './vm.ts';
 
@@ -39,6 +40,7 @@ interface CellStatus {
 /** `pando status`: what runs, of what the region is made. */
 export async function status(options: { dir: string; json: boolean }): Promise<void> {
   const region = openRun(options);
+  if (region.run.simulated !== undefined) return simulatedStatus(region, options.json);
   const endpoint = endpointOf(region.run);
   const user = region.run.account === undefined ? undefined : openRegion(options);
   const [processes, cells, addresses] = await Promise.all([

@@ -5,6 +5,7 @@ import { parseMetrics } from '../metricsText.ts';
 import { hostNameOf } from '../operator.ts';
 import { print, UserError } from '../output.ts';
 import { openRun, type Region } from '../region.ts';
+import { refuseSimulated } from '../simulated/directory.ts';
 import { type Reading, topFacts, topScreen } from '../topView.ts';
 
 const everyMs = 1_000;
@@ -20,6 +21,7 @@ const [enter, leave, home, clearLine, clearBelow] = [
 /** `pando top`: what the region does now. Without a terminal it prints one screen after another. */
 export async function top(options: { dir: string; once: boolean; json: boolean }): Promise<void> {
   const region = openRun(options);
+  refuseSimulated(region.run, 'it has no metrics to show. pando status and pando logs are what there is.');
   let before = await read(region);
   if (before.samples.length === 0)
     throw new UserError(

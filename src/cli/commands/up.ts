@@ -14,6 +14,7 @@ import { assertPortFree } from '../port.ts';
 import { prepareRegion } from '../prepareRegion.ts';
 import { installMissing } from '../provision/install.ts';
 import { openRegion, type Region } from '../region.ts';
+import { refuseSimulated } from '../simulated/directory.ts';
 import { ensureImage } from './image.ts';
 
 export interface UpOptions {
@@ -27,14 +28,17 @@ export interface UpOptions {
   readonly firstVm: boolean;
 }
 
+const asSimulated = 'A simulated region needs no root: pando up --simulated';
+
 const portDefault = 4566;
 const userDirectory = '/var/lib/pando';
 
 /** `pando up`: a whole region on this machine; what is there already stays as it is. */
 export async function up(options: UpOptions): Promise<void> {
   if (process.getuid?.() !== 0)
-    throw new UserError('Network namespaces and virtual machines need root: sudo ./pando up');
+    throw new UserError(`Network namespaces and virtual machines need root: sudo ./pando up. ${asSimulated}`);
   const directory = runDirectory(resolve(options.dir));
+  refuseSimulated(readRun(directory) ?? {}, `start it again with --simulated, or use another --dir.`);
   const dir = dirOption(directory);
   await withLock(directory.lockFile, () =>
     interruptible(

@@ -11,6 +11,7 @@ import { routeOf } from '../actions.ts';
 import type { AuditedCall } from '../audit/record.ts';
 import { notBuilt } from '../dispatch.ts';
 import type { KeyCache } from '../keyCache.ts';
+import { type RegionNames, regionNames } from '../regionNames.ts';
 import type { Call } from '../request.ts';
 import type { Admission } from './admission.ts';
 import { readBody } from './readBody.ts';
@@ -19,6 +20,8 @@ import type { Sources } from './sources.ts';
 export interface ReadOptions {
   readonly keys: KeyCache;
   readonly regionName: string;
+  /** Requests may be signed for any region. Default: for `regionName` alone. */
+  readonly anyRegion?: boolean;
   readonly bodyBytesMax: number;
   readonly now: () => number;
   readonly admission: Admission;
@@ -37,6 +40,8 @@ export interface Progress {
 
 export interface ReadResult {
   readonly call: Call;
+  /** Where the request was signed for another region: how the answer is put into its terms. */
+  readonly names: RegionNames | undefined;
   /** The API version to answer in. */
   readonly version: string;
 }
@@ -63,7 +68,7 @@ export const readRequest = async (
     {
       lookupKey: (id) => lookUp(options, id, source),
       now: options.now,
-      regions: [options.regionName],
+      ...(options.anyRegion === true ? {} : { regions: [options.regionName] }),
       services: ['ec2', 'sts'],
     },
   ).catch((error: unknown) => {
@@ -81,9 +86,11 @@ export const readRequest = async (
   const { action, version, input } = decodeRequest(form);
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   const caller = { accountId, arn, userId };
-  const sent = toTransport(action, input);
+  const names = regionNames(options.regionName, signature.region);
+  const asked = toTransport(action, input);
+  const sent = names?.inward(asked) ?? asked;
   progress.input = sent;
-  return { version, call: { requestId, action, input: sent, caller, attempt } };
+  return { version, names, call: { requestId, action, input: sent, caller, attempt } };
 };
 
 /** An access key id of no such form is not worth a question to the region. */

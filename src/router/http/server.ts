@@ -107,8 +107,9 @@ const answerAction = async (
     });
   };
   try {
-    const { call, version } = await readRequest(request, requestId, options.read, progress, reserved);
-    const answer = await dispatch(options.parts, call);
+    const { call, version, names } = await readRequest(request, requestId, options.read, progress, reserved);
+    const own = await dispatch(options.parts, call);
+    const answer = names === undefined ? own : { ...own, output: names.outward(own.output) };
     const { unreachable = [] } = answer;
     const body = await encodeAnswer(call.action, answer, requestId, version);
     const headers = unreachable.length > 0 ? { 'x-pando-unreachable-cells': unreachable.join() } : undefined;
