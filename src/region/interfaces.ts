@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
 import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
+import { exactId, newId } from '#contracts/ids.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
@@ -88,7 +88,7 @@ export const allocateInterface = async (
   region: Region,
   request: AllocateRequest,
 ): Promise<{ vpcId: string; port: VpcPort }> => {
-  parseId('instance', request.instanceId);
+  exactId('instance', request.instanceId);
   const host = await hostOf(region, request);
   for (let attempt = 1; ; attempt++) {
     const status = await tryAllocate(region, request, host);

@@ -1,7 +1,6 @@
 /** DescribeVolumes: the root devices of instances, shown as the volumes that EC2's clients expect them to be. */
 import type { Volume } from '@aws-sdk/client-ec2';
-import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
@@ -84,9 +83,8 @@ export const describeVolumes = async (
   const rows = await listInstances(context.services.db, context.request.accountId, visibleSince(context));
   const live = rows.filter((row) => row.state !== 'terminated');
   const byId = new Map<string, InstanceRow>(live.map((row) => [row.spec.volumeId, row]));
-  const missing = wanted.find((id) => !byId.has(id));
-  if (missing !== undefined)
-    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  const missing = wanted.filter((id) => !byId.has(id));
+  if (missing.length > 0) throw notFound('volume', missing);
   endDryRun(input);
   const named = wanted.length === 0 ? live : [...new Set(wanted)].flatMap((id) => byId.get(id) ?? []);
   const matching = applyFilters(named.map(render), input.Filters, volumeFilters, tagsOf);

@@ -35,8 +35,7 @@ const changeAll = async (
   prepare?: (tx: Sql, rows: readonly InstanceRow[]) => Promise<void>,
 ): Promise<readonly Change[]> => {
   const ids = input.InstanceIds ?? [];
-  if (ids.length === 0)
-    throw new PandoError('MissingParameter', 'The request must contain the parameter InstanceId');
+  if (ids.length === 0) throw new PandoError('InvalidParameterCombination', 'No instances specified');
   context.engine.assertRoom();
   const begun = await context.services.db.transaction(async (tx) => {
     const all: Begun[] = [];

@@ -1,7 +1,7 @@
 /** Tags of instances and of their root volumes. */
 import type { TagDescription } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
-import { isId } from '#contracts/ids.ts';
+import { invalidId, isId, notFound } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
@@ -20,9 +20,8 @@ const volumesOf = async (context: CellContext, tx: Sql, ids: readonly string[]):
     [context.request.accountId, ids],
   );
   const found = new Set(rows.map((row) => row.spec.volumeId));
-  const missing = ids.find((id) => !found.has(id));
-  if (missing !== undefined)
-    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  const missing = ids.filter((id) => !found.has(id));
+  if (missing.length > 0) throw notFound('volume', missing);
   return rows;
 };
 
@@ -38,7 +37,7 @@ const changeTags = async (
   const other = resources.find((id) => !isId('instance', id) && !isId('volume', id));
   if (resources.length === 0)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ResourceId');
-  if (other !== undefined) throw new PandoError('InvalidID', `The ID '${other.slice(0, 64)}' is not valid`);
+  if (other !== undefined) throw invalidId(other);
   await context.services.db.transaction(async (tx) => {
     const instances = instanceIds.length > 0 ? await lockNamed(context, tx, instanceIds) : [];
     const volumes = volumeIds.length > 0 ? await volumesOf(context, tx, volumeIds) : [];

@@ -7,7 +7,7 @@ import { applyFilters } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { change, changeVpcs, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describe, findAll, withTags } from '../describe.ts';
 import { notFound } from '../not-found.ts';
 import {
   freeAddress,
@@ -98,11 +98,7 @@ const requireAddress = async (
     );
   const address = await (lock ? query.forUpdate() : query).executeTakeFirst();
   if (address !== undefined) return address;
-  if (allocationId !== undefined)
-    throw new PandoError(
-      'InvalidAllocationID.NotFound',
-      `The allocation ID '${allocationId}' does not exist`,
-    );
+  if (allocationId !== undefined) throw notFound('allocation', allocationId);
   throw new PandoError('InvalidAddress.NotFound', `Address '${ip ?? ''}' not found.`);
 };
 
@@ -264,18 +260,11 @@ export const addressHandlers: Handlers<ActionContext> = {
       .executeTakeFirst();
     if (seen === undefined && ip !== undefined)
       throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);
-    if (seen?.eni_id == null)
-      throw new PandoError(
-        'InvalidAssociationID.NotFound',
-        `The association ID '${associationId ?? ip}' does not exist`,
-      );
+    if (seen?.eni_id == null) throw notFound('addressAssociation', associationId ?? ip ?? '');
     await changeVpcs(context, input, await vpcOf(context, seen.eni_id), async (tx) => {
       const now = await requireAddress(tx, context, { PublicIp: seen.ip }, true);
       if (now.association_id !== seen.association_id)
-        throw new PandoError(
-          'InvalidAssociationID.NotFound',
-          `The association ID '${seen.association_id}' does not exist`,
-        );
+        throw notFound('addressAssociation', seen.association_id ?? '');
       await setInterface(tx, seen.ip, null);
     });
     return {};
@@ -327,11 +316,6 @@ const selectAddresses = (
     if (found === undefined) throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);
     return found;
   });
-  const byId = ids?.map((id) => {
-    const found = rows.find((row) => row.allocation_id === parseId('allocation', id));
-    if (found === undefined)
-      throw new PandoError('InvalidAllocationID.NotFound', `The allocation ID '${id}' does not exist`);
-    return found;
-  });
-  return byIp?.length || byId?.length ? [...new Set([...(byIp ?? []), ...(byId ?? [])])] : rows;
+  const byId = findAll('allocation', ids ?? [], (id) => rows.find((row) => row.allocation_id === id));
+  return byIp?.length || byId.length > 0 ? [...new Set([...(byIp ?? []), ...byId])] : rows;
 };

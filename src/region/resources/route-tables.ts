@@ -145,8 +145,7 @@ const requireAssociation = async (
     .where('a.association_id', '=', parseId('routeTableAssociation', id))
     .where('vpc.account_id', '=', context.accountId)
     .executeTakeFirst();
-  if (association === undefined)
-    throw new PandoError('InvalidAssociationID.NotFound', `The association ID '${id}' does not exist`);
+  if (association === undefined) throw notFound('routeTableAssociation', id);
   return association;
 };
 
@@ -269,11 +268,7 @@ export const routeTableHandlers: Handlers<ActionContext> = {
         .returning('association_id')
         .executeTakeFirst();
       // Somebody replaced it between our look and our lock.
-      if (gone === undefined)
-        throw new PandoError(
-          'InvalidAssociationID.NotFound',
-          `The association ID '${present.association_id}' does not exist`,
-        );
+      if (gone === undefined) throw notFound('routeTableAssociation', present.association_id);
       await tx.insertInto('route_table_association').values(row).execute();
       await checkVpcBudget(tx, table.vpc_id, 'RouteLimitExceeded');
     });

@@ -82,19 +82,15 @@ const gatewayTarget = async (
   id: string,
 ): Promise<Target> => {
   if (id === 'local') return { kind: 'local', target_id: null };
-  if (id.startsWith('vgw-'))
-    throw new PandoError('InvalidGatewayID.NotFound', `The gateway ID '${id}' does not exist`);
   const gateway = await tx
     .selectFrom('internet_gateway')
     .selectAll()
-    .where('internet_gateway_id', '=', parseId('internetGateway', id))
+    .where('internet_gateway_id', '=', id)
     .where('account_id', '=', context.accountId)
     .executeTakeFirst();
+  // A gateway of any kind may be a target, so EC2 neither calls an id malformed here nor names the kind.
   if (gateway === undefined)
-    throw new PandoError(
-      'InvalidInternetGatewayID.NotFound',
-      `The internetGateway ID '${id}' does not exist`,
-    );
+    throw new PandoError('InvalidGatewayID.NotFound', `The gateway ID '${id.slice(0, 64)}' does not exist`);
   if (gateway.vpc_id !== vpcId) throw otherNetwork(id, vpcId);
   return { kind: 'internet-gateway', target_id: gateway.internet_gateway_id };
 };

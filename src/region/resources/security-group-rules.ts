@@ -1,12 +1,12 @@
 /** Granting and revoking rules of security groups. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
-import type { FilterSpec } from '#wire/filters.ts';
+import { newId } from '#contracts/ids.ts';
+import type { Filter, FilterSpec } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { changeVpc, type Matters } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describe, findAll, withTags } from '../describe.ts';
 import {
   descriptionMember,
   type IpPermission,
@@ -27,6 +27,17 @@ import { requireGroup, rulesOfAccount } from './security-groups.ts';
 type SecurityGroupRule = NonNullable<Out<'DescribeSecurityGroupRules'>['SecurityGroupRules']>[number];
 type AuthorizeInput = In<'AuthorizeSecurityGroupIngress'> | In<'AuthorizeSecurityGroupEgress'>;
 type RevokeInput = In<'RevokeSecurityGroupIngress'> | In<'RevokeSecurityGroupEgress'>;
+
+/** The one filter whose values EC2 looks at before it compares them. */
+const checkGroupFilter = (given: readonly Filter[] | undefined): void => {
+  const ids = (given ?? []).flatMap(({ Name, Values }) => (Name === 'group-id' ? (Values ?? []) : []));
+  const malformed = ids.find((id) => !id.startsWith('sg-') && !/[*?]/.test(id));
+  if (malformed !== undefined)
+    throw new PandoError(
+      'InvalidGroupId.Malformed',
+      `The security group ID "${malformed.slice(0, 64)}" is malformed`,
+    );
+};
 
 const arnOf = (context: ActionContext, ruleId: string): string =>
   `arn:aws:ec2:${context.region.config.regionName}:${context.accountId}:security-group-rule/${ruleId}`;
@@ -188,21 +199,15 @@ const noSource = (): PandoError =>
 const revoke = async (input: RevokeInput, context: ActionContext, egress: boolean) => {
   const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
   const permissions = permissionsIn(input);
-  const ids = (input.SecurityGroupRuleIds ?? []).map((id) => parseId('securityGroupRule', id));
   const gone = await changeVpc(
     context,
     input,
     group.vpc_id,
     async (tx) => {
       const present = await presentRules(tx, group.group_id, egress);
-      const byId = ids.map((id) => {
-        const found = present.find((rule) => rule.rule_id === id);
-        if (found !== undefined) return found;
-        throw new PandoError(
-          'InvalidSecurityGroupRuleId.NotFound',
-          `The security group rule ID '${id}' does not exist`,
-        );
-      });
+      const byId = findAll('securityGroupRule', input.SecurityGroupRuleIds ?? [], (id) =>
+        present.find((rule) => rule.rule_id === id),
+      );
       const rules = await resolveRules(tx, group.vpc_id, permissions);
       const byValue = rules.map((rule) => {
         const found = present.find((other) => sameRule(other, rule));
@@ -245,6 +250,7 @@ export const securityGroupRuleHandlers: Handlers<ActionContext> = {
   RevokeSecurityGroupEgress: (input, context) => revoke(input, context, true),
 
   async DescribeSecurityGroupRules(input, context) {
+    checkGroupFilter(input.Filters);
     const all = rulesOfAccount(context.region.db, context.accountId);
     const rows = await withTags(context, 'security-group-rule', all, (rule) => rule.rule_id);
     const page = describe(rows, input, context, {

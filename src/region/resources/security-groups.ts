@@ -264,11 +264,7 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
 };
 
 const selectNames = (groups: readonly GroupRow[], names: readonly string[]): readonly GroupRow[] => {
-  const missing = names.find((name) => !groups.some((group) => group.name === name));
-  if (missing !== undefined)
-    throw new PandoError(
-      'InvalidGroup.NotFound',
-      `The security group '${missing.slice(0, 255)}' does not exist`,
-    );
+  const missing = names.filter((name) => !groups.some((group) => group.name === name));
+  if (missing.length > 0) throw notFound('securityGroup', missing);
   return groups.filter((group) => names.includes(group.name));
 };

@@ -1,7 +1,7 @@
 /** Tags of the region's resources. Those of instances and volumes are their cells'. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
-import { type IdKind, idKinds, parseId } from '#contracts/ids.ts';
+import { checkTaggedId, type IdKind, idKinds, invalidId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
@@ -39,8 +39,8 @@ const resourcesMax = 1_000;
 
 const kindOf = (id: string): TaggableIdKind => {
   const kind = kinds.find((one) => id.startsWith(`${idKinds[one].prefix}-`));
-  if (kind === undefined) throw new PandoError('InvalidID', `The ID '${id.slice(0, 64)}' is not valid`);
-  parseId(kind, id);
+  if (kind === undefined) throw invalidId(id);
+  checkTaggedId(id);
   return kind;
 };
 
@@ -55,8 +55,8 @@ const requireResources = async (
   const byKind = Map.groupBy(new Set(ids), kindOf);
   for (const [kind, group] of byKind) {
     const present = await presentIds(tx, context.accountId, kind, group);
-    const missing = group.find((id) => !present.has(id));
-    if (missing !== undefined) throw notFound(kind, missing);
+    const missing = group.filter((id) => !present.has(id));
+    if (missing.length > 0) throw notFound(kind, missing);
   }
   return new Map([...byKind].flatMap(([kind, group]) => group.map((id) => [id, taggable[kind].type])));
 };
