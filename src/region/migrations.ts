@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { releasedInstances } from './migrations-released.ts';
+import { untoldRules } from './migrations-untold-rules.ts';
 
 const begin = `
 create table account (
@@ -266,4 +267,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   },
   { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
+  { name: '0011-untold-rules', up: untoldRules },
 ];

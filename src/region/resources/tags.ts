@@ -24,7 +24,7 @@ const taggable = {
   internetGateway: { type: 'internet-gateway', table: 'internet_gateway', column: 'internet_gateway_id' },
   routeTable: { type: 'route-table', table: 'route_table', column: 'route_table_id' },
   securityGroup: { type: 'security-group', table: 'security_group', column: 'group_id' },
-  securityGroupRule: { type: 'security-group-rule', table: 'security_group_rule', column: 'rule_id' },
+  securityGroupRule: { type: 'security-group-rule', table: 'any_security_group_rule', column: 'rule_id' },
   networkAcl: { type: 'network-acl', table: 'network_acl', column: 'network_acl_id' },
   dhcpOptions: { type: 'dhcp-options', table: 'dhcp_options', column: 'dhcp_options_id' },
   networkInterface: { type: 'network-interface', table: 'eni', column: 'eni_id' },
