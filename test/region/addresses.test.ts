@@ -126,9 +126,38 @@ test('I6 under races: one address to many interfaces, many addresses to one inte
     assert.equal(new Set(mapped).size, mapped.length);
   }
   for (const address of addresses) {
-    await alice.call('DisassociateAddress', { PublicIp: address.ip }).catch(() => undefined);
+    const { Addresses: [seen] = [] } = await alice.call('DescribeAddresses', { PublicIps: [address.ip] });
+    if (seen?.AssociationId !== undefined)
+      await alice.call('DisassociateAddress', { AssociationId: seen.AssociationId });
     await alice.call('ReleaseAddress', { AllocationId: address.id });
   }
+});
+
+test('an address of a VPC goes by its ids; what is no address is told apart from one that is not there', async () => {
+  const one = await allocate();
+  const invalid = { code: 'InvalidParameterValue' };
+  await assert.rejects(alice.call('ReleaseAddress', { PublicIp: one.ip }), {
+    ...invalid,
+    message: 'You must specify an allocation id when releasing a VPC elastic IP address',
+  });
+  await assert.rejects(alice.call('DisassociateAddress', { PublicIp: one.ip }), {
+    ...invalid,
+    message: 'You must specify an association id when unmapping an address from a VPC instance',
+  });
+  for (const ip of ['foo', '1.2.3', '203.0.113.016', '::1']) {
+    await assert.rejects(alice.call('DescribeAddresses', { PublicIps: [ip] }), invalid);
+    await assert.rejects(alice.call('ReleaseAddress', { PublicIp: ip }), invalid);
+    await assert.rejects(alice.call('DisassociateAddress', { PublicIp: ip }), invalid);
+  }
+  for (const action of ['ReleaseAddress', 'DisassociateAddress'] as const)
+    await assert.rejects(alice.call(action, { PublicIp: '192.0.2.9' }), { code: 'InvalidAddress.NotFound' });
+  await assert.rejects(alice.call('AllocateAddress', { Domain: 'xyz' as 'vpc' }), {
+    ...invalid,
+    message: "Invalid value 'xyz' for domain.",
+  });
+  for (const NetworkBorderGroup of ['elsewhere'])
+    await assert.rejects(alice.call('ReleaseAddress', { AllocationId: one.id, NetworkBorderGroup }), invalid);
+  await alice.call('ReleaseAddress', { AllocationId: one.id, NetworkBorderGroup: 'test-1' });
 });
 
 test('addresses and interfaces of other accounts are not found', async () => {

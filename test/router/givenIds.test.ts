@@ -8,83 +8,11 @@ import { type IdKind, idKinds, notFound, parseId } from '#contracts/ids.ts';
 import { routedActions } from '#router/actions.ts';
 import { operationOf } from '#wire/actions.ts';
 import type { KnownAction } from '#wire/types.ts';
-import { type Belongings, furnish, valueFor } from './belongings.ts';
+import { type Belongings, furnish } from './belongings.ts';
 import { codeOf, messageOf } from './cloud.ts';
-import { type InputMember, idKindOf, membersOf } from './idMembers.ts';
+import { idKindOf, membersOf } from './idMembers.ts';
 import { type RealClient, type RealCloud, startRealCloud } from './realCloud.ts';
-
-type Parameters = Record<string, string>;
-
-/** What an action asks for beside its required members. */
-const alsoNeeded = (action: string, own: Belongings): Parameters => {
-  const permission = {
-    'IpPermissions.1.IpProtocol': 'tcp',
-    'IpPermissions.1.FromPort': '1',
-    'IpPermissions.1.ToPort': '1',
-  };
-  const route = { DestinationCidrBlock: '192.0.2.0/24', GatewayId: own.gateway };
-  const needed: Readonly<Record<string, Parameters>> = {
-    AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
-    AssociateRouteTable: { SubnetId: own.subnet },
-    AuthorizeSecurityGroupEgress: permission,
-    AuthorizeSecurityGroupIngress: { GroupId: own.group, ...permission },
-    CreateRoute: route,
-    DeleteRoute: { DestinationCidrBlock: '192.0.2.0/24' },
-    CreateSubnet: { CidrBlock: '10.50.77.0/24' },
-    CreateTags: { 'Tag.1.Key': 'k' },
-    ModifyInstanceAttribute: { 'DisableApiStop.Value': 'false' },
-    ModifyNetworkInterfaceAttribute: { 'Description.Value': 'd' },
-    ModifySubnetAttribute: { 'MapPublicIpOnLaunch.Value': 'false' },
-    ModifyVpcAttribute: { 'EnableDnsSupport.Value': 'true' },
-    ReplaceRoute: route,
-    RevokeSecurityGroupEgress: permission,
-    RevokeSecurityGroupIngress: { GroupId: own.group, ...permission },
-    RunInstances: { ImageId: own.image, InstanceType: 'p1.nano' },
-  };
-  return needed[action] ?? {};
-};
-
-/** Members that mean the same thing, of which only one may be given: setting the first removes the others. */
-const instead: Readonly<Record<string, readonly string[]>> = {
-  'AssociateAddress.NetworkInterfaceId': ['InstanceId'],
-  'AssociateRouteTable.GatewayId': ['SubnetId'],
-  'CreateRoute.InstanceId': ['GatewayId'],
-  'CreateRoute.NetworkInterfaceId': ['GatewayId'],
-  'ModifyInstanceAttribute.Groups': ['DisableApiStop.Value'],
-  'ModifyNetworkInterfaceAttribute.Groups': ['Description.Value'],
-  'ReplaceRoute.InstanceId': ['GatewayId'],
-  'ReplaceRoute.NetworkInterfaceId': ['GatewayId'],
-};
-
-/** The right request but for one member. */
-const requestWith = (
-  action: KnownAction,
-  member: InputMember,
-  value: string,
-  own: Belongings,
-): Parameters => {
-  const { input } = operationOf(action);
-  const required = (input?.members ?? [])
-    .slice(0, input?.requiredCount)
-    .filter(
-      ({ shape }) =>
-        shape.kind !== 'structure' && !(shape.kind === 'list' && shape.element.kind === 'structure'),
-    )
-    .map(({ name, queryName, shape }) => [
-      shape.kind === 'list' ? `${queryName}.1` : queryName,
-      valueFor(action, name, own),
-    ]);
-  const request: Parameters = {
-    ...Object.fromEntries(required),
-    ...alsoNeeded(action, own),
-    [member.form]: value,
-  };
-  // Of a pair in a rule the VPC means something only beside the group.
-  if (member.path.endsWith('UserIdGroupPairs.VpcId'))
-    request[member.form.replace(/VpcId$/, 'GroupId')] = own.group;
-  for (const other of instead[`${action}.${member.path}`] ?? []) delete request[other];
-  return request;
-};
+import { type Parameters, requestWith } from './rightRequests.ts';
 
 /** Refused as a whole, whatever they name. */
 const refused: ReadonlySet<string> = new Set(['UnsupportedOperation', 'InvalidParameterCombination']);

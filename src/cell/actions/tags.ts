@@ -5,7 +5,7 @@ import { invalidId, isId, notFound } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
-import { mergeTags, validateTags } from '#wire/tags.ts';
+import { checkRemovedTags, mergeTags, validateTags } from '#wire/tags.ts';
 import type { In, Out } from '#wire/types.ts';
 import { changeInstance, type InstanceRow, type Tags } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
@@ -62,6 +62,7 @@ export const deleteTags = async (
   context: CellContext,
 ): Promise<Out<'DeleteTags'>> => {
   const removed = input.Tags;
+  checkRemovedTags(removed ?? []);
   const keeps = (tag: Tags[number]): boolean =>
     removed !== undefined &&
     !removed.some(({ Key, Value }) => Key === tag.Key && (Value === undefined || Value === tag.Value));
@@ -94,6 +95,7 @@ export const describeTags = async (
   const page = readPage(input, {
     secret: context.pageSecret,
     scope: `${context.request.accountId}/DescribeTags`,
+    capped: true,
   });
   endDryRun(input);
   const asTag = (tag: TagDescription) => [{ Key: tag.Key ?? '', Value: tag.Value ?? '' }];

@@ -8,6 +8,7 @@ import type { Handlers, In, Out } from '#wire/types.ts';
 import { change, changeVpcs, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { describe, findAll, withTags } from '../describe.ts';
+import { parseAddress } from '../ipv4.ts';
 import { notFound } from '../not-found.ts';
 import {
   freeAddress,
@@ -71,6 +72,14 @@ interface AddressName {
   readonly PublicIp?: string | undefined;
 }
 
+const checkAddress = (ip: string): void => {
+  if (parseAddress(ip) !== undefined) return;
+  throw new PandoError(
+    'InvalidParameterValue',
+    `Value (${ip.slice(0, 64)}) for parameter publicIp is invalid. Invalid IPv4 address.`,
+  );
+};
+
 /** The caller's elastic address, as it is now. With `lock`, it stays so until the transaction ends. */
 const requireAddress = async (
   db: RegionTransaction | ActionContext['region']['db'],
@@ -86,6 +95,7 @@ const requireAddress = async (
       'InvalidParameterCombination',
       'You may specify public IP or allocation id, but not both in the same call',
     );
+  if (ip !== undefined) checkAddress(ip);
   const query = db
     .selectFrom('public_address')
     .selectAll()
@@ -187,14 +197,22 @@ const associate = async (
   return associationId;
 };
 
+const checkBorderGroup = (context: ActionContext, group: string | undefined): void => {
+  if (group === undefined || group === context.region.config.regionName) return;
+  throw new PandoError(
+    'InvalidParameterValue',
+    `The network border group '${group.slice(0, 64)}' is not available.`,
+  );
+};
+
 export const addressHandlers: Handlers<ActionContext> = {
   async AllocateAddress(input, context) {
     const { regionName, limits } = context.region.config;
-    const group = input.NetworkBorderGroup ?? regionName;
-    if (group !== regionName)
+    checkBorderGroup(context, input.NetworkBorderGroup);
+    if (input.Domain !== undefined && input.Domain !== 'vpc')
       throw new PandoError(
         'InvalidParameterValue',
-        `The network border group '${group.slice(0, 64)}' is not available.`,
+        `Invalid value '${String(input.Domain).slice(0, 64)}' for domain.`,
       );
     if (input.PublicIpv4Pool !== undefined && input.PublicIpv4Pool !== 'amazon')
       throw new PandoError(
@@ -247,6 +265,7 @@ export const addressHandlers: Handlers<ActionContext> = {
     const { AssociationId: associationId, PublicIp: ip } = input;
     if ((associationId === undefined) === (ip === undefined))
       throw new PandoError('MissingParameter', 'Either publicIp or associationId must be specified');
+    if (ip !== undefined) checkAddress(ip);
     const seen = await context.region.db
       .selectFrom('public_address')
       .selectAll()
@@ -260,7 +279,12 @@ export const addressHandlers: Handlers<ActionContext> = {
       .executeTakeFirst();
     if (seen === undefined && ip !== undefined)
       throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);
-    if (seen?.eni_id == null) throw notFound('addressAssociation', associationId ?? ip ?? '');
+    if (associationId === undefined)
+      throw new PandoError(
+        'InvalidParameterValue',
+        'You must specify an association id when unmapping an address from a VPC instance',
+      );
+    if (seen?.eni_id == null) throw notFound('addressAssociation', associationId);
     await changeVpcs(context, input, await vpcOf(context, seen.eni_id), async (tx) => {
       const now = await requireAddress(tx, context, { PublicIp: seen.ip }, true);
       if (now.association_id !== seen.association_id)
@@ -271,8 +295,14 @@ export const addressHandlers: Handlers<ActionContext> = {
   },
 
   async ReleaseAddress(input, context) {
+    checkBorderGroup(context, input.NetworkBorderGroup);
     await change(context, input, async (tx) => {
       const address = await requireAddress(tx, context, input, true);
+      if (input.AllocationId === undefined)
+        throw new PandoError(
+          'InvalidParameterValue',
+          'You must specify an allocation id when releasing a VPC elastic IP address',
+        );
       if (address.eni_id !== null)
         throw new PandoError('InvalidIPAddress.InUse', `Address ${address.ip} is in use.`);
       await freeAddress(tx, context.region, address.ip);
@@ -311,6 +341,7 @@ const selectAddresses = (
   ips: readonly string[] | undefined,
   ids: readonly string[] | undefined,
 ): readonly AddressRow[] => {
+  for (const ip of ips ?? []) checkAddress(ip);
   const byIp = ips?.map((ip) => {
     const found = rows.find((row) => row.ip === ip);
     if (found === undefined) throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);

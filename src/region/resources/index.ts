@@ -1,4 +1,5 @@
 /** All actions that the region answers. */
+import type { ActionTable } from '#wire/actions.ts';
 import type { Handlers } from '#wire/types.ts';
 import type { ActionContext } from '../context.ts';
 import { addressHandlers } from './addresses.ts';
@@ -6,6 +7,7 @@ import { dhcpOptionsHandlers } from './dhcp-options.ts';
 import { imageHandlers } from './images.ts';
 import { internetGatewayHandlers } from './internet-gateways.ts';
 import { keyPairHandlers } from './key-pairs.ts';
+import { regionMembers } from './members.ts';
 import { metadataDefaultsHandlers } from './metadata-defaults.ts';
 import { networkAclHandlers } from './network-acls.ts';
 import { networkInterfaceHandlers } from './network-interfaces.ts';
@@ -36,3 +38,5 @@ export const regionActions: Handlers<ActionContext> = {
   ...vpcHandlers,
   ...zoneHandlers,
 };
+
+export const regionTable: ActionTable<ActionContext> = { handlers: regionActions, members: regionMembers };

@@ -35,8 +35,12 @@ const filters: FilterSpec<KeyRow> = {
   'key-pair-id': (key) => key.key_pair_id,
 };
 
+const missing = (parameter: string): PandoError =>
+  new PandoError('MissingParameter', `The request must contain the parameter ${parameter}`);
+
 const checkName = (name: string): void => {
-  if (name === '' || name.length > nameCharsMax || name.trim() !== name || !/^[\x20-\x7e]*$/.test(name))
+  if (name === '') throw missing('KeyName');
+  if (name.length > nameCharsMax || name.trim() !== name || !/^[\x20-\x7e]*$/.test(name))
     throw new PandoError(
       'InvalidParameterValue',
       `Value for parameter KeyName is invalid: up to ${nameCharsMax} ASCII characters, no leading or trailing spaces.`,
@@ -89,6 +93,7 @@ export const keyPairHandlers: Handlers<ActionContext> = {
   },
 
   async ImportKeyPair(input, context) {
+    if (input.PublicKeyMaterial.length === 0) throw missing('PublicKeyMaterial');
     checkName(input.KeyName);
     return insert(context, input, readPublicKey(input.PublicKeyMaterial, input.KeyName));
   },

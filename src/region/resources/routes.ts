@@ -15,31 +15,28 @@ interface TargetInput {
   readonly GatewayId?: string | undefined;
   readonly InstanceId?: string | undefined;
   readonly NetworkInterfaceId?: string | undefined;
+  readonly LocalTarget?: boolean | undefined;
 }
 
 type Target = Pick<Row<'route'>, 'kind' | 'target_id'>;
 
-const builtTargets = ['GatewayId', 'InstanceId', 'NetworkInterfaceId'] as const;
-const otherTargets = [
-  'DestinationIpv6CidrBlock',
-  'DestinationPrefixListId',
-  'EgressOnlyInternetGatewayId',
-  'VpcPeeringConnectionId',
-  'NatGatewayId',
-  'TransitGatewayId',
-  'LocalGatewayId',
-  'CarrierGatewayId',
-  'VpcEndpointId',
-  'CoreNetworkArn',
-  'OdbNetworkArn',
-] as const;
-
-const checkShape = (input: TargetInput & object): void => {
-  const other = otherTargets.find((name) => Reflect.get(input, name) !== undefined);
-  if (other !== undefined)
-    throw new PandoError('UnsupportedOperation', `Routes by ${other} are not supported.`);
-  if (builtTargets.filter((name) => input[name] !== undefined).length !== 1)
+const checkTarget = (input: TargetInput): void => {
+  const { GatewayId, InstanceId, NetworkInterfaceId, LocalTarget } = input;
+  const given = [GatewayId, InstanceId, NetworkInterfaceId, LocalTarget || undefined];
+  if (given.filter((target) => target !== undefined).length !== 1)
     throw new PandoError('InvalidParameterCombination', 'Exactly one target of the route must be given.');
+};
+
+/** Addresses of one link alone, that of the metadata service among them: no router forwards them (RFC 3927). */
+const linkLocal = requireNetwork('169.254.0.0/16', '');
+
+const checkRoutable = (destination: string): void => {
+  const network = parseNetwork(destination);
+  if (network !== undefined && contains(linkLocal, network))
+    throw new PandoError(
+      'InvalidParameterValue',
+      `The destination CIDR block ${destination} is in the link-local range, which cannot be routed.`,
+    );
 };
 
 const destinationOf = (text: string | undefined): string => {
@@ -128,8 +125,9 @@ const noRoute = (routeTableId: string, destination: string): PandoError =>
 
 export const routeHandlers: Handlers<ActionContext> = {
   async CreateRoute(input, context) {
-    checkShape(input);
+    checkTarget(input);
     const destination = destinationOf(input.DestinationCidrBlock);
+    checkRoutable(destination);
     const table = await requireRouteTable(context, input.RouteTableId);
     await changeVpc(context, input, table.vpc_id, async (tx, vpc) => {
       const target = await resolveTarget(tx, context, vpc.vpc_id, input);
@@ -164,8 +162,9 @@ export const routeHandlers: Handlers<ActionContext> = {
   },
 
   async ReplaceRoute(input, context) {
-    if (!input.LocalTarget) checkShape(input);
+    checkTarget(input);
     const destination = destinationOf(input.DestinationCidrBlock);
+    checkRoutable(destination);
     const table = await requireRouteTable(context, input.RouteTableId);
     await changeVpc(context, input, table.vpc_id, async (tx, vpc) => {
       const wanted = input.LocalTarget ? { GatewayId: 'local' } : input;

@@ -5,7 +5,7 @@ import { checkTaggedId, type IdKind, idKinds, invalidId } from '#contracts/ids.t
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
-import { mergeTags, validateTags } from '#wire/tags.ts';
+import { checkRemovedTags, mergeTags, validateTags } from '#wire/tags.ts';
 import type { Handlers } from '#wire/types.ts';
 import { change } from '../change.ts';
 import type { ActionContext } from '../context.ts';
@@ -93,6 +93,7 @@ export const tagHandlers: Handlers<ActionContext> = {
 
   async DeleteTags(input, context) {
     const { Tags: tags } = input;
+    checkRemovedTags(tags ?? []);
     await change(context, input, async (tx) => {
       const types = await requireResources(tx, context, input.Resources);
       const all = tx
@@ -104,10 +105,8 @@ export const tagHandlers: Handlers<ActionContext> = {
         return;
       }
       for (const tag of tags) {
-        if (tag.Key === undefined)
-          throw new PandoError('MissingParameter', 'A tag to delete must have a key.');
         // With a value, only a tag that has it; without one, whatever it has.
-        const one = all.where('key', '=', tag.Key);
+        const one = all.where('key', '=', tag.Key ?? '');
         await (tag.Value === undefined ? one : one.where('value', '=', tag.Value)).execute();
       }
     });
@@ -123,6 +122,7 @@ export const tagHandlers: Handlers<ActionContext> = {
     const page = readPage(input, {
       secret: context.region.pageSecret,
       scope: `${context.accountId}/DescribeTags`,
+      capped: true,
     });
     const matching = applyFilters(
       rows,

@@ -165,8 +165,6 @@ export const vpcHandlers: Handlers<ActionContext> = {
     const network = requireNetwork(input.CidrBlock, 'cidrBlock');
     if (network.prefix < prefixMin || network.prefix > prefixMax)
       throw new PandoError('InvalidVpc.Range', `The CIDR '${input.CidrBlock}' is invalid.`);
-    if (input.AmazonProvidedIpv6CidrBlock)
-      throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
     if (input.InstanceTenancy !== undefined && input.InstanceTenancy !== 'default')
       throw new PandoError('UnsupportedOperation', `Tenancy '${input.InstanceTenancy}' is not available.`);
     const tags = tagsOnCreate(input.TagSpecifications, 'vpc');

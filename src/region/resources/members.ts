@@ -1,0 +1,154 @@
+/** What each of the region's actions does with its members. What is not listed is refused (`wire/members.ts`). */
+import type { MemberTable } from '#wire/members.ts';
+
+const page = ['Filters', 'MaxResults', 'NextToken', 'DryRun'];
+
+/** The region has none of what these ask to be shown as well. */
+const nothingMore = [true, false];
+
+const permissions = [
+  'IpPermissions.IpProtocol',
+  'IpPermissions.FromPort',
+  'IpPermissions.ToPort',
+  'IpPermissions.IpRanges',
+  'IpPermissions.Ipv6Ranges',
+  'IpPermissions.PrefixListIds',
+  'IpPermissions.UserIdGroupPairs',
+  'IpProtocol',
+  'FromPort',
+  'ToPort',
+  'CidrIp',
+  'SourceSecurityGroupName',
+  'SourceSecurityGroupOwnerId',
+  'DryRun',
+];
+
+const route = [
+  'RouteTableId',
+  'DestinationCidrBlock',
+  'GatewayId',
+  'InstanceId',
+  'NetworkInterfaceId',
+  'DryRun',
+];
+
+export const regionMembers: MemberTable = {
+  DescribeRegions: { effect: ['RegionNames', 'Filters', 'DryRun'], always: { AllRegions: nothingMore } },
+  DescribeAvailabilityZones: {
+    effect: ['ZoneNames', 'ZoneIds', 'Filters', 'DryRun'],
+    always: { AllAvailabilityZones: nothingMore },
+  },
+  DescribeAccountAttributes: { effect: ['AttributeNames', 'DryRun'] },
+  DescribeIamInstanceProfileAssociations: {
+    effect: ['AssociationIds', 'Filters', 'MaxResults', 'NextToken'],
+  },
+
+  CreateKeyPair: { effect: ['KeyName', 'KeyType', 'KeyFormat', 'TagSpecifications', 'DryRun'] },
+  ImportKeyPair: { effect: ['KeyName', 'PublicKeyMaterial', 'TagSpecifications', 'DryRun'] },
+  DescribeKeyPairs: { effect: ['KeyNames', 'KeyPairIds', 'IncludePublicKey', 'Filters', 'DryRun'] },
+  DeleteKeyPair: { effect: ['KeyName', 'KeyPairId', 'DryRun'] },
+
+  RegisterImage: {
+    effect: [
+      'Name',
+      'Description',
+      'ImageLocation',
+      'Architecture',
+      'BootMode',
+      'ImdsSupport',
+      'RootDeviceName',
+      'TagSpecifications',
+      'DryRun',
+    ],
+    always: { VirtualizationType: ['hvm'], EnaSupport: [true] },
+  },
+  DescribeImages: {
+    effect: ['ImageIds', 'Owners', 'ExecutableUsers', ...page],
+    always: { IncludeDeprecated: nothingMore, IncludeDisabled: nothingMore },
+  },
+  // An image has no snapshots that could be deleted with it.
+  DeregisterImage: { effect: ['ImageId', 'DryRun'], always: { DeleteAssociatedSnapshots: nothingMore } },
+  GetInstanceMetadataDefaults: { effect: ['DryRun'] },
+  ModifyInstanceMetadataDefaults: {
+    effect: ['HttpTokens', 'HttpEndpoint', 'HttpPutResponseHopLimit', 'InstanceMetadataTags', 'DryRun'],
+    always: { HttpTokensEnforced: ['disabled', 'no-preference'] },
+  },
+
+  CreateVpc: {
+    effect: ['CidrBlock', 'InstanceTenancy', 'TagSpecifications', 'DryRun'],
+  },
+  DescribeVpcs: { effect: ['VpcIds', ...page] },
+  DeleteVpc: { effect: ['VpcId', 'DryRun'] },
+  ModifyVpcAttribute: {
+    effect: ['VpcId', 'EnableDnsSupport', 'EnableDnsHostnames', 'EnableNetworkAddressUsageMetrics'],
+  },
+  DescribeVpcAttribute: { effect: ['VpcId', 'Attribute', 'DryRun'] },
+
+  CreateSubnet: {
+    effect: ['VpcId', 'CidrBlock', 'AvailabilityZone', 'AvailabilityZoneId', 'TagSpecifications', 'DryRun'],
+  },
+  DescribeSubnets: { effect: ['SubnetIds', ...page] },
+  DeleteSubnet: { effect: ['SubnetId', 'DryRun'] },
+  ModifySubnetAttribute: { effect: '*' },
+
+  CreateInternetGateway: { effect: ['TagSpecifications', 'DryRun'] },
+  DescribeInternetGateways: { effect: ['InternetGatewayIds', ...page] },
+  AttachInternetGateway: { effect: ['InternetGatewayId', 'VpcId', 'DryRun'] },
+  DetachInternetGateway: { effect: ['InternetGatewayId', 'VpcId', 'DryRun'] },
+  DeleteInternetGateway: { effect: ['InternetGatewayId', 'DryRun'] },
+
+  CreateRouteTable: { effect: ['VpcId', 'TagSpecifications', 'ClientToken', 'DryRun'] },
+  DescribeRouteTables: { effect: ['RouteTableIds', ...page] },
+  DeleteRouteTable: { effect: ['RouteTableId', 'DryRun'] },
+  AssociateRouteTable: { effect: ['RouteTableId', 'SubnetId', 'GatewayId', 'DryRun'] },
+  DisassociateRouteTable: { effect: ['AssociationId', 'DryRun'] },
+  ReplaceRouteTableAssociation: { effect: ['AssociationId', 'RouteTableId', 'DryRun'] },
+  CreateRoute: { effect: route },
+  ReplaceRoute: { effect: [...route, 'LocalTarget'] },
+  DeleteRoute: { effect: ['RouteTableId', 'DestinationCidrBlock', 'DryRun'] },
+
+  CreateSecurityGroup: { effect: ['GroupName', 'Description', 'VpcId', 'TagSpecifications', 'DryRun'] },
+  DescribeSecurityGroups: { effect: ['GroupIds', 'GroupNames', ...page] },
+  DescribeSecurityGroupRules: { effect: ['SecurityGroupRuleIds', ...page] },
+  DeleteSecurityGroup: { effect: ['GroupId', 'GroupName', 'DryRun'] },
+  AuthorizeSecurityGroupIngress: { effect: ['GroupId', 'GroupName', 'TagSpecifications', ...permissions] },
+  AuthorizeSecurityGroupEgress: { effect: ['GroupId', 'TagSpecifications', ...permissions] },
+  RevokeSecurityGroupIngress: { effect: ['GroupId', 'GroupName', 'SecurityGroupRuleIds', ...permissions] },
+  RevokeSecurityGroupEgress: { effect: ['GroupId', 'SecurityGroupRuleIds', ...permissions] },
+
+  DescribeNetworkAcls: { effect: ['NetworkAclIds', ...page] },
+  DescribeNetworkInterfaces: {
+    effect: ['NetworkInterfaceIds', ...page],
+    always: { IncludeManagedResources: nothingMore },
+  },
+  DescribeNetworkInterfaceAttribute: { effect: ['NetworkInterfaceId', 'Attribute', 'DryRun'] },
+  ModifyNetworkInterfaceAttribute: {
+    effect: ['NetworkInterfaceId', 'Description', 'Groups', 'SourceDestCheck', 'DryRun'],
+  },
+  DescribeDhcpOptions: { effect: ['DhcpOptionsIds', ...page] },
+
+  AllocateAddress: {
+    effect: ['Address', 'NetworkBorderGroup', 'PublicIpv4Pool', 'Domain', 'TagSpecifications', 'DryRun'],
+  },
+  AssociateAddress: {
+    effect: [
+      'AllocationId',
+      'PublicIp',
+      'InstanceId',
+      'NetworkInterfaceId',
+      'PrivateIpAddress',
+      'AllowReassociation',
+      'DryRun',
+    ],
+  },
+  DescribeAddresses: { effect: ['AllocationIds', 'PublicIps', 'Filters', 'DryRun'] },
+  DescribeAddressesAttribute: {
+    effect: ['AllocationIds', 'Attribute', 'MaxResults', 'NextToken', 'DryRun'],
+  },
+  DisassociateAddress: { effect: ['AssociationId', 'PublicIp', 'DryRun'] },
+  ReleaseAddress: { effect: ['AllocationId', 'PublicIp', 'NetworkBorderGroup', 'DryRun'] },
+
+  CreateTags: { effect: ['Resources', 'Tags', 'DryRun'] },
+  DeleteTags: { effect: ['Resources', 'Tags', 'DryRun'] },
+  DescribeTags: { effect: page },
+};
