@@ -2,13 +2,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildDebianImage } from './debian.ts';
 import { buildDefaultImage } from './micro.ts';
+import { buildPaymentsImage } from './payments.ts';
 
 export type { BuildOptions, BuiltImage } from './lib/publish.ts';
-export { buildDebianImage, buildDefaultImage };
+export { buildDebianImage, buildDefaultImage, buildPaymentsImage };
 
 const builders = new Map([
   ['default', buildDefaultImage],
   ['debian', buildDebianImage],
+  ['payments', buildPaymentsImage],
 ]);
 
 async function main(): Promise<number> {

@@ -35,7 +35,7 @@ const libraries = [
  * The kernel's command line. Without the tracing file system's thousands of entries the kernel starts 0.1 s sooner
  * and needs 8 MiB less, which is what makes 64 MiB enough.
  */
-const cmdline = [
+export const microCmdline = [
   'console=ttyS0',
   'root=/dev/vda',
   'quiet',
@@ -51,16 +51,20 @@ const cmdline = [
   'net.ifnames=0',
 ].join(' ');
 
+/** What `writeMicroRoot` needs among the unpacked packages, and what it is written from. */
+export const microPackages = ['dropbear-bin', 'e2fsprogs', ...libraryPackages];
+export const microSources = [join(here, 'micro'), join(here, 'programs')];
+
 const recipe: Recipe = {
   name: 'pando-micro',
   description: 'Pando micro: busybox, dropbear and a web page, on the Debian cloud kernel',
-  packages: ['dropbear-bin', 'e2fsprogs', ...libraryPackages],
-  sources: [join(here, 'micro'), join(here, 'programs')],
+  packages: microPackages,
+  sources: microSources,
   self: import.meta.filename,
-  cmdline,
+  cmdline: microCmdline,
   diskBytes: 1024 ** 3,
   minMemoryMib: 64,
-  writeRoot: ({ unpacked, root }) => writeRoot(unpacked, root),
+  writeRoot: ({ unpacked, root }) => writeMicroRoot(unpacked, root),
 };
 
 /**
@@ -69,7 +73,8 @@ const recipe: Recipe = {
  */
 export const buildDefaultImage = (options: BuildOptions): Promise<BuiltImage> => buildImage(recipe, options);
 
-async function writeRoot(unpacked: string, root: string): Promise<void> {
+/** Fills `root`. Other images begin with it: a small Linux that takes its address, name, keys and user data from the cloud. */
+export async function writeMicroRoot(unpacked: string, root: string): Promise<void> {
   await cp(join(here, 'micro/root'), root, { recursive: true });
   for (const path of [
     'dev',
@@ -104,7 +109,8 @@ async function writeRoot(unpacked: string, root: string): Promise<void> {
   await setModes(root);
 }
 
-async function copyInto(unpacked: string, root: string, path: string): Promise<void> {
+/** Copies a file of the unpacked packages to the same place below `root`. */
+export async function copyInto(unpacked: string, root: string, path: string): Promise<void> {
   await mkdir(dirname(join(root, path)), { recursive: true });
   await copyFile(join(unpacked, path), join(root, path)); // follows a library's version link
 }

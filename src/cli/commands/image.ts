@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { cacheDirectory, codeDirectory } from '#node/directory.ts';
+import { appNames, ensureAppModules, ensureAppPages } from '../appModules.ts';
 import { interruptible } from '../interrupt.ts';
 import { print, progress, step, ticking, UserError } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
@@ -19,10 +20,10 @@ type Builder = (options: {
 /** The builders live beside `src/`, not in it, so they are found by their path. */
 async function builders(): Promise<Readonly<Record<string, Builder>>> {
   const module = (await import(join(codeDirectory, 'images', 'build.ts'))) as Record<string, Builder>;
-  const { buildDefaultImage, buildDebianImage } = module;
-  if (buildDefaultImage === undefined || buildDebianImage === undefined)
+  const { buildDefaultImage, buildDebianImage, buildPaymentsImage } = module;
+  if (buildDefaultImage === undefined || buildDebianImage === undefined || buildPaymentsImage === undefined)
     throw new Error('images/build.ts lacks a builder');
-  return { default: buildDefaultImage, debian: buildDebianImage };
+  return { default: buildDefaultImage, debian: buildDebianImage, payments: buildPaymentsImage };
 }
 
 /** Builds (or finds built) the image `name`, and returns its directory. An aborted build leaves nothing behind. */
@@ -32,6 +33,12 @@ export async function ensureImage(
   signal?: AbortSignal,
 ): Promise<BuiltImage> {
   const build = await builderOf(name);
+  // An application's image carries its packages and its pages as they are built here.
+  const app = appNames.find((each) => each === name);
+  if (app !== undefined) {
+    await ensureAppModules(app);
+    await ensureAppPages(app);
+  }
   const [outDir, cacheDir] = [join(cacheDirectory, 'images'), join(cacheDirectory, 'downloads')];
   return build({ outDir, cacheDir, log, signal });
 }

@@ -22,6 +22,9 @@ export interface LaunchOptions {
   readonly count?: number;
   /** Default: `typeDefault`. */
   readonly type?: string;
+  /** Default: the default image. */
+  readonly imageId?: string;
+  readonly userData?: string;
 }
 
 const vmOf = (item: XmlElement): Vm => ({
@@ -52,6 +55,11 @@ export class Cloud {
     const found = images.find((item) => textAt(item, 'name').includes('micro')) ?? images[0];
     if (found === undefined) throw new Error('the region has no image');
     return textAt(found, 'imageId');
+  }
+
+  /** Registers a built image of the directory that images are built in. */
+  async register(name: string, directory: string): Promise<string> {
+    return textAt(await this.ec2.call('RegisterImage', { Name: name, ImageLocation: directory }), 'imageId');
   }
 
   /** A VPC with one subnet, an internet gateway and a group that lets in what `ports` name (`-1`: everything). */
@@ -112,13 +120,16 @@ export class Cloud {
   async launch(options: LaunchOptions): Promise<string[]> {
     const count = String(options.count ?? 1);
     const answer = await this.ec2.call('RunInstances', {
-      ImageId: await this.image(),
+      ImageId: options.imageId ?? (await this.image()),
       InstanceType: options.type ?? typeDefault,
       MinCount: count,
       MaxCount: count,
       KeyName: this.#keyName,
       SubnetId: options.network.subnetId,
       'SecurityGroupId.1': options.network.groupId,
+      ...(options.userData !== undefined && {
+        UserData: Buffer.from(options.userData).toString('base64'),
+      }),
     });
     const ids = itemsAt(answer, 'instancesSet').map((item) => textAt(item, 'instanceId'));
     for (const id of ids) this.#launched.add(id);

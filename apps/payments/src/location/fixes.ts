@@ -15,11 +15,23 @@ export const preciseKeptMs = (ringSlots - 1) * ringPeriodMs;
 export const periodOf = (nowMs: number): number => Math.floor(nowMs / ringPeriodMs);
 export const slotOf = (period: number): number => period % ringSlots;
 
+/** Of PostgreSQL's advisory locks, this one is the ring's. */
+const ringLock = 0x72696e67;
+
+/** Nothing is stored, rather than stored for too long. */
+export class SlotNotReady extends PaymentsError {
+  constructor() {
+    super('busy', 'Positions cannot be stored at the moment.', { retryAfterS: 2 });
+  }
+}
+
 /**
  * Makes the slot of now ready: empties it if it holds an older period. Called by the sweeper ahead of time, and by a report whose
  * slot is not ready. TRUNCATE drops the file with every byte.
  */
 export async function advanceRing(on: Queryable, nowMs: number): Promise<number> {
+  // One at a time: two that truncate while each has read would wait for one another.
+  await on.query('select pg_advisory_xact_lock($1)', [ringLock]);
   const period = periodOf(nowMs);
   let emptied = 0;
   for (let slot = 0; slot < ringSlots; slot += 1) {
@@ -73,9 +85,7 @@ export async function keepFix(unit: Unit, fix: NewFix): Promise<void> {
       period,
     ],
   );
-  // The sweeper prepares slots ahead of time. Without it nothing is stored, rather than stored for too long.
-  if (rows.length === 0)
-    throw new PaymentsError('busy', 'Positions cannot be stored at the moment.', { retryAfterS: 2 });
+  if (rows.length === 0) throw new SlotNotReady();
 }
 
 interface SideRow {

@@ -10,7 +10,7 @@ import { first, run } from '../store/pool.ts';
 import { inUnit } from '../unit.ts';
 import { cellCenter, coarseCell, coarseRadiusM } from './cells.ts';
 import { countTogether } from './co-location.ts';
-import { keepFix, verifyRadiusM } from './fixes.ts';
+import { advanceRing, keepFix, SlotNotReady, verifyRadiusM } from './fixes.ts';
 import { distanceM } from './geodesic.ts';
 import { type PlacedFix, plausible } from './plausible.ts';
 import { believedRadiusM, mostTrusted } from './sources.ts';
@@ -28,7 +28,13 @@ const carrierAgeS = 120;
 export async function report(app: App, personId: string, message: LocationReport): Promise<LocationReceipt> {
   const device = await signerOf(app.pool, personId, message);
   const fix = usableFix(message, app.clock());
-  const outcome = await inUnit(app, (unit) => take(unit, device, message, fix));
+  const attempt = (): Promise<Outcome> => inUnit(app, (unit) => take(unit, device, message, fix));
+  // The sweeper prepares a slot ahead of its time. It comes late after a pause of the machine, or a start just before a period's turn.
+  const outcome = await attempt().catch(async (error: unknown) => {
+    if (!(error instanceof SlotNotReady)) throw error;
+    await inUnit(app, (unit) => advanceRing(unit.on, unit.nowMs));
+    return attempt();
+  });
   if ('refused' in outcome) throw new PaymentsError(outcome.refused, outcome.why);
   const standing = (await askCarrier(app, device, fix)) ?? outcome.standing;
   return { used: fix.source, standing };

@@ -43,6 +43,19 @@ test('nothing is kept before the person has opted in', async () => {
   assert.equal((await ben.report(near(1))).standing, 'trusted');
 });
 
+test('after a pause in which no sweeper ran, reports make their slot of the ring themselves, many at once', async () => {
+  const phones = [ana, ben, await on.phone('@cleo'), await on.phone('@dan'), await on.phone('@cafe.luna')];
+  for (const minutes of [11, 25, 300]) {
+    on.pass(minutes * minute);
+    const standings = await Promise.all(phones.map((phone) => phone.report(near(2))));
+    assert.deepEqual(
+      standings.map((each) => each.standing),
+      phones.map(() => 'trusted'),
+    );
+    assert.deepEqual((await retain(on.app)).remaining, {}, 'what is older than its time is gone');
+  }
+});
+
 test('the most trusted fix of a report counts', async () => {
   await later();
   const at = on.now();

@@ -51,11 +51,12 @@ test('the answer is lost again and again: the same message goes out until it is 
 test('a reload between request and answer: the outbox outlives the page', { timeout: 60_000 }, async () => {
   await fill(ana, 'Ben', '7.02');
   const before = pages.network.arrived('POST /v1/payments');
-  pages.network.cut('answers');
+  pages.network.cut('answersToPosts');
   await press(ana);
   await arrived(before + 1);
-  pages.network.mend();
   await ana.page.reload();
+  await ana.page.getByTestId('outbox').getByText('Not answered yet').waitFor();
+  pages.network.mend();
   await balanceIs(ana, '€235.97');
   assert.equal(await payments(702), 1);
   // Nobody on this page waited for it any more: it says what became of it, until that was read.

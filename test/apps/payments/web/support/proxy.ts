@@ -2,12 +2,17 @@
 import { request as ask, createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
+type Loss = 'answers' | 'answersToPosts' | 'all';
+
 export interface Network {
   readonly port: number;
   /** Where requests go. Set once the service listens. */
   target(port: number): void;
-  /** `answers`: requests arrive and are done, answers are lost. `all`: nothing arrives. Open streams end. */
-  cut(what: 'answers' | 'all'): void;
+  /**
+   * `answers`: posts arrive and are done, their answers are lost, and nothing can be read.
+   * `answersToPosts`: the same, but pages and lists can be read. `all`: nothing arrives. Open streams end.
+   */
+  cut(what: Loss): void;
   mend(): void;
   /** Requests of this method and path that reached the service, answered or not. */
   arrived(what: string): number;
@@ -16,7 +21,7 @@ export interface Network {
 
 export async function openNetwork(): Promise<Network> {
   let target = 0;
-  let lost: 'answers' | 'all' | undefined;
+  let lost: Loss | undefined;
   const arrived: string[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((incoming, answer) => {
@@ -32,7 +37,7 @@ export async function openNetwork(): Promise<Network> {
         headers: incoming.headers,
       },
       (reply) => {
-        if (lost !== undefined) {
+        if (lost !== undefined && (isPost || lost !== 'answersToPosts')) {
           // The service has done its work: only its answer does not come through.
           reply.resume().on('end', () => incoming.socket.destroy());
           return;
