@@ -45,14 +45,6 @@ export const differential = (effort: Effort): void => {
         if (result.counterexample === null) return;
         assert.fail(`${fc.defaultReportMessage(result)}\n${inspect(result.errorInstance)}`);
       });
-        const told = fc.defaultReportMessage({ numRuns, ...details } as fc.RunDetails<[unknown]>);
-        assert.ok(
-          !details.failed,
-          `${told}
-${inspect(details.errorInstance)}`,
-        );
-        assert.ok(numRuns > 0, 'no run ended in time');
-      });
 
     it('is answered as the handler said, right or nearly right', () =>
       nearlyRight(world.cloud, effort.requests));
