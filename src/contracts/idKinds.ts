@@ -60,6 +60,11 @@ export const idKinds = {
     malformed: 'InvalidVpcID.Malformed',
     missing: absent('vpc ID'),
   },
+  vpcCidrBlockAssociation: {
+    prefix: 'vpc-cidr-assoc',
+    notFound: 'InvalidVpcCidrBlockAssociationID.NotFound',
+    missing: absent('vpc CIDR block association ID'),
+  },
   subnet: {
     prefix: 'subnet',
     notFound: 'InvalidSubnetID.NotFound',

@@ -35,6 +35,7 @@ const kinds: Readonly<Record<string, IdKind>> = {
   'AssociateRouteTable.GatewayId': 'internetGateway',
   'DisassociateAddress.AssociationId': 'addressAssociation',
   'DescribeIamInstanceProfileAssociations.AssociationIds': 'addressAssociation',
+  'DisassociateVpcCidrBlock.AssociationId': 'vpcCidrBlockAssociation',
   'DisassociateRouteTable.AssociationId': 'routeTableAssociation',
   'ReplaceRouteTableAssociation.AssociationId': 'routeTableAssociation',
 };

@@ -16,6 +16,7 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
   const route = { DestinationCidrBlock: '192.0.2.0/24', GatewayId: own.gateway };
   const needed: Readonly<Record<string, Parameters>> = {
     AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
+    AssociateVpcCidrBlock: { CidrBlock: '10.52.0.0/16' },
     AssociateRouteTable: { SubnetId: own.subnet },
     AuthorizeSecurityGroupEgress: permission,
     AuthorizeSecurityGroupIngress: { GroupId: own.group, ...permission },

@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
 import { workflowTrace } from './schema-0006-trace.ts';
+import { shownInstances } from './schema-0007-shown.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -114,4 +115,5 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   workflowTrace,
+  shownInstances,
 ];

@@ -13,6 +13,7 @@ import { notFound } from '../not-found.ts';
 import {
   freeAddress,
   type PublicAddress,
+  restoreAutomatic,
   setInterface,
   takeAddress,
   unmapInterface,
@@ -194,6 +195,7 @@ const associate = async (
   await unmapInterface(tx, context.region, eni.eni_id);
   const associationId = newId('addressAssociation');
   await setInterface(tx, address.ip, { eniId: eni.eni_id, associationId });
+  if (address.eni_id !== null) await restoreAutomatic(tx, context.region, address.eni_id);
   return associationId;
 };
 
@@ -290,6 +292,7 @@ export const addressHandlers: Handlers<ActionContext> = {
       if (now.association_id !== seen.association_id)
         throw notFound('addressAssociation', seen.association_id ?? '');
       await setInterface(tx, seen.ip, null);
+      if (now.eni_id !== null) await restoreAutomatic(tx, context.region, now.eni_id);
     });
     return {};
   },

@@ -83,6 +83,8 @@ export const regionMembers: MemberTable = {
     effect: ['VpcId', 'EnableDnsSupport', 'EnableDnsHostnames', 'EnableNetworkAddressUsageMetrics'],
   },
   DescribeVpcAttribute: { effect: ['VpcId', 'Attribute', 'DryRun'] },
+  AssociateVpcCidrBlock: { effect: ['VpcId', 'CidrBlock'] },
+  DisassociateVpcCidrBlock: { effect: ['AssociationId'] },
 
   CreateSubnet: {
     effect: ['VpcId', 'CidrBlock', 'AvailabilityZone', 'AvailabilityZoneId', 'TagSpecifications', 'DryRun'],

@@ -21,9 +21,10 @@ const vpc = model(
     cidr: range([10, 77], 16, 28),
     InstanceTenancy: fc.constantFrom('default' as const, undefined),
     list: tags,
+    second: range([10, 79], 16, 28),
     on: fc.record({ support: fc.boolean(), hostnames: fc.boolean(), metrics: fc.boolean() }),
   }),
-  async ({ client: { call } }, { cidr, InstanceTenancy, list, on }) => {
+  async ({ client: { call } }, { cidr, InstanceTenancy, list, second, on }) => {
     const made = await call('CreateVpc', {
       CidrBlock: cidr.given,
       InstanceTenancy,
@@ -49,6 +50,17 @@ const vpc = model(
     shows(await attribute('enableNetworkAddressUsageMetrics'), {
       EnableNetworkAddressUsageMetrics: { Value: on.metrics },
     });
+    const { CidrBlockAssociation: added } = await call('AssociateVpcCidrBlock', {
+      VpcId,
+      CidrBlock: second.given,
+    });
+    const rangesNow = async () =>
+      (await call('DescribeVpcs', { VpcIds: [VpcId] })).Vpcs?.[0]?.CidrBlockAssociationSet?.map(
+        ({ CidrBlock }) => CidrBlock,
+      );
+    assert.deepEqual(await rangesNow(), [cidr.network, second.network]);
+    await call('DisassociateVpcCidrBlock', { AssociationId: added?.AssociationId ?? '' });
+    assert.deepEqual(await rangesNow(), [cidr.network]);
     await call('DeleteVpc', { VpcId });
     await refuses(call('DescribeVpcs', { VpcIds: [VpcId] }), 'InvalidVpcID.NotFound');
   },
