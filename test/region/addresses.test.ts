@@ -85,6 +85,11 @@ test('associate, see it everywhere, disassociate, release', async () => {
   await checkInvariant();
 });
 
+const disassociate = async (address: { id: string }): Promise<void> => {
+  const { Addresses: [seen] = [] } = await alice.call('DescribeAddresses', { AllocationIds: [address.id] });
+  await alice.call('DisassociateAddress', { AssociationId: seen?.AssociationId });
+};
+
 /** Where a card has it, as after a start; undefined: stopped. */
 const place = (eniId: string, epoch: number, vtep: string | undefined = '198.18.1.11') =>
   placeInterface(region.region, { eniId, epoch, vtep });
@@ -110,7 +115,7 @@ test('an automatic address comes back at once when the elastic one goes; where n
   assert.deepEqual([eni?.Association?.PublicIp, eni?.Association?.IpOwnerId], [back, 'amazon']);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: automatic.instanceId });
   assert.equal(await publicIpOf(without), undefined);
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.notEqual(await publicIpOf(automatic), undefined);
   const { Addresses: left } = await alice.call('DescribeAddresses', { AllocationIds: [one.id] });
   assert.equal(left?.[0]?.AssociationId, undefined, 'the elastic one is free');
@@ -131,7 +136,7 @@ test('a stopped instance gets its automatic address when it starts, and devices 
   await place(machine.eniId, 2);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
   await placeInterface(region.region, { eniId: machine.eniId, epoch: 3 });
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.equal(await publicIpOf(machine), undefined, 'it is stopped');
   const { state } = await place(machine.eniId, 4);
   const given = state?.ports.find(({ eniId }) => eniId === machine.eniId)?.publicIp;
@@ -149,7 +154,7 @@ test('an elastic address goes, and the pool is empty: the instance goes without'
   await place(machine.eniId, 2);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
   await sql`update public_address set in_pool = false where account_id is null`.execute(region.region.db);
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.equal(await publicIpOf(machine), undefined);
   await sql`update public_address set in_pool = true`.execute(region.region.db);
   await releaseInterface(region.region, machine.instanceId);
