@@ -106,6 +106,21 @@ export const idKinds = {
     malformed: 'InvalidNetworkAclId.Malformed',
     missing: absent('networkAcl ID'),
   },
+  launchTemplate: {
+    prefix: 'lt',
+    notFound: 'InvalidLaunchTemplateId.NotFound',
+    malformed: 'InvalidLaunchTemplateId.Malformed',
+    missing: [
+      'The specified launch template, with template ID @, does not exist.',
+      'The specified launch templates, with template IDs @, do not exist.',
+    ],
+  },
+  placementGroup: {
+    prefix: 'pg',
+    notFound: 'InvalidPlacementGroup.Unknown',
+    malformed: 'InvalidPlacementGroupId.Malformed',
+    missing: [`The Placement Group '@' is unknown.`, `The Placement Groups '@' are unknown.`],
+  },
   dhcpOptions: {
     prefix: 'dopt',
     notFound: 'InvalidDhcpOptionID.NotFound',

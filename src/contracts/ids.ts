@@ -101,3 +101,7 @@ const malformedId = (kind: IdKind, text: string): PandoError => {
 /** The number of the cell that an instance (or other cell-owned) id names (S3.4). */
 export const cellNumberOf = (id: string): number =>
   Number.parseInt(id.slice(id.lastIndexOf('-') + 1).slice(0, cellHexDigits), 16);
+
+/** The snapshot that an image's root device is made of: an id of the image's own, since an image has no other disk. */
+export const snapshotIdOf = (imageId: string): Id<'snapshot'> =>
+  `${idKinds.snapshot.prefix}-${imageId.slice(imageId.indexOf('-') + 1)}` as Id<'snapshot'>;

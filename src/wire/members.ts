@@ -9,8 +9,8 @@ type Fact = string | number | boolean;
 export interface ActionMembers {
   /** Those that its handler acts on, or checks and refuses itself; `*`: it does so with all of them. */
   readonly effect: readonly string[] | '*';
-  /** Those that may only be given what is so anyway. */
-  readonly always?: Readonly<Record<string, readonly Fact[]>>;
+  /** Those that may only be given what is so anyway; `*`: all others, which only narrow an answer that is empty. */
+  readonly always?: Readonly<Record<string, readonly Fact[]>> | '*';
 }
 
 /** By the actions' names. */
@@ -21,6 +21,7 @@ export const fateOf = (members: ActionMembers, path: string): 'effect' | 'always
   if (members.effect === '*') return 'effect';
   const isAbove = (listed: string): boolean => path === listed || path.startsWith(`${listed}.`);
   if (members.effect.some(isAbove)) return 'effect';
+  if (members.always === '*') return 'always';
   return Object.keys(members.always ?? {}).some(isAbove) ? 'always' : 'refused';
 };
 
@@ -30,7 +31,7 @@ export const fateOf = (members: ActionMembers, path: string): 'effect' | 'always
  * @throws UnsupportedOperation that names the member
  */
 export const refuseOthers = (input: WireInput, members: ActionMembers): void => {
-  if (members.effect !== '*') walk(input, '', members);
+  if (members.effect !== '*' && members.always !== '*') walk(input, '', members);
 };
 
 const walk = (value: unknown, path: string, members: ActionMembers): void => {
@@ -38,7 +39,7 @@ const walk = (value: unknown, path: string, members: ActionMembers): void => {
     for (const item of value) walk(item, path, members);
     return;
   }
-  const always = members.always?.[path];
+  const always = members.always === '*' ? undefined : members.always?.[path];
   if (always !== undefined) {
     if (!always.some((fact) => fact === value)) throw notSupported(path, value);
   } else if (fateOf(members, path) === 'refused') {

@@ -32,6 +32,11 @@ const kinds: Readonly<Record<string, IdKind>> = {
   VolumeIds: 'volume',
   VpcId: 'vpc',
   VpcIds: 'vpc',
+  LaunchTemplateId: 'launchTemplate',
+  LaunchTemplateIds: 'launchTemplate',
+  DhcpOptionsId: 'dhcpOptions',
+  'DescribePlacementGroups.GroupIds': 'placementGroup',
+  'RunInstances.Placement.GroupId': 'placementGroup',
   'AssociateRouteTable.GatewayId': 'internetGateway',
   'DisassociateAddress.AssociationId': 'addressAssociation',
   'DescribeIamInstanceProfileAssociations.AssociationIds': 'addressAssociation',
@@ -41,8 +46,9 @@ const kinds: Readonly<Record<string, IdKind>> = {
 };
 
 /** The kind of thing that a member names, if it is an id. */
-export const idKindOf = (action: string, member: string): IdKind | undefined =>
-  kinds[`${action}.${member}`] ?? kinds[member];
+export const idKindOf = (action: string, { name, path }: InputMember): IdKind | undefined =>
+  // What a launch template says is looked at when it is launched from.
+  path.startsWith('LaunchTemplateData.') ? undefined : (kinds[`${action}.${path}`] ?? kinds[name]);
 
 /** A member of an input: how a form names it (indexes are 1), how TypeScript does. */
 export interface InputMember {

@@ -3,8 +3,7 @@ import { cellHandlers } from '#cell/actions/index.ts';
 import { regionActions } from '#region/resources/index.ts';
 
 /** Reads of the whole input that say nothing about what a member does: tokens and pages are bound to all of it. */
-const wholeReads =
-  /\b(hashOf|claimToken|readPage|canonicalJson|refuseOthers)\b|pagination\.ts|client-tokens\.ts/;
+const wholeReads = /\b(hashOf|claimToken|readPage|canonicalJson)\b|pagination\.ts|client-tokens\.ts/;
 
 /** What those readers act on themselves. */
 const bound: ReadonlySet<string> = new Set(['MaxResults', 'NextToken', 'ClientToken']);

@@ -17,7 +17,8 @@ const insideOf = ({ shape }: Member): StructureShape | undefined => {
 const wordsOf = (rows: readonly ActionMembers[], path: string): string => {
   const fates = rows.map((row) => fateOf(row, path));
   if (fates.includes('effect')) return 'has effect';
-  const values = rows.flatMap((row) => row.always?.[path] ?? []);
+  const values = rows.flatMap(({ always }) => (always === '*' ? [] : (always?.[path] ?? [])));
+  if (fates.includes('always') && values.length === 0) return 'narrows an answer that is empty';
   if (fates.includes('always')) return `says what is so anyway: ${values.map(String).join(', ')}`;
   return 'refused';
 };
@@ -25,9 +26,10 @@ const wordsOf = (rows: readonly ActionMembers[], path: string): string => {
 /** Whether something inside a member is listed by itself. */
 const isOpened = (rows: readonly ActionMembers[], path: string): boolean =>
   rows.some((row) =>
-    [...(row.effect === '*' ? [] : row.effect), ...Object.keys(row.always ?? {})].some((listed) =>
-      listed.startsWith(`${path}.`),
-    ),
+    [
+      ...(row.effect === '*' ? [] : row.effect),
+      ...Object.keys(row.always === '*' ? {} : (row.always ?? {})),
+    ].some((listed) => listed.startsWith(`${path}.`)),
   );
 
 /** One row for each member, and for the members of those of which only a part has effect. */

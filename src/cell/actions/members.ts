@@ -53,6 +53,8 @@ export const cellMembers: MemberTable = {
     effect: ['InstanceTypes', ...page],
     always: { IncludeUnsupportedInRegion: nothingMore },
   },
+  DescribeInstanceTypeOfferings: { effect: ['LocationType', ...page] },
+  GetLaunchTemplateData: { effect: ['InstanceId', 'DryRun'] },
   DescribeInstanceCreditSpecifications: { effect: ['InstanceIds', ...page] },
   // What is given is always the latest.
   GetConsoleOutput: { effect: ['InstanceId', 'DryRun'], always: { Latest: nothingMore } },

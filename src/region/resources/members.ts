@@ -1,5 +1,8 @@
 /** What each of the region's actions does with its members. What is not listed is refused (`wire/members.ts`). */
+import { operationOf } from '#wire/actions.ts';
 import type { MemberTable } from '#wire/members.ts';
+import type { KnownAction } from '#wire/types.ts';
+import { absentHandlers } from '../absent/index.ts';
 
 const page = ['Filters', 'MaxResults', 'NextToken', 'DryRun'];
 
@@ -32,7 +35,19 @@ const route = [
   'DryRun',
 ];
 
+const listing = ['Filters', 'Filter', 'MaxResults', 'NextToken', 'DryRun'];
+
+/** Collections that are empty: they are asked for by ids, filtered and paged; what else narrows them has its effect. */
+const absentMembers: MemberTable = Object.fromEntries(
+  Object.keys(absentHandlers).map((action) => {
+    const { input } = operationOf(action as KnownAction);
+    return [action, { effect: listing.filter((name) => input?.byName.has(name)), always: '*' }];
+  }),
+);
+
 export const regionMembers: MemberTable = {
+  ...absentMembers,
+
   DescribeRegions: { effect: ['RegionNames', 'Filters', 'DryRun'], always: { AllRegions: nothingMore } },
   DescribeAvailabilityZones: {
     effect: ['ZoneNames', 'ZoneIds', 'Filters', 'DryRun'],
@@ -127,6 +142,9 @@ export const regionMembers: MemberTable = {
   ModifyNetworkInterfaceAttribute: {
     effect: ['NetworkInterfaceId', 'Description', 'Groups', 'SourceDestCheck', 'DryRun'],
   },
+  CreateDhcpOptions: { effect: ['DhcpConfigurations', 'TagSpecifications', 'DryRun'] },
+  AssociateDhcpOptions: { effect: ['DhcpOptionsId', 'VpcId', 'DryRun'] },
+  DeleteDhcpOptions: { effect: ['DhcpOptionsId', 'DryRun'] },
   DescribeDhcpOptions: { effect: ['DhcpOptionsIds', ...page] },
 
   AllocateAddress: {
@@ -153,4 +171,62 @@ export const regionMembers: MemberTable = {
   CreateTags: { effect: ['Resources', 'Tags', 'DryRun'] },
   DeleteTags: { effect: ['Resources', 'Tags', 'DryRun'] },
   DescribeTags: { effect: page },
+
+  CreateLaunchTemplate: {
+    effect: [
+      'ClientToken',
+      'LaunchTemplateName',
+      'VersionDescription',
+      'LaunchTemplateData',
+      'Operator',
+      'TagSpecifications',
+      'DryRun',
+    ],
+  },
+  CreateLaunchTemplateVersion: {
+    effect: [
+      'ClientToken',
+      'LaunchTemplateId',
+      'LaunchTemplateName',
+      'SourceVersion',
+      'VersionDescription',
+      'LaunchTemplateData',
+      'DryRun',
+    ],
+  },
+  DeleteLaunchTemplate: { effect: ['LaunchTemplateId', 'LaunchTemplateName', 'DryRun'] },
+  DeleteLaunchTemplateVersions: { effect: ['LaunchTemplateId', 'LaunchTemplateName', 'Versions', 'DryRun'] },
+  DescribeLaunchTemplates: { effect: ['LaunchTemplateIds', 'LaunchTemplateNames', ...page] },
+  DescribeLaunchTemplateVersions: {
+    effect: ['LaunchTemplateId', 'LaunchTemplateName', 'Versions', 'MinVersion', 'MaxVersion', ...page],
+  },
+  ModifyLaunchTemplate: {
+    effect: ['ClientToken', 'LaunchTemplateId', 'LaunchTemplateName', 'DefaultVersion', 'DryRun'],
+  },
+
+  CreatePlacementGroup: {
+    effect: ['GroupName', 'Strategy', 'PartitionCount', 'SpreadLevel', 'TagSpecifications', 'DryRun'],
+  },
+  DescribePlacementGroups: { effect: ['GroupIds', 'GroupNames', 'Filters', 'DryRun'] },
+  DeletePlacementGroup: { effect: ['GroupName', 'DryRun'] },
+
+  DescribeImageAttribute: { effect: ['ImageId', 'Attribute', 'DryRun'] },
+  DescribeVpcClassicLink: { effect: ['VpcIds', 'Filters', 'DryRun'] },
+  DescribeVpcClassicLinkDnsSupport: { effect: ['VpcIds', 'MaxResults', 'NextToken'] },
+  DescribeStaleSecurityGroups: { effect: ['VpcId', 'MaxResults', 'NextToken', 'DryRun'] },
+  DescribeSecurityGroupReferences: { effect: ['GroupId', 'DryRun'] },
+  GetSecurityGroupsForVpc: { effect: ['VpcId', ...page] },
+  GetSubnetCidrReservations: { effect: ['SubnetId', ...page] },
+
+  GetEbsEncryptionByDefault: { effect: ['DryRun'] },
+  DisableEbsEncryptionByDefault: { effect: ['DryRun'] },
+  GetEbsDefaultKmsKeyId: { effect: ['DryRun'] },
+  ResetEbsDefaultKmsKeyId: { effect: ['DryRun'] },
+  ModifyEbsDefaultKmsKeyId: { effect: ['KmsKeyId', 'DryRun'] },
+  GetSerialConsoleAccessStatus: { effect: ['DryRun'] },
+  DisableSerialConsoleAccess: { effect: ['DryRun'] },
+  GetSnapshotBlockPublicAccessState: { effect: ['DryRun'] },
+  GetImageBlockPublicAccessState: { effect: ['DryRun'] },
+  GetAllowedImagesSettings: { effect: ['DryRun'] },
+  DescribeVpcBlockPublicAccessOptions: { effect: ['DryRun'] },
 };
