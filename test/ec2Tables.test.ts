@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { routedActions } from '#router/actions.ts';
-import { ec2Tables, tablesDir } from '../tools/ec2-tables.ts';
+import { absentTest, ec2Tables, tablesDir } from '../tools/ec2-tables.ts';
 
 const home = join(import.meta.dirname, '..');
 const advice = 'Run: node tools/ec2-tables.ts';
@@ -28,7 +28,7 @@ describe('the tables of actions', () => {
         ([, file = '']) => file,
       );
       assert.ok(links.length > 0, `${action} has no test`);
-      for (const file of links)
+      for (const file of links.filter((each) => each !== absentTest))
         assert.ok(readFileSync(join(home, file), 'utf8').includes(action), `${action}: ${file}. ${advice}`);
     }
   });

@@ -8,6 +8,7 @@
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellMembers } from '#cell/actions/members.ts';
+import { absentHandlers } from '#region/absent/index.ts';
 import { regionMembers } from '#region/resources/members.ts';
 import { type IdParameter, type Route, routedActions, routeOf } from '#router/actions.ts';
 import { operationOf } from '#wire/actions.ts';
@@ -35,6 +36,9 @@ const routeWords = (route: Route): string =>
 
 const idsOf = (route: Route): IdParameter | undefined => ('ids' in route ? route.ids : undefined);
 
+/** The test of everything that the region has nothing of: it goes by the list of handlers, and names few. */
+export const absentTest = 'test/region/absent.test.ts';
+
 /** Tests that name an action, as paths from the repository's root. */
 const testsByAction = (): ReadonlyMap<string, readonly string[]> => {
   const files = globSync('test/{cell,region,router,wire,e2e}/**/*.test.ts', { cwd: home }).sort();
@@ -42,7 +46,8 @@ const testsByAction = (): ReadonlyMap<string, readonly string[]> => {
   return new Map(
     routedActions.map((action) => {
       const named = new RegExp(`\\b${action}\\b`);
-      return [action, texts.filter(({ text }) => named.test(text)).map(({ file }) => file)];
+      const found = texts.filter(({ text }) => named.test(text)).map(({ file }) => file);
+      return [action, Object.hasOwn(absentHandlers, action) ? [absentTest, ...found] : found];
     }),
   );
 };

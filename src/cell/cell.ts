@@ -11,6 +11,7 @@ import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.t
 import { AdoptionGate } from './adoption.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
 import { HostSessions } from './hosts/sessions.ts';
@@ -114,6 +115,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
+  const metadata = new MetadataRefresh(services);
   const stop = new AbortController();
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
@@ -130,6 +132,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     owner,
     engine,
     begun,
+    metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
     vms: () => health.vms,
   };
@@ -143,6 +146,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'alarms', everyMs: limits.alarmEveryMs, turn: () => engine.alarm() },
     { name: 'heard', everyMs: limits.heardFlushEveryMs, turn: () => reports.flushHeard() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
+    { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
     {
       name: 'housekeeping',
