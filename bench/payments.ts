@@ -14,13 +14,13 @@ import { square } from '#payments/demo/demo.ts';
 import { openAccount, transfer } from '#payments/ledger/ledger.ts';
 import { moved } from '#payments/location/geodesic.ts';
 import { NearbyIndex } from '#payments/location/nearby-index.ts';
+import { seeded as random } from '#payments/simulation/random.ts';
 import { start } from '#payments/start.ts';
 import { migrate } from '#payments/store/migrate.ts';
 import { openPool, type Pool } from '#payments/store/pool.ts';
 import { schema } from '#payments/store/schema.ts';
 import { transaction } from '#payments/store/transaction.ts';
 import { Phone } from '../test/apps/payments/support/phone.ts';
-import { random } from '../test/apps/payments/support/random.ts';
 import { soak } from '../test/apps/payments/support/soak.ts';
 
 const quick = process.argv.includes('--quick');

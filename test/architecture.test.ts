@@ -164,6 +164,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',
+  'src/base/otlp.ts': 'spans are dated',
   'src/agent/tombstones.ts': 'ages of records that outlive a boot of the machine',
   'src/agent/launch.ts': 'when a VMM ended, shown to people',
   'src/agent/vm.ts': 'when a VMM ended, shown to people',

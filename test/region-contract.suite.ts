@@ -306,6 +306,48 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     },
   );
 
+  check(
+    'a client token is one cell’s until each of its claims was given back, or was never made',
+    async (subject) => {
+      const token = newId('vpc');
+      const { accountId } = subject.region;
+      const claim = (cellId: string) => subject.resolve({ claim: { cellId, token } });
+      const release = (cellId: string, account = accountId) =>
+        subject.region.caller.call('region.releaseToken', { accountId: account, cellId, token });
+      const holderFor = (cellId: string): Promise<string | undefined> =>
+        claim(cellId).then(
+          () => cellId,
+          (error: unknown) => {
+            assert.equal(PandoError.from(error).code, 'Unavailable');
+            return PandoError.from(error).details?.tokenCellId;
+          },
+        );
+      await assert.rejects(subject.resolve({ claim: { cellId: 'a', token }, imageId: newId('image') }));
+      assert.equal(await holderFor('b'), 'b', 'a launch that was refused here has claimed nothing');
+      assert.equal(await holderFor('b'), 'b', 'its own cell may claim it again');
+      assert.equal(await holderFor('a'), 'b');
+      await release('a');
+      await release('b', '999988887777');
+      await release('b');
+      assert.equal(await holderFor('a'), 'b', 'another request of that cell may still be accepted');
+      await release('b');
+      assert.equal(await holderFor('a'), 'a');
+      assert.equal(await holderFor('b'), 'a');
+      await subject.resolve({ claim: { cellId: 'b', token: `${token}-other` } });
+      // Of many at once one cell gets it.
+      const many = Array.from({ length: 12 }, (_, at) => `cell-${at % 3}`);
+      const other = (cellId: string) => subject.resolve({ claim: { cellId, token: `${token}-many` } });
+      const codes = await Promise.all(many.map((cellId) => codeOf(other(cellId))));
+      const won = new Set(many.filter((_, at) => codes[at] === 'ok'));
+      assert.equal(won.size, 1);
+      assert.ok(many.every((cellId, at) => won.has(cellId) === (codes[at] === 'ok')));
+      await release('a');
+      await release('a');
+      await release('a');
+      assert.equal(await holderFor('b'), 'b', 'what is not there is given back without harm');
+    },
+  );
+
   check('a launch is resolved within the account’s network, and changes nothing', async (subject) => {
     const { version } = await subject.vpc();
     const { vpcId, subnetId, groupId, zone } = subject.region;

@@ -8,19 +8,24 @@ const ticksPerSecond = 100;
 interface Stat {
   readonly pid: number;
   readonly parent: number;
+  /** Of the process itself, user and system. */
+  readonly ownTicks: number;
+  /** Of the children that it has waited for. */
+  readonly waitedTicks: number;
   readonly ticks: number;
 }
 
-function statOf(pid: number): Stat | undefined {
+/** undefined: there is no such process. */
+export function statOf(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = text
       .slice(text.lastIndexOf(')') + 2)
       .split(' ')
       .map(Number);
-    // User and system time, of the process itself and of the children that it has waited for.
-    const ticks = fields.slice(11, 15).reduce((sum, each) => sum + each, 0);
-    return { pid, parent: fields[1] ?? 0, ticks };
+    const sum = (from: number): number => (fields[from] ?? 0) + (fields[from + 1] ?? 0);
+    const [ownTicks, waitedTicks] = [sum(11), sum(13)];
+    return { pid, parent: fields[1] ?? 0, ownTicks, waitedTicks, ticks: ownTicks + waitedTicks };
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { metrics, onCollect } from '#base/metrics.ts';
+import { warnOfAbstractSockets } from './abstractSockets.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { CardLink } from './card-link.ts';
 import { CellLinks } from './cell-link.ts';
@@ -28,6 +29,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
   const card = new CardLink(config.card, tls, changed);
   const images = openImageSource(config.region, tls);
   const pin = await CellPin.open(config.stateDir);
+  await warnOfAbstractSockets(log);
   let known: Host | undefined;
   const handover = await serveHandover(config, tls, (instanceId) => known?.find(instanceId)).catch(
     (error: unknown) => {

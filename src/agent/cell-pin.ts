@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { parseIdentity } from '#contracts/identity.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 
 const pinShape = z.object({
@@ -19,8 +20,8 @@ export type Pin = z.infer<typeof pinShape>;
 
 /** The cell in an identity of three parts, `spiffe://pando/cell/<cell>/<name>`; undefined in one of two. */
 export const cellOfIdentity = (identity: string): string | undefined => {
-  const cell = /^spiffe:\/\/pando\/[a-z]+\/([A-Za-z0-9._-]+)\/[A-Za-z0-9._-]+$/.exec(identity)?.[1];
-  return cell === '-' ? undefined : cell;
+  const parsed = parseIdentity(identity);
+  return parsed?.former === false ? parsed.cell : undefined;
 };
 
 export class CellPin {

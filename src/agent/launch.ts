@@ -159,7 +159,7 @@ const bringUp = async (vm: Vm, { incoming, peer }: LaunchParams): Promise<Launch
   }
   await vm.monitor.execute('cont');
   vm.setState('running');
-  await vm.save();
+  // Written down with the command that this is.
   return { state: 'running' };
 };
 

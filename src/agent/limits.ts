@@ -18,6 +18,8 @@ export const monitorLineBytesMax = 4 * mib;
 /** From the start of the VMM process until its monitor answers. */
 export const monitorReadyTimeoutMs = 20_000;
 export const monitorPollMs = 10;
+/** How often a VMM without a monitor is looked at when nothing tells of a change, to see whether it still lives. */
+export const monitorLookMs = 100;
 export const processPollMs = 20;
 /** From `quit` until the VMM has written out its disk and is gone. */
 export const quitMsMax = 3_000;

@@ -3,12 +3,14 @@ import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { startAgent } from './agent.ts';
 import { agentConfig } from './config.ts';
 
 const config = loadConfig(agentConfig);
 const log = createLogger(`agent ${config.hostId}`);
 showMetrics(config.metrics, log, { host: config.hostId });
+exportSpans(`agent-${config.hostId}`, log);
 keepCertificate(config.tls, log);
 const agent = await startAgent(config, loadTls(config.tls), log);
 

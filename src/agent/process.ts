@@ -1,9 +1,9 @@
 /** Facts about a process from procfs, and its identity that survives the reuse of process ids. */
-import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
+import { readKernelFile } from './kernel-files.ts';
 import { killTimeoutMs, processPollMs } from './limits.ts';
 
 /** A process: its id, and when it started, in clock ticks since boot. Two processes never share both. */
@@ -24,7 +24,7 @@ export const readBootId = async (): Promise<string> =>
 
 /** Undefined when there is no such process. */
 const statOf = async (pid: number): Promise<ProcessStat | undefined> => {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  const text = readKernelFile(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   // The name in parentheses may hold anything; the fields after the last one are numbers.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -52,14 +52,14 @@ export const processUsage = async (
 ): Promise<{ cpuSeconds: number; residentBytes: number } | undefined> => {
   const stat = await statOf(process.pid);
   if (stat?.startTicks !== process.startTicks) return undefined;
-  const status = await readFile(`/proc/${process.pid}/status`, 'utf8').catch(() => '');
+  const status = readKernelFile(`/proc/${process.pid}/status`) ?? '';
   const residentKib = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
   return { cpuSeconds: stat.cpuSeconds, residentBytes: residentKib * 1024 };
 };
 
 /** The real uid of a process; undefined when it is gone. */
 export const uidOfPid = async (pid: number | string): Promise<number | undefined> => {
-  return realUid(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''));
+  return realUid(readKernelFile(`/proc/${pid}/status`) ?? '');
 };
 
 const realUid = (status: string): number | undefined => {
@@ -70,18 +70,10 @@ const realUid = (status: string): number | undefined => {
 /** So many are looked at in one turn of the event loop. */
 const processesPerTurn = 128;
 
-const isOfUid = (pid: string, uid: number): boolean => {
-  try {
-    return realUid(readFileSync(`/proc/${pid}/status`, 'utf8')) === uid;
-  } catch {
-    return false;
-  }
-};
+const isOfUid = (pid: string, uid: number): boolean =>
+  realUid(readKernelFile(`/proc/${pid}/status`) ?? '') === uid;
 
-/**
- * Processes whose real uid is `uid`: a VM's uid is its own, so these are its VMM, whoever started it. Read at once and not by the
- * thread pool, which costs ten times what the kernel takes to answer.
- */
+/** Processes whose real uid is `uid`: a VM's uid is its own, so these are its VMM, whoever started it. */
 export const processesOfUid = async (uid: number): Promise<ProcessIdentity[]> => {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found: ProcessIdentity[] = [];

@@ -14,10 +14,12 @@ import { PandoError } from '#contracts/errors.ts';
 import type { VmEnded, VmReport, VmRequirement, VmState } from '#contracts/host.ts';
 import { lastWords } from './console-log.ts';
 import type { AgentContext } from './context.ts';
+import { DirectoryWatch } from './directory-watch.ts';
 import { endOf, guestShutdown } from './end-cause.ts';
 import {
   commandsWaitingPerVmMax,
   exitKnownMsMax,
+  monitorLookMs,
   monitorPollMs,
   monitorReadyTimeoutMs,
   quitMsMax,
@@ -79,10 +81,13 @@ export class Vm {
   }
 
   setState(state: VmState, reason?: string): void {
-    if (this.record.state === state && this.record.reason === reason) return;
-    this.record.state = state;
-    this.record.reason = reason;
-    this.context.changed();
+    const { record } = this;
+    if (record.state === state && record.reason === reason) return;
+    // Of a launch the cell hears by its answer: a report costs every processor and the store more than that.
+    const isLaunch = state === 'preparing' || (record.state === 'preparing' && state === 'running');
+    record.state = state;
+    record.reason = reason;
+    if (!isLaunch) this.context.changed();
   }
 
   /** Takes a process as this VM's VMM, connects to its monitor and follows its life from here on. */
@@ -118,6 +123,8 @@ export class Vm {
 
   async #connect(process: ProcessIdentity, timeoutMs: number): Promise<Qmp> {
     const until = monotonicMs() + timeoutMs;
+    // Before the first look: what appears after it is not missed.
+    using sockets = new DirectoryWatch(this.paths.sockets);
     for (;;) {
       try {
         return await this.#dial(Math.max(1, until - monotonicMs()));
@@ -126,7 +133,8 @@ export class Vm {
           throw new PandoError('InternalError', `The VMM ended at its start: ${await lastWords(this.paths)}`);
         if (monotonicMs() >= until) throw error;
       }
-      await sleep(monitorPollMs);
+      // Its listener follows the socket's file at once; a VMM that was found running may have it already.
+      await (sockets.hasChanged ? sleep(monitorPollMs) : sockets.change(monitorLookMs));
     }
   }
 

@@ -22,7 +22,7 @@ export const askAnew = async (present: TlsMaterial): Promise<NewKey> => {
   });
   const request = made.toString('pem');
   const signature = sign('sha256', Buffer.from(renewalStatement(request)), present.key).toString('base64');
-  // Its file may hold the key besides: only the certificate is shown.
+  // Its file may contain the key too: only the certificate is shown.
   const certificate = new X509Certificate(present.cert).toString();
   return { key: await pem(keys.privateKey), asked: { certificate, request, signature } };
 };

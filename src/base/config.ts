@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
-/** Where a process's TLS material lies: paths of PEM files. `cert` and `key` may be one file that holds both. */
+/** Where a process's TLS material lies: paths of PEM files. `cert` and `key` may be one file. */
 export const tlsFiles = z.object({
   ca: z.string(),
   cert: z.string(),

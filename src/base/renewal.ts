@@ -33,7 +33,7 @@ const lifeOf = (certificate: string): { wholeMs: number; leftMs: number } => {
   return { wholeMs: end - Date.parse(validFrom), leftMs: end - Date.now() };
 };
 
-/** One file holds both: no crash leaves a pair that does not match. */
+/** Both are one file: no crash leaves a pair that does not match. */
 export const pairOf = (key: string, cert: string): string => `${key.trimEnd()}\n${cert.trimEnd()}\n`;
 
 /** Asks the authority at the Unix socket `socket`. Throws with what it refused, or when it does not answer. */

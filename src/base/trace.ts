@@ -30,6 +30,9 @@ export const withTrace = <T>(trace: Trace | undefined, work: () => T): T => stor
 /** The trace id of a `traceparent`. */
 export const traceIdOf = ({ traceparent }: Trace): string => traceparent.slice(3, 35);
 
+/** The span id of a `traceparent`. */
+export const spanIdOf = ({ traceparent }: Trace): string => traceparent.slice(36, 52);
+
 const isTraceparent = (text: unknown): text is string => {
   const [, traceId = '0', spanId = '0'] = typeof text === 'string' ? (form.exec(text) ?? []) : [];
   return !zeros.test(traceId) && !zeros.test(spanId);
@@ -37,13 +40,18 @@ const isTraceparent = (text: unknown): text is string => {
 
 const newSpanId = (): string => randomBytes(8).toString('hex');
 
+/** The trace of who asked, where `traceparent` is one. */
+export const traceFrom = (requestId: string, traceparent: unknown): Trace | undefined =>
+  isTraceparent(traceparent) ? { requestId: requestId.slice(0, requestIdCharsMax), traceparent } : undefined;
+
 /**
  * A request's trace. It goes on with the caller's `traceparent` where that is one, else it begins here: a request id that is a UUID is
  * the trace id too, so that processes which were told the id alone agree on it.
  */
 export const traceOf = (requestId: string, traceparent?: unknown): Trace => {
+  const given = traceFrom(requestId, traceparent);
+  if (given !== undefined) return given;
   const id = requestId.slice(0, requestIdCharsMax);
-  if (isTraceparent(traceparent)) return { requestId: id, traceparent };
   const traceId = uuid.test(id) ? id.replaceAll('-', '') : randomBytes(16).toString('hex');
   return { requestId: id, traceparent: `00-${traceId}-${newSpanId()}-${notRecorded}` };
 };

@@ -28,7 +28,7 @@ export const insideTransaction = <T>(work: () => Promise<T>): Promise<T> => {
   });
 };
 
-/** Call before anything that waits for somebody else. `what`: for people, for example a method's name. */
+/** Call before anything that waits for another process. `what`: for people, for example a method's name. */
 export const assertOutsideTransaction = (what: string): void => {
   if (scopes.getStore()?.open !== true) return;
   const message = `${what} inside of a transaction: its locks are held meanwhile`;

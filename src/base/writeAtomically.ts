@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:
 import { open, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** The owner alone may read: most of what is kept so holds secrets. */
+/** The owner alone may read: most of these files contain secrets. */
 const modeDefault = 0o600;
 
 /** Written under this name first. Two writers of one path must take turns. */
@@ -29,8 +29,8 @@ export const writeAtomically = async (path: string, text: string, mode = modeDef
 };
 
 /**
- * Replaces `path` by `text` without waiting for the disk: whoever reads it, after the writer was killed too, finds the old text or the
- * new one. After a power cut it may be neither: for what says nothing any more by then.
+ * Replaces `path` by `text` without waiting for the disk. A reader finds the old text or the new one, also after the writer was killed.
+ * After a power cut it may find neither, so this is for facts that a power cut makes worthless anyway.
  */
 export const writeWhole = async (path: string, text: string, mode = modeDefault): Promise<void> => {
   await writeFile(beside(path), text, { mode });

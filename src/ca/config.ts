@@ -4,7 +4,7 @@ import { metricsEndpoint } from '#base/metricsListener.ts';
 import { certificateLifetimeMsDefault } from '#base/pki.ts';
 
 export const caConfig = z.object({
-  /** Unix socket at which it answers. Whoever reaches it may ask: what counts is what he proves. */
+  /** Unix socket at which it answers. Any process that reaches it may ask: what counts is the identity that the caller proves. */
   socket: z.string(),
   /** PEM files of the authority. The key is this process's alone. */
   certificate: z.string(),

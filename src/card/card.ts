@@ -3,11 +3,12 @@ import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { Device } from './device.ts';
+import { EmptyVpcs } from './emptyVpcs.ts';
 import { flowStatements, parseFlows } from './flows.ts';
 import { portCounters } from './kernel/counters.ts';
-import { prepareTap, readNet, runInside, takeDevice } from './kernel/namespace.ts';
+import { keepTools, readNet, runInside, takeTap } from './kernel/namespace.ts';
 import { tapEmptied } from './kernel/tapBacklog.ts';
-import { importedFlowsMax, lingerMs, vxlanPort } from './limits.ts';
+import { emptyVpcKeptMs, importedFlowsMax, vxlanPort } from './limits.ts';
 import { desiredOnCard } from './model/desired.ts';
 import { cardHolders } from './model/holders.ts';
 import type { Model } from './model/model.ts';
@@ -24,6 +25,8 @@ export interface CardOptions {
   readonly stateDir: string;
   readonly services: Services;
   readonly log: Logger;
+  /** Default: {@link emptyVpcKeptMs}. */
+  readonly emptyVpcKeptMs?: number | undefined;
 }
 
 export class Card {
@@ -31,14 +34,14 @@ export class Card {
   readonly #vtep: string;
   readonly #services: Services;
   readonly #log: Logger;
-  /** VPCs that forward for a port that has left, until then (S6.6). */
-  readonly #lingering = new Map<string, NodeJS.Timeout>();
+  readonly #empty: EmptyVpcs;
   readonly #plugs: Plugs;
   /** Redirections that are for now, and what takes each back. */
   readonly #lapses = new Map<string, NodeJS.Timeout>();
 
-  constructor({ vtep, namespacePrefix, stateDir, services, log }: CardOptions) {
+  constructor({ vtep, namespacePrefix, stateDir, services, log, emptyVpcKeptMs: keptMs }: CardOptions) {
     this.#vtep = vtep;
+    this.#empty = new EmptyVpcs(keptMs ?? emptyVpcKeptMs, (vpcId) => this.#closeIfEmpty(vpcId));
     this.#services = services;
     this.#log = log;
     this.#plugs = new Plugs(log);
@@ -69,15 +72,15 @@ export class Card {
     const newer = state.version > (vpc.state?.version ?? 0);
     for (const { eniId, vtep } of newer ? state.ports : []) {
       // The state itself knows now where the port went.
-      if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId)) this.#linger(vpc);
+      if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId))
+        this.#empty.keep(vpc.vpcId, { forwards: true });
     }
     return this.device.applyVpc(state, from);
   }
 
   async removeVpc(vpcId: string): Promise<void> {
     await this.device.removeVpc(vpcId);
-    clearTimeout(this.#lingering.get(vpcId));
-    this.#lingering.delete(vpcId);
+    this.#empty.forget(vpcId);
   }
 
   async prepareAdministrative(vpcId: string, eniId: string, metadata: VmMetadata): Promise<NetworkOperation> {
@@ -101,8 +104,8 @@ export class Card {
       if (before !== undefined && before.port.epoch > port.epoch)
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
       await vpc.ensureOpen();
-      const wired = await takeDevice(vpc.namespace, word(tap));
-      if (wired) await prepareTap(vpc.namespace, tap, { arrives: !activate });
+      const wired = await takeTap(vpc.namespace, word(tap), { arrives: !activate });
+      if (!activate) await keepTools(vpc.namespace);
       const active = activate || (before?.active === true && before.tap === tap);
       vpc.ports.set(port.eniId, {
         tap,
@@ -216,7 +219,7 @@ export class Card {
   }
 
   #desired(vpc: Vpc): Model | undefined {
-    const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#lingering.has(vpc.vpcId);
+    const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#empty.has(vpc.vpcId);
     if (vpc.state === undefined || !needed) return undefined;
     return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
   }
@@ -228,7 +231,10 @@ export class Card {
       local.redirect === undefined
         ? toTap(vpc.namespace, local.tap)
         : toOverlay(vpc.namespace, local.port.ip);
-    await vpc.serialize(() => this.#plugs.plug(eniId, outlet));
+    await vpc.serialize(async () => {
+      await keepTools(vpc.namespace);
+      await this.#plugs.plug(eniId, outlet);
+    });
     if (local.redirect === undefined) await this.#changePort(eniId, activated);
   }
 
@@ -240,7 +246,8 @@ export class Card {
     const declared = vpc.state?.ports.find((port) => port.eniId === eniId)?.vtep;
     if (forwardTo === undefined) vpc.forwards.delete(eniId);
     else if (declared === undefined || declared === this.#vtep) vpc.forwards.set(eniId, forwardTo);
-    else this.#linger(vpc);
+    if (vpc.isOpen && vpc.ports.size === 0)
+      this.#empty.keep(vpc.vpcId, { forwards: forwardTo !== undefined });
     await vpc.converge();
     if (local?.wired && vpc.isOpen)
       await runInside(vpc.namespace, `ip link del dev ${local.tap} 2>/dev/null || true\n`);
@@ -256,6 +263,7 @@ export class Card {
     await vpc.serialize(async () => {
       const local = vpc.ports.get(eniId);
       if (local === undefined) throw notAttached(eniId);
+      await keepTools(vpc.namespace);
       vpc.ports.set(eniId, change(local));
       const queued = hasQueuedPort(vpc);
       if (queued) await vpc.setOverlayOffloads(false);
@@ -268,19 +276,12 @@ export class Card {
     });
   }
 
-  /** Keeps the VPC's namespace for a while, for packets of cards that have not heard yet; then drops it if nobody needs it. */
-  #linger(vpc: Vpc): void {
-    clearTimeout(this.#lingering.get(vpc.vpcId));
-    const timer = setTimeout(() => {
-      this.#lingering.delete(vpc.vpcId);
-      vpc
-        .serialize(() => vpc.converge())
-        .catch((error: unknown) => {
-          this.#log.error({ err: error, vpcId: vpc.vpcId }, 'after the end of forwarding');
-        });
-    }, lingerMs);
-    timer.unref();
-    this.#lingering.set(vpc.vpcId, timer);
+  /** It was kept long enough; a port that has come since keeps it for itself. */
+  #closeIfEmpty(vpcId: string): void {
+    const vpc = this.device.vpcs.get(vpcId);
+    vpc
+      ?.serialize(() => vpc.converge())
+      .catch((error: unknown) => this.#log.error({ err: error, vpcId }, 'an empty VPC was not closed'));
   }
 
   #find(eniId: string): { vpc: Vpc; local: LocalPort } {

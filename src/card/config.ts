@@ -25,5 +25,7 @@ export const cardConfig = deviceConfig.extend({
   listen: endpoint,
   /** Identity of the agent that may command this card; a prefix if it ends in `/`. */
   agentIdentity: z.string().startsWith('spiffe://'),
+  /** How long a namespace without ports stays open for the next one, in ms; absent: as in limits.ts. */
+  emptyVpcKeptMs: z.number().int().min(0).optional(),
 });
 export type CardConfig = z.infer<typeof cardConfig>;

@@ -5,6 +5,7 @@ import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { isExpected } from '#contracts/identity.ts';
@@ -12,6 +13,7 @@ import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
+import { requireConntrack } from './kernel/requireConntrack.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -21,6 +23,7 @@ joinStarterMounts();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
 showMetrics(config.metrics, log);
+exportSpans(`card-${config.name}`, log);
 keepCertificate(config.tls, log);
 const card = new Card({
   vtep: config.vtep,
@@ -28,6 +31,7 @@ const card = new Card({
   stateDir: config.stateDir,
   services: new Services({ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log }),
   log,
+  emptyVpcKeptMs: config.emptyVpcKeptMs,
 });
 
 if (process.argv.includes('--teardown')) {
@@ -35,6 +39,7 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
+await requireConntrack();
 await card.adopt();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);

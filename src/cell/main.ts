@@ -5,6 +5,7 @@ import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { keepCertificate } from '#base/renewal.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
@@ -16,6 +17,7 @@ const storeRetryMs = 500;
 const config = loadConfig(cellConfig);
 const log = createLogger(config.name);
 showMetrics(config.metrics, log, { cell: config.cellId });
+exportSpans(config.name, log);
 keepCertificate(config.tls, log);
 const tls = loadTls(config.tls);
 const database = openDatabase<CellSchema>({

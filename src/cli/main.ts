@@ -59,6 +59,12 @@ program
       'a PostgreSQL (15 or newer) to keep everything in, instead of servers of its own (first start only)',
     ).env('PANDO_POSTGRES'),
   )
+  .addOption(
+    new Option(
+      '--otlp <url>',
+      'an OpenTelemetry collector to send spans of requests to, by OTLP over HTTP: http://127.0.0.1:4318 (stays set; "none" ends it)',
+    ).env('OTEL_EXPORTER_OTLP_ENDPOINT'),
+  )
   .option('--no-first-vm', 'do not launch a first VM')
   .action(async (options) => (await import('./commands/up.ts')).up(options));
 

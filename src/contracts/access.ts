@@ -14,8 +14,8 @@ import type { cellPushContract, regionContract } from './region.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
-  /** The cell of the caller's certificate. */
-  readonly cell?: (params: P) => string;
+  /** The cell of the caller's certificate; undefined: none is named. */
+  readonly cell?: (params: P) => string | undefined;
   /** The name in the caller's certificate. */
   readonly name?: (params: P) => string;
   /** Instances, all of the caller's cell by their ids (S3.4). */
@@ -52,7 +52,8 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
-  'region.resolveLaunch': { cell: 'any' },
+  'region.resolveLaunch': { cell: { cell: ({ claim }) => claim?.cellId } },
+  'region.releaseToken': { cell: { cell: ({ cellId }) => cellId } },
   'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },

@@ -78,7 +78,7 @@ export const regionContract = {
   'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
   /** Gateway: announces itself as the region's internet gateway device. */
   'region.joinGateway': { params: z.object({ vtep: z.string(), mac: z.string() }), result: empty },
-  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing. */
+  /** Everything about a launch that lives outside the cell, checked for this account (EC2's errors). Changes nothing but the claim. */
   'region.resolveLaunch': {
     params: z.object({
       accountId: z.string(),
@@ -93,6 +93,11 @@ export const regionContract = {
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
+      /**
+       * The client token, claimed for the caller's cell when all else is well. Absent: none is claimed. Another cell has it: Unavailable
+       * with `details.tokenCellId`.
+       */
+      claim: z.object({ cellId: z.string(), token: z.string().min(1).max(128) }).optional(),
     }),
     result: z.object({
       image: imageRecord,
@@ -111,6 +116,11 @@ export const regionContract = {
       /** Free addresses of the subnet just now; given where a count was asked for. */
       freeAddresses: z.number().int().optional(),
     }),
+  },
+  /** One claim of the token is given back: the launch that made it was refused for certain. Not to be repeated where no answer came. */
+  'region.releaseToken': {
+    params: z.object({ accountId: z.string(), cellId: z.string(), token: z.string() }),
+    result: empty,
   },
   /** What a version of a launch template holds, as JSON of the schema's `LaunchTemplateData`. Without a version: the default one. */
   'region.launchTemplate': {

@@ -7,7 +7,7 @@ import type { Vpc } from '#card/vpc.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { cableName, cutCable, layCable } from './cable.ts';
 import { desiredOnGateway, publicPorts } from './desired.ts';
-import { setPublicRoutes } from './mainNamespace.ts';
+import { PublicRoutes } from './mainNamespace.ts';
 
 export interface GatewayOptions {
   readonly vtep: string;
@@ -20,6 +20,7 @@ export interface GatewayOptions {
 export class Gateway {
   readonly device: Device;
   readonly #vtep: string;
+  readonly #publicRoutes = new PublicRoutes();
   #routing: Promise<void> = Promise.resolve();
 
   constructor({ vtep, namespacePrefix, stateDir, denied, log }: GatewayOptions) {
@@ -34,9 +35,11 @@ export class Gateway {
         holders: (_vpc, state) => gatewayHolders(state),
         opened: async (vpc) => {
           if (vpc.state !== undefined) await layCable(vpc.namespace, vpc.state.vni);
+          await this.#publicRoutes.cablesChanged();
         },
         closing: async (vpc) => {
           if (vpc.state !== undefined) await cutCable(vpc.state.vni);
+          await this.#publicRoutes.cablesChanged();
         },
       },
       stateDir,
@@ -66,12 +69,12 @@ export class Gateway {
 
   /** Public addresses are one table of all VPCs: written by one at a time, each time from all that is known. */
   #route(): Promise<void> {
-    const next = this.#routing.then(() => setPublicRoutes(this.#publicRoutes()));
+    const next = this.#routing.then(() => this.#publicRoutes.set(this.#wantedRoutes()));
     this.#routing = next.catch(() => undefined);
     return next;
   }
 
-  #publicRoutes(): Map<string, string> {
+  #wantedRoutes(): Map<string, string> {
     const open = [...this.device.vpcs.values()].filter((vpc: Vpc) => vpc.isOpen);
     return new Map(
       open.flatMap(({ state }) =>

@@ -5,7 +5,9 @@ import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
+import { exportSpans } from '#base/spanExport.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
+import { requireConntrack } from '#card/kernel/requireConntrack.ts';
 import { logFailures } from '#card/logFailures.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -20,6 +22,7 @@ const config = loadConfig(gatewayConfig);
 const { name, vtep, netns, region } = config;
 const log = createLogger(name);
 showMetrics(config.metrics, log);
+exportSpans(name, log);
 keepCertificate(config.tls, log);
 const gateway = new Gateway({
   vtep,
@@ -35,6 +38,7 @@ if (process.argv.includes('--teardown')) {
   process.exit(0);
 }
 
+await requireConntrack();
 await prepareMainNamespace(config.uplinkDevice);
 await gateway.adopt();
 

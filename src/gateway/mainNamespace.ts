@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { exec } from '#base/exec.ts';
 import { runHere } from '#card/kernel/namespace.ts';
+import { ToolBatch } from '#card/kernel/toolBatch.ts';
+import { scriptTimeoutMs } from '#card/limits.ts';
 import { cableInside, routeProtocol } from './limits.ts';
 
 /** Forwarding, and a firewall by which a VPC's cable leads to the uplink or to another cable, nowhere else. */
@@ -31,27 +33,58 @@ const addresses = z.array(
   z.object({ addr_info: z.array(z.object({ family: z.string(), local: z.string() })).default([]) }),
 );
 
-/** Makes the public addresses' routes exactly these (address → cable). */
-export const setPublicRoutes = async (wanted: ReadonlyMap<string, string>): Promise<void> => {
+/** The routes of public addresses (address → cable) in the gateway's own namespace. Calls of `set` follow each other. */
+export class PublicRoutes {
+  /** As they were written last; undefined: not known, so they are read. */
+  #present: ReadonlyMap<string, string | undefined> | undefined;
+  #ip: ToolBatch | undefined;
+  #changes = 0;
+
+  /** Makes them exactly these. */
+  async set(wanted: ReadonlyMap<string, string>): Promise<void> {
+    const changes = this.#changes;
+    const present = this.#present ?? (await readRoutes());
+    this.#present = undefined;
+    const lines = [
+      ...[...wanted]
+        .filter(([ip, cable]) => present.get(ip) !== cable)
+        .map(
+          ([ip, cable]) =>
+            `route replace ${ip}/32 via ${cableInside} dev ${cable} onlink proto ${routeProtocol}`,
+        ),
+      ...[...present.keys()]
+        .filter((ip) => !wanted.has(ip))
+        .map((ip) => `route del ${ip} proto ${routeProtocol}`),
+    ];
+    if (lines.length > 0) await this.#tool().run(lines, scriptTimeoutMs);
+    if (changes === this.#changes) this.#present = new Map(wanted);
+  }
+
+  /** To be called when a cable was laid or cut: the kernel removes routes with a device, and the tool knows devices by their names. */
+  async cablesChanged(): Promise<void> {
+    const tool = this.#ip;
+    this.#changes += 1;
+    this.#present = undefined;
+    this.#ip = undefined;
+    await tool?.close();
+  }
+
+  #tool(): ToolBatch {
+    if (this.#ip === undefined || this.#ip.ended) this.#ip = new ToolBatch('ip', []);
+    return this.#ip;
+  }
+}
+
+const readRoutes = async (): Promise<Map<string, string | undefined>> => {
   const stdout = await runHere(`ip -4 -j route show proto ${routeProtocol}\n`);
-  const present = new Map(routes.parse(JSON.parse(stdout || '[]')).map(({ dst, dev }) => [dst, dev]));
-  const lines = [
-    ...[...wanted]
-      .filter(([ip, cable]) => present.get(ip) !== cable)
-      .map(
-        ([ip, cable]) =>
-          `route replace ${ip}/32 via ${cableInside} dev ${cable} onlink proto ${routeProtocol}`,
-      ),
-    ...[...present.keys()]
-      .filter((ip) => !wanted.has(ip))
-      .map((ip) => `route del ${ip} proto ${routeProtocol}`),
-  ];
-  if (lines.length > 0) await runHere(`ip -force -batch - <<'END'\n${lines.join('\n')}\nEND\n`);
+  return new Map(routes.parse(JSON.parse(stdout || '[]')).map(({ dst, dev }) => [dst, dev]));
 };
 
-/** Takes back what `prepareMainNamespace` and `setPublicRoutes` did. */
+/** Takes back what `prepareMainNamespace` and `PublicRoutes` did. */
 export const clearMainNamespace = async (): Promise<void> => {
-  await setPublicRoutes(new Map());
+  const publicRoutes = new PublicRoutes();
+  await publicRoutes.set(new Map());
+  await publicRoutes.cablesChanged();
   await exec('nft', ['-f', '-'], { input: 'add table inet pando\ndelete table inet pando\n' });
 };
 

@@ -1,13 +1,22 @@
 /** A PostgreSQL that somebody else runs: this run has a database for the region on it, and one for each cell. */
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { exec } from '#base/exec.ts';
 import { parseStoreUrl, shownUrl, withDatabase } from '#base/postgres/addresses.ts';
 import { ensureDatabase, onServer } from '#base/postgres/create.ts';
 import { sqlStateOf } from '#base/postgres/transaction.ts';
+import { confined } from '#node/confine.ts';
+import { codeDirectory } from '#node/directory.ts';
+import { userOf } from '#node/users.ts';
 import { cellName } from './plan.ts';
 import type { RunRecord } from './runRecord.ts';
 
 const versionMin = 15;
 const insufficientPrivilege = '42501';
+const probe = join(codeDirectory, 'src', 'lab', 'storeProbe.ts');
+const probeTimeoutMs = 60_000;
+/** The probe's own word that it was not let in; any other exit is a failure of the probe. */
+const refusedExit = 3;
 
 export type External = NonNullable<RunRecord['postgres']>;
 
@@ -40,7 +49,7 @@ export async function objection(url: string): Promise<string | undefined> {
     return `It is not a URL of PostgreSQL (postgresql://user:password@host:5432/postgres): ${wordsOf(error)}`;
   }
   try {
-    return await onServer(url, async (server) => {
+    const found = await onServer(url, async (server) => {
       const { rows } = await server.query<{ version: number; creates: boolean }>(
         `select current_setting('server_version_num')::int / 10000 as version, rolcreatedb or rolsuper as creates
          from pg_roles where rolname = current_user`,
@@ -53,16 +62,37 @@ export async function objection(url: string): Promise<string | undefined> {
         ? undefined
         : `Its user may not create databases: ALTER ROLE … CREATEDB on ${shown(url)}.`;
     });
+    return found ?? (await objectionOfUsers(url));
   } catch (error) {
     return `${shown(url)} cannot be used: ${wordsOf(error)}`;
   }
 }
 
 /** The words of the innermost error: what the server or the network said. */
-const wordsOf = (error: unknown): string => {
+export const wordsOf = (error: unknown): string => {
   let inner = error;
   while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;
   return inner instanceof Error ? inner.message : String(inner);
+};
+
+/** Region and cells have users of their own: a Unix socket, or `peer` in pg_hba.conf, may let root in and not them. */
+const objectionOfUsers = async (url: string): Promise<string | undefined> => {
+  if (!parseStoreUrl(url).addresses.some((address) => isSocket(address.url))) return undefined;
+  // Any run's users are as strange to the server as another's.
+  for (const user of [userOf(0, { role: 'region' }), userOf(0, { role: 'processor', cell: 1, replica: 1 })]) {
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning', probe];
+    const [command = process.execPath, ...args] = confined({ user }, node);
+    const options = { input: url, timeoutMs: probeTimeoutMs, allow: [refusedExit] };
+    const { stdout, exitCode } = await exec(command, args, options);
+    if (exitCode === refusedExit)
+      return `${shown(url)} lets root in, but not the users that the region and its cells run as (${user.uid}): ${stdout}. Open the socket and the directories above it to them (unix_socket_permissions = 0777, chmod o+x), let pg_hba.conf trust or ask for a password on it instead of "peer", or name the server by TCP.`;
+  }
+  return undefined;
+};
+
+const isSocket = (url: string): boolean => {
+  const host = new URLSearchParams(url.split('?')[1] ?? '').get('host');
+  return host?.startsWith('/') === true;
 };
 
 /** Makes the databases that are missing. */

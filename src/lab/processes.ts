@@ -2,6 +2,7 @@
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
+import { otlpEndpointVariable, otlpSocketVariable } from '#base/spanExport.ts';
 import { agentCapabilities, cardCapabilities, gatewayCapabilities, namesOf } from '#node/capabilities.ts';
 import { codeDigest } from '#node/codeDigest.ts';
 import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from '#node/directory.ts';
@@ -84,7 +85,8 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   ]);
   // `ca` is put together last: by then everybody has an identity.
   const metrics = { host: '127.0.0.1', port: firstMetricsPort + plan.index };
-  return { tls, metrics, rolling: true, processes: [ca(context), ...others] };
+  const otlp = run.otlp && { endpoint: run.otlp, socket: context.directory.spanSocket };
+  return { tls, metrics, rolling: true, ...(otlp && { otlp }), processes: [ca(context), ...others] };
 }
 
 const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
@@ -113,19 +115,28 @@ function ca(context: Context): ProcessSpec {
   });
 }
 
-type NodeParts = Pick<NodeSpec, 'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities'> & {
+type NodeParts = Pick<
+  NodeSpec,
+  'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities' | 'overlaps'
+> & {
   readonly deployable: string;
   readonly config: object;
   readonly netns?: string;
 };
 
-const node = (
-  { directory }: Context,
-  { deployable, config, owns = [], ...parts }: NodeParts,
-): ProcessSpec => {
+/** What exports a process's spans, where that was asked for. */
+const spansEnv = ({ directory, run }: Context): Record<string, string> | undefined =>
+  run.otlp === undefined
+    ? undefined
+    : { [otlpEndpointVariable]: run.otlp, [otlpSocketVariable]: directory.spanSocket };
+
+const node = (context: Context, { deployable, config, owns = [], ...parts }: NodeParts): ProcessSpec => {
+  const { directory } = context;
   const socket = directory.metricsSocket(parts.name);
+  const env = spansEnv(context);
   return {
     kind: 'node',
+    ...(env === undefined ? {} : { env }),
     entry: entry(deployable),
     code: codeDigest(deployable),
     configPath: directory.config(parts.name),
@@ -223,6 +234,7 @@ async function router(context: Context): Promise<ProcessSpec> {
     user,
     owns: [auditDir],
     capabilities: run.port < firstUnprivilegedPort ? ['net_bind_service'] : [],
+    overlaps: true,
     ready: { kind: 'router', port: run.port },
     config: {
       name,

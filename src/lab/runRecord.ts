@@ -14,6 +14,8 @@ export const runRecord = z.object({
   regionName: z.string(),
   /** A PostgreSQL of somebody else's, and what the names of this run's databases on it begin with; absent: the run has servers of its own. */
   postgres: z.object({ url: z.string(), prefix: z.string() }).optional(),
+  /** Where spans go: an OpenTelemetry collector's endpoint (OTLP over HTTP); absent: nowhere. */
+  otlp: z.string().optional(),
   /** The user's account and its key, as the region made them; absent until then. */
   account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }).optional(),
   /** The VM that the first `up` launched. */

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { askSupervisor } from '#node/control.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
-import { restoreReceiveBuffers } from '#node/machineSettings.ts';
+import { restoreMachineSettings } from '#node/machineSettings.ts';
 import { endProcess, identify, livingIn, type ProcessIdentity } from '#node/processIdentity.ts';
 import { abandoned, releaseIndex } from './claims.ts';
 import { dropDatabases } from './externalPostgres.ts';
@@ -38,7 +38,7 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   await removeCgroups(prefix);
   await unmountBelow(directory.root);
   if (existsSync(directory.runFile)) await rm(directory.root, { recursive: true, force: true });
-  if (releaseIndex(index, directory.root)) restoreReceiveBuffers();
+  if (releaseIndex(index, directory.root)) restoreMachineSettings();
   const remains = await topologyLeft(prefix);
   if (remains.length > 0) throw new Error(`These could not be removed: ${remains.join(' ')}`);
 }

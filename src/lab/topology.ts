@@ -11,7 +11,7 @@
 import { access, readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { exec } from '#base/exec.ts';
-import { raiseReceiveBuffers } from '#node/machineSettings.ts';
+import { raiseMachineSettings } from '#node/machineSettings.ts';
 import { hostCardLink, type LabPlan, type PlannedHost, underlayMtu } from './plan.ts';
 
 const netnsDirectory = '/run/netns';
@@ -247,7 +247,7 @@ async function ensureGateway(plan: LabPlan): Promise<void> {
 
 /** Makes what is missing of the run's namespaces, switches and links. */
 export async function ensureTopology(plan: LabPlan, log: Log): Promise<void> {
-  raiseReceiveBuffers(log);
+  raiseMachineSettings(log);
   await ensureFabric(plan);
   await ensureGateway(plan);
   for (const host of plan.hosts) await ensureHost(plan, host);

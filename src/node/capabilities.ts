@@ -1,6 +1,6 @@
 /**
- * What root's processes keep of root's power, and for what. A process gets these in its bounding set and can gain no others, nor can
- * what it starts (`no_new_privs`). All others (tracing processes, loading modules, raw disks, the clock, …) are dropped.
+ * The capabilities that root's processes keep, each with its reason. They are a process's bounding set. Neither the process nor its
+ * children can gain others (`no_new_privs`): tracing, kernel modules, raw disks, the clock and the rest are dropped.
  */
 
 /** Names as setpriv(1) has them. */

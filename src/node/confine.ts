@@ -52,8 +52,8 @@ const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
 const isBelow = (path: string, above: string): boolean => path.startsWith(`${above}/`);
 
 /**
- * A shell script that shows `paths` where they are, also where a directory above is closed to others (a home): it is covered by an empty one
- * that holds only them, in mounts of the process's own. Pure.
+ * A shell script that shows `paths` where they are, in mounts of the process's own. A directory above that is closed to others (a home)
+ * is covered by an empty one, in which only `paths` are mounted. Pure.
  */
 export const viewScript = (stage: string, hidden: readonly string[], paths: readonly string[]): string => {
   const shown = paths.filter((path) => hidden.some((above) => isBelow(path, above)));

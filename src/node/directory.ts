@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 export interface RunDirectory {
   readonly root: string;
   readonly runFile: string;
-  /** Beside the directory, so that it is held while the directory itself is removed. */
+  /** It lies beside the directory, so that `down` keeps it locked while the directory itself is removed. */
   readonly lockFile: string;
   readonly pki: string;
   readonly run: string;
@@ -14,7 +14,7 @@ export interface RunDirectory {
   readonly aws: string;
   readonly env: string;
   readonly keyFile: string;
-  /** Holds a directory and a log (`NAME.log`) of each PostgreSQL. */
+  /** In it, a directory and a log (`NAME.log`) for each PostgreSQL. */
   readonly postgresRoot: string;
   config(name: string): string;
   pidFile(name: string): string;
@@ -25,6 +25,8 @@ export interface RunDirectory {
   state(name: string): string;
   /** Where a process shows its metrics; in a directory of its own. */
   metricsSocket(name: string): string;
+  /** Leads to the collector of spans, out of every network namespace. */
+  readonly spanSocket: string;
   /** Where the certificate authority's process answers; in a directory of its own. */
   readonly caSocket: string;
   /** Seals access keys' secrets in the region's database. */
@@ -52,6 +54,7 @@ export const runDirectory = (root: string): RunDirectory => {
     keyFile: join(root, 'keys', 'pando.pem'),
     postgresRoot: join(root, 'postgres'),
     metricsSocket: (name) => join(root, 'sockets', `${name}.metrics`, 'http'),
+    spanSocket: join(root, 'sockets', 'spans', 'otlp'),
     caSocket: join(root, 'state', 'ca', 'ca.sock'),
     sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),

@@ -1,8 +1,8 @@
 /**
  * Supervises an embedded PostgreSQL: one cluster in a directory of its own, reached by a Unix socket alone.
  *
- * A postmaster outlives whoever started it (unless asked to die with it), so a start first looks for one that was left
- * behind: it adopts it when it listens where we want it, else it stops it.
+ * A postmaster outlives the process that started it, unless it was asked to die with it. So a start first looks for one that was left
+ * behind. It adopts a postmaster that listens at the wanted socket, and stops any other.
  */
 import { spawn } from 'node:child_process';
 import { chmod, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
@@ -30,8 +30,8 @@ export interface StartPostgresOptions {
   /** Where the socket lies; made if absent, private to its owner. */
   readonly socketDir: string;
   /**
-   * As whom the server runs; its directories become this user's. Who has its group may reach the socket. Absent: as we are, or as root as a
-   * user of a namespace of its own.
+   * The user that the server runs as. Its directories become this user's, and the socket is open to this user's group. Absent: our own
+   * user, or, where we are root, a user of a namespace of its own.
    */
   readonly user?: User | undefined;
   /** Told what the supervisor does, a line at a time. The server's own log is the file `<dataDir>.log`. */
@@ -77,7 +77,7 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   const files = await postgresPackage(path.join(socketDir, 'lib'));
   await initialise(files, dataDir);
   if (options.user !== undefined) await handOver(options.user, dataDir, socketDir);
-  // As after a way back to the first release, whose servers are root's.
+  // Files are root's after a way back to the first release, whose servers ran as root.
   else if (process.getuid?.() === 0) for (const directory of [dataDir, socketDir]) give(directory, root);
   const pid = await launch(files, dataDir, socketDir, options);
   await waitReady(dataDir, pid, recoveryTimeoutMs);
@@ -101,7 +101,7 @@ const handOver = async (user: User, dataDir: string, socketDir: string): Promise
   await chmod(socketDir, 0o750);
 };
 
-/** PostgreSQL refuses to run as root: as root, it gets a user namespace in which we are an ordinary user. */
+/** PostgreSQL refuses to run as root. Where we are root, it gets a user namespace in which we are an ordinary user. */
 const unprivileged = (command: readonly string[]): readonly string[] =>
   process.getuid?.() === 0
     ? ['unshare', '--user', '--map-user=1000', '--map-group=1000', ...command]
@@ -236,8 +236,8 @@ const stopPostmaster = async (dataDir: string, pid: number): Promise<void> => {
 };
 
 /**
- * After a killed postmaster: its backends may live on for a while, holding shared memory, and make the next start fail;
- * and its pid file may name a process that has nothing to do with it, with the same effect. Call with no postmaster alive.
+ * Clears what a killed postmaster left. Its backends may live on for a while and keep shared memory. Its pid file may name an unrelated
+ * process. Either would make the next start fail. Call with no postmaster alive.
  */
 const clearRemains = async (dataDir: string, socketDir: string): Promise<void> => {
   for (const signal of ['SIGQUIT', 'SIGKILL'] as const) {
@@ -250,7 +250,7 @@ const clearRemains = async (dataDir: string, socketDir: string): Promise<void> =
     }
   }
   await rm(path.join(dataDir, 'postmaster.pid'), { force: true });
-  // The socket's lock names a pid too, and PostgreSQL takes even an unreaped zombie for a rival. A live rival stays.
+  // The socket's lock names a pid too. PostgreSQL takes even an unreaped zombie for a rival. A live rival's lock stays.
   const lock = path.join(socketDir, '.s.PGSQL.5432.lock');
   const holder = Number((await readFile(lock, 'utf8').catch(() => '')).split('\n')[0]);
   const exe = await readlink(`/proc/${holder}/exe`).catch(() => '');

@@ -1,4 +1,4 @@
-/** One `up` or `down` of a run at a time: a lock file that names its holder, free when the holder is dead. */
+/** The lock of a run: one `up` or `down` at a time. The file names the process that took it, and is free when that process is dead. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { identify, livingIn } from './processIdentity.ts';
@@ -21,11 +21,11 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
     const holder = livingIn(path);
     if (holder !== undefined) throw new LockHeld(holder.pid);
     if (attempt >= attemptsMax) throw new Error(`The lock ${path} cannot be taken: remove it.`);
-    // Its holder died. Of two that see this, one removes the file that the other has just made at worst once: both then try again.
+    // Its process died. Of two that see this, one may remove the file that the other has just made. Both then try again.
     rmSync(path, { force: true });
   }
   const release = (): void => rmSync(path, { force: true });
-  // Also when the program ends in the middle of the work, by an interrupt.
+  // An interrupt ends the program in the middle of the work: the file goes then too.
   process.once('exit', release);
   try {
     return await work();

@@ -19,7 +19,7 @@ export const showAllMetrics = (
     const [whole, name] = form.exec(path) ?? [];
     return whole === undefined ? undefined : gatherMetrics(directory, name).then(mergeMetrics);
   });
-  // The processes are looked after all the same.
+  // Metrics that cannot be shown are no reason to stop supervising.
   server.on('error', (error) => log(`metrics are not shown at ${at.host}:${at.port}: ${error.message}`));
   server.listen(at.port, at.host);
   return {

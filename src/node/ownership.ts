@@ -7,9 +7,9 @@ import type { User } from './users.ts';
 const directoryMode = 0o700;
 
 /**
- * Gives a file, or a directory with all in it, to a user; a directory that is missing is made. A directory that is his may hold files of
- * root's: after a way back to the release whose processes were all root's. No process of his may run meanwhile.
- * Files with a second name stay whose they are: they are shared with somebody (images with the machine's cache) and only read.
+ * Gives a file, or a directory with all in it, to a user. A missing directory is made. A directory of the user's may contain files of
+ * root's, after a way back to the release whose processes were all root's. No process of the user's may run meanwhile.
+ * Files with a second hard link keep their owner: they are shared (images with the machine's cache) and only read.
  */
 export function give(path: string, { uid, gid }: User): void {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) mkdirSync(path, { mode: directoryMode });

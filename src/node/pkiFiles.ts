@@ -1,7 +1,7 @@
 /**
- * The run's certificates as files: one authority, one directory a process that only its user may enter. A certificate and its key are one
- * file, so that no reader and no crash finds a pair that does not match. Issued here, by root, at each `up`, where there is none that lasts;
- * renewed by the processes themselves, which ask the authority's process (`keepCertificate`).
+ * The run's certificates as files: one authority, and for each process a directory that only its user may enter. A certificate and its
+ * key are one file, so that neither a reader nor a crash finds a pair that does not match. Root issues the missing ones here, at each `up`.
+ * The processes renew theirs by themselves: they ask the authority's process (`keepCertificate`).
  */
 import { randomUUID, X509Certificate } from 'node:crypto';
 import {

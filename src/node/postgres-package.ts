@@ -26,8 +26,8 @@ const nativeDirOfPackage = (): string => {
 };
 
 /**
- * The package keeps symlinks as a list, and its install script (which we do not let run) makes them beside the libraries.
- * The package's directory may be read-only and is not ours: missing ones are made in `linkDir`, found by LD_LIBRARY_PATH.
+ * The package has a list of symlinks, which its install script would make beside the libraries. That script is not run. The package's
+ * directory may be read-only and is not ours. So missing links are made in `linkDir`, which LD_LIBRARY_PATH names.
  */
 export const postgresPackage = async (
   linkDir: string,

@@ -42,8 +42,12 @@ export const processSpec = z.discriminatedUnion('kind', [
     configPath: z.string(),
     config: z.unknown(),
     netns: z.string().optional(),
+    /** Its successor is started beside it, and it ends once that one is ready: both listen on one port for a while. */
+    overlaps: z.boolean().optional(),
     /** Files and directories that are given to its user before it starts. */
     owns: z.array(z.string()).optional(),
+    /** Variables of its environment, besides what it has of who started the region. */
+    env: z.record(z.string(), z.string()).optional(),
     /** Capabilities that it keeps; absent: all (root) or none (another user). */
     capabilities: z.array(z.string().regex(/^[a-z_]+$/)).optional(),
     ready,
@@ -64,6 +68,8 @@ export const processList = z.object({
   rolling: z.boolean().optional(),
   /** Loopback address at which the supervisor shows the metrics of all. */
   metrics: endpoint.optional(),
+  /** Where spans go, and the Unix socket by which processes in network namespaces of their own reach it. */
+  otlp: z.object({ endpoint: z.url(), socket: z.string() }).optional(),
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

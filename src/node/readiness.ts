@@ -1,9 +1,12 @@
 /**
- * Whether a process is ready to serve. A process that only dials is asked about at the other end: connected is what its peers
- * say, not what it believes itself.
+ * Whether a process is ready to serve. For a process that only dials, its peers are asked: they know whether it is connected, it only
+ * believes so.
  */
 import { readFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { createConnection } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
 import type { TlsPaths } from '#base/config.ts';
 import { type Peer, Peers } from './peers.ts';
 import type { ProcessSpec, Ready } from './processSpec.ts';
@@ -37,7 +40,7 @@ export function isListening(pid: number, port: number): boolean {
 
 const shortName = (identity: string): string => identity.slice(identity.lastIndexOf('/') + 1);
 
-/** Readiness as each specification asks for it; `files` hold the identity with which others are asked. */
+/** Readiness as each specification defines it. Processes are asked under the identity in `files`. */
 export function checkReadiness(files: TlsPaths): Readiness {
   const peers = new Peers(files);
   return {
@@ -64,7 +67,7 @@ async function missing(peers: Peers, ready: Ready, pid: number): Promise<string 
     case 'health':
       return isListening(pid, ready.port) ? health(peers, ready) : 'does not listen yet';
     case 'router':
-      return isListening(pid, ready.port) ? router(ready.port) : 'does not listen yet';
+      return isListening(pid, ready.port) ? router(ready.port, pid) : 'does not listen yet';
     case 'gateway':
       return (await peers.ask(ready.region, 'operator.status', {})).gatewayConnected
         ? undefined
@@ -90,21 +93,31 @@ async function health(peers: Peers, peer: Peer): Promise<string | undefined> {
   return ready ? undefined : detail;
 }
 
-interface RouterHealth {
-  readonly ready?: boolean;
-  readonly region?: boolean;
-  readonly cells?: readonly { readonly cellId: string; readonly live: boolean }[];
-}
+const routerHealth = z.object({
+  /** Absent: a router of the last release. */
+  pid: z.number().optional(),
+  ready: z.boolean(),
+  region: z.boolean(),
+  cells: z.array(z.object({ cellId: z.string(), live: z.boolean() })),
+});
 
-async function router(port: number): Promise<string | undefined> {
-  const response = await fetch(`http://127.0.0.1:${port}/_pando/health`, {
-    signal: AbortSignal.timeout(httpTimeoutMs),
+/** A connection of its own each time: while two routers listen, each has a part of them. */
+const healthText = (port: number): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(httpTimeoutMs);
+    const asked = get({ host: '127.0.0.1', port, path: '/_pando/health', agent: false, signal }, (answer) => {
+      text(answer).then(resolve, reject);
+    });
+    asked.once('error', reject);
   });
-  const { ready, region, cells = [] } = (await response.json()) as RouterHealth;
-  if (region !== true) return 'not connected to the region';
+
+async function router(port: number, asked: number): Promise<string | undefined> {
+  const { pid, ready, region, cells } = routerHealth.parse(JSON.parse(await healthText(port)));
+  if (pid !== undefined && pid !== asked) return 'its predecessor answers still';
+  if (!region) return 'not connected to the region';
   const away = cells.filter(({ live }) => !live).map(({ cellId }) => cellId);
   if (away.length > 0) return `not connected to ${away.join(' ')}`;
-  return ready === true && cells.length > 0 ? undefined : 'knows no cell yet';
+  return ready && cells.length > 0 ? undefined : 'knows no cell yet';
 }
 
 /** Every processor must have a stream to the host, and the host one to its card. */

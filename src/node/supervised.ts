@@ -4,9 +4,9 @@
  *   stopped → starting ⇄ ready        dies → waiting (back-off) → starting
  *
  * One that runs by a former specification may be outdated: it goes on until it is replaced, or dies.
- * Ready is looked at again for as long as it lives: a process that has lost its peers is starting again, and says what it lacks.
- * A process outlives its supervisor: it is started in a session of its own with its output in a file, and known by
- * (pid, start time), so that the next supervisor adopts it.
+ * Readiness is checked for as long as it lives. A process that has lost its peers is starting again, and says what it lacks.
+ * A process outlives its supervisor: it has a session of its own, and its output goes to a file. It is known by (pid, start time), so
+ * that the next supervisor adopts it.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -38,7 +38,13 @@ const stopGraceMs = 5_000;
 /** How often a process that was ready is asked whether it still is. */
 const lookAgainMs = 2_000;
 
-const pidRecord = processIdentity.extend({ digest: z.string() });
+const pidRecord = processIdentity.extend({
+  digest: z.string(),
+  /** Its successor may be started beside it. Absent: it was started by a release that did not know of that. */
+  overlaps: z.boolean().optional(),
+  /** The one before it, which serves until it is ready itself. */
+  former: processIdentity.optional(),
+});
 
 export type SupervisedState =
   | { readonly kind: 'stopped' }
@@ -72,6 +78,8 @@ export class Supervised {
   #looking = false;
   #lookAtMs = 0;
   #outdated = false;
+  /** Serves until its successor is ready. */
+  #former: ProcessIdentity | undefined;
 
   constructor(spec: ProcessSpec, directory: RunDirectory, missing: Missing, log: (line: string) => void) {
     this.#spec = spec;
@@ -95,7 +103,7 @@ export class Supervised {
     return this.#outdated;
   }
 
-  /** What was found of its peers may no longer hold. */
+  /** What was found of its peers may no longer be true. */
   lookAgain(): void {
     this.#lookAtMs = 0;
   }
@@ -119,16 +127,18 @@ export class Supervised {
   }
 
   /**
-   * Takes over the process that a former supervisor left running. One that follows an older specification is ended, or, where it is
-   * `replacedLater`, outdated.
+   * Takes over the process that a former supervisor left running. A process of an older specification is ended. With `replacedLater` it
+   * is outdated instead, and runs on.
    */
   async adopt(replacedLater = false): Promise<void> {
     const record = this.#readRecord();
+    this.#former = record?.former;
     if (record === undefined || !isAlive(record)) return;
     this.#outdated = record.digest !== specDigest(this.spec);
     if (this.#outdated && !replacedLater) {
       this.#log(`${this.spec.name}: its configuration has changed; starting it anew`);
       await this.#end(record);
+      await this.#endFormer();
       this.#outdated = false;
       return;
     }
@@ -136,10 +146,32 @@ export class Supervised {
     this.#startedAtMs = monotonicMs() - ageMs(record);
   }
 
-  /** Ends it and starts it by its present specification. */
+  /** Ends it and starts it by its present specification; where it overlaps, the next is started first. */
   async replace(): Promise<void> {
-    await this.stop();
+    const record = this.#readRecord();
+    const { spec } = this;
+    if (record?.overlaps !== true || spec.kind !== 'node' || spec.overlaps !== true || !isAlive(record)) {
+      await this.stop();
+    } else if (this.#serving === undefined) {
+      this.#former = record;
+    } else {
+      // The next of an earlier replacement, which has not become ready.
+      await this.#end(record);
+    }
     await this.#start();
+  }
+
+  /** The former one, if it still lives. */
+  get #serving(): ProcessIdentity | undefined {
+    return this.#former !== undefined && isAlive(this.#former) ? this.#former : undefined;
+  }
+
+  async #endFormer(): Promise<void> {
+    const former = this.#former;
+    if (former === undefined) return;
+    // The grace lets it finish the answers that it has begun.
+    await endProcess(former, 2 * stopGraceMs);
+    if (this.#former === former) this.#former = undefined;
   }
 
   /** One look: notices death, checks readiness, starts when it is time and `mayStart`. Never throws. */
@@ -158,7 +190,7 @@ export class Supervised {
     }
   }
 
-  /** Asks whether it is ready, beside the ticks: one process that answers slowly holds up the look at no other. */
+  /** Asks whether it is ready, beside the ticks: a process that answers slowly delays the check of no other. */
   async #look(identity: ProcessIdentity): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
@@ -171,6 +203,9 @@ export class Supervised {
     this.#state =
       missing === undefined ? { kind: 'ready', identity } : { kind: 'starting', identity, missing };
     this.#lookAtMs = missing === undefined ? monotonicMs() + lookAgainMs : 0;
+    if (missing !== undefined || this.#former === undefined) return;
+    await this.#endFormer();
+    if (isAlive(identity)) this.#writeRecord(identity);
   }
 
   /** Ends the process, if it runs, and forgets it. */
@@ -180,6 +215,7 @@ export class Supervised {
     this.#outdated = false;
     this.#backoffMs = 0;
     if (record !== undefined && isAlive(record)) await this.#end(record);
+    await this.#endFormer();
     rmSync(this.#directory.pidFile(this.spec.name), { force: true });
   }
 
@@ -214,6 +250,7 @@ export class Supervised {
       spec.entry,
       '--config',
       spec.configPath,
+      ...(this.#serving === undefined ? [] : ['--takes-over']),
     ];
     const inside = spec.netns === undefined ? [] : ['nsenter', `--net=/run/netns/${spec.netns}`, '--'];
     if (spec.user !== undefined)
@@ -227,7 +264,11 @@ export class Supervised {
         cwd: codeDirectory,
         detached: true,
         stdio: ['ignore', output, output],
-        env: { ...environment(process.env), PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}` },
+        env: {
+          ...environment(process.env),
+          ...spec.env,
+          PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
+        },
       });
       child.once('exit', (code, signal) => {
         this.#lastExit = signal === null ? `exit code ${code}` : `ended by ${signal}`;
@@ -270,7 +311,13 @@ export class Supervised {
   }
 
   #writeRecord(identity: ProcessIdentity): void {
-    const record = JSON.stringify({ ...identity, digest: specDigest(this.spec) });
-    writeAtomicallySync(this.#directory.pidFile(this.spec.name), record);
+    const { spec } = this;
+    const overlaps = spec.kind === 'node' && spec.overlaps === true ? { overlaps: true } : {};
+    const record: z.infer<typeof pidRecord> = {
+      ...{ ...identity, digest: specDigest(spec) },
+      ...overlaps,
+      ...(this.#serving === undefined ? {} : { former: this.#serving }),
+    };
+    writeAtomicallySync(this.#directory.pidFile(spec.name), JSON.stringify(record));
   }
 }

@@ -16,6 +16,7 @@ import type { RunDirectory } from './directory.ts';
 import { type MetricsView, showAllMetrics } from './metricsView.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
 import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
+import { relaySpans, type SpanRelay } from './spanRelay.ts';
 import { Supervised, type SupervisedStatus } from './supervised.ts';
 
 /** A log longer than this is moved to `NAME.log.1`, which is overwritten. */
@@ -24,7 +25,7 @@ export const logBytesMax = 16 * 1024 * 1024;
 const tickMs = 100;
 const quietTickMs = 500;
 const rotateEveryMs = 5_000;
-/** How long processes of the former release that are not ready hold up the next replacement. */
+/** How long processes of the former release that are not ready delay the next replacement. */
 export const rollPatienceMs = 15_000;
 
 export class Supervisor {
@@ -38,6 +39,7 @@ export class Supervisor {
   #askedAs: TlsPaths | undefined;
   #renewal: Renewal | undefined;
   #metrics: MetricsView | undefined;
+  #spans: SpanRelay | undefined;
   #timer: NodeJS.Timeout | undefined;
   #rotateAtMs = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
@@ -82,6 +84,7 @@ export class Supervisor {
       this.#readiness?.close();
       this.#renewal?.stop();
       this.#metrics?.close();
+      this.#spans?.close();
       const [databases, others] = [this.#of('postgres'), this.#of('node')];
       await Promise.all(others.map((process) => process.stop()));
       await Promise.all(databases.map((process) => process.stop()));
@@ -95,6 +98,7 @@ export class Supervisor {
     this.#readiness?.close();
     this.#renewal?.stop();
     this.#metrics?.close();
+    this.#spans?.close();
   }
 
   /** With which certificate processes are asked; streams that are open to them stay open when it is the same file. */
@@ -116,6 +120,12 @@ export class Supervisor {
     this.#metrics = at && showAllMetrics(at, this.#directory, this.#log);
   }
 
+  #relaySpans(to: ProcessList['otlp']): void {
+    if (isDeepStrictEqual(to, this.#spans?.to)) return;
+    this.#spans?.close();
+    this.#spans = to && relaySpans(to, this.#log);
+  }
+
   readonly #missing: Missing = async (spec, pid) =>
     this.#readiness === undefined ? 'not looked at yet' : this.#readiness.missing(spec, pid);
 
@@ -126,6 +136,7 @@ export class Supervisor {
   async #follow(list: ProcessList): Promise<void> {
     this.#askAs(list.tls);
     this.#showMetrics(list.metrics);
+    this.#relaySpans(list.otlp);
     const wanted = startOrder(list.processes);
     this.#rollOrder = list.processes.map((spec) => spec.name);
     this.#rollAtMs = monotonicMs() + rollPatienceMs;
@@ -157,7 +168,7 @@ export class Supervisor {
     if (this.#stopped) return;
     this.#timer = setTimeout(
       () => {
-        // Whatever breaks in one look, the next one comes: nobody looks after the supervisor.
+        // A look that fails must not be the last one: nothing restarts the supervisor.
         void this.#inTurn(() => this.#tick())
           .catch((error: unknown) =>
             this.#log(`a look at the processes failed: ${error instanceof Error ? error.stack : error}`),
@@ -173,8 +184,8 @@ export class Supervisor {
   }
 
   /**
-   * Replaces the next outdated process once all are ready. Those that run the present code are waited for without end: code that does not
-   * come up must not take the rest of the region along. Those that run the former code get some patience.
+   * Replaces the next outdated process once all are ready. Processes of the present code are waited for without end: code that does not
+   * come up must not take the rest of the region along. Processes of the former code delay it for a bounded time.
    */
   async #roll(): Promise<void> {
     const unready = this.#processes.filter((each) => !each.ready);

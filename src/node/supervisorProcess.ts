@@ -44,7 +44,7 @@ function codeOf(directory: RunDirectory): string | undefined {
 export async function ensureSupervisor(directory: RunDirectory): Promise<boolean> {
   const present = livingIn(directory.pidFile('supervisor'));
   if (present !== undefined && codeOf(directory) !== supervisorDigest()) {
-    // Of another release: what it started runs on, and is adopted.
+    // A supervisor of another release. The processes that it started run on, and are adopted.
     await endProcess(present, 2_000);
   } else if (present !== undefined) {
     const answered = await askSupervisor(directory.controlSocket, { op: 'load' }).then(
@@ -52,7 +52,7 @@ export async function ensureSupervisor(directory: RunDirectory): Promise<boolean
       () => false,
     );
     if (answered) return false;
-    // It lives but does not answer: its processes go on, a new one takes over.
+    // It lives but does not answer. Its processes go on, and a new supervisor takes over.
     await endProcess(present, 2_000);
   }
   start(directory);
@@ -83,8 +83,8 @@ const sayEveryMs = 3_000;
 const silent = (): void => undefined;
 
 /**
- * Resolves when every process is ready; throws with those that are not and the end of what they said. `log` hears every now
- * and then which are waited for, and why.
+ * Resolves when every process is ready. Throws after a bounded time, with the processes that are not and the end of their logs. `log` is
+ * told at intervals which ones are waited for, and why.
  */
 export async function waitReady(
   directory: RunDirectory,

@@ -40,8 +40,8 @@ const offsets = (account: Account): User => {
 };
 
 /**
- * What to tell where this range is not to be had, as in a container that has only some ids; undefined: it is. `map` is what
- * /proc/self/uid_map, or gid_map, says. Pure.
+ * The message where this range is not available, as in a container that has only some ids. Undefined: it is. `map` is the content of
+ * /proc/self/uid_map or gid_map. Pure.
  */
 export const idsMissing = (map: string, runIndex: number): string | undefined => {
   const first = uidFirst + runIndex * uidsPerRun;

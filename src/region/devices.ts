@@ -1,4 +1,6 @@
 /** The devices that are told network state: a cell through any of its connected processors, and the internet gateway. */
+
+import { monotonicMs } from '#base/monotonic.ts';
 import type { Caller, Result } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -19,6 +21,8 @@ const newerIsFine = (error: unknown): readonly string[] => {
   if (error instanceof PandoError && error.code === 'StaleEpoch') return [];
   throw error;
 };
+
+const hasPlacedPorts = ({ ports }: VpcState): boolean => ports.some(({ vtep }) => vtep !== undefined);
 
 export class CellDevice implements Device {
   readonly name: string;
@@ -87,9 +91,23 @@ export class CellDevice implements Device {
   }
 }
 
+/** How long a gateway keeps a VPC when its last port has left, for the next one: to lay its cable anew costs tens of milliseconds of CPU. */
+const emptyVpcKeptMs = 60_000;
+/** Above so many at a time, those that have been without ports longest go. */
+export const emptyVpcsKeptMax = 64;
+
 export class GatewayDevice implements Device {
   readonly name = 'gateway';
   #stream: PushStream<typeof cardContract> | undefined;
+  /** VPCs that the gateway was told with placed ports. */
+  readonly #serves = new Set<string>();
+  /** Since when those of them have had none; the longest first. */
+  readonly #emptySinceMs = new Map<string, number>();
+  readonly #keptMs: number;
+
+  constructor(keptMs = emptyVpcKeptMs) {
+    this.#keptMs = keptMs;
+  }
 
   get connected(): boolean {
     return this.#stream !== undefined;
@@ -110,10 +128,24 @@ export class GatewayDevice implements Device {
   }
 
   wants(state: VpcState): boolean {
-    return state.internetGateway !== undefined && state.ports.some((port) => port.vtep !== undefined);
+    return state.internetGateway !== undefined && (hasPlacedPorts(state) || this.#keepsEmpty(state.vpcId));
+  }
+
+  /** The reconciler asks again and again, so what is over is removed soon after. */
+  #keepsEmpty(vpcId: string): boolean {
+    if (!this.#serves.has(vpcId)) return false;
+    const now = monotonicMs();
+    const sinceMs = this.#emptySinceMs.get(vpcId) ?? now;
+    this.#emptySinceMs.set(vpcId, sinceMs);
+    const isOldest = this.#emptySinceMs.keys().next().value === vpcId;
+    return now - sinceMs < this.#keptMs && !(isOldest && this.#emptySinceMs.size > emptyVpcsKeptMax);
   }
 
   async apply(state: VpcState): Promise<readonly string[]> {
+    if (hasPlacedPorts(state)) {
+      this.#serves.add(state.vpcId);
+      this.#emptySinceMs.delete(state.vpcId);
+    }
     return await this.#current()
       // A gateway translates addresses; security groups are the cards' matter.
       .call('card.applyVpc', { state: { ...state, groups: [] } }, { timeoutMs: applyTimeoutMs })
@@ -121,6 +153,8 @@ export class GatewayDevice implements Device {
   }
 
   async remove(vpcId: string): Promise<void> {
+    this.#serves.delete(vpcId);
+    this.#emptySinceMs.delete(vpcId);
     await this.#current().call('card.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs });
   }
 

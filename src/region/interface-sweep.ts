@@ -10,6 +10,7 @@ import { cellNumberOf } from '#contracts/ids.ts';
 import { fatesPerCallMax, type InstanceFate } from '#contracts/region.ts';
 import type { CellDevice } from './devices.ts';
 import { releaseInterface } from './interfaces.ts';
+import { sweepLaunchTokens } from './launch-tokens.ts';
 import type { Region } from './region.ts';
 
 export const interfacesPerSweepMax = fatesPerCallMax;
@@ -46,6 +47,7 @@ const sweep = async (
   await sql`delete from released_instance where released_at < now() - ${tombstoneKeptMs} * interval '1 millisecond'`.execute(
     region.db,
   );
+  await sweepLaunchTokens(region.db);
   const last = rows.length < interfacesPerSweepMax ? undefined : rows.at(-1);
   return { next: last?.eni_id ?? '', released };
 };

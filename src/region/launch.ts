@@ -1,9 +1,10 @@
-/** Checks everything about a launch that lies outside the cell. Changes nothing. */
+/** Checks everything about a launch that lies outside the cell. Changes nothing but the claim of a client token. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
+import { claimLaunchToken, type TokenClaim } from './launch-tokens.ts';
 import { notFound } from './not-found.ts';
 import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
@@ -24,6 +25,8 @@ export interface LaunchRequest {
   readonly placementGroup?: PlacementGroupName | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
+  /** The client token, and the cell that it is claimed for. */
+  readonly claim?: Omit<TokenClaim, 'accountId'> | undefined;
 }
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
@@ -40,6 +43,9 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
+  // Last: what is refused above claims nothing.
+  if (request.claim !== undefined)
+    await claimLaunchToken(db, { accountId: request.accountId, ...request.claim });
   return {
     image: {
       imageId: image.image_id,

@@ -4,6 +4,7 @@ import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
+import { launchTokens } from './migrations-launch-tokens.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
@@ -289,5 +290,6 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0009-launch-templates', up: launchTemplatesStep },
   { name: '0010-placement-groups', up: placementGroupsStep },
   { name: '0011-identity-key', up: identityKey },
-  { name: '0012-untold-rules', up: untoldRules },
+  { name: '0012-launch-tokens', up: launchTokens },
+  { name: '0013-untold-rules', up: untoldRules },
 ];

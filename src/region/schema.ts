@@ -273,6 +273,14 @@ interface ClientTokenTable {
   created_at: CreatedAt;
 }
 
+interface LaunchTokenTable {
+  account_id: string;
+  token: string;
+  cell_id: string;
+  claims: Generated<number>;
+  claimed_at: Generated<Date>;
+}
+
 export interface RegionSchema {
   account: AccountTable;
   account_quota: AccountQuotaTable;
@@ -303,6 +311,7 @@ export interface RegionSchema {
   placement_group: PlacementGroupTable;
   tag: TagTable;
   client_token: ClientTokenTable;
+  launch_token: LaunchTokenTable;
 }
 
 export type Database = Kysely<RegionSchema>;

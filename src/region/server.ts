@@ -24,6 +24,7 @@ import {
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
+import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -89,6 +90,10 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
   'region.launchTemplate': (params) => launchTemplateOf(region, params),
+  'region.releaseToken': async (claim) => {
+    await releaseLaunchToken(region.db, claim);
+    return {};
+  },
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>

@@ -1,7 +1,9 @@
 /** One router replica, composed from its configuration. */
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import { AuditLog } from './audit/log.ts';
 import type { RouterConfig } from './config.ts';
 import { CellDirectory } from './directory.ts';
@@ -25,10 +27,23 @@ export interface RouterDependencies {
   readonly log: Logger;
   /** Wall time, milliseconds since 1970: signatures are dated by it. */
   readonly now?: () => number;
+  /** It follows a router that serves still: it listens beside it, once it can serve as well. */
+  readonly takesOver?: boolean;
 }
 
 const subnetZonesMax = 20_000;
 const drainMsMax = 5_000;
+/** A router that takes over listens after this time even if it reaches nothing: the one before it may have gone. */
+const takeOverMsMax = 10_000;
+const lookEveryMs = 20;
+
+/** Resolves when every cell is reached, or after a bounded wait. */
+const reachesCells = async (region: RegionLink, cells: CellDirectory): Promise<void> => {
+  const end = monotonicMs() + takeOverMsMax;
+  const reached = (): boolean =>
+    region.connected && cells.known.length > 0 && cells.known.every(({ live }) => live);
+  while (!reached() && monotonicMs() < end) await delay(lookEveryMs);
+};
 
 /** Starts a replica. It listens at once: without the region it answers `Unavailable`, and waits for nothing. */
 export const startRouter = async ({
@@ -36,6 +51,7 @@ export const startRouter = async ({
   tls,
   log,
   now = Date.now,
+  takesOver = false,
 }: RouterDependencies): Promise<Router> => {
   const { limits, regionName, listen } = config;
   const region = new RegionLink({ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs });
@@ -67,11 +83,13 @@ export const startRouter = async ({
     limits,
     log,
   });
+  void cells.refresh();
+  if (takesOver) await reachesCells(region, cells);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(listen.port, listen.host, resolve);
+    // With the kernel's own port sharing, which it grants to processes of one user alone, the next router listens before this one leaves.
+    server.listen({ ...listen, reusePort: true }, resolve);
   });
-  void cells.refresh();
   return {
     port: (server.address() as AddressInfo).port,
     close: async () => {

@@ -17,7 +17,7 @@ interface Port {
 
 interface Queue {
   readonly mode: 'pass' | 'buffer';
-  /** Nobody cared for what was held in time: it goes to this underlay address. */
+  /** Where buffered packets go when their time is over: this underlay address. */
   readonly lapsedTo?: string;
   readonly settled: boolean;
   readonly lapse?: { readonly ms: number; readonly to: string } | undefined;

@@ -48,8 +48,8 @@ export class CommandRecord {
   }
 
   /**
-   * Does a step once, after the commands before it on the same instance, as a real host does: whether it passes is decided when its
-   * turn comes, so that nothing of it happens after a newer command. Failures are not remembered.
+   * Does a step once, after the commands before it on the same instance, as a real host does. Its generation is checked when its turn
+   * comes, so that nothing of it happens after a newer command. Failures are not remembered.
    * @throws StaleEpoch
    */
   async once<T>(command: Command, work: () => Promise<T>): Promise<T> {

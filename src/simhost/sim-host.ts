@@ -58,7 +58,7 @@ export class SimHost {
   readonly calls = new Map<string, number>();
   readonly #options: SimHostOptions;
   readonly #record = new CommandRecord();
-  /** Tells whoever listens that the agent died: streams break. */
+  /** Called when the agent dies: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
   #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
@@ -290,7 +290,7 @@ export class SimHost {
 
   #commission({ instanceId, release }: Pick<In<'migrate.commission'>, 'instanceId' | 'release'>) {
     this.#runArrived(instanceId);
-    // A card without a queue has been started again: nothing is held any more.
+    // A card without a queue has been started again: its buffered packets are gone.
     if (release !== undefined && this.card.queues.has(release.eniId))
       this.card.handle('card.setQueue', { eniId: release.eniId, mode: 'pass', settled: true });
     return { parts: [] };

@@ -70,11 +70,11 @@ const facts: AccessFacts = {
 /** What cell-a, or its host h-1, may name; and the same of others. */
 const owned: Readonly<Record<string, unknown>> = {
   ...{ cellId: 'cell-a', hostId: 'h-1', instanceId: own, instanceIds: [own] },
-  ...{ eniId: 'eni-own', vpcId: 'vpc-own' },
+  ...{ eniId: 'eni-own', vpcId: 'vpc-own', claim: { cellId: 'cell-a' } },
 };
 const others: Readonly<Record<string, unknown>> = {
   ...{ cellId: 'cell-b', hostId: 'h-2', instanceId: foreign, instanceIds: [own, foreign] },
-  ...{ eniId: 'eni-foreign', vpcId: 'vpc-foreign' },
+  ...{ eniId: 'eni-foreign', vpcId: 'vpc-foreign', claim: { cellId: 'cell-b' } },
 };
 
 const call = async (

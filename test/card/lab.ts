@@ -113,7 +113,13 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
   }
 
   /** A card that obeys the test itself, and this agent (a prefix if it ends in `/`). */
-  async card(name: string, agentIdentity = 'spiffe://pando/agent/test'): Promise<LabCard> {
+  async card(
+    name: string,
+    {
+      agentIdentity = 'spiffe://pando/agent/test',
+      emptyVpcKeptMs,
+    }: { readonly agentIdentity?: string; readonly emptyVpcKeptMs?: number } = {},
+  ): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
     const config = {
       name,
@@ -125,6 +131,7 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       listen: { host: ip, port: 7000 },
       tls: await this.tlsFiles('card', name),
       agentIdentity,
+      emptyVpcKeptMs,
     };
     const path = join(this.directory, `${name}.json`);
     await writeFile(path, JSON.stringify(config));

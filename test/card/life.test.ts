@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
+import { guestServicesUidBase } from '#card/limits.ts';
 import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
 
 const ping = (ip: string): string => `ping -c 1 -W 1 ${ip} >/dev/null`;
@@ -190,18 +191,62 @@ describe('life of a card', () => {
     }
   });
 
-  it('leaves nothing after detach', async () => {
+  /** A card with a VPC whose only port has come and gone. */
+  const emptied = async (card: LabCard, vpcId: string, vni: number, guest: LabVm): Promise<void> => {
+    await card.client.call('card.applyVpc', { state: vpcOf(vpcId, vni, 1, [guest.port]) });
+    await attach(card, vpcId, guest);
+    for (let times = 0; times < 2; times++)
+      await card.client.call('card.detachPort', { eniId: guest.port.eniId });
+  };
+  const helperOf = async (card: LabCard, vpcId: string, vni: number): Promise<string | undefined> => {
+    const { stdout } = await exec('ip', ['netns', 'pids', `${card.namespacePrefix}${vpcId}`], { allow: [1] });
+    const owners = await Promise.all(
+      stdout
+        .split('\n')
+        .filter(Boolean)
+        .map(async (pid) => [pid, await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')] as const),
+    );
+    const ofUser = new RegExp(`^Uid:\\t${guestServicesUidBase + vni}\\t`, 'm');
+    return owners.find(([, status]) => ofUser.test(status))?.[0];
+  };
+
+  it('keeps a VPC open for its next port, and leaves nothing of it once it is removed', async () => {
     const before = await leftovers(one);
-    const port = portOf(30, one.vtep);
-    const c = await lab.vm('c', one, port);
-    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 1, [port]) });
-    await attach(one, 'vpc-9', c);
+    const guest = await lab.vm('c', one, portOf(30, one.vtep));
+    await emptied(one, 'vpc-9', 409, guest);
     assert.notEqual(await leftovers(one), before);
-    await one.client.call('card.detachPort', { eniId: port.eniId });
-    await one.client.call('card.detachPort', { eniId: port.eniId });
-    assert.equal(await leftovers(one), before);
+    const helper = await helperOf(one, 'vpc-9', 409);
+    assert.ok(helper !== undefined);
+    const rules = async (): Promise<string> =>
+      (await exec('nsenter', [`--net=/run/netns/${one.namespacePrefix}vpc-9`, 'ip', 'route'])).stdout;
+    assert.ok(!(await rules()).includes(guest.port.ip), 'nothing of the port is left');
+    // What is declared meanwhile is there when the next port comes.
+    const [next, remote] = [portOf(32, one.vtep), portOf(33, two.vtep)];
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 2, [next, remote]) });
+    assert.ok((await rules()).includes(`${remote.ip} `));
+    const second = await lab.vm('d2', one, next);
+    await attach(one, 'vpc-9', second);
+    assert.equal(await helperOf(one, 'vpc-9', 409), helper, 'no process is started for it');
+    assert.ok((await second.run(ping('10.0.0.1'))).ok);
+    await one.client.call('card.detachPort', { eniId: next.eniId });
     await one.client.call('card.removeVpc', { vpcId: 'vpc-9' });
     assert.equal(await leftovers(one), before);
+  });
+
+  it('closes a VPC by itself when no port has come in time, and at its next start', async () => {
+    const card = await lab.card('c3', { emptyVpcKeptMs: 300 });
+    const before = await leftovers(card);
+    const guest = await lab.vm('f', card, portOf(34, card.vtep));
+    await emptied(card, 'vpc-6', 406, guest);
+    await eventually(
+      () => leftovers(card),
+      (now) => now === before,
+    );
+    const later = await lab.vm('g', one, portOf(35, one.vtep));
+    await emptied(one, 'vpc-6', 406, later);
+    await one.stop('SIGKILL');
+    await one.start();
+    assert.ok(!(await leftovers(one)).includes('vpc-6'));
   });
 });
 

@@ -81,7 +81,9 @@ describe('packet path of a migration', () => {
     );
 
     const steps: string[] = [];
-    const ended = (step: string): number => steps.push(`${step} ${fresh.lines().at(-1)}`);
+    const began = performance.now();
+    const ended = (step: string): number =>
+      steps.push(`${step} ${fresh.lines().at(-1)} at ${(performance.now() - began).toFixed(0)} ms`);
     const own = { ip: target.vtep, port: vxlanPort };
     const queue = await target.client.call('card.openQueue', { eniId, mode: 'hold', passTo: own });
     await source.client.call('card.redirectPort', { eniId, to: queue });

@@ -49,6 +49,7 @@ describe('a tool that stays', () => {
   });
 
   it('does not take a new device for an older one of the same name', async () => {
+    await shells.keepTools(name);
     const table = (): Promise<string> => shells.batch(name, 'ip', ['route show table 77']);
     for (let round = 0; round < 3; round++) {
       await exec('ip', [

@@ -4,7 +4,13 @@
  * control group, mount, file, namespace or port.
  */
 import { after, before } from 'node:test';
-import { crashAtEachUndo, everyStepEveryFault, FaultMatrix, type Kind } from './support/fault-matrix.ts';
+import {
+  crashAtEachUndo,
+  everyStepEveryFault,
+  FaultMatrix,
+  type Kind,
+  type Lanes,
+} from './support/fault-matrix.ts';
 import { RealGround } from './support/real-ground.ts';
 
 let ground: RealGround;
@@ -17,5 +23,6 @@ before(async () => {
 after(() => ground.stop());
 
 const kinds: readonly Kind[] = ['launch', 'terminate'];
-everyStepEveryFault(kinds, () => matrix);
-crashAtEachUndo(kinds, () => matrix);
+const lanes: Lanes = { count: 1, run: (order) => matrix.runCase(order) };
+everyStepEveryFault(kinds, lanes);
+crashAtEachUndo(kinds, lanes);

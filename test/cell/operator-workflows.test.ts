@@ -57,7 +57,11 @@ test('a launch whose host is away is listed as waiting for it, and cancelled', a
   const line = rowOf(waiting);
   assert.equal(line[3], 'waiting');
   assert.match(line[6] ?? '', /^host\/h-1 \(\d+ s at most\)$/);
-  const text = describe(await show(waiting.workflowId));
+  // Now and then it is taken up to look whether the host is back.
+  const text = await until('it waits still', async () => {
+    const shown = await show(waiting.workflowId);
+    return shown.state === 'waiting' && describe(shown);
+  });
   for (const part of [
     /launch/,
     /waits for +host\/h-1/,

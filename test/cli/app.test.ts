@@ -2,21 +2,13 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { exec } from '#base/exec.ts';
+import { freePort } from '../support/freePort.ts';
 
 const main = join(import.meta.dirname, '../../src/cli/main.ts');
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 
 test('an application runs by itself in one command, and leaves nothing', { timeout: 240_000 }, async () => {
   const parent = await mkdtemp(join(tmpdir(), 'app-'));

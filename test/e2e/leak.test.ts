@@ -8,7 +8,8 @@ import { until } from './support/until.ts';
 
 const launches = 20;
 const atOnce = 4;
-const settleMs = 60_000;
+/** A VPC stays open for a minute after its last port: who has looked when it was closed waits for that. */
+const settleMs = 90_000;
 
 describe('launch and terminate', { timeout: 14 * 60_000 }, () => {
   let region: TestRegion;

@@ -56,6 +56,26 @@ test('a VM runs in a region that keeps everything there, and down removes its da
   assert.deepEqual(await databases(), []);
 });
 
+test('a socket that root alone reaches is refused before anything is started, with what to do', async () => {
+  const socketDir = join(dir, 's');
+  for (const [path, closed, open] of [
+    [socketDir, 0o700, 0o755],
+    [join(socketDir, '.s.PGSQL.5432'), 0o700, 0o777],
+  ] as const) {
+    await chmod(path, closed);
+    try {
+      assert.match(
+        (await objection(server.url)) ?? '',
+        /lets root in, but not the users .*\(2100000001\): .*EACCES.*unix_socket_permissions = 0777/,
+        path,
+      );
+    } finally {
+      await chmod(path, open);
+    }
+  }
+  assert.equal(await objection(server.url), undefined);
+});
+
 test('what cannot be used is refused with what to do, and without its password', async () => {
   assert.equal(await objection(server.url), undefined);
   assert.match((await objection('http://x/')) ?? '', /not a URL of PostgreSQL/);

@@ -1,6 +1,7 @@
 /** Static stability: whichever process of the region dies, VMs go on, and what died comes back and is right again. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { sendRaw, sign } from '../router/cloud.ts';
 import type { Network, Vm } from './support/cloud.ts';
 import type { Guest } from './support/guest.ts';
 import { killAndWait, type ProcessKind, processesOf } from './support/processes.ts';
@@ -59,6 +60,33 @@ describe('kill -9', { timeout: 14 * 60_000 }, () => {
       await changes();
     });
 
+  it('an operator starts the router anew: no call of the API fails meanwhile', async () => {
+    const { accessKeyId, secret } = region.credentials;
+    const key = { accessKeyId, secretAccessKey: secret };
+    const port = Number(new URL(region.endpoint).port);
+    const form = 'Action=DescribeInstances&Version=2016-11-15';
+    const ends = new Map<string, number>();
+    let asking = true;
+    const asked = (async () => {
+      while (asking) {
+        const end = await sendRaw(port, sign(port, form, { key, region: region.run.regionName })).then(
+          ({ status }) => String(status),
+          (error: Error & { code?: string }) => error.code ?? error.message,
+        );
+        ends.set(end, (ends.get(end) ?? 0) + 1);
+      }
+    })();
+    const former = (await processesOf(region.directory)).find(({ kind }) => kind === 'router');
+    await region.pando('restart', 'router');
+    await until('the former one to have left', async () => {
+      const now = (await processesOf(region.directory)).find(({ kind }) => kind === 'router');
+      return now?.ready === true && now.pid !== former?.pid && !isAlive(former?.pid ?? 0);
+    });
+    asking = false;
+    await asked;
+    assert.deepEqual([...ends.keys()], ['200'], JSON.stringify([...ends]));
+  });
+
   /** The next change must take hold: closed, then open. The API may still be joining its parts, so the first call is retried. */
   async function changes(): Promise<void> {
     const { cloud } = region;
@@ -75,6 +103,14 @@ describe('kill -9', { timeout: 14 * 60_000 }, () => {
     await guest.answers();
   }
 });
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
 
 /** A repeated call finds its work done by the first, whose answer was lost. */
 const isGone = (error: unknown): boolean => {

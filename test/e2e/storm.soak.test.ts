@@ -1,5 +1,7 @@
 /** As test/chaos/storm.test.ts, on real hosts: QEMU, cards in namespaces, and every process under its supervisor. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { RpcClient } from '#base/rpc/client.ts';
 import { operatorTls, planOf, withCell } from '#cli/operator.ts';
@@ -15,6 +17,7 @@ import { vmmsOf } from './support/vmm.ts';
 
 const stormMs = 180_000;
 const settleMsMax = 60_000;
+const logLinesMax = 60;
 const killed: readonly ProcessKind[] = ['router', 'region', 'cell', 'agent', 'card', 'postgres'];
 
 test('a random process dies every one to five seconds for three minutes', {
@@ -31,6 +34,7 @@ test('a random process dies every one to five seconds for three minutes', {
     for (const line of await liveThrough(users, ledger, kill)) t.diagnostic(line);
     const { ms, problems } = await settles(() => problemsOf(region, ledger), settleMsMax);
     t.diagnostic(`what is there is what users asked for, ${(ms / 1000).toFixed(1)} s after that`);
+    for (const line of logsOf(region, problems)) t.diagnostic(line);
     assert.deepEqual(problems, [], `PANDO_SEED=${seed}`);
     await region.cloud.terminate(
       ledger.promised.filter(({ wish }) => wish !== 'terminated').flatMap(({ ids }) => [...ids]),
@@ -95,14 +99,38 @@ const problemsOf = async (region: TestRegion, ledger: Ledger): Promise<string[]>
   return [...problems, ...(await unsettledOf(region, ledger))];
 };
 
-/** What was done with an instance, and why it failed. */
+/** What was done with an instance: its workflows with their steps, and the errors that they ended with. */
 const historyOf = (region: TestRegion, id: string): Promise<string> =>
   withCell(region, 1, async (cell) => {
     const { workflows } = await cell.call('operator.workflows', { subject: id, ended: true });
-    return JSON.stringify(
-      workflows.map(({ kind, state, step, error, createdAt }) => ({ kind, state, step, error, createdAt })),
+    const shown = await Promise.all(
+      workflows.map(async ({ workflowId }) => {
+        const { kind, state, epoch, steps, error, createdAt, updatedAt } = await cell.call(
+          'operator.workflow',
+          { workflowId },
+        );
+        const done = steps.filter((step) => step.done).map(({ name }) => name);
+        return { workflowId, kind, state, epoch, done, error, createdAt, updatedAt };
+      }),
     );
+    return JSON.stringify(shown);
   });
+
+/** What the processes' logs say about the instances that problems name: an error's cause is seldom in the cell's store. */
+const logsOf = (region: TestRegion, problems: readonly string[]): string[] => {
+  const ids = new Set(problems.flatMap((each) => each.match(/^i-[0-9a-f]+/) ?? []));
+  const directory = region.directory.log;
+  const files = readdirSync(directory).filter((name) => name.endsWith('.log'));
+  return [...ids].flatMap((id) =>
+    files.flatMap((name) =>
+      readFileSync(join(directory, name), 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(id))
+        .slice(-logLinesMax)
+        .map((line) => `${name}: ${line}`),
+    ),
+  );
+};
 
 const unsettledOf = (region: TestRegion, ledger: Ledger): Promise<string[]> =>
   withCell(region, 1, async (cell) => {

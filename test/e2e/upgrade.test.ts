@@ -1,13 +1,11 @@
 /** A region of the last landed release is upgraded in place with VMs, launches and a migration in flight, and goes back, and on again. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import { exec } from '#base/exec.ts';
 import { codeDirectory } from '#node/directory.ts';
+import { checkOut, isKnown, lastRelease } from '../support/formerRelease.ts';
 import { runCli } from '../support/region.ts';
 import { type Network, typeSmallest, type Vm } from './support/cloud.ts';
 import { Guest } from './support/guest.ts';
@@ -17,16 +15,11 @@ import { Ping } from './support/traffic.ts';
 import { until } from './support/until.ts';
 import { vmmOf } from './support/vmm.ts';
 
-/** The release before this one, as it landed. */
-const lastRelease = '779f294';
 const pingEveryMs = 100;
 
 const workflowList = z.object({ cells: z.array(z.object({ workflows: z.array(z.unknown()) })) });
 
-const known = await exec('git', ['-C', codeDirectory, 'cat-file', '-e', `${lastRelease}^{commit}`]).then(
-  () => true,
-  () => false,
-);
+const known = await isKnown(lastRelease);
 
 /** Of a launch whose answer says, or leaves open, that there is none. */
 const unacknowledged = /\b(?:RunInstances|DescribeImages)\b/;
@@ -59,18 +52,6 @@ function told(results: readonly PromiseSettledResult<unknown>[]): string {
   return [...counts].map(([end, count]) => `${count} × ${end.slice(-200)}`).join('; ');
 }
 
-/** The code of the last release, with the packages of this one: its lock file asks for no others. */
-async function checkOut(): Promise<string> {
-  const tree = mkdtempSync(join(tmpdir(), 'pando-last-'));
-  const archive = join(tree, 'archive.tar');
-  await exec('git', ['-C', codeDirectory, 'archive', '--output', archive, lastRelease]);
-  await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);
-  rmSync(archive);
-  mkdirSync(tree, { recursive: true });
-  symlinkSync(join(codeDirectory, 'node_modules'), join(tree, 'node_modules'));
-  return tree;
-}
-
 describe('upgrade in place', {
   skip: !known && `there is no ${lastRelease} here`,
   timeout: 14 * 60_000,
@@ -81,7 +62,7 @@ describe('upgrade in place', {
   let vms: Vm[];
 
   before(async () => {
-    tree = await checkOut();
+    tree = await checkOut(lastRelease);
     region = await startRegion({ cells: 2, hostsPerCell: 2, tree });
     network = await region.cloud.network('10.61.0.0/16', '-1');
     const started = await Promise.all([1, 2, 3].map(() => region.cloud.start({ network })));

@@ -1,9 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { createServer, connect as dial } from 'node:net';
+import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ImageManifest } from '#contracts/image-manifest.ts';
+import { freePort } from '../support/freePort.ts';
 
 const execute = promisify(execFile);
 /** Under emulation, on a machine that does other things too. */
@@ -179,13 +180,4 @@ function machine(
     ...['-netdev', `user,id=n,${subnet},${forward},${metadata}`, ...plugged],
     ...['-qmp', `unix:${join(plan.dir, 'monitor')},server=on,wait=off`],
   ];
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -15,6 +15,7 @@ import {
   vpcStateOf,
 } from '#region/interfaces.ts';
 import { resolveLaunch } from '#region/launch.ts';
+import { releaseLaunchToken, type TokenClaim } from '#region/launch-tokens.ts';
 import type { Region } from '#region/region.ts';
 import { type RegionUnderTest, regionContractSuite } from '../region-contract.suite.ts';
 import { cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
@@ -39,6 +40,10 @@ const callerOf = (region: Region): Caller<Contract> => {
       ...change
     }: Parameters<typeof changeInterface>[2] & { accountId: string; instanceId: string; dryRun: boolean }) =>
       changeInterface({ region, accountId }, { instanceId }, change, dryRun),
+    'region.releaseToken': async (claim: TokenClaim) => {
+      await releaseLaunchToken(region.db, claim);
+      return {};
+    },
     'region.vpcState': async ({ vpcId }: { vpcId: string }) => ({ state: await vpcStateOf(region, vpcId) }),
     'region.interfaces': async (params: { accountId: string; instanceIds: string[] }) => ({
       interfaces: await interfacesOf(region, params.accountId, params.instanceIds),

@@ -47,6 +47,8 @@ export interface Cloud {
   raw(signed: Signed, agent?: Agent): Promise<Reply>;
   /** Another replica beside `router`, with limits of its own where they are given; the cloud closes it. */
   addReplica(limits?: CloudOptions['limits']): Promise<Replica>;
+  /** A router that follows `router` on its port. */
+  addSuccessor(): Promise<Router>;
   /** Waits until the router's health says so. */
   until(condition: (health: Health) => boolean): Promise<void>;
   close(): Promise<void>;
@@ -85,11 +87,12 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
   await Promise.all([region.start(), ...cells.map((cell) => cell.start(options.processors))]);
   const lines: string[] = [];
   const routers: Router[] = [];
-  const addRouter = async (more: CloudOptions['limits'] = {}) => {
+  const addRouter = async (more: CloudOptions['limits'] = {}, follows?: Router) => {
     const router = await startRouter({
+      takesOver: follows !== undefined,
       config: routerConfig.omit({ tls: true }).parse({
         regionName: 'lab-1',
-        listen: { port: 0 },
+        listen: { port: follows?.port ?? 0 },
         region: { host: '127.0.0.1', port: region.port },
         ...(options.audit === undefined ? {} : { audit: { path: options.audit } }),
         limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, repeatsWithinMs: 0, ...options.limits, ...more },
@@ -129,6 +132,7 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
       return lines.map((line): Record<string, unknown> => JSON.parse(line));
     },
     logText: () => lines.join(''),
+    addSuccessor: () => addRouter({}, router),
     addReplica: async (limits) => replicaOf(await addRouter(limits)),
     close,
   };

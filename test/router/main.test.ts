@@ -30,7 +30,7 @@ describe('the router process', () => {
     try {
       const reply = await fetch(`http://127.0.0.1:${router.port}/_pando/health`);
       assert.equal(reply.status, 503);
-      assert.deepEqual(await reply.json(), { ready: false, region: false, cells: [] });
+      assert.deepEqual(await reply.json(), { pid: router.pid, ready: false, region: false, cells: [] });
     } finally {
       assert.equal(await router.stop(), 0);
     }

@@ -39,6 +39,8 @@ export interface TestRegionOptions {
   readonly hostsPerCell?: number;
   /** URL of a PostgreSQL to use instead of servers of its own. */
   readonly postgres?: string;
+  /** Collector of spans. */
+  readonly otlp?: string;
   /** Directory of another release's code, by whose own `up` it is brought up. */
   readonly tree?: string;
 }
@@ -60,6 +62,7 @@ export async function withRegion(
       hostsPerCell: options.hostsPerCell ?? 1,
       port: firstPort + index,
       regionName: regionNameDefault,
+      ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       ...(options.postgres === undefined ? {} : { postgres: newExternal(options.postgres) }),
     };
     writeRun(directory, run);

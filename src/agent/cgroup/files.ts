@@ -1,7 +1,8 @@
 /** What both versions of control groups share: their files are read, written and removed in the same way. */
-import { access, constants, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { access, constants, readdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readKernelFile, writeKernelFile } from '../kernel-files.ts';
 
 const removalTriesMax = 50;
 const removalPauseMs = 20;
@@ -10,10 +11,13 @@ const mib = 1024 * 1024;
 /** A file of a group and the value that it is given. */
 export type Setting = readonly [file: string, value: string];
 
-/** Undefined: no such file, or `max`. */
-const numberIn = async (path: string): Promise<number | undefined> => {
-  const value = Number.parseInt(await readFile(path, 'utf8').catch(() => ''), 10);
-  return Number.isNaN(value) ? undefined : value;
+/** What version 1 says where there is no limit is just below 2^63. */
+const limitBytesMax = 2 ** 60;
+
+/** Undefined: no such file, or no limit. */
+const numberIn = (path: string): number | undefined => {
+  const value = Number.parseInt(readKernelFile(path) ?? '', 10);
+  return value < limitBytesMax ? value : undefined;
 };
 
 /**
@@ -33,21 +37,22 @@ export const writable = async (path: string): Promise<boolean> =>
 
 /** A group that is gone, or a file that it lacks: nothing. */
 export const writeIfPresent = async (path: string, value: string): Promise<void> => {
-  if (await writable(path)) await writeFile(path, value);
+  if (await writable(path)) writeKernelFile(path, value);
 };
 
 /** What a group's limit leaves, in MiB; infinite where it has none. */
 export const memoryLeftMib = async (dir: string, limitFile: string, usageFile: string): Promise<number> => {
-  const limit = await numberIn(join(dir, limitFile));
+  const limit = numberIn(join(dir, limitFile));
   if (limit === undefined) return Number.POSITIVE_INFINITY;
-  const usage = (await numberIn(join(dir, usageFile))) ?? 0;
+  const usage = numberIn(join(dir, usageFile)) ?? 0;
+  // By the thread pool: to add up a large group's statistics takes the kernel milliseconds.
   const reclaimable = reclaimableBytes(await readFile(join(dir, 'memory.stat'), 'utf8').catch(() => ''));
   return (limit - usage + reclaimable) / mib;
 };
 
 /** Ids of the processes in a group; none where there is no group. */
 export const processesIn = async (dir: string): Promise<number[]> => {
-  const text = await readFile(join(dir, 'cgroup.procs'), 'utf8').catch(() => '');
+  const text = readKernelFile(join(dir, 'cgroup.procs')) ?? '';
   return text.split('\n').filter(Boolean).map(Number);
 };
 

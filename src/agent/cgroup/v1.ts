@@ -1,6 +1,8 @@
 /** Control groups, version 1: a hierarchy for each controller, and a group of the VM's name in each. */
-import { mkdir, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeKernelFile } from '../kernel-files.ts';
 import { cpuPeriodUs, overheadLimitMib, threadsPerVmMax } from '../limits.ts';
 import type { CgroupLimits, Cgroups } from './cgroups.ts';
 import {
@@ -77,8 +79,8 @@ export class CgroupsV1 implements Cgroups {
     const procs: string[] = [];
     for (const controller of this.#controllers) {
       const dir = this.#dir(controller, name);
-      await mkdir(dir, { recursive: true });
-      for (const [file, value] of settings[controller]) await writeFile(join(dir, file), value);
+      mkdirSync(dir, { recursive: true });
+      for (const [file, value] of settings[controller]) writeKernelFile(join(dir, file), value);
       procs.push(join(dir, 'cgroup.procs'));
     }
     return procs;

@@ -1,6 +1,7 @@
 /** Control groups, version 2: one hierarchy for all controllers, which have to be handed down to the VMs' groups. */
-import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeKernelFile } from '../kernel-files.ts';
 import { cpuPeriodUs, overheadLimitMib, threadsPerVmMax } from '../limits.ts';
 import type { CgroupLimits, Cgroups } from './cgroups.ts';
 import {
@@ -53,16 +54,16 @@ export class CgroupsV2 implements Cgroups {
     await this.#delegate();
     const dir = this.#dir(name);
     await mkdir(dir, { recursive: true });
-    for (const [file, value] of settingsV2(limits)) await writeFile(join(dir, file), value);
+    for (const [file, value] of settingsV2(limits)) writeKernelFile(join(dir, file), value);
     return [join(dir, 'cgroup.procs')];
   }
 
   /** A group has only the controllers that each group above it hands down. */
   async #delegate(): Promise<void> {
     const wanted = '+cpu +memory +pids';
-    await writeFile(join(this.#root, 'cgroup.subtree_control'), wanted);
+    writeKernelFile(join(this.#root, 'cgroup.subtree_control'), wanted);
     await mkdir(this.#dir(), { recursive: true });
-    await writeFile(join(this.#dir(), 'cgroup.subtree_control'), wanted);
+    writeKernelFile(join(this.#dir(), 'cgroup.subtree_control'), wanted);
   }
 
   async setMigrationCpuQuota(name: string, vcpus: number, moving: boolean): Promise<void> {

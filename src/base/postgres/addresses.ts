@@ -42,7 +42,7 @@ const written = ({ scheme, user, hosts, database, parameters }: Parts): string =
   return `${scheme}://${who}${hosts}/${database}${text === '' ? '' : `?${text}`}`;
 };
 
-/** Every server of a URL. @throws TypeError for what is no such URL; the message holds nothing of the URL. */
+/** Every server of a URL. @throws TypeError for what is no such URL; the message contains nothing of the URL. */
 export const parseStoreUrl = (url: string): StoreUrl => {
   const { parameters, ...parts } = partsOf(url);
   const attributes = parameters.get('target_session_attrs') ?? 'read-write';

@@ -83,7 +83,7 @@ export class StoreConnection implements PostgresPoolClient {
       types,
     });
     const connection = new StoreConnection(client, socket, options, events);
-    // For the whole life of the connection: an `error` that nobody hears would end the process.
+    // For the whole life of the connection: an `error` event without a listener would end the process.
     client.on('error', (error) => connection.#end(error));
     client.on('end', () => connection.#end(undefined));
     try {

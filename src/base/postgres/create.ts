@@ -32,7 +32,7 @@ export const ensureDatabase = async (url: string, name: string, locale?: 'C'): P
   try {
     await onServer(url, (server) => server.query(`create database ${name}${sorting}`, []));
   } catch (error) {
-    // Two processes may create it at once: whoever is second finds it there, by either of two errors.
+    // Two processes may create it at once. The second one finds it there, by either of two errors.
     const state = sqlStateOf(error);
     if (state !== duplicateDatabase && state !== uniqueViolation) throw error;
   }

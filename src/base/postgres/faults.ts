@@ -1,5 +1,5 @@
 /**
- * What a store's error means for whoever asked. By SQLSTATE where the server answered, by the connection's end where it did not.
+ * What a store's error means for its caller: by SQLSTATE where the server answered, by the connection's end where it did not.
  *
  *   class       SQLSTATE                          connection   the transaction
  *   away        08xxx 57P01 57P02 57P03 57P05     thrown away  is run again (unless its COMMIT was sent)
@@ -9,7 +9,7 @@
  *   full        53100 53200 58xxx                 kept         fails: clients hear Unavailable
  *   busy        53300 53400 55P03 57014           kept         fails: clients hear Unavailable
  *
- * A COMMIT without an answer is `UnknownOutcome`: it may have happened, so nobody runs it again blindly.
+ * A COMMIT without an answer is `UnknownOutcome`: it may have happened, so it must not be run again blindly.
  */
 import { PandoError } from '#contracts/errors.ts';
 

@@ -8,7 +8,7 @@ export const statementTimeoutMs = 6_000;
 export const queryTimeoutMs = 8_000;
 /** Schema steps may rewrite tables. */
 export const schemaStepTimeoutMs = 600_000;
-/** A schema step that cannot get its table's lock gives way to the traffic that it would hold up, and tries again. */
+/** A schema step that does not get its table's lock within this time lets the traffic behind it pass, and tries again. */
 export const schemaLockTimeoutMs = 2_000;
 export const schemaLockAttemptsMax = 30;
 export const idleInTransactionTimeoutMs = 10_000;

@@ -50,7 +50,7 @@ const exclusively = <Schema>(
     transact(db, async (tx) => {
       await sql`select set_config('statement_timeout', ${String(schemaStepTimeoutMs)}, true)`.execute(tx);
       await sql`select pg_advisory_xact_lock(${advisoryLock}::bigint)`.execute(tx);
-      // From here on: a step that waits for a table's lock holds up everybody behind it.
+      // From here on: a step that waits for a table's lock blocks every query behind it.
       await sql`select set_config('lock_timeout', ${String(schemaLockTimeoutMs)}, true)`.execute(tx);
       await work(tx);
     }),

@@ -262,7 +262,7 @@ export class StorePool implements PostgresPool {
       return;
     }
     this.#settings.onConnectionError?.(error instanceof Error ? error : new Error(String(error)));
-    // A wrong password or database does not pass by waiting: whoever waits is told at once.
+    // A wrong password or database does not pass by waiting: all that wait are told at once.
     if (isRefusal(error))
       for (const waiter of this.#waiters.splice(0)) this.#settle(waiter).reject(storeError(error));
     this.#pump();

@@ -63,7 +63,8 @@ export const checkBounds = async (
   const isOwn = (instanceId: string): boolean =>
     isId('instance', instanceId) && cellNumberOf(instanceId) === own();
 
-  if (bounds.cell !== undefined && bounds.cell(params) !== caller.cell) deny('it is not that cell');
+  const cell = bounds.cell?.(params);
+  if (cell !== undefined && cell !== caller.cell) deny('it is not that cell');
   if (bounds.name !== undefined && bounds.name(params) !== caller.name)
     deny('it is not the one that it names');
   // A host of the last release does not say its cell: the cell's own list of hosts decides, as it did.

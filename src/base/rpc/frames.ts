@@ -19,7 +19,7 @@ export type Frame =
 export type EncodedFrame = readonly Buffer[];
 
 /**
- * Nothing is written yet, so whoever asked can be told.
+ * Nothing is written yet, so the caller can be told.
  *
  * @throws MessageTooLarge above `frameBytesMax`
  */

@@ -2,7 +2,8 @@
 import { channel } from 'node:diagnostics_channel';
 import { PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
-import { traceOf, withTrace } from '../trace.ts';
+import { beginSpan, exportsSpans } from '../spans.ts';
+import { childOf, traceOf, withTrace } from '../trace.ts';
 
 export const servedCalls = channel('pando.rpc.served');
 
@@ -25,11 +26,18 @@ export interface ArrivedCall extends Pick<ServedCall, 'method' | 'peer' | 'self'
 }
 
 /** Runs a handler as part of the call's trace and tells how it ended. */
-export const serveTraced = <T>(call: ArrivedCall, work: () => Promise<T>): Promise<T> =>
-  withTrace(traceOf(call.rid, call.tp), async () => {
+export const serveTraced = <T>(call: ArrivedCall, work: () => Promise<T>): Promise<T> => {
+  const asked = traceOf(call.rid, call.tp);
+  const spanned = call.tp !== undefined && exportsSpans();
+  const trace = spanned ? childOf(asked) : asked;
+  return withTrace(trace, async () => {
     const { method, peer, self } = call;
     const beganMs = monotonicMs();
+    const endSpan = spanned
+      ? beginSpan({ name: method, kind: 'server', trace, parent: asked, attributes: { peer } })
+      : undefined;
     const ended = (code?: string): void => {
+      endSpan?.(code);
       if (!servedCalls.hasSubscribers) return;
       const ms = monotonicMs() - beganMs;
       servedCalls.publish({
@@ -46,3 +54,4 @@ export const serveTraced = <T>(call: ArrivedCall, work: () => Promise<T>): Promi
       throw error;
     }
   });
+};

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
 import { monotonicMs } from '../monotonic.ts';
+import { endingSpan, exportsSpans } from '../spans.ts';
 import { childOf, currentTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { type AccessFacts, boundsFor, checkBounds, type Ends, endsOf } from './access.ts';
@@ -53,7 +54,7 @@ export interface StreamOptions<Own extends Contract> {
   onClose?(reason: string): void;
 }
 
-/** Served by nobody: a peer of any release refuses it, and its refusal is an answer. */
+/** No process serves it. A peer of any release refuses it, and its refusal is an answer. */
 const probeMethod = 'rpc.probe';
 
 export class RpcStream<Own extends Contract, Remote extends Contract> implements Caller<Remote> {
@@ -104,7 +105,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     const timeoutMs = options.timeoutMs ?? callTimeoutMsDefault;
     const trace = currentTrace();
     const rid = options.requestId ?? trace?.requestId ?? randomUUID();
-    const tp = trace && { tp: childOf(trace).traceparent };
+    const hop = trace && childOf(trace);
+    const tp = hop && { tp: hop.traceparent };
     // Before the call is pending: what is too large, or is no JSON, is its caller's fault and closes nothing.
     let frame: EncodedFrame;
     try {
@@ -112,7 +114,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     } catch (error) {
       return Promise.reject(PandoError.from(error));
     }
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<Result<Remote, M>>((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
       rpcLoad.awaiting++;
       this.#pending.set(id, {
@@ -127,6 +129,9 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       });
       this.#write(frame);
     });
+    if (hop === undefined || !exportsSpans()) return answer;
+    const attributes = { peer: this.peer };
+    return endingSpan({ name: method, kind: 'client', trace: hop, parent: trace, attributes }, answer);
   }
 
   /** Resolves once the peer has answered on this stream: that it is open does not prove that anybody is at its other end. */

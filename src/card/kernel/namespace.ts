@@ -1,4 +1,5 @@
 /** A VPC's network namespace on this device: made, changed in batches, removed. */
+import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { KeptShell } from '#base/keptShell.ts';
 import {
@@ -43,35 +44,21 @@ const ownShell = (): KeptShell => {
 export const batchInside = (name: string, tool: Tool, lines: readonly string[]): Promise<string> =>
   shells.batch(name, tool, lines);
 
-/**
- * Carries out a plan. Only deletions may fail: what they name may have left with its device. A change of the firewall starts a program
- * anyhow, so all goes with it in one script; what changes places alone goes to the tools that stay, in a tenth of a millisecond each.
- */
+/** Tools stay in the namespace from here on: what comes next must be quick. */
+export const keepTools = (name: string): Promise<void> => shells.keepTools(name);
+
+/** Carries out a plan. Only deletions may fail: what they name may have left with its device. */
 export const applyPlan = async (name: string, plan: Plan): Promise<void> => {
-  if (plan.nft.length > 0) {
-    await runInside(name, planScript(plan));
-    return;
-  }
+  if (plan.nft.length > 0) await runInside(name, given('nft -f -', plan.nft));
   await batchInside(name, 'bridge', plan.bridgeAdd);
   await batchInside(name, 'ip', plan.ipAdd);
   await batchInside(name, 'ip', plan.ipDelete).catch(() => undefined);
   await batchInside(name, 'bridge', plan.bridgeDelete).catch(() => undefined);
 };
 
-const planScript = ({ nft, bridgeAdd, ipAdd, ipDelete, bridgeDelete }: Plan): string =>
-  [
-    given('nft -f -', nft),
-    given('bridge -force -batch -', bridgeAdd),
-    given('ip -force -batch -', ipAdd),
-    given('ip -force -batch -', ipDelete, mayFail),
-    given('bridge -force -batch -', bridgeDelete, mayFail),
-  ].join('');
-
-const mayFail = ' >/dev/null 2>&1 || true';
-
-/** The command with the lines as its input; no lines: nothing. */
-const given = (command: string, lines: readonly string[], andThen = ''): string =>
-  lines.length === 0 ? '' : `${command} <<'END-OF-BATCH'${andThen}\n${lines.join('\n')}\nEND-OF-BATCH\n`;
+/** The command with the lines as its input. */
+const given = (command: string, lines: readonly string[]): string =>
+  `${command} <<'END-OF-BATCH'\n${lines.join('\n')}\nEND-OF-BATCH\n`;
 
 /** Defaults that each device moved in later inherits: so attaching a tap sets nothing one by one. */
 const settings: readonly [string, number][] = [
@@ -154,33 +141,43 @@ export const guestDevices = async (name: string): Promise<string[]> => {
 /** Makes a device able to hold packets back by classes. */
 const classful = (device: string): string => `tc qdisc replace dev ${device} root handle 1: htb\n`;
 
+/** A tap's own: its VM sees one router everywhere, and a burst for a resumed guest finds room. */
+const tapSettings = `address ${routerMac} txqueuelen ${tapQueueFramesMax}`;
+
 /**
- * What a tap does not inherit: its VM sees one router everywhere, proxied addresses are answered at once, and a burst for a resumed
- * guest finds room. Packets for a VM that is still on its way here may have to be held back (`arrives`).
+ * Moves a tap of this process's namespace into the VPC's and sets what it does not inherit there. There already: only the latter. Answers
+ * whether it is there now. Packets for a VM that is still on its way here may have to be held back (`arrives`).
  */
-export const prepareTap = async (
+export const takeTap = async (
   name: string,
   tap: string,
   { arrives }: { readonly arrives: boolean },
-): Promise<void> => {
+): Promise<boolean> => {
+  const isThere = (await moveTap(name, tap)) || (await setTap(name, tap));
+  if (!isThere) return false;
+  // Proxied addresses are answered at once.
   await runInside(
     name,
-    `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay
-ip link set dev ${tap} address ${routerMac} txqueuelen ${tapQueueFramesMax}
-${arrives ? classful(tap) : ''}`,
+    `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay\n${arrives ? classful(tap) : ''}`,
   );
+  return true;
 };
 
-/** Moves a device of this process's namespace into the VPC's. Already there: nothing. Answers whether it is there now. */
-export const takeDevice = async (name: string, device: string): Promise<boolean> => {
-  const move = `[ -e /proc/sys/net/ipv4/conf/${device} ] && ip link set dev ${device} netns ${name} 2>/dev/null`;
-  let found = 'unknown';
+/** False when it is not in this process's namespace. */
+const moveTap = async (name: string, tap: string): Promise<boolean> => {
+  if (!existsSync(`/proc/sys/net/ipv4/conf/${tap}`)) return false;
   try {
-    found = await runHere(
-      `if ${move}; then printf moved; elif ${hasDevice(name, device)}; then printf there; fi\n`,
-    );
+    await runHere(`ip link set dev ${tap} netns ${name} ${tapSettings}\n`);
   } finally {
-    if (found !== 'there' && found !== '') shells.devicesChanged(name);
+    shells.devicesChanged(name);
   }
-  return found !== '';
+  return true;
+};
+
+/** False when it is not in the VPC's namespace. */
+const setTap = async (name: string, tap: string): Promise<boolean> => {
+  const devices = (await readNet(name, 'dev')).split('\n').map((line) => line.trimStart());
+  if (!devices.some((line) => line.startsWith(`${tap}:`))) return false;
+  await runInside(name, `ip link set dev ${tap} ${tapSettings}\n`);
+  return true;
 };

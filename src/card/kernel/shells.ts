@@ -11,12 +11,21 @@ import { ToolBatch } from './toolBatch.ts';
 /** `tc` answers queries in JSON, with statistics. */
 const flagsOf = { ip: [], bridge: [], tc: ['-s', '-j'] } as const;
 export type Tool = keyof typeof flagsOf;
+const tools: readonly Tool[] = ['ip', 'bridge', 'tc'];
+/** So many batches of a namespace are given to its shell before tools stay. */
+const batchesByShell = 12;
 
-/** The processes that stay in one namespace; a tool is started when it is first needed, and again when it has ended. */
+/**
+ * The processes that stay in one namespace. Tools stay where they are used often, or where it is known that they must be quick: to start one
+ * costs as much as a handful of commands by the shell, and it is to be started again after each tap that comes in.
+ */
 class Inside {
   readonly shell: KeptShell;
   readonly #starter: readonly string[];
   readonly #tools = new Map<Tool, ToolBatch>();
+  #arrived: Promise<unknown> | undefined;
+  #batches = 0;
+  #keepsTools = false;
 
   constructor(name: string) {
     const [command, ...args] = ['nsenter', `--net=${namespacePath(name)}`] as const;
@@ -24,7 +33,30 @@ class Inside {
     this.shell = new KeptShell(command, [...args, 'sh']);
   }
 
-  tool(tool: Tool): ToolBatch {
+  /** Until the shell answers for the first time it may not be in the namespace yet. */
+  arrived(): Promise<unknown> {
+    this.#arrived ??= this.shell.run(':', scriptTimeoutMs);
+    return this.#arrived;
+  }
+
+  /** Started here, so that nobody waits for their start. */
+  keepTools(): void {
+    this.#keepsTools = true;
+    for (const tool of tools) this.#tool(tool);
+  }
+
+  async batch(tool: Tool, lines: readonly string[]): Promise<string> {
+    this.#batches += 1;
+    const stays = this.#keepsTools || this.#batches > batchesByShell || this.#tools.has(tool);
+    if (stays) return this.#tool(tool).run(lines, scriptTimeoutMs);
+    const command = [tool, ...flagsOf[tool], '-force', '-batch', '-'].join(' ');
+    return this.shell.run(
+      `${command} <<'END-OF-BATCH'\n${lines.join('\n')}\nEND-OF-BATCH\n`,
+      scriptTimeoutMs,
+    );
+  }
+
+  #tool(tool: Tool): ToolBatch {
     const known = this.#tools.get(tool);
     if (known !== undefined && !known.ended) return known;
     const started = new ToolBatch(tool, flagsOf[tool], this.#starter);
@@ -40,6 +72,7 @@ class Inside {
         .catch(() => undefined)
         .then(() => tool.close());
     this.#tools.clear();
+    this.#batches = 0;
   }
 
   get busy(): boolean {
@@ -74,7 +107,12 @@ class Shells {
   /** Runs commands of a tool, all of them; `ExecError` when one failed. */
   async batch(name: string, tool: Tool, lines: readonly string[]): Promise<string> {
     if (lines.length === 0) return '';
-    return (await this.#inside(name)).tool(tool).run(lines, scriptTimeoutMs);
+    return (await this.#inside(name)).batch(tool, lines);
+  }
+
+  /** From here on a batch in this namespace waits for no start of a tool: packets of a guest that moves wait for it. */
+  async keepTools(name: string): Promise<void> {
+    (await this.#inside(name)).keepTools();
   }
 
   /**
@@ -87,9 +125,9 @@ class Shells {
 
   /** A file of the namespace's own `/proc/net`, without a command. Errors as {@link run}'s, and those of reading. */
   async readNet(name: string, file: string): Promise<string> {
-    const { shell } = await this.#inside(name);
-    await shell.run(':', scriptTimeoutMs); // Until it answers it may not be there yet.
-    return readFile(`/proc/${shell.pid}/net/${file}`, 'utf8');
+    const inside = await this.#inside(name);
+    await inside.arrived();
+    return readFile(`/proc/${inside.shell.pid}/net/${file}`, 'utf8');
   }
 
   /** Ends what is in a namespace, which would keep it alive beyond its name. */

@@ -23,6 +23,7 @@ import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { interfacesOf } from './interfaces.ts';
 import { fromTemplate } from './launch-template.ts';
+import { type LaunchClaim, launchClaimOf, underClaim } from './launch-token.ts';
 import { checkVisibleTags } from './metadata-tags.ts';
 import { renderInstance } from './render.ts';
 import {
@@ -53,21 +54,51 @@ export const runInstances = async (
   const { input, tags } = await fromTemplate(given, context);
   const read = readRunInput(input, given);
   const request = { ...read, instanceTags: [...read.instanceTags, ...tags] };
+  const claim = launchClaimOf(context, request.clientToken, input.DryRun === true);
   const replayed = await replay(context, request);
   if (replayed !== undefined) return answer(context, replayed);
-  const resolved = await resolve(context, request).catch(async (error: unknown) => {
+  const resolved = await resolve(context, request, claim).catch(async (error: unknown) => {
     // A twin of this request, with the same token, may have taken the address or the last room: then its answer is ours.
     const made = await replay(context, request);
     if (made === undefined) throw error;
     return made;
   });
   if (!('image' in resolved)) return answer(context, resolved);
+  const launched = await underClaim(context, claim, () => begin(input, context, request, resolved));
+  context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
+  return answer(context, launched.rows, await addresses(context, launched.workflows));
+};
+
+/** @throws where this cell, or a region of the last release, cannot place it as it was asked for */
+const checkPlace = ({ services }: CellContext, request: RunRequest, resolved: Resolved): void => {
+  if (resolved.zone !== services.identity.zone)
+    throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
+  if (request.zoneId !== undefined && request.zoneId !== resolved.zoneId)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Invalid availability zone-id: [${request.zoneId.slice(0, 64)}]`,
+    );
+  if (request.placementGroup !== undefined && resolved.placementGroup === undefined)
+    throw new PandoError(
+      'UnsupportedOperation',
+      'Placement groups are not available until the region is upgraded.',
+    );
+};
+
+/** Checks what only the cell knows, and makes the launch durable. */
+const begin = async (
+  input: In<'RunInstances'>,
+  context: CellContext,
+  request: RunRequest,
+  resolved: Resolved,
+): Promise<Launched> => {
+  checkPlace(context, request, resolved);
   const amount = amountFor(request, resolved);
   checkVisibleTags(metadataFor(request, resolved).instanceTags, request.instanceTags);
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
   endDryRun(input);
-  const launched = await context.services.db
+  return context.services.db
     .transaction((tx) => launch(tx, context, request, resolved, amount))
     .catch(async (error: unknown) => {
       // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
@@ -76,8 +107,6 @@ export const runInstances = async (
       if (rows === undefined) throw error;
       return { reservationId: '', rows, workflows: [] };
     });
-  context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
-  return answer(context, launched.rows, await addresses(context, launched.workflows));
 };
 
 /** The same token with the same parameters: the instances that it made, as they are now. */
@@ -110,9 +139,12 @@ const madeBefore = async (
   );
 };
 
-const resolve = async (context: CellContext, request: RunRequest): Promise<Resolved> => {
-  const { region, identity } = context.services;
-  const resolved = await region.call('region.resolveLaunch', {
+const resolve = (
+  context: CellContext,
+  request: RunRequest,
+  claim: LaunchClaim | undefined,
+): Promise<Resolved> =>
+  context.services.region.call('region.resolveLaunch', {
     accountId: context.request.accountId,
     imageId: request.imageId,
     keyName: request.keyName,
@@ -123,21 +155,8 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     privateIp: request.privateIp,
     placementGroup: request.placementGroup,
     count: request.min,
+    claim,
   });
-  if (resolved.zone !== identity.zone)
-    throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
-  if (request.zoneId !== undefined && request.zoneId !== resolved.zoneId)
-    throw new PandoError(
-      'InvalidParameterValue',
-      `Invalid availability zone-id: [${request.zoneId.slice(0, 64)}]`,
-    );
-  if (request.placementGroup !== undefined && resolved.placementGroup === undefined)
-    throw new PandoError(
-      'UnsupportedOperation',
-      'Placement groups are not available until the region is upgraded.',
-    );
-  return resolved;
-};
 
 const mibPerGib = 1024;
 

@@ -5,7 +5,7 @@
  *
  * A waiting row has no owner that counts: whichever processor finds it due takes it, under the next epoch (`workflow-waits.ts`).
  */
-import { childOf, currentTrace, type Trace } from '#base/trace.ts';
+import { currentTrace, type Trace } from '#base/trace.ts';
 import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
 import { isSteady } from './processors.ts';
 import type { Sql } from './sql.ts';
@@ -112,8 +112,7 @@ export interface NewWorkflow {
 /** Makes a workflow's row, for the request that is being served: whoever runs it, and what follows it, goes on under that trace. */
 export const insertWorkflow = async (tx: Sql, workflow: NewWorkflow, owner: string): Promise<WorkflowRow> => {
   const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
-  const current = currentTrace();
-  const trace = current === undefined ? null : childOf(current);
+  const trace = currentTrace() ?? null;
   await tx.query(
     `insert into workflows (id, kind, subject, input, state, owner, subject_kind, version, alarm_at, parent_id, parent_key,
        trace)

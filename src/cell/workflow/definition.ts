@@ -79,7 +79,7 @@ export interface Step<Name extends keyof Results, Input, Results, Services> {
   do(context: StepContext<Input, Results, Services>): Promise<Results[Name] | Wait>;
   /** Effect on the store, in the one transaction that also records the results and moves the cursor. */
   commit?(tx: Sql, context: StepContext<Input, Results, Services>, result: Results[Name]): Promise<void>;
-  /** Must hold also when the step never happened, happened in part, or was undone before. */
+  /** Must succeed also when the step never happened, happened in part, or was undone before. */
   readonly undo: UndoOf<StepContext<Input, Results, Services>>;
   /** Runs at the same time as the step before it. */
   readonly alongside?: true;
@@ -122,7 +122,7 @@ export interface WorkflowDefinition<Input, Results, Services> {
   ): Promise<readonly NewWorkflow[]>;
 }
 
-/** A definition as the engine holds it: it passes inputs and results through without looking at them. */
+/** A definition as the engine sees it. The engine passes inputs and results through without looking at them. */
 export type ErasedDefinition<Services> = WorkflowDefinition<unknown, Record<string, unknown>, Services>;
 
 /** Checks a table and forgets its types: inputs and results go through the store as JSON, and come back to the same definition. */

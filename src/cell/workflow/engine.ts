@@ -1,6 +1,6 @@
 /** Runs workflows: starts them directly, bounds how many run at once, wakes those that are due, takes over those of dead processors. */
 import type { Logger } from '#base/log.ts';
-import { childOf, withTrace } from '#base/trace.ts';
+import { inSpan } from '#base/spans.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
 import {
@@ -88,7 +88,7 @@ export class WorkflowEngine<Services> {
     return this.#options.owner;
   }
 
-  /** Workflows that run here or are queued for a slot. Those that wait as rows are nobody's load. */
+  /** Workflows that run here or are queued for a slot. Workflows that wait as rows count for no processor. */
   get load(): number {
     return this.#running.size + this.#queue.length;
   }
@@ -274,7 +274,8 @@ export class WorkflowEngine<Services> {
     if (execution === undefined) return;
     this.#running.set(row.id, execution);
     // A slot may have come free in another request's trace: this row's own is the one that counts.
-    void withTrace(row.trace ? childOf(row.trace) : undefined, () => execution.run())
+    const span = { name: `workflow ${row.kind}`, kind: 'internal', parent: row.trace ?? undefined } as const;
+    void inSpan({ ...span, attributes: { workflow: row.id, subject: row.subject } }, () => execution.run())
       .then((begun) => {
         this.#ended(row.id, execution);
         this.start(begun);

@@ -1,6 +1,8 @@
 /** One workflow on its way through its table: forward group by group, or back step by step, until it ends or is parked. */
 import type { Logger } from '#base/log.ts';
 import { metrics } from '#base/metrics.ts';
+import { inSpan } from '#base/spans.ts';
+import { currentTrace } from '#base/trace.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Clock } from '../clock.ts';
 import { workflowAlarmAfterMs } from '../limits.ts';
@@ -177,20 +179,21 @@ export class Execution<Services> {
     const name = `${definition.kind}.${step.name}`;
     const began = clock.monotonicMs();
     let attempts = this.#parks;
-    const value = await attempt(
-      async (signal) => {
-        attempts++;
-        await faults.hit(`${name}.before`);
-        let value = await this.#fenced(() => step.do(this.#context(step.name, signal)));
-        if (faults.repeats(name)) value = await this.#fenced(() => step.do(this.#context(step.name, signal)));
-        await faults.hit(`${name}.after`);
-        return value;
-      },
-      {
-        ...this.#attemptOptions({ ...retryDefault, ...step.retry }),
-        persistent: step.onFailure === 'retry',
-        parks: step.staysInMemory !== true,
-      },
+    const tryOnce = async (signal: AbortSignal): Promise<unknown> => {
+      attempts++;
+      await faults.hit(`${name}.before`);
+      let value = await this.#fenced(() => step.do(this.#context(step.name, signal)));
+      if (faults.repeats(name)) value = await this.#fenced(() => step.do(this.#context(step.name, signal)));
+      await faults.hit(`${name}.after`);
+      return value;
+    };
+    const policy = {
+      ...this.#attemptOptions({ ...retryDefault, ...step.retry }),
+      persistent: step.onFailure === 'retry',
+      parks: step.staysInMemory !== true,
+    };
+    const value = await inSpan({ name, kind: 'internal', parent: currentTrace() }, () =>
+      attempt(tryOnce, policy),
     );
     if (value instanceof Wait) return value;
     this.#results[step.name] = value;
@@ -302,7 +305,7 @@ export class Execution<Services> {
       });
     } catch (failure) {
       if (failure instanceof Lost || stop.aborted) throw failure;
-      // At least the first step: an undo must hold also when it was done before.
+      // At least the first step: an undo must succeed also when it was done before.
       this.#position = Math.max(1, this.#position);
       return this.#parkFailed(undoing?.name ?? '', 'undoing', failure, undoRetryDefault.unreachableMs);
     }

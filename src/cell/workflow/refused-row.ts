@@ -1,4 +1,4 @@
-/** A row that no table of this release can go on with: it ends stuck, so that an operator sees it and nobody tries for ever. */
+/** A row that no table of this release can go on with. It ends stuck: an operator sees it, and no processor tries for ever. */
 import type { Logger } from '#base/log.ts';
 import type { Database } from '../store/sql.ts';
 import { markStuck } from '../store/workflow-waits.ts';

@@ -17,7 +17,7 @@ export const retryClassOf = (error: unknown): RetryClass => {
   return fault === undefined ? 'fault' : classOfFault[fault];
 };
 
-/** What was away, where the error names it (`host/h-1`): whoever reaches it may try at once. */
+/** The resource that was away, where the error names it (`host/h-1`). A processor that reaches it may try at once. */
 export const hindranceOf = (error: unknown): string | undefined =>
   error instanceof PandoError && error.class === 'unreachable' ? error.details?.resource : undefined;
 

@@ -22,6 +22,8 @@ export interface UpOptions {
   readonly hostsPerCell?: number;
   readonly port?: number;
   readonly postgres?: string;
+  /** `none`: spans go nowhere any more. */
+  readonly otlp?: string;
   readonly firstVm: boolean;
 }
 
@@ -46,11 +48,14 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   const begun = monotonicMs();
   // What was asked wrongly is said before anything that takes time.
   const present = readRun(directory);
+  const otlp = otlpOf(options.otlp, present?.otlp);
   if (present !== undefined) assertAsStarted(present, options);
   else if (options.postgres !== undefined) await assertUsable(options.postgres);
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
-  const run = await decide(directory, present, options);
+  const decided = await decide(directory, present, options);
+  const run = { ...decided, otlp };
+  if (otlp !== decided.otlp) writeRun(directory, run);
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
@@ -83,6 +88,15 @@ const startedWith = (what: string): UserError =>
   new UserError(
     `This region was started with ${what}. To change it: pando down, then up (its VMs end with it).`,
   );
+
+/** Where spans go: as asked now, else as before. */
+function otlpOf(asked: string | undefined, before: string | undefined): string | undefined {
+  if (asked === undefined || asked === '') return before;
+  if (asked === 'none') return undefined;
+  if (!/^https?:\/\/[^/\s]/.test(asked) || !URL.canParse(asked))
+    throw new UserError(`--otlp: ${asked} is no URL of a collector. Such is http://127.0.0.1:4318`);
+  return asked;
+}
 
 async function assertUsable(postgresUrl: string): Promise<void> {
   const reason = await objection(postgresUrl);

@@ -5,7 +5,8 @@ import type { Socket } from 'node:net';
 import type { Logger } from '#base/log.ts';
 import { metrics } from '#base/metrics.ts';
 import { monotonicMs } from '#base/monotonic.ts';
-import { traceOf, withTrace } from '#base/trace.ts';
+import { beginSpan, exportsSpans } from '#base/spans.ts';
+import { childOf, traceFrom, traceOf, withTrace } from '#base/trace.ts';
 import type { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from '#wire/actions.ts';
 import { isSafe } from '../actions.ts';
@@ -76,9 +77,12 @@ const serveAction = (
   response: ServerResponse,
 ): Promise<void> => {
   const requestId = randomUUID();
-  return withTrace(traceOf(requestId, request.headers.traceparent), () =>
-    answerAction(options, request, response, requestId),
-  );
+  const asked = traceFrom(requestId, request.headers.traceparent);
+  const trace = asked === undefined ? traceOf(requestId) : exportsSpans() ? childOf(asked) : asked;
+  const endSpan = exportsSpans()
+    ? beginSpan({ name: 'request', kind: 'server', trace, parent: asked })
+    : undefined;
+  return withTrace(trace, () => answerAction(options, request, response, requestId, endSpan));
 };
 
 const answerAction = async (
@@ -86,12 +90,14 @@ const answerAction = async (
   request: IncomingMessage,
   response: ServerResponse,
   requestId: string,
+  endSpan: ReturnType<typeof beginSpan> | undefined,
 ): Promise<void> => {
   const startedMs = monotonicMs();
   const progress: Progress = { service: 'ec2' };
   using reserved = new DisposableStack();
   const log = (facts: Readonly<Record<string, unknown>>, code = 'OK'): void => {
     count(progress.action, code, monotonicMs() - startedMs);
+    endSpan?.(code === 'OK' ? undefined : code, { action: progress.action ?? 'none' });
     options.log.info({
       requestId,
       account: progress.accountId,
@@ -151,7 +157,7 @@ const isReadOnly = (action: string): boolean => isKnownAction(action) && isSafe(
 const sendHealth = (parts: Parts, request: IncomingMessage, response: ServerResponse): void => {
   const ready = parts.cells.loaded;
   const cells = parts.cells.known.map(({ record, live }) => ({ cellId: record.cellId, live }));
-  const body = JSON.stringify({ ready, region: parts.region.connected, cells });
+  const body = JSON.stringify({ pid: process.pid, ready, region: parts.region.connected, cells });
   response.writeHead(ready ? 200 : 503, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),

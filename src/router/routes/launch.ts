@@ -11,9 +11,8 @@
  *    remember) first asks the candidates which of them holds the token, and goes to that one. If a candidate cannot be asked, the answer is
  *    `Unavailable`, unless this replica remembers that all cells refused the attempt just before.
  * 5. Launches with one token run one after another in a replica.
- *
- * What is left: a token that is sent a second time without the mark of a repetition, to another replica, while its
- * first cell is down or has just got room; and a token that is used again for another zone.
+ * 6. The cell itself claims the token in the region before it launches. If another cell has it, the request goes there, and
+ *    nowhere else: so a repetition without any mark, to a replica that knows nothing of it, meets the launch that it repeats.
  */
 import { PandoError } from '#contracts/errors.ts';
 import type { WireInput } from '#wire/types.ts';
@@ -136,7 +135,23 @@ const cannotTell = (outcome: Outcome): boolean =>
 const knowsToken = (outcome: Outcome): boolean =>
   outcome.state === 'answered' && listIn(outcome.output, 'Reservations').length > 0;
 
-const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Promise<Answer> => {
+/** Rule 6: the cell that has the token, as the cell that was asked found out. */
+const holderIn = (outcome: Outcome): string | undefined =>
+  outcome.state === 'refused' ? outcome.error.details?.tokenCellId : undefined;
+
+const tryHolder = async (parts: Parts, call: Call, cellId: string): Promise<Answer> => {
+  const holder = (await parts.cells.all()).find(({ record }) => record.cellId === cellId);
+  if (holder === undefined)
+    throw unavailable('The cell that has this client token is not known here. Retry your request.');
+  return tryInTurn(parts, call, [holder], false);
+};
+
+const tryInTurn = async (
+  parts: Parts,
+  call: Call,
+  cells: readonly Cell[],
+  followHolder = true,
+): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken') ?? call.requestId;
   const { accountId } = call.caller;
   let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
@@ -147,6 +162,8 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
       return { output: outcome.output, backend: outcome.backend };
     }
     if (outcome.state === 'uncertain') parts.launches.set(accountId, token, { state: 'uncertain' });
+    const holder = holderIn(outcome);
+    if (holder !== undefined && followHolder) return tryHolder(parts, call, holder);
     if (outcome.state === 'uncertain' || !mayGoOn(outcome)) outputOf(outcome, 'The cell of this request');
     if (outcome.state === 'refused' || last.state === 'undelivered') last = outcome;
   }

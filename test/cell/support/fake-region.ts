@@ -29,6 +29,8 @@ export class FakeRegion implements Caller<Contract> {
   readonly interfaces = new Map<string, VpcPort>();
   /** Instances that get no interface any more, whether or not they had one. */
   readonly #gone = new Set<string>();
+  /** By account and client token: the cell that has it, and how many of its requests claim it. */
+  readonly #tokens = new Map<string, { readonly cellId: string; claims: number }>();
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
@@ -99,6 +101,18 @@ export class FakeRegion implements Caller<Contract> {
     this.#owners.set(instanceId, accountId);
     this.#version++;
     return { vpcId: this.vpcId, port };
+  }
+
+  #claimToken({ accountId, claim }: Params<Contract, 'region.resolveLaunch'>): void {
+    if (claim === undefined) return;
+    const key = `${accountId}/${claim.token}`;
+    const present = this.#tokens.get(key) ?? { cellId: claim.cellId, claims: 0 };
+    if (present.cellId !== claim.cellId)
+      throw new PandoError('Unavailable', 'Another cell may have accepted this client token.', {
+        details: { tokenCellId: present.cellId },
+      });
+    present.claims += 1;
+    this.#tokens.set(key, present);
   }
 
   #assertSubnet(subnetId: string): void {
@@ -181,6 +195,7 @@ export class FakeRegion implements Caller<Contract> {
       this.#assertSubnet(subnetId);
       this.#assertInside(privateIp);
       const [groupId = this.groupId] = this.#groups(params.groupIds);
+      this.#claimToken(params);
       return {
         image: {
           imageId: this.imageId,
@@ -196,6 +211,14 @@ export class FakeRegion implements Caller<Contract> {
         domainName: 'test.internal',
         ...(count === undefined ? {} : { freeAddresses: addressesMax - this.interfaces.size }),
       };
+    },
+    'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
+      const key = `${params.accountId}/${params.token}`;
+      const mine = this.#tokens.get(key);
+      if (mine?.cellId !== params.cellId) return {};
+      mine.claims -= 1;
+      if (mine.claims === 0) this.#tokens.delete(key);
+      return {};
     },
     'region.allocateInterface': (params: Params<Contract, 'region.allocateInterface'>) =>
       this.#allocate(params),

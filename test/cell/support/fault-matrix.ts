@@ -246,17 +246,38 @@ export const everyKind: readonly Kind[] = workflowDefinitions.map(({ kind }) => 
 const chosen = (kinds: readonly Kind[]) =>
   workflowDefinitions.filter(({ kind }) => kinds.includes(kind as Kind));
 
+/** Where cases run, and how many at a time. */
+export interface Lanes {
+  readonly count: number;
+  run(order: Order): Promise<void>;
+}
+
+interface Case {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/** Declares a test with a subtest for each case, as many at a time as there are lanes: most of a case is waiting. */
+export const testCases = (name: string, lanes: Lanes, cases: readonly Case[]): void => {
+  test(name, { concurrency: lanes.count }, async (t) => {
+    await Promise.all(cases.map((each) => t.test(each.name, () => each.run())));
+  });
+};
+
 /** Declares the tests of every step of these workflows with every fault. */
-export const everyStepEveryFault = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
+export const everyStepEveryFault = (kinds: readonly Kind[], lanes: Lanes): void => {
   for (const definition of chosen(kinds)) {
     const kind = definition.kind as Kind;
-    test(`${kind}: every step × every fault`, async (t) => {
-      for (const step of definition.steps)
-        for (const mode of modes)
-          await t.test(`${step.name} ${mode}`, () =>
-            matrix().runCase(orderFor(kind, step.name, mode, step.onFailure === 'retry')),
-          );
-    });
+    testCases(
+      `${kind}: every step × every fault`,
+      lanes,
+      definition.steps.flatMap((step) =>
+        modes.map((mode) => ({
+          name: `${step.name} ${mode}`,
+          run: () => lanes.run(orderFor(kind, step.name, mode, step.onFailure === 'retry')),
+        })),
+      ),
+    );
   }
 };
 
@@ -280,21 +301,21 @@ const undoOrder = (kind: Kind, last: string, point: string): Order => ({
 });
 
 /** Declares the tests of a crash before and after each undo of these workflows. */
-export const crashAtEachUndo = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
-  test('a crash before or after each undo ends undone all the same', async (t) => {
-    for (const definition of chosen(kinds)) {
-      const kind = definition.kind as Kind;
-      const last = failing[kind];
-      if (last === undefined) continue;
-      for (const step of definition.steps) {
-        if (typeof step.undo !== 'function') continue;
-        for (const side of ['before', 'after'])
-          await t.test(`${kind} ${step.name}.undo ${side}`, () => {
-            return matrix().runCase(undoOrder(kind, last, `${kind}.${step.name}.undo.${side}`));
-          });
-      }
-    }
+export const crashAtEachUndo = (kinds: readonly Kind[], lanes: Lanes): void => {
+  const cases = chosen(kinds).flatMap((definition) => {
+    const kind = definition.kind as Kind;
+    const last = failing[kind];
+    if (last === undefined) return [];
+    return definition.steps
+      .filter((step) => typeof step.undo === 'function')
+      .flatMap((step) =>
+        ['before', 'after'].map((side) => ({
+          name: `${kind} ${step.name}.undo ${side}`,
+          run: () => lanes.run(undoOrder(kind, last, `${kind}.${step.name}.undo.${side}`)),
+        })),
+      );
   });
+  testCases('a crash before or after each undo ends undone all the same', lanes, cases);
 };
 
 /** The steps of a kind, each with the first of those that run alongside it: the one by which the group is parked. */
@@ -314,27 +335,29 @@ const parksSoon: ProcessorOptions = {
  * Declares the tests of every step of these workflows with what it needs away: its workflow is parked, and its processor goes on,
  * dies before the row says so, or dies after. Each ends as if nothing had been.
  */
-export const everyStepAway = (kinds: readonly Kind[], matrix: () => FaultMatrix): void => {
+export const everyStepAway = (kinds: readonly Kind[], lanes: Lanes): void => {
   for (const definition of chosen(kinds)) {
     const kind = definition.kind as Kind;
-    test(`${kind}: every step × what it needs is away`, async (t) => {
-      for (const { step, first } of stepsWithGroups(definition)) {
-        if (step.staysInMemory) continue;
-        const away = `${kind}.${step.name}.before`;
-        for (const crash of ['none', 'before', 'after'] as const) {
-          const point = `${kind}.${first}.park.${crash === 'none' ? 'after' : crash}`;
-          const arrange: Order['arrange'] = (faults, kill) => {
-            faults.awayAt(away, 2);
-            if (crash === 'none') faults.doAt(point, () => undefined);
-            else faults.crashAt(point, kill);
-          };
-          await t.test(`${step.name}, crash ${crash}`, () =>
-            matrix().runCase({ kind, point, ends: 'done', arrange, processor: parksSoon }),
-          );
-        }
-      }
-    });
+    const cases = stepsWithGroups(definition)
+      .filter(({ step }) => !step.staysInMemory)
+      .flatMap(({ step, first }) =>
+        (['none', 'before', 'after'] as const).map((crash) => ({
+          name: `${step.name}, crash ${crash}`,
+          run: () => lanes.run(awayOrder(kind, step.name, first, crash)),
+        })),
+      );
+    testCases(`${kind}: every step × what it needs is away`, lanes, cases);
   }
+};
+
+const awayOrder = (kind: Kind, step: string, first: string, crash: 'none' | 'before' | 'after'): Order => {
+  const point = `${kind}.${first}.park.${crash === 'none' ? 'after' : crash}`;
+  const arrange: Order['arrange'] = (faults, kill) => {
+    faults.awayAt(`${kind}.${step}.before`, 2);
+    if (crash === 'none') faults.doAt(point, () => undefined);
+    else faults.crashAt(point, kill);
+  };
+  return { kind, point, ends: 'done', arrange, processor: parksSoon };
 };
 
 /** A crash before each step of these workflows, and after each of their undos. */

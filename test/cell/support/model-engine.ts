@@ -9,10 +9,11 @@ import { dropLease, renewLease } from '#cell/store/processors.ts';
 import { cellSchema } from '#cell/store/schema.ts';
 import { type CellSchema, type Database, databaseOver } from '#cell/store/sql.ts';
 import { findWorkflow, insertWorkflow, type NewWorkflow, type WorkflowRow } from '#cell/store/workflows.ts';
-import type { ErasedDefinition } from '#cell/workflow/definition.ts';
+import type { ErasedDefinition, StepContext } from '#cell/workflow/definition.ts';
 import { WorkflowEngine } from '#cell/workflow/engine.ts';
 import { type Faults, noFaults } from '#cell/workflow/faults.ts';
 import type { EngineTiming } from '#cell/workflow/timing.ts';
+import { awaitChildren, startChildren } from '#cell/workflow/wait.ts';
 import { newCellId } from '#contracts/ids.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { until } from './harness.ts';
@@ -210,4 +211,14 @@ export const leaveEffect =
     context: { readonly workflowId: string },
   ): Promise<void> => {
     await tx.query('insert into effects (workflow_id, what) values ($1, $2)', [context.workflowId, what]);
+  };
+
+/** A step's `do` that starts children under these keys, and awaits them. Answers how many there were. */
+export const withChildren =
+  (keys: readonly string[]) =>
+  async ({ children }: Pick<StepContext<unknown, never, ModelServices>, 'children'>) => {
+    const begun = await children();
+    const made = (key: string) => ({ key, kind: 'child', subjectKind: 'thing', subject: key, input: null });
+    if (begun.length === 0) return startChildren(keys.map(made), 60_000);
+    return begun.every((each) => each.ended) ? begun.length : awaitChildren(60_000);
   };

@@ -4,9 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +23,7 @@ import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { SimHost } from '#simhost/sim-host.ts';
 import { SimWorld } from '#simhost/world.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
+import { freePort } from '../../support/freePort.ts';
 import { FakeRegion } from './fake-region.ts';
 import { accountId, until, zone } from './harness.ts';
 
@@ -34,16 +33,6 @@ const entry = fileURLToPath(new URL('../../../src/cell/main.ts', import.meta.url
 export type Gate = (processor: string, method: string, params: unknown) => Promise<void> | void;
 /** Told how each call ended: `ok` or a code. */
 export type Witness = (processor: string, method: string, params: unknown, code: string) => void;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert.ok(address !== null && typeof address === 'object');
-  return address.port;
-};
 
 type AnyHandler = (params: unknown, context: CallContext) => unknown;
 

@@ -3,9 +3,7 @@
  * the agent dials them, as in a region. The guest is a boot sector that counts, so that it can be seen to run.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
@@ -14,6 +12,7 @@ import { issueCertificate } from '#base/pki.ts';
 import { listen } from '#cell/listener.ts';
 import { Lab as AgentLab, imageMib, type TestHost } from '../../agent/lab.ts';
 import { Lab as CardLab, type LabCard } from '../../card/lab.ts';
+import { freePort } from '../../support/freePort.ts';
 import { type Ground, lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
@@ -62,16 +61,6 @@ const inventory = async (host: TestHost, card: LabCard): Promise<Record<string, 
   };
 };
 
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert.ok(address !== null && typeof address === 'object');
-  return address.port;
-};
-
 /** Counts the VMMs that the agent says it started. */
 class LaunchCounter extends Writable {
   count = 0;
@@ -113,7 +102,7 @@ export class RealGround implements Ground {
 
   static async start(): Promise<RealGround> {
     const cards = await CardLab.create();
-    const card = await cards.card('card', 'spiffe://pando/agent/');
+    const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/' });
     const agents = await AgentLab.open(cards.authority);
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };

@@ -1,5 +1,6 @@
 /** Simulated hosts below a fault matrix: everything that they hold can be looked at. */
 import assert from 'node:assert/strict';
+import type { TestDatabase } from '../../base/postgres/test-database.ts';
 import { type Ground, lease } from './fault-matrix.ts';
 import { TestCell } from './harness.ts';
 
@@ -22,8 +23,11 @@ const forgetNames = `
   end $$;
   create trigger forget_names before update on workflows for each row execute function forget_names()`;
 
-export const simulatedGround = async (): Promise<SimulatedGround> => {
-  const setup = await TestCell.start();
+/** On a server that is shared with others, or one of its own. */
+export const simulatedGround = async (
+  shared?: Pick<TestDatabase, 'url' | 'stop'>,
+): Promise<SimulatedGround> => {
+  const setup = await TestCell.start(shared);
   setup.addHost({ copyMs: 30 });
   setup.addHost({ copyMs: 30 });
   const survivor = await setup.addProcessor({ ...lease, timing: { duePollMs: 60 } });

@@ -1,7 +1,4 @@
 /** Two real hosts (agents with QEMU, cards in namespaces of their own) and processors that a test kills. The guest is a boot sector. */
-import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { exec } from '#base/exec.ts';
@@ -9,6 +6,7 @@ import { issueCertificate } from '#base/pki.ts';
 import { listen } from '#cell/listener.ts';
 import { Lab as AgentLab, imageMib, type TestHost } from '../../agent/lab.ts';
 import { attach, Lab as CardLab, type LabCard, type LabVm, portOf } from '../../card/lab.ts';
+import { freePort } from '../../support/freePort.ts';
 import type { FakeRegion } from './fake-region.ts';
 import { lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
@@ -56,7 +54,7 @@ export class TwoRealHosts {
     const ports = [await freePort(), await freePort()];
     const hosts: RealHost[] = [];
     for (const name of ['c1', 'c2']) {
-      const card = await cards.card(name, 'spiffe://pando/agent/');
+      const card = await cards.card(name, { agentIdentity: 'spiffe://pando/agent/' });
       const identity = `spiffe://pando/card/${name}`;
       const agent = await agents.host(
         { zone, vtep: card.vtep, card: { host: card.vtep, port: 7000, netns: card.netns, identity } },
@@ -152,14 +150,4 @@ const letEverythingThrough = (region: FakeRegion): void => {
     ...declared(),
     groups: [{ groupId: region.groupId, ingress: all, egress: all }],
   });
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert.ok(address !== null && typeof address === 'object');
-  return address.port;
 };

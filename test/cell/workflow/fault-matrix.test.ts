@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { insertSignal } from '#cell/store/workflow-waits.ts';
 import { defineWorkflow } from '#cell/workflow/definition.ts';
-import { awaitChildren, sleepFor, startChildren, waitForSignal } from '#cell/workflow/wait.ts';
+import { sleepFor, waitForSignal } from '#cell/workflow/wait.ts';
 import { until } from '../support/harness.ts';
 import {
   leaveEffect,
@@ -11,6 +11,7 @@ import {
   type ModelProcessor,
   type ModelServices,
   ModelStore,
+  withChildren,
 } from '../support/model-engine.ts';
 import { OrderedFaults } from '../support/ordered-faults.ts';
 
@@ -57,18 +58,7 @@ const modelOf = (release: 'last' | 'next'): ModelDefinition => {
       {
         name: 'family',
         why: 'children',
-        do: async ({ children }) => {
-          const begun = await children();
-          const made = (key: string) => ({
-            key,
-            kind: 'child',
-            subjectKind: 'thing',
-            subject: key,
-            input: null,
-          });
-          if (begun.length === 0) return startChildren(['x', 'y', 'z'].map(made), 60_000);
-          return begun.every((each) => each.ended) ? begun.length : awaitChildren(60_000);
-        },
+        do: withChildren(['x', 'y', 'z']),
         commit: leaveEffect('family'),
         undo: none,
       },

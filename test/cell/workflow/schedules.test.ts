@@ -4,9 +4,15 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { defineWorkflow } from '#cell/workflow/definition.ts';
-import { awaitChildren, sleepFor, startChildren, waitForSignal } from '#cell/workflow/wait.ts';
+import { sleepFor, waitForSignal } from '#cell/workflow/wait.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { leaveEffect, type ModelProcessor, type ModelServices, ModelStore } from '../support/model-engine.ts';
+import {
+  leaveEffect,
+  type ModelProcessor,
+  type ModelServices,
+  ModelStore,
+  withChildren,
+} from '../support/model-engine.ts';
 
 let store: ModelStore;
 
@@ -77,18 +83,7 @@ const model = defineWorkflow<unknown, Results, ModelServices>({
     {
       name: 'family',
       why: 'starts others and awaits them',
-      do: async ({ children }) => {
-        const begun = await children();
-        const made = (key: string) => ({
-          key,
-          kind: 'child',
-          subjectKind: 'thing',
-          subject: key,
-          input: null,
-        });
-        if (begun.length === 0) return startChildren([made('x'), made('y')], 60_000);
-        return begun.every((each) => each.ended) ? begun.length : awaitChildren(60_000);
-      },
+      do: withChildren(['x', 'y']),
       commit: leaveEffect('family'),
       undo: none,
     },

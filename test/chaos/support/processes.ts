@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
@@ -15,16 +14,6 @@ export interface Killable {
 }
 
 const restartMs = 100;
-
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address !== 'object') throw new TypeError('no port');
-  return address.port;
-};
 
 /** A deployable in a process of its own, with its configuration in `directory`. */
 export class NodeProcess implements Killable {
@@ -64,6 +53,12 @@ export class NodeProcess implements Killable {
 
   kill(): boolean {
     return this.#child?.kill('SIGKILL') ?? false;
+  }
+
+  /** Starts one that was stopped. */
+  resume(): void {
+    this.#stopped = false;
+    if (this.#child === undefined) this.#start();
   }
 
   async stop(): Promise<void> {

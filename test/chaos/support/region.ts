@@ -2,6 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
 import { RpcClient } from '#base/rpc/client.ts';
@@ -15,7 +16,8 @@ import { SimWorld } from '#simhost/world.ts';
 import { until } from '../../cell/support/harness.ts';
 import { sendRaw } from '../../router/cloud.ts';
 import { writeImage } from '../../router/realCloud.ts';
-import { freePort, type Killable, NodeProcess, StoreProcess } from './processes.ts';
+import { freePort } from '../../support/freePort.ts';
+import { type Killable, NodeProcess, StoreProcess } from './processes.ts';
 
 export const regionName = 'lab-1';
 const startMsMax = 90_000;
@@ -24,6 +26,11 @@ const redialMs = 300;
 const latencyMsDefault = 5;
 const hostCapacity = { vcpus: 64, memoryMib: 65_536, diskMib: 1_048_576 };
 
+const routerHealth = z.object({
+  ready: z.boolean(),
+  cells: z.array(z.object({ cellId: z.string(), live: z.boolean() })),
+});
+
 type CellOperator = RpcClient<Record<never, never>, typeof cellOperatorContract>;
 
 export interface StormCell {
@@ -31,6 +38,7 @@ export interface StormCell {
   readonly cellId: string;
   readonly store: StoreProcess;
   readonly processors: readonly { readonly name: string; readonly port: number }[];
+  readonly processes: NodeProcess[];
   readonly operators: readonly CellOperator[];
   readonly hosts: SimHost[];
 }
@@ -83,6 +91,9 @@ export interface StormRegionOptions {
   readonly hostsPerCell?: number;
   /** How long a host takes for any method. */
   readonly latencyMs?: number;
+  /** Default: one. */
+  readonly routers?: number;
+  readonly routerLimits?: Readonly<Record<string, number>>;
 }
 
 export class StormRegion {
@@ -94,33 +105,41 @@ export class StormRegion {
   readonly #authority: Authority;
   readonly #clients: { close(): void }[] = [];
   readonly #latencyMs: number;
+  readonly #routerLimits: Readonly<Record<string, number>>;
   #store: StoreProcess | undefined;
-  port = 0;
+  /** Of each router. */
+  readonly ports: number[] = [];
   imageId = '';
   #operator: RpcClient<Record<never, never>, typeof operatorContract> | undefined;
   #regionPort = 0;
 
-  private constructor(dir: string, authority: Authority, latencyMs: number) {
+  private constructor(dir: string, authority: Authority, options: StormRegionOptions) {
     this.#dir = dir;
     this.#authority = authority;
-    this.#latencyMs = latencyMs;
+    this.#latencyMs = options.latencyMs ?? latencyMsDefault;
+    this.#routerLimits = options.routerLimits ?? {};
   }
 
   static async start(options: StormRegionOptions = {}): Promise<StormRegion> {
     const dir = await mkdtemp(path.join(tmpdir(), 'ps-'));
-    const region = new StormRegion(dir, await createAuthority('test'), options.latencyMs ?? latencyMsDefault);
+    const region = new StormRegion(dir, await createAuthority('test'), options);
     try {
       const cells = options.cells ?? 2;
       await region.#startRegion(cells);
       for (let number = 1; number <= cells; number++)
         await region.#startCell(number, options.hostsPerCell ?? 3);
-      await region.#startRouter();
+      for (let number = 1; number <= (options.routers ?? 1); number++) await region.#startRouter(number);
       await region.#prepare();
       return region;
     } catch (error) {
       await region.stop();
       throw error;
     }
+  }
+
+  /** Of the first router. */
+  get port(): number {
+    return this.ports[0] ?? 0;
   }
 
   get store(): StoreProcess {
@@ -176,8 +195,9 @@ export class StormRegion {
     const processors: { name: string; port: number }[] = [];
     for (const letter of ['a', 'b']) processors.push({ name: `${cellId}-${letter}`, port: await freePort() });
     const operatorTls = await issueCertificate(this.#authority, identityOf('operator', 'o'));
+    const processes: NodeProcess[] = [];
     for (const { name, port } of processors)
-      this.victims.push(
+      processes.push(
         await NodeProcess.start(name, 'cell', this.#dir, {
           ...{ name, cellId, cellNumber: number, zone: zoneOf(number), databaseUrl: store.url },
           processors: processors.map((each) => `127.0.0.1:${each.port}`),
@@ -201,8 +221,8 @@ export class StormRegion {
       this.#clients.push(client);
       return client;
     });
-    const cell: StormCell = { number, cellId, store, processors, operators, hosts: [] };
-    this.victims.push(store);
+    const cell: StormCell = { number, cellId, store, processors, processes, operators, hosts: [] };
+    this.victims.push(...processes, store);
     this.cells.push(cell);
     for (let at = 1; at <= hosts; at++) cell.hosts.push(await this.#startHost(cell, at));
   }
@@ -226,15 +246,17 @@ export class StormRegion {
     return host;
   }
 
-  async #startRouter(): Promise<void> {
-    this.port = await freePort();
-    const router = await NodeProcess.start('router', 'router', this.#dir, {
-      ...{ name: 'router', regionName },
-      listen: { host: '127.0.0.1', port: this.port },
+  async #startRouter(number: number): Promise<void> {
+    const port = await freePort();
+    const name = number === 1 ? 'router' : `router-${number}`;
+    const router = await NodeProcess.start(name, 'router', this.#dir, {
+      ...{ name, regionName },
+      listen: { host: '127.0.0.1', port },
       region: { host: '127.0.0.1', port: this.#regionPort },
-      tls: await this.#tls('router', identityOf('router', 'router')),
-      limits: { cellsEveryMs: 500 },
+      tls: await this.#tls(name, identityOf('router', name)),
+      limits: { cellsEveryMs: 500, ...this.#routerLimits },
     });
+    this.ports.push(port);
     this.victims.push(router);
   }
 
@@ -257,16 +279,27 @@ export class StormRegion {
     return this.#operator.call('operator.createAccount', { name });
   }
 
-  /** Resolves when the router has all cells and every processor all its hosts. */
-  async ready(): Promise<void> {
+  /** Resolves when each router sees exactly these cells as live. */
+  async routed(live: readonly StormCell[]): Promise<void> {
     const health = { method: 'GET', path: '/_pando/health', headers: {}, body: '' };
-    const routed = async (): Promise<boolean> => {
-      const reply = await sendRaw(this.port, health).catch(() => undefined);
+    const sees = async (port: number): Promise<boolean> => {
+      const reply = await sendRaw(port, health).catch(() => undefined);
       if (reply === undefined) return false;
-      const { ready, cells } = JSON.parse(reply.body) as { ready: boolean; cells: { live: boolean }[] };
-      return ready && cells.length === this.cells.length && cells.every(({ live }) => live);
+      const { ready, cells } = routerHealth.parse(JSON.parse(reply.body));
+      const wanted = new Set(live.map(({ cellId }) => cellId));
+      return (
+        ready &&
+        cells.length === this.cells.length &&
+        cells.every((each) => each.live === wanted.has(each.cellId))
+      );
     };
-    await until('the router has every cell', routed, startMsMax);
+    for (const port of this.ports)
+      await until(`the router at ${port} sees ${live.length} cells`, () => sees(port), startMsMax);
+  }
+
+  /** Resolves when the routers have all cells and every processor all its hosts. */
+  async ready(): Promise<void> {
+    await this.routed(this.cells);
     for (const { hosts, operators, cellId } of this.cells)
       for (const operator of operators)
         await until(

@@ -21,7 +21,7 @@ import { first } from '../store/pool.ts';
 import { settleAsk } from './asks.ts';
 import { decideFor, spentToday } from './decisions.ts';
 import { payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
-import { insertPayment, type PaymentRow, paymentView } from './payment-rows.ts';
+import { insertPayment, type PaymentRow, paymentView, unconfirmed } from './payment-rows.ts';
 
 export async function pay(unit: Unit, device: KnownDevice, message: PayMessage): Promise<Payment> {
   const { money, note } = message.payload;
@@ -64,10 +64,7 @@ export async function pay(unit: Unit, device: KnownDevice, message: PayMessage):
     ask_id: payee.ask?.ask_id ?? null,
     split_id: null,
     device_id: device.deviceId,
-    confirm_by: null,
-    confirm_code: null,
-    confirm_attempts: 0,
-    expires_ms: null,
+    ...unconfirmed,
     at_ms: BigInt(unit.nowMs),
   };
   const row = await carryOut(unit, draft, decision.answer, payer, payee, accounts);

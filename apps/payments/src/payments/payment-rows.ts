@@ -40,6 +40,14 @@ export interface PaymentRow {
   at_ms: bigint;
 }
 
+/** Of a payment that waits for nobody's confirmation. */
+export const unconfirmed = {
+  confirm_by: null,
+  confirm_code: null,
+  confirm_attempts: 0,
+  expires_ms: null,
+} as const;
+
 export async function insertPayment(unit: Unit, row: PaymentRow): Promise<void> {
   await run(
     unit.on,

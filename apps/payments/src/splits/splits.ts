@@ -16,7 +16,7 @@ import { accountIn } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
 import { decideFor, spentToday } from '../payments/decisions.ts';
 import { book, lockPayer, tellBoth } from '../payments/pay.ts';
-import { insertPayment, type PaymentRow } from '../payments/payment-rows.ts';
+import { insertPayment, type PaymentRow, unconfirmed } from '../payments/payment-rows.ts';
 import { type KnownDevice, type SignedMessage, takeOnce } from '../people/devices.ts';
 import { establishmentOf } from '../people/establishments.ts';
 import { refsOf } from '../people/people.ts';
@@ -145,10 +145,7 @@ export async function approvePart(
     ask_id: null,
     split_id: split.split_id,
     device_id: device.deviceId,
-    confirm_by: null,
-    confirm_code: null,
-    confirm_attempts: 0,
-    expires_ms: null,
+    ...unconfirmed,
     at_ms: BigInt(unit.nowMs),
   };
   await insertPayment(unit, row);

@@ -13,7 +13,7 @@ import { defaultPolicy } from '#payments/decision/policy.ts';
 import { sigmaOf95 } from '#payments/location/probability.ts';
 import { believedRadiusM } from '#payments/location/sources.ts';
 import { defaultRules } from '#payments/people/people.ts';
-import { gaussian, random } from '../support/random.ts';
+import { normal as gaussian, seeded as random } from '#payments/simulation/random.ts';
 
 const cases = Number(process.env.PANDO_LOCATION_CASES ?? 10_000);
 const metres = (max: number) => fc.double({ min: 0, max, noNaN: true });

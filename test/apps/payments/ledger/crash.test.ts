@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,6 +13,7 @@ import { ensureDatabase } from '#base/postgres/create.ts';
 import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
 import { healthOf } from '#payments/ledger/proof.ts';
 import { openPool } from '#payments/store/pool.ts';
+import { freePort } from '../../../support/freePort.ts';
 import { Phone, type Reply } from '../support/phone.ts';
 import { near } from '../support/service.ts';
 
@@ -22,14 +22,6 @@ const payments = Number(process.env.PANDO_CRASH_PAYMENTS ?? 75);
 const senders = 4;
 const amount = 10n;
 const patienceMs = 120_000;
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 
 const gone = (child: ChildProcess): Promise<unknown> =>
   child.exitCode !== null || child.signalCode !== null

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { normalCdf, sigmaOf95, withinProbability } from '#payments/location/probability.ts';
-import { gaussian, random } from '../support/random.ts';
+import { normal as gaussian, seeded as random } from '#payments/simulation/random.ts';
 
 /** P(length ≤ T) by integrating the density over the disc, row by row. */
 function integrated(distance: number, threshold: number, sigma: number): number {

@@ -6,9 +6,9 @@ import { newId } from '#payments/base/ids.ts';
 import { once } from '#payments/ledger/idempotency.ts';
 import { type Account, balanceOf, openAccount, transfer } from '#payments/ledger/ledger.ts';
 import { healthOf } from '#payments/ledger/proof.ts';
+import { seeded as random } from '#payments/simulation/random.ts';
 import type { Pool } from '#payments/store/pool.ts';
 import { transaction } from '#payments/store/transaction.ts';
-import { random } from './random.ts';
 
 const startMinor = 10_000n;
 const currencies = ['EUR', 'USD'] as const;

@@ -1,0 +1,27 @@
+/** The code of a former commit, to be run beside this one's. */
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exec } from '#base/exec.ts';
+import { codeDirectory } from '#node/directory.ts';
+
+/** The release before this one, as it landed. */
+export const lastRelease = '779f294';
+
+/** Whether this clone has the commit. */
+export const isKnown = (commit: string): Promise<boolean> =>
+  exec('git', ['-C', codeDirectory, 'cat-file', '-e', `${commit}^{commit}`]).then(
+    () => true,
+    () => false,
+  );
+
+/** A directory with the commit's code and the packages of this one: its lock file asks for no others. */
+export async function checkOut(commit: string): Promise<string> {
+  const tree = mkdtempSync(join(tmpdir(), 'pando-last-'));
+  const archive = join(tree, 'archive.tar');
+  await exec('git', ['-C', codeDirectory, 'archive', '--output', archive, commit]);
+  await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);
+  rmSync(archive);
+  symlinkSync(join(codeDirectory, 'node_modules'), join(tree, 'node_modules'));
+  return tree;
+}
