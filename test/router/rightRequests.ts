@@ -134,6 +134,7 @@ const companions = (
   [/^Tag\.1\./, 'Key', 'k'],
   [/^Filter\.1\./, 'Name', action === 'DescribeInstanceCreditSpecifications' ? 'instance-id' : 'tag-key'],
   [/^Filter\.1\./, 'Value.1', 'x'],
+  [/^Monitoring\./, 'Enabled', 'true'],
   [/^ElasticInferenceAccelerator\.1\./, 'Type', 'eia1.medium'],
   [/^LaunchTemplate\.(?=Version$)/, 'LaunchTemplateId', own.template],
   [/^BlockDeviceMapping\.1\./, 'DeviceName', '/dev/vda'],
