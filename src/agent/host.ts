@@ -4,7 +4,7 @@ import type { Logger } from '#base/log.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type InstanceFence, newerFence, passFence } from '#contracts/fences.ts';
 import type { CommandKey, ImageRef, MigrationCredential, VmReport, VmRequirement } from '#contracts/host.ts';
-import { parseId } from '#contracts/ids.ts';
+import { exactId } from '#contracts/ids.ts';
 import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
 import { adoptVm, removeOrphans } from './adopt.ts';
@@ -169,7 +169,7 @@ export class Host {
   #getOrCreate(instanceId: string): Vm {
     const known = this.#vms.get(instanceId);
     if (known !== undefined) return known;
-    parseId('instance', instanceId);
+    exactId('instance', instanceId);
     if (this.#vms.size >= vmsPerHostMax)
       throw new PandoError('InsufficientInstanceCapacity', `A host takes ${vmsPerHostMax} VMs.`);
     const index = this.#freeIndex();
@@ -332,7 +332,7 @@ export class Host {
     instanceId: string,
     { digest }: ImageRef,
   ): Promise<{ fetched: boolean }> {
-    parseId('instance', instanceId);
+    exactId('instance', instanceId);
     const heard = this.#fence(key, instanceId);
     if (this.#heard(instanceId) !== undefined) await this.pass(key, instanceId);
     else if (heard !== undefined) {

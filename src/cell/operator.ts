@@ -2,7 +2,7 @@
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { exactId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
 import type { Begun } from './lifecycle.ts';
@@ -37,7 +37,7 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
   ...workflowOperations({ services, engine }),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
-    parseId('instance', instanceId);
+    exactId('instance', instanceId);
     const { row, target, workflow } = await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [instanceId]);
       const hostId = row?.host_id;
@@ -89,10 +89,10 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
     })),
   }),
 
-  'operator.adoptVm': ({ instanceId, hostId }) => adoptVm(services, parseId('instance', instanceId), hostId),
+  'operator.adoptVm': ({ instanceId, hostId }) => adoptVm(services, exactId('instance', instanceId), hostId),
 
   'operator.removeVm': ({ instanceId, hostId }) =>
-    removeVm(services, parseId('instance', instanceId), hostId),
+    removeVm(services, exactId('instance', instanceId), hostId),
 
   'operator.instances': async ({ hostId }) => {
     const rows = await services.db.query<InstanceRow>(

@@ -1,37 +1,12 @@
 /** Ids: one branded string type per kind, made and checked from one list. EC2's syntax: prefix, dash, 17 hex digits. */
 import { randomBytes } from 'node:crypto';
-import { type ErrorCode, isErrorCode, PandoError } from './errors.ts';
+import { PandoError } from './errors.ts';
+import { type IdKind, type IdKindRules, idKinds } from './idKinds.ts';
+
+export { type IdKind, type IdKindRules, idKinds } from './idKinds.ts';
 
 type Brand<K extends string> = string & { readonly __kind: K };
 
-/** Kind → prefix and EC2's error-code stem (`InvalidVpcID` → `InvalidVpcID.NotFound`, `.Malformed`). */
-export const idKinds = {
-  instance: { prefix: 'i', stem: 'InvalidInstanceID' },
-  reservation: { prefix: 'r', stem: 'InvalidReservationID' },
-  image: { prefix: 'ami', stem: 'InvalidAMIID' },
-  keyPair: { prefix: 'key', stem: 'InvalidKeyPair' },
-  vpc: { prefix: 'vpc', stem: 'InvalidVpcID' },
-  subnet: { prefix: 'subnet', stem: 'InvalidSubnetID' },
-  securityGroup: { prefix: 'sg', stem: 'InvalidGroup' },
-  securityGroupRule: { prefix: 'sgr', stem: 'InvalidSecurityGroupRuleId' },
-  internetGateway: { prefix: 'igw', stem: 'InvalidInternetGatewayID' },
-  routeTable: { prefix: 'rtb', stem: 'InvalidRouteTableID' },
-  routeTableAssociation: { prefix: 'rtbassoc', stem: 'InvalidAssociationID' },
-  networkAcl: { prefix: 'acl', stem: 'InvalidNetworkAclID' },
-  launchTemplate: { prefix: 'lt', stem: 'InvalidLaunchTemplateId' },
-  placementGroup: { prefix: 'pg', stem: 'InvalidPlacementGroupId' },
-  dhcpOptions: { prefix: 'dopt', stem: 'InvalidDhcpOptionsID' },
-  networkInterface: { prefix: 'eni', stem: 'InvalidNetworkInterfaceID' },
-  interfaceAttachment: { prefix: 'eni-attach', stem: 'InvalidAttachmentID' },
-  allocation: { prefix: 'eipalloc', stem: 'InvalidAllocationID' },
-  addressAssociation: { prefix: 'eipassoc', stem: 'InvalidAssociationID' },
-  volume: { prefix: 'vol', stem: 'InvalidVolume' },
-  snapshot: { prefix: 'snap', stem: 'InvalidSnapshot' },
-  workflow: { prefix: 'wf', stem: 'InvalidWorkflowID' },
-  host: { prefix: 'h', stem: 'InvalidHostID' },
-} as const satisfies Record<string, { prefix: string; stem: string }>;
-
-export type IdKind = keyof typeof idKinds;
 export type Id<K extends IdKind> = Brand<K>;
 export type InstanceId = Id<'instance'>;
 
@@ -62,21 +37,65 @@ export const isId = <K extends IdKind>(kind: K, text: string): text is Id<K> =>
   text.startsWith(`${idKinds[kind].prefix}-`) &&
   /^[0-9a-f]{17}$/.test(text.slice(idKinds[kind].prefix.length + 1));
 
-/** EC2 names a few kinds otherwise where the syntax is wrong than where the thing is absent. */
-const malformedStems: Partial<Record<IdKind, string>> = {
-  securityGroup: 'InvalidGroupId',
-  volume: 'InvalidVolumeID',
-  snapshot: 'InvalidSnapshotID',
+/** An id of this kind as Pando makes them: what its own parts send one another. @throws EC2's `…Malformed` error */
+export const exactId = <K extends IdKind>(kind: K, text: string): Id<K> => {
+  if (isId(kind, text)) return text;
+  throw malformedId(kind, text);
 };
 
-/** Parses an id of this kind, or throws EC2's `…Malformed` error. */
-export const parseId = <K extends IdKind>(kind: K, text: string): Id<K> => {
-  if (isId(kind, text)) return text;
-  const stem = malformedStems[kind] ?? idKinds[kind].stem;
-  const code = isErrorCode(`${stem}.Malformed`)
-    ? (`${stem}.Malformed` as ErrorCode)
-    : 'InvalidParameterValue';
-  throw new PandoError(code, `Invalid id: "${text.slice(0, 64)}" (expecting "${idKinds[kind].prefix}-...")`);
+/**
+ * An id as a client of the API wrote it. One that no resource of Pando has, but that may be one of this kind, is given back as it is: it
+ * is looked for and not found. @throws EC2's `…Malformed` error
+ */
+export const parseId = (kind: IdKind, text: string): string => {
+  const { prefix, malformed, digits }: IdKindRules = idKinds[kind];
+  if (malformed === undefined) return text;
+  const rest = text.startsWith(`${prefix}-`) ? text.slice(prefix.length + 1) : '';
+  if (rest === '' || (digits && !/^[0-9a-f]{8}(?:[0-9a-f]{9})?$/.test(rest))) throw malformedId(kind, text);
+  return text;
+};
+
+/**
+ * The id of something that is to be tagged, whatever its kind: the one place where EC2 looks at the form of every id alike.
+ *
+ * @throws InvalidID
+ */
+export const checkTaggedId = (text: string): void => {
+  if (text.length <= idCharsShownMax && /^(?:[a-z]+-)+[0-9a-f]{8}(?:[0-9a-f]{9})?$/.test(text)) return;
+  throw invalidId(text);
+};
+
+/** EC2's error for the id of a thing that cannot be tagged. */
+export const invalidId = (text: string): PandoError =>
+  new PandoError('InvalidID', `The ID '${text.slice(0, idCharsShownMax)}' is not valid`);
+
+/** EC2's error for ids of a kind that the account does not have; they are told in the order given. */
+export const notFound = (kind: IdKind, ids: string | readonly string[]): PandoError => {
+  const { notFound: code, missing }: IdKindRules = idKinds[kind];
+  const given = typeof ids === 'string' ? [ids] : ids;
+  const shown = given.slice(0, idsShownMax).map((id) => id.slice(0, idCharsShownMax));
+  // A function: `$` in an id is no pattern.
+  return new PandoError(
+    code,
+    missing[given.length > 1 ? 1 : 0].replace('@', () => shown.join(', ')),
+  );
+};
+
+const idsShownMax = 10;
+const idCharsShownMax = 64;
+
+/** With the right beginning EC2 does not tell what it expects. */
+const malformedId = (kind: IdKind, text: string): PandoError => {
+  const { prefix, malformed, parameter, notFound: otherwise }: IdKindRules = idKinds[kind];
+  const shown = text.slice(0, idCharsShownMax);
+  const code = malformed ?? otherwise;
+  if (parameter !== undefined)
+    return new PandoError(
+      code,
+      `Value (${shown}) for parameter ${parameter} is invalid. Expected: '${prefix}-...'.`,
+    );
+  const expected = text.startsWith(`${prefix}-`) ? '' : ` (expecting "${prefix}-...")`;
+  return new PandoError(code, `Invalid id: "${shown}"${expected}`);
 };
 
 /** The number of the cell that an instance (or other cell-owned) id names (S3.4). */

@@ -55,11 +55,19 @@ const selectIds = <T>(items: readonly T[], rules: DescribeRules<T>): readonly T[
   const { ids } = rules;
   if (ids?.values === undefined || ids.values.length === 0) return items;
   const byId = new Map(items.map((item) => [rules.idOf(item), item]));
-  return [...new Set(ids.values)].map((id) => {
-    const item = byId.get(parseId(ids.kind, id));
-    if (item === undefined) throw notFound(ids.kind, id);
-    return item;
-  });
+  return findAll(ids.kind, ids.values, (id) => byId.get(id));
+};
+
+/** What each id names, once each. @throws EC2's error for one that is malformed, else for all that are not there */
+export const findAll = <T>(
+  kind: IdKind,
+  given: readonly string[],
+  find: (id: string) => T | undefined,
+): T[] => {
+  const ids = [...new Set(given)].map((id) => parseId(kind, id));
+  const missing = ids.filter((id) => find(id) === undefined);
+  if (missing.length > 0) throw notFound(kind, missing);
+  return ids.flatMap((id) => find(id) ?? []);
 };
 
 /** Rows with their tags, in EC2's spelling. */

@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
 import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
+import { exactId, newId } from '#contracts/ids.ts';
 import type { IdentityClaims, SignedIdentity } from '#contracts/metadata.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
@@ -91,7 +91,7 @@ const hostOf = async (region: Region, request: AllocateRequest): Promise<number 
 
 /** Makes the interface of an instance, or gives the one that it has. @throws StaleEpoch once it was released */
 export const allocateInterface = async (region: Region, request: AllocateRequest): Promise<Allocated> => {
-  parseId('instance', request.instanceId);
+  exactId('instance', request.instanceId);
   const host = await hostOf(region, request);
   let takeResting = false;
   for (let attempt = 1; ; attempt++) {

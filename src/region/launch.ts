@@ -77,8 +77,7 @@ const findImage = async (db: Database, request: LaunchRequest): Promise<Row<'ima
     .where('image_id', '=', parseId('image', request.imageId))
     .executeTakeFirst();
   const shown = image !== undefined && (image.is_public || image.account_id === request.accountId);
-  if (!shown)
-    throw new PandoError('InvalidAMIID.NotFound', `The image id '[${request.imageId}]' does not exist`);
+  if (!shown) throw notFound('image', request.imageId);
   if (image.deregistered)
     throw new PandoError(
       'InvalidAMIID.Unavailable',

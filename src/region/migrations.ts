@@ -8,6 +8,7 @@ import { launchTokens } from './migrations-launch-tokens.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
+import { untoldRules } from './migrations-untold-rules.ts';
 
 const begin = `
 create table account (
@@ -290,4 +291,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0010-placement-groups', up: placementGroupsStep },
   { name: '0011-identity-key', up: identityKey },
   { name: '0012-launch-tokens', up: launchTokens },
+  { name: '0013-untold-rules', up: untoldRules },
 ];

@@ -1,21 +1,33 @@
 /** EC2's permissions (`IpPermissions`) and the rules of which they are made. */
+import { canonicalIpv6Network } from '#base/ipv6.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import type { In, Out } from '#wire/types.ts';
-import { parseNetwork } from './ipv4.ts';
+import { formatNetwork, parseNetwork } from './ipv4.ts';
 import type { Row } from './schema.ts';
 
 export type IpPermission = NonNullable<In<'AuthorizeSecurityGroupIngress'>['IpPermissions']>[number];
-export type RuleRow = Row<'security_group_rule'>;
+export type RuleRow = Row<'any_security_group_rule'>;
 
 /** One rule as its group will hold it: the smallest unit that can be granted or revoked. */
-export type Rule = Pick<
-  RuleRow,
-  'protocol' | 'from_port' | 'to_port' | 'cidr' | 'referenced_group_id' | 'description'
->;
+export type Rule = Omit<RuleRow, 'rule_id' | 'group_id' | 'egress'>;
 
-const protocolNumbers: Readonly<Record<string, string>> = { tcp: '6', udp: '17', icmp: '1', all: '-1' };
-const protocolNames: Readonly<Record<string, string>> = { '6': 'tcp', '17': 'udp', '1': 'icmp' };
+/** The number of ICMPv6. */
+export const icmpv6 = '58';
+
+const protocolNumbers: Readonly<Record<string, string>> = {
+  tcp: '6',
+  udp: '17',
+  icmp: '1',
+  icmpv6,
+  all: '-1',
+};
+const protocolNames: Readonly<Record<string, string>> = {
+  '6': 'tcp',
+  '17': 'udp',
+  '1': 'icmp',
+  [icmpv6]: 'icmpv6',
+};
 
 const portMax = 65_535;
 const icmpMax = 255;
@@ -28,8 +40,6 @@ const protocolOf = (text: string | undefined): string => {
     throw new PandoError('MissingParameter', 'The request must contain the parameter ipProtocol');
   const protocol = protocolNumbers[text.toLowerCase()] ?? text;
   if (protocol === '-1' || (/^\d{1,3}$/.test(protocol) && Number(protocol) <= 255)) return protocol;
-  if (text.toLowerCase() === 'icmpv6' || protocol === '58')
-    throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
   throw new PandoError(
     'InvalidParameterValue',
     `Invalid value '${text.slice(0, 64)}' for IP protocol. Unknown protocol.`,
@@ -38,7 +48,7 @@ const protocolOf = (text: string | undefined): string => {
 
 /** Only TCP, UDP and ICMP have ports (for ICMP: type and code); other protocols ignore what was given. */
 const portsOf = (protocol: string, from: number | undefined, to: number | undefined) => {
-  if (protocol === '1') return icmpOf(from, to);
+  if (protocol === '1' || protocol === icmpv6) return icmpOf(from, to);
   if (protocol !== '6' && protocol !== '17') return { from_port: null, to_port: null };
   if (from === undefined || to === undefined)
     throw new PandoError('MissingParameter', 'The request must contain the parameters fromPort and toPort');
@@ -64,18 +74,30 @@ const icmpOf = (type = -1, code = -1) => {
   return { from_port: type, to_port: code };
 };
 
-const cidrOf = (text: string | undefined): string => {
+const malformedCidr = (text: string | undefined): PandoError =>
+  new PandoError('InvalidParameterValue', `CIDR block ${(text ?? '').slice(0, 64)} is malformed`);
+
+/** Host bits are cleared, as in routes. */
+const cidrOf = (text: string | undefined, protocol: string): string => {
   const network = text === undefined ? undefined : parseNetwork(text);
-  const base = text?.split('/')[0];
-  if (text === undefined || network === undefined)
-    throw new PandoError('InvalidParameterValue', `CIDR block ${(text ?? '').slice(0, 64)} is malformed`);
-  // EC2 refuses host bits in rules, where a subnet's range would be silently cut.
-  const whole = Number(network.base) === addressNumber(base ?? '');
-  if (!whole) throw new PandoError('InvalidParameterValue', `CIDR block ${text} is malformed`);
-  return text;
+  if (network === undefined) throw malformedCidr(text);
+  if (protocol === icmpv6)
+    throw new PandoError('InvalidParameterValue', 'The protocol icmpv6 needs a range of IPv6.');
+  return formatNetwork(network);
 };
 
-const addressNumber = (address: string): number => parseNetwork(`${address}/32`)?.base ?? Number.NaN;
+const ipv6CidrOf = (text: string | undefined): string => {
+  const network = text === undefined ? undefined : canonicalIpv6Network(text);
+  if (network === undefined) throw malformedCidr(text);
+  return network;
+};
+
+/** The region has no prefix lists yet: only the form of their ids is known. */
+const prefixListOf = (text: string | undefined): string => {
+  const id = parseId('prefixList', text ?? '');
+  if (!/^pl-[0-9a-f]{8}(?:[0-9a-f]{9})?$/.test(id)) throw notFound('prefixList', id);
+  return id;
+};
 
 const describeText = (text: string | undefined): string | null => {
   if (text === undefined || text === '') return null;
@@ -87,43 +109,60 @@ const describeText = (text: string | undefined): string | null => {
   return text;
 };
 
-/** The group that a pair means; by name: the caller's groups of the same VPC, looked up by `groupByName`. */
-export type GroupByName = (name: string) => string | undefined;
+/** How the groups that pairs name are found: those of the caller, in one VPC. */
+export interface PeerGroups {
+  readonly accountId: string;
+  readonly vpcId: string;
+  /** Undefined: there is none of that name. */
+  byName(name: string): string | undefined;
+}
 
-/** The rules of which a permission is made: one per range and one per group. */
-export const rulesOf = (permission: IpPermission, groupByName: GroupByName): Rule[] => {
-  if ((permission.Ipv6Ranges ?? []).length > 0)
-    throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
-  if ((permission.PrefixListIds ?? []).length > 0)
-    throw new PandoError('UnsupportedOperation', 'Prefix lists are not available in this region.');
+/** The rules of which a permission is made: one per source. @throws MissingParameter if it names none */
+export const rulesOf = (permission: IpPermission, groups: PeerGroups): Rule[] => {
+  const { IpRanges = [], Ipv6Ranges = [], PrefixListIds = [], UserIdGroupPairs = [] } = permission;
   const protocol = protocolOf(permission.IpProtocol);
-  const base = { protocol, ...portsOf(protocol, permission.FromPort, permission.ToPort) };
-  const ranges = (permission.IpRanges ?? []).map((range) => ({
-    ...base,
-    cidr: cidrOf(range.CidrIp),
-    referenced_group_id: null,
-    description: describeText(range.Description),
-  }));
-  const groups = (permission.UserIdGroupPairs ?? []).map((pair) => ({
-    ...base,
-    cidr: null,
-    referenced_group_id: groupOf(pair, groupByName),
-    description: describeText(pair.Description),
-  }));
-  return [...ranges, ...groups];
+  const ports = portsOf(protocol, permission.FromPort, permission.ToPort);
+  const rule = (source: Partial<Rule>, { Description }: { Description?: string | undefined }): Rule => ({
+    ...{ protocol, ...ports, cidr: null, cidr_ipv6: null, prefix_list_id: null, referenced_group_id: null },
+    ...source,
+    description: describeText(Description),
+  });
+  const rules = [
+    ...IpRanges.map((range) => rule({ cidr: cidrOf(range.CidrIp, protocol) }, range)),
+    ...Ipv6Ranges.map((range) => rule({ cidr_ipv6: ipv6CidrOf(range.CidrIpv6) }, range)),
+    ...PrefixListIds.map((list) => rule({ prefix_list_id: prefixListOf(list.PrefixListId) }, list)),
+    ...UserIdGroupPairs.map((pair) => rule({ referenced_group_id: groupOf(pair, groups) }, pair)),
+  ];
+  if (rules.length === 0) throw noSource();
+  return rules;
 };
 
-const groupOf = (
-  pair: { GroupId?: string | undefined; GroupName?: string | undefined },
-  byName: GroupByName,
-): string => {
-  if (pair.GroupId !== undefined) return parseId('securityGroup', pair.GroupId);
-  const found = pair.GroupName === undefined ? undefined : byName(pair.GroupName);
-  if (found !== undefined) return found;
-  throw new PandoError(
-    'InvalidGroup.NotFound',
-    `The security group '${pair.GroupName ?? ''}' does not exist`,
+export const noSource = (): PandoError =>
+  new PandoError(
+    'MissingParameter',
+    'Either an IP range, a prefix list or a security group must be specified in each permission',
   );
+
+type Pair = NonNullable<IpPermission['UserIdGroupPairs']>[number];
+
+const groupOf = (pair: Pair, groups: PeerGroups): string => {
+  const { GroupId: id, GroupName: name } = pair;
+  if (pair.PeeringStatus !== undefined || pair.VpcPeeringConnectionId !== undefined)
+    throw new PandoError('UnsupportedOperation', 'VPC peering is not available in this region.');
+  if (id === undefined && name === undefined)
+    throw new PandoError('MissingParameter', 'The request must contain the parameter groupName or groupId');
+  if (id !== undefined) parseId('securityGroup', id);
+  if (pair.VpcId !== undefined && parseId('vpc', pair.VpcId) !== groups.vpcId)
+    throw notFound('vpc', pair.VpcId);
+  const found = name === undefined ? id : groups.byName(name);
+  // Another account's group is not there for this one; nor is a name that means another group than the id.
+  if (
+    (pair.UserId ?? groups.accountId) !== groups.accountId ||
+    found === undefined ||
+    (id ?? found) !== found
+  )
+    throw notFound('securityGroup', id ?? name ?? '');
+  return found;
 };
 
 export const sameRule = (a: Rule, b: Rule): boolean =>
@@ -131,6 +170,8 @@ export const sameRule = (a: Rule, b: Rule): boolean =>
   a.from_port === b.from_port &&
   a.to_port === b.to_port &&
   a.cidr === b.cidr &&
+  a.cidr_ipv6 === b.cidr_ipv6 &&
+  a.prefix_list_id === b.prefix_list_id &&
   a.referenced_group_id === b.referenced_group_id;
 
 /** Rules as EC2 shows them inside a group: those that differ only in their source together in one permission. */
@@ -154,8 +195,14 @@ export const permissionsOf = (
           GroupId: rule.referenced_group_id ?? undefined,
           ...descriptionMember(rule),
         })),
-      Ipv6Ranges: [],
-      PrefixListIds: [],
+      Ipv6Ranges: same.flatMap((rule) =>
+        rule.cidr_ipv6 === null ? [] : [{ CidrIpv6: rule.cidr_ipv6, ...descriptionMember(rule) }],
+      ),
+      PrefixListIds: same.flatMap((rule) =>
+        rule.prefix_list_id === null
+          ? []
+          : [{ PrefixListId: rule.prefix_list_id, ...descriptionMember(rule) }],
+      ),
     };
   });
 };

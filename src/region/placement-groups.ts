@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import { violatedConstraint } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { parseId } from '#contracts/ids.ts';
 import type { Region } from './region.ts';
 import type { Database, RegionTransaction, Row } from './schema.ts';
 
@@ -29,7 +30,7 @@ export const findPlacementGroup = async (
   const own = db.selectFrom('placement_group').selectAll().where('account_id', '=', accountId);
   const group = await (id === undefined
     ? own.where('name', '=', name ?? '')
-    : own.where('group_id', '=', id)
+    : own.where('group_id', '=', parseId('placementGroup', id))
   ).executeTakeFirst();
   if (group === undefined) throw unknownPlacementGroup(id ?? name ?? '');
   return group;

@@ -140,6 +140,15 @@ interface SecurityGroupRuleTable {
   description: string | null;
 }
 
+/** Rules that no packet can match yet; devices are not told of them. */
+interface UntoldSecurityGroupRuleTable extends Omit<SecurityGroupRuleTable, 'cidr'> {
+  cidr_ipv6: string | null;
+  prefix_list_id: string | null;
+}
+
+/** A view of all rules, told or not. */
+type AnySecurityGroupRuleView = SecurityGroupRuleTable & UntoldSecurityGroupRuleTable;
+
 interface NetworkAclTable {
   network_acl_id: string;
   account_id: string;
@@ -288,6 +297,8 @@ export interface RegionSchema {
   route_table_association: RouteTableAssociationTable;
   security_group: SecurityGroupTable;
   security_group_rule: SecurityGroupRuleTable;
+  untold_security_group_rule: UntoldSecurityGroupRuleTable;
+  any_security_group_rule: AnySecurityGroupRuleView;
   network_acl: NetworkAclTable;
   eni: EniTable;
   resting_address: RestingAddressTable;

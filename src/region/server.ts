@@ -28,7 +28,7 @@ import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
-import { regionActions } from './resources/index.ts';
+import { regionTable } from './resources/index.ts';
 
 const served = { ...regionContract, ...operatorContract } as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
@@ -68,7 +68,7 @@ const ec2Call = async (
       `The action ${action.slice(0, 128)} is not valid for this web service.`,
     );
   const context = { region, accountId, principal, requestId };
-  return { output: await callHandler(regionActions, action, reviveInput(action, params.input), context) };
+  return { output: await callHandler(regionTable, action, reviveInput(action, params.input), context) };
 };
 
 const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({

@@ -31,6 +31,8 @@ export type Route =
       readonly ids?: IdParameter;
       /** Whether the region has its share of the answer. */
       readonly region?: true;
+      /** A MaxResults above the maximum is the maximum. */
+      readonly capped?: true;
     }
   /** Tags of many resources at once: each goes to its owner. */
   | { readonly to: 'tags' }
@@ -140,7 +142,7 @@ const network = {
 const shared = {
   CreateTags: { to: 'tags' },
   DeleteTags: { to: 'tags' },
-  DescribeTags: { to: 'gather', list: 'Tags', region: true },
+  DescribeTags: { to: 'gather', list: 'Tags', region: true, capped: true },
   GetCallerIdentity: {
     to: 'local',
     answer: ({ accountId, arn, userId }) => ({ Account: accountId, Arn: arn, UserId: userId }),

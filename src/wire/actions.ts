@@ -1,4 +1,5 @@
 import { PandoError } from '#contracts/errors.ts';
+import { type MemberTable, refuseOthers } from './members.ts';
 import { findOperation, hasOperation, type Operation, type Service } from './schema.ts';
 import type { Handlers, KnownAction, WireInput } from './types.ts';
 
@@ -20,14 +21,20 @@ export function operationOf(action: KnownAction): Operation {
   return operation;
 }
 
+/** A process's actions, and what each does with its members. */
+export interface ActionTable<C> {
+  readonly handlers: Handlers<C>;
+  readonly members: MemberTable;
+}
+
 /**
  * Calls the handler of an action whose name is known only at run time. `input` must come from `decodeRequest`
  * or `reviveInput`, which is what makes it of the handler's type.
  *
- * @throws `UnsupportedOperation` if there is no such handler; whatever the handler throws.
+ * @throws `UnsupportedOperation` if there is no such handler, or for a member that it does not have; whatever the handler throws.
  */
 export async function callHandler<C>(
-  handlers: Handlers<C>,
+  { handlers, members }: ActionTable<C>,
   action: KnownAction,
   input: WireInput,
   context: C,
@@ -43,5 +50,7 @@ export async function callHandler<C>(
   if (handler === undefined) {
     throw new PandoError('UnsupportedOperation', `The action ${action} is not supported.`);
   }
+  const own = Object.hasOwn(members, action) ? members[action] : undefined;
+  if (own !== undefined) refuseOthers(input, own);
   return handler(input, context);
 }

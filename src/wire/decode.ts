@@ -70,7 +70,10 @@ function decodeStructure(shape: StructureShape, node: ParameterNode, path: strin
   }
   for (let i = 0; i < shape.requiredCount; i++) {
     const member = shape.members[i];
-    if (member !== undefined && result[member.name] === undefined) throw missing(prefix + member.queryName);
+    if (member === undefined || result[member.name] !== undefined) continue;
+    // EC2 has words of its own for an empty list of instances, which is none at all on the wire.
+    if (member.name === 'InstanceIds') throw noInstances();
+    throw missing(prefix + member.queryName);
   }
   return result;
 }
@@ -92,6 +95,10 @@ function decodeList(shape: ListShape, node: ParameterNode, path: string): readon
 function listIndex(name: string, path: string): number {
   if (!/^(0|[1-9]\d{0,8})$/.test(name)) throw unknown(`${path}.${name}`);
   return Number(name);
+}
+
+function noInstances(): PandoError {
+  return new PandoError('InvalidParameterCombination', 'No instances specified');
 }
 
 function unknown(path: string): PandoError {

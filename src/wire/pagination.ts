@@ -20,6 +20,8 @@ export interface PageRules {
   readonly itemsDefault?: number;
   readonly itemsMin?: number;
   readonly itemsMax?: number;
+  /** A MaxResults above the maximum is the maximum, as EC2 has it with DescribeTags. */
+  readonly capped?: true;
 }
 
 /** A page that was asked for: at most `items`, after the item whose cursor is `after`. */
@@ -38,7 +40,8 @@ export interface PageRequest {
  */
 export function readPage(input: PagedInput & object, rules: PageRules): PageRequest {
   const itemsMax = rules.itemsMax ?? wireLimits.pageItemsMax;
-  const { MaxResults: asked, NextToken: token, ...query } = input;
+  const { MaxResults: given, NextToken: token, ...query } = input;
+  const asked = rules.capped && given !== undefined ? Math.min(given, itemsMax) : given;
   if (asked !== undefined) checkMaxResults(asked, rules, itemsMax);
   const mac = (cursor: string) => sign(rules, query, cursor);
   return {

@@ -23,14 +23,19 @@ export function parseScalar(scalar: Scalar, text: string, path: string): ScalarV
     case 'decimal':
       return parseNumber(decimalText, text, path, 'a number', Number.isFinite);
     case 'boolean':
-      if (text === 'true') return true;
-      if (text === 'false') return false;
-      throw invalidValue(text, path, 'true or false');
+      return parseBoolean(text) ?? refuse(text, path, 'true or false');
     case 'timestamp':
       return parseTimestamp(text) ?? refuse(text, path, 'a time in ISO 8601 form');
     case 'blob':
       return parseBase64(text) ?? refuse(text, path, 'base64');
   }
+}
+
+/** As Java reads it, in whatever case: Python clients send `True`. */
+function parseBoolean(text: string): boolean | undefined {
+  const lower = text.length <= 'false'.length ? text.toLowerCase() : '';
+  if (lower === 'true') return true;
+  return lower === 'false' ? false : undefined;
 }
 
 function parseNumber(

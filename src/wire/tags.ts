@@ -26,9 +26,11 @@ export function parseTagSpecifications<T extends string>(
 ): ReadonlyMap<T, readonly ValidTag[]> {
   const tags = new Map<T, readonly ValidTag[]>();
   for (const { ResourceType: given, Tags: list } of specifications ?? []) {
+    if (given === undefined || given === '')
+      throw invalid('Tag specification resource type must have a value');
     const type = allowed.find((candidate) => candidate === given);
     if (type === undefined) {
-      throw invalid(`'${given ?? ''}' is not a valid taggable resource type for this operation.`);
+      throw invalid(`'${given.slice(0, 64)}' is not a valid taggable resource type for this operation.`);
     }
     if (tags.has(type))
       throw invalid(`The resource type '${type}' is given in more than one tag specification.`);
@@ -52,6 +54,15 @@ export function validateTags(tags: readonly Tag[]): readonly ValidTag[] {
 }
 
 /**
+ * Checks the tags that a client takes from a resource: each names its key, and none is one that only the service sets.
+ *
+ * @throws `InvalidParameterValue`
+ */
+export function checkRemovedTags(tags: readonly Tag[]): void {
+  for (const { Key: key } of tags) checkKey(key);
+}
+
+/**
  * A resource's tags after `CreateTags`: a new value replaces that of the same key.
  *
  * @throws `TagLimitExceeded` if the two together are too many.
@@ -62,9 +73,13 @@ export function mergeTags(present: readonly ValidTag[], added: readonly ValidTag
   return [...merged.values()];
 }
 
-function validateTag({ Key: key, Value: value = '' }: Tag, seen: Set<string>): ValidTag {
+function checkKey(key: string | undefined): asserts key is string {
   if (key === undefined || key === '') throw invalid('Tag key cannot be null or empty.');
   if (isReserved(key)) throw invalid("Tag keys starting with 'aws:' are reserved for internal use");
+}
+
+function validateTag({ Key: key, Value: value = '' }: Tag, seen: Set<string>): ValidTag {
+  checkKey(key);
   // Counted as people do: a character outside the basic plane is one.
   if ([...key].length > wireLimits.tagKeyCharsMax) {
     throw invalid(`Tag key exceeds the maximum length of ${wireLimits.tagKeyCharsMax} characters`);

@@ -85,6 +85,11 @@ test('associate, see it everywhere, disassociate, release', async () => {
   await checkInvariant();
 });
 
+const disassociate = async (address: { id: string }): Promise<void> => {
+  const { Addresses: [seen] = [] } = await alice.call('DescribeAddresses', { AllocationIds: [address.id] });
+  await alice.call('DisassociateAddress', { AssociationId: seen?.AssociationId });
+};
+
 /** Where a card has it, as after a start; undefined: stopped. */
 const place = (eniId: string, epoch: number, vtep: string | undefined = '198.18.1.11') =>
   placeInterface(region.region, { eniId, epoch, vtep });
@@ -110,7 +115,7 @@ test('an automatic address comes back at once when the elastic one goes; where n
   assert.deepEqual([eni?.Association?.PublicIp, eni?.Association?.IpOwnerId], [back, 'amazon']);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: automatic.instanceId });
   assert.equal(await publicIpOf(without), undefined);
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.notEqual(await publicIpOf(automatic), undefined);
   const { Addresses: left } = await alice.call('DescribeAddresses', { AllocationIds: [one.id] });
   assert.equal(left?.[0]?.AssociationId, undefined, 'the elastic one is free');
@@ -131,7 +136,7 @@ test('a stopped instance gets its automatic address when it starts, and devices 
   await place(machine.eniId, 2);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
   await placeInterface(region.region, { eniId: machine.eniId, epoch: 3 });
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.equal(await publicIpOf(machine), undefined, 'it is stopped');
   const { state } = await place(machine.eniId, 4);
   const given = state?.ports.find(({ eniId }) => eniId === machine.eniId)?.publicIp;
@@ -149,7 +154,7 @@ test('an elastic address goes, and the pool is empty: the instance goes without'
   await place(machine.eniId, 2);
   await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
   await sql`update public_address set in_pool = false where account_id is null`.execute(region.region.db);
-  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  await disassociate(one);
   assert.equal(await publicIpOf(machine), undefined);
   await sql`update public_address set in_pool = true`.execute(region.region.db);
   await releaseInterface(region.region, machine.instanceId);
@@ -202,9 +207,38 @@ test('I6 under races: one address to many interfaces, many addresses to one inte
     assert.equal(new Set(mapped).size, mapped.length);
   }
   for (const address of addresses) {
-    await alice.call('DisassociateAddress', { PublicIp: address.ip }).catch(() => undefined);
+    const { Addresses: [seen] = [] } = await alice.call('DescribeAddresses', { PublicIps: [address.ip] });
+    if (seen?.AssociationId !== undefined)
+      await alice.call('DisassociateAddress', { AssociationId: seen.AssociationId });
     await alice.call('ReleaseAddress', { AllocationId: address.id });
   }
+});
+
+test('an address of a VPC goes by its ids; what is no address is told apart from one that is not there', async () => {
+  const one = await allocate();
+  const invalid = { code: 'InvalidParameterValue' };
+  await assert.rejects(alice.call('ReleaseAddress', { PublicIp: one.ip }), {
+    ...invalid,
+    message: 'You must specify an allocation id when releasing a VPC elastic IP address',
+  });
+  await assert.rejects(alice.call('DisassociateAddress', { PublicIp: one.ip }), {
+    ...invalid,
+    message: 'You must specify an association id when unmapping an address from a VPC instance',
+  });
+  for (const ip of ['foo', '1.2.3', '203.0.113.016', '::1']) {
+    await assert.rejects(alice.call('DescribeAddresses', { PublicIps: [ip] }), invalid);
+    await assert.rejects(alice.call('ReleaseAddress', { PublicIp: ip }), invalid);
+    await assert.rejects(alice.call('DisassociateAddress', { PublicIp: ip }), invalid);
+  }
+  for (const action of ['ReleaseAddress', 'DisassociateAddress'] as const)
+    await assert.rejects(alice.call(action, { PublicIp: '192.0.2.9' }), { code: 'InvalidAddress.NotFound' });
+  await assert.rejects(alice.call('AllocateAddress', { Domain: 'xyz' as 'vpc' }), {
+    ...invalid,
+    message: "Invalid value 'xyz' for domain.",
+  });
+  for (const NetworkBorderGroup of ['elsewhere'])
+    await assert.rejects(alice.call('ReleaseAddress', { AllocationId: one.id, NetworkBorderGroup }), invalid);
+  await alice.call('ReleaseAddress', { AllocationId: one.id, NetworkBorderGroup: 'test-1' });
 });
 
 test('addresses and interfaces of other accounts are not found', async () => {

@@ -65,11 +65,11 @@ describe('DHCP options', () => {
       );
     }
     await assert.rejects(mallory.call('DescribeDhcpOptions', { DhcpOptionsIds: [id] }), {
-      code: 'InvalidDhcpOptionsID.NotFound',
+      code: 'InvalidDhcpOptionID.NotFound',
     });
     await alice.call('DeleteDhcpOptions', { DhcpOptionsId: id });
     await assert.rejects(alice.call('DescribeDhcpOptions', { DhcpOptionsIds: [id] }), {
-      code: 'InvalidDhcpOptionsID.NotFound',
+      code: 'InvalidDhcpOptionID.NotFound',
     });
     const tags = await alice.call('DescribeTags', { Filters: [{ Name: 'resource-id', Values: [id] }] });
     assert.deepEqual(tags.Tags, []);
@@ -124,7 +124,7 @@ describe('DHCP options', () => {
       assert.ok(lost.status === 'rejected');
       assert.match(
         String(PandoError.from(lost.reason).code),
-        /DependencyViolation|InvalidDhcpOptionsID\.NotFound/,
+        /DependencyViolation|InvalidDhcpOptionID\.NotFound/,
       );
       assert.equal((await ofVpc()) === raced, associated.status === 'fulfilled');
       await alice.call('AssociateDhcpOptions', { DhcpOptionsId: 'default', VpcId: vpcId });
@@ -134,7 +134,7 @@ describe('DHCP options', () => {
   it('of other accounts are not there', async () => {
     const foreign = await make(full, mallory);
     await assert.rejects(alice.call('AssociateDhcpOptions', { DhcpOptionsId: foreign, VpcId: vpcId }), {
-      code: 'InvalidDhcpOptionsID.NotFound',
+      code: 'InvalidDhcpOptionID.NotFound',
     });
     await assert.rejects(alice.call('DeleteDhcpOptions', { DhcpOptionsId: foreign }), {
       code: 'InvalidDhcpOptionsID.NotFound',

@@ -108,7 +108,7 @@ test('errors of routes', async () => {
     code: 'InvalidParameterValue',
   });
   await assert.rejects(create('192.0.2.0/24', { GatewayId: 'igw-00000000000000000' }), {
-    code: 'InvalidInternetGatewayID.NotFound',
+    code: 'InvalidGatewayID.NotFound',
   });
   await assert.rejects(create('10.0.5.0/24', { GatewayId: gateway }), { code: 'InvalidParameterValue' });
   await assert.rejects(create('192.0.2.0/24', { NatGatewayId: 'nat-1' }), { code: 'UnsupportedOperation' });

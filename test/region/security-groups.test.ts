@@ -102,7 +102,30 @@ test('errors: duplicate, unknown, malformed, reserved, in use', async () => {
   const bad: [Permission, string][] = [
     [{ ...ssh, FromPort: 30 }, 'InvalidParameterValue'],
     [{ ...ssh, ToPort: 70_000 }, 'InvalidParameterValue'],
-    [{ ...ssh, IpRanges: [{ CidrIp: '10.0.0.1/8' }] }, 'InvalidParameterValue'],
+    [{ ...ssh, IpRanges: [{ CidrIp: '10.0.0.1' }] }, 'InvalidParameterValue'],
+    [{ ...ssh, IpRanges: [], Ipv6Ranges: [{ CidrIpv6: '::1' }] }, 'InvalidParameterValue'],
+    [{ ...ssh, IpRanges: [], Ipv6Ranges: [{ CidrIpv6: 'fe80::1%lo/64' }] }, 'InvalidParameterValue'],
+    [{ ...ssh, IpRanges: [], Ipv6Ranges: [{}] }, 'InvalidParameterValue'],
+    [{ IpProtocol: 'icmpv6', IpRanges: [{ CidrIp: '10.0.0.0/8' }] }, 'InvalidParameterValue'],
+    [{ ...ssh, IpRanges: [], PrefixListIds: [{ PrefixListId: 'pl-x' }] }, 'InvalidPrefixListID.NotFound'],
+    [{ ...ssh, IpRanges: [], PrefixListIds: [{ PrefixListId: 'x' }] }, 'InvalidPrefixListId.Malformed'],
+    [{ ...ssh, IpRanges: [], UserIdGroupPairs: [{}] }, 'MissingParameter'],
+    [
+      { ...ssh, IpRanges: [], UserIdGroupPairs: [{ GroupId: groupId, UserId: '123456789012' }] },
+      'InvalidGroup.NotFound',
+    ],
+    [
+      { ...ssh, IpRanges: [], UserIdGroupPairs: [{ GroupId: groupId, GroupName: 'default' }] },
+      'InvalidGroup.NotFound',
+    ],
+    [
+      { ...ssh, IpRanges: [], UserIdGroupPairs: [{ GroupId: groupId, VpcId: 'vpc-00000000' }] },
+      'InvalidVpcID.NotFound',
+    ],
+    [
+      { ...ssh, IpRanges: [], UserIdGroupPairs: [{ GroupId: groupId, VpcPeeringConnectionId: 'pcx-1' }] },
+      'UnsupportedOperation',
+    ],
     [{ ...ssh, IpRanges: [{ CidrIp: 'x' }] }, 'InvalidParameterValue'],
     [{ ...ssh, IpProtocol: 'tpc' }, 'InvalidParameterValue'],
     [
@@ -127,6 +150,92 @@ test('errors: duplicate, unknown, malformed, reserved, in use', async () => {
     code: 'DependencyViolation',
   });
   await alice.call('DeleteSecurityGroup', { GroupId: user });
+  await alice.call('DeleteSecurityGroup', { GroupId: groupId });
+});
+
+test('a range with host bits is that of its network, whoever names it', async () => {
+  const groupId = await newGroup();
+  const of = (CidrIp: string, CidrIpv6: string): Permission => ({
+    ...ssh,
+    IpRanges: [{ CidrIp }],
+    Ipv6Ranges: [{ CidrIpv6 }],
+  });
+  const input = (one: Permission) => ({ GroupId: groupId, IpPermissions: [one] });
+  await alice.call('AuthorizeSecurityGroupIngress', input(of('10.1.2.3/8', '2001:DB8:0:0::7/32')));
+  const { SecurityGroups: [group] = [] } = await alice.call('DescribeSecurityGroups', {
+    GroupIds: [groupId],
+  });
+  assert.deepEqual(group?.IpPermissions?.[0]?.IpRanges, [{ CidrIp: '10.0.0.0/8' }]);
+  assert.deepEqual(group?.IpPermissions?.[0]?.Ipv6Ranges, [{ CidrIpv6: '2001:db8::/32' }]);
+  for (const again of [of('10.255.0.0/8', 'fd00::/8'), of('192.0.2.1/32', '2001:db8:ffff::/32')])
+    await assert.rejects(alice.call('AuthorizeSecurityGroupIngress', input(again)), {
+      code: 'InvalidPermission.Duplicate',
+    });
+  await alice.call('RevokeSecurityGroupIngress', input(of('10.9.9.9/8', '2001:db8:1::/32')));
+});
+
+test('among several permissions one without a source refuses them all', async () => {
+  const groupId = await newGroup();
+  const IpPermissions = [ssh, { IpProtocol: 'tcp', FromPort: 1, ToPort: 1 }];
+  for (const action of ['AuthorizeSecurityGroupIngress', 'RevokeSecurityGroupIngress'] as const)
+    await assert.rejects(alice.call(action, { GroupId: groupId, IpPermissions }), {
+      code: 'MissingParameter',
+    });
+  const { SecurityGroups: [group] = [] } = await alice.call('DescribeSecurityGroups', {
+    GroupIds: [groupId],
+  });
+  assert.deepEqual(group?.IpPermissions, []);
+});
+
+test('IPv6 ranges and prefix lists are kept, shown and revoked; devices are told of the rest alone', async () => {
+  const groupId = await newGroup();
+  const everywhere: Permission = {
+    ...ssh,
+    Ipv6Ranges: [{ CidrIpv6: '::/0', Description: 'ssh6' }],
+    PrefixListIds: [{ PrefixListId: 'pl-12345678', Description: 'list' }],
+  };
+  const ping: Permission = {
+    IpProtocol: 'icmpv6',
+    FromPort: -1,
+    ToPort: -1,
+    Ipv6Ranges: [{ CidrIpv6: '::/0' }],
+    UserIdGroupPairs: [{ GroupId: groupId }],
+  };
+  const added = await alice.call('AuthorizeSecurityGroupIngress', {
+    GroupId: groupId,
+    IpPermissions: [everywhere, ping],
+    TagSpecifications: [{ ResourceType: 'security-group-rule', Tags: [{ Key: 'v', Value: '6' }] }],
+  });
+  assert.equal(added.SecurityGroupRules?.length, 5);
+  const state = await toldOf(groupId);
+  assert.deepEqual(state?.ingress, [{ protocol: '6', fromPort: 22, toPort: 22, cidr: '0.0.0.0/0' }]);
+  const { SecurityGroups: [group] = [] } = await alice.call('DescribeSecurityGroups', {
+    Filters: [
+      { Name: 'group-id', Values: [groupId] },
+      { Name: 'ip-permission.ipv6-cidr', Values: ['::/0'] },
+      { Name: 'ip-permission.prefix-list-id', Values: ['pl-12345678'] },
+    ],
+  });
+  const shown = group?.IpPermissions?.find((one) => one.IpProtocol === 'tcp');
+  assert.deepEqual(shown?.Ipv6Ranges, everywhere.Ipv6Ranges);
+  assert.deepEqual(shown?.PrefixListIds, everywhere.PrefixListIds);
+  const { SecurityGroupRules: rules = [] } = await alice.call('DescribeSecurityGroupRules', {
+    Filters: [
+      { Name: 'group-id', Values: [groupId] },
+      { Name: 'tag:v', Values: ['6'] },
+    ],
+  });
+  assert.equal(rules.length, 5);
+  const list = rules.find((rule) => rule.PrefixListId !== undefined);
+  await alice.call('RevokeSecurityGroupIngress', {
+    GroupId: groupId,
+    SecurityGroupRuleIds: [list?.SecurityGroupRuleId ?? ''],
+  });
+  // What was described is understood when it comes back.
+  const { SecurityGroups: [now] = [] } = await alice.call('DescribeSecurityGroups', { GroupIds: [groupId] });
+  await alice.call('RevokeSecurityGroupIngress', { GroupId: groupId, IpPermissions: now?.IpPermissions });
+  const left = await alice.call('DescribeSecurityGroups', { GroupIds: [groupId] });
+  assert.deepEqual(left.SecurityGroups?.[0]?.IpPermissions, []);
   await alice.call('DeleteSecurityGroup', { GroupId: groupId });
 });
 

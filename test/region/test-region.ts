@@ -7,7 +7,7 @@ import { newCellId } from '#contracts/ids.ts';
 import { createAccount, type NewAccount } from '#region/accounts.ts';
 import { regionConfig } from '#region/config.ts';
 import { openRegion, type Region } from '#region/region.ts';
-import { regionActions } from '#region/resources/index.ts';
+import { regionTable } from '#region/resources/index.ts';
 import { callHandler } from '#wire/actions.ts';
 import { reviveInput, toTransport } from '#wire/transport.ts';
 import type { In, KnownAction, Out, WireInput } from '#wire/types.ts';
@@ -50,7 +50,7 @@ const clientOf = (region: Region, account: NewAccount): Client => {
     // Through JSON and the schema, as a request travels from a router.
     const json: unknown = JSON.parse(JSON.stringify(toTransport(action, input as WireInput)));
     const context = { region, accountId, principal: `arn:aws:iam::${accountId}:root`, requestId: 'test' };
-    const output: unknown = await callHandler(regionActions, action, reviveInput(action, json), context);
+    const output: unknown = await callHandler(regionTable, action, reviveInput(action, json), context);
     return output as never;
   };
   const launch: Client['launch'] = async (options = {}) => {

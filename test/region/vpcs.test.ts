@@ -173,7 +173,7 @@ test('subnets: inside the VPC, of /16 to /28, without overlap, in a zone of the 
 });
 
 test('ids: malformed, unknown, together with MaxResults; unknown filters', async () => {
-  await assert.rejects(alice.call('DescribeVpcs', { VpcIds: ['vpc-1'] }), { code: 'InvalidVpcID.Malformed' });
+  await assert.rejects(alice.call('DescribeVpcs', { VpcIds: ['vpc 1'] }), { code: 'InvalidVpcID.Malformed' });
   await assert.rejects(alice.call('DescribeVpcs', { VpcIds: ['vpc-00000000000000000'] }), {
     code: 'InvalidVpcID.NotFound',
   });

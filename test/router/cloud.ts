@@ -202,3 +202,14 @@ export const codeOf = ({ body }: Reply): string | undefined => /<Code>([^<]*)<\/
 /** Everything between tags of that name. */
 export const textsOf = ({ body }: Reply, tag: string): readonly string[] =>
   [...body.matchAll(new RegExp(`<${tag}>([^<]*)</${tag}>`, 'g'))].map(([, text]) => text ?? '');
+
+/** The message of an answer, as a client reads it: without the escapes of XML. */
+export const messageOf = ({ body }: Reply): string | undefined =>
+  /<Message>([^<]*)<\/Message>/
+    .exec(body)?.[1]
+    ?.replaceAll('&quot;', '"')
+    .replaceAll('&apos;', "'")
+    .replaceAll('&#39;', "'")
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&amp;', '&');

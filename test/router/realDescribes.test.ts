@@ -264,8 +264,8 @@ describe('describing', () => {
     await assert.rejects(mallory.call('DescribeVolumes', { VolumeIds: [a] }), {
       name: 'InvalidVolume.NotFound',
     });
-    await assert.rejects(alice.call('DescribeVolumes', { VolumeIds: ['vol-1'] }), {
-      name: 'InvalidVolumeID.Malformed',
+    await assert.rejects(alice.call('DescribeVolumes', { VolumeIds: ['vol1'] }), {
+      name: 'InvalidParameterValue',
     });
     for (const action of ['CreateVolume', 'AttachVolume', 'DetachVolume', 'DeleteVolume', 'CreateImage'])
       assert.equal(codeOf(await alice.act(action)), 'UnsupportedOperation', action);

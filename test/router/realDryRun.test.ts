@@ -169,6 +169,23 @@ describe('dry runs', () => {
   it('say what is wrong as the real call does', async () => {
     const absent = 'i-0010123456789abcd';
     const wrong: readonly (readonly [string, Parameters, string])[] = [
+      ['DeleteSubnet', { SubnetId: own.subnet }, 'DependencyViolation'],
+      ['DeleteRouteTable', { RouteTableId: own.table }, 'DependencyViolation'],
+      ['DeleteInternetGateway', { InternetGatewayId: own.gateway }, 'DependencyViolation'],
+      ['DeleteSecurityGroup', { GroupId: own.group }, 'DependencyViolation'],
+      ['CreateSubnet', { VpcId: own.vpc, CidrBlock: '10.50.1.0/24' }, 'InvalidSubnet.Conflict'],
+      ['CreateVpc', { CidrBlock: '10.0.0.0/8' }, 'InvalidVpc.Range'],
+      ['CreateKeyPair', { KeyName: own.keyName }, 'InvalidKeyPair.Duplicate'],
+      ['ReleaseAddress', { AllocationId: 'eipalloc-12345678' }, 'InvalidAllocationID.NotFound'],
+      [
+        'AttachInternetGateway',
+        { InternetGatewayId: own.gateway, VpcId: own.vpc },
+        'Resource.AlreadyAssociated',
+      ],
+      ['StopInstances', { 'InstanceId.1': own.instance, Hibernate: 'true' }, 'UnsupportedOperation'],
+      ['StartInstances', { 'InstanceId.1': own.instance, AdditionalInfo: 'x' }, 'UnsupportedOperation'],
+      ['CreateTags', { 'ResourceId.1': own.vpc, 'Tag.1.Key': 'aws:x' }, 'InvalidParameterValue'],
+      ['AuthorizeSecurityGroupIngress', { GroupId: own.group, IpProtocol: 'tcp' }, 'MissingParameter'],
       ['TerminateInstances', { 'InstanceId.1': absent }, 'InvalidInstanceID.NotFound'],
       [
         'RunInstances',
@@ -183,6 +200,7 @@ describe('dry runs', () => {
       ],
     ];
     for (const [action, parameters, code] of wrong)
-      assert.equal(codeOf(await alice.act(action, { ...parameters, DryRun: 'true' })), code, action);
+      for (const DryRun of ['true', 'True', 'false'])
+        assert.equal(codeOf(await alice.act(action, { ...parameters, DryRun })), code, `${action} ${DryRun}`);
   });
 });

@@ -71,7 +71,9 @@ describe('a request', () => {
     for (const bad of ['', 'x', '1.5', '1e3', ' 1', '0x10', '99999999999999999999', 'NaN', 'Infinity']) {
       refuses(`${describeInstances}&MaxResults=${bad}`, 'InvalidParameterValue', 'MaxResults');
     }
-    for (const bad of ['', 'TRUE', 'yes', '1']) {
+    for (const [text, value] of Object.entries({ true: true, True: true, TRUE: true, False: false }))
+      assert.equal(decodeRequest(`${describeInstances}&DryRun=${text}`).input.DryRun, value);
+    for (const bad of ['', 'truE ', 'yes', '1', 'trueish']) {
       refuses(`${describeInstances}&DryRun=${bad}`, 'InvalidParameterValue', 'DryRun');
     }
     const spot = 'Action=DescribeSpotPriceHistory&Version=2016-11-15';

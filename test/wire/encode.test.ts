@@ -146,10 +146,10 @@ describe('an action', () => {
     const handlers = {
       DescribeRegions: async (_input: object, context: string) => ({ Regions: [{ RegionName: context }] }),
     };
-    assert.deepEqual(await callHandler(handlers, 'DescribeRegions', {}, 'edge-1'), {
+    assert.deepEqual(await callHandler({ handlers, members: {} }, 'DescribeRegions', {}, 'edge-1'), {
       Regions: [{ RegionName: 'edge-1' }],
     });
-    await assert.rejects(callHandler(handlers, 'RunInstances', {}, ''), {
+    await assert.rejects(callHandler({ handlers, members: {} }, 'RunInstances', {}, ''), {
       code: 'UnsupportedOperation',
       status: 400,
     });

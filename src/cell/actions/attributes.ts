@@ -1,6 +1,7 @@
 /** DescribeInstanceAttribute. What belongs to the interface is shown as the region has it. */
 import type { Instance } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
+import { notFound } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
 import type { InstanceRow } from '../store/instances.ts';
@@ -53,11 +54,7 @@ export const describeInstanceAttribute = async (
   context: CellContext,
 ): Promise<Attribute> => {
   const [row] = await findInstances(context, [input.InstanceId ?? '']);
-  if (row === undefined)
-    throw new PandoError(
-      'InvalidInstanceID.NotFound',
-      `The instance ID '${input.InstanceId}' does not exist`,
-    );
+  if (row === undefined) throw notFound('instance', input.InstanceId ?? '');
   const attribute = await attributeOf(context, row, input.Attribute ?? '');
   endDryRun(input);
   return { InstanceId: row.id, ...attribute };

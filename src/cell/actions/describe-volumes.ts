@@ -1,7 +1,6 @@
 /** DescribeVolumes: the root devices of instances, shown as the volumes that EC2's clients expect them to be. */
 import type { Volume } from '@aws-sdk/client-ec2';
-import { PandoError } from '#contracts/errors.ts';
-import { parseId, snapshotIdOf } from '#contracts/ids.ts';
+import { notFound, parseId, snapshotIdOf } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { compileFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
 import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
@@ -79,9 +78,8 @@ const namedVolumes = async (context: CellContext, ids: readonly string[]): Promi
   const { accountId } = context.request;
   const rows = await listVolumesAfter(context.services.db, { accountId, volumeIds, limit: volumeIds.length });
   const found = new Set(rows.map((row) => row.spec.volumeId));
-  const missing = volumeIds.find((id) => !found.has(id));
-  if (missing !== undefined)
-    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  const missing = volumeIds.filter((id) => !found.has(id));
+  if (missing.length > 0) throw notFound('volume', missing);
   return rows.map(render);
 };
 

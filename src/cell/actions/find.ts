@@ -1,20 +1,14 @@
 /** Finding the instances that a request names: all of them, or an error and nothing changed. */
-import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import { terminatedVisibleMs } from '../limits.ts';
 import { type InstanceRow, listNamedInstances, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
 
-const notFound = (missing: readonly string[]): PandoError =>
-  missing.length === 1
-    ? new PandoError('InvalidInstanceID.NotFound', `The instance ID '${missing[0]}' does not exist`)
-    : new PandoError('InvalidInstanceID.NotFound', `The instance IDs '${missing.join(', ')}' do not exist`);
-
 const assertAll = (ids: readonly string[], rows: readonly InstanceRow[]): void => {
   const found = new Set(rows.map((row) => row.id));
   const missing = ids.filter((id) => !found.has(id));
-  if (missing.length > 0) throw notFound(missing);
+  if (missing.length > 0) throw notFound('instance', missing);
 };
 
 /** Since when a terminated instance is still shown. */
@@ -51,6 +45,6 @@ export const lockNamed = async (
 
 export const lockOne = async (context: CellContext, tx: Sql, id: string): Promise<InstanceRow> => {
   const [row] = await lockNamed(context, tx, [id]);
-  if (row === undefined) throw notFound([id]);
+  if (row === undefined) throw notFound('instance', id);
   return row;
 };

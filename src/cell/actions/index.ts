@@ -15,6 +15,7 @@ import { describeVolumes } from './describe-volumes.ts';
 import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
 import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
+import { cellMembers } from './members.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
 import { modifyInstanceAttribute } from './modify-attribute.ts';
 import { runInstances } from './run-instances.ts';
@@ -22,7 +23,7 @@ import { createTags, deleteTags, describeTags } from './tags.ts';
 
 export type { CellContext } from './context.ts';
 
-const handlers: Handlers<CellContext> = {
+export const cellHandlers: Handlers<CellContext> = {
   RunInstances: runInstances,
   DescribeInstances: describeInstances,
   StartInstances: startInstances,
@@ -46,7 +47,7 @@ const handlers: Handlers<CellContext> = {
 };
 
 /** The actions' names, for routers and tests. */
-export const cellActions: readonly string[] = Object.keys(handlers);
+export const cellActions: readonly string[] = Object.keys(cellHandlers);
 
 export type Ec2Call = (
   request: CellRequest & { readonly action: string; readonly input?: unknown },
@@ -58,9 +59,14 @@ export const createEc2Call =
   async ({ action, input, ...request }) => {
     if (!isKnownAction(action))
       throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
-    const output = await callHandler(handlers, action, reviveInput(action, input ?? {}), {
-      ...shared,
-      request,
-    });
+    const output = await callHandler(
+      { handlers: cellHandlers, members: cellMembers },
+      action,
+      reviveInput(action, input ?? {}),
+      {
+        ...shared,
+        request,
+      },
+    );
     return { output };
   };

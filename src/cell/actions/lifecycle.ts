@@ -35,8 +35,7 @@ const changeAll = async (
   prepare?: (tx: Sql, rows: readonly InstanceRow[]) => Promise<void>,
 ): Promise<readonly Change[]> => {
   const ids = input.InstanceIds ?? [];
-  if (ids.length === 0)
-    throw new PandoError('MissingParameter', 'The request must contain the parameter InstanceId');
+  if (ids.length === 0) throw new PandoError('InvalidParameterCombination', 'No instances specified');
   context.engine.assertRoom();
   const begun = await context.services.db.transaction(async (tx) => {
     const all: Begun[] = [];
@@ -83,13 +82,14 @@ export const stopInstances = async (
 ): Promise<Out<'StopInstances'>> => {
   if (input.Hibernate) throw new PandoError('UnsupportedOperation', 'Hibernation is not supported.');
   const cause = byUser(context.services.clock.now());
+  const forced = input.Force === true || input.SkipOsShutdown === true;
   const begin: Begin = (tx, row) => {
     if (row.spec.disableApiStop)
       throw new PandoError(
         'OperationNotPermitted',
         `The instance '${row.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.`,
       );
-    return beginStop(context, tx, row, input.Force ?? false, cause);
+    return beginStop(context, tx, row, forced, cause);
   };
   return { StoppingInstances: shown(await changeAll(context, input, begin)) };
 };

@@ -54,7 +54,8 @@ const named = (name: string, value: string): Omit<Input, 'InstanceId'> => {
 };
 
 const booleanOf = (name: string, value: string): boolean => {
-  if (value === 'true' || value === 'false') return value === 'true';
+  const lower = value.toLowerCase();
+  if (lower === 'true' || lower === 'false') return lower === 'true';
   throw new PandoError(
     'InvalidParameterValue',
     `Value (${value.slice(0, 64)}) for parameter ${name} is invalid. Expecting true or false.`,

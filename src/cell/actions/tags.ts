@@ -1,11 +1,11 @@
 /** Tags of instances and of their root volumes. */
 import type { TagDescription } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
-import { isId } from '#contracts/ids.ts';
+import { invalidId, isId, notFound } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
-import { mergeTags, validateTags } from '#wire/tags.ts';
+import { checkRemovedTags, mergeTags, validateTags } from '#wire/tags.ts';
 import type { In, Out } from '#wire/types.ts';
 import { listTaggedInstances, listTaggedVolumes } from '../store/instance-lists.ts';
 import { changeInstance, type InstanceRow, metadataDue, type Tags } from '../store/instances.ts';
@@ -22,9 +22,8 @@ const volumesOf = async (context: CellContext, tx: Sql, ids: readonly string[]):
     [context.request.accountId, ids],
   );
   const found = new Set(rows.map((row) => row.spec.volumeId));
-  const missing = ids.find((id) => !found.has(id));
-  if (missing !== undefined)
-    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  const missing = ids.filter((id) => !found.has(id));
+  if (missing.length > 0) throw notFound('volume', missing);
   return rows;
 };
 
@@ -40,7 +39,7 @@ const changeTags = async (
   const other = resources.find((id) => !isId('instance', id) && !isId('volume', id));
   if (resources.length === 0)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ResourceId');
-  if (other !== undefined) throw new PandoError('InvalidID', `The ID '${other.slice(0, 64)}' is not valid`);
+  if (other !== undefined) throw invalidId(other);
   await context.services.db.transaction(async (tx) => {
     const instances = instanceIds.length > 0 ? await lockNamed(context, tx, instanceIds) : [];
     const volumes = volumeIds.length > 0 ? await volumesOf(context, tx, volumeIds) : [];
@@ -71,6 +70,7 @@ export const deleteTags = async (
   context: CellContext,
 ): Promise<Out<'DeleteTags'>> => {
   const removed = input.Tags;
+  checkRemovedTags(removed ?? []);
   const keeps = (tag: Tags[number]): boolean =>
     removed !== undefined &&
     !removed.some(({ Key, Value }) => Key === tag.Key && (Value === undefined || Value === tag.Value));
@@ -135,6 +135,7 @@ export const describeTags = async (
   const page = readPage(input, {
     secret: context.pageSecret,
     scope: `${context.request.accountId}/DescribeTags`,
+    capped: true,
   });
   endDryRun(input);
   const matches = compileFilters(input.Filters, tagFilters, asTag);

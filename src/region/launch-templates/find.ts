@@ -1,7 +1,7 @@
 /** Launch templates and their versions by what callers write: an id or a name; a number, `$Latest` or `$Default`. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
-import { idKinds } from '#contracts/ids.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import type { Region } from '../region.ts';
 import type { Database, RegionTransaction, Row } from '../schema.ts';
 
@@ -37,11 +37,7 @@ export const launchTemplateOf = async (
   return { launchTemplateId, version, data };
 };
 
-export const noSuchId = (id: string): PandoError =>
-  new PandoError(
-    'InvalidLaunchTemplateId.NotFound',
-    `The specified launch template, with template ID ${id.slice(0, shownCharsMax)}, does not exist.`,
-  );
+export const noSuchId = (id: string): PandoError => notFound('launchTemplate', id);
 
 export const noSuchName = (name: string): PandoError =>
   new PandoError(
@@ -56,13 +52,7 @@ export const noSuchVersion = (templateId: string, version: string | number): Pan
   );
 
 /** An id of another kind is malformed; any other that does not exist is not found. */
-export const checkTemplateId = (id: string): string => {
-  if (id.startsWith(`${idKinds.launchTemplate.prefix}-`)) return id;
-  throw new PandoError(
-    'InvalidLaunchTemplateId.Malformed',
-    `Invalid id: "${id.slice(0, shownCharsMax)}" (expecting "${idKinds.launchTemplate.prefix}-...")`,
-  );
-};
+export const checkTemplateId = (id: string): string => parseId('launchTemplate', id);
 
 /** All templates of an account. */
 export const templatesOf = (db: Database, accountId: string) =>

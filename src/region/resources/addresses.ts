@@ -7,7 +7,8 @@ import { applyFilters } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { change, changeVpcs, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describe, findAll, withTags } from '../describe.ts';
+import { parseAddress } from '../ipv4.ts';
 import { notFound } from '../not-found.ts';
 import {
   freeAddress,
@@ -72,6 +73,14 @@ interface AddressName {
   readonly PublicIp?: string | undefined;
 }
 
+const checkAddress = (ip: string): void => {
+  if (parseAddress(ip) !== undefined) return;
+  throw new PandoError(
+    'InvalidParameterValue',
+    `Value (${ip.slice(0, 64)}) for parameter publicIp is invalid. Invalid IPv4 address.`,
+  );
+};
+
 /** The caller's elastic address, as it is now. With `lock`, it stays so until the transaction ends. */
 const requireAddress = async (
   db: RegionTransaction | ActionContext['region']['db'],
@@ -87,6 +96,7 @@ const requireAddress = async (
       'InvalidParameterCombination',
       'You may specify public IP or allocation id, but not both in the same call',
     );
+  if (ip !== undefined) checkAddress(ip);
   const query = db
     .selectFrom('public_address')
     .selectAll()
@@ -99,11 +109,7 @@ const requireAddress = async (
     );
   const address = await (lock ? query.forUpdate() : query).executeTakeFirst();
   if (address !== undefined) return address;
-  if (allocationId !== undefined)
-    throw new PandoError(
-      'InvalidAllocationID.NotFound',
-      `The allocation ID '${allocationId}' does not exist`,
-    );
+  if (allocationId !== undefined) throw notFound('allocation', allocationId);
   throw new PandoError('InvalidAddress.NotFound', `Address '${ip ?? ''}' not found.`);
 };
 
@@ -193,14 +199,22 @@ const associate = async (
   return associationId;
 };
 
+const checkBorderGroup = (context: ActionContext, group: string | undefined): void => {
+  if (group === undefined || group === context.region.config.regionName) return;
+  throw new PandoError(
+    'InvalidParameterValue',
+    `The network border group '${group.slice(0, 64)}' is not available.`,
+  );
+};
+
 export const addressHandlers: Handlers<ActionContext> = {
   async AllocateAddress(input, context) {
     const { regionName, limits } = context.region.config;
-    const group = input.NetworkBorderGroup ?? regionName;
-    if (group !== regionName)
+    checkBorderGroup(context, input.NetworkBorderGroup);
+    if (input.Domain !== undefined && input.Domain !== 'vpc')
       throw new PandoError(
         'InvalidParameterValue',
-        `The network border group '${group.slice(0, 64)}' is not available.`,
+        `Invalid value '${String(input.Domain).slice(0, 64)}' for domain.`,
       );
     if (input.PublicIpv4Pool !== undefined && input.PublicIpv4Pool !== 'amazon')
       throw new PandoError(
@@ -253,6 +267,7 @@ export const addressHandlers: Handlers<ActionContext> = {
     const { AssociationId: associationId, PublicIp: ip } = input;
     if ((associationId === undefined) === (ip === undefined))
       throw new PandoError('MissingParameter', 'Either publicIp or associationId must be specified');
+    if (ip !== undefined) checkAddress(ip);
     const seen = await context.region.db
       .selectFrom('public_address')
       .selectAll()
@@ -266,18 +281,16 @@ export const addressHandlers: Handlers<ActionContext> = {
       .executeTakeFirst();
     if (seen === undefined && ip !== undefined)
       throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);
-    if (seen?.eni_id == null)
+    if (associationId === undefined)
       throw new PandoError(
-        'InvalidAssociationID.NotFound',
-        `The association ID '${associationId ?? ip}' does not exist`,
+        'InvalidParameterValue',
+        'You must specify an association id when unmapping an address from a VPC instance',
       );
+    if (seen?.eni_id == null) throw notFound('addressAssociation', associationId);
     await changeVpcs(context, input, await vpcOf(context, seen.eni_id), async (tx) => {
       const now = await requireAddress(tx, context, { PublicIp: seen.ip }, true);
       if (now.association_id !== seen.association_id)
-        throw new PandoError(
-          'InvalidAssociationID.NotFound',
-          `The association ID '${seen.association_id}' does not exist`,
-        );
+        throw notFound('addressAssociation', seen.association_id ?? '');
       await setInterface(tx, seen.ip, null);
       if (now.eni_id !== null) await restoreAutomatic(tx, context.region, now.eni_id);
     });
@@ -285,8 +298,14 @@ export const addressHandlers: Handlers<ActionContext> = {
   },
 
   async ReleaseAddress(input, context) {
+    checkBorderGroup(context, input.NetworkBorderGroup);
     await change(context, input, async (tx) => {
       const address = await requireAddress(tx, context, input, true);
+      if (input.AllocationId === undefined)
+        throw new PandoError(
+          'InvalidParameterValue',
+          'You must specify an allocation id when releasing a VPC elastic IP address',
+        );
       if (address.eni_id !== null)
         throw new PandoError('InvalidIPAddress.InUse', `Address ${address.ip} is in use.`);
       await freeAddress(tx, context.region, address.ip);
@@ -325,16 +344,12 @@ const selectAddresses = (
   ips: readonly string[] | undefined,
   ids: readonly string[] | undefined,
 ): readonly AddressRow[] => {
+  for (const ip of ips ?? []) checkAddress(ip);
   const byIp = ips?.map((ip) => {
     const found = rows.find((row) => row.ip === ip);
     if (found === undefined) throw new PandoError('InvalidAddress.NotFound', `Address '${ip}' not found.`);
     return found;
   });
-  const byId = ids?.map((id) => {
-    const found = rows.find((row) => row.allocation_id === parseId('allocation', id));
-    if (found === undefined)
-      throw new PandoError('InvalidAllocationID.NotFound', `The allocation ID '${id}' does not exist`);
-    return found;
-  });
-  return byIp?.length || byId?.length ? [...new Set([...(byIp ?? []), ...(byId ?? [])])] : rows;
+  const byId = findAll('allocation', ids ?? [], (id) => rows.find((row) => row.allocation_id === id));
+  return byIp?.length || byId.length > 0 ? [...new Set([...(byIp ?? []), ...byId])] : rows;
 };

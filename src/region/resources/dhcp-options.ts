@@ -122,7 +122,9 @@ export const dhcpOptionsHandlers: Handlers<ActionContext> = {
         .where('account_id', '=', context.accountId)
         .returning('dhcp_options_id')
         .executeTakeFirst();
-      if (gone === undefined) throw notFound('dhcpOptions', id);
+      // EC2 spells the code otherwise here than where a set is looked for: clients take either for gone in its place.
+      if (gone === undefined)
+        throw new PandoError('InvalidDhcpOptionsID.NotFound', notFound('dhcpOptions', id).message);
       await deleteTagsOf(tx, id);
     }).catch((error: unknown) => {
       // The database itself keeps a set that a VPC uses, also one that has only just been associated.

@@ -62,7 +62,7 @@ const show = (image: ImageRow): Image => ({
   Tags: image.tags,
 });
 
-const architectureOf = (image: ImageRow) =>
+const architectureOf = (image: Pick<ImageRow, 'architecture'>) =>
   image.architecture === 'arm64' ? ('arm64' as const) : ('x86_64' as const);
 
 /** Filters by what no image here has: they match none. */
@@ -160,6 +160,11 @@ export const imageHandlers: Handlers<ActionContext> = {
     const tags = tagsOnCreate(input.TagSpecifications, 'image');
     endDryRun(input);
     const manifest = await context.region.images.import(location);
+    if (input.Architecture !== undefined && input.Architecture !== architectureOf(manifest))
+      throw new PandoError(
+        'InvalidParameterValue',
+        `The image is for ${architectureOf(manifest)}, not for '${String(input.Architecture).slice(0, 64)}'.`,
+      );
     const imageId = newId('image');
     await change(context, input, async (tx) => {
       await lockAccount(tx, context.accountId);

@@ -1,4 +1,5 @@
 /** All actions that the region answers. */
+import type { ActionTable } from '#wire/actions.ts';
 import type { Handlers } from '#wire/types.ts';
 import { absentHandlers } from '../absent/index.ts';
 import type { ActionContext } from '../context.ts';
@@ -13,6 +14,7 @@ import { internetGatewayHandlers } from './internet-gateways.ts';
 import { keyPairHandlers } from './key-pairs.ts';
 import { launchTemplateVersionHandlers } from './launch-template-versions.ts';
 import { launchTemplateHandlers } from './launch-templates.ts';
+import { regionMembers } from './members.ts';
 import { metadataDefaultsHandlers } from './metadata-defaults.ts';
 import { networkAclHandlers } from './network-acls.ts';
 import { networkInterfaceHandlers } from './network-interfaces.ts';
@@ -54,3 +56,5 @@ export const regionActions: Handlers<ActionContext> = {
   ...vpcHandlers,
   ...zoneHandlers,
 };
+
+export const regionTable: ActionTable<ActionContext> = { handlers: regionActions, members: regionMembers };

@@ -40,6 +40,21 @@ const rowsOf = (context: ActionContext) =>
     (row) => row.internet_gateway_id,
   );
 
+/** The gateway of the caller under this id, or EC2's error. */
+export const requireGateway = async (
+  context: ActionContext,
+  id: string,
+): Promise<Row<'internet_gateway'>> => {
+  const gateway = await context.region.db
+    .selectFrom('internet_gateway')
+    .selectAll()
+    .where('internet_gateway_id', '=', parseId('internetGateway', id))
+    .where('account_id', '=', context.accountId)
+    .executeTakeFirst();
+  if (gateway === undefined) throw notFound('internetGateway', id);
+  return gateway;
+};
+
 /** Locks a gateway of the caller, so that attach, detach and delete of one happen one after another. */
 const lockGateway = async (
   tx: RegionTransaction,

@@ -8,7 +8,8 @@ import type { TagSpecification } from '#wire/tags.ts';
 import type { Handlers, Out } from '#wire/types.ts';
 import { change, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { withTags } from '../describe.ts';
+import { findAll, withTags } from '../describe.ts';
+import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { Row } from '../schema.ts';
 import { createKey, type PublicKeyRecord, readPublicKey } from '../ssh-keys.ts';
@@ -34,8 +35,12 @@ const filters: FilterSpec<KeyRow> = {
   'key-pair-id': (key) => key.key_pair_id,
 };
 
+const missing = (parameter: string): PandoError =>
+  new PandoError('MissingParameter', `The request must contain the parameter ${parameter}`);
+
 const checkName = (name: string): void => {
-  if (name === '' || name.length > nameCharsMax || name.trim() !== name || !/^[\x20-\x7e]*$/.test(name))
+  if (name === '') throw missing('KeyName');
+  if (name.length > nameCharsMax || name.trim() !== name || !/^[\x20-\x7e]*$/.test(name))
     throw new PandoError(
       'InvalidParameterValue',
       `Value for parameter KeyName is invalid: up to ${nameCharsMax} ASCII characters, no leading or trailing spaces.`,
@@ -88,6 +93,7 @@ export const keyPairHandlers: Handlers<ActionContext> = {
   },
 
   async ImportKeyPair(input, context) {
+    if (input.PublicKeyMaterial.length === 0) throw missing('PublicKeyMaterial');
     checkName(input.KeyName);
     return insert(context, input, readPublicKey(input.PublicKeyMaterial, input.KeyName));
   },
@@ -100,17 +106,11 @@ export const keyPairHandlers: Handlers<ActionContext> = {
       .orderBy('name')
       .execute();
     const rows = await withTags(context, 'key-pair', all, (key) => key.key_pair_id);
-    const names = input.KeyNames?.map((name) =>
-      find(rows, (key) => key.name === name, `The key pair '${name}' does not exist`),
+    const names = findNames(rows, input.KeyNames ?? []);
+    const ids = findAll('keyPair', input.KeyPairIds ?? [], (id) =>
+      rows.find((key) => key.key_pair_id === id),
     );
-    const ids = input.KeyPairIds?.map((id) =>
-      find(
-        rows,
-        (key) => key.key_pair_id === parseId('keyPair', id),
-        `The key pair with ID '${id}' does not exist`,
-      ),
-    );
-    const asked = names?.length || ids?.length ? [...new Set([...(names ?? []), ...(ids ?? [])])] : rows;
+    const asked = names.length + ids.length > 0 ? [...new Set([...names, ...ids])] : rows;
     const items = applyFilters(asked, input.Filters, filters, (key) => key.tags);
     endDryRun(input);
     return { KeyPairs: items.map((key) => show(key, input.IncludePublicKey === true)) };
@@ -137,8 +137,8 @@ export const keyPairHandlers: Handlers<ActionContext> = {
   },
 };
 
-const find = (rows: readonly KeyRow[], matches: (key: KeyRow) => boolean, message: string): KeyRow => {
-  const found = rows.find(matches);
-  if (found === undefined) throw new PandoError('InvalidKeyPair.NotFound', message);
-  return found;
+const findNames = (rows: readonly KeyRow[], names: readonly string[]): KeyRow[] => {
+  const missing = names.filter((name) => !rows.some((key) => key.name === name));
+  if (missing.length > 0) throw notFound('keyPair', missing);
+  return rows.filter((key) => names.includes(key.name));
 };

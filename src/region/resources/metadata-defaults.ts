@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import type { MetadataDefaults } from '#contracts/region.ts';
+import { endDryRun } from '#wire/dryRun.ts';
 import type { Handlers } from '#wire/types.ts';
 import { change } from '../change.ts';
 import type { ActionContext } from '../context.ts';
@@ -81,11 +82,12 @@ export const metadataDefaultsHandlers: Handlers<ActionContext> = {
     return { Return: true };
   },
 
-  async GetInstanceMetadataDefaults(_input, context) {
+  async GetInstanceMetadataDefaults(input, context) {
     const { httpTokens, httpEndpoint, hopLimit, instanceTags } = await metadataDefaultsOf(
       context.region.db,
       context.accountId,
     );
+    endDryRun(input);
     return {
       AccountLevel: {
         ...(httpTokens === undefined ? {} : { HttpTokens: httpTokens }),

@@ -7,7 +7,7 @@ import { applyFilters, type FilterSpec } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { change, lockAccount } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { withTags } from '../describe.ts';
+import { findAll, withTags } from '../describe.ts';
 import { findPlacementGroup, unknownPlacementGroup } from '../placement-groups.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
@@ -127,14 +127,7 @@ const selectAsked = (
   };
   return [
     ...new Set([
-      ...ids.map((id) => {
-        if (!id.startsWith('pg-'))
-          throw new PandoError(
-            'InvalidPlacementGroupId.Malformed',
-            `Invalid id: "${id.slice(0, 64)}" (expecting "pg-...")`,
-          );
-        return find(id, (group) => group.group_id);
-      }),
+      ...findAll('placementGroup', ids, (id) => rows.find((group) => group.group_id === id)),
       ...names.map((name) => find(name, (group) => group.name)),
     ]),
   ];

@@ -2,7 +2,7 @@
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
 import type { FilterSpec } from '#wire/filters.ts';
-import type { Handlers, Out } from '#wire/types.ts';
+import type { Handlers, In, Out } from '#wire/types.ts';
 import { changeVpc, dependencyViolation } from '../change.ts';
 import { claimToken } from '../client-tokens.ts';
 import type { ActionContext } from '../context.ts';
@@ -13,6 +13,7 @@ import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
 import { vpcCidrs } from '../vpc-ranges.ts';
+import { requireGateway } from './internet-gateways.ts';
 import { requireSubnet } from './subnets.ts';
 
 type RouteTable = NonNullable<Out<'DescribeRouteTables'>['RouteTables']>[number];
@@ -146,8 +147,7 @@ const requireAssociation = async (
     .where('a.association_id', '=', parseId('routeTableAssociation', id))
     .where('vpc.account_id', '=', context.accountId)
     .executeTakeFirst();
-  if (association === undefined)
-    throw new PandoError('InvalidAssociationID.NotFound', `The association ID '${id}' does not exist`);
+  if (association === undefined) throw notFound('routeTableAssociation', id);
   return association;
 };
 
@@ -210,12 +210,8 @@ export const routeTableHandlers: Handlers<ActionContext> = {
   },
 
   async AssociateRouteTable(input, context) {
-    if (input.SubnetId === undefined)
-      throw new PandoError('MissingParameter', 'The request must contain the parameter subnetId');
-    const [table, subnet] = await Promise.all([
-      requireRouteTable(context, input.RouteTableId),
-      requireSubnet(context, input.SubnetId),
-    ]);
+    const table = await requireRouteTable(context, input.RouteTableId);
+    const subnet = await associatedSubnet(context, input);
     if (table.vpc_id !== subnet.vpc_id)
       throw otherVpc(`route table ${table.route_table_id} and subnet ${subnet.subnet_id}`);
     const associationId = await changeVpc(context, input, table.vpc_id, async (tx) => {
@@ -271,16 +267,29 @@ export const routeTableHandlers: Handlers<ActionContext> = {
         .returning('association_id')
         .executeTakeFirst();
       // Somebody replaced it between our look and our lock.
-      if (gone === undefined)
-        throw new PandoError(
-          'InvalidAssociationID.NotFound',
-          `The association ID '${present.association_id}' does not exist`,
-        );
+      if (gone === undefined) throw notFound('routeTableAssociation', present.association_id);
       await tx.insertInto('route_table_association').values(row).execute();
       await checkVpcBudget(tx, table.vpc_id, 'RouteLimitExceeded');
     });
     return { NewAssociationId: row.association_id, ...associated };
   },
+};
+
+/** The subnet that an association is for. @throws UnsupportedOperation for a gateway: what comes in through it is not routed by a table */
+const associatedSubnet = async (
+  context: ActionContext,
+  { SubnetId: subnetId, GatewayId: gatewayId }: In<'AssociateRouteTable'>,
+): Promise<Row<'subnet'>> => {
+  if (subnetId !== undefined && gatewayId !== undefined)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      'The parameter subnetId cannot be used with the parameter gatewayId',
+    );
+  if (subnetId !== undefined) return requireSubnet(context, subnetId);
+  if (gatewayId === undefined)
+    throw new PandoError('MissingParameter', 'The request must contain the parameter subnetId or gatewayId');
+  await requireGateway(context, gatewayId);
+  throw new PandoError('UnsupportedOperation', 'A route table cannot be associated with a gateway.');
 };
 
 const association = (table: Row<'route_table'>) => ({

@@ -1,15 +1,17 @@
 /** Granting and revoking rules of security groups. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
-import type { FilterSpec } from '#wire/filters.ts';
+import { newId } from '#contracts/ids.ts';
+import type { Filter, FilterSpec } from '#wire/filters.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { changeVpc, type Matters } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describe, findAll, withTags } from '../describe.ts';
+import { notFound } from '../not-found.ts';
 import {
   descriptionMember,
   type IpPermission,
+  noSource,
   permissionsOf,
   portMembers,
   protocolName,
@@ -20,13 +22,25 @@ import {
 } from '../permissions.ts';
 import { quotaOf } from '../quotas.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
+import { deleteRules, insertRules, rulesOfAccount, rulesOfGroup } from '../rule-store.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
-import { requireGroup, rulesOfAccount } from './security-groups.ts';
+import { requireGroup } from './security-groups.ts';
 
 type SecurityGroupRule = NonNullable<Out<'DescribeSecurityGroupRules'>['SecurityGroupRules']>[number];
 type AuthorizeInput = In<'AuthorizeSecurityGroupIngress'> | In<'AuthorizeSecurityGroupEgress'>;
 type RevokeInput = In<'RevokeSecurityGroupIngress'> | In<'RevokeSecurityGroupEgress'>;
+
+/** The one filter whose values EC2 looks at before it compares them. */
+const checkGroupFilter = (given: readonly Filter[] | undefined): void => {
+  const ids = (given ?? []).flatMap(({ Name, Values }) => (Name === 'group-id' ? (Values ?? []) : []));
+  const malformed = ids.find((id) => !id.startsWith('sg-') && !/[*?]/.test(id));
+  if (malformed !== undefined)
+    throw new PandoError(
+      'InvalidGroupId.Malformed',
+      `The security group ID "${malformed.slice(0, 64)}" is malformed`,
+    );
+};
 
 const arnOf = (context: ActionContext, ruleId: string): string =>
   `arn:aws:ec2:${context.region.config.regionName}:${context.accountId}:security-group-rule/${ruleId}`;
@@ -41,12 +55,19 @@ const show = (context: ActionContext, rule: RuleRow & Tagged): SecurityGroupRule
   FromPort: -1,
   ToPort: -1,
   ...portMembers(rule),
-  ...(rule.cidr === null ? {} : { CidrIpv4: rule.cidr }),
+  ...sourceMember(rule),
   ...(rule.referenced_group_id === null
     ? {}
     : { ReferencedGroupInfo: { GroupId: rule.referenced_group_id, UserId: context.accountId } }),
   ...descriptionMember(rule),
   Tags: rule.tags,
+});
+
+/** Where a rule is from or to, but for a group, which has two names. */
+const sourceMember = (rule: RuleRow) => ({
+  ...(rule.cidr === null ? {} : { CidrIpv4: rule.cidr }),
+  ...(rule.cidr_ipv6 === null ? {} : { CidrIpv6: rule.cidr_ipv6 }),
+  ...(rule.prefix_list_id === null ? {} : { PrefixListId: rule.prefix_list_id }),
 });
 
 const filters: FilterSpec<RuleRow> = {
@@ -57,8 +78,9 @@ const filters: FilterSpec<RuleRow> = {
 /** Permissions as they were given: a list, or one in the old flat members. */
 const permissionsIn = (input: AuthorizeInput | RevokeInput): readonly IpPermission[] => {
   const { IpPermissions: list, IpProtocol, FromPort, ToPort, CidrIp } = input;
-  const group = 'SourceSecurityGroupName' in input ? input.SourceSecurityGroupName : undefined;
-  if (IpProtocol === undefined && CidrIp === undefined && group === undefined) return list ?? [];
+  const { SourceSecurityGroupName: group, SourceSecurityGroupOwnerId: owner } = input;
+  const flat: readonly unknown[] = [IpProtocol, FromPort, ToPort, CidrIp, group, owner];
+  if (flat.every((member) => member === undefined)) return list ?? [];
   if (list !== undefined && list.length > 0)
     throw new PandoError(
       'InvalidParameterCombination',
@@ -70,43 +92,42 @@ const permissionsIn = (input: AuthorizeInput | RevokeInput): readonly IpPermissi
       FromPort,
       ToPort,
       ...(CidrIp === undefined ? {} : { IpRanges: [{ CidrIp }] }),
-      ...(group === undefined ? {} : { UserIdGroupPairs: [{ GroupName: group }] }),
+      ...(group === undefined && owner === undefined
+        ? {}
+        : { UserIdGroupPairs: [{ GroupName: group, UserId: owner }] }),
     },
   ];
 };
 
 const resolveRules = async (
   tx: RegionTransaction,
+  accountId: string,
   vpcId: string,
   permissions: readonly IpPermission[],
 ): Promise<readonly Rule[]> => {
   const groups = await tx
     .selectFrom('security_group')
-    .select(['group_id', 'name'])
-    .where('vpc_id', '=', vpcId)
+    .select(['group_id', 'name', 'vpc_id'])
+    .where('account_id', '=', accountId)
     .execute();
-  const rules = permissions.flatMap((permission) =>
-    rulesOf(permission, (name) => groups.find((group) => group.name === name)?.group_id),
-  );
-  for (const { referenced_group_id: id } of rules)
-    if (id !== null && !groups.some((group) => group.group_id === id))
+  const byName = (name: string) =>
+    groups.find((group) => group.vpc_id === vpcId && group.name === name)?.group_id;
+  const rules = permissions.flatMap((permission) => rulesOf(permission, { accountId, vpcId, byName }));
+  for (const { referenced_group_id: id } of rules) {
+    if (id === null) continue;
+    const group = groups.find(({ group_id }) => group_id === id);
+    if (group === undefined) throw notFound('securityGroup', id);
+    if (group.vpc_id !== vpcId)
       throw new PandoError(
         'InvalidGroup.NotFound',
-        `You have specified two resources that belong to different networks, or the security group '${id}' does not exist`,
+        'You have specified two resources that belong to different networks.',
       );
+  }
   return rules;
 };
 
-const presentRules = (tx: RegionTransaction, groupId: string, egress: boolean): Promise<RuleRow[]> =>
-  tx
-    .selectFrom('security_group_rule')
-    .selectAll()
-    .where('group_id', '=', groupId)
-    .where('egress', '=', egress)
-    .execute();
-
 const text = (rule: Rule): string =>
-  `peer: ${rule.cidr ?? rule.referenced_group_id}, ${protocolName(rule.protocol).toUpperCase()}, from port: ${rule.from_port}, to port: ${rule.to_port}, ALLOW`;
+  `peer: ${rule.cidr ?? rule.cidr_ipv6 ?? rule.prefix_list_id ?? rule.referenced_group_id}, ${protocolName(rule.protocol).toUpperCase()}, from port: ${rule.from_port}, to port: ${rule.to_port}, ALLOW`;
 
 const authorize = async (input: AuthorizeInput, context: ActionContext, egress: boolean) => {
   const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
@@ -117,7 +138,7 @@ const authorize = async (input: AuthorizeInput, context: ActionContext, egress: 
     input,
     group.vpc_id,
     async (tx) => {
-      const rules = await resolveRules(tx, group.vpc_id, permissions);
+      const rules = await resolveRules(tx, context.accountId, group.vpc_id, permissions);
       if (rules.length === 0) throw noSource();
       await checkNew(tx, context, group, egress, rules);
       const rows = rules.map((rule) => ({
@@ -126,7 +147,7 @@ const authorize = async (input: AuthorizeInput, context: ActionContext, egress: 
         group_id: group.group_id,
         egress,
       }));
-      await tx.insertInto('security_group_rule').values(rows).execute();
+      await insertRules(tx, rows);
       await checkVpcBudget(tx, group.vpc_id, 'RulesPerSecurityGroupLimitExceeded');
       await rulesChanged(tx, group.group_id);
       for (const row of rows)
@@ -145,7 +166,7 @@ const checkNew = async (
   egress: boolean,
   rules: readonly Rule[],
 ): Promise<void> => {
-  const present = await presentRules(tx, group.group_id, egress);
+  const present = await rulesOfGroup(tx, group.group_id, egress);
   for (const [at, rule] of rules.entries()) {
     if (rules.slice(0, at).some((other) => sameRule(other, rule)))
       throw new PandoError('InvalidParameterValue', 'The same permission must not appear multiple times');
@@ -179,31 +200,19 @@ const rulesChanged = async (tx: RegionTransaction, groupId: string): Promise<voi
   await sql`update security_group set revision = gen_random_uuid() where group_id = ${groupId}`.execute(tx);
 };
 
-const noSource = (): PandoError =>
-  new PandoError(
-    'MissingParameter',
-    'Either an IP range or a security group must be specified in each permission',
-  );
-
 const revoke = async (input: RevokeInput, context: ActionContext, egress: boolean) => {
   const group = await requireGroup(context, 'GroupName' in input ? input : { GroupId: input.GroupId });
   const permissions = permissionsIn(input);
-  const ids = (input.SecurityGroupRuleIds ?? []).map((id) => parseId('securityGroupRule', id));
   const gone = await changeVpc(
     context,
     input,
     group.vpc_id,
     async (tx) => {
-      const present = await presentRules(tx, group.group_id, egress);
-      const byId = ids.map((id) => {
-        const found = present.find((rule) => rule.rule_id === id);
-        if (found !== undefined) return found;
-        throw new PandoError(
-          'InvalidSecurityGroupRuleId.NotFound',
-          `The security group rule ID '${id}' does not exist`,
-        );
-      });
-      const rules = await resolveRules(tx, group.vpc_id, permissions);
+      const present = await rulesOfGroup(tx, group.group_id, egress);
+      const byId = findAll('securityGroupRule', input.SecurityGroupRuleIds ?? [], (id) =>
+        present.find((rule) => rule.rule_id === id),
+      );
+      const rules = await resolveRules(tx, context.accountId, group.vpc_id, permissions);
       const byValue = rules.map((rule) => {
         const found = present.find((other) => sameRule(other, rule));
         if (found !== undefined) return found;
@@ -215,7 +224,7 @@ const revoke = async (input: RevokeInput, context: ActionContext, egress: boolea
       const revoked = [...new Set([...byId, ...byValue])];
       if (revoked.length === 0) throw noSource();
       const revokedIds = revoked.map((rule) => rule.rule_id);
-      await tx.deleteFrom('security_group_rule').where('rule_id', 'in', revokedIds).execute();
+      await deleteRules(tx, revokedIds);
       await deleteTagsOf(tx, ...revokedIds);
       await rulesChanged(tx, group.group_id);
       return revoked;
@@ -230,7 +239,7 @@ const revoke = async (input: RevokeInput, context: ActionContext, egress: boolea
       IsEgress: rule.egress,
       IpProtocol: protocolName(rule.protocol),
       ...portMembers(rule),
-      ...(rule.cidr === null ? {} : { CidrIpv4: rule.cidr }),
+      ...sourceMember(rule),
       ...(rule.referenced_group_id === null ? {} : { ReferencedGroupId: rule.referenced_group_id }),
       ...descriptionMember(rule),
     })),
@@ -245,6 +254,7 @@ export const securityGroupRuleHandlers: Handlers<ActionContext> = {
   RevokeSecurityGroupEgress: (input, context) => revoke(input, context, true),
 
   async DescribeSecurityGroupRules(input, context) {
+    checkGroupFilter(input.Filters);
     const all = rulesOfAccount(context.region.db, context.accountId);
     const rows = await withTags(context, 'security-group-rule', all, (rule) => rule.rule_id);
     const page = describe(rows, input, context, {

@@ -10,10 +10,16 @@ import { notFound } from '../not-found.ts';
 import { permissionsOf, protocolName, type RuleRow } from '../permissions.ts';
 import { quotaOf } from '../quotas.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
-import type { Database, RegionTransaction, Row } from '../schema.ts';
+import { deleteRules, rulesOfAccount, rulesOfGroup } from '../rule-store.ts';
+import type { RegionTransaction, Row } from '../schema.ts';
 
 type SecurityGroup = NonNullable<Out<'DescribeSecurityGroups'>['SecurityGroups']>[number];
-type GroupRow = Row<'security_group'> & Tagged & { rules: RuleRow[] };
+type GroupRow = Row<'security_group'> &
+  Tagged & {
+    readonly rules: readonly RuleRow[];
+    /** Names of the groups that rules refer to, by the rules' ids. */
+    readonly peers: ReadonlyMap<string, string>;
+  };
 
 const nameCharsMax = 255;
 
@@ -46,9 +52,10 @@ const ruleFilters = (prefix: string, egress: boolean): FilterSpec<GroupRow> => {
     [`${prefix}.cidr`]: of((rule) => rule.cidr),
     [`${prefix}.from-port`]: of((rule) => rule.from_port),
     [`${prefix}.group-id`]: of((rule) => rule.referenced_group_id),
-    [`${prefix}.group-name`]: () => undefined,
-    [`${prefix}.ipv6-cidr`]: () => undefined,
-    [`${prefix}.prefix-list-id`]: () => undefined,
+    [`${prefix}.group-name`]: (group) =>
+      group.rules.filter((rule) => rule.egress === egress).map((rule) => group.peers.get(rule.rule_id)),
+    [`${prefix}.ipv6-cidr`]: of((rule) => rule.cidr_ipv6),
+    [`${prefix}.prefix-list-id`]: of((rule) => rule.prefix_list_id),
     [`${prefix}.protocol`]: of((rule) => protocolName(rule.protocol)),
     [`${prefix}.to-port`]: of((rule) => rule.to_port),
     [`${prefix}.user-id`]: (group) =>
@@ -80,17 +87,10 @@ const rowsOf = async (context: ActionContext): Promise<readonly GroupRow[]> => {
     rulesOfAccount(db, context.accountId),
   ]);
   const byGroup = Map.groupBy(rules, (rule) => rule.group_id);
-  return rows.map((row) => ({ ...row, rules: byGroup.get(row.group_id) ?? [] }));
+  const names = new Map(rows.map((row) => [row.group_id, row.name]));
+  const peers = new Map(rules.map((rule) => [rule.rule_id, names.get(rule.referenced_group_id ?? '') ?? '']));
+  return rows.map((row) => ({ ...row, rules: byGroup.get(row.group_id) ?? [], peers }));
 };
-
-export const rulesOfAccount = (db: Database, accountId: string): Promise<RuleRow[]> =>
-  db
-    .selectFrom('security_group_rule')
-    .innerJoin('security_group', 'security_group.group_id', 'security_group_rule.group_id')
-    .selectAll('security_group_rule')
-    .where('security_group.account_id', '=', accountId)
-    .orderBy('rule_id')
-    .execute();
 
 /** A group of the caller by id, or by name in the default VPC (EC2's old way). */
 export const requireGroup = async (
@@ -157,7 +157,7 @@ const checkUnused = async (tx: RegionTransaction, groupId: string): Promise<void
     .where((row) => row(row.val(groupId), '=', row.fn.any('eni.group_ids')))
     .executeTakeFirst();
   const rule = await tx
-    .selectFrom('security_group_rule')
+    .selectFrom('any_security_group_rule')
     .select('rule_id')
     .where('referenced_group_id', '=', groupId)
     .where('group_id', '<>', groupId)
@@ -249,13 +249,13 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
       group.vpc_id,
       async (tx) => {
         await checkUnused(tx, group.group_id);
-        const rules = await tx
-          .deleteFrom('security_group_rule')
-          .where('group_id', '=', group.group_id)
-          .returning('rule_id')
-          .execute();
+        const rules = [
+          ...(await rulesOfGroup(tx, group.group_id, false)),
+          ...(await rulesOfGroup(tx, group.group_id, true)),
+        ].map((rule) => rule.rule_id);
+        await deleteRules(tx, rules);
         await tx.deleteFrom('security_group').where('group_id', '=', group.group_id).execute();
-        await deleteTagsOf(tx, group.group_id, ...rules.map((rule) => rule.rule_id));
+        await deleteTagsOf(tx, group.group_id, ...rules);
       },
       async () => false,
     );
@@ -264,11 +264,7 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
 };
 
 const selectNames = (groups: readonly GroupRow[], names: readonly string[]): readonly GroupRow[] => {
-  const missing = names.find((name) => !groups.some((group) => group.name === name));
-  if (missing !== undefined)
-    throw new PandoError(
-      'InvalidGroup.NotFound',
-      `The security group '${missing.slice(0, 255)}' does not exist`,
-    );
+  const missing = names.filter((name) => !groups.some((group) => group.name === name));
+  if (missing.length > 0) throw notFound('securityGroup', missing);
   return groups.filter((group) => names.includes(group.name));
 };

@@ -1,11 +1,11 @@
 /** Tags of the region's resources. Those of instances and volumes are their cells'. */
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
-import { type IdKind, idKinds, parseId } from '#contracts/ids.ts';
+import { checkTaggedId, type IdKind, idKinds, invalidId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
-import { mergeTags, validateTags } from '#wire/tags.ts';
+import { checkRemovedTags, mergeTags, validateTags } from '#wire/tags.ts';
 import type { Handlers } from '#wire/types.ts';
 import { change } from '../change.ts';
 import type { ActionContext } from '../context.ts';
@@ -24,7 +24,7 @@ const taggable = {
   internetGateway: { type: 'internet-gateway', table: 'internet_gateway', column: 'internet_gateway_id' },
   routeTable: { type: 'route-table', table: 'route_table', column: 'route_table_id' },
   securityGroup: { type: 'security-group', table: 'security_group', column: 'group_id' },
-  securityGroupRule: { type: 'security-group-rule', table: 'security_group_rule', column: 'rule_id' },
+  securityGroupRule: { type: 'security-group-rule', table: 'any_security_group_rule', column: 'rule_id' },
   networkAcl: { type: 'network-acl', table: 'network_acl', column: 'network_acl_id' },
   dhcpOptions: { type: 'dhcp-options', table: 'dhcp_options', column: 'dhcp_options_id' },
   launchTemplate: { type: 'launch-template', table: 'launch_template', column: 'launch_template_id' },
@@ -41,8 +41,8 @@ const resourcesMax = 1_000;
 
 const kindOf = (id: string): TaggableIdKind => {
   const kind = kinds.find((one) => id.startsWith(`${idKinds[one].prefix}-`));
-  if (kind === undefined) throw new PandoError('InvalidID', `The ID '${id.slice(0, 64)}' is not valid`);
-  parseId(kind, id);
+  if (kind === undefined) throw invalidId(id);
+  checkTaggedId(id);
   return kind;
 };
 
@@ -57,8 +57,8 @@ const requireResources = async (
   const byKind = Map.groupBy(new Set(ids), kindOf);
   for (const [kind, group] of byKind) {
     const present = await presentIds(tx, context.accountId, kind, group);
-    const missing = group.find((id) => !present.has(id));
-    if (missing !== undefined) throw notFound(kind, missing);
+    const missing = group.filter((id) => !present.has(id));
+    if (missing.length > 0) throw notFound(kind, missing);
   }
   return new Map([...byKind].flatMap(([kind, group]) => group.map((id) => [id, taggable[kind].type])));
 };
@@ -133,6 +133,7 @@ export const tagHandlers: Handlers<ActionContext> = {
 
   async DeleteTags(input, context) {
     const { Tags: tags } = input;
+    checkRemovedTags(tags ?? []);
     await change(context, input, async (tx) => {
       const types = await requireResources(tx, context, input.Resources);
       const all = tx
@@ -144,10 +145,8 @@ export const tagHandlers: Handlers<ActionContext> = {
         return;
       }
       for (const tag of tags) {
-        if (tag.Key === undefined)
-          throw new PandoError('MissingParameter', 'A tag to delete must have a key.');
         // With a value, only a tag that has it; without one, whatever it has.
-        const one = all.where('key', '=', tag.Key);
+        const one = all.where('key', '=', tag.Key ?? '');
         await (tag.Value === undefined ? one : one.where('value', '=', tag.Value)).execute();
       }
     });
@@ -158,6 +157,7 @@ export const tagHandlers: Handlers<ActionContext> = {
     const page = readPage(input, {
       secret: context.region.pageSecret,
       scope: `${context.accountId}/DescribeTags`,
+      capped: true,
     });
     const matches = compileFilters(input.Filters, tagFilters, (tag) => [{ Key: tag.key, Value: tag.value }]);
     const matching = await nextTags(context, page, input.Filters ?? [], matches);

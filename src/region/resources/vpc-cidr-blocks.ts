@@ -6,6 +6,7 @@ import { changeVpc } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { localRoute } from '../default-vpc.ts';
 import { contains, formatNetwork, type Network, parseNetwork } from '../ipv4.ts';
+import { notFound } from '../not-found.ts';
 import type { Database, RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
 import { checkAdded, requireVpcRange, vpcNetworks } from '../vpc-ranges.ts';
@@ -122,11 +123,7 @@ const add = async (
   return block;
 };
 
-const noAssociation = (id: string): PandoError =>
-  new PandoError(
-    'InvalidVpcCidrBlockAssociationID.NotFound',
-    `The vpc CIDR block association ID '${id.slice(0, 64)}' does not exist`,
-  );
+const noAssociation = (id: string): PandoError => notFound('vpcCidrBlockAssociation', id);
 
 /** The caller's VPC of an association, and whether it is its first one. */
 const findAssociation = async (context: ActionContext, id: string) => {

@@ -160,8 +160,6 @@ export const vpcHandlers: Handlers<ActionContext> = {
     if (input.CidrBlock === undefined)
       throw new PandoError('MissingParameter', 'The request must contain the parameter cidrBlock');
     const network = requireVpcRange(input.CidrBlock);
-    if (input.AmazonProvidedIpv6CidrBlock)
-      throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
     if (input.InstanceTenancy !== undefined && input.InstanceTenancy !== 'default')
       throw new PandoError('UnsupportedOperation', `Tenancy '${input.InstanceTenancy}' is not available.`);
     const tags = tagsOnCreate(input.TagSpecifications, 'vpc');

@@ -6,6 +6,7 @@ import type { Handlers } from '#wire/types.ts';
 import type { ZoneConfig } from '../config.ts';
 import type { ActionContext } from '../context.ts';
 import { describe } from '../describe.ts';
+import { notFound } from '../not-found.ts';
 
 const attributesOf = async (context: ActionContext): Promise<Readonly<Record<string, readonly string[]>>> => {
   const vpc = await context.region.db
@@ -105,12 +106,7 @@ export const zoneHandlers: Handlers<ActionContext> = {
 
   /** There are no instance profiles, so none is associated. */
   async DescribeIamInstanceProfileAssociations(input, context) {
-    const [asked] = input.AssociationIds ?? [];
-    if (asked !== undefined)
-      throw new PandoError(
-        'InvalidAssociationID.NotFound',
-        `The association ID '${asked.slice(0, 64)}' does not exist`,
-      );
+    if (input.AssociationIds?.length) throw notFound('addressAssociation', input.AssociationIds);
     const none: readonly never[] = [];
     const page = describe(none, input, context, {
       action: 'DescribeIamInstanceProfileAssociations',

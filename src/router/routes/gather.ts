@@ -13,6 +13,7 @@ interface GatherRoute {
   readonly list: string;
   readonly ids?: IdParameter;
   readonly region?: true;
+  readonly capped?: true;
 }
 
 /** One that has a share of the answer. Sources are asked in the order of their numbers. */
@@ -139,6 +140,7 @@ const pageOf = (call: Call, route: GatherRoute, ids: readonly string[]): PageReq
     secret: 'pando-router-page',
     scope: `${call.caller.accountId}/${call.action}`,
     ids: { parameter: route.ids?.name ?? 'resourcesSet', values: ids },
+    ...(route.capped && { capped: true }),
   });
 
 const cursorOf = (source: Source, token?: string): string => JSON.stringify([source.number, token ?? null]);

@@ -1,7 +1,7 @@
 /** Calls whose ids name their cells (S3.4): split, checked as a whole, carried out, joined. */
 
-import { type ErrorCode, PandoError } from '#contracts/errors.ts';
-import { cellNumberOf, isId } from '#contracts/ids.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { cellNumberOf, isId, notFound, parseId } from '#contracts/ids.ts';
 import type { KnownAction, WireInput } from '#wire/types.ts';
 import { type CellIdKind, type IdParameter, isSafe } from '../actions.ts';
 import type { Cell } from '../cell.ts';
@@ -22,32 +22,10 @@ export interface Share {
   readonly ids: readonly string[];
 }
 
-interface KindFacts {
-  readonly prefix: string;
-  readonly noun: string;
-  readonly malformed: ErrorCode;
-  readonly notFound: ErrorCode;
-  readonly describe: KnownAction;
-  readonly describeIds: string;
-}
-
-const kinds: Readonly<Record<CellIdKind, KindFacts>> = {
-  instance: {
-    prefix: 'i',
-    noun: 'instance',
-    malformed: 'InvalidInstanceID.Malformed',
-    notFound: 'InvalidInstanceID.NotFound',
-    describe: 'DescribeInstances',
-    describeIds: 'InstanceIds',
-  },
-  volume: {
-    prefix: 'vol',
-    noun: 'volume',
-    malformed: 'InvalidVolumeID.Malformed',
-    notFound: 'InvalidVolume.NotFound',
-    describe: 'DescribeVolumes',
-    describeIds: 'VolumeIds',
-  },
+/** How a cell is asked whether it has things of a kind. */
+const lookups: Readonly<Record<CellIdKind, { readonly describe: KnownAction; readonly ids: string }>> = {
+  instance: { describe: 'DescribeInstances', ids: 'InstanceIds' },
+  volume: { describe: 'DescribeVolumes', ids: 'VolumeIds' },
 };
 
 /**
@@ -60,7 +38,7 @@ export const callByIds = async (
   route: { readonly ids: IdParameter; readonly list?: string },
 ): Promise<Answer> => {
   const ids = idsIn(call.input, route.ids);
-  if (ids.length === 0) throw missingParameter(route.ids.name);
+  if (ids.length === 0) throw noIds(route.ids);
   const shares = await shareOut(parts, ids, route.ids.kind);
   if (shares.length > 1 && !isSafe(call.action)) await checkExist(call, shares, route.ids.kind);
   const outputs = await callShares(call, shares, (share) =>
@@ -72,32 +50,39 @@ export const callByIds = async (
   };
 };
 
+/** EC2 has words of its own for a list that is empty. */
+const noIds = ({ name }: IdParameter): PandoError =>
+  name === 'InstanceIds'
+    ? new PandoError('InvalidParameterCombination', 'No instances specified')
+    : missingParameter(name);
+
 /** Groups ids by the cell that they name. @throws EC2's errors for malformed ids and for cells that do not exist. */
 export const shareOut = async (
   parts: Parts,
   ids: readonly string[],
   kind: CellIdKind,
 ): Promise<readonly Share[]> => {
-  const byNumber = Map.groupBy(ids, (id) => checkedCellNumber(id, kind));
+  for (const id of ids) parseId(kind, id);
+  const byNumber = Map.groupBy(ids, (id) => cellNumberIn(id, kind));
   const shares: Share[] = [];
-  const unknown: string[] = [];
+  const unknown = new Set<string>();
   for (const [number, own] of byNumber) {
-    const cell = await parts.cells.byNumber(number);
-    if (cell === undefined) unknown.push(...own);
+    const cell = number === undefined ? undefined : await parts.cells.byNumber(number);
+    if (cell === undefined) for (const id of own) unknown.add(id);
     else shares.push({ cell, ids: own });
   }
-  if (unknown.length > 0) throw notFound(unknown, kind);
+  if (unknown.size > 0) throw notFound(kind, [...unknown]);
   return shares;
 };
 
 /** Asks every cell whether its ids exist, so that a request changes everything that it names or nothing. */
 export const checkExist = async (call: Call, shares: readonly Share[], kind: CellIdKind): Promise<void> => {
-  const { describe, describeIds } = kinds[kind];
-  const lookups = shares.map(async ({ cell, ids }) => {
-    const lookup = backendCall(call, { [describeIds]: [...new Set(ids)] }, describe);
+  const { describe, ids: parameter } = lookups[kind];
+  const asked = shares.map(async ({ cell, ids }) => {
+    const lookup = backendCall(call, { [parameter]: [...new Set(ids)] }, describe);
     outputOf(await cell.call(lookup, true), cell.record.cellId);
   });
-  await firstError(lookups);
+  await firstError(asked);
 };
 
 /** Sends each cell its share. @throws the first error in the order of the ids, once all have answered. */
@@ -127,17 +112,6 @@ const firstError = async <T>(promises: readonly Promise<T>[]): Promise<T[]> => {
   return Promise.all(promises);
 };
 
-const checkedCellNumber = (id: string, kind: CellIdKind): number => {
-  const { prefix, malformed } = kinds[kind];
-  if (isId(kind, id)) return cellNumberOf(id);
-  throw new PandoError(malformed, `Invalid id: "${id.slice(0, 64)}" (expecting "${prefix}-...")`);
-};
-
-const notFound = (ids: readonly string[], kind: CellIdKind): PandoError => {
-  const { noun, notFound: code } = kinds[kind];
-  const text = ids.slice(0, 10).join(', ');
-  return new PandoError(
-    code,
-    ids.length === 1 ? `The ${noun} ID '${text}' does not exist` : `The ${noun} IDs '${text}' do not exist`,
-  );
-};
+/** Ids that no cell can have made (EC2's old ones of eight digits) name none. */
+const cellNumberIn = (id: string, kind: CellIdKind): number | undefined =>
+  isId(kind, id) ? cellNumberOf(id) : undefined;

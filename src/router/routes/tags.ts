@@ -1,4 +1,5 @@
 /** CreateTags and DeleteTags: each resource's tags are where the resource is. */
+import { checkTaggedId } from '#contracts/ids.ts';
 import { isSafe } from '../actions.ts';
 import { outputOf } from '../outcome.ts';
 import { type Answer, backendCall, type Call, idsIn, missingParameter, type Parts } from '../request.ts';
@@ -11,6 +12,7 @@ import { callShares, checkExist, type Share, shareOut } from './ids.ts';
 export const tag = async (parts: Parts, call: Call): Promise<Answer> => {
   const ids = idsIn(call.input, { name: 'Resources', kind: 'instance' });
   if (ids.length === 0) throw missingParameter('ResourceId');
+  for (const id of ids) checkTaggedId(id);
   const { instances, volumes, rest } = byOwner(ids);
   const instanceShares = await shareOut(parts, instances, 'instance');
   const volumeShares = await shareOut(parts, volumes, 'volume');

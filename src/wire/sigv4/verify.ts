@@ -62,6 +62,8 @@ export async function verifySigV4<K extends SigningKey>(
   if (key.sessionToken !== undefined && !sameText(key.sessionToken, claim.sessionToken)) {
     throw new PandoError('InvalidClientTokenId', 'The security token included in the request is invalid.');
   }
+  // A token says that the key is temporary: with a permanent one, somebody has mixed up two sets of credentials.
+  if (key.sessionToken === undefined && claim.sessionToken) throw unknownKey(claim.service);
   const { accessKeyId, region, service } = claim;
   return { accessKeyId, region, service, key };
 }

@@ -335,6 +335,11 @@ describe('a bad signature', () => {
     });
   });
 
+  it('is one of a permanent key with a token', async () => {
+    await refused(signedByAws4('/', { 'X-Amz-Security-Token': 'token' }), 'AuthFailure');
+    await verifySigV4(signedByAws4('/', { 'X-Amz-Security-Token': '' }), options());
+  });
+
   it('throws nothing but a 4xx, whatever the header', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), fc.string(), async (text, query) => {
