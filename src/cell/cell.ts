@@ -9,6 +9,7 @@ import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
+import { Capacity } from './capacity/capacity.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
@@ -86,7 +87,8 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
   const vpcs = new VpcStates({ db, region, hosts, log });
-  const services: CellServices = { ...options, region, db, clock, faults, hosts, vpcs };
+  const capacity = new Capacity({ db, hosts, clock });
+  const services: CellServices = { ...options, region, db, clock, faults, hosts, vpcs, capacity };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
     ...{ db, hosts, clock },
@@ -141,6 +143,14 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'alarms', everyMs: limits.alarmEveryMs, turn: () => engine.alarm() },
     { name: 'heard', everyMs: limits.heardFlushEveryMs, turn: () => reports.flushHeard() },
+    {
+      name: 'capacity',
+      everyMs: limits.capacityRefreshEveryMs,
+      turn: async () => {
+        await capacity.refresh();
+        capacity.publishDemand();
+      },
+    },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
     {

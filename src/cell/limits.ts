@@ -70,6 +70,14 @@ export const housekeepingEveryMs = 60_000;
 export const purgeBatchMax = 20_000;
 /** Rounds in which a placement looks again, when the host that it waited for was filled meanwhile. */
 export const placeRoundsMax = 8;
+/** Hosts that one claim names, in order: the first that is free and has room gets it. */
+export const candidatesMax = 8;
+/** How often the view of the hosts' capacity is read anew; a placement that finds nothing reads it at once. */
+export const capacityRefreshEveryMs = 1_000;
+/** How much of all demand must have changed its type before slots follow. */
+export const demandShiftMin = 0.05;
+/** Hosts that are put anew under a changed demand in one turn. */
+export const rescoreBatchMax = 2_000;
 export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;

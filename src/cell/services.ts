@@ -2,6 +2,7 @@
 import type { Logger } from '#base/log.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import type { regionContract } from '#contracts/region.ts';
+import type { Capacity } from './capacity/capacity.ts';
 import type { Clock } from './clock.ts';
 import type { HostSessions } from './hosts/sessions.ts';
 import type { VpcStates } from './hosts/vpc-states.ts';
@@ -31,6 +32,7 @@ export interface CellServices {
   readonly region: Caller<typeof regionContract>;
   readonly hosts: HostSessions;
   readonly vpcs: VpcStates;
+  readonly capacity: Capacity;
   readonly clock: Clock;
   readonly faults: Faults;
   readonly log: Logger;

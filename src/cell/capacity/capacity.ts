@@ -1,0 +1,88 @@
+/** The cell's capacity as this processor knows it: the view, kept fresh; the demand; and transactions that place. */
+import type { Amount } from '#slots/amount.ts';
+import { Demand } from '#slots/demand.ts';
+import type { Clock } from '../clock.ts';
+import type { HostSessions } from '../hosts/sessions.ts';
+import { demandShiftMin, rescoreBatchMax } from '../limits.ts';
+import { readCapacity, readRunning } from '../store/capacity.ts';
+import type { Database, Sql } from '../store/sql.ts';
+import { Placing } from './placing.ts';
+import { CapacityView } from './view.ts';
+
+export interface CapacityOptions {
+  readonly db: Database;
+  readonly hosts: HostSessions;
+  readonly clock: Clock;
+}
+
+export class Capacity {
+  readonly view = new CapacityView();
+  readonly demand = new Demand();
+  readonly #options: CapacityOptions;
+  #reading: Promise<void> | undefined;
+
+  constructor(options: CapacityOptions) {
+    this.#options = options;
+  }
+
+  /** Reads all hosts anew. Calls that come while one reads wait for the next, which reads what theirs was about. */
+  async refresh(): Promise<void> {
+    if (this.#reading !== undefined) await this.#reading.catch(() => undefined);
+    this.#reading ??= this.refreshBy(this.#options.db).finally(() => {
+      this.#reading = undefined;
+    });
+    await this.#reading;
+  }
+
+  /** The same by this connection: inside of a transaction nothing takes a second one. */
+  async refreshBy(sql: Sql): Promise<void> {
+    const readAt = this.now();
+    const rows = await readCapacity(sql);
+    const changed = this.view.changed(rows);
+    const running = changed.length === 0 ? new Map() : await readRunning(sql, changed);
+    this.view.refresh(rows, readAt, running);
+  }
+
+  /** A launch of this type came, or found no place. */
+  note(type: string, amount: Amount, kind: 'arrival' | 'refusal', count = 1): void {
+    this.demand.note(type, amount, kind, this.now(), count);
+    if (this.view.slots.demand.length === 0) this.publishDemand();
+  }
+
+  /** Slots follow demand: at once in what is published, a batch of hosts at a time in the order of placement. */
+  publishDemand(): void {
+    const { slots } = this.view;
+    const types = this.demand.types(this.now());
+    const published = new Map(slots.demand.map(({ type, weight }) => [type, weight]));
+    let shift = 0;
+    for (const { type, weight } of types) {
+      shift += Math.abs(weight - (published.get(type) ?? 0));
+      published.delete(type);
+    }
+    for (const weight of published.values()) shift += weight;
+    if (shift >= demandShiftMin) slots.setDemand(types);
+    slots.rescore(rescoreBatchMax);
+  }
+
+  /** Runs a transaction that may place. What it claimed counts in this processor's view from the decision on, and no longer if it fails. */
+  async transaction<T>(work: (tx: Sql, placing: Placing) => Promise<T>): Promise<T> {
+    let placing: Placing | undefined;
+    try {
+      const value = await this.#options.db.transaction((tx) => {
+        // Run again: what the last try claimed is rolled back.
+        placing?.abandon();
+        placing = new Placing({ tx, capacity: this, reached: this.#options.hosts });
+        return work(tx, placing);
+      });
+      placing?.commit();
+      return value;
+    } catch (error) {
+      placing?.abandon();
+      throw error;
+    }
+  }
+
+  now(): number {
+    return this.#options.clock.monotonicMs();
+  }
+}
