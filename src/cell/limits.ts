@@ -74,6 +74,12 @@ export const placeRoundsMax = 8;
 export const candidatesMax = 8;
 /** How often the view of the hosts' capacity is read anew; a placement that finds nothing reads it at once. */
 export const capacityRefreshEveryMs = 1_000;
+/** How often counters are compared with claims; how many claims that ran out are released in one turn. */
+export const claimsCheckEveryMs = 60_000;
+export const claimsSweepEveryMs = 1_000;
+export const claimsSweepMax = 500;
+/** Things that do not fit and are told in one check. */
+export const misfitsToldMax = 100;
 /** How much of all demand must have changed its type before slots follow. */
 export const demandShiftMin = 0.05;
 /** Hosts that are put anew under a changed demand in one turn. */

@@ -4,6 +4,7 @@ import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
+import { setReserve } from '../store/claims.ts';
 import { countHosts, findHost, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
 import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
@@ -66,6 +67,8 @@ export class HostReports {
     if ((await countHosts(db)) >= limits.hosts && (await findHost(db, hello.hostId)) === undefined)
       throw new PandoError('Conflict', `Cell ${identity.cellId} is full: ${limits.hosts} hosts (S3.7).`);
     await upsertHost(db, hello, oversubscription);
+    if (!(await db.transaction((tx) => setReserve(tx, hello.hostId, services.reserve))))
+      log.warn({ host: hello.hostId }, 'a host has no room for its reserve: it is tried with its next hello');
     services.hosts.attach(hello.hostId, caller);
     services.vpcs.forgetHost(hello.hostId);
     log.info({ host: hello.hostId, vms: hello.vms.length }, 'host connected');
