@@ -93,7 +93,17 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const vpcs = new VpcStates({ db, region, hosts, log });
   const capacity = new Capacity({ db, hosts, clock });
   const upkeep = new ClaimsUpkeep({ db, log });
-  const services: CellServices = { reserve: nothing, ...options, region, db, clock, faults, hosts, vpcs, capacity };
+  const services: CellServices = {
+    reserve: nothing,
+    ...options,
+    region,
+    db,
+    clock,
+    faults,
+    hosts,
+    vpcs,
+    capacity,
+  };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
     ...{ db, hosts, clock },

@@ -5,9 +5,10 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
-import type { Begun } from './lifecycle.ts';
-import { workflowOperations } from './operator-workflows.ts';
 import { insufficientCapacity } from './insufficient-capacity.ts';
+import type { Begun } from './lifecycle.ts';
+import { capacityOperations } from './operator-capacity.ts';
+import { workflowOperations } from './operator-workflows.ts';
 import type { CellServices } from './services.ts';
 import { migrationHostOf } from './store/claims.ts';
 import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
@@ -36,6 +37,7 @@ const instancesShownMax = 10_000;
 
 export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
   ...workflowOperations({ services, engine }),
+  ...capacityOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     parseId('instance', instanceId);

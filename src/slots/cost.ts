@@ -45,7 +45,7 @@ const count = (vcpus: number, memory: number, disk: number, network: number, a: 
 };
 
 /** What the free capacity is worth: for each demanded type, the slots that it would be if it were all that type's. */
-export const valueOf = (free: Amount, types: readonly ValuedType[]): number => {
+export const worthOf = (free: Amount, types: readonly ValuedType[]): number => {
   let value = 0;
   for (const { amount, worth } of types)
     value += worth * count(free.vcpusMilli, free.memoryMib, free.diskMib, free.networkMbps, amount);
@@ -53,7 +53,7 @@ export const valueOf = (free: Amount, types: readonly ValuedType[]): number => {
 };
 
 /** What is left of that after `amount` is taken. */
-export const valueWithout = (free: Amount, amount: Amount, types: readonly ValuedType[]): number => {
+export const worthWithout = (free: Amount, amount: Amount, types: readonly ValuedType[]): number => {
   const vcpus = free.vcpusMilli - amount.vcpusMilli;
   const memory = free.memoryMib - amount.memoryMib;
   const disk = free.diskMib - amount.diskMib;

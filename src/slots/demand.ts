@@ -34,7 +34,10 @@ export class Demand {
   readonly #entries = new Map<string, Entry>();
   #atMs = 0;
 
-  constructor({ halfLifeMs = demandHalfLifeMsDefault, typesMax = demandTypesMaxDefault }: DemandOptions = {}) {
+  constructor({
+    halfLifeMs = demandHalfLifeMsDefault,
+    typesMax = demandTypesMaxDefault,
+  }: DemandOptions = {}) {
     this.#halfLifeMs = halfLifeMs;
     this.#typesMax = typesMax;
   }

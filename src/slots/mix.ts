@@ -90,7 +90,9 @@ export const determine = (
 ): Mix => {
   const room = clamped(free);
   const scale = scaleOf(room, sumOf(types));
-  const counts = types.map(({ type, weight }) => Math.max(0, Math.min(Math.floor(weight * scale), limit(type))));
+  const counts = types.map(({ type, weight }) =>
+    Math.max(0, Math.min(Math.floor(weight * scale), limit(type))),
+  );
   const taken = types.reduce((left, { amount }, at) => minus(left, amount, counts[at] ?? 0), room);
   return refill({ types, counts, remainder: taken }, limit);
 };

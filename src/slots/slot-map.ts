@@ -4,7 +4,7 @@
  */
 import { type Amount, clamped, fits, minus } from './amount.ts';
 import { absent, Buckets } from './buckets.ts';
-import { shareOf, type ValuedType, valuedTypes, valueOf, valueWithout } from './cost.ts';
+import { shareOf, type ValuedType, valuedTypes, worthOf, worthWithout } from './cost.ts';
 import type { DemandedType } from './demand.ts';
 import { determine, type Mix } from './mix.ts';
 
@@ -119,8 +119,13 @@ export class SlotMap {
     return this.#cursor >= this.#entries.length;
   }
 
-  rescoreAll(): void {
+  /** Begins anew with the first host. */
+  rescoreFrom(): void {
     this.#cursor = 0;
+  }
+
+  rescoreAll(): void {
+    this.rescoreFrom();
     this.rescore(this.#entries.length);
   }
 
@@ -192,7 +197,7 @@ export class SlotMap {
     };
     this.#tracked.set(type, made);
     for (const [at, entry] of this.#entries.entries())
-      if (entry !== undefined) this.#placeIn(made, at, entry, valueOf(entry.free, entry.valued));
+      if (entry !== undefined) this.#placeIn(made, at, entry, worthOf(entry.free, entry.valued));
     return made;
   }
 
@@ -204,7 +209,7 @@ export class SlotMap {
   #place(at: number): void {
     const entry = this.#entries[at];
     if (entry === undefined) return;
-    const value = valueOf(entry.free, entry.valued);
+    const value = worthOf(entry.free, entry.valued);
     for (const tracked of this.#tracked.values()) this.#placeIn(tracked, at, entry, value);
   }
 
@@ -231,7 +236,7 @@ export class SlotMap {
   #bucketOf({ type, amount, smaller }: TrackedType, { facts, free, valued }: Entry, value: number): number {
     const fitness = this.#fitness(facts, type);
     if (fitness <= 0) return absent;
-    const cost = Math.max(0, value - valueWithout(free, amount, valued));
+    const cost = Math.max(0, value - worthWithout(free, amount, valued));
     const level = Math.min(costLevels - 1, Math.floor(Math.sqrt(cost) * costLevels));
     const pressure = fitness < 1 ? pressureLevels - 1 : pressureOf(facts, amount);
     return (pressure * costLevels + level) * tieLevels + tieOf(facts, free, smaller);

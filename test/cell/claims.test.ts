@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
+import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate } from '#base/postgres/migrate.ts';
-import { checkClaims, ClaimsUpkeep } from '#cell/capacity/upkeep.ts';
+import { ClaimsUpkeep, checkClaims } from '#cell/capacity/upkeep.ts';
 import {
   claimIdOf,
   findClaim,
@@ -23,7 +24,6 @@ import { lockInstances } from '#cell/store/instances.ts';
 import { cellSchema } from '#cell/store/schema.ts';
 import { type CellSchema, type Database, databaseOver, type Sql } from '#cell/store/sql.ts';
 import type { Amount } from '#slots/amount.ts';
-import { pino } from 'pino';
 import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
 
 let server: TestDatabase;
@@ -111,7 +111,9 @@ const last = {
       await last.change(tx, id, { other_host_id: target });
     }),
   flip: (id: string, target: string, source: string): Promise<void> =>
-    db.transaction(async (tx) => void (await last.change(tx, id, { host_id: target, other_host_id: source }))),
+    db.transaction(
+      async (tx) => void (await last.change(tx, id, { host_id: target, other_host_id: source })),
+    ),
   endMove: (id: string, other: string): Promise<void> =>
     db.transaction(async (tx) => {
       await last.count(tx, other, -1, 'all');
@@ -175,7 +177,9 @@ interface Columns {
   readonly host_id: string | null;
 }
 const columnsOf = async (id: string): Promise<Columns> => {
-  const [row] = await db.query<Columns>('select held, other_host_id, host_id from instances where id = $1', [id]);
+  const [row] = await db.query<Columns>('select held, other_host_id, host_id from instances where id = $1', [
+    id,
+  ]);
   assert.ok(row);
   return row;
 };
@@ -201,7 +205,9 @@ test('a live database of the last release becomes one with claims, counters and 
   await last.beginMove('i-move', 'h-1');
   await last.launch('i-gone', 'h-2');
   await last.leave('i-gone', 'h-2', 'all');
-  const before = await db.query('select id, held, host_id, other_host_id, version from instances order by id');
+  const before = await db.query(
+    'select id, held, host_id, other_host_id, version from instances order by id',
+  );
   await toThis();
   const claims = await db.query<{ id: string }>(
     'select id, host_id, type, memory_mib, disk_mib from claims order by id',
@@ -227,28 +233,33 @@ test('releases side by side: whoever makes each change of an instance’s life, 
   let n = 0;
   const step = fc.record({ move: fc.constantFrom(...moves), by: fc.constantFrom('last', 'fresh') });
   await fc.assert(
-    fc.asyncProperty(fc.boolean(), fc.array(step, { maxLength: 12 }), fc.boolean(), async (first, steps, end) => {
-      const id = `i-${n++}`;
-      await (first ? last : fresh).launch(id, 'h-1');
-      await assertAgree(id);
-      for (const { move, by } of steps) {
-        const { held, other_host_id: other, host_id: hostId } = await columnsOf(id);
-        const here = hostId ?? '';
-        const who = by === 'last' ? last : fresh;
-        if (move === 'stop' && held === 'all' && other === null) await who.stop(id, here);
-        else if (move === 'start' && held === 'disk') await who.start(id, here);
-        else if (move === 'beginMove' && held === 'all' && other === null)
-          await who.beginMove(id, here === 'h-1' ? 'h-2' : 'h-1');
-        else if (move === 'flip' && other !== null) await who.flip(id, other, here);
-        else if (move === 'endMove' && other !== null) await who.endMove(id, other);
+    fc.asyncProperty(
+      fc.boolean(),
+      fc.array(step, { maxLength: 12 }),
+      fc.boolean(),
+      async (first, steps, end) => {
+        const id = `i-${n++}`;
+        await (first ? last : fresh).launch(id, 'h-1');
         await assertAgree(id);
-      }
-      const { held, other_host_id: other, host_id: hostId } = await columnsOf(id);
-      if (other !== null) await (end ? last : fresh).endMove(id, other);
-      await (end ? last : fresh).leave(id, hostId ?? '', held === 'disk' ? 'disk' : 'all');
-      await assertAgree(id);
-      assert.deepEqual(await db.query('select * from claims'), []);
-    }),
+        for (const { move, by } of steps) {
+          const { held, other_host_id: other, host_id: hostId } = await columnsOf(id);
+          const here = hostId ?? '';
+          const who = by === 'last' ? last : fresh;
+          if (move === 'stop' && held === 'all' && other === null) await who.stop(id, here);
+          else if (move === 'start' && held === 'disk') await who.start(id, here);
+          else if (move === 'beginMove' && held === 'all' && other === null)
+            await who.beginMove(id, here === 'h-1' ? 'h-2' : 'h-1');
+          else if (move === 'flip' && other !== null) await who.flip(id, other, here);
+          else if (move === 'endMove' && other !== null) await who.endMove(id, other);
+          await assertAgree(id);
+        }
+        const { held, other_host_id: other, host_id: hostId } = await columnsOf(id);
+        if (other !== null) await (end ? last : fresh).endMove(id, other);
+        await (end ? last : fresh).leave(id, hostId ?? '', held === 'disk' ? 'disk' : 'all');
+        await assertAgree(id);
+        assert.deepEqual(await db.query('select * from claims'), []);
+      },
+    ),
     { numRuns: 60 },
   );
 });
@@ -318,5 +329,8 @@ test('counters that drifted are told and computed anew; what does not fit is tol
   assert.ok(await findClaim(db, 'instance/i-unknown'), 'nothing is removed on a belief');
   await sql`update hosts set used_memory_mib = 1 where id = 'h-1'`.execute(handle);
   await fresh.leave('i-1');
-  assert.equal((await db.query<{ n: number }>(`select used_memory_mib as n from hosts where id = 'h-1'`))[0]?.n, 0);
+  assert.equal(
+    (await db.query<{ n: number }>(`select used_memory_mib as n from hosts where id = 'h-1'`))[0]?.n,
+    0,
+  );
 });

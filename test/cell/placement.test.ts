@@ -90,7 +90,10 @@ test('racing placements and releases never exceed any host, and give back what t
     fc.asyncProperty(amounts, fc.integer({ min: 1, max: 4 }), async (wanted, hostCount) => {
       await sql`truncate hosts, claims`.execute(handle);
       for (let at = 0; at < hostCount; at++) await addHost(`h-${at}`, 2 + at, 2_048);
-      const one = async (amount: Amount, at: number): Promise<{ hostId: string; amount: Amount } | undefined> => {
+      const one = async (
+        amount: Amount,
+        at: number,
+      ): Promise<{ hostId: string; amount: Amount } | undefined> => {
         const placed = await placeOne(views[at % 2 === 0 ? 0 : 1], amount);
         if (placed === undefined) return undefined;
         // Every third gives its place back while others are still looking; twice gives back once.
@@ -108,7 +111,11 @@ test('racing placements and releases never exceed any host, and give back what t
           [host.used_disk_mib, 'diskMib'],
           [host.used_network_mbps, 'networkMbps'],
         ] as const)
-          assert.equal(used, own.reduce((sum, each) => sum + each.amount[part], 0), part);
+          assert.equal(
+            used,
+            own.reduce((sum, each) => sum + each.amount[part], 0),
+            part,
+          );
       }
       assert.deepEqual(await driftsOf(db), [], 'counters are the sums of claims');
     }),

@@ -1,6 +1,9 @@
 /** The cell's capacity as this processor knows it: the view, kept fresh; the demand; and transactions that place. */
+
+import { AdverseBook, type AdverseKind } from '#slots/adverse.ts';
 import type { Amount } from '#slots/amount.ts';
 import { Demand } from '#slots/demand.ts';
+import type { Fitness } from '#slots/slot-map.ts';
 import type { Clock } from '../clock.ts';
 import type { HostSessions } from '../hosts/sessions.ts';
 import { demandShiftMin, rescoreBatchMax } from '../limits.ts';
@@ -16,13 +19,28 @@ export interface CapacityOptions {
 }
 
 export class Capacity {
-  readonly view = new CapacityView();
   readonly demand = new Demand();
+  readonly #adverse = new AdverseBook();
+  readonly view: CapacityView;
   readonly #options: CapacityOptions;
   #reading: Promise<void> | undefined;
 
   constructor(options: CapacityOptions) {
     this.#options = options;
+    this.view = new CapacityView(this.fitness);
+  }
+
+  /** How far a type may be used on a host, by adverse reports. */
+  readonly fitness: Fitness = (host, type) => this.#adverse.fitness(host, type, this.now());
+
+  /** A type did badly on a host, or everything did. The host's slots follow at once. */
+  adverse(hostId: string, kind: AdverseKind, type?: string): void {
+    const host = this.view.slots.host(hostId);
+    if (host === undefined) return;
+    const { hostClass, running } = host;
+    const about = type === undefined ? {} : { type };
+    this.#adverse.report({ kind, hostId, hostClass, running, ...about }, this.now());
+    this.view.slots.set(host);
   }
 
   /** Reads all hosts anew. Calls that come while one reads wait for the next, which reads what theirs was about. */
@@ -61,7 +79,12 @@ export class Capacity {
     }
     for (const weight of published.values()) shift += weight;
     if (shift >= demandShiftMin) slots.setDemand(types);
-    slots.rescore(rescoreBatchMax);
+    // Reports decay without an event: hosts are put anew until none is left.
+    const rescored = slots.rescore(rescoreBatchMax);
+    if (rescored && this.#adverse.size > 0) {
+      this.#adverse.prune(this.now());
+      slots.rescoreFrom();
+    }
   }
 
   /** Runs a transaction that may place. What it claimed counts in this processor's view from the decision on, and no longer if it fails. */

@@ -61,12 +61,14 @@ export class Placing {
    */
   async place(request: PlacementRequest): Promise<Placed | undefined> {
     for (let round = 1; round <= placeRoundsMax; round++) {
-      const candidates = this.#candidates(request);
-      if (candidates.length === 0) {
-        if (this.#fresh) return this.#none(request);
+      const near = this.#candidates(request, 'reached');
+      // A host may have dialled in, or got room, since the view was read: it is asked for before one that is out of reach.
+      if (near.length === 0 && !this.#fresh) {
         await this.#refresh();
         continue;
       }
+      const candidates = near.length > 0 ? near : this.#candidates(request, 'any');
+      if (candidates.length === 0) return this.#none(request);
       const taken = await this.#take(request, candidates);
       if (taken !== undefined) return { hostId: taken.id, vtep: taken.vtep };
       // The view was behind, or all of them are being claimed on.
@@ -96,7 +98,11 @@ export class Placing {
     const { tx, capacity } = this.#options;
     const wait = this.#made.length > 0 ? ['free'] : ['free', 'any'];
     for (const mode of wait) {
-      const counters = await takeClaim(tx, claim, { candidates, zone, wait: mode === 'any' ? 'any' : 'free' });
+      const counters = await takeClaim(tx, claim, {
+        candidates,
+        zone,
+        wait: mode === 'any' ? 'any' : 'free',
+      });
       if (counters === undefined) continue;
       const claimId = claimIdOf(claim.purpose, claim.holder, claim.part);
       this.#made.push({ claimId, counters });
@@ -106,17 +112,16 @@ export class Placing {
     return undefined;
   }
 
-  /** The best hosts by the view, those that this processor reaches first. */
-  #candidates({ claim, zone, accept, hostId }: PlacementRequest): string[] {
+  /** The best hosts by the view. */
+  #candidates({ claim, zone, accept, hostId }: PlacementRequest, which: 'reached' | 'any'): string[] {
     const { capacity, reached } = this.#options;
     const { view } = capacity;
     const will = (host: HostFacts): boolean =>
+      (which === 'any' || reached.has(host.hostId)) &&
       (hostId === undefined || host.hostId === hostId) &&
       view.row(host.hostId)?.zone === zone &&
       (accept === undefined || accept(host));
     const request = { type: claim.type, amount: claim.amount, max: candidatesMax };
-    const near = view.slots.choose({ ...request, accept: (host) => reached.has(host.hostId) && will(host) });
-    if (near.length > 0) return near;
     return view.slots.choose({ ...request, accept: will });
   }
 

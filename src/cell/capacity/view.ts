@@ -51,7 +51,12 @@ export class CapacityView {
       const known = this.#known.get(row.id);
       const runs = running.get(row.id) ?? known?.running ?? new Map<string, number>();
       if (known === undefined) {
-        this.#known.set(row.id, { row, running: runs, inFlight: new Map(), committedAt: Number.NEGATIVE_INFINITY });
+        this.#known.set(row.id, {
+          row,
+          running: runs,
+          inFlight: new Map(),
+          committedAt: Number.NEGATIVE_INFINITY,
+        });
         this.#put(row.id);
         continue;
       }

@@ -65,3 +65,6 @@ export const misfitsOf = (sql: Sql, limit: number): Promise<Misfit[]> =>
      limit $1`,
     [limit],
   );
+
+export const countClaims = async (sql: Sql): Promise<number> =>
+  (await sql.query<{ n: number }>('select count(*)::int as n from claims'))[0]?.n ?? 0;

@@ -5,8 +5,9 @@
  *
  * Callers hold the row lock of what a claim is for (an instance, a host), so a claim has one writer at a time.
  */
-import { hostSilenceMsMax } from '../limits.ts';
+
 import type { Amount } from '#slots/amount.ts';
+import { hostSilenceMsMax } from '../limits.ts';
 import { type AmountColumns, amountOf, lockHosts } from './hosts.ts';
 import type { Sql } from './sql.ts';
 
@@ -69,7 +70,8 @@ const add = (more: string): string => `
   used_vcpus_milli = used_vcpus_milli + ${more}.vcpus, used_memory_mib = used_memory_mib + ${more}.memory,
   used_disk_mib = used_disk_mib + ${more}.disk, used_network_mbps = used_network_mbps + ${more}.network`;
 
-const columns = 'id, host_id, purpose, holder, type, vcpus_milli, memory_mib, disk_mib, network_mbps, expires_at';
+const columns =
+  'id, host_id, purpose, holder, type, vcpus_milli, memory_mib, disk_mib, network_mbps, expires_at';
 
 const amountValues = (amount: Amount): number[] => [
   amount.vcpusMilli,
