@@ -22,6 +22,9 @@ const unlimited: CountLimit = () => Number.POSITIVE_INFINITY;
 /** Slots that are given one by one, after the bulk; beyond them the rest goes to single types in bulk. */
 const singleStepsMax = 256;
 
+const isBigger = (a: Amount, b: Amount): boolean =>
+  a.vcpusMilli > b.vcpusMilli || (a.vcpusMilli === b.vcpusMilli && a.memoryMib > b.memoryMib);
+
 const sumOf = (types: readonly DemandedType[]): Amount =>
   types.reduce((sum, { amount, weight }) => plus(sum, amount, weight), {
     vcpusMilli: 0,
@@ -42,7 +45,13 @@ const scaleOf = (free: Amount, part: Amount): number => {
   return Number.isFinite(scale) ? Math.max(0, scale) * (1 - 1e-9) : 0;
 };
 
-/** The type that is due: of those that fit and may have more, the one with the most share for its next slot; -1: none. */
+/** Two shares that are the same but for rounding. */
+const sameShare = 1e-9;
+
+/**
+ * The type that is due: of those that fit and may have more, the one with the most share for its next slot, of equal ones the biggest,
+ * which would not fit later; -1: none.
+ */
 const dueType = (
   types: readonly DemandedType[],
   counts: readonly number[],
@@ -54,7 +63,9 @@ const dueType = (
   for (const [at, { type, amount, weight }] of types.entries()) {
     const next = (counts[at] ?? 0) + 1;
     const share = weight / next;
-    if (share > bestShare && next <= limit(type) && fits(room, amount)) {
+    if (share < bestShare * (1 - sameShare) || next > limit(type) || !fits(room, amount)) continue;
+    const other = types[best]?.amount;
+    if (other === undefined || share > bestShare * (1 + sameShare) || isBigger(amount, other)) {
       best = at;
       bestShare = share;
     }
