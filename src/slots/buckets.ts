@@ -51,7 +51,8 @@ export class Buckets {
   }
 
   #add(host: number, bucket: number): void {
-    const list = (this.#lists[bucket] ??= []);
+    const list = this.#lists[bucket] ?? [];
+    this.#lists[bucket] = list;
     this.#bucketOf[host] = bucket;
     this.#placeOf[host] = list.push(host) - 1;
     const word = bucket >>> 5;
