@@ -42,6 +42,11 @@ export const workflowsShownMax = 1_000;
 export const hostSilenceMsMax = 6_000;
 export const reportEveryMs = 1_000;
 export const heardFlushEveryMs = 1_000;
+/** A host whose run queue is that many times its processors, or with less of its memory available, is under pressure. */
+export const loadPerProcessorMax = 2;
+export const memoryAvailablePartMin = 0.03;
+/** Pressure counts once in this time for each host. */
+export const pressureEveryMs = 60_000;
 /** Even an unchanged report is compared with the store this often. */
 export const reconcileEveryMs = 30_000;
 /** How often an instance whose VM ended by itself is started again before it is left stopped; counted anew after the window. */

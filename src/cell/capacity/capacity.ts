@@ -9,8 +9,31 @@ import type { HostSessions } from '../hosts/sessions.ts';
 import { demandShiftMin, rescoreBatchMax } from '../limits.ts';
 import { readCapacity, readRunning } from '../store/capacity.ts';
 import type { Database, Sql } from '../store/sql.ts';
-import { Placing } from './placing.ts';
+import { type Placed, type PlacementRequest, Placing } from './placing.ts';
 import { CapacityView } from './view.ts';
+
+/** How many claims are being made on each host. */
+export class Claiming {
+  readonly #counts = new Map<string, number>();
+
+  begin(hostId: string): void {
+    this.#counts.set(hostId, (this.#counts.get(hostId) ?? 0) + 1);
+  }
+
+  end(hostId: string): void {
+    const left = (this.#counts.get(hostId) ?? 0) - 1;
+    if (left > 0) this.#counts.set(hostId, left);
+    else this.#counts.delete(hostId);
+  }
+
+  has(hostId: string): boolean {
+    return this.#counts.has(hostId);
+  }
+
+  get size(): number {
+    return this.#counts.size;
+  }
+}
 
 export interface CapacityOptions {
   readonly db: Database;
@@ -22,6 +45,8 @@ export class Capacity {
   readonly demand = new Demand();
   readonly #adverse = new AdverseBook();
   readonly view: CapacityView;
+  /** Hosts on which transactions of this processor are claiming just now. */
+  readonly claiming = new Claiming();
   readonly #options: CapacityOptions;
   #reading: Promise<void> | undefined;
 
@@ -84,6 +109,19 @@ export class Capacity {
     if (rescored && this.#adverse.size > 0) {
       this.#adverse.prune(this.now());
       slots.rescoreFrom();
+    }
+  }
+
+  /** One claim by itself: one statement, which is its own transaction. */
+  async claim(request: PlacementRequest): Promise<Placed | undefined> {
+    const placing = new Placing({ tx: this.#options.db, capacity: this, reached: this.#options.hosts });
+    try {
+      const placed = await placing.place(request);
+      placing.commit();
+      return placed;
+    } catch (error) {
+      placing.abandon();
+      throw error;
     }
   }
 

@@ -37,7 +37,7 @@ export interface PlacingOptions {
   readonly tx: Sql;
   readonly capacity: Capacity;
   /** Hosts that this processor reaches are taken before others. */
-  readonly reached: { has(hostId: string): boolean };
+  readonly reached: { readonly size: number; has(hostId: string): boolean };
 }
 
 const comingBack = (): PandoError =>
@@ -61,13 +61,13 @@ export class Placing {
    */
   async place(request: PlacementRequest): Promise<Placed | undefined> {
     for (let round = 1; round <= placeRoundsMax; round++) {
-      const near = this.#candidates(request, 'reached');
+      const near = this.#inOrder(this.#candidates(request, 'reached'));
       // A host may have dialled in, or got room, since the view was read: it is asked for before one that is out of reach.
       if (near.length === 0 && !this.#fresh) {
         await this.#refresh();
         continue;
       }
-      const candidates = near.length > 0 ? near : this.#candidates(request, 'any');
+      const candidates = near.length > 0 ? near : this.#inOrder(this.#candidates(request, 'any'));
       if (candidates.length === 0) return this.#none(request);
       const taken = await this.#take(request, candidates);
       if (taken !== undefined) return { hostId: taken.id, vtep: taken.vtep };
@@ -82,13 +82,26 @@ export class Placing {
     const { view } = this.#options.capacity;
     const at = this.#options.capacity.now();
     for (const { claimId, counters } of this.#made) view.commit(claimId, counters, at);
+    this.#release();
   }
 
   /** It was rolled back. */
   abandon(): void {
     const { view } = this.#options.capacity;
     for (const { claimId, counters } of this.#made) view.abandon(claimId, counters.id);
+    this.#release();
+  }
+
+  #release(): void {
+    for (const { counters } of this.#made) this.#options.capacity.claiming.end(counters.id);
     this.#made.length = 0;
+  }
+
+  /** Hosts that nobody here is claiming on come first: their rows are free. */
+  #inOrder(candidates: readonly string[]): string[] {
+    const { claiming } = this.#options.capacity;
+    const free = candidates.filter((hostId) => !claiming.has(hostId));
+    return [...free, ...candidates.filter((hostId) => claiming.has(hostId))].slice(0, candidatesMax);
   }
 
   async #take(
@@ -97,13 +110,14 @@ export class Placing {
   ): Promise<HostCounters | undefined> {
     const { tx, capacity } = this.#options;
     const wait = this.#made.length > 0 ? ['free'] : ['free', 'any'];
+    const [first = ''] = candidates;
     for (const mode of wait) {
-      const counters = await takeClaim(tx, claim, {
-        candidates,
-        zone,
-        wait: mode === 'any' ? 'any' : 'free',
-      });
+      const at = { candidates, zone, wait: mode === 'any' ? 'any' : 'free' } as const;
+      // Until the store has said which one it is, others of this processor begin with another.
+      capacity.claiming.begin(first);
+      const counters = await takeClaim(tx, claim, at).finally(() => capacity.claiming.end(first));
       if (counters === undefined) continue;
+      capacity.claiming.begin(counters.id);
       const claimId = claimIdOf(claim.purpose, claim.holder, claim.part);
       this.#made.push({ claimId, counters });
       capacity.view.begin(claimId, counters.id, claim.amount);
@@ -117,11 +131,11 @@ export class Placing {
     const { capacity, reached } = this.#options;
     const { view } = capacity;
     const will = (host: HostFacts): boolean =>
-      (which === 'any' || reached.has(host.hostId)) &&
+      (which === 'any' || reached.size === 0 || reached.has(host.hostId)) &&
       (hostId === undefined || host.hostId === hostId) &&
       view.row(host.hostId)?.zone === zone &&
       (accept === undefined || accept(host));
-    const request = { type: claim.type, amount: claim.amount, max: candidatesMax };
+    const request = { type: claim.type, amount: claim.amount, max: candidatesMax + capacity.claiming.size };
     return view.slots.choose({ ...request, accept: will });
   }
 

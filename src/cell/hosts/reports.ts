@@ -7,6 +7,7 @@ import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
 import { setReserve } from '../store/claims.ts';
 import { countHosts, findHost, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
+import { PressureWatch } from './pressure.ts';
 import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
 import type { HostCaller } from './sessions.ts';
 
@@ -30,10 +31,13 @@ export class HostReports {
   readonly #reconciler: HostReconciler;
   readonly #seen = new Map<string, Seen>();
   readonly #heard = new Map<string, 'ok' | 'degraded'>();
+  readonly #pressure: PressureWatch;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#reconciler = new HostReconciler(options);
+    const { capacity, clock } = options.services;
+    this.#pressure = new PressureWatch({ capacity, clock });
   }
 
   /** VMs of connected hosts that no row accounts for. */
@@ -88,6 +92,7 @@ export class HostReports {
 
   report(report: Report): Record<string, never> {
     this.#heard.set(report.hostId, report.card);
+    this.#pressure.look(report);
     this.#reconcileSoon(report.hostId, report.vms);
     return {};
   }
@@ -97,6 +102,7 @@ export class HostReports {
     if (!services.hosts.detach(hostId, caller)) return;
     services.vpcs.forgetHost(hostId);
     this.#seen.delete(hostId);
+    this.#pressure.forget(hostId);
     this.#reconciler.quarantine.forgetHost(hostId);
     services.log.warn({ host: hostId }, 'host disconnected');
   }

@@ -122,8 +122,12 @@ const fillColumns = `
       is distinct from (pando_held(own), other, coalesce(own.host_id, host_id));
     return null;
   end $body$;
-  create trigger claims_instance after insert or update or delete on claims for each row
-    when (pg_trigger_depth() = 0) execute function pando_instance_of_claim();
+  create trigger claims_instance after insert or update on claims for each row
+    when (pg_trigger_depth() = 0 and new.purpose in ('instance', 'migration'))
+    execute function pando_instance_of_claim();
+  create trigger claims_instance_gone after delete on claims for each row
+    when (pg_trigger_depth() = 0 and old.purpose in ('instance', 'migration'))
+    execute function pando_instance_of_claim();
 
   create function pando_columns_of_new_instance() returns trigger language plpgsql as $body$
   declare
