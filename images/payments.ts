@@ -115,5 +115,7 @@ async function makeDatabase(root: string): Promise<void> {
   // There is no /proc in the new root, by which the loader finds a program's own libraries.
   const env = { LD_LIBRARY_PATH: '/opt/payments/postgres/lib' };
   for (const command of [initdb, create])
-    await run('chroot', [`--userspec=${paymentsUser}:${paymentsUser}`, root, '/bin/sh', '-c', command], { env: { ...process.env, ...env } });
+    await run('chroot', [`--userspec=${paymentsUser}:${paymentsUser}`, root, '/bin/sh', '-c', command], {
+      env: { ...process.env, ...env },
+    });
 }

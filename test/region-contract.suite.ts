@@ -20,6 +20,8 @@ export interface RegionUnderTest {
   readonly groupId: string;
   /** An address of the subnet that nobody takes by itself. */
   readonly privateIp: string;
+  /** The first four addresses of the subnet and its last one. */
+  readonly reservedIps: readonly string[];
 }
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -148,6 +150,29 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       assert.equal(await other.port(), undefined, 'a refusal leaves nothing');
     },
   );
+
+  check('reserved addresses are refused at once and by the allocation, in EC2’s words', async (subject) => {
+    const { reservedIps, subnetId } = subject.region;
+    assert.equal(reservedIps.length, 5);
+    for (const privateIp of reservedIps) {
+      const refused = {
+        code: 'InvalidParameterValue',
+        message: `Address ${privateIp} is in subnet's reserved address range`,
+      };
+      await assert.rejects(subject.resolve({ subnetId, privateIp }), refused);
+      await assert.rejects(subject.resolve({ subnetId, privateIp, count: 1 }), refused);
+      await assert.rejects(subject.allocate({ privateIp }), refused);
+    }
+    assert.equal(await subject.port(), undefined);
+  });
+
+  check('an address that has just been released is given to who asks for it by name', async (subject) => {
+    const { privateIp } = subject.region;
+    const former = new Subject(subject.region);
+    assert.equal((await former.allocate({ privateIp })).port.ip, privateIp);
+    await former.release();
+    assert.equal((await subject.allocate({ privateIp })).port.ip, privateIp);
+  });
 
   check('unknown and malformed ids are refused, and leave nothing', async (subject) => {
     assert.equal(await codeOf(subject.allocate({ subnetId: newId('subnet') })), 'InvalidSubnetID.NotFound');

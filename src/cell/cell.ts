@@ -26,6 +26,7 @@ import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import type { Oversubscription } from './store/hosts.ts';
+import { fadeAll } from './store/instance-lists.ts';
 import { countInstances, purgeTerminated } from './store/instances.ts';
 import { dropLease, renewLease, supersedeLeases } from './store/processors.ts';
 import { cellSchema } from './store/schema.ts';
@@ -175,6 +176,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
       everyMs: limits.housekeepingEveryMs,
       turn: async () => {
         const now = clock.now();
+        await fadeAll(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTerminated(db, new Date(now - 2 * limits.terminatedVisibleMs));
         await purgeEnded(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTokens(db, new Date(now - limits.clientTokenKeptMs));

@@ -73,6 +73,8 @@ export const clientTokenKeptMs = 24 * 3_600_000;
 export const housekeepingEveryMs = 60_000;
 /** Old rows that go in one statement: what is left goes with the next. */
 export const purgeBatchMax = 20_000;
+/** Instances that leave the lists in one statement: short, so that nobody waits for its locks. */
+export const fadeBatchMax = 2_000;
 /** Rounds in which a placement looks again, when the host that it waited for was filled meanwhile. */
 export const placeRoundsMax = 8;
 /** Hosts that one claim names, in order: the first that is free and has room gets it. */

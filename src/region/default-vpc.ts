@@ -2,7 +2,7 @@
 import { newId } from '#contracts/ids.ts';
 import type { ZoneConfig } from './config.ts';
 import { formatNetwork, type Network, parseNetwork } from './ipv4.ts';
-import type { RegionTransaction } from './schema.ts';
+import type { RegionTransaction, Row } from './schema.ts';
 
 const defaultVpcCidr = '172.31.0.0/16';
 const defaultSubnetPrefix = 20;
@@ -61,7 +61,7 @@ export const insertVpc = async (
       dhcp_options_id: dhcpOptionsId,
     })
     .execute();
-  await insertRouteTable(tx, { routeTableId, accountId, vpcId, cidr });
+  await insertRouteTable(tx, { routeTableId, accountId, vpcId, cidrs: [cidr] });
   await tx
     .insertInto('route_table_association')
     .values({
@@ -79,32 +79,35 @@ export const insertVpc = async (
   return { vpcId, routeTableId };
 };
 
-/** A route table begins with the route to the VPC itself. */
+/** A route table begins with the routes to the VPC itself. */
 export const insertRouteTable = async (
   tx: RegionTransaction,
   table: {
     readonly routeTableId: string;
     readonly accountId: string;
     readonly vpcId: string;
-    readonly cidr: string;
+    readonly cidrs: readonly string[];
   },
 ): Promise<void> => {
-  const route_table_id = table.routeTableId;
+  const { routeTableId } = table;
   await tx
     .insertInto('route_table')
-    .values({ route_table_id, account_id: table.accountId, vpc_id: table.vpcId })
+    .values({ route_table_id: routeTableId, account_id: table.accountId, vpc_id: table.vpcId })
     .execute();
   await tx
     .insertInto('route')
-    .values({
-      route_table_id,
-      destination: table.cidr,
-      kind: 'local',
-      target_id: null,
-      origin: 'CreateRouteTable',
-    })
+    .values(table.cidrs.map((cidr) => localRoute(routeTableId, cidr)))
     .execute();
 };
+
+/** The route to a range of the VPC, which its route tables have by themselves. */
+export const localRoute = (routeTableId: string, cidr: string): Row<'route'> => ({
+  route_table_id: routeTableId,
+  destination: cidr,
+  kind: 'local',
+  target_id: null,
+  origin: 'CreateRouteTable',
+});
 
 const insertDefaultGroup = async (tx: RegionTransaction, accountId: string, vpcId: string): Promise<void> => {
   const groupId = newId('securityGroup');

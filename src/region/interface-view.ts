@@ -22,17 +22,26 @@ type InstanceNetworkInterface = NonNullable<
   >[number]['NetworkInterfaces']
 >[number];
 
-/** The account's interfaces; with ids (of instances, or their own), only those. */
+export interface InterfacesWanted {
+  readonly instanceIds?: readonly string[];
+  readonly eniIds?: readonly string[] | undefined;
+  /** Those whose ids come after it, at most so many. */
+  readonly after?: string | undefined;
+  readonly limit?: number | undefined;
+}
+
+/** The account's interfaces by their ids; with ids (of instances, or their own), only those. */
 export const readInterfaces = async (
   db: Database,
   accountId: string,
-  only: { readonly instanceIds?: readonly string[]; readonly eniIds?: readonly string[] | undefined } = {},
+  only: InterfacesWanted = {},
 ): Promise<readonly InterfaceRow[]> => {
-  const { instanceIds, eniIds } = only;
+  const { instanceIds, eniIds, after, limit } = only;
   const ofInstances =
     instanceIds === undefined ? sql`` : sql`and e.instance_id = any (${instanceIds}::text[])`;
   const named =
     eniIds === undefined || eniIds.length === 0 ? sql`` : sql`and e.eni_id = any (${eniIds}::text[])`;
+  const next = after === undefined ? sql`` : sql`and e.eni_id > ${after}`;
   const { rows } = await sql<InterfaceRow>`
     select e.*, s.zone, p.ip as public_ip, p.allocation_id, p.association_id,
       v.dns_support and v.dns_hostnames as named,
@@ -44,8 +53,8 @@ export const readInterfaces = async (
     join subnet s using (subnet_id)
     join vpc v on v.vpc_id = e.vpc_id
     left join public_address p on p.eni_id = e.eni_id
-    where e.account_id = ${accountId} ${ofInstances} ${named}
-    order by e.eni_id`.execute(db);
+    where e.account_id = ${accountId} ${ofInstances} ${named} ${next}
+    order by e.eni_id ${limit === undefined ? sql`` : sql`limit ${limit}`}`.execute(db);
   return rows;
 };
 

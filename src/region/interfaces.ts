@@ -8,8 +8,9 @@ import { newId, parseId } from '#contracts/ids.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
-import { parseAddress } from './ipv4.ts';
 import { notFound } from './not-found.ts';
+import { requireHost } from './private-addresses.ts';
+import { automaticAddress, noteEmptyPool } from './public-addresses.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
 import type { Database, RegionTransaction } from './schema.ts';
@@ -65,22 +66,16 @@ export interface AllocateRequest {
   readonly tags?: readonly ValidTag[] | undefined;
 }
 
+/** The number of the address that was asked for, in its subnet; null: any. */
 const hostOf = async (region: Region, request: AllocateRequest): Promise<number | null> => {
   if (request.privateIp === undefined) return null;
-  const address = parseAddress(request.privateIp);
-  if (address === undefined)
-    throw new PandoError(
-      'InvalidParameterValue',
-      `Invalid value '${request.privateIp.slice(0, 64)}' for privateIpAddress.`,
-    );
   const subnet = await region.db
     .selectFrom('subnet')
-    .select('base')
+    .select(['base', 'last_host'])
     .where('subnet_id', '=', request.subnetId)
     .executeTakeFirst();
   if (subnet === undefined) throw notFound('subnet', request.subnetId);
-  // The function checks the upper bound; a number below the subnet is out of it as well.
-  return Math.max(-1, Math.min(address - subnet.base, 2 ** 31 - 1));
+  return requireHost(request.privateIp, subnet);
 };
 
 /** Makes the interface of an instance, or gives the one that it has. @throws StaleEpoch once it was released */
@@ -90,13 +85,35 @@ export const allocateInterface = async (
 ): Promise<{ vpcId: string; port: VpcPort }> => {
   parseId('instance', request.instanceId);
   const host = await hostOf(region, request);
+  let takeResting = false;
   for (let attempt = 1; ; attempt++) {
-    const status = await tryAllocate(region, request, host);
+    const status = await tryAllocate(region, request, host, takeResting);
     if (status === 'ok' || status === 'existing') return readPort(region, request.instanceId);
-    if (status !== 'retry') throw refused(status);
+    if (status === 'resting') {
+      await tellOfFormerHolders(region, request.subnetId);
+      takeResting = true;
+    } else if (status !== 'retry') throw refused(status);
     if (attempt >= attemptsMax)
       throw new PandoError('Conflict', 'The subnet changes too fast. Retry your request.');
   }
+};
+
+/**
+ * An address that still rests is given out: devices hear first that its former holder is gone, and what they track of it goes. One that
+ * is out of reach does so when it hears of the new holder, before that one is wired there.
+ */
+const tellOfFormerHolders = async (region: Region, subnetId: string): Promise<void> => {
+  const subnet = await region.db
+    .selectFrom('subnet')
+    .select('vpc_id')
+    .where('subnet_id', '=', subnetId)
+    .executeTakeFirst();
+  const pushed = subnet === undefined ? undefined : await region.pusher.push(subnet.vpc_id);
+  if (pushed !== undefined && pushed.unreachable.length > 0)
+    region.log.info(
+      { subnetId, unreachable: pushed.unreachable },
+      'a resting address is given out before all devices know that its former holder is gone',
+    );
 };
 
 const refused = (status: string): PandoError => {
@@ -108,14 +125,16 @@ const tryAllocate = async (
   region: Region,
   request: AllocateRequest,
   host: number | null,
+  takeResting: boolean,
 ): Promise<string> => {
   const eniId = newId('networkInterface');
   const { description = '', tags = [] } = request;
   try {
     // What few launches ask for is not part of the one statement that all of them run.
-    if (description === '' && tags.length === 0) return await runAllocate(region.db, request, host, eniId);
+    if (description === '' && tags.length === 0)
+      return await runAllocate(region.db, request, { host, eniId, takeResting });
     return await transact(region.db, async (tx) => {
-      const status = await runAllocate(tx, request, host, eniId);
+      const status = await runAllocate(tx, request, { host, eniId, takeResting });
       if (status !== 'ok') return status;
       await tx.updateTable('eni').set({ description }).where('eni_id', '=', eniId).execute();
       await insertTags(tx, request.accountId, 'network-interface', eniId, tags);
@@ -133,15 +152,13 @@ const tryAllocate = async (
 const runAllocate = async (
   db: Database,
   request: AllocateRequest,
-  host: number | null,
-  eniId: string,
+  { host, eniId, takeResting }: { host: number | null; eniId: string; takeResting: boolean },
 ): Promise<string> => {
   const { rows } = await sql<{ status: string }>`
     select allocate_interface(${request.accountId}, ${request.instanceId}, ${request.subnetId},
       ${[...new Set(request.groupIds)]}::text[], ${host}::int, ${request.publicIp}::boolean, ${eniId},
-      ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')}, ${portsPerVpcMax}::int) as status`.execute(
-    db,
-  );
+      ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')}, ${portsPerVpcMax}::int,
+      ${takeResting}::boolean) as status`.execute(db);
   return rows[0]?.status ?? 'retry';
 };
 
@@ -206,11 +223,13 @@ export const placeInterface = async (
       case 'unchanged':
       case 'changed': {
         const grown = outcome.kind === 'changed' ? 1 : 0;
-        const { rows } = await sql<{ vpc_id: string }>`
+        const { rows } = await sql<{ vpc_id: string; assigned: boolean | null }>`
           update vpc set version = version + ${grown}::int
-          where vpc_id = (select vpc_id from eni where eni_id = ${request.eniId}) returning vpc_id`.execute(
+          where vpc_id = (select vpc_id from eni where eni_id = ${request.eniId})
+          returning vpc_id, ${grown === 0 ? sql`null` : automaticAddress(request.eniId)} as assigned`.execute(
           tx,
         );
+        noteEmptyPool(region, request.eniId, rows[0]?.assigned);
         return rows[0]?.vpc_id;
       }
     }

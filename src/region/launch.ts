@@ -4,8 +4,8 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
-import { parseAddress, parseNetwork } from './ipv4.ts';
 import { notFound } from './not-found.ts';
+import { requireHost } from './private-addresses.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
 import { metadataDefaultsOf } from './resources/metadata-defaults.ts';
@@ -32,7 +32,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     findSubnet(region, request),
     metadataDefaultsOf(db, request.accountId),
   ]);
-  checkPrivateIp(request, subnet);
+  if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
   const [groups, freeAddresses] = await Promise.all([
     findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
@@ -122,8 +122,8 @@ interface Addresses {
 }
 
 /**
- * Free addresses of the subnet, which a launch may lose to another one all the same: this is for the error that EC2 gives
- * at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
+ * Free addresses of the subnet, resting ones among them. A launch may lose them to another one all the same: this is for the error
+ * that EC2 gives at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
  */
 const countFree = async (
   db: Database,
@@ -131,8 +131,7 @@ const countFree = async (
   { count = 0, privateIp = null }: { count?: number | undefined; privateIp?: string | null | undefined },
 ): Promise<number | undefined> => {
   const { rows } = await sql<Addresses>`
-    select (select count(*) from eni where subnet_id = ${subnet.subnet_id})
-        + (select count(*) from resting_address where subnet_id = ${subnet.subnet_id} and until > now()) as taken,
+    select (select count(*) from eni where subnet_id = ${subnet.subnet_id}) as taken,
       exists (select from eni where subnet_id = ${subnet.subnet_id} and ip = ${privateIp}::text) as wanted_taken`.execute(
     db,
   );
@@ -194,20 +193,4 @@ export const findGroups = async (
       );
   }
   return groups;
-};
-
-const checkPrivateIp = (request: LaunchRequest, subnet: Row<'subnet'>): void => {
-  if (request.privateIp === undefined) return;
-  const address = parseAddress(request.privateIp);
-  const network = parseNetwork(subnet.cidr);
-  const inside =
-    address !== undefined &&
-    network !== undefined &&
-    address >= network.base &&
-    address < network.base + network.size;
-  if (!inside)
-    throw new PandoError(
-      'InvalidParameterValue',
-      `Address ${request.privateIp.slice(0, 64)} does not fall within the subnet's address range`,
-    );
 };

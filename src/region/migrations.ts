@@ -1,7 +1,9 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
+import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { releasedInstances } from './migrations-released.ts';
+import { restingPreference } from './migrations-resting.ts';
 
 const begin = `
 create table account (
@@ -266,4 +268,6 @@ export const regionMigrations: readonly SchemaStep[] = [
   },
   { name: '0004-released-instances', up: releasedInstances },
   { name: '0005-quotas', up: quotas },
+  { name: '0006-resting-preference', up: restingPreference },
+  { name: '0007-vpc-cidr-blocks', up: vpcCidrBlocks },
 ];

@@ -26,6 +26,8 @@ interface CompiledVpc {
   vni: number;
   version: number;
   cidr: string;
+  /** Those that were added. */
+  cidrs: string[];
   subnets: { subnetId: string; cidr: string; base: number }[];
   routes: CompiledRoute[];
   groups: { groupId: string; revision: string }[];
@@ -36,6 +38,8 @@ interface CompiledVpc {
 const read = (db: QueryExecutorProvider, vpcId: string) =>
   sql<CompiledVpc>`
     select v.vni, v.version, v.cidr,
+      (select coalesce(json_agg(b.cidr order by b.created_at, b.association_id), '[]')
+        from vpc_cidr_block b where b.vpc_id = v.vpc_id) as cidrs,
       (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
           order by s.subnet_id), '[]')
         from subnet s where s.vpc_id = v.vpc_id) as subnets,
@@ -80,7 +84,7 @@ export const compileVpcState = async (
     vpcId,
     vni: compiled.vni,
     version: compiled.version,
-    cidrs: [compiled.cidr],
+    cidrs: [compiled.cidr, ...compiled.cidrs],
     subnets: compiled.subnets.map(({ subnetId, cidr, base }) => ({
       subnetId,
       cidr,

@@ -62,6 +62,15 @@ interface VpcTable {
   created_at: CreatedAt;
 }
 
+/** A range that was added to a VPC. */
+interface VpcCidrBlockTable {
+  association_id: string;
+  account_id: string;
+  vpc_id: string;
+  cidr: string;
+  created_at: CreatedAt;
+}
+
 interface SubnetTable {
   subnet_id: string;
   account_id: string;
@@ -148,6 +157,8 @@ interface EniTable {
   group_ids: string[];
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
+  /** Whether an automatic public address was asked for: by the launch, or by its subnet. */
+  auto_public: Generated<boolean>;
   vtep: string | null;
   epoch: Generated<number>;
   created_at: CreatedAt;
@@ -228,6 +239,7 @@ export interface RegionSchema {
   gateway_device: GatewayDeviceTable;
   dhcp_options: DhcpOptionsTable;
   vpc: VpcTable;
+  vpc_cidr_block: VpcCidrBlockTable;
   subnet: SubnetTable;
   internet_gateway: InternetGatewayTable;
   route_table: RouteTableTable;

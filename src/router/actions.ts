@@ -93,6 +93,8 @@ const network = {
   DeleteVpc: region,
   ModifyVpcAttribute: region,
   DescribeVpcAttribute: region,
+  AssociateVpcCidrBlock: region,
+  DisassociateVpcCidrBlock: region,
   CreateSubnet: region,
   DescribeSubnets: region,
   DeleteSubnet: region,

@@ -133,6 +133,30 @@ describe('data path between two cards', () => {
     assert.ok((await a.run(ping('10.0.0.11'))).ok);
   });
 
+  it('routes a range that was added to the VPC as its own, until it is taken away', async () => {
+    const d = await lab.vm('d', two, portOf(20, two.vtep, { ip: '100.64.1.20', subnetId: 'subnet-c' }));
+    const local = (destination: string) => ({ destination, target: { kind: 'local' as const } });
+    const routes = [local('10.0.0.0/16'), local('100.64.0.0/16')];
+    const added = (): Partial<VpcState> => ({
+      ...groups([{ protocol: '-1', groupId: 'sg-open' }]),
+      cidrs: ['10.0.0.0/16', '100.64.0.0/16'],
+      subnets: [
+        { subnetId: 'subnet-a', cidr: '10.0.0.0/24', router: '10.0.0.1', routes },
+        { subnetId: 'subnet-c', cidr: '100.64.1.0/24', router: '100.64.1.1', routes },
+      ],
+      ports: [a.port, b.port, c.port, d.port],
+    });
+    await declare(added());
+    await attach(two, 'vpc-1', d);
+    for (const ip of ['100.64.1.20', '100.64.1.1']) assert.ok((await a.run(ping(ip))).ok, ip);
+    for (const ip of ['10.0.0.10', '10.0.0.11']) assert.ok((await d.run(ping(ip))).ok, ip);
+    assert.match((await a.run('ping -c 1 -W 5 100.64.2.77')).out, /Unreachable/, 'it ends inside the VPC');
+    await two.client.call('card.detachPort', { eniId: d.port.eniId });
+    await declare(groups([all]));
+    assert.equal((await a.run(ping('100.64.1.20'))).ok, false);
+    assert.ok((await a.run(ping('10.0.0.11'))).ok);
+  });
+
   it('routes a range by way of another interface, which must have its check off', async () => {
     const subnets = (eniId: string): Partial<VpcState> => ({
       subnets: [

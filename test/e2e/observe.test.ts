@@ -1,6 +1,6 @@
 /** One launch in a real region: followed by its request id through every process, and seen in their metrics. */
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import type { TopFacts } from '#cli/topView.ts';
 import { textAt } from '#cli/xmlTree.ts';
@@ -73,5 +73,18 @@ describe('what can be seen', { timeout: 10 * 60_000 }, () => {
     assert.ok(facts.actions.some(({ name, total }) => name === 'RunInstances' && total >= 1));
     assert.equal(facts.processes.length, processes().length);
     assert.match(await region.pando('top', '--once'), /HOSTS.*vCPU.*PROCESSES by CPU/s);
+  });
+
+  it('a healthy region has nothing to complain of: no process has written a warning or an error', async () => {
+    const ids = await region.cloud.launch({ network, type: typeSmallest, count: 2 });
+    await region.cloud.reach('running', ids);
+    await region.cloud.terminate(ids);
+    const complaints = processes().flatMap((name) =>
+      readFileSync(region.directory.logFile(name), 'utf8')
+        .split('\n')
+        // Whatever is no line of JSON was not meant for the log: a crash's last words.
+        .filter((line) => line !== '' && !/^\{"level":[123]0,/.test(line)),
+    );
+    assert.deepEqual(complaints, []);
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { sql } from 'kysely';
-import { releaseInterface, vpcStateOf } from '#region/interfaces.ts';
+import { placeInterface, releaseInterface, vpcStateOf } from '#region/interfaces.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
 let region: TestRegion;
@@ -31,20 +31,24 @@ const checkInvariant = async () => {
   assert.deepEqual(rows[0], { twice: 0, orphans: 0 });
 };
 
-test('a pool is given out without repeats, then AddressLimitExceeded; a freed address rests', async () => {
+test('a pool is given out without repeats, then AddressLimitExceeded; a freed address rests while there are others', async () => {
   const all = await Promise.allSettled(Array.from({ length: poolSize + 3 }, () => allocate()));
   const got = all.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   assert.equal(new Set(got.map((one) => one.ip)).size, poolSize);
   for (const one of all) if (one.status === 'rejected') assert.equal(one.reason.code, 'AddressLimitExceeded');
-  await alice.call('ReleaseAddress', { AllocationId: got[0]?.id });
-  await sql`update public_address set rests_until = now() + interval '1 hour' where account_id is null`.execute(
-    region.region.db,
-  );
+  const rest = (ip: string | undefined, minutes: number) =>
+    sql`update public_address set rests_until = now() + ${minutes} * interval '1 minute' where ip = ${ip}`.execute(
+      region.region.db,
+    );
+  const [low, middle, high] = [got[0], got[1], got[2]];
+  for (const each of [low, middle, high]) await alice.call('ReleaseAddress', { AllocationId: each?.id });
+  await rest(low?.ip, 60);
+  await rest(middle?.ip, 30);
+  await rest(high?.ip, -1);
+  assert.equal((await allocate()).ip, high?.ip, 'the one that has rested');
+  assert.equal((await allocate()).ip, middle?.ip, 'the one that has rested longest');
+  assert.equal((await allocate()).ip, low?.ip);
   await assert.rejects(allocate(), { code: 'AddressLimitExceeded' });
-  await sql`update public_address set rests_until = now() - interval '1 second' where account_id is null`.execute(
-    region.region.db,
-  );
-  assert.equal((await allocate()).ip, got[0]?.ip);
   for (const address of (await alice.call('DescribeAddresses', {})).Addresses ?? [])
     await alice.call('ReleaseAddress', { AllocationId: address.AllocationId });
   await checkInvariant();
@@ -78,6 +82,78 @@ test('associate, see it everywhere, disassociate, release', async () => {
     code: 'InvalidAllocationID.NotFound',
   });
   await releaseInterface(region.region, instanceId);
+  await checkInvariant();
+});
+
+/** Where a card has it, as after a start; undefined: stopped. */
+const place = (eniId: string, epoch: number, vtep: string | undefined = '198.18.1.11') =>
+  placeInterface(region.region, { eniId, epoch, vtep });
+
+const publicIpOf = async (machine: { vpcId: string; eniId: string }) =>
+  (await vpcStateOf(region.region, machine.vpcId)).ports.find((each) => each.eniId === machine.eniId)
+    ?.publicIp;
+
+test('an automatic address comes back at once when the elastic one goes; where none was asked for, none comes', async () => {
+  const one = await allocate();
+  const automatic = await alice.launch({ publicIp: true });
+  const without = await alice.launch();
+  for (const each of [automatic, without]) await place(each.eniId, 2);
+  for (const each of [automatic, without]) {
+    await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: each.instanceId });
+    assert.equal(await publicIpOf(each), one.ip);
+  }
+  const back = await publicIpOf(automatic);
+  assert.ok(back !== undefined && back !== one.ip, 'the address was moved away: an automatic one came back');
+  const [eni] =
+    (await alice.call('DescribeNetworkInterfaces', { NetworkInterfaceIds: [automatic.eniId] }))
+      .NetworkInterfaces ?? [];
+  assert.deepEqual([eni?.Association?.PublicIp, eni?.Association?.IpOwnerId], [back, 'amazon']);
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: automatic.instanceId });
+  assert.equal(await publicIpOf(without), undefined);
+  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  assert.notEqual(await publicIpOf(automatic), undefined);
+  const { Addresses: left } = await alice.call('DescribeAddresses', { AllocationIds: [one.id] });
+  assert.equal(left?.[0]?.AssociationId, undefined, 'the elastic one is free');
+  const { Addresses: own } = await alice.call('DescribeAddresses', {});
+  assert.deepEqual(
+    own?.map((each) => each.PublicIp),
+    [one.ip],
+    'an automatic address is nobody’s elastic one',
+  );
+  for (const each of [automatic, without]) await releaseInterface(region.region, each.instanceId);
+  await alice.call('ReleaseAddress', { AllocationId: one.id });
+  await checkInvariant();
+});
+
+test('a stopped instance gets its automatic address when it starts, and devices hear of it', async () => {
+  const one = await allocate();
+  const machine = await alice.launch({ publicIp: true });
+  await place(machine.eniId, 2);
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
+  await placeInterface(region.region, { eniId: machine.eniId, epoch: 3 });
+  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  assert.equal(await publicIpOf(machine), undefined, 'it is stopped');
+  const { state } = await place(machine.eniId, 4);
+  const given = state?.ports.find(({ eniId }) => eniId === machine.eniId)?.publicIp;
+  assert.ok(given !== undefined);
+  assert.equal(await publicIpOf(machine), given);
+  assert.equal((await place(machine.eniId, 4)).state?.version, state?.version, 'a repeat changes nothing');
+  await releaseInterface(region.region, machine.instanceId);
+  await alice.call('ReleaseAddress', { AllocationId: one.id });
+  await checkInvariant();
+});
+
+test('an elastic address goes, and the pool is empty: the instance goes without', async () => {
+  const one = await allocate();
+  const machine = await alice.launch({ publicIp: true });
+  await place(machine.eniId, 2);
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
+  await sql`update public_address set in_pool = false where account_id is null`.execute(region.region.db);
+  await alice.call('DisassociateAddress', { PublicIp: one.ip });
+  assert.equal(await publicIpOf(machine), undefined);
+  await sql`update public_address set in_pool = true`.execute(region.region.db);
+  await releaseInterface(region.region, machine.instanceId);
+  await alice.call('ReleaseAddress', { AllocationId: one.id });
   await checkInvariant();
 });
 

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before } from 'node:test';
+import { formatAddress, parseNetwork } from '#base/ipv4.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
@@ -52,10 +53,16 @@ const callerOf = (region: Region): Caller<Contract> => {
   };
 };
 
+/** The first four addresses of a range, and the last. */
+const reservedOf = (cidr: string): string[] => {
+  const { base, size } = parseNetwork(cidr) ?? { base: 0, size: 0 };
+  return [0, 1, 2, 3, size - 1].map((host) => formatAddress(base + host));
+};
+
 let test: TestRegion;
 let under: RegionUnderTest;
 before(async () => {
-  test = await startTestRegion();
+  test = await startTestRegion({ privateRestMs: 3_600_000 });
   const account = await test.account();
   const subnet = (await account.call('DescribeSubnets', {})).Subnets?.[0];
   const group = (await account.call('DescribeSecurityGroups', {})).SecurityGroups?.[0];
@@ -75,6 +82,7 @@ before(async () => {
     subnetId: subnet?.SubnetId ?? '',
     groupId: group?.GroupId ?? '',
     privateIp: `${(subnet?.CidrBlock ?? '').split('.').slice(0, 3).join('.')}.200`,
+    reservedIps: reservedOf(subnet?.CidrBlock ?? ''),
   };
 });
 after(() => test.stop());

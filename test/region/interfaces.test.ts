@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { sql } from 'kysely';
-import { newCellId } from '#contracts/ids.ts';
+import { newCellId, newId } from '#contracts/ids.ts';
+import type { VpcState } from '#contracts/network.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
@@ -11,6 +12,7 @@ import {
   releaseInterface,
   vpcStateOf,
 } from '#region/interfaces.ts';
+import { resolveLaunch } from '#region/launch.ts';
 import { type Client, cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
 
 let region: TestRegion;
@@ -26,6 +28,29 @@ const newSubnet = async (prefix = 28): Promise<{ vpcId: string; subnetId: string
   const vpcId = (await alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16' })).Vpc?.VpcId ?? '';
   const subnet = await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: `10.0.0.0/${prefix}` });
   return { vpcId, subnetId: subnet.Subnet?.SubnetId ?? '' };
+};
+
+/** An image record, without the file behind it. */
+const anImage = async (): Promise<string> => {
+  const imageId = newId('image');
+  await region.region.db
+    .insertInto('image')
+    .values({
+      image_id: imageId,
+      account_id: alice.accountId,
+      ...{
+        name: imageId,
+        description: null,
+        digest: 'd',
+        location: 'l',
+        is_public: false,
+        architecture: 'x86_64',
+      },
+      ...{ boot_mode: 'legacy-bios', min_memory_mib: 1, disk_virtual_mib: 1, root_device_name: '/dev/xvda' },
+      imds_support: null,
+    })
+    .execute();
+  return imageId;
 };
 
 const endRest = (subnetId: string) =>
@@ -67,12 +92,14 @@ test('property: the allocator agrees with a model under allocate, release, rest 
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
       const { subnetId } = await newSubnet();
       const taken = new Map<number, string>();
+      // In the order of their release: the first has rested longest.
       const resting = new Set<number>();
-      const lowest = (): number | undefined =>
-        Array.from({ length: 11 }, (_, n) => n + 4).find((host) => !taken.has(host) && !resting.has(host));
+      const next = (): number | undefined =>
+        Array.from({ length: 11 }, (_, n) => n + 4).find((host) => !taken.has(host) && !resting.has(host)) ??
+        [...resting][0];
       for (const one of steps) {
         if (one.kind === 'allocate') {
-          const expected = lowest();
+          const expected = next();
           if (expected === undefined) {
             await assert.rejects(alice.launch({ subnetId }), { code: 'InsufficientFreeAddressesInSubnet' });
             continue;
@@ -80,6 +107,7 @@ test('property: the allocator agrees with a model under allocate, release, rest 
           const made = await alice.launch({ subnetId });
           assert.equal(made.ip, `10.0.0.${expected}`);
           taken.set(expected, made.instanceId);
+          resting.delete(expected);
         } else if (one.kind === 'release') {
           const [host, instanceId] = [...taken][one.at % Math.max(1, taken.size)] ?? [];
           if (host === undefined || instanceId === undefined) continue;
@@ -91,17 +119,103 @@ test('property: the allocator agrees with a model under allocate, release, rest 
           resting.clear();
         } else {
           const attempt = alice.launch({ subnetId, privateIp: `10.0.0.${one.host}` });
-          if (one.host < 4 || one.host > 14) await assert.rejects(attempt, { code: 'InvalidParameterValue' });
+          if (one.host < 4 || one.host > 14)
+            await assert.rejects(attempt, {
+              code: 'InvalidParameterValue',
+              message: one.host > 15 ? /does not fall within the subnet's/ : /in subnet's reserved/,
+            });
           else if (taken.has(one.host)) await assert.rejects(attempt, { code: 'InvalidIPAddress.InUse' });
           else {
             taken.set(one.host, (await attempt).instanceId);
             resting.delete(one.host);
           }
         }
+        const seen = await alice.call('DescribeSubnets', { SubnetIds: [subnetId] });
+        assert.equal(seen.Subnets?.[0]?.AvailableIpAddressCount, 11 - taken.size);
       }
     }),
     { numRuns: 15 },
   );
+});
+
+/** Records what it is told, as the cells' card would have it. */
+const recorder = () => {
+  const told: VpcState[] = [];
+  return {
+    told,
+    device: {
+      name: 'recorder',
+      wants: () => true,
+      apply: async (state: VpcState) => {
+        told.push(state);
+        return [];
+      },
+      remove: async () => undefined,
+    },
+  };
+};
+
+test('a subnet that has just been emptied is full again at once, and devices hear of each end first', async () => {
+  const { vpcId, subnetId } = await newSubnet();
+  const former = await Promise.all(Array.from({ length: 11 }, () => alice.launch({ subnetId })));
+  for (const { instanceId } of former) await releaseInterface(region.region, instanceId);
+  const free = await resolveLaunch(region.region, {
+    ...{ accountId: alice.accountId, imageId: await anImage(), subnetId, groupIds: [], groupNames: [] },
+    count: 11,
+  });
+  assert.equal(free.freeAddresses, 11);
+  const { told, device } = recorder();
+  region.region.pusher.add(device);
+  try {
+    const made = await Promise.all(Array.from({ length: 11 }, () => alice.launch({ subnetId })));
+    assert.equal(new Set(made.map(({ ip }) => ip)).size, 11);
+    await assert.rejects(alice.launch({ subnetId }), { code: 'InsufficientFreeAddressesInSubnet' });
+    assert.equal(told[0]?.vpcId, vpcId);
+    assert.deepEqual(
+      told[0]?.ports,
+      [],
+      'the former holders are gone before the first address has a new one',
+    );
+  } finally {
+    region.region.pusher.drop(device);
+  }
+});
+
+test('an address asked for by name rests like any other: it is given once devices know of its former end', async () => {
+  const { subnetId } = await newSubnet();
+  const privateIp = '10.0.0.9';
+  const former = await alice.launch({ subnetId, privateIp });
+  await releaseInterface(region.region, former.instanceId);
+  for (let host = 4; host < 9; host++) assert.equal((await alice.launch({ subnetId })).ip, `10.0.0.${host}`);
+  assert.equal((await alice.launch({ subnetId })).ip, '10.0.0.10', 'it rests: others are preferred');
+  const { told, device } = recorder();
+  region.region.pusher.add(device);
+  try {
+    assert.equal((await alice.launch({ subnetId, privateIp })).ip, privateIp);
+    assert.equal(told.length, 1);
+    assert.ok(!told[0]?.ports.some(({ ip }) => ip === privateIp));
+    await assert.rejects(alice.launch({ subnetId, privateIp }), { code: 'InvalidIPAddress.InUse' });
+  } finally {
+    region.region.pusher.drop(device);
+  }
+});
+
+test('a region process of the last release gets a resting address by the function that it knows', async () => {
+  const { subnetId } = await newSubnet();
+  const former = await alice.launch({ subnetId });
+  await releaseInterface(region.region, former.instanceId);
+  const instanceId = newCellId('instance', cellNumber);
+  const { rows } = await sql<{ status: string }>`
+    select allocate_interface(${alice.accountId}, ${instanceId}, ${subnetId}, array[]::text[], 4, true,
+      ${newId('networkInterface')}, ${newId('interfaceAttachment')}, '02:00:00:00:00:09',
+      ${newId('addressAssociation')}, 4096) as status`.execute(region.region.db);
+  assert.equal(rows[0]?.status, 'ok');
+  const made = await region.region.db
+    .selectFrom('eni')
+    .select(['ip', 'auto_public'])
+    .where('instance_id', '=', instanceId)
+    .executeTakeFirst();
+  assert.deepEqual(made, { ip: former.ip, auto_public: true });
 });
 
 test('the same instance gets the same interface again, also at once', async () => {

@@ -211,6 +211,14 @@ test('DryRun changes nothing and says whether it would', async () => {
   await assert.rejects(alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16', DryRun: true }), {
     code: 'DryRunOperation',
   });
+  // What EC2 gives to no VPC; the rest of the user guide's list (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html).
+  for (const CidrBlock of ['0.0.0.0/16', '0.200.0.0/24', '127.0.0.0/16', '127.9.0.0/28', '169.254.0.0/16'])
+    await assert.rejects(alice.call('CreateVpc', { CidrBlock }), {
+      code: 'InvalidVpc.Range',
+      message: `The CIDR '${CidrBlock}' is invalid.`,
+    });
+  for (const CidrBlock of ['169.254.169.0/24', '224.0.0.0/16', '239.255.0.0/16'])
+    await assert.rejects(alice.call('CreateVpc', { CidrBlock }), { code: 'InvalidVpc.Range' });
   await assert.rejects(alice.call('CreateVpc', { CidrBlock: '10.0.0.0/8', DryRun: true }), {
     code: 'InvalidVpc.Range',
   });
@@ -239,4 +247,37 @@ test('internet gateways: one per VPC, detach and delete in order', async () => {
   await alice.call('DetachInternetGateway', { VpcId: a, InternetGatewayId: one });
   await alice.call('DeleteInternetGateway', { InternetGatewayId: one });
   await alice.call('DeleteInternetGateway', { InternetGatewayId: two });
+});
+
+test('of a subnet’s attributes one is changed at a time; what is so already is accepted, what is not built is refused by name', async () => {
+  const vpcId = await newVpc();
+  const made = await alice.call('CreateSubnet', { VpcId: vpcId, CidrBlock: '10.0.0.0/24' });
+  const SubnetId = made.Subnet?.SubnetId ?? '';
+  const seen = async () => (await alice.call('DescribeSubnets', { SubnetIds: [SubnetId] })).Subnets?.[0];
+  const before = await seen();
+  await alice.call('ModifySubnetAttribute', { SubnetId, MapPublicIpOnLaunch: { Value: true } });
+  assert.equal((await seen())?.MapPublicIpOnLaunch, true);
+  await alice.call('ModifySubnetAttribute', { SubnetId, MapPublicIpOnLaunch: { Value: false } });
+  const [no, yes] = [{ Value: false }, { Value: true }];
+  for (const [usual, other] of [
+    [{ AssignIpv6AddressOnCreation: no }, { AssignIpv6AddressOnCreation: yes }],
+    [{ EnableDns64: no }, { EnableDns64: yes }],
+    [{ MapCustomerOwnedIpOnLaunch: no }, { MapCustomerOwnedIpOnLaunch: yes, CustomerOwnedIpv4Pool: 'p' }],
+    [{ PrivateDnsHostnameTypeOnLaunch: 'ip-name' }, { PrivateDnsHostnameTypeOnLaunch: 'resource-name' }],
+    [{ EnableResourceNameDnsARecordOnLaunch: no }, { EnableResourceNameDnsARecordOnLaunch: yes }],
+    [{ EnableResourceNameDnsAAAARecordOnLaunch: no }, { EnableResourceNameDnsAAAARecordOnLaunch: yes }],
+    [{ DisableLniAtDeviceIndex: yes }, { EnableLniAtDeviceIndex: 1 }],
+  ] as const) {
+    await alice.call('ModifySubnetAttribute', { SubnetId, ...usual });
+    await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId, ...other }), {
+      code: 'UnsupportedOperation',
+      message: new RegExp(Object.keys(other)[Object.keys(other).length - 1] ?? ''),
+    });
+  }
+  assert.deepEqual(await seen(), before);
+  const both = { MapPublicIpOnLaunch: yes, EnableDns64: no };
+  await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId, ...both }), {
+    code: 'InvalidParameterCombination',
+  });
+  await assert.rejects(alice.call('ModifySubnetAttribute', { SubnetId }), { code: 'MissingParameter' });
 });

@@ -2,14 +2,14 @@
 import type { InstanceStatus } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
-import { applyFilters, type FilterSpec } from '#wire/filters.ts';
+import { applyFilters, compileFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
 import { ec2State } from '../instance-states.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
-import { cursorOf } from './describe-instances.ts';
 import { findInstances } from './find.ts';
+import { cursorOf, narrowingOf, scanInstances } from './scan.ts';
 
 /** How long after its start an instance's checks are shown as initializing. */
 const initializingMs = 10_000;
@@ -78,15 +78,22 @@ export const describeInstanceStatus = async (
     scope: `${context.request.accountId}/DescribeInstanceStatus`,
     ids: { parameter: 'instancesSet', values: input.InstanceIds },
   });
-  const rows = await findInstances(context, input.InstanceIds);
+  const matches = compileFilters(input.Filters, statusFilters);
+  const cursors = new Map<string, string>();
+  const select = (rows: readonly InstanceRow[]): InstanceStatus[] =>
+    rows.flatMap((row) => {
+      if (row.state !== 'running' && !input.IncludeAllInstances) return [];
+      cursors.set(row.id, cursorOf(row));
+      const status = render(context, row);
+      return matches(status) ? [status] : [];
+    });
+  const only = input.IncludeAllInstances ? narrowingOf(input.Filters ?? []) : { states: ['running'] };
+  const named = input.InstanceIds ?? [];
+  const statuses =
+    named.length > 0
+      ? select(await findInstances(context, named))
+      : await scanInstances(context, { after: page.after, count: page.items + 1, only, ended: true, select });
   endDryRun(input);
-  const shown = input.IncludeAllInstances ? rows : rows.filter((row) => row.state === 'running');
-  const cursors = new Map(shown.map((row) => [row.id, cursorOf(row)]));
-  const statuses = applyFilters(
-    shown.map((row) => render(context, row)),
-    input.Filters,
-    statusFilters,
-  );
   const cut = cutPage(statuses, page, (item) => cursors.get(item.InstanceId ?? '') ?? '');
   return {
     InstanceStatuses: [...cut.items],
@@ -106,9 +113,25 @@ export const describeInstanceCreditSpecifications = async (
   const known = (input.Filters ?? []).find(({ Name }) => Name !== 'instance-id');
   if (known !== undefined)
     throw new PandoError('InvalidParameterValue', `The filter '${known.Name}' is invalid`);
-  const rows = (await findInstances(context, input.InstanceIds)).filter((row) => row.state !== 'terminated');
+  const select = (rows: readonly InstanceRow[]): InstanceRow[] =>
+    applyFilters(
+      rows.filter((row) => row.state !== 'terminated'),
+      input.Filters,
+      { 'instance-id': (row: InstanceRow) => row.id },
+    );
+  const named = input.InstanceIds ?? [];
+  const only = narrowingOf(input.Filters ?? []);
+  const matching =
+    named.length > 0
+      ? select(await findInstances(context, named))
+      : await scanInstances(context, {
+          after: page.after,
+          count: page.items + 1,
+          only,
+          ended: false,
+          select,
+        });
   endDryRun(input);
-  const matching = applyFilters(rows, input.Filters, { 'instance-id': (row: InstanceRow) => row.id });
   const cut = cutPage(matching, page, cursorOf);
   return {
     InstanceCreditSpecifications: cut.items.map((row) => ({

@@ -3,12 +3,12 @@ import type { Volume } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
-import { applyFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
-import { cutPage, readPage } from '#wire/pagination.ts';
+import { compileFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
+import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
-import { type InstanceRow, listInstances } from '../store/instances.ts';
+import { listVolumesAfter } from '../store/instance-lists.ts';
+import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
-import { visibleSince } from './find.ts';
 
 const gp3IopsDefault = 3_000;
 const gp3ThroughputDefault = 125;
@@ -71,6 +71,38 @@ const volumeFilters: FilterSpec<Volume> = {
 
 const tagsOf = (volume: Volume): readonly Tag[] => volume.Tags ?? [];
 
+const cursorOf = (volume: Volume): string => volume.VolumeId ?? '';
+
+/** All of these, or an error. */
+const namedVolumes = async (context: CellContext, ids: readonly string[]): Promise<Volume[]> => {
+  const volumeIds = [...new Set(ids)];
+  const { accountId } = context.request;
+  const rows = await listVolumesAfter(context.services.db, { accountId, volumeIds, limit: volumeIds.length });
+  const found = new Set(rows.map((row) => row.spec.volumeId));
+  const missing = volumeIds.find((id) => !found.has(id));
+  if (missing !== undefined)
+    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  return rows.map(render);
+};
+
+/** Those that match, from the page's place on, until the page is full. */
+const nextVolumes = async (
+  context: CellContext,
+  page: PageRequest,
+  matches: (volume: Volume) => boolean,
+): Promise<Volume[]> => {
+  const { accountId } = context.request;
+  const limit = page.items + 1;
+  const found: Volume[] = [];
+  let { after } = page;
+  for (;;) {
+    const rows = await listVolumesAfter(context.services.db, { accountId, after, limit });
+    found.push(...rows.map(render).filter(matches));
+    after = rows.at(-1)?.spec.volumeId;
+    if (rows.length < limit || found.length >= limit) return found;
+  }
+};
+
 export const describeVolumes = async (
   input: In<'DescribeVolumes'>,
   context: CellContext,
@@ -81,16 +113,12 @@ export const describeVolumes = async (
     ids: { parameter: 'volumesSet', values: input.VolumeIds },
   });
   const wanted = (input.VolumeIds ?? []).map((id) => parseId('volume', id));
-  const rows = await listInstances(context.services.db, context.request.accountId, visibleSince(context));
-  const live = rows.filter((row) => row.state !== 'terminated');
-  const byId = new Map<string, InstanceRow>(live.map((row) => [row.spec.volumeId, row]));
-  const missing = wanted.find((id) => !byId.has(id));
-  if (missing !== undefined)
-    throw new PandoError('InvalidVolume.NotFound', `The volume '${missing}' does not exist.`);
+  const matches = compileFilters(input.Filters, volumeFilters, tagsOf);
+  const found = await (wanted.length > 0
+    ? namedVolumes(context, wanted)
+    : nextVolumes(context, page, matches));
   endDryRun(input);
-  const named = wanted.length === 0 ? live : [...new Set(wanted)].flatMap((id) => byId.get(id) ?? []);
-  const matching = applyFilters(named.map(render), input.Filters, volumeFilters, tagsOf);
-  const cursorOf = (volume: Volume): string => volume.VolumeId ?? '';
+  const matching = found.filter(matches);
   matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
   const cut = cutPage(matching, page, cursorOf);
   return { Volumes: [...cut.items], ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }) };

@@ -2,7 +2,7 @@
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import { terminatedVisibleMs } from '../limits.ts';
-import { type InstanceRow, listInstances, lockInstances } from '../store/instances.ts';
+import { type InstanceRow, listNamedInstances, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
 
@@ -25,19 +25,12 @@ export const visibleSince = (context: CellContext): Date =>
 export const parseInstanceIds = (ids: readonly string[]): readonly string[] =>
   [...new Set(ids)].map((id) => parseId('instance', id));
 
-/** The account's instances, or those named; @throws InvalidInstanceID.NotFound if one of them is not there. */
-export const findInstances = async (
-  context: CellContext,
-  ids: readonly string[] | undefined,
-): Promise<InstanceRow[]> => {
-  const wanted = ids === undefined || ids.length === 0 ? undefined : parseInstanceIds(ids);
-  const rows = await listInstances(
-    context.services.db,
-    context.request.accountId,
-    visibleSince(context),
-    wanted,
-  );
-  if (wanted !== undefined) assertAll(wanted, rows);
+/** The account's instances of these ids; @throws InvalidInstanceID.NotFound if one of them is not there. */
+export const findInstances = async (context: CellContext, ids: readonly string[]): Promise<InstanceRow[]> => {
+  const wanted = parseInstanceIds(ids);
+  const { db } = context.services;
+  const rows = await listNamedInstances(db, context.request.accountId, visibleSince(context), wanted);
+  assertAll(wanted, rows);
   return rows;
 };
 

@@ -3,20 +3,21 @@ import type { TagDescription } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
 import { isId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
-import { applyFilters, type FilterSpec } from '#wire/filters.ts';
-import { cutPage, readPage } from '#wire/pagination.ts';
+import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
+import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import { mergeTags, validateTags } from '#wire/tags.ts';
 import type { In, Out } from '#wire/types.ts';
+import { listTaggedInstances, listTaggedVolumes } from '../store/instance-lists.ts';
 import { changeInstance, type InstanceRow, type Tags } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
-import { findInstances, lockNamed } from './find.ts';
+import { lockNamed, visibleSince } from './find.ts';
 
 type Change = (tags: Tags) => Tags;
 
 const volumesOf = async (context: CellContext, tx: Sql, ids: readonly string[]): Promise<InstanceRow[]> => {
   const rows = await tx.query<InstanceRow>(
-    `select * from instances where account_id = $1 and spec->>'volumeId' = any($2) and state <> 'terminated' order by id for update`,
+    `select * from instances where account_id = $1 and spec->>'volumeId' = any($2) and terminated_at is null order by id for update`,
     [context.request.accountId, ids],
   );
   const found = new Set(rows.map((row) => row.spec.volumeId));
@@ -77,16 +78,48 @@ const tagFilters: FilterSpec<TagDescription> = {
   'resource-type': (tag) => tag.ResourceType,
 };
 
-const describe = (row: InstanceRow): TagDescription[] => [
-  ...row.tags.map((tag): TagDescription => ({ ...tag, ResourceId: row.id, ResourceType: 'instance' })),
-  ...(row.state === 'terminated'
-    ? []
-    : row.volume_tags.map(
-        (tag): TagDescription => ({ ...tag, ResourceId: row.spec.volumeId, ResourceType: 'volume' }),
-      )),
-];
-
 const cursorOf = (tag: TagDescription): string => `${tag.ResourceId} ${tag.Key}`;
+
+const asTag = (tag: TagDescription) => [{ Key: tag.Key ?? '', Value: tag.Value ?? '' }];
+
+/** What has tags, in the order in which their ids sort. */
+const tagSources = [
+  { type: 'instance', list: listTaggedInstances },
+  { type: 'volume', list: listTaggedVolumes },
+] as const;
+
+/** The ids that a filter names, where it names any; the store reads no others. */
+const idsNamed = (filters: readonly Filter[]): readonly string[] | undefined =>
+  filters.find(({ Name, Values }) => Name === 'resource-id' && !Values?.some((value) => /[*?\\]/.test(value)))
+    ?.Values;
+
+/** Tags of one kind of resource that match, from the page's place on, until there are enough. */
+const tagsFrom = async (
+  context: CellContext,
+  { type, list }: (typeof tagSources)[number],
+  page: PageRequest,
+  filters: readonly Filter[],
+  matches: (tag: TagDescription) => boolean,
+): Promise<TagDescription[]> => {
+  const limit = page.items + 1;
+  const { accountId } = context.request;
+  const request = { accountId, endedSince: visibleSince(context), ids: idsNamed(filters), limit };
+  const found: TagDescription[] = [];
+  // The resource of the last tag of the page before may have more of them.
+  let from = page.after?.split(' ')[0] ?? '';
+  for (;;) {
+    const rows = await list(context.services.db, { ...request, from });
+    const tags = rows.flatMap(({ id, tags }) =>
+      [...tags]
+        .sort((a, b) => (a.Key < b.Key ? -1 : 1))
+        .map((tag) => ({ ...tag, ResourceId: id, ResourceType: type })),
+    );
+    found.push(...tags.filter((tag) => cursorOf(tag) > (page.after ?? '') && matches(tag)));
+    const last = rows.at(-1);
+    if (rows.length < limit || last === undefined || found.length >= limit) return found;
+    from = `${last.id}~`;
+  }
+};
 
 export const describeTags = async (
   input: In<'DescribeTags'>,
@@ -97,10 +130,12 @@ export const describeTags = async (
     scope: `${context.request.accountId}/DescribeTags`,
   });
   endDryRun(input);
-  const asTag = (tag: TagDescription) => [{ Key: tag.Key ?? '', Value: tag.Value ?? '' }];
-  const tags = (await findInstances(context, undefined)).flatMap(describe);
-  const matching = applyFilters(tags, input.Filters, tagFilters, asTag);
-  matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
+  const matches = compileFilters(input.Filters, tagFilters, asTag);
+  const matching: TagDescription[] = [];
+  for (const source of tagSources) {
+    if (matching.length > page.items) break;
+    matching.push(...(await tagsFrom(context, source, page, input.Filters ?? [], matches)));
+  }
   const cut = cutPage(matching, page, cursorOf);
   return { Tags: [...cut.items], ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }) };
 };

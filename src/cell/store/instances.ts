@@ -161,49 +161,17 @@ export const lockInstances = (
     [ids, accountId ?? null],
   );
 
-/** An account's instances in a stable order; those that ended over an hour ago are gone for clients. */
-export const listInstances = (
+/** The account's instances under these ids, in a stable order; those that ended over an hour ago are gone for clients. */
+export const listNamedInstances = (
   sql: Sql,
   accountId: string,
   visibleSince: Date,
-  ids?: readonly string[],
-): Promise<InstanceRow[]> =>
-  ids === undefined
-    ? sql.query(
-        `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2)
-         order by created_at, reservation_id, launch_index, id`,
-        [accountId, visibleSince],
-      )
-    : sql.query(
-        `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2) and id = any($3)
-         order by created_at, reservation_id, launch_index, id`,
-        [accountId, visibleSince, ids],
-      );
-
-/** A place in the order of an account's instances. */
-export type InstanceCursor = Pick<InstanceRow, 'created_at' | 'reservation_id' | 'launch_index' | 'id'>;
-
-/** The next instances of an account in that order: a page costs what it shows, however many the account has. */
-export const listInstancesAfter = (
-  sql: Sql,
-  accountId: string,
-  visibleSince: Date,
-  after: InstanceCursor | undefined,
-  limit: number,
+  ids: readonly string[],
 ): Promise<InstanceRow[]> =>
   sql.query(
-    `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2)
-       and ($3::timestamptz is null or (created_at, reservation_id, launch_index, id) > ($3, $4, $5, $6))
-     order by created_at, reservation_id, launch_index, id limit $7`,
-    [
-      accountId,
-      visibleSince,
-      after?.created_at ?? null,
-      after?.reservation_id ?? '',
-      after?.launch_index ?? 0,
-      after?.id ?? '',
-      limit,
-    ],
+    `select * from instances where account_id = $1 and (terminated_at is null or terminated_at > $2) and id = any($3)
+     order by created_at, reservation_id, launch_index, id`,
+    [accountId, visibleSince, ids],
   );
 
 export const listReservation = (sql: Sql, accountId: string, reservationId: string): Promise<InstanceRow[]> =>

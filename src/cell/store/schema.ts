@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { quarantineAndRecovery } from './schema-0002.ts';
 import { workflowTrace } from './schema-0006-trace.ts';
+import { shownInstances } from './schema-0007-shown.ts';
 import { claimsStep } from './schema-0010-claims.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
@@ -115,5 +116,6 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   workflowTrace,
+  shownInstances,
   claimsStep,
 ];

@@ -24,21 +24,30 @@ const sqlOver = (handle: Kysely<CellSchema> | Transaction<CellSchema>): Sql => (
 
 const reads = /^\s*select\b/;
 
-/** A read whose connection broke is read once more, on another: after a failover each pooled connection breaks once. */
-const readingTwice = (sql: Sql): Sql => ({
+/** How often a statement on its own is tried that was the victim of a deadlock: nothing of it was done. */
+const contendedTriesMax = 6;
+
+/**
+ * Outside of transactions. A read whose connection broke is read once more, on another: after a failover each pooled connection breaks
+ * once. A statement that was contended is run again, as `transact` does with a transaction: who asked hears nothing of it.
+ */
+const repeating = (sql: Sql): Sql => ({
   query: async <Row>(text: string, values?: readonly unknown[]) => {
-    try {
-      return await sql.query<Row>(text, values);
-    } catch (error) {
-      const fault = storeFaultOf(error);
-      if ((fault !== 'away' && fault !== 'read-only') || !reads.test(text)) throw error;
-      return sql.query<Row>(text, values);
-    }
+    let broke = false;
+    for (let tries = 1; ; tries++)
+      try {
+        return await sql.query<Row>(text, values);
+      } catch (error) {
+        const fault = storeFaultOf(error);
+        const again = (fault === 'away' || fault === 'read-only') && reads.test(text) && !broke;
+        if (!again && (fault !== 'contended' || tries >= contendedTriesMax)) throw error;
+        broke ||= fault !== 'contended';
+      }
   },
 });
 
 /** The store's view of a pool opened by `openDatabase`. */
 export const databaseOver = (db: Kysely<CellSchema>): Database => ({
-  ...readingTwice(sqlOver(db)),
+  ...repeating(sqlOver(db)),
   transaction: (work) => transact(db, (tx) => work(sqlOver(tx))),
 });

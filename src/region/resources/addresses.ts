@@ -12,6 +12,7 @@ import { notFound } from '../not-found.ts';
 import {
   freeAddress,
   type PublicAddress,
+  restoreAutomatic,
   setInterface,
   takeAddress,
   unmapInterface,
@@ -188,6 +189,7 @@ const associate = async (
   await unmapInterface(tx, context.region, eni.eni_id);
   const associationId = newId('addressAssociation');
   await setInterface(tx, address.ip, { eniId: eni.eni_id, associationId });
+  if (address.eni_id !== null) await restoreAutomatic(tx, context.region, address.eni_id);
   return associationId;
 };
 
@@ -277,6 +279,7 @@ export const addressHandlers: Handlers<ActionContext> = {
           `The association ID '${seen.association_id}' does not exist`,
         );
       await setInterface(tx, seen.ip, null);
+      if (now.eni_id !== null) await restoreAutomatic(tx, context.region, now.eni_id);
     });
     return {};
   },

@@ -15,6 +15,7 @@ import { securityGroupRuleHandlers } from './security-group-rules.ts';
 import { securityGroupHandlers } from './security-groups.ts';
 import { subnetHandlers } from './subnets.ts';
 import { tagHandlers } from './tags.ts';
+import { vpcCidrBlockHandlers } from './vpc-cidr-blocks.ts';
 import { vpcHandlers } from './vpcs.ts';
 import { zoneHandlers } from './zones.ts';
 
@@ -33,6 +34,7 @@ export const regionActions: Handlers<ActionContext> = {
   ...securityGroupHandlers,
   ...subnetHandlers,
   ...tagHandlers,
+  ...vpcCidrBlockHandlers,
   ...vpcHandlers,
   ...zoneHandlers,
 };

@@ -3,6 +3,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
+import { readPage } from '#wire/pagination.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import type { ActionContext } from '../context.ts';
 import { describe } from '../describe.ts';
@@ -125,10 +126,21 @@ const attributeOf = (eni: NetworkInterface, name: string): Attribute => {
   }
 };
 
+/** The rows of one page and the next one's first: where no filter may drop some of them, no more are read. */
+const pageOnly = (input: In<'DescribeNetworkInterfaces'>, context: ActionContext) => {
+  if (input.Filters?.length || input.NetworkInterfaceIds?.length) return {};
+  const scope = `${context.accountId}/DescribeNetworkInterfaces`;
+  const { after, items } = readPage(input, { secret: context.region.pageSecret, scope });
+  return { after, limit: items + 1 };
+};
+
 export const networkInterfaceHandlers: Handlers<ActionContext> = {
   async DescribeNetworkInterfaces(input, context) {
     const named = (input.NetworkInterfaceIds ?? []).map((id) => parseId('networkInterface', id));
-    const rows = await readInterfaces(context.region.db, context.accountId, { eniIds: named });
+    const rows = await readInterfaces(context.region.db, context.accountId, {
+      eniIds: named,
+      ...pageOnly(input, context),
+    });
     const page = describe(rows, input, context, {
       action: 'DescribeNetworkInterfaces',
       idOf: (eni) => eni.eni_id,

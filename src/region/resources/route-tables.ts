@@ -12,6 +12,7 @@ import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
+import { vpcCidrs } from '../vpc-ranges.ts';
 import { requireSubnet } from './subnets.ts';
 
 type RouteTable = NonNullable<Out<'DescribeRouteTables'>['RouteTables']>[number];
@@ -172,7 +173,8 @@ export const routeTableHandlers: Handlers<ActionContext> = {
       if (earlier !== undefined) return earlier;
       await checkRoom(tx, context, vpc.vpc_id);
       const { accountId } = context;
-      await insertRouteTable(tx, { routeTableId, accountId, vpcId: vpc.vpc_id, cidr: vpc.cidr });
+      const cidrs = await vpcCidrs(tx, vpc);
+      await insertRouteTable(tx, { routeTableId, accountId, vpcId: vpc.vpc_id, cidrs });
       await insertTags(tx, accountId, 'route-table', routeTableId, tags);
       return routeTableId;
     });

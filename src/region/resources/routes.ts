@@ -9,6 +9,7 @@ import { notFound } from '../not-found.ts';
 import { quotaOf } from '../quotas.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
+import { vpcCidrs } from '../vpc-ranges.ts';
 import { requireRouteTable } from './route-tables.ts';
 
 interface TargetInput {
@@ -105,14 +106,22 @@ const otherNetwork = (id: string, vpcId: string): PandoError =>
     `${id} and the route table belong to different networks (${vpcId})`,
   );
 
-/** Only the VPC's own range goes to `local`, and nothing inside that range may be pulled out of it by another route. */
-const checkDestination = (destination: string, vpc: Row<'vpc'>, target: Target): void => {
+/** Only the VPC's own ranges go to `local`, and nothing inside of them may be pulled out by another route. */
+const checkDestination = async (
+  tx: RegionTransaction,
+  destination: string,
+  vpc: Row<'vpc'>,
+  target: Target,
+): Promise<void> => {
   const network = parseNetwork(destination);
-  const own = parseNetwork(vpc.cidr);
-  if (network === undefined || own === undefined) return;
-  if (target.kind === 'local' && destination !== vpc.cidr)
-    throw new PandoError('InvalidParameterValue', 'Only the range of the VPC can be routed to local.');
-  if (target.kind === 'internet-gateway' && contains(own, network))
+  const cidrs = await vpcCidrs(tx, vpc);
+  if (target.kind === 'local' && !cidrs.includes(destination))
+    throw new PandoError('InvalidParameterValue', 'Only the ranges of the VPC can be routed to local.');
+  const inside = cidrs.some((cidr) => {
+    const own = parseNetwork(cidr);
+    return network !== undefined && own !== undefined && contains(own, network);
+  });
+  if (target.kind === 'internet-gateway' && inside)
     throw new PandoError('InvalidParameterValue', `The route ${destination} is inside the range of the VPC.`);
 };
 
@@ -137,7 +146,7 @@ export const routeHandlers: Handlers<ActionContext> = {
     const table = await requireRouteTable(context, input.RouteTableId);
     await changeVpc(context, input, table.vpc_id, async (tx, vpc) => {
       const target = await resolveTarget(tx, context, vpc.vpc_id, input);
-      checkDestination(destination, vpc, target);
+      await checkDestination(tx, destination, vpc, target);
       const present = await tx
         .selectFrom('route')
         .selectAll()
@@ -174,7 +183,7 @@ export const routeHandlers: Handlers<ActionContext> = {
     await changeVpc(context, input, table.vpc_id, async (tx, vpc) => {
       const wanted = input.LocalTarget ? { GatewayId: 'local' } : input;
       const target = await resolveTarget(tx, context, vpc.vpc_id, wanted);
-      checkDestination(destination, vpc, target);
+      await checkDestination(tx, destination, vpc, target);
       const present = await find(tx, table.route_table_id, destination);
       if (present === undefined) throw noRoute(table.route_table_id, destination);
       await tx

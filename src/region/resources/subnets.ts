@@ -14,6 +14,7 @@ import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
+import { vpcNetworks } from '../vpc-ranges.ts';
 
 type Subnet = NonNullable<Out<'DescribeSubnets'>['Subnets']>[number];
 type SubnetRow = Row<'subnet'> & Tagged & { taken: number; zoneId: string };
@@ -135,10 +136,9 @@ const checkPlace = async (
   network: Network,
   cidr: string,
 ): Promise<void> => {
-  const range = parseNetwork(vpc.cidr);
+  const ranges = await vpcNetworks(tx, vpc);
   if (
-    range === undefined ||
-    !contains(range, network) ||
+    !ranges.some((range) => contains(range, network)) ||
     network.prefix < prefixMin ||
     network.prefix > prefixMax
   )
@@ -206,15 +206,69 @@ export const subnetHandlers: Handlers<ActionContext> = {
   },
 
   async ModifySubnetAttribute(input, context) {
-    const { SubnetId: subnetId, MapPublicIpOnLaunch: mapPublicIp, ...others } = input;
-    if (Object.values(others).some((value) => value !== undefined))
-      throw new PandoError('UnsupportedOperation', 'Of a subnet only MapPublicIpOnLaunch can be changed.');
-    if (mapPublicIp?.Value === undefined)
-      throw new PandoError('MissingParameter', 'The request must contain an attribute to change.');
-    const subnet = await requireSubnet(context, subnetId);
-    await sql`update subnet set map_public_ip = ${mapPublicIp.Value} where subnet_id = ${subnet.subnet_id}`.execute(
-      context.region.db,
-    );
+    const subnet = await requireSubnet(context, input.SubnetId);
+    const mapPublicIp = wantedMapping(input);
+    if (mapPublicIp !== undefined)
+      await sql`update subnet set map_public_ip = ${mapPublicIp} where subnet_id = ${subnet.subnet_id}`.execute(
+        context.region.db,
+      );
     return {};
   },
+};
+
+type Modify = In<'ModifySubnetAttribute'>;
+
+/**
+ * What the members say that a subnet always is here: who sets them to that is answered, who wants them otherwise is refused by name.
+ * `undefined`: there is no such value.
+ */
+const fixed: Readonly<
+  Record<string, (input: Modify) => { readonly given: unknown; readonly usual: unknown }>
+> = {
+  AssignIpv6AddressOnCreation: (input) => ({ given: input.AssignIpv6AddressOnCreation?.Value, usual: false }),
+  CustomerOwnedIpv4Pool: (input) => ({ given: input.CustomerOwnedIpv4Pool, usual: undefined }),
+  DisableLniAtDeviceIndex: (input) => ({ given: input.DisableLniAtDeviceIndex?.Value, usual: true }),
+  EnableDns64: (input) => ({ given: input.EnableDns64?.Value, usual: false }),
+  EnableLniAtDeviceIndex: (input) => ({ given: input.EnableLniAtDeviceIndex, usual: undefined }),
+  EnableResourceNameDnsAAAARecordOnLaunch: (input) => ({
+    given: input.EnableResourceNameDnsAAAARecordOnLaunch?.Value,
+    usual: false,
+  }),
+  EnableResourceNameDnsARecordOnLaunch: (input) => ({
+    given: input.EnableResourceNameDnsARecordOnLaunch?.Value,
+    usual: false,
+  }),
+  MapCustomerOwnedIpOnLaunch: (input) => ({ given: input.MapCustomerOwnedIpOnLaunch?.Value, usual: false }),
+  PrivateDnsHostnameTypeOnLaunch: (input) => ({
+    given: input.PrivateDnsHostnameTypeOnLaunch,
+    usual: 'ip-name',
+  }),
+};
+
+/** The one attribute that a request changes; a new MapPublicIpOnLaunch, or undefined where it names what is so already. */
+const wantedMapping = (input: Modify): boolean | undefined => {
+  const { SubnetId: _id, ...rest } = input;
+  const [name, ...more] = Object.entries(rest).flatMap(([key, value]) => (value === undefined ? [] : [key]));
+  if (name === undefined)
+    throw new PandoError('MissingParameter', 'The request must contain an attribute to change.');
+  // The pool of customer-owned addresses belongs to their flag.
+  if (more.length > 0 && rest.CustomerOwnedIpv4Pool === undefined)
+    throw new PandoError('InvalidParameterCombination', 'Only one attribute can be modified at a time.');
+  if (name === 'MapPublicIpOnLaunch') {
+    if (input.MapPublicIpOnLaunch?.Value === undefined)
+      throw new PandoError(
+        'MissingParameter',
+        'The request must contain the parameter MapPublicIpOnLaunch.Value',
+      );
+    return input.MapPublicIpOnLaunch.Value;
+  }
+  for (const [member, read] of Object.entries(fixed)) {
+    const { given, usual } = read(input);
+    if (given !== undefined && given !== usual)
+      throw new PandoError(
+        'UnsupportedOperation',
+        `The attribute ${member} cannot be ${String(given).slice(0, 64)}: it is not supported in this region.`,
+      );
+  }
+  return undefined;
 };

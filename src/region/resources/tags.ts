@@ -3,14 +3,14 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { type IdKind, idKinds, parseId } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
-import { applyFilters } from '#wire/filters.ts';
-import { cutPage, readPage } from '#wire/pagination.ts';
+import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
+import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import { mergeTags, validateTags } from '#wire/tags.ts';
 import type { Handlers } from '#wire/types.ts';
 import { change } from '../change.ts';
 import type { ActionContext } from '../context.ts';
 import { notFound } from '../not-found.ts';
-import type { RegionSchema, RegionTransaction } from '../schema.ts';
+import type { RegionSchema, RegionTransaction, Row } from '../schema.ts';
 
 interface TaggableKind {
   readonly type: string;
@@ -81,6 +81,44 @@ const ownership = (kind: TaggableIdKind, accountId: string) => {
   return kind === 'image' ? sql`(account_id = ${accountId} or is_public)` : sql`account_id = ${accountId}`;
 };
 
+type TagRow = Row<'tag'>;
+
+const tagFilters: FilterSpec<TagRow> = {
+  key: (tag) => tag.key,
+  'resource-id': (tag) => tag.resource_id,
+  'resource-type': (tag) => tag.resource_type,
+  value: (tag) => tag.value,
+};
+
+const cursorOf = (tag: Pick<TagRow, 'resource_id' | 'key'>): string => `${tag.resource_id} ${tag.key}`;
+
+/** The tags that match, from the page's place on, until the page is full. The key of a tag may have blanks, an id has none. */
+const nextTags = async (
+  context: ActionContext,
+  page: PageRequest,
+  filters: readonly Filter[],
+  matches: (tag: TagRow) => boolean,
+): Promise<TagRow[]> => {
+  const limit = page.items + 1;
+  const ids = filters.find(
+    ({ Name, Values }) => Name === 'resource-id' && !Values?.some((value) => /[*?\\]/.test(value)),
+  )?.Values;
+  const found: TagRow[] = [];
+  const blank = page.after?.indexOf(' ') ?? -1;
+  let after = blank < 0 ? undefined : { id: page.after?.slice(0, blank), key: page.after?.slice(blank + 1) };
+  for (;;) {
+    const { rows } = await sql<TagRow>`
+      select * from tag where account_id = ${context.accountId}
+        ${ids === undefined ? sql`` : sql`and resource_id = any (${ids}::text[])`}
+        ${after === undefined ? sql`` : sql`and (resource_id, key) > (${after.id}::text, ${after.key}::text)`}
+      order by resource_id, key limit ${limit}`.execute(context.region.db);
+    found.push(...rows.filter(matches));
+    const last = rows.at(-1);
+    if (rows.length < limit || last === undefined || found.length >= limit) return found;
+    after = { id: last.resource_id, key: last.key };
+  }
+};
+
 export const tagHandlers: Handlers<ActionContext> = {
   async CreateTags(input, context) {
     const added = validateTags(input.Tags);
@@ -115,30 +153,14 @@ export const tagHandlers: Handlers<ActionContext> = {
   },
 
   async DescribeTags(input, context) {
-    const rows = await context.region.db
-      .selectFrom('tag')
-      .selectAll()
-      .where('account_id', '=', context.accountId)
-      .execute();
     const page = readPage(input, {
       secret: context.region.pageSecret,
       scope: `${context.accountId}/DescribeTags`,
     });
-    const matching = applyFilters(
-      rows,
-      input.Filters,
-      {
-        key: (tag) => tag.key,
-        'resource-id': (tag) => tag.resource_id,
-        'resource-type': (tag) => tag.resource_type,
-        value: (tag) => tag.value,
-      },
-      (tag) => [{ Key: tag.key, Value: tag.value }],
-    );
-    const cursor = (tag: { resource_id: string; key: string }) => `${tag.resource_id} ${tag.key}`;
+    const matches = compileFilters(input.Filters, tagFilters, (tag) => [{ Key: tag.key, Value: tag.value }]);
+    const matching = await nextTags(context, page, input.Filters ?? [], matches);
     endDryRun(input);
-    matching.sort((a, b) => (cursor(a) < cursor(b) ? -1 : 1));
-    const cut = cutPage(matching, page, cursor);
+    const cut = cutPage(matching, page, cursorOf);
     return {
       Tags: cut.items.map((tag) => ({
         ResourceId: tag.resource_id,

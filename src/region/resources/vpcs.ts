@@ -8,29 +8,21 @@ import { change, changeVpc, dependencyViolation, lockAccount } from '../change.t
 import type { ActionContext } from '../context.ts';
 import { insertVpc } from '../default-vpc.ts';
 import { describe, withTags } from '../describe.ts';
-import { requireNetwork } from '../ipv4.ts';
 import { notFound } from '../not-found.ts';
 import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
+import { requireVpcRange } from '../vpc-ranges.ts';
+import { addedBlocks, blockView, type CidrBlock, firstBlock } from './vpc-cidr-blocks.ts';
 
 type Vpc = NonNullable<Out<'DescribeVpcs'>['Vpcs']>[number];
-type VpcRow = Row<'vpc'> & Tagged;
-
-const prefixMin = 16;
-const prefixMax = 28;
+type VpcRow = Row<'vpc'> & Tagged & { readonly blocks: readonly CidrBlock[] };
 
 const show = (vpc: VpcRow): Vpc => ({
   VpcId: vpc.vpc_id,
   OwnerId: vpc.account_id,
   State: 'available',
   CidrBlock: vpc.cidr,
-  CidrBlockAssociationSet: [
-    {
-      AssociationId: vpc.vpc_id.replace('vpc-', 'vpc-cidr-assoc-'),
-      CidrBlock: vpc.cidr,
-      CidrBlockState: { State: 'associated' },
-    },
-  ],
+  CidrBlockAssociationSet: blocksOf(vpc).map((block) => blockView(block, 'associated')),
   Ipv6CidrBlockAssociationSet: [],
   DhcpOptionsId: vpc.dhcp_options_id,
   InstanceTenancy: 'default',
@@ -42,8 +34,8 @@ const filters: FilterSpec<VpcRow> = {
   cidr: (vpc) => vpc.cidr,
   'cidr-block': (vpc) => vpc.cidr,
   cidrBlock: (vpc) => vpc.cidr,
-  'cidr-block-association.cidr-block': (vpc) => vpc.cidr,
-  'cidr-block-association.association-id': (vpc) => vpc.vpc_id.replace('vpc-', 'vpc-cidr-assoc-'),
+  'cidr-block-association.cidr-block': (vpc) => blocksOf(vpc).map(({ cidr }) => cidr),
+  'cidr-block-association.association-id': (vpc) => blocksOf(vpc).map(({ association_id: id }) => id),
   'cidr-block-association.state': () => 'associated',
   'dhcp-options-id': (vpc) => vpc.dhcp_options_id,
   dhcpOptionsId: (vpc) => vpc.dhcp_options_id,
@@ -58,13 +50,18 @@ const filters: FilterSpec<VpcRow> = {
   'vpc-id': (vpc) => vpc.vpc_id,
 };
 
-const rowsOf = (context: ActionContext) =>
-  withTags(
-    context,
-    'vpc',
-    context.region.db.selectFrom('vpc').selectAll().where('account_id', '=', context.accountId).execute(),
-    (row) => row.vpc_id,
-  );
+/** The first range, then those that were added. */
+const blocksOf = (vpc: VpcRow): readonly CidrBlock[] => [firstBlock(vpc), ...vpc.blocks];
+
+const rowsOf = async (context: ActionContext): Promise<readonly VpcRow[]> => {
+  const { db } = context.region;
+  const all = db.selectFrom('vpc').selectAll().where('account_id', '=', context.accountId).execute();
+  const [rows, added] = await Promise.all([
+    withTags(context, 'vpc', all, (row) => row.vpc_id),
+    addedBlocks(db, context.accountId),
+  ]);
+  return rows.map((row) => ({ ...row, blocks: added.get(row.vpc_id) ?? [] }));
+};
 
 /** The VPC of the caller under this id, or EC2's error. */
 export const requireVpc = async (context: ActionContext, vpcId: string): Promise<Row<'vpc'>> => {
@@ -162,9 +159,7 @@ export const vpcHandlers: Handlers<ActionContext> = {
   async CreateVpc(input, context) {
     if (input.CidrBlock === undefined)
       throw new PandoError('MissingParameter', 'The request must contain the parameter cidrBlock');
-    const network = requireNetwork(input.CidrBlock, 'cidrBlock');
-    if (network.prefix < prefixMin || network.prefix > prefixMax)
-      throw new PandoError('InvalidVpc.Range', `The CIDR '${input.CidrBlock}' is invalid.`);
+    const network = requireVpcRange(input.CidrBlock);
     if (input.AmazonProvidedIpv6CidrBlock)
       throw new PandoError('UnsupportedOperation', 'IPv6 is not available in this region.');
     if (input.InstanceTenancy !== undefined && input.InstanceTenancy !== 'default')
@@ -177,7 +172,7 @@ export const vpcHandlers: Handlers<ActionContext> = {
       await insertTags(tx, context.accountId, 'vpc', vpcId, tags);
       return tx.selectFrom('vpc').selectAll().where('vpc_id', '=', vpcId).executeTakeFirstOrThrow();
     });
-    return { Vpc: show({ ...vpc, tags }) };
+    return { Vpc: show({ ...vpc, tags, blocks: [] }) };
   },
 
   async DescribeVpcs(input, context) {

@@ -117,6 +117,11 @@ export class FakeRegion implements Caller<Contract> {
   #assertInside(privateIp: string | undefined): void {
     if (privateIp !== undefined && !/^10\.0(\.\d{1,3}){2}$/.test(privateIp))
       throw new PandoError('InvalidParameterValue', `Address ${privateIp} is not in the subnet.`);
+    if (privateIp !== undefined && /^10\.0\.(0\.[0-3]|255\.255)$/.test(privateIp))
+      throw new PandoError(
+        'InvalidParameterValue',
+        `Address ${privateIp} is in subnet's reserved address range`,
+      );
   }
 
   #address(wanted: string | undefined): string {
