@@ -27,7 +27,10 @@ const free = async (hostId: string) => {
 };
 
 test('how many more of each type, what a launch takes of it, and that a terminate gives it back', async () => {
-  const before = await operator()['operator.capacity']({ ...oneGib, types: ['p1.xlarge', 'custom.1000m.1024'] });
+  const before = await operator()['operator.capacity']({
+    ...oneGib,
+    types: ['p1.xlarge', 'custom.1000m.1024'],
+  });
   assert.deepEqual(
     before.types.map(({ type, more, hosts: on }) => [type, more, on]),
     [
