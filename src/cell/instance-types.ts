@@ -26,19 +26,59 @@ const entry = (name: string, vcpusMilli: number, memoryMib: number): InstanceSiz
   networkMbps: networkMbpsOf(vcpusMilli),
 });
 
-/** `p1` is Pando's own family; the `t3` names are those that clients choose by default, at a size that suits small machines. */
+/**
+ * EC2's names, at a size that suits small machines: a quarter of the memory that they have at EC2, and of the small burstable ones a
+ * part of a vCPU. So a script that names one gets an instance of the same order beside others of its family.
+ */
+const familyOf = (name: string, ...sizes: readonly (readonly [string, number, number])[]): InstanceSize[] =>
+  sizes.map(([size, vcpusMilli, memoryMib]) => entry(`${name}.${size}`, vcpusMilli, memoryMib));
+
+const burstable = (name: string): InstanceSize[] =>
+  familyOf(
+    name,
+    ['nano', 250, 128],
+    ['micro', 500, 256],
+    ['small', 1000, 512],
+    ['medium', 2000, 1024],
+    ['large', 2000, 2048],
+    ['xlarge', 4000, 4096],
+    ['2xlarge', 8000, 8192],
+  );
+
+/** EC2's `m` have 4 GiB for each vCPU, its `c` 2 GiB. */
+const steady = (name: string, mibPerVcpu: number): InstanceSize[] =>
+  familyOf(
+    name,
+    ['large', 2000, 2 * mibPerVcpu],
+    ['xlarge', 4000, 4 * mibPerVcpu],
+    ['2xlarge', 8000, 8 * mibPerVcpu],
+    ['4xlarge', 16_000, 16 * mibPerVcpu],
+  );
+
+/** `p1` is Pando's own family; the others are those that clients name. */
 export const instanceTypeCatalogue: readonly InstanceSize[] = [
-  entry('p1.nano', 250, 64),
-  entry('p1.micro', 250, 128),
-  entry('p1.small', 500, 256),
-  entry('p1.medium', 1000, 512),
-  entry('p1.large', 2000, 1024),
-  entry('p1.xlarge', 4000, 2048),
-  entry('t3.nano', 250, 128),
-  entry('t3.micro', 500, 256),
-  entry('t3.small', 1000, 512),
-  entry('t3.medium', 2000, 1024),
+  ...familyOf(
+    'p1',
+    ['nano', 250, 64],
+    ['micro', 250, 128],
+    ['small', 500, 256],
+    ['medium', 1000, 512],
+    ['large', 2000, 1024],
+    ['xlarge', 4000, 2048],
+  ),
+  ...burstable('t2'),
+  ...burstable('t3'),
+  ...burstable('t3a'),
+  ...steady('m5', 1024),
+  ...steady('c5', 512),
 ];
+
+/** Whether the type is one whose credits for bursts are described and can be chosen. */
+export const isBurstable = (name: string): boolean => /^t\d/.test(name);
+
+/** EC2's: the second generation begins without surplus credits. */
+export const creditsDefault = (name: string): 'standard' | 'unlimited' =>
+  name.startsWith('t2.') ? 'standard' : 'unlimited';
 
 export const defaultInstanceType = 'p1.small';
 
@@ -52,19 +92,21 @@ export const customLimits = {
   memoryMibMax: 1_048_576,
 } as const;
 
-/** The size that a type names. @throws InvalidParameterValue */
-export const sizeOf = (name: string): InstanceSize => {
+/** The size that a type names; undefined: there is no such type. */
+export const findSize = (name: string): InstanceSize | undefined => {
   const known = byName.get(name);
   if (known !== undefined) return known;
   const custom = customForm.exec(name);
-  if (custom !== null) {
-    const size = entry(name, Number(custom[1]), Number(custom[2]));
-    if (withinLimits(size)) return size;
-  }
-  throw new PandoError(
-    'InvalidParameterValue',
-    `The following supplied instance types do not exist: [${name.slice(0, 64)}]`,
-  );
+  if (custom === null) return undefined;
+  const size = entry(name, Number(custom[1]), Number(custom[2]));
+  return withinLimits(size) ? size : undefined;
+};
+
+/** The size that a type names, for a launch. @throws InvalidParameterValue */
+export const sizeOf = (name: string): InstanceSize => {
+  const size = findSize(name);
+  if (size !== undefined) return size;
+  throw new PandoError('InvalidParameterValue', `Invalid value '${name.slice(0, 64)}' for InstanceType.`);
 };
 
 const withinLimits = ({ vcpusMilli, memoryMib }: InstanceSize): boolean =>

@@ -48,10 +48,12 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
   'region.resolveLaunch': { cell: 'any' },
+  'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },

@@ -1,3 +1,5 @@
+import { absentResourceCodes } from './errorCatalogueAbsent.ts';
+
 /**
  * What who retries does about a code. `unreachable`: the link or the store is away, so wait for it, for minutes. `busy`: the other
  * side is there and asks for patience, so back off. `fault`: something broke, so try a few times. `refused`: the same request
@@ -42,6 +44,7 @@ const request = {
   FilterLimitExceeded: client,
   ValidationError: client,
   IdempotentParameterMismatch: client,
+  IdempotentInstanceTerminated: client,
   Unsupported: client,
   DryRunOperation: precondition,
   RequestEntityTooLarge: tooLarge,
@@ -319,6 +322,7 @@ export const errorCatalogue = {
   ...service,
   ...state,
   ...resource,
+  ...absentResourceCodes,
   ...internal,
 } as const;
 

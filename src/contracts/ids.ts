@@ -18,6 +18,8 @@ export const idKinds = {
   routeTable: { prefix: 'rtb', stem: 'InvalidRouteTableID' },
   routeTableAssociation: { prefix: 'rtbassoc', stem: 'InvalidAssociationID' },
   networkAcl: { prefix: 'acl', stem: 'InvalidNetworkAclID' },
+  launchTemplate: { prefix: 'lt', stem: 'InvalidLaunchTemplateId' },
+  placementGroup: { prefix: 'pg', stem: 'InvalidPlacementGroupId' },
   dhcpOptions: { prefix: 'dopt', stem: 'InvalidDhcpOptionsID' },
   networkInterface: { prefix: 'eni', stem: 'InvalidNetworkInterfaceID' },
   interfaceAttachment: { prefix: 'eni-attach', stem: 'InvalidAttachmentID' },
@@ -80,3 +82,7 @@ export const parseId = <K extends IdKind>(kind: K, text: string): Id<K> => {
 /** The number of the cell that an instance (or other cell-owned) id names (S3.4). */
 export const cellNumberOf = (id: string): number =>
   Number.parseInt(id.slice(id.lastIndexOf('-') + 1).slice(0, cellHexDigits), 16);
+
+/** The snapshot that an image's root device is made of: an id of the image's own, since an image has no other disk. */
+export const snapshotIdOf = (imageId: string): Id<'snapshot'> =>
+  `${idKinds.snapshot.prefix}-${imageId.slice(imageId.indexOf('-') + 1)}` as Id<'snapshot'>;

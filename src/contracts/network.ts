@@ -92,6 +92,15 @@ export const vpcState = z.object({
   /** DNS servers handed out by DHCP; empty: none. */
   dnsServers: z.array(z.string()),
   domainName: z.string(),
+  /** What else DHCP hands out; a region of the last release has nothing else. */
+  dhcp: z
+    .object({
+      ntpServers: z.array(z.string()),
+      netbiosNameServers: z.array(z.string()),
+      /** RFC 2132, section 8.7. */
+      netbiosNodeType: z.number().int().min(0).max(255).optional(),
+    })
+    .optional(),
   /** Inner MTU of the VPC in bytes. */
   mtu: z.number().int(),
 });

@@ -67,6 +67,11 @@ export const regionContract = {
     }),
   },
   'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
+  /** Availability zones in which a cell takes launches. */
+  'region.zones': {
+    params: empty,
+    result: z.object({ zones: z.array(z.object({ name: z.string(), id: z.string().optional() })) }),
+  },
   /** Cell processor: announces itself; the region then pushes network state over this stream. */
   'region.joinCell': { params: cellRecord, result: z.object({ region: z.string() }) },
   /** Gateway: announces itself as the region's internet gateway device. */
@@ -82,6 +87,8 @@ export const regionContract = {
       groupIds: z.array(z.string()),
       groupNames: z.array(z.string()),
       privateIp: z.string().optional(),
+      /** By its id or its name. */
+      placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
     }),
@@ -95,11 +102,23 @@ export const regionContract = {
       groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })),
       mapPublicIp: z.boolean(),
       domainName: z.string(),
+      /** Where one was asked for; a region of the last release has none. */
+      placementGroup: z.object({ groupId: z.string(), groupName: z.string() }).optional(),
       /** Of the account; a region of the last release has none. */
       metadataDefaults: metadataDefaults.optional(),
       /** Free addresses of the subnet just now; given where a count was asked for. */
       freeAddresses: z.number().int().optional(),
     }),
+  },
+  /** What a version of a launch template holds, as JSON of the schema's `LaunchTemplateData`. Without a version: the default one. */
+  'region.launchTemplate': {
+    params: z.object({
+      accountId: z.string(),
+      id: z.string().optional(),
+      name: z.string().optional(),
+      version: z.string().optional(),
+    }),
+    result: z.object({ launchTemplateId: z.string(), version: z.number().int(), data: z.unknown() }),
   },
   /**
    * Creates the primary interface of an instance; the same instance id gives the same interface again. Once it was released, also
@@ -115,6 +134,8 @@ export const regionContract = {
       publicIp: z.boolean(),
       description: z.string().optional(),
       tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
+      /** Of the instance: the group is in use while the interface is there. */
+      placementGroupId: z.string().optional(),
     }),
     result: z.object({ vpcId: z.string(), port: vpcPort }),
   },

@@ -69,6 +69,14 @@ export const listCells = async (region: Region): Promise<CellRecord[]> => {
   }));
 };
 
+/** Zones in which a cell takes launches, in the order of the configuration. */
+export const zonesWithCells = async (region: Region): Promise<{ name: string; id: string }[]> => {
+  const cells = await region.db.selectFrom('cell').select('zone').where('state', '=', 'active').execute();
+  return region.config.zones
+    .filter(({ name }) => cells.some(({ zone }) => zone === name))
+    .map(({ name, id }) => ({ name, id }));
+};
+
 /** Records where the gateway is; VPCs with an internet gateway change with it. */
 export const joinGateway = async (
   region: Region,

@@ -20,6 +20,7 @@ export const defaultDhcpOptions = async (
     .selectFrom('dhcp_options')
     .select('dhcp_options_id')
     .where('account_id', '=', accountId)
+    .where('is_default', '=', true)
     .executeTakeFirst();
   if (known !== undefined) return known.dhcp_options_id;
   const id = newId('dhcpOptions');

@@ -26,6 +26,8 @@ export interface DescribeRules<T> {
     readonly parameter: string;
     readonly values: readonly string[] | undefined;
   };
+  /** Bounds of MaxResults where they are not EC2's usual ones. */
+  readonly page?: { readonly itemsMin: number; readonly itemsMax: number };
 }
 
 /** The page of `items` (all that the account has) that was asked for. */
@@ -39,6 +41,7 @@ export const describe = <T>(
     secret: context.region.pageSecret,
     scope: `${context.accountId}/${rules.action}`,
     ...(rules.ids === undefined ? {} : { ids: { parameter: rules.ids.parameter, values: rules.ids.values } }),
+    ...rules.page,
   });
   const asked = selectIds(items, rules);
   const matching = applyFilters(asked, input.Filters, rules.filters, rules.tagsOf);

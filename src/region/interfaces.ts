@@ -9,6 +9,7 @@ import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.
 import type { ValidTag } from '#wire/tags.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
+import { joinPlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
 import { automaticAddress, noteEmptyPool } from './public-addresses.ts';
 import type { Region } from './region.ts';
@@ -64,6 +65,7 @@ export interface AllocateRequest {
   readonly publicIp: boolean;
   readonly description?: string | undefined;
   readonly tags?: readonly ValidTag[] | undefined;
+  readonly placementGroupId?: string | undefined;
 }
 
 /** The number of the address that was asked for, in its subnet; null: any. */
@@ -128,16 +130,18 @@ const tryAllocate = async (
   takeResting: boolean,
 ): Promise<string> => {
   const eniId = newId('networkInterface');
-  const { description = '', tags = [] } = request;
+  const { description = '', tags = [], placementGroupId } = request;
   try {
     // What few launches ask for is not part of the one statement that all of them run.
-    if (description === '' && tags.length === 0)
+    if (description === '' && tags.length === 0 && placementGroupId === undefined)
       return await runAllocate(region.db, request, { host, eniId, takeResting });
     return await transact(region.db, async (tx) => {
       const status = await runAllocate(tx, request, { host, eniId, takeResting });
       if (status !== 'ok') return status;
       await tx.updateTable('eni').set({ description }).where('eni_id', '=', eniId).execute();
       await insertTags(tx, request.accountId, 'network-interface', eniId, tags);
+      if (placementGroupId !== undefined)
+        await joinPlacementGroup(tx, request.accountId, eniId, placementGroupId);
       return status;
     });
   } catch (error) {

@@ -5,6 +5,7 @@ import { parseId } from '#contracts/ids.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { notFound } from './not-found.ts';
+import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -20,6 +21,7 @@ export interface LaunchRequest {
   readonly groupIds: readonly string[];
   readonly groupNames: readonly string[];
   readonly privateIp?: string | undefined;
+  readonly placementGroup?: PlacementGroupName | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
 }
@@ -33,7 +35,8 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     metadataDefaultsOf(db, request.accountId),
   ]);
   if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
-  const [groups, freeAddresses] = await Promise.all([
+  const [placementGroup, groups, freeAddresses] = await Promise.all([
+    request.placementGroup && resolvePlacementGroup(region, request, request.placementGroup, subnet.zone),
     findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
@@ -56,6 +59,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     mapPublicIp: subnet.map_public_ip,
     domainName: region.network.domainName,
     metadataDefaults,
+    ...(placementGroup === undefined ? {} : { placementGroup }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };

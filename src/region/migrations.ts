@@ -1,7 +1,10 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
+import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { launchTemplatesStep } from './migrations-launch-templates.ts';
+import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
 
@@ -270,4 +273,7 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0005-quotas', up: quotas },
   { name: '0006-resting-preference', up: restingPreference },
   { name: '0007-vpc-cidr-blocks', up: vpcCidrBlocks },
+  { name: '0008-dhcp-options', up: dhcpOptionsStep },
+  { name: '0009-launch-templates', up: launchTemplatesStep },
+  { name: '0010-placement-groups', up: placementGroupsStep },
 ];

@@ -2,6 +2,7 @@
 import { type QueryExecutorProvider, sql } from 'kysely';
 import { encodeOnce } from '#base/rpc/json.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import { type DhcpEntry, dhcpOf } from './dhcp-configuration.ts';
 import type { GroupRules } from './group-rules.ts';
 import { formatAddress } from './ipv4.ts';
 
@@ -28,6 +29,7 @@ interface CompiledVpc {
   cidr: string;
   /** Those that were added. */
   cidrs: string[];
+  dhcp: DhcpEntry[] | null;
   subnets: { subnetId: string; cidr: string; base: number }[];
   routes: CompiledRoute[];
   groups: { groupId: string; revision: string }[];
@@ -40,6 +42,7 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
     select v.vni, v.version, v.cidr,
       (select coalesce(json_agg(b.cidr order by b.created_at, b.association_id), '[]')
         from vpc_cidr_block b where b.vpc_id = v.vpc_id) as cidrs,
+      (select d.configuration from dhcp_options d where d.dhcp_options_id = v.dhcp_options_id) as dhcp,
       (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
           order by s.subnet_id), '[]')
         from subnet s where s.vpc_id = v.vpc_id) as subnets,
@@ -101,8 +104,7 @@ export const compileVpcState = async (
       ...(publicIp === null ? {} : { publicIp }),
     })),
     ...(compiled.gateway === null ? {} : { internetGateway: compiled.gateway }),
-    dnsServers: [...settings.dnsServers],
-    domainName: settings.domainName,
+    ...dhcpOf(compiled.dhcp, settings.dnsServers),
     mtu: settings.mtu,
   });
 };

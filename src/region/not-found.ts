@@ -5,6 +5,7 @@ import { type IdKind, idKinds } from '#contracts/ids.ts';
 const codes: Partial<Record<IdKind, ErrorCode>> = {
   securityGroup: 'InvalidGroup.NotFound',
   routeTableAssociation: 'InvalidAssociationID.NotFound',
+  placementGroup: 'InvalidPlacementGroup.Unknown',
 };
 
 const nouns: Partial<Record<IdKind, string>> = {

@@ -45,6 +45,8 @@ interface DhcpOptionsTable {
   dhcp_options_id: string;
   account_id: string;
   configuration: ColumnType<{ key: string; values: string[] }[], string, never>;
+  /** The set of its account's new VPCs. */
+  is_default: Generated<boolean>;
 }
 
 interface VpcTable {
@@ -58,7 +60,8 @@ interface VpcTable {
   dns_support: Generated<boolean>;
   dns_hostnames: Generated<boolean>;
   address_usage_metrics: Generated<boolean>;
-  dhcp_options_id: string;
+  /** Absent: the VPC has no set (`default`). */
+  dhcp_options_id: string | null;
   created_at: CreatedAt;
 }
 
@@ -157,6 +160,8 @@ interface EniTable {
   group_ids: string[];
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
+  /** Of the instance that has it. */
+  placement_group_id: ColumnType<string | null, never, string>;
   /** Whether an automatic public address was asked for: by the launch, or by its subnet. */
   auto_public: Generated<boolean>;
   vtep: string | null;
@@ -214,6 +219,34 @@ interface ImageTable {
   created_at: CreatedAt;
 }
 
+interface LaunchTemplateTable {
+  launch_template_id: string;
+  account_id: string;
+  name: string;
+  created_by: string;
+  created_at: CreatedAt;
+  default_version: Generated<number>;
+  last_version: Generated<number>;
+}
+
+interface LaunchTemplateVersionTable {
+  launch_template_id: string;
+  version: number;
+  description: string | null;
+  created_by: string;
+  created_at: CreatedAt;
+  data: ColumnType<Readonly<Record<string, unknown>>, string, never>;
+}
+
+interface PlacementGroupTable {
+  group_id: string;
+  account_id: string;
+  name: string;
+  strategy: 'cluster' | 'spread' | 'partition';
+  partition_count: number | null;
+  created_at: CreatedAt;
+}
+
 interface TagTable {
   resource_id: string;
   account_id: string;
@@ -254,6 +287,9 @@ export interface RegionSchema {
   public_address: PublicAddressTable;
   key_pair: KeyPairTable;
   image: ImageTable;
+  launch_template: LaunchTemplateTable;
+  launch_template_version: LaunchTemplateVersionTable;
+  placement_group: PlacementGroupTable;
   tag: TagTable;
   client_token: ClientTokenTable;
 }

@@ -13,7 +13,7 @@ import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
-import { joinCell, joinGateway, leave, listCells } from './cells.ts';
+import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { changeInterface } from './interface-changes.ts';
 import {
   allocateInterface,
@@ -23,6 +23,7 @@ import {
   vpcStateOf,
 } from './interfaces.ts';
 import { resolveLaunch } from './launch.ts';
+import { launchTemplateOf } from './launch-templates/find.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -77,6 +78,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.accessKey': (params) => findAccessKey(region, params),
   'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
+  'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);
     return { region: region.config.regionName };
@@ -86,6 +88,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
+  'region.launchTemplate': (params) => launchTemplateOf(region, params),
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>

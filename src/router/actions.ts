@@ -5,6 +5,7 @@
  * Adding an action: build its handler in the region or in the cell, then name its route here.
  */
 import type { KnownAction, WireInput } from '#wire/types.ts';
+import { moreRegionalActions } from './regionalActions.ts';
 
 /** The kinds of ids that name their cell (S3.4). */
 export type CellIdKind = 'instance' | 'volume';
@@ -56,6 +57,7 @@ const instances = {
   TerminateInstances: { to: 'ids', ids: instanceIds, list: 'TerminatingInstances' },
   RebootInstances: { to: 'ids', ids: instanceIds },
   GetConsoleOutput: oneInstance,
+  GetLaunchTemplateData: oneInstance,
   DescribeInstanceAttribute: oneInstance,
   ModifyInstanceAttribute: oneInstance,
   ModifyInstanceMaintenanceOptions: oneInstance,
@@ -69,6 +71,7 @@ const instances = {
   },
   DescribeVolumes: { to: 'gather', list: 'Volumes', ids: { name: 'VolumeIds', kind: 'volume' } },
   DescribeInstanceTypes: { to: 'anyCell' },
+  DescribeInstanceTypeOfferings: { to: 'anyCell' },
 } satisfies Partial<Record<KnownAction, Route>>;
 
 const regional = {
@@ -144,10 +147,15 @@ const shared = {
   },
 } satisfies Partial<Record<KnownAction, Route>>;
 
+const more: Readonly<Partial<Record<KnownAction, Route>>> = Object.fromEntries(
+  moreRegionalActions.map((action) => [action, region]),
+);
+
 const table: Readonly<Partial<Record<KnownAction, Route>>> = {
   ...instances,
   ...regional,
   ...network,
+  ...more,
   ...shared,
 };
 

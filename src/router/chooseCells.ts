@@ -9,6 +9,8 @@ export interface Demand {
   /** A type of the catalogue or a custom size (S3.6). */
   readonly size: string | undefined;
   readonly zone: string | undefined;
+  /** The zone by its id, where its name is not given. */
+  readonly zoneId: string | undefined;
   /** Without a zone, the subnet decides it. */
   readonly subnetId: string | undefined;
   readonly tenancy: string | undefined;
@@ -28,6 +30,7 @@ export const demandOf = (input: WireInput): Demand => {
   return {
     size: textIn(input, 'InstanceType'),
     zone: textIn(input.Placement, 'AvailabilityZone'),
+    zoneId: textIn(input.Placement, 'AvailabilityZoneId'),
     subnetId: textIn(input, 'SubnetId') ?? textIn(primary, 'SubnetId'),
     tenancy: textIn(input.Placement, 'Tenancy'),
   };

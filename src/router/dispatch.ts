@@ -11,7 +11,7 @@ import { tag } from './routes/tags.ts';
 /** @throws `PandoError` with EC2's codes; `UnsupportedOperation` for an action that is not built. */
 export const dispatch = async (parts: Parts, call: Call): Promise<Answer> => {
   const route = routeOf(call.action);
-  if (route === undefined) throw notBuilt(call.action);
+  if (route === undefined) throw notBuilt();
   switch (route.to) {
     case 'region':
       return askRegion(parts, call);
@@ -30,8 +30,9 @@ export const dispatch = async (parts: Parts, call: Call): Promise<Answer> => {
   }
 };
 
-export const notBuilt = (action: string): PandoError =>
-  new PandoError('UnsupportedOperation', `The action ${action} is not supported.`);
+/** EC2's words for what a region does not have, to the letter: clients compare the message (Ansible's `ec2_vpc_net_info`). */
+export const notBuilt = (): PandoError =>
+  new PandoError('UnsupportedOperation', 'The functionality you requested is not available in this region.');
 
 const askRegion = async (parts: Parts, call: Call): Promise<Answer> => {
   const outcome = await parts.region.call(backendCall(call), isSafe(call.action));

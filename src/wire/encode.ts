@@ -17,7 +17,7 @@ import { escapeXml, textElement, xmlDeclaration } from './xml.ts';
 const itemsPerPart = 50;
 
 /**
- * A response as XML. An empty list is an empty element, an absent member is no element, members that the
+ * A response as XML. An empty list is an empty element (but a resource's `tagSet`, which is left out), an absent member is no element, members that the
  * schema does not have are left out. Times may be `Date` or ISO 8601 text, blobs bytes or base64.
  *
  * @param version the request's API version, echoed in the namespace.
@@ -75,9 +75,17 @@ function* structureParts(shape: StructureShape, output: object): Generator<strin
 }
 
 function memberElement(member: Member, value: unknown): string {
-  if (value === undefined || value === null) return '';
+  if (value === undefined || value === null || isNoTags(member, value)) return '';
   return element(member.xmlName, content(member.shape, value, member.name));
 }
+
+/** EC2 leaves a resource's list of tags out where there are none, unlike every other list: users of its SDKs rely on it. */
+const isNoTags = ({ xmlName, shape }: Member, value: unknown): boolean =>
+  xmlName === 'tagSet' && Array.isArray(value) && value.length === 0 && isTagList(shape);
+
+/** DescribeTags has a list of this name too: what it lists says whose each tag is. */
+const isTagList = (shape: Shape): boolean =>
+  shape.kind === 'list' && shape.element.kind === 'structure' && shape.element.members.length === 2;
 
 function element(name: string, inner: string): string {
   return inner === '' ? `<${name}/>` : `<${name}>${inner}</${name}>`;

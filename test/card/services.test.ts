@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import type { VpcState } from '#contracts/network.ts';
 import { attach, Lab, type LabCard, type LabVm, metadataOf, portOf, vpcOf } from './lab.ts';
 
 const service = 'http://169.254.169.254';
@@ -90,5 +91,35 @@ describe('metadata and DHCP', () => {
       out,
       /bound 10\.0\.0\.10 255\.255\.255\.0 10\.0\.0\.1 1400 example\.internal ip-10-0-0-10\.example\.internal 10\.0\.0\.2 10\.0\.0\.1/,
     );
+  });
+
+  it('hands out the options that its VPC is associated with, from the next lease on', async () => {
+    const directory = await mkdtemp(join(lab.directory, 'options-'));
+    const script = join(directory, 'script');
+    const shown = '$domain|$dns|$ntpsrv|$wins|$opt46';
+    await writeFile(script, `#!/bin/sh\necho "$1|${shown}"\n`, { mode: 0o755 });
+    const lease = async (): Promise<string> => {
+      await a.run('ip addr flush dev eth0');
+      const options = '-O ntpsrv -O wins -O 46';
+      const { out } = await a.run(
+        `busybox udhcpc -i eth0 -n -q -f -t 5 -T 1 -s ${script} ${options} 2>/dev/null`,
+      );
+      return out.split('\n').find((line) => line.startsWith('bound')) ?? out;
+    };
+    const apply = (version: number, more: Partial<VpcState>) =>
+      card.client.call('card.applyVpc', { state: vpcOf('vpc-1', 200, version, [a.port, b.port], more) });
+    await apply(2, {
+      domainName: 'corp.example',
+      dnsServers: ['192.0.2.1', '192.0.2.2'],
+      dhcp: {
+        ntpServers: ['192.0.2.3', '192.0.2.4'],
+        netbiosNameServers: ['192.0.2.5'],
+        netbiosNodeType: 2,
+      },
+    });
+    assert.equal(await lease(), 'bound|corp.example|192.0.2.1 192.0.2.2|192.0.2.3 192.0.2.4|192.0.2.5|02');
+    // Associated with `default`: an address and a router, and nothing else.
+    await apply(3, { domainName: '', dnsServers: [] });
+    assert.equal(await lease(), 'bound|||||');
   });
 });

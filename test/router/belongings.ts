@@ -21,6 +21,7 @@ const kinds = [
   'keyName',
   'keyId',
   'dhcp',
+  'template',
 ] as const;
 type Kind = (typeof kinds)[number];
 
@@ -51,6 +52,10 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
   const { AllocationId: allocation = '' } = await call('AllocateAddress', {});
   const key = await call('CreateKeyPair', { KeyName: 'own', KeyType: 'ed25519' });
   const { DhcpOptions: [dhcp] = [] } = await call('DescribeDhcpOptions', {});
+  const { LaunchTemplate: template } = await call('CreateLaunchTemplate', {
+    LaunchTemplateName: 'own-template',
+    LaunchTemplateData: { ImageId: cloud.imageId, InstanceType: 't3.nano' },
+  });
   const [made] = await client.run({ SubnetId: subnet, SecurityGroupIds: [group] });
   const instance = await client.reaches(made?.InstanceId ?? '', 'running');
   await cloud.quiet();
@@ -71,6 +76,7 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
     keyName: 'own',
     keyId: key.KeyPairId ?? '',
     dhcp: dhcp?.DhcpOptionsId ?? '',
+    template: template?.LaunchTemplateId ?? '',
   };
 };
 
@@ -92,6 +98,7 @@ const meanings: readonly (readonly [RegExp, Kind])[] = [
   [/^(KeyNames?|KeyName)$/, 'keyName'],
   [/^KeyPairIds?$/, 'keyId'],
   [/^DhcpOptionsIds?$/, 'dhcp'],
+  [/^LaunchTemplateIds?$/, 'template'],
   [/^Resources$/, 'vpc'],
 ];
 

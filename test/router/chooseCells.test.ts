@@ -63,6 +63,7 @@ describe('chooseCells (S3.1)', () => {
     assert.deepEqual(demandOf(input), {
       size: 'custom-0.25-192',
       zone: 'zone-1',
+      zoneId: undefined,
       subnetId: 'subnet-1',
       tenancy: 'host',
     });

@@ -75,6 +75,33 @@ describe('RunInstances', () => {
     assert.equal(codeOf(unknown), 'InvalidSubnetID.NotFound');
   });
 
+  it('finds the zone in a launch template, and sends its cell what the client sent', async () => {
+    const data: Record<string, object> = {
+      subnet: { NetworkInterfaces: [{ DeviceIndex: 0, SubnetId: 'subnet-0123456789abcdef0' }] },
+      zone: { Placement: { AvailabilityZone: 'lab-1b' } },
+      open: { InstanceType: 't3.nano' },
+    };
+    cloud.region.override = ({ action, input }) => {
+      if (action !== 'DescribeLaunchTemplateVersions') return undefined;
+      const { LaunchTemplateName = '' } = input as { LaunchTemplateName?: string };
+      return { LaunchTemplateVersions: [{ LaunchTemplateData: data[LaunchTemplateName] }] };
+    };
+    cloud.region.subnets.set('subnet-0123456789abcdef0', 'lab-1b');
+    const from = (name: string, token: string, more = {}) =>
+      run(token, { 'LaunchTemplate.LaunchTemplateName': name, ...more });
+    for (const name of ['subnet', 'zone'])
+      for (const at of [1, 2, 3]) assert.equal(cellOf(await from(name, `${name}-${at}`)).zone, 'lab-1b');
+    // What the request says comes before what the template says.
+    assert.equal(cellOf(await from('zone', 'over', inZoneA)).zone, 'lab-1a');
+    const reply = await from('open', 'open-1');
+    const sent = cellOf(reply).calls.findLast(({ action }) => action === 'RunInstances')?.input as Record<
+      string,
+      unknown
+    >;
+    assert.deepEqual(sent.LaunchTemplate, { LaunchTemplateName: 'open' });
+    assert.equal(sent.Placement, undefined);
+  });
+
   it('gives a request without a token one of its own', async () => {
     const reply = await run(undefined);
     assert.equal(textsOf(reply, 'clientToken')[0], reply.headers['x-amzn-requestid']);

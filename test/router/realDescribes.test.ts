@@ -26,6 +26,12 @@ describe('describing', () => {
       DescribeInstanceAttribute: '',
       DescribeVpcAttribute: '',
       DescribeNetworkInterfaceAttribute: '',
+      DescribeImageAttribute: '',
+      DescribeLaunchTemplateVersions: '',
+      DescribeSnapshotAttribute: '',
+      DescribeStaleSecurityGroups: '',
+      DescribeSecurityGroupReferences: '',
+      DescribeVpcBlockPublicAccessOptions: '',
     };
     for (const action of describing.filter((name) => !Object.hasOwn(attributes, name))) {
       const reply = await fresh.act(action);
@@ -35,7 +41,7 @@ describe('describing', () => {
       assert.equal(textsOf(reply, 'requestId').length, 1);
     }
     const { body } = await alice.act('DescribeInstances', { 'InstanceId.1': ids[11] ?? '' });
-    for (const empty of ['tagSet', 'productCodes', 'ipv6AddressesSet', 'groupSet'])
+    for (const empty of ['productCodes', 'ipv6AddressesSet', 'groupSet'])
       assert.match(body, new RegExp(`<${empty}/>`), empty);
     for (const present of [
       'blockDeviceMapping',
@@ -129,7 +135,7 @@ describe('describing', () => {
       InstanceTypes: [custom],
     });
     assert.deepEqual([named?.InstanceType, named?.MemoryInfo?.SizeInMiB], [custom, 192]);
-    for (const type of ['m5.large', 'custom.1m.1', '', "'; drop table x"])
+    for (const type of ['m1.humongous', 'custom.1m.1', '', "'; drop table x"])
       await assert.rejects(alice.call('DescribeInstanceTypes', { InstanceTypes: [type as 't3.nano'] }), {
         name: 'InvalidInstanceType',
       });
@@ -140,10 +146,52 @@ describe('describing', () => {
       ],
     });
     assert.deepEqual(small?.map((type) => String(type.InstanceType)).sort(), ['p1.micro', 'p1.nano']);
-    const page = await alice.call('DescribeInstanceTypes', { MaxResults: 6 });
-    const next = await alice.call('DescribeInstanceTypes', { MaxResults: 6, NextToken: page.NextToken });
+    const page = await alice.call('DescribeInstanceTypes', { MaxResults: 20 });
+    const next = await alice.call('DescribeInstanceTypes', { MaxResults: 20, NextToken: page.NextToken });
     assert.equal((page.InstanceTypes?.length ?? 0) + (next.InstanceTypes?.length ?? 0), all.length);
     await assert.rejects(alice.call('DescribeInstanceTypes', { MaxResults: 101 }), invalid);
+  });
+
+  it('DescribeInstanceTypeOfferings: every type in the region and in each zone that has a cell', async () => {
+    const { InstanceTypes: types = [] } = await alice.call('DescribeInstanceTypes', {});
+    for (const [LocationType, Location] of [
+      ['region', regionName],
+      ['availability-zone', zone],
+      ['availability-zone-id', 'l1-az1'],
+    ] as const) {
+      const { InstanceTypeOfferings: offerings = [] } = await alice.call('DescribeInstanceTypeOfferings', {
+        LocationType,
+      });
+      assert.deepEqual(
+        offerings.map((one) => one.InstanceType),
+        types.map((one) => one.InstanceType),
+      );
+      assert.ok(offerings.every((one) => one.Location === Location && one.LocationType === LocationType));
+    }
+    const { InstanceTypeOfferings: found } = await alice.call('DescribeInstanceTypeOfferings', {
+      Filters: [
+        { Name: 'instance-type', Values: ['p1.nano', 'm5.24xlarge'] },
+        { Name: 'location', Values: [regionName] },
+      ],
+    });
+    assert.deepEqual(found, [{ InstanceType: 'p1.nano', LocationType: 'region', Location: regionName }]);
+    const page = await alice.call('DescribeInstanceTypeOfferings', { MaxResults: 6 });
+    const next = await alice.call('DescribeInstanceTypeOfferings', {
+      MaxResults: 1_000,
+      NextToken: page.NextToken,
+    });
+    assert.deepEqual(
+      [page.InstanceTypeOfferings?.length, next.InstanceTypeOfferings?.length],
+      [6, types.length - 6],
+    );
+    const { InstanceTypeOfferings: none } = await alice.call('DescribeInstanceTypeOfferings', {
+      LocationType: 'outpost',
+    });
+    assert.deepEqual(none, []);
+    await assert.rejects(
+      alice.call('DescribeInstanceTypeOfferings', { LocationType: 'planet' as 'region' }),
+      invalid,
+    );
   });
 
   it('GetConsoleOutput: base64 of what the guest wrote, the last 64 KiB', async () => {
@@ -186,9 +234,8 @@ describe('describing', () => {
       Iops: 3_000,
       MultiAttachEnabled: false,
       Size: 1,
-      SnapshotId: '',
+      SnapshotId: cloud.imageId.replace('ami-', 'snap-'),
       State: 'in-use',
-      Tags: [],
       Throughput: 125,
       VolumeType: 'gp3',
     });
@@ -243,7 +290,7 @@ describe('describing', () => {
     });
     assert.equal(acls.length, 1);
     const [acl] = acls;
-    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, []]);
+    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, undefined]);
     assert.equal(acl?.Associations?.[0]?.SubnetId, SubnetId);
     assert.deepEqual(
       acl?.Entries?.map(({ Egress, RuleAction, RuleNumber, Protocol }) => [
@@ -349,15 +396,21 @@ describe('describing', () => {
   it('every describing action answers a dry run with DryRunOperation, once all else is right', async () => {
     const [InstanceId = ''] = ids;
     const { Vpcs: [vpc] = [] } = await alice.call('DescribeVpcs', {});
+    const { SecurityGroups: [group] = [] } = await alice.call('DescribeSecurityGroups', {});
     const eni = (await alice.instance(InstanceId)).NetworkInterfaces?.[0]?.NetworkInterfaceId ?? '';
     const parameters: Partial<Record<ActionName, Record<string, string>>> = {
       DescribeInstanceAttribute: { InstanceId, Attribute: 'userData' },
       DescribeVpcAttribute: { VpcId: vpc?.VpcId ?? '', Attribute: 'enableDnsSupport' },
       DescribeNetworkInterfaceAttribute: { NetworkInterfaceId: eni, Attribute: 'groupSet' },
       GetConsoleOutput: { InstanceId },
+      DescribeLaunchTemplateVersions: { 'LaunchTemplateVersion.1': '$Latest' },
+      DescribeStaleSecurityGroups: { VpcId: vpc?.VpcId ?? '' },
+      DescribeSecurityGroupReferences: { 'GroupId.1': group?.GroupId ?? '' },
     };
-    const dry = [...describing, 'GetConsoleOutput' as const].filter((action) =>
-      operationOf(action).input?.byName.has('DryRun'),
+    // Of a snapshot there is nothing to say, for there is none; of an image, to its owner alone.
+    const untold = new Set<string>(['DescribeSnapshotAttribute', 'DescribeImageAttribute']);
+    const dry = [...describing.filter((action) => !untold.has(action)), 'GetConsoleOutput' as const].filter(
+      (action) => operationOf(action).input?.byName.has('DryRun'),
     );
     assert.ok(dry.length > 20);
     for (const action of dry) {

@@ -73,6 +73,26 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
   DisassociateAddress: { AssociationId: spare.addressAssociation ?? '' },
   ReleaseAddress: { AllocationId: own.allocation },
+  CreateDhcpOptions: {
+    'DhcpConfiguration.1.Key': 'domain-name',
+    'DhcpConfiguration.1.Value.1': 'dry.example',
+  },
+  AssociateDhcpOptions: { DhcpOptionsId: 'default', VpcId: own.vpc },
+  DeleteDhcpOptions: { DhcpOptionsId: spare.dhcp ?? '' },
+  CreateLaunchTemplate: { LaunchTemplateName: 'dry', 'LaunchTemplateData.ImageId': own.image },
+  CreateLaunchTemplateVersion: {
+    LaunchTemplateId: spare.template ?? '',
+    'LaunchTemplateData.ImageId': own.image,
+  },
+  ModifyLaunchTemplate: { LaunchTemplateId: spare.template ?? '', SetDefaultVersion: '1' },
+  DeleteLaunchTemplateVersions: { LaunchTemplateId: spare.template ?? '', 'LaunchTemplateVersion.1': '7' },
+  DeleteLaunchTemplate: { LaunchTemplateId: spare.template ?? '' },
+  CreatePlacementGroup: { GroupName: 'dry', Strategy: 'spread' },
+  DeletePlacementGroup: { GroupName: 'spare' },
+  DisableEbsEncryptionByDefault: {},
+  ResetEbsDefaultKmsKeyId: {},
+  ModifyEbsDefaultKmsKeyId: { KmsKeyId: 'alias/aws/ebs' },
+  DisableSerialConsoleAccess: {},
 });
 
 describe('dry runs', () => {
@@ -100,7 +120,17 @@ describe('dry runs', () => {
     const { KeyPairs: [key] = [] } = await call('DescribeKeyPairs', { IncludePublicKey: true });
     const { InternetGateways: gateways = [] } = await call('DescribeInternetGateways', {});
     const other = gateways.find((one) => one.InternetGatewayId !== own.gateway);
+    const { DhcpOptions: dhcp } = await call('CreateDhcpOptions', {
+      DhcpConfigurations: [{ Key: 'domain-name', Values: ['spare.example'] }],
+    });
+    const { LaunchTemplate: template } = await call('CreateLaunchTemplate', {
+      LaunchTemplateName: 'spare',
+      LaunchTemplateData: { ImageId: own.image },
+    });
+    await call('CreatePlacementGroup', { GroupName: 'spare', Strategy: 'cluster' });
     spare = {
+      template: template?.LaunchTemplateId ?? '',
+      dhcp: dhcp?.DhcpOptionsId ?? '',
       defaultGateway: other?.InternetGatewayId ?? '',
       defaultVpc: other?.Attachments?.[0]?.VpcId ?? '',
       vpc: (await call('CreateVpc', { CidrBlock: '10.61.0.0/16' })).Vpc?.VpcId ?? '',

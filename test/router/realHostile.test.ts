@@ -270,6 +270,8 @@ describe('hostile requests', () => {
         if (kind === 'keyName' && names.has(action)) return false;
         // One that is not there is deleted already.
         if (action === 'DeleteKeyPair') return false;
+        // A template's data is text until something is launched from it: `realTemplates.test.ts` does.
+        if (path.startsWith('LaunchTemplateData.')) return false;
         return kind !== undefined && kind !== 'image' && !path.startsWith('Filter');
       });
       for (const { path, member } of named) {

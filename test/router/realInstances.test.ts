@@ -168,7 +168,7 @@ describe('instances', () => {
     await stopped(id);
     await alice.call('ModifyInstanceAttribute', bigger);
     await alice.call('ModifyInstanceAttribute', other);
-    for (const Value of ['m5.large', 'custom.250m.48'])
+    for (const Value of ['m1.humongous', 'custom.250m.48'])
       await assert.rejects(
         alice.call('ModifyInstanceAttribute', { InstanceId: id, InstanceType: { Value } }),
         { name: 'InvalidInstanceAttributeValue' },
@@ -437,10 +437,9 @@ describe('instances', () => {
       { KernelId: 'aki-1' },
       { Placement: { Tenancy: 'dedicated' } },
       { Placement: { GroupName: 'x' } },
-      { CapacityReservationSpecification: { CapacityReservationPreference: 'none' } },
+      { CapacityReservationSpecification: { CapacityReservationPreference: 'capacity-reservations-only' } },
       { PrivateDnsNameOptions: { HostnameType: 'resource-name' } },
       { HibernationOptions: { Configured: true } },
-      { MetadataOptions: { InstanceMetadataTags: 'enabled' } },
       { BlockDeviceMappings: [{ DeviceName: '/dev/vda', Ebs: { DeleteOnTermination: false } }] },
       { BlockDeviceMappings: [{ DeviceName: '/dev/vda', Ebs: { Encrypted: true } }] },
       { BlockDeviceMappings: [{ DeviceName: '/dev/vda', Ebs: { Iops: 9_000 } }] },
@@ -457,7 +456,7 @@ describe('instances', () => {
       { MetadataOptions: { HttpTokens: 'maybe' as 'optional' } },
       { MetadataOptions: { HttpPutResponseHopLimit: 65 } },
       { CreditSpecification: { CpuCredits: 'plenty' } },
-      { InstanceType: 'm5.large' },
+      { InstanceType: 'm1.humongous' as 't3.nano' },
       { Placement: { AvailabilityZone: 'nowhere-1a' } },
       { TagSpecifications: [{ ResourceType: 'vpc', Tags: [{ Key: 'a', Value: 'b' }] }] },
     ];

@@ -5,7 +5,7 @@ import * as sdk from '@aws-sdk/client-ec2';
 import { isKnownAction } from '#wire/actions.ts';
 import { decodeRequest } from '#wire/decode.ts';
 import { encodeResponse } from '#wire/encode.ts';
-import { actionNames, findOperation, schemaSource } from '#wire/schema.ts';
+import { actionNames, findOperation, type Shape, StructureShape, schemaSource } from '#wire/schema.ts';
 import { reviveInput, toTransport } from '#wire/transport.ts';
 import { randomFrom, randomValue } from './random.ts';
 
@@ -80,13 +80,29 @@ function randomOutput(action: string, seed: number): object {
   return shape === undefined ? {} : Object(randomValue(shape, randomFrom(seed), 'response'));
 }
 
+/** Where a resource has no tags, its `tagSet` is left out, so a client reads nothing. */
+function withoutNoTags(shape: Shape | undefined, value: unknown): unknown {
+  if (shape?.kind === 'list' && Array.isArray(value))
+    return value.map((item) => withoutNoTags(shape.element, item));
+  if (!(shape instanceof StructureShape) || typeof value !== 'object' || value === null) return value;
+  const entries = shape.members.flatMap(({ name, xmlName, shape: inner }) => {
+    const own: unknown = Reflect.get(value, name);
+    const isTag =
+      inner.kind === 'list' && inner.element.kind === 'structure' && inner.element.byName.size === 2;
+    const none = xmlName === 'tagSet' && isTag && Array.isArray(own) && own.length === 0;
+    return !Object.hasOwn(value, name) || none ? [] : [[name, withoutNoTags(inner, own)]];
+  });
+  return Object.fromEntries(entries);
+}
+
 async function checkAction(loop: Loop, action: string, seed: number): Promise<void> {
   const input = randomInput(action, seed);
   const output = randomOutput(action, seed + 1);
   assert.ok(isKnownAction(action));
   loop.answer = encodeResponse(action, output, 'a-request-id');
   const received = await loop.call(action, input);
-  assert.deepEqual(received, output, `${action}'s response, seed ${seed}`);
+  const expected = withoutNoTags(findOperation(action)?.output, output) ?? {};
+  assert.deepEqual(received, expected, `${action}'s response, seed ${seed}`);
   const decoded = decodeRequest(loop.sent);
   assert.deepEqual(withoutAddedTokens(decoded.input, input), input, `${action}'s request, seed ${seed}`);
   const json: unknown = JSON.parse(JSON.stringify(toTransport(decoded.action, decoded.input)));

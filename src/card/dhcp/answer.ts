@@ -5,7 +5,7 @@ import { leaseSeconds } from '../limits.ts';
 import { type DhcpRequest, dhcpMessageType, ipBytes, writeDhcpReply } from './packet.ts';
 
 export interface DhcpSubject {
-  readonly vpc: Pick<VpcState, 'subnets' | 'dnsServers' | 'domainName' | 'mtu'>;
+  readonly vpc: Pick<VpcState, 'subnets' | 'dnsServers' | 'domainName' | 'dhcp' | 'mtu'>;
   readonly port: VpcPort;
   readonly metadata: VmMetadata | undefined;
 }
@@ -50,11 +50,20 @@ const configuration = (
 ): readonly (readonly [number, Buffer])[] => [
   [1, ipBytes(netmask(cidr))],
   [3, ipBytes(router)],
-  ...(vpc.dnsServers.length === 0 ? [] : [[6, Buffer.concat(vpc.dnsServers.map(ipBytes))] as const]),
+  ...servers(6, vpc.dnsServers),
   ...(metadata === undefined ? [] : [[12, Buffer.from(metadata.hostname.slice(0, 253))] as const]),
   ...(vpc.domainName === '' ? [] : [[15, Buffer.from(vpc.domainName.slice(0, 253))] as const]),
   [26, uint16(vpc.mtu)],
+  ...servers(42, vpc.dhcp?.ntpServers),
+  ...servers(44, vpc.dhcp?.netbiosNameServers),
+  ...(vpc.dhcp?.netbiosNodeType === undefined
+    ? []
+    : [[46, Buffer.from([vpc.dhcp.netbiosNodeType])] as const]),
 ];
+
+/** An option that lists addresses; without any it is left out. */
+const servers = (code: number, ips: readonly string[] = []): readonly (readonly [number, Buffer])[] =>
+  ips.length === 0 ? [] : [[code, Buffer.concat(ips.map(ipBytes))]];
 
 const uint32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);

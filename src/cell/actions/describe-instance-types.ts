@@ -5,7 +5,13 @@ import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
-import { guestVcpus, type InstanceSize, instanceTypeCatalogue, sizeOf } from '../instance-types.ts';
+import {
+  findSize,
+  guestVcpus,
+  type InstanceSize,
+  instanceTypeCatalogue,
+  isBurstable,
+} from '../instance-types.ts';
 import type { CellContext } from './context.ts';
 
 const pageItemsMax = 100;
@@ -65,9 +71,9 @@ const render = (size: InstanceSize): InstanceTypeInfo => {
       EncryptionInTransitSupported: false,
       EnaSrdSupported: false,
     },
-    PlacementGroupInfo: { SupportedStrategies: [] },
+    PlacementGroupInfo: { SupportedStrategies: ['cluster', 'partition', 'spread'] },
     HibernationSupported: false,
-    BurstablePerformanceSupported: size.name.startsWith('t3.'),
+    BurstablePerformanceSupported: isBurstable(size.name),
     DedicatedHostsSupported: false,
     AutoRecoverySupported: false,
     SupportedBootModes: ['legacy-bios'],
@@ -139,14 +145,16 @@ const typeFilters: FilterSpec<InstanceTypeInfo> = {
   'vcpu-info.valid-threads-per-core': (type) => type.VCpuInfo?.ValidThreadsPerCore,
 };
 
-/** EC2 has a code of its own for a type that is not there. */
-const lookUp = (name: string): InstanceSize => {
-  try {
-    return sizeOf(name);
-  } catch (error) {
-    const { message } = PandoError.from(error);
-    throw new PandoError('InvalidInstanceType', message);
-  }
+/** EC2 has a code of its own for types that are not there. */
+const lookUp = (names: readonly string[]): readonly InstanceSize[] => {
+  const sizes = names.flatMap((name) => findSize(name) ?? []);
+  const missing = names.filter((name) => !sizes.some((size) => size.name === name));
+  if (missing.length > 0)
+    throw new PandoError(
+      'InvalidInstanceType',
+      `The following supplied instance types do not exist: [${missing.map((name) => name.slice(0, 64)).join(', ')}]`,
+    );
+  return sizes;
 };
 
 export const describeInstanceTypes = async (
@@ -160,7 +168,7 @@ export const describeInstanceTypes = async (
     itemsMax: pageItemsMax,
   });
   const named = input.InstanceTypes ?? [];
-  const sizes = named.length > 0 ? [...new Set<string>(named)].map(lookUp) : instanceTypeCatalogue;
+  const sizes = named.length > 0 ? lookUp([...new Set<string>(named)]) : instanceTypeCatalogue;
   endDryRun(input);
   const cursorOf = (type: InstanceTypeInfo): string => type.InstanceType ?? '';
   const matching = applyFilters(sizes.map(render), input.Filters, typeFilters);

@@ -1,7 +1,7 @@
 /** DescribeVolumes: the root devices of instances, shown as the volumes that EC2's clients expect them to be. */
 import type { Volume } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { parseId, snapshotIdOf } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { compileFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
 import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
@@ -27,7 +27,7 @@ const render = (row: InstanceRow): Volume => ({
   CreateTime: row.created_at,
   Encrypted: false,
   Size: row.spec.volumeSizeGib,
-  SnapshotId: '',
+  SnapshotId: snapshotIdOf(row.spec.image.imageId),
   State: 'in-use',
   VolumeType: row.spec.volumeType as Volume['VolumeType'],
   ...performanceOf(row.spec.volumeType),

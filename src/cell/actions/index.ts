@@ -7,10 +7,12 @@ import type { Handlers } from '#wire/types.ts';
 import { describeInstanceAttribute } from './attributes.ts';
 import { getConsoleOutput } from './console.ts';
 import type { CellContext, CellRequest } from './context.ts';
+import { describeInstanceTypeOfferings } from './describe-instance-type-offerings.ts';
 import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
+import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
 import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
@@ -33,8 +35,10 @@ const handlers: Handlers<CellContext> = {
   ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
   DescribeInstanceTypes: describeInstanceTypes,
+  DescribeInstanceTypeOfferings: describeInstanceTypeOfferings,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,
   GetConsoleOutput: getConsoleOutput,
+  GetLaunchTemplateData: getLaunchTemplateData,
   DescribeVolumes: describeVolumes,
   CreateTags: createTags,
   DeleteTags: deleteTags,

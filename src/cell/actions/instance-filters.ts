@@ -105,7 +105,8 @@ const ownFilters: FilterSpec<Item> = {
   'block-device-mapping.volume-id': ({ row }) => row.spec.volumeId,
   'boot-mode': none,
   'capacity-reservation-id': none,
-  'capacity-reservation-specification.capacity-reservation-preference': () => 'open',
+  'capacity-reservation-specification.capacity-reservation-preference': ({ row }) =>
+    row.spec.capacityReservation ?? 'open',
   'capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id': none,
   'capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn':
     none,
@@ -144,7 +145,7 @@ const ownFilters: FilterSpec<Item> = {
   'operator.principal': none,
   'outpost-arn': none,
   'owner-id': ({ row }) => row.account_id,
-  'placement-group-name': () => '',
+  'placement-group-name': ({ row }) => row.spec.placementGroup?.groupName ?? '',
   'placement-partition-number': none,
   platform: none,
   'platform-details': () => 'Linux/UNIX',

@@ -31,7 +31,8 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     Placement: {
       AvailabilityZone: spec.zone,
       AvailabilityZoneId: spec.zoneId,
-      GroupName: '',
+      GroupName: spec.placementGroup?.groupName ?? '',
+      ...(spec.placementGroup === undefined ? {} : { GroupId: spec.placementGroup.groupId }),
       Tenancy: 'default',
     },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
@@ -55,7 +56,7 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     SecurityGroups: ended(row) ? [] : (primary?.Groups ?? groupsOf(row)),
     Tags: [...row.tags],
     CpuOptions: { CoreCount: guestVcpus(row.vcpus_milli), ThreadsPerCore: 1 },
-    CapacityReservationSpecification: { CapacityReservationPreference: 'open' },
+    CapacityReservationSpecification: { CapacityReservationPreference: spec.capacityReservation ?? 'open' },
     HibernationOptions: { Configured: false },
     EnclaveOptions: { Enabled: false },
     MetadataOptions: renderMetadataOptions(row),

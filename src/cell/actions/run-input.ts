@@ -5,7 +5,7 @@ import { parseId } from '#contracts/ids.ts';
 import type { MetadataDefaults } from '#contracts/region.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
-import { defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
+import { creditsDefault, defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
 import {
   clientTokenCharsMax,
   instancesPerRequestMax,
@@ -14,27 +14,30 @@ import {
 } from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
 import { type NetworkPart, readNetwork } from './run-network.ts';
+import { type RootDevice, readRoot } from './run-root.ts';
 import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
 
-export interface RunRequest extends NetworkPart {
+/** What a client token stands for. */
+export interface TokenPart {
+  readonly clientToken?: string;
+  readonly requestHash: string;
+}
+
+export interface RunRequest extends NetworkPart, TokenPart {
   readonly min: number;
   readonly max: number;
   readonly imageId: string;
   readonly size: InstanceSize;
   readonly keyName?: string;
   readonly zone?: string;
+  /** Must be that of the subnet's zone. */
+  readonly zoneId?: string;
   readonly userData?: string;
-  readonly clientToken?: string;
-  readonly requestHash: string;
+  readonly placementGroup?: { readonly id?: string; readonly name?: string };
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
   readonly interfaceTags: readonly ValidTag[];
-  readonly root: {
-    readonly deviceName?: string;
-    readonly sizeGib?: number;
-    readonly type: string;
-    readonly deleteOnTermination: boolean;
-  };
+  readonly root: RootDevice;
   readonly attributes: Pick<
     InstanceSpec,
     | 'disableApiTermination'
@@ -44,6 +47,7 @@ export interface RunRequest extends NetworkPart {
     | 'ebsOptimized'
     | 'monitoring'
     | 'cpuCredits'
+    | 'capacityReservation'
     | 'metadata'
   >;
   /** As they were given: what they leave open is the image's to say. */
@@ -70,58 +74,6 @@ const readCounts = (input: Input): { min: number; max: number } => {
       `You have requested more instances (${max}) than your limit of ${instancesPerRequestMax} in one request.`,
     );
   return { min, max };
-};
-
-/** Those that EC2 lets a root device be without a number of operations. */
-const volumeTypes: ReadonlySet<string> = new Set(['gp2', 'gp3', 'standard']);
-const rootGibMax = 16_384;
-
-/** A root device that is kept, encrypted or faster than others is not built: nobody may believe that he got one. */
-const refuseDiskParts = ({ Ebs: ebs, NoDevice, VirtualName }: Mapping): void => {
-  const found = [
-    ['SnapshotId', ebs?.SnapshotId],
-    ['Encrypted', ebs?.Encrypted === true ? true : undefined],
-    ['KmsKeyId', ebs?.KmsKeyId],
-    ['OutpostArn', ebs?.OutpostArn],
-    ['DeleteOnTermination=false', ebs?.DeleteOnTermination === false ? false : undefined],
-    ['Iops', ebs?.Iops === gp3IopsDefault && isGp3(ebs.VolumeType) ? undefined : ebs?.Iops],
-    ['Throughput', ebs?.Throughput === gp3ThroughputDefault ? undefined : ebs?.Throughput],
-    ['VolumeInitializationRate', ebs?.VolumeInitializationRate],
-    ['EbsCardIndex', ebs?.EbsCardIndex],
-    ['AvailabilityZone', ebs?.AvailabilityZone],
-    ['AvailabilityZoneId', ebs?.AvailabilityZoneId],
-    ['NoDevice', NoDevice],
-    ['VirtualName', VirtualName],
-  ].find(([, value]) => value !== undefined);
-  if (found !== undefined)
-    throw new PandoError('UnsupportedOperation', `The root device's ${found[0]} is not supported.`);
-};
-
-type Mapping = NonNullable<Input['BlockDeviceMappings']>[number];
-const gp3IopsDefault = 3_000;
-const gp3ThroughputDefault = 125;
-const isGp3 = (type: string | undefined): boolean => type === undefined || type === 'gp3';
-
-const readRoot = (input: Input): RunRequest['root'] => {
-  const [mapping, ...more] = input.BlockDeviceMappings ?? [];
-  if (more.length > 0)
-    throw new PandoError('UnsupportedOperation', 'An instance has one disk, its root device.');
-  const ebs = mapping?.Ebs;
-  const sizeGib = ebs?.VolumeSize;
-  if (sizeGib !== undefined && (sizeGib < 1 || sizeGib > rootGibMax))
-    throw new PandoError(
-      'InvalidBlockDeviceMapping',
-      `Volume of size ${sizeGib}GB is outside 1 to ${rootGibMax}.`,
-    );
-  if (mapping !== undefined) refuseDiskParts(mapping);
-  const type = ebs?.VolumeType ?? 'gp3';
-  if (!volumeTypes.has(type)) throw invalid(`Value (${type}) for parameter volumeType is invalid.`);
-  return {
-    type,
-    deleteOnTermination: true,
-    ...(mapping?.DeviceName === undefined ? {} : { deviceName: mapping.DeviceName }),
-    ...(sizeGib === undefined ? {} : { sizeGib }),
-  };
 };
 
 const tooMuchUserData = (): PandoError => invalid(`User data is limited to ${userDataBytesMax} bytes`);
@@ -173,15 +125,21 @@ export const readMetadataOptions = (
     throw invalid(
       `Value (${hopLimit}) for parameter HttpPutResponseHopLimit is invalid. Expecting 1 to ${hopLimitMax}.`,
     );
-  if (input?.InstanceMetadataTags === 'enabled')
-    throw new PandoError('UnsupportedOperation', 'Tags in the instance metadata are not supported.');
   if (input?.HttpProtocolIpv6 === 'enabled')
-    throw new PandoError('UnsupportedOperation', 'The metadata service has no IPv6 address.');
+    throw new PandoError(
+      'UnsupportedOperation',
+      'HttpProtocolIpv6 is not supported: the metadata service has no IPv6 address.',
+    );
   return {
     httpTokens: oneOf('HttpTokens', ['optional', 'required'], input?.HttpTokens, before.httpTokens),
     httpEndpoint: oneOf('HttpEndpoint', ['enabled', 'disabled'], input?.HttpEndpoint, before.httpEndpoint),
     hopLimit,
-    instanceTags: oneOf('InstanceMetadataTags', ['disabled'], input?.InstanceMetadataTags, 'disabled'),
+    instanceTags: oneOf(
+      'InstanceMetadataTags',
+      ['disabled', 'enabled'],
+      input?.InstanceMetadataTags,
+      before.instanceTags,
+    ),
   };
 };
 
@@ -207,7 +165,7 @@ export const readAutoRecovery = (
   before: 'default' | 'disabled' = 'default',
 ): 'default' | 'disabled' => oneOf(name, ['default', 'disabled'], given, before);
 
-const readAttributes = (input: Input): RunRequest['attributes'] => ({
+const readAttributes = (input: Input, size: InstanceSize): RunRequest['attributes'] => ({
   disableApiTermination: input.DisableApiTermination ?? false,
   disableApiStop: input.DisableApiStop ?? false,
   shutdownBehavior: oneOf(
@@ -223,12 +181,16 @@ const readAttributes = (input: Input): RunRequest['attributes'] => ({
     'CreditSpecification.CpuCredits',
     ['standard', 'unlimited'],
     input.CreditSpecification?.CpuCredits,
-    'unlimited',
+    creditsDefault(size.name),
   ),
+  // There are no reservations yet: an instance runs in none either way, and says what it was asked for.
+  ...(input.CapacityReservationSpecification?.CapacityReservationPreference === 'none'
+    ? { capacityReservation: 'none' as const }
+    : {}),
   metadata: readMetadataOptions(input.MetadataOptions),
 });
 
-const readToken = (token: string | undefined): string | undefined => {
+const checkToken = (token: string | undefined): string | undefined => {
   if (token === undefined || token === '') return undefined;
   if (token.length > clientTokenCharsMax)
     throw invalid(`The client token is longer than ${clientTokenCharsMax} characters.`);
@@ -245,14 +207,26 @@ const hashOf = ({ ClientToken: _token, DryRun: _dry, ...rest }: Input): string =
   return createHash('sha256').update(canonical).digest('hex');
 };
 
-export const readRunInput = (input: Input): RunRequest => {
+export const readToken = (input: Input): TokenPart => {
+  const clientToken = checkToken(input.ClientToken);
+  return { requestHash: hashOf(input), ...(clientToken === undefined ? {} : { clientToken }) };
+};
+
+const readPlacementGroup = ({ Placement: placement }: Input): RunRequest['placementGroup'] => {
+  const { GroupId: id, GroupName: name } = placement ?? {};
+  if (!id && !name) return undefined;
+  return { ...(id ? { id } : {}), ...(name ? { name } : {}) };
+};
+
+/** `input` is all that is asked for, `given` what the client sent, which a launch template may complete. */
+export const readRunInput = (input: Input, given: Input = input): RunRequest => {
   refuseUnsupported(input);
   if (input.ImageId === undefined)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ImageId');
   const tags = parseTagSpecifications(input.TagSpecifications, ['instance', 'volume', 'network-interface']);
   const userData = readUserData(input.UserData ?? '');
-  const clientToken = readToken(input.ClientToken);
-  const zone = input.Placement?.AvailabilityZone;
+  const placementGroup = readPlacementGroup(input);
+  const { AvailabilityZone: zone, AvailabilityZoneId: zoneId } = input.Placement ?? {};
   const size = sizeOf(input.InstanceType ?? defaultInstanceType);
   checkCpuOptions(input, size);
   return {
@@ -260,16 +234,17 @@ export const readRunInput = (input: Input): RunRequest => {
     ...readNetwork(input),
     imageId: parseId('image', input.ImageId),
     size,
-    requestHash: hashOf(input),
+    ...readToken(given),
     instanceTags: tags.get('instance') ?? [],
     volumeTags: tags.get('volume') ?? [],
     interfaceTags: tags.get('network-interface') ?? [],
-    root: readRoot(input),
-    attributes: readAttributes(input),
+    root: readRoot(input.BlockDeviceMappings),
+    attributes: readAttributes(input, size),
     metadataOptions: input.MetadataOptions,
     ...(zone === undefined || zone === '' ? {} : { zone }),
+    ...(zoneId === undefined || zoneId === '' ? {} : { zoneId }),
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),
-    ...(clientToken === undefined ? {} : { clientToken }),
+    ...(placementGroup === undefined ? {} : { placementGroup }),
   };
 };

@@ -6,7 +6,7 @@
 import { isUnknownOutcome } from '#base/postgres/faults.ts';
 import type { Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { newCellId } from '#contracts/ids.ts';
+import { newCellId, snapshotIdOf } from '#contracts/ids.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
 import type { Amount } from '#slots/amount.ts';
@@ -22,8 +22,18 @@ import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
+import { interfacesOf } from './interfaces.ts';
+import { fromTemplate } from './launch-template.ts';
 import { renderInstance } from './render.ts';
-import { metadataDefaultsOf, type RunRequest, readMetadataOptions, readRunInput } from './run-input.ts';
+import {
+  metadataDefaultsOf,
+  type RunRequest,
+  readMetadataOptions,
+  readRunInput,
+  readToken,
+  type TokenPart,
+} from './run-input.ts';
+import { isRootName } from './run-root.ts';
 
 type Resolved = Result<typeof regionContract, 'region.resolveLaunch'>;
 
@@ -34,10 +44,15 @@ interface Launched {
 }
 
 export const runInstances = async (
-  input: In<'RunInstances'>,
+  given: In<'RunInstances'>,
   context: CellContext,
 ): Promise<Out<'RunInstances'>> => {
-  const request = readRunInput(input);
+  // Before the template is looked at: it may be another or gone by now.
+  const earlier = given.LaunchTemplate && (await replay(context, readToken(given)));
+  if (earlier !== undefined) return answer(context, earlier);
+  const { input, tags } = await fromTemplate(given, context);
+  const read = readRunInput(input, given);
+  const request = { ...read, instanceTags: [...read.instanceTags, ...tags] };
   const replayed = await replay(context, request);
   if (replayed !== undefined) return answer(context, replayed);
   const resolved = await resolve(context, request).catch(async (error: unknown) => {
@@ -71,7 +86,7 @@ export const runInstances = async (
 /** The same token with the same parameters: the instances that it made, as they are now. */
 const replay = async (
   context: CellContext,
-  request: RunRequest,
+  request: TokenPart,
 ): Promise<readonly InstanceRow[] | undefined> => {
   if (request.clientToken === undefined) return undefined;
   const { accountId } = context.request;
@@ -81,7 +96,21 @@ const replay = async (
     token: request.clientToken,
     requestHash: request.requestHash,
   });
-  return made === undefined ? undefined : listReservation(db, accountId, made);
+  return made === undefined ? undefined : madeBefore(db, accountId, made);
+};
+
+/** What a token's launch made: never nothing, for a client takes the first of the list. @throws IdempotentInstanceTerminated */
+const madeBefore = async (
+  sql: Sql,
+  accountId: string,
+  reservationId: string,
+): Promise<readonly InstanceRow[]> => {
+  const rows = await listReservation(sql, accountId, reservationId);
+  if (rows.some((row) => row.state !== 'terminated')) return rows;
+  throw new PandoError(
+    'IdempotentInstanceTerminated',
+    'The client token was used by a launch whose instances are terminated. Use another token to launch anew.',
+  );
 };
 
 const resolve = async (context: CellContext, request: RunRequest): Promise<Resolved> => {
@@ -95,10 +124,21 @@ const resolve = async (context: CellContext, request: RunRequest): Promise<Resol
     groupIds: [...request.groupIds],
     groupNames: [...request.groupNames],
     privateIp: request.privateIp,
+    placementGroup: request.placementGroup,
     count: request.min,
   });
   if (resolved.zone !== identity.zone)
     throw new PandoError('InvalidParameterValue', `This cell has no hosts in the zone ${resolved.zone}.`);
+  if (request.zoneId !== undefined && request.zoneId !== resolved.zoneId)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Invalid availability zone-id: [${request.zoneId.slice(0, 64)}]`,
+    );
+  if (request.placementGroup !== undefined && resolved.placementGroup === undefined)
+    throw new PandoError(
+      'UnsupportedOperation',
+      'Placement groups are not available until the region is upgraded.',
+    );
   return resolved;
 };
 
@@ -111,10 +151,15 @@ const amountFor = (request: RunRequest, { image }: Resolved): Amount => {
       'InvalidParameterCombination',
       `The image '${image.imageId}' needs ${image.minMemoryMib} MiB of memory; the instance type ${size.name} has ${size.memoryMib}.`,
     );
-  if (root.deviceName !== undefined && root.deviceName !== image.rootDeviceName)
+  if (root.deviceName !== undefined && !isRootName(root.deviceName, image.rootDeviceName))
     throw new PandoError(
       'InvalidBlockDeviceMapping',
       `The image's root device is ${image.rootDeviceName}; other devices are not supported.`,
+    );
+  if (root.snapshotId !== undefined && root.snapshotId !== snapshotIdOf(image.imageId))
+    throw new PandoError(
+      'InvalidSnapshot.NotFound',
+      `The snapshot '${root.snapshotId.slice(0, 64)}' is not that of the image '${image.imageId}': a root device is made of its image's alone.`,
     );
   if (request.privateIp !== undefined && max > 1)
     throw new PandoError(
@@ -177,7 +222,7 @@ const launch = async (
     const claim = { accountId, token: request.clientToken, requestHash: request.requestHash, reservationId };
     const made = await claimToken(tx, claim);
     if (made !== undefined)
-      return { reservationId: made, rows: await listReservation(tx, accountId, made), workflows: [] };
+      return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
   }
   const places = await placeAll(placing, context, order);
   const rows: InstanceRow[] = [];
@@ -241,7 +286,7 @@ const newInstance = (
         imageId: image.imageId,
         digest: image.digest,
         architecture: image.architecture,
-        rootDeviceName: image.rootDeviceName,
+        rootDeviceName: request.root.deviceName ?? image.rootDeviceName,
         minMemoryMib: image.minMemoryMib,
       },
       instanceType: request.size.name,
@@ -249,6 +294,7 @@ const newInstance = (
       zone: resolved.zone,
       ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
+      ...(resolved.placementGroup === undefined ? {} : { placementGroup: resolved.placementGroup }),
       groups: resolved.groups,
       publicIp: request.publicIp ?? resolved.mapPublicIp,
       volumeId: newCellId('volume', identity.cellNumber),
@@ -285,13 +331,18 @@ const addresses = async (
 const isAllocated = (result: unknown): result is { readonly port: VpcPort } =>
   typeof result === 'object' && result !== null && 'port' in result;
 
-const answer = (
+/** What DescribeInstances would show now. */
+const answer = async (
   context: CellContext,
-  rows: readonly InstanceRow[],
+  made: readonly InstanceRow[],
   ports: ReadonlyMap<string, VpcPort> = new Map(),
-): Out<'RunInstances'> => ({
-  ReservationId: rows[0]?.reservation_id ?? '',
-  OwnerId: context.request.accountId,
-  Groups: [],
-  Instances: rows.map((row) => renderInstance({ ...row, interface: ports.get(row.id) ?? row.interface }, {})),
-});
+): Promise<Out<'RunInstances'>> => {
+  const rows = made.map((row) => ({ ...row, interface: ports.get(row.id) ?? row.interface }));
+  const interfaces = await interfacesOf(context, rows);
+  return {
+    ReservationId: rows[0]?.reservation_id ?? '',
+    OwnerId: context.request.accountId,
+    Groups: [],
+    Instances: rows.map((row) => renderInstance(row, interfaces)),
+  };
+};

@@ -22,7 +22,9 @@ const unsupported = (message: string): PandoError => new PandoError('Unsupported
 const privateIpOf = (nic: Interface): string | undefined => {
   const [first, ...more] = nic.PrivateIpAddresses ?? [];
   if (more.length > 0 || (nic.SecondaryPrivateIpAddressCount ?? 0) > 0 || first?.Primary === false)
-    throw unsupported('An interface has one private IP address.');
+    throw unsupported(
+      'An interface has one private IP address: PrivateIpAddresses with one entry, which is Primary, and a SecondaryPrivateIpAddressCount of 0.',
+    );
   const [one, other] = [nic.PrivateIpAddress, first?.PrivateIpAddress];
   if (one !== undefined && other !== undefined && one !== other)
     throw new PandoError(
@@ -35,11 +37,14 @@ const privateIpOf = (nic: Interface): string | undefined => {
 const refuseParts = (nic: Interface): void => {
   if (nic.NetworkInterfaceId !== undefined)
     throw unsupported('An existing network interface cannot be given to a launch.');
-  if (nic.AssociateCarrierIpAddress) throw unsupported('The zone has no carrier gateway.');
+  if (nic.AssociateCarrierIpAddress)
+    throw unsupported('AssociateCarrierIpAddress is not supported: the zone has no carrier gateway.');
   if (nic.DeleteOnTermination === false)
-    throw unsupported('The primary network interface is deleted with its instance.');
+    throw unsupported(
+      'DeleteOnTermination=false is not supported: the primary network interface goes with its instance.',
+    );
   if (nic.InterfaceType !== undefined && nic.InterfaceType !== 'interface')
-    throw unsupported(`Interfaces of type '${nic.InterfaceType.slice(0, 64)}' are not supported.`);
+    throw unsupported(`The InterfaceType '${nic.InterfaceType.slice(0, 64)}' is not supported.`);
   const others: readonly (readonly [string, unknown])[] = [
     ['Ipv6AddressCount', nic.Ipv6AddressCount || undefined],
     ['Ipv6Addresses', nic.Ipv6Addresses?.[0]],

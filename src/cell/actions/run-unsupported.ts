@@ -8,8 +8,10 @@ type Input = In<'RunInstances'>;
 const unlessDefault = <T>(value: T | undefined, usual: T): T | undefined =>
   value === usual ? undefined : value;
 
+const unlessOneOf = <T>(value: T | undefined, usual: readonly T[]): T | undefined =>
+  value !== undefined && usual.includes(value) ? undefined : value;
+
 const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] => [
-  ['LaunchTemplate', input.LaunchTemplate],
   ['IamInstanceProfile', input.IamInstanceProfile],
   ['InstanceMarketOptions', input.InstanceMarketOptions],
   ['ElasticGpuSpecification', input.ElasticGpuSpecification],
@@ -20,6 +22,7 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
   ['AdditionalInfo', input.AdditionalInfo],
   ['HibernationOptions', input.HibernationOptions?.Configured === true ? true : undefined],
   ['EnclaveOptions', input.EnclaveOptions?.Enabled === true ? true : undefined],
+  ['Monitoring.MetricCategoryIds', input.Monitoring?.MetricCategoryIds],
   ['Ipv6AddressCount', unlessDefault(input.Ipv6AddressCount, 0)],
   ['Ipv6Address', input.Ipv6Addresses],
   ['EnablePrimaryIpv6', unlessDefault(input.EnablePrimaryIpv6, false)],
@@ -31,7 +34,7 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
   ['SecondaryInterface', input.SecondaryInterfaces],
   [
     'CapacityReservationSpecification.CapacityReservationPreference',
-    unlessDefault(input.CapacityReservationSpecification?.CapacityReservationPreference, 'open'),
+    unlessOneOf(input.CapacityReservationSpecification?.CapacityReservationPreference, ['open', 'none']),
   ],
   [
     'CapacityReservationSpecification.CapacityReservationTarget',
@@ -47,9 +50,6 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
     unlessDefault(input.PrivateDnsNameOptions?.EnableResourceNameDnsAAAARecord, false),
   ],
   ['Placement.Affinity', unlessDefault<string>(input.Placement?.Affinity, 'default')],
-  ['Placement.AvailabilityZoneId', input.Placement?.AvailabilityZoneId],
-  ['Placement.GroupId', input.Placement?.GroupId],
-  ['Placement.GroupName', input.Placement?.GroupName],
   ['Placement.HostId', input.Placement?.HostId],
   ['Placement.HostResourceGroupArn', input.Placement?.HostResourceGroupArn],
   ['Placement.PartitionNumber', input.Placement?.PartitionNumber],

@@ -22,6 +22,7 @@ export interface InstanceSpec {
   readonly zone: string;
   readonly zoneId?: string;
   readonly domainName: string;
+  readonly placementGroup?: { readonly groupId: string; readonly groupName: string };
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;
   readonly publicIp: boolean;
@@ -44,6 +45,8 @@ export interface InstanceSpec {
   readonly ebsOptimized: boolean;
   readonly monitoring: boolean;
   readonly cpuCredits: 'standard' | 'unlimited';
+  /** Absent: `open`. */
+  readonly capacityReservation?: 'none';
   readonly metadata: {
     readonly httpTokens: 'optional' | 'required';
     readonly httpEndpoint: 'enabled' | 'disabled';

@@ -1,6 +1,6 @@
 /** Images: an account's own and the public ones. */
 import { PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
+import { newId, parseId, snapshotIdOf } from '#contracts/ids.ts';
 import type { ImageManifest } from '#contracts/image-manifest.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { FilterSpec } from '#wire/filters.ts';
@@ -37,8 +37,9 @@ const show = (image: ImageRow): Image => ({
   Architecture: architectureOf(image),
   BootMode: 'legacy-bios',
   CreationDate: image.created_at.toISOString(),
-  EnaSupport: false,
-  Hypervisor: 'kvm' as 'xen',
+  EnaSupport: true,
+  // EC2's word for what is virtualized whole: its list has no other.
+  Hypervisor: 'xen',
   PlatformDetails: 'Linux/UNIX',
   UsageOperation: 'RunInstances',
   RootDeviceName: image.root_device_name,
@@ -52,6 +53,7 @@ const show = (image: ImageRow): Image => ({
       Ebs: {
         DeleteOnTermination: true,
         Encrypted: false,
+        SnapshotId: snapshotIdOf(image.image_id),
         VolumeSize: Math.ceil(image.disk_virtual_mib / 1024),
         VolumeType: 'gp3',
       },
@@ -88,14 +90,14 @@ const filters: FilterSpec<ImageRow> = {
   'block-device-mapping.delete-on-termination': () => true,
   'block-device-mapping.device-name': (image) => image.root_device_name,
   'block-device-mapping.encrypted': () => false,
-  'block-device-mapping.snapshot-id': () => undefined,
+  'block-device-mapping.snapshot-id': (image) => snapshotIdOf(image.image_id),
   'block-device-mapping.volume-size': (image) => Math.ceil(image.disk_virtual_mib / 1024),
   'block-device-mapping.volume-type': () => 'gp3',
   'creation-date': (image) => image.created_at,
   description: (image) => image.description,
-  'ena-support': () => false,
+  'ena-support': () => true,
   'free-tier-eligible': () => false,
-  hypervisor: () => 'kvm',
+  hypervisor: () => 'xen',
   'image-allowed': () => true,
   'image-id': (image) => image.image_id,
   'image-type': () => 'machine',

@@ -27,6 +27,8 @@ const taggable = {
   securityGroupRule: { type: 'security-group-rule', table: 'security_group_rule', column: 'rule_id' },
   networkAcl: { type: 'network-acl', table: 'network_acl', column: 'network_acl_id' },
   dhcpOptions: { type: 'dhcp-options', table: 'dhcp_options', column: 'dhcp_options_id' },
+  launchTemplate: { type: 'launch-template', table: 'launch_template', column: 'launch_template_id' },
+  placementGroup: { type: 'placement-group', table: 'placement_group', column: 'group_id' },
   networkInterface: { type: 'network-interface', table: 'eni', column: 'eni_id' },
   allocation: { type: 'elastic-ip', table: 'public_address', column: 'allocation_id' },
   keyPair: { type: 'key-pair', table: 'key_pair', column: 'key_pair_id' },

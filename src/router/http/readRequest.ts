@@ -128,7 +128,7 @@ const checkAction = (form: string, progress: Progress): void => {
   progress.action = action;
   if (!isKnownAction(action) || serviceOf(action) !== progress.service)
     throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
-  if (routeOf(action) === undefined) throw notBuilt(action);
+  if (routeOf(action) === undefined) throw notBuilt();
 };
 
 /** `attempt=2; max=3`: SDKs count their attempts there. */

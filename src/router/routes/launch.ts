@@ -21,6 +21,7 @@ import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+import { demandedInput } from './launchTemplate.ts';
 
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
 const spareCells = 2;
@@ -28,12 +29,14 @@ const spareCells = 2;
 export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
   const key = launchKey(call.input);
+  const demand = await demandedInput(parts, call);
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    return tryInTurn(parts, { ...call, input }, liveOf(parts, await candidatesOf(parts, call, key)));
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
+    return tryInTurn(parts, { ...call, input }, liveOf(parts, candidates));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const candidates = await candidatesOf(parts, call, key);
+    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
     const earlier = await findEarlier(parts, call, token, candidates);
     return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
   });
@@ -66,16 +69,41 @@ const cellsFor = async (parts: Parts, zone: string | undefined): Promise<readonl
   return parts.cells.all();
 };
 
-/** The asked zone, or the subnet's. */
+/** The asked zone, by name or id, or the subnet's. */
 const zoneOf = async (parts: Parts, call: Call): Promise<string | undefined> => {
-  const { zone, subnetId } = demandOf(call.input);
-  if (zone !== undefined || subnetId === undefined) return zone;
-  const cacheKey = `${call.caller.accountId}/${subnetId}`;
+  const { zone, zoneId, subnetId } = demandOf(call.input);
+  if (zone !== undefined) return zone;
+  if (zoneId !== undefined)
+    return askZone(parts, call, `id/${zoneId}`, {
+      action: 'DescribeAvailabilityZones',
+      input: { ZoneIds: [zoneId] },
+      read: (output) => textIn(listIn(output, 'AvailabilityZones')[0], 'ZoneName'),
+    });
+  if (subnetId === undefined) return undefined;
+  return askZone(parts, call, `${call.caller.accountId}/${subnetId}`, {
+    action: 'DescribeSubnets',
+    input: { SubnetIds: [subnetId] },
+    read: (output) => textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone'),
+  });
+};
+
+interface ZoneQuestion {
+  readonly action: 'DescribeAvailabilityZones' | 'DescribeSubnets';
+  readonly input: WireInput;
+  read(output: WireInput): string | undefined;
+}
+
+/** Neither a subnet nor an id ever changes its zone, so an answer is kept. */
+const askZone = async (
+  parts: Parts,
+  call: Call,
+  cacheKey: string,
+  { action, input, read }: ZoneQuestion,
+): Promise<string | undefined> => {
   const known = parts.subnetZones.get(cacheKey);
   if (known !== undefined) return known;
-  const lookup = backendCall(call, { SubnetIds: [subnetId] }, 'DescribeSubnets');
-  const output = outputOf(await parts.region.call(lookup, true), 'The region');
-  const found = textIn(listIn(output, 'Subnets')[0], 'AvailabilityZone');
+  const lookup = backendCall(call, input, action);
+  const found = read(outputOf(await parts.region.call(lookup, true), 'The region'));
   if (found !== undefined) parts.subnetZones.set(cacheKey, found);
   return found;
 };
@@ -133,7 +161,8 @@ const tryInTurn = async (parts: Parts, call: Call, cells: readonly Cell[]): Prom
  */
 const inZoneOf = (cell: Cell, input: WireInput): WireInput => {
   const { zone, subnetId } = demandOf(input);
-  if (zone !== undefined || subnetId !== undefined) return input;
+  // What a template leaves open its cell fills in: with or without the template, a token stands for what the client sent.
+  if (isRecord(input.LaunchTemplate) || zone !== undefined || subnetId !== undefined) return input;
   const placement = isRecord(input.Placement) ? input.Placement : {};
   return { ...input, Placement: { ...placement, AvailabilityZone: cell.record.zone } };
 };

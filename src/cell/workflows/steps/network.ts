@@ -24,6 +24,7 @@ export const interfaceOf = async <I, R>(
     privateIp: row.spec.privateIp,
     publicIp: row.spec.publicIp,
     description: row.spec.interfaceDescription,
+    placementGroupId: row.spec.placementGroup?.groupId,
     tags: row.spec.interfaceTags === undefined ? undefined : [...row.spec.interfaceTags],
   });
 };

@@ -1,0 +1,103 @@
+/** Actions that the region answers, beside those on what an account has made. All of them go one way. */
+import type { KnownAction } from '#wire/types.ts';
+
+/** Collections that are empty here (`src/region/absent`). */
+const absentCollections = [
+  'DescribeAddressTransfers',
+  'DescribeCapacityReservations',
+  'DescribeCarrierGateways',
+  'DescribeCoipPools',
+  'DescribeCustomerGateways',
+  'DescribeEgressOnlyInternetGateways',
+  'DescribeFastSnapshotRestores',
+  'DescribeFleets',
+  'DescribeFlowLogs',
+  'DescribeHostReservations',
+  'DescribeHosts',
+  'DescribeImportImageTasks',
+  'DescribeImportSnapshotTasks',
+  'DescribeInstanceConnectEndpoints',
+  'DescribeInstanceEventWindows',
+  'DescribeIpv6Pools',
+  'DescribeLocalGateways',
+  'DescribeManagedPrefixLists',
+  'DescribeMovingAddresses',
+  'DescribeNatGateways',
+  'DescribeNetworkInterfacePermissions',
+  'DescribePrefixLists',
+  'DescribePublicIpv4Pools',
+  'DescribeReplaceRootVolumeTasks',
+  'DescribeReservedInstances',
+  'DescribeReservedInstancesOfferings',
+  'DescribeSecurityGroupVpcAssociations',
+  'DescribeSnapshotAttribute',
+  'DescribeSnapshots',
+  'DescribeSpotInstanceRequests',
+  'DescribeSpotPriceHistory',
+  'DescribeTransitGatewayAttachments',
+  'DescribeTransitGatewayRouteTables',
+  'DescribeTransitGatewayVpcAttachments',
+  'DescribeTransitGateways',
+  'DescribeVolumesModifications',
+  'DescribeVpcEndpointConnections',
+  'DescribeVpcEndpointServiceConfigurations',
+  'DescribeVpcEndpointServices',
+  'DescribeVpcEndpoints',
+  'DescribeVpcPeeringConnections',
+  'DescribeVpnConnections',
+  'DescribeVpnGateways',
+  'GetManagedPrefixListEntries',
+] as const satisfies readonly KnownAction[];
+
+/** Sets of DHCP options. */
+const dhcpOptions = [
+  'AssociateDhcpOptions',
+  'CreateDhcpOptions',
+  'DeleteDhcpOptions',
+] as const satisfies readonly KnownAction[];
+
+const launchTemplates = [
+  'CreateLaunchTemplate',
+  'CreateLaunchTemplateVersion',
+  'DeleteLaunchTemplate',
+  'DeleteLaunchTemplateVersions',
+  'DescribeLaunchTemplates',
+  'DescribeLaunchTemplateVersions',
+  'ModifyLaunchTemplate',
+] as const satisfies readonly KnownAction[];
+
+const placementGroups = [
+  'CreatePlacementGroup',
+  'DeletePlacementGroup',
+  'DescribePlacementGroups',
+] as const satisfies readonly KnownAction[];
+
+/** Settings of an account, and reports on what it has. */
+const settingsAndReports = [
+  'DescribeImageAttribute',
+  'DescribeSecurityGroupReferences',
+  'DescribeStaleSecurityGroups',
+  'DescribeVpcBlockPublicAccessOptions',
+  'DescribeVpcClassicLink',
+  'DescribeVpcClassicLinkDnsSupport',
+  'DisableEbsEncryptionByDefault',
+  'DisableSerialConsoleAccess',
+  'GetAllowedImagesSettings',
+  'GetEbsDefaultKmsKeyId',
+  'GetEbsEncryptionByDefault',
+  'GetImageBlockPublicAccessState',
+  'GetSecurityGroupsForVpc',
+  'GetSerialConsoleAccessStatus',
+  'GetSnapshotBlockPublicAccessState',
+  'GetSubnetCidrReservations',
+  'ModifyEbsDefaultKmsKeyId',
+  'ResetEbsDefaultKmsKeyId',
+] as const satisfies readonly KnownAction[];
+
+export const moreRegionalActions: readonly KnownAction[] = [
+  ...absentCollections,
+  ...dhcpOptions,
+  ...launchTemplates,
+  ...placementGroups,
+  ...settingsAndReports,
+];
