@@ -107,7 +107,9 @@ const decide = (hostCount: number, decisions: number) => {
 
 const decisionsPart = (): void => {
   const rows = [1_000, 10_000, 100_000].map((hosts) => ({ hosts, ...decide(hosts, 100_000) }));
-  print('Decisions in memory (choose a host, take its slot), thirteen types; decisions for each second of CPU');
+  print(
+    'Decisions in memory (choose a host, take its slot), thirteen types; decisions for each second of CPU',
+  );
   print(
     table([
       ['hosts', 'decisions/s', 'p50 µs', 'p99 µs'],
