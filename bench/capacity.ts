@@ -264,24 +264,26 @@ const ownCount = (specs: readonly Spec[]): { counts: number[]; ms: number } => {
   return { counts, ms };
 };
 
-const hspaceCount = async (kind: 'standard' | 'tiered', spec: Spec) => {
+/** Both ways in one run: it always does both, and of a size that it makes up where none is given. */
+const hspaceCounts = async (spec: Spec): Promise<{ standard: number; tiered: number; ms: number }> => {
+  const size = `${spec.diskMib},${spec.memoryMib},${spec.vcpus}`;
+  const cluster = `preferred,${nodeCount},${node.diskMib},${node.memoryMib},${node.vcpus}`;
   const began = monotonicMs();
   const { stdout } = await exec(
     'hspace',
     [
-      `--simulate=preferred,${nodeCount},${node.diskMib},${node.memoryMib},${node.vcpus}`,
-      `--${kind}-alloc=${spec.diskMib},${spec.memoryMib},${spec.vcpus}`,
-      '--disk-template=plain',
-      '--no-capacity-checks',
-      '--machine-readable=yes',
+      ...[`--simulate=${cluster}`, `--standard-alloc=${size}`, `--tiered-alloc=${size}`],
+      ...['--disk-template=plain', '--no-capacity-checks', '--machine-readable=yes'],
     ],
     { timeoutMs: hspaceTimeoutMs },
   );
   const ms = monotonicMs() - began;
-  const whole = /^HTS_ALLOC_INSTANCES=(\d+)/m.exec(stdout)?.[1];
   // Tiered: how many were of the whole size, before it was made smaller.
-  const first = /^HTS_TSPEC='[^ =']*=(\d+)/m.exec(stdout)?.[1];
-  return { count: Number(kind === 'standard' ? whole : first), ms };
+  return {
+    standard: Number(/^HTS_ALLOC_INSTANCES=(\d+)/m.exec(stdout)?.[1]),
+    tiered: Number(/^HTS_TSPEC='[^ =']*=(\d+)/m.exec(stdout)?.[1]),
+    ms,
+  };
 };
 
 const hspacePart = async (): Promise<void> => {
@@ -301,27 +303,28 @@ const hspacePart = async (): Promise<void> => {
     return;
   }
   const rows: string[][] = [];
-  for (const spec of specs)
-    for (const kind of ['standard', 'tiered'] as const) {
-      const theirs = await hspaceCount(kind, spec);
-      ownCount([spec]);
-      const ours = ownCount([spec]);
-      const count = ours.counts[0] ?? 0;
-      rows.push([
-        `${spec.vcpus} vCPU, ${spec.memoryMib} MiB, ${kind}`,
-        ...[String(theirs.count), String(count), theirs.ms.toFixed(0), ours.ms.toFixed(2)],
-        `${(theirs.ms / ours.ms).toFixed(0)} ×`,
-      ]);
-      goal(`never fewer than hspace: ${JSON.stringify(spec)} ${kind}`, count >= theirs.count);
-      goal(`100 times as fast as hspace: ${JSON.stringify(spec)} ${kind}`, theirs.ms / ours.ms >= 100);
-    }
+  for (const spec of specs) {
+    const theirs = await hspaceCounts(spec);
+    ownCount([spec]);
+    const ours = ownCount([spec]);
+    const count = ours.counts[0] ?? 0;
+    // It places twice in that time: standard and tiered.
+    const faster = theirs.ms / 2 / ours.ms;
+    rows.push([
+      `${spec.vcpus} vCPU, ${spec.memoryMib} MiB`,
+      ...[String(theirs.standard), String(theirs.tiered), String(count)],
+      ...[(theirs.ms / 2).toFixed(0), ours.ms.toFixed(2), `${faster.toFixed(0)} ×`],
+    ]);
+    goal(`never fewer than hspace: ${rows.at(-1)?.[0]}`, count >= Math.max(theirs.standard, theirs.tiered));
+    goal(`100 times as fast as hspace: ${rows.at(-1)?.[0]}`, faster >= 100);
+  }
   print(
     `\nAgainst hspace: ${nodeCount} nodes of ${node.vcpus} processors, ${node.memoryMib} MiB, VMs placed one by one`,
   );
   print(
     'until nothing fits (tiered: of the whole size; hspace keeps a part of each node’s memory for the node)',
   );
-  print(table([['', 'hspace', 'Pando', 'hspace ms', 'Pando ms', 'faster'], ...rows]));
+  print(table([['', 'hspace', 'its tiered', 'Pando', 'hspace ms', 'Pando ms', 'faster'], ...rows]));
 };
 
 const parts = { decisions: decisionsPart, claims: claimsPart, packing: packingPart, hspace: hspacePart };

@@ -165,6 +165,7 @@ test('no registry or mirror is named: those of the machine are used', () => {
 /** Where the wall clock is meant, and why. Everything else measures, and measures by `base/monotonic.ts`. */
 const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/base/pki.ts': 'validity of certificates',
+  'src/region/identity-key.ts': 'validity of its certificate',
   'src/agent/migration/credential.ts': 'validity of certificates',
   'src/node/pkiFiles.ts': 'validity of certificates',
   'src/base/renewal.ts': 'validity of certificates',

@@ -178,6 +178,12 @@ export class Subject {
     return this.host.caller.call('vm.reboot', params, { timeoutMs });
   }
 
+  updateMetadata(revision: number, keyName: string, step = `metadata-${revision}`, epoch = 1) {
+    const params = { command: this.command(step, epoch), instanceId: this.instanceId, revision };
+    const metadata = { ...this.metadata(), keyName };
+    return this.host.caller.call('vm.updateMetadata', { ...params, metadata }, { timeoutMs });
+  }
+
   /** Each of the commands of a migration, and a call to the card, that this host could be told about the instance. */
   moves(epoch = 1): Record<string, () => Promise<unknown>> {
     const { instanceId, host } = this;

@@ -221,6 +221,32 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
   );
 
   check(
+    'metadata of a running VM is changed by whoever owns it or nobody; an earlier decision is refused',
+    async (subject) => {
+      subject.next(3);
+      await subject.running();
+      const owner = subject.author;
+      const keyName = async (): Promise<string | undefined> =>
+        (await host().caller.call('vm.inspect', { instanceId: subject.instanceId })).metadata?.keyName;
+      subject.next(3);
+      await subject.updateMetadata(7, 'seven');
+      assert.equal(await keyName(), 'seven');
+      subject.next(3);
+      assert.equal(await codeOf(subject.updateMetadata(6, 'six')), 'StaleEpoch');
+      await subject.updateMetadata(7, 'seven again');
+      assert.equal(await keyName(), 'seven again');
+      subject.next(2);
+      assert.equal(await codeOf(subject.updateMetadata(8, 'late')), 'StaleEpoch');
+      assert.equal(await keyName(), 'seven again');
+      // It takes nothing: the workflow that has the instance commands on.
+      await subject.as(owner, () => subject.stop('after'));
+      await subject.as(owner, () => subject.detach('after-that'));
+      subject.next(3);
+      assert.equal(await codeOf(subject.updateMetadata(9, 'stopped')), 'IncorrectInstanceState');
+    },
+  );
+
+  check(
     'a higher generation takes the instance, from whatever workflow, and stays with it',
     async (subject) => {
       subject.next(1);

@@ -9,7 +9,7 @@ import { launchVm } from './launch.ts';
 import { cancelMigration, migrationProgress, startMigration } from './migration/source.ts';
 import { flush, switchOver } from './migration/switch.ts';
 import { commission, confirm } from './migration/target.ts';
-import { detachNetwork, metadataOf, prepareNetwork } from './network.ts';
+import { detachNetwork, metadataOf, prepareNetwork, updateMetadata } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
 import { absentReport } from './vm.ts';
 
@@ -40,6 +40,10 @@ export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
     },
     'vm.reboot': ({ command, instanceId }) =>
       host.visit(command, host.commanded(command, instanceId, true), (vm) => nothing(rebootVm(vm))),
+    'vm.updateMetadata': ({ command, instanceId, metadata, revision }) =>
+      host.visit(command, host.commanded(command, instanceId, true), (vm) =>
+        nothing(updateMetadata(vm, metadata, revision)),
+      ),
     'vm.destroy': ({ command, instanceId }) => nothing(host.destroy(command, instanceId, destroyVm)),
     'vm.detachNetwork': async ({ command, instanceId }) => {
       const vm = host.find(instanceId);

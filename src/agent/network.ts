@@ -46,6 +46,19 @@ export const metadataOf = async (vm: Vm): Promise<VmMetadata | undefined> => {
   }
 };
 
+/** Tells the card what guests read from now on. A revision that is older than one that was told is refused: it was decided earlier. */
+export const updateMetadata = async (vm: Vm, metadata: VmMetadata, revision: number): Promise<void> => {
+  const { network, metadataRevision = 0, instanceId } = vm.record;
+  if (network === undefined)
+    throw new PandoError('IncorrectInstanceState', `${instanceId} has no network prepared.`);
+  if (revision < metadataRevision)
+    throw new PandoError('StaleEpoch', `${instanceId} has the metadata of revision ${metadataRevision}.`);
+  const { vpcId, port } = network;
+  await vm.context.card.call('card.prepareAdministrative', { vpcId, eniId: port.eniId, metadata });
+  vm.record.metadataRevision = revision;
+  await writeWhole(vm.paths.metadata, JSON.stringify(metadata));
+};
+
 /**
  * A VPC without ports may be removed from the card between its declaration and the attachment of its first port, by a processor
  * that compared the card with an older list: then it is declared again.

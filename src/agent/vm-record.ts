@@ -72,6 +72,8 @@ export const vmRecord = z.object({
   requirement: vmRequirement.optional(),
   image: imageRef.optional(),
   network: preparedNetwork.optional(),
+  /** Of what its guest is told by the metadata service; absent: as it was at the last start. */
+  metadataRevision: z.number().int().optional(),
   process: processIdentity.optional(),
   /** The machine's boot under which that process was started; absent in records of the last release. */
   bootId: z.string().optional(),

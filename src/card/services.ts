@@ -58,7 +58,7 @@ const currentPort = (vpc: Vpc, local: LocalPort): LocalPort['port'] =>
 
 const factsOf = (vpc: Vpc): GuestFacts | undefined => {
   if (vpc.state === undefined) return undefined;
-  const { vpcId, cidrs, subnets, dnsServers, domainName, dhcp, mtu } = vpc.state;
+  const { vpcId, cidrs, subnets, dnsServers, domainName, publicDomainName, dhcp, mtu } = vpc.state;
   return {
     // How packets are routed is not for guests.
     vpc: {
@@ -67,6 +67,7 @@ const factsOf = (vpc: Vpc): GuestFacts | undefined => {
       subnets: subnets.map((each) => ({ ...each, routes: [] })),
       dnsServers,
       domainName,
+      ...(publicDomainName === undefined ? {} : { publicDomainName }),
       ...(dhcp === undefined ? {} : { dhcp }),
       mtu,
     },

@@ -14,6 +14,7 @@ import { Capacity } from './capacity/capacity.ts';
 import { ClaimsUpkeep } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
 import { HostSessions } from './hosts/sessions.ts';
@@ -131,6 +132,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
+  const metadata = new MetadataRefresh(services);
   const stop = new AbortController();
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
@@ -147,6 +149,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     owner,
     engine,
     begun,
+    metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
     vms: () => health.vms,
   };
@@ -170,6 +173,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
+    { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
     {
       name: 'housekeeping',

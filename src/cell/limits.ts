@@ -102,3 +102,10 @@ export const absentHostPatienceMs = 20_000;
 export const switchBudgetMs = 1_500;
 export const convergeTimeoutMsMax = 15 * 60_000;
 export const convergePollMs = 20;
+/** How often instances are looked for whose metadata service is behind their rows, how many in a turn, and how many at a time. */
+export const metadataEveryMs = 2_000;
+export const metadataRefreshesPerTurnMax = 500;
+export const metadataRefreshesAtOnceMax = 8;
+/** Between two tries for an instance whose host cannot be told. */
+export const metadataRetryMsMin = 2_000;
+export const metadataRetryMsMax = 60_000;

@@ -218,6 +218,23 @@ program
   .passThroughOptions()
   .action(async (args, options) => (await import('./commands/aws.ts')).aws(args, options));
 
+program
+  .command('identity-certificate')
+  .description('the certificate that verifies the identity documents of instances (PEM)')
+  .addOption(directoryOption())
+  .addHelpText(
+    'after',
+    `
+An instance reads its document and signatures from its metadata service, under latest/dynamic/instance-identity/.
+Whoever is shown them verifies them with this certificate:
+  pando identity-certificate > region.pem
+  (echo '-----BEGIN PKCS7-----'; cat rsa2048; echo; echo '-----END PKCS7-----') > document.p7
+  openssl smime -verify -in document.p7 -inform PEM -certfile region.pem -noverify`,
+  )
+  .action(async (options) =>
+    (await import('./commands/identityCertificate.ts')).identityCertificate(options),
+  );
+
 const quota = program.command('quota').description('limits of an account, as EC2 has them');
 quota
   .command('list <account>')

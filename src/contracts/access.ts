@@ -68,6 +68,7 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.registerImage': operator,
   'operator.quotas': operator,
   'operator.setQuota': operator,
+  'operator.identityCertificate': operator,
   'operator.status': operator,
 };
 
@@ -108,6 +109,7 @@ export const hostAccess: Access<typeof hostContract> = {
   'vm.launch': ofOwnCell,
   'vm.stop': ofOwnCell,
   'vm.reboot': ofOwnCell,
+  'vm.updateMetadata': ofOwnCell,
   'vm.destroy': ofOwnCell,
   'vm.detachNetwork': ofOwnCell,
   'vm.describe': ofOwnCell,

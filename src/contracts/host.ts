@@ -200,6 +200,14 @@ export const hostContract = {
     result: z.object({ state: vmState }),
   },
   'vm.reboot': { params: z.object({ ...command }), result: empty },
+  /**
+   * What the metadata service answers for the VM from now on. It changes no life of it, like a reboot. `revision` grows with each
+   * change of the instance: an older one than was carried out is StaleEpoch. No network prepared: IncorrectInstanceState.
+   */
+  'vm.updateMetadata': {
+    params: z.object({ ...command, metadata: vmMetadata, revision: z.number().int() }),
+    result: empty,
+  },
   /** Leaves nothing: process, cgroup, tap, card state, files (S1.12). Unknown VM: nothing to do. */
   'vm.destroy': { params: z.object({ ...command }), result: empty },
   /** Detaches the network of a stopped VM, keeping its disk. */

@@ -92,6 +92,8 @@ export const vpcState = z.object({
   /** DNS servers handed out by DHCP; empty: none. */
   dnsServers: z.array(z.string()),
   domainName: z.string(),
+  /** Ends the public names of its instances; absent: the VPC's attributes give none, or the region is of the last release. */
+  publicDomainName: z.string().optional(),
   /** What else DHCP hands out; a region of the last release has nothing else. */
   dhcp: z
     .object({
@@ -106,28 +108,7 @@ export const vpcState = z.object({
 });
 export type VpcState = z.infer<typeof vpcState>;
 
-/** What the metadata service of a card answers for one VM. */
-export const vmMetadata = z.object({
-  instanceId: z.string(),
-  accountId: z.string(),
-  imageId: z.string(),
-  instanceType: z.string(),
-  reservationId: z.string(),
-  launchIndex: z.number().int(),
-  hostname: z.string(),
-  availabilityZone: z.string(),
-  region: z.string(),
-  keyName: z.string().optional(),
-  publicKey: z.string().optional(),
-  /** User data, base64. */
-  userData: z.string().optional(),
-  /** `required`: version 1 requests get 401. */
-  httpTokens: z.enum(['optional', 'required']),
-  httpEndpoint: z.enum(['enabled', 'disabled']),
-  hopLimit: z.number().int().min(1).max(64),
-  launchTime: z.string(),
-});
-export type VmMetadata = z.infer<typeof vmMetadata>;
+export { type VmMetadata, vmMetadata } from './metadata.ts';
 
 /** The recorded result of one network operation of a launch (S1.2). Absent or failed: the VMM command is refused (S1.4). */
 export const networkOperation = z.object({

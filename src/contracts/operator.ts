@@ -43,6 +43,11 @@ export const operatorContract = {
     }),
     result: z.object({}),
   },
+  /** Of the key that signs the identity documents of instances, PEM; absent: the key cannot be opened (the region's log says why). */
+  'operator.identityCertificate': {
+    params: z.object({}),
+    result: z.object({ certificate: z.string().optional() }),
+  },
   'operator.status': {
     params: z.object({}),
     result: z.object({

@@ -1,6 +1,7 @@
 /** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
+import { identityClaims, signedIdentity } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 
 const empty = z.object({});
@@ -32,6 +33,7 @@ export const metadataDefaults = z.object({
   httpTokens: z.enum(['optional', 'required']).optional(),
   httpEndpoint: z.enum(['enabled', 'disabled']).optional(),
   hopLimit: z.number().int().optional(),
+  instanceTags: z.enum(['enabled', 'disabled']).optional(),
 });
 export type MetadataDefaults = z.infer<typeof metadataDefaults>;
 /** A SigV4 signing key: an access key's secret, narrowed to a day (`YYYYMMDD`), a region and a service. */
@@ -136,8 +138,15 @@ export const regionContract = {
       tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
       /** Of the instance: the group is in use while the interface is there. */
       placementGroupId: z.string().optional(),
+      /** Asks for the instance's identity document, signed. */
+      identity: identityClaims.optional(),
     }),
-    result: z.object({ vpcId: z.string(), port: vpcPort }),
+    result: z.object({
+      vpcId: z.string(),
+      port: vpcPort,
+      /** Absent: not asked for, or a region without a key (of the last release, say). */
+      identity: signedIdentity.optional(),
+    }),
   },
   /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded

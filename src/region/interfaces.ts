@@ -5,8 +5,10 @@ import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
 import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
+import type { IdentityClaims, SignedIdentity } from '#contracts/metadata.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
+import { signIdentity } from './instance-identity.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
 import { joinPlacementGroup } from './placement-groups.ts';
@@ -66,6 +68,13 @@ export interface AllocateRequest {
   readonly description?: string | undefined;
   readonly tags?: readonly ValidTag[] | undefined;
   readonly placementGroupId?: string | undefined;
+  readonly identity?: IdentityClaims | undefined;
+}
+
+export interface Allocated {
+  readonly vpcId: string;
+  readonly port: VpcPort;
+  readonly identity?: SignedIdentity;
 }
 
 /** The number of the address that was asked for, in its subnet; null: any. */
@@ -81,16 +90,13 @@ const hostOf = async (region: Region, request: AllocateRequest): Promise<number 
 };
 
 /** Makes the interface of an instance, or gives the one that it has. @throws StaleEpoch once it was released */
-export const allocateInterface = async (
-  region: Region,
-  request: AllocateRequest,
-): Promise<{ vpcId: string; port: VpcPort }> => {
+export const allocateInterface = async (region: Region, request: AllocateRequest): Promise<Allocated> => {
   parseId('instance', request.instanceId);
   const host = await hostOf(region, request);
   let takeResting = false;
   for (let attempt = 1; ; attempt++) {
     const status = await tryAllocate(region, request, host, takeResting);
-    if (status === 'ok' || status === 'existing') return readPort(region, request.instanceId);
+    if (status === 'ok' || status === 'existing') return readPort(region, request);
     if (status === 'resting') {
       await tellOfFormerHolders(region, request.subnetId);
       takeResting = true;
@@ -166,16 +172,25 @@ const runAllocate = async (
   return rows[0]?.status ?? 'retry';
 };
 
-const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: string; port: VpcPort }> => {
+const readPort = async (
+  region: Region,
+  { instanceId, identity: claims }: Pick<AllocateRequest, 'instanceId' | 'identity'>,
+): Promise<Allocated> => {
   const eni = await region.db
     .selectFrom('eni')
+    .innerJoin('subnet as s', 's.subnet_id', 'eni.subnet_id')
     .leftJoin('public_address as p', 'p.eni_id', 'eni.eni_id')
     .selectAll('eni')
-    .select('p.ip as public_ip')
+    .select(['p.ip as public_ip', 's.zone'])
     .where('instance_id', '=', instanceId)
     .executeTakeFirst();
   // It was there a moment ago.
   if (eni === undefined) throw refused('released');
+  const { identityKey } = region;
+  const facts = {
+    ...{ accountId: eni.account_id, instanceId, privateIp: eni.ip },
+    ...{ availabilityZone: eni.zone, region: region.config.regionName },
+  };
   return {
     vpcId: eni.vpc_id,
     port: {
@@ -190,6 +205,9 @@ const readPort = async (region: Region, instanceId: string): Promise<{ vpcId: st
       ...(eni.vtep === null ? {} : { vtep: eni.vtep }),
       ...(eni.public_ip === null ? {} : { publicIp: eni.public_ip }),
     },
+    ...(claims === undefined || identityKey === undefined
+      ? {}
+      : { identity: await signIdentity(identityKey, facts, claims) }),
   };
 };
 

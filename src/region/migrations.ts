@@ -261,6 +261,17 @@ create table account_metadata_defaults (
 alter table image add column imds_support text check (imds_support = 'v2.0');
 `;
 
+/** One key signs the identity documents of a region's instances (identity-key.ts). Of an account: whether guests see their tags. */
+const identityKey = `
+create table identity_key (
+  one boolean primary key default true check (one),
+  certificate text not null,
+  sealed_key bytea not null,
+  created_at timestamptz not null default now()
+);
+alter table account_metadata_defaults add column instance_tags text;
+`;
+
 export const regionMigrations: readonly SchemaStep[] = [
   { name: '0001-begin', up: begin, kysely: true },
   { name: '0002-interface-functions', up: interfaceFunctions, kysely: true },
@@ -276,4 +287,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0008-dhcp-options', up: dhcpOptionsStep },
   { name: '0009-launch-templates', up: launchTemplatesStep },
   { name: '0010-placement-groups', up: placementGroupsStep },
+  { name: '0011-identity-key', up: identityKey },
 ];

@@ -25,6 +25,8 @@ interface CompiledRoute {
 
 interface CompiledVpc {
   vni: number;
+  /** Whether its attributes give its interfaces DNS names. */
+  named: boolean;
   version: number;
   cidr: string;
   /** Those that were added. */
@@ -39,7 +41,7 @@ interface CompiledVpc {
 
 const read = (db: QueryExecutorProvider, vpcId: string) =>
   sql<CompiledVpc>`
-    select v.vni, v.version, v.cidr,
+    select v.vni, v.version, v.cidr, v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(b.cidr order by b.created_at, b.association_id), '[]')
         from vpc_cidr_block b where b.vpc_id = v.vpc_id) as cidrs,
       (select d.configuration from dhcp_options d where d.dhcp_options_id = v.dhcp_options_id) as dhcp,
@@ -105,6 +107,9 @@ export const compileVpcState = async (
     })),
     ...(compiled.gateway === null ? {} : { internetGateway: compiled.gateway }),
     ...dhcpOf(compiled.dhcp, settings.dnsServers),
+    ...(compiled.named && settings.publicDomainName !== undefined
+      ? { publicDomainName: settings.publicDomainName }
+      : {}),
     mtu: settings.mtu,
   });
 };

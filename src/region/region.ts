@@ -9,6 +9,7 @@ import type { VpcState } from '#contracts/network.ts';
 import type { RegionConfig } from './config.ts';
 import { CellDevice, GatewayDevice } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
+import { type IdentityKey, loadIdentityKey } from './identity-key.ts';
 import { ImageStore } from './images.ts';
 import { InterfaceSweeper } from './interface-sweep.ts';
 import { regionMigrations } from './migrations.ts';
@@ -27,6 +28,8 @@ export interface Region {
   readonly log: Logger;
   readonly sealer: Sealer;
   readonly network: NetworkSettings;
+  /** Signs identity documents; absent: it cannot be opened. */
+  readonly identityKey: IdentityKey | undefined;
   /** Signs the tokens of pages. */
   readonly pageSecret: string;
   /** The network state of a VPC as it is now; undefined: there is none. */
@@ -106,6 +109,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     onError: (err) => log.warn({ err }, 'network state was not reconciled; the next pass tries again'),
   });
   const sealer = await loadSealer(config.secretKeyFile);
+  const identityKey = await loadIdentityKey(db, sealer, config.regionName, log);
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
@@ -120,6 +124,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     log,
     sealer,
     network,
+    identityKey,
     pageSecret,
     compile,
     pusher,

@@ -109,6 +109,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await setQuota(region, accountId, name, value);
     return {};
   },
+  'operator.identityCertificate': () => ({ certificate: region.identityKey?.certificate }),
   'operator.status': () => regionStatus(region),
 });
 

@@ -148,7 +148,7 @@ export class SimHost {
   }
 
   #command<T>(method: Method, { command, instanceId }: Commanded, work: () => T): Promise<T> {
-    const visits = method === 'vm.reboot';
+    const visits = method === 'vm.reboot' || method === 'vm.updateMetadata';
     return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
       return work();
@@ -353,6 +353,19 @@ export class SimHost {
     vm.consoleText += '[sim] reboot\n';
   }
 
+  #updateMetadata({ instanceId, metadata, revision }: In<'vm.updateMetadata'>): void {
+    const vm = this.#vm(instanceId);
+    if (vm.eniId === undefined || !this.card.administrative.has(vm.eniId))
+      throw new PandoError('IncorrectInstanceState', `${instanceId} has no network prepared.`);
+    if (revision < vm.metadataRevision)
+      throw new PandoError(
+        'StaleEpoch',
+        `${instanceId} has the metadata of revision ${vm.metadataRevision}.`,
+      );
+    vm.metadata = metadata;
+    vm.metadataRevision = revision;
+  }
+
   readonly #relayed = relayedHandlers(async (method, params) => {
     await this.#pause(method);
     this.#pass(params.command, params.instanceId);
@@ -373,6 +386,8 @@ export class SimHost {
     'vm.launch': (params) => this.#command('vm.launch', params, () => this.#launch(params)),
     'vm.stop': (params) => this.#command('vm.stop', params, () => this.#stop(params.instanceId)),
     'vm.reboot': (params) => this.#void('vm.reboot', params, () => this.#reboot(params.instanceId)),
+    'vm.updateMetadata': (params) =>
+      this.#void('vm.updateMetadata', params, () => this.#updateMetadata(params)),
     'vm.destroy': (params) => this.#void('vm.destroy', params, () => this.#destroy(params.instanceId)),
     'vm.detachNetwork': (params) =>
       this.#void('vm.detachNetwork', params, () => this.#detachNetwork(params.instanceId)),

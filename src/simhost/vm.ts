@@ -19,6 +19,7 @@ export class SimVm {
   image: ImageRef | undefined;
   network: { readonly vpcId: string; readonly port: VpcPort } | undefined;
   metadata: VmMetadata | undefined;
+  metadataRevision = 0;
   hasDisk = false;
   /** Incoming: the whole guest has arrived. */
   received = false;

@@ -436,7 +436,6 @@ describe('instances', () => {
       { IamInstanceProfile: { Name: 'x' } },
       { KernelId: 'aki-1' },
       { Placement: { Tenancy: 'dedicated' } },
-      { Placement: { GroupName: 'x' } },
       { CapacityReservationSpecification: { CapacityReservationPreference: 'capacity-reservations-only' } },
       { PrivateDnsNameOptions: { HostnameType: 'resource-name' } },
       { HibernationOptions: { Configured: true } },

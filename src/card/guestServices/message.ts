@@ -4,7 +4,7 @@ import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 /** What guests may learn of their VPC. */
 export type GuestVpc = Pick<
   VpcState,
-  'vpcId' | 'cidrs' | 'subnets' | 'dnsServers' | 'domainName' | 'dhcp' | 'mtu'
+  'vpcId' | 'cidrs' | 'subnets' | 'dnsServers' | 'domainName' | 'publicDomainName' | 'dhcp' | 'mtu'
 >;
 
 /** Replaces what was told before. Only ports whose taps are on this card. */

@@ -7,7 +7,7 @@ export type Tree = { readonly [name: string]: Tree | string | Buffer | undefined
 export interface MetadataSubject {
   readonly metadata: VmMetadata;
   readonly port: VpcPort;
-  readonly vpc: Pick<VpcState, 'vpcId' | 'cidrs' | 'subnets'>;
+  readonly vpc: Pick<VpcState, 'vpcId' | 'cidrs' | 'subnets' | 'publicDomainName'>;
 }
 
 /** API versions that clients ask for; all answer the same. */
@@ -46,19 +46,39 @@ export const apiVersions = [
 export const versionTree = (subject: MetadataSubject): Tree => {
   const { metadata } = subject;
   return {
-    dynamic: { 'instance-identity': { document: identityDocument(subject) } },
+    dynamic: {
+      fws: { 'instance-monitoring': metadata.monitoring ? 'enabled' : 'disabled' },
+      'instance-identity': identityTree(subject),
+    },
     'meta-data': metadataTree(subject),
     'user-data': metadata.userData === undefined ? undefined : Buffer.from(metadata.userData, 'base64'),
   };
 };
 
+/** The region's key is RSA: what EC2 has under two names, for a DSA and an RSA key, is one here. */
+const identityTree = (subject: MetadataSubject): Tree => {
+  const { identity } = subject.metadata;
+  return {
+    document: identity?.document ?? identityDocument(subject),
+    pkcs7: identity?.pkcs7,
+    rsa2048: identity?.pkcs7,
+    signature: identity?.signature,
+  };
+};
+
+/** Rows and cards of the last release know no name: those are the ones that it showed. */
+const rootDeviceDefault = '/dev/sda1';
+
 const metadataTree = (subject: MetadataSubject): Tree => {
   const { metadata, port } = subject;
+  const root = metadata.rootDeviceName ?? rootDeviceDefault;
   return {
     'ami-id': metadata.imageId,
     'ami-launch-index': String(metadata.launchIndex),
     'ami-manifest-path': '(unknown)',
-    'block-device-mapping': { ami: '/dev/sda1', root: '/dev/sda1' },
+    'block-device-mapping': { ami: root, root },
+    // Nothing is planned: EC2 has empty lists then. A recommendation to leave is not there until it is given (404).
+    events: { maintenance: { history: '[]', scheduled: '[]' } },
     hostname: metadata.hostname,
     'instance-action': 'none',
     'instance-id': metadata.instanceId,
@@ -67,31 +87,56 @@ const metadataTree = (subject: MetadataSubject): Tree => {
     'local-hostname': metadata.hostname,
     'local-ipv4': port.ip,
     mac: port.mac,
+    metrics: { vhostmd: '<?xml version="1.0" encoding="UTF-8"?>' },
     network: { interfaces: { macs: { [port.mac]: interfaceTree(subject) } } },
-    placement: { 'availability-zone': metadata.availabilityZone, region: metadata.region },
+    placement: {
+      'availability-zone': metadata.availabilityZone,
+      'availability-zone-id': metadata.availabilityZoneId,
+      'group-name': metadata.placementGroup,
+      region: metadata.region,
+    },
+    profile: 'default-hvm',
+    'public-hostname': publicHostname(subject),
     'public-ipv4': port.publicIp,
     'public-keys':
       metadata.publicKey === undefined ? undefined : { '0': { 'openssh-key': metadata.publicKey } },
     'reservation-id': metadata.reservationId,
-    'security-groups': port.groupIds.join('\n'),
+    'security-groups': groupNames(subject).join('\n'),
     services: { domain: 'amazonaws.com', partition: 'aws' },
+    system: 'nitro',
+    tags:
+      metadata.tags === undefined
+        ? undefined
+        : { instance: Object.fromEntries(metadata.tags.map(({ Key, Value }) => [Key, Value])) },
   };
 };
 
-const interfaceTree = ({ metadata, port, vpc }: MetadataSubject): Tree => {
+/** The name that DescribeInstances shows, where there is one. */
+const publicHostname = ({ port, vpc }: MetadataSubject): string | undefined =>
+  port.publicIp === undefined || vpc.publicDomainName === undefined
+    ? undefined
+    : `ec2-${port.publicIp.replaceAll('.', '-')}.${vpc.publicDomainName}`;
+
+/** Of the groups that the port carries now. A name that has not been told yet is a moment later: until then the id stands for it. */
+const groupNames = ({ metadata, port }: MetadataSubject): string[] =>
+  port.groupIds.map((id) => metadata.groups?.find(({ groupId }) => groupId === id)?.groupName ?? id);
+
+const interfaceTree = (subject: MetadataSubject): Tree => {
+  const { metadata, port, vpc } = subject;
   const subnet = vpc.subnets.find(({ subnetId }) => subnetId === port.subnetId);
   return {
     'device-number': '0',
     'interface-id': port.eniId,
     'ipv4-associations': port.publicIp === undefined ? undefined : { [port.publicIp]: port.ip },
-    'public-ipv4s': port.publicIp,
     'local-hostname': metadata.hostname,
     'local-ipv4s': port.ip,
     mac: port.mac,
     'network-card': '0',
     'owner-id': metadata.accountId,
+    'public-hostname': publicHostname(subject),
+    'public-ipv4s': port.publicIp,
     'security-group-ids': port.groupIds.join('\n'),
-    'security-groups': port.groupIds.join('\n'),
+    'security-groups': groupNames(subject).join('\n'),
     'subnet-id': port.subnetId,
     'subnet-ipv4-cidr-block': subnet?.cidr,
     'vpc-id': vpc.vpcId,
@@ -102,6 +147,7 @@ const interfaceTree = ({ metadata, port, vpc }: MetadataSubject): Tree => {
 
 const architectures: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'arm64' };
 
+/** Unsigned, for where the region has no key. */
 const identityDocument = ({ metadata, port }: MetadataSubject): string =>
   JSON.stringify(
     {
@@ -139,11 +185,16 @@ export const lookUp = (
     at = next;
   }
   if (typeof at === 'string' || Buffer.isBuffer(at)) return at;
+  // The listing of a version is of plain names, as EC2's is.
+  if (path.length === 0) return namesOf(at).join('\n');
   // The one listing that is not names: index=name of the key.
   if (path.at(-1) === 'public-keys') return `0=${keyName ?? 'key'}`;
-  return Object.entries(at)
-    .filter(([, entry]) => entry !== undefined)
-    .map(([name, entry]) => (typeof entry === 'string' || Buffer.isBuffer(entry) ? name : `${name}/`))
-    .sort()
+  return namesOf(at)
+    .map((name) => (typeof at[name] === 'string' || Buffer.isBuffer(at[name]) ? name : `${name}/`))
     .join('\n');
 };
+
+const namesOf = (tree: Tree): string[] =>
+  Object.keys(tree)
+    .filter((name) => tree[name] !== undefined)
+    .sort();

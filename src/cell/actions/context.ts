@@ -18,6 +18,8 @@ export interface CellContext {
   readonly pageSecret: string;
   /** Hands what a transaction began to the engine. */
   begun(begun: Begun): void;
+  /** Says that what a guest reads of the metadata service has changed. */
+  metadataChanged(): void;
   /** How many instances the cell has, as counted lately. */
   vms(): number;
 }

@@ -13,6 +13,7 @@ import {
   type InstanceChange,
   type InstanceRow,
   type InstanceSpec,
+  metadataDue,
 } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { findInstances, lockOne } from './find.ts';
@@ -191,12 +192,16 @@ const changeInterface = async (input: Input, context: CellContext): Promise<void
       );
     });
   await db.transaction(async (tx) => {
-    const { spec } = await lockOne(context, tx, row.id);
+    const now = await lockOne(context, tx, row.id);
+    const { spec } = now;
     if ((spec.networkVersion ?? 0) >= changed.version) return;
     const { groups, version: networkVersion } = changed;
     const copy = { groups, networkVersion, sourceDestCheck: changed.sourceDestCheck };
-    await changeInstance(tx, row.id, { spec: { ...spec, ...copy } });
+    // The guest reads the groups' names, of which the region's state has none.
+    const told = input.Groups === undefined ? {} : metadataDue(now);
+    await changeInstance(tx, row.id, { spec: { ...spec, ...copy }, ...told });
   });
+  context.metadataChanged();
 };
 
 const changeRow = (input: Input, context: CellContext): Promise<void> =>

@@ -78,7 +78,8 @@ export const autoRecoveryOf = ({ spec }: InstanceRow): 'default' | 'disabled' =>
   spec.autoRecovery ?? 'default';
 
 export const renderMetadataOptions = (row: InstanceRow): NonNullable<Instance['MetadataOptions']> => ({
-  State: row.state === 'pending' ? 'pending' : 'applied',
+  // Until the guest's metadata service has been told.
+  State: row.state === 'pending' || (row.metadata_due ?? null) !== null ? 'pending' : 'applied',
   HttpTokens: row.spec.metadata.httpTokens,
   HttpPutResponseHopLimit: row.spec.metadata.hopLimit,
   HttpEndpoint: row.spec.metadata.httpEndpoint,

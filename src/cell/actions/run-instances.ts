@@ -24,6 +24,7 @@ import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { interfacesOf } from './interfaces.ts';
 import { fromTemplate } from './launch-template.ts';
+import { checkVisibleTags } from './metadata-tags.ts';
 import { renderInstance } from './render.ts';
 import {
   metadataDefaultsOf,
@@ -63,6 +64,7 @@ export const runInstances = async (
   });
   if (!('image' in resolved)) return answer(context, resolved);
   const amount = amountFor(request, resolved);
+  checkVisibleTags(metadataFor(request, resolved).instanceTags, request.instanceTags);
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
   endDryRun(input);
@@ -238,6 +240,12 @@ const launch = async (
   return { reservationId, rows, workflows };
 };
 
+const metadataFor = (
+  request: RunRequest,
+  { image, metadataDefaults }: Resolved,
+): InstanceRow['spec']['metadata'] =>
+  readMetadataOptions(request.metadataOptions, metadataDefaultsOf(image.imdsSupport, metadataDefaults));
+
 const newInstance = (
   context: CellContext,
   { request, resolved, amount }: LaunchOrder,
@@ -278,10 +286,7 @@ const newInstance = (
     volume_tags: request.volumeTags,
     spec: {
       ...request.attributes,
-      metadata: readMetadataOptions(
-        request.metadataOptions,
-        metadataDefaultsOf(image.imdsSupport, resolved.metadataDefaults),
-      ),
+      metadata: metadataFor(request, resolved),
       image: {
         imageId: image.imageId,
         digest: image.digest,

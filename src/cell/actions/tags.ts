@@ -8,10 +8,11 @@ import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import { mergeTags, validateTags } from '#wire/tags.ts';
 import type { In, Out } from '#wire/types.ts';
 import { listTaggedInstances, listTaggedVolumes } from '../store/instance-lists.ts';
-import { changeInstance, type InstanceRow, type Tags } from '../store/instances.ts';
+import { changeInstance, type InstanceRow, metadataDue, type Tags } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
 import { lockNamed, visibleSince } from './find.ts';
+import { checkVisibleTags } from './metadata-tags.ts';
 
 type Change = (tags: Tags) => Tags;
 
@@ -43,10 +44,16 @@ const changeTags = async (
   await context.services.db.transaction(async (tx) => {
     const instances = instanceIds.length > 0 ? await lockNamed(context, tx, instanceIds) : [];
     const volumes = volumeIds.length > 0 ? await volumesOf(context, tx, volumeIds) : [];
+    const changed = instances.map((row) => ({ row, tags: change(row.tags) }));
+    for (const { row, tags } of changed) checkVisibleTags(row.spec.metadata.instanceTags, tags);
     endDryRun(input);
-    for (const row of instances) await changeInstance(tx, row.id, { tags: change(row.tags) });
+    for (const { row, tags } of changed) {
+      const seen = row.spec.metadata.instanceTags === 'enabled';
+      await changeInstance(tx, row.id, { tags, ...(seen ? metadataDue(row) : {}) });
+    }
     for (const row of volumes) await changeInstance(tx, row.id, { volume_tags: change(row.volume_tags) });
   });
+  context.metadataChanged();
 };
 
 export const createTags = async (

@@ -97,6 +97,8 @@ export interface InstanceRow {
   readonly spec: InstanceSpec;
   /** Absent or null: none lately. */
   readonly recovery?: Recovery | null;
+  /** The version that first changed what its guest reads of the metadata service and was not told to its host yet; absent or null: none. */
+  readonly metadata_due?: number | null;
 }
 
 const columns = [
@@ -126,6 +128,7 @@ const columns = [
   'volume_tags',
   'spec',
   'recovery',
+  'metadata_due',
 ] as const satisfies readonly (keyof InstanceRow)[];
 
 const jsonColumns: ReadonlySet<string> = new Set([
@@ -229,6 +232,26 @@ export const changeInstance = async (
     values,
   );
   return rows.length === 1;
+};
+
+/** What marks that a change of the row, which is locked, is to be told to the instance's metadata service. A start tells it anyhow. */
+export const metadataDue = ({ state, version }: InstanceRow): Pick<InstanceChange, 'metadata_due'> =>
+  state === 'stopped' || state === 'terminated' ? {} : { metadata_due: version + 1 };
+
+/** Instances whose metadata service is behind, but for those that a workflow owns: it may be telling it, and has read what it tells. */
+export const listMetadataDue = (sql: Sql, limit: number): Promise<InstanceRow[]> =>
+  sql.query(
+    'select * from instances where metadata_due is not null and workflow_id is null order by metadata_due, id limit $1',
+    [limit],
+  );
+
+/** What was due has been told, on the host where the instance still is. */
+export const clearMetadataDue = async (sql: Sql, told: InstanceRow): Promise<void> => {
+  await sql.query(
+    `update instances set metadata_due = null
+     where id = $1 and metadata_due = $2 and workflow_id is null and host_id is not distinct from $3`,
+    [told.id, told.metadata_due, told.host_id],
+  );
 };
 
 /** The hosts that have, or are getting, a port in this VPC. */

@@ -118,4 +118,12 @@ export const cellSchema: readonly SchemaStep[] = [
   workflowTrace,
   shownInstances,
   claimsStep,
+  {
+    // See `InstanceRow.metadata_due`.
+    name: '0010-metadata-due',
+    up: `
+      alter table instances add column metadata_due int;
+      create index instances_metadata_due on instances (metadata_due, id) where metadata_due is not null;
+    `,
+  },
 ];

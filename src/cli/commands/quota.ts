@@ -1,20 +1,12 @@
 /** `pando quota`: shows and sets the limits of an account. */
-import { RpcClient } from '#base/rpc/client.ts';
-import type { Caller } from '#base/rpc/contract.ts';
-import { operatorContract, quotaName } from '#contracts/operator.ts';
-import { regionPort } from '#lab/processes.ts';
-import { identityOf } from '#node/pkiFiles.ts';
-import { operatorTls, planOf } from '../operator.ts';
+import { quotaName } from '#contracts/operator.ts';
 import { print, table, UserError } from '../output.ts';
-import { openRegion, type Region } from '../region.ts';
+import { openRegion } from '../region.ts';
+import { withRegion } from '../regionOperator.ts';
 
 export interface QuotaOptions {
   readonly dir: string;
 }
-
-const connectTimeoutMs = 2_000;
-
-type RegionCaller = Caller<typeof operatorContract>;
 
 export async function listQuotas(account: string, options: QuotaOptions): Promise<void> {
   await withRegion(openRegion(options), async (region) => {
@@ -48,29 +40,4 @@ export async function setQuota(
     });
     print(`${name} of ${account} is ${value} from now on. What the account has above it stays.`);
   });
-}
-
-async function withRegion(
-  opened: Pick<Region, 'directory' | 'run'>,
-  work: (region: RegionCaller) => Promise<void>,
-): Promise<void> {
-  const client = new RpcClient({
-    tls: await operatorTls(opened),
-    host: planOf(opened.run).management,
-    port: regionPort,
-    expect: identityOf('region', 'region'),
-    remote: operatorContract,
-    contract: {},
-    handlers: {},
-  });
-  try {
-    await client.ready(connectTimeoutMs).catch(() => {
-      throw new UserError(
-        'The region does not answer. pando logs region shows why; pando up brings it back.',
-      );
-    });
-    await work(client);
-  } finally {
-    client.close();
-  }
 }

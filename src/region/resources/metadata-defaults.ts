@@ -16,18 +16,20 @@ interface DefaultsRow {
   http_tokens: MetadataDefaults['httpTokens'] | null;
   http_endpoint: MetadataDefaults['httpEndpoint'] | null;
   hop_limit: number | null;
+  instance_tags: MetadataDefaults['instanceTags'] | null;
 }
 
 /** Those that the account has set. */
 export const metadataDefaultsOf = async (db: Database, accountId: string): Promise<MetadataDefaults> => {
   const { rows } = await sql<DefaultsRow>`
-    select http_tokens, http_endpoint, hop_limit from account_metadata_defaults
+    select http_tokens, http_endpoint, hop_limit, instance_tags from account_metadata_defaults
     where account_id = ${accountId}`.execute(db);
-  const { http_tokens, http_endpoint, hop_limit } = rows[0] ?? {};
+  const { http_tokens, http_endpoint, hop_limit, instance_tags } = rows[0] ?? {};
   return {
     ...(http_tokens ? { httpTokens: http_tokens } : {}),
     ...(http_endpoint ? { httpEndpoint: http_endpoint } : {}),
     ...(hop_limit ? { hopLimit: hop_limit } : {}),
+    ...(instance_tags ? { instanceTags: instance_tags } : {}),
   };
 };
 
@@ -62,8 +64,7 @@ export const metadataDefaultsHandlers: Handlers<ActionContext> = {
     const tokens = wordOf('HttpTokens', ['optional', 'required'], input.HttpTokens);
     const endpoint = wordOf('HttpEndpoint', ['enabled', 'disabled'], input.HttpEndpoint);
     const hopLimit = hopLimitOf(input.HttpPutResponseHopLimit);
-    if (wordOf('InstanceMetadataTags', ['disabled', 'enabled'], input.InstanceMetadataTags) === 'enabled')
-      throw new PandoError('UnsupportedOperation', 'Tags in the instance metadata are not supported.');
+    const tags = wordOf('InstanceMetadataTags', ['disabled', 'enabled'], input.InstanceMetadataTags);
     await change(context, input, async (tx) => {
       const { accountId } = context;
       await sql`insert into account_metadata_defaults (account_id) values (${accountId}) on conflict do nothing`.execute(
@@ -73,14 +74,15 @@ export const metadataDefaultsHandlers: Handlers<ActionContext> = {
         update account_metadata_defaults set
           http_tokens = case when ${tokens === undefined} then http_tokens else ${tokens ?? null}::text end,
           http_endpoint = case when ${endpoint === undefined} then http_endpoint else ${endpoint ?? null}::text end,
-          hop_limit = case when ${hopLimit === undefined} then hop_limit else ${hopLimit ?? null}::int end
+          hop_limit = case when ${hopLimit === undefined} then hop_limit else ${hopLimit ?? null}::int end,
+          instance_tags = case when ${tags === undefined} then instance_tags else ${tags ?? null}::text end
         where account_id = ${accountId}`.execute(tx);
     });
     return { Return: true };
   },
 
   async GetInstanceMetadataDefaults(_input, context) {
-    const { httpTokens, httpEndpoint, hopLimit } = await metadataDefaultsOf(
+    const { httpTokens, httpEndpoint, hopLimit, instanceTags } = await metadataDefaultsOf(
       context.region.db,
       context.accountId,
     );
@@ -89,6 +91,7 @@ export const metadataDefaultsHandlers: Handlers<ActionContext> = {
         ...(httpTokens === undefined ? {} : { HttpTokens: httpTokens }),
         ...(httpEndpoint === undefined ? {} : { HttpEndpoint: httpEndpoint }),
         ...(hopLimit === undefined ? {} : { HttpPutResponseHopLimit: hopLimit }),
+        ...(instanceTags === undefined ? {} : { InstanceMetadataTags: instanceTags }),
       },
     };
   },

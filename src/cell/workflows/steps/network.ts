@@ -1,6 +1,8 @@
 /** The instance's interface: allocated, made ready on a host, placed. */
 
+import type { Result } from '#base/rpc/contract.ts';
 import type { NetworkOperation, VmMetadata, VpcPort } from '#contracts/network.ts';
+import type { regionContract } from '#contracts/region.ts';
 import type { CellServices } from '../../services.ts';
 import type { InstanceRow } from '../../store/instances.ts';
 import type { StepContext } from '../../workflow/definition.ts';
@@ -11,12 +13,14 @@ export interface NetworkResults {
   readonly vpc: NetworkOperation;
 }
 
-/** The primary interface, made at the launch; the same instance gives the same interface again. */
-export const interfaceOf = async <I, R>(
-  context: StepContext<I, R, CellServices>,
-): Promise<{ vpcId: string; port: VpcPort }> => {
-  const row = await loadInstance(context);
-  return context.services.region.call('region.allocateInterface', {
+type Allocation = Result<typeof regionContract, 'region.allocateInterface'>;
+
+/** The primary interface, made at the launch; the same instance gives the same interface again. With its identity, signed. */
+export const allocationOf = (
+  { region }: Pick<CellServices, 'region'>,
+  row: InstanceRow,
+): Promise<Allocation> =>
+  region.call('region.allocateInterface', {
     accountId: row.account_id,
     instanceId: row.id,
     subnetId: row.spec.subnetId,
@@ -26,28 +30,45 @@ export const interfaceOf = async <I, R>(
     description: row.spec.interfaceDescription,
     placementGroupId: row.spec.placementGroup?.groupId,
     tags: row.spec.interfaceTags === undefined ? undefined : [...row.spec.interfaceTags],
+    identity: {
+      imageId: row.spec.image.imageId,
+      instanceType: row.spec.instanceType,
+      architecture: row.spec.image.architecture,
+      pendingTime: row.launch_time.toISOString(),
+    },
   });
+
+/** Asked for once: the step that makes the interface keeps where it is, a later one tells the host the rest too. */
+const allocated = <I, R>(context: StepContext<I, R, CellServices>): Promise<Allocation> =>
+  context.once('interface', async () => allocationOf(context.services, await loadInstance(context)));
+
+export const interfaceOf = async <I, R>(
+  context: StepContext<I, R, CellServices>,
+): Promise<{ vpcId: string; port: VpcPort }> => {
+  const { vpcId, port } = await allocated(context);
+  return { vpcId, port };
 };
 
 /** The two network operations of a launch (S1.2) on a host, with the newest network state that is needed. */
 export const prepareNetwork = async <I, R>(
   context: StepContext<I, R, CellServices>,
   place: PlaceInput,
-  allocated: { vpcId: string; port: VpcPort },
+  { vpcId, port }: { vpcId: string; port: VpcPort },
   activate: boolean,
 ): Promise<NetworkResults> => {
   const { command, subject, services } = context;
   const row = await loadInstance(context);
-  const vpc = await services.vpcs.current(allocated.vpcId, allocated.port.groupIds);
+  const vpc = await services.vpcs.current(vpcId, port.groupIds);
+  const { identity } = await allocated(context);
   const answer = await services.hosts.call(place.hostId, 'vm.prepareNetwork', {
     command,
     instanceId: subject,
     vpc,
-    port: { ...allocated.port, vtep: place.vtep, epoch: place.epoch },
-    metadata: metadataOf(services, row, allocated.port),
+    port: { ...port, vtep: place.vtep, epoch: place.epoch },
+    metadata: metadataOf(services, row, { port, identity }),
     activate,
   });
-  services.vpcs.noteApplied(place.hostId, allocated.vpcId, vpc.version);
+  services.vpcs.noteApplied(place.hostId, vpcId, vpc.version);
   return answer;
 };
 
@@ -69,7 +90,11 @@ export const placeInterface = async <I, R>(
   return { unreachable };
 };
 
-export const metadataOf = (services: CellServices, row: InstanceRow, port: VpcPort): VmMetadata => ({
+export const metadataOf = (
+  services: CellServices,
+  row: InstanceRow,
+  { port, identity }: Pick<Allocation, 'port' | 'identity'>,
+): VmMetadata => ({
   instanceId: row.id,
   accountId: row.account_id,
   imageId: row.spec.image.imageId,
@@ -78,10 +103,17 @@ export const metadataOf = (services: CellServices, row: InstanceRow, port: VpcPo
   launchIndex: row.launch_index,
   hostname: `ip-${port.ip.replaceAll('.', '-')}.${row.spec.domainName}`,
   availabilityZone: row.spec.zone,
+  availabilityZoneId: row.spec.zoneId,
+  placementGroup: row.spec.placementGroup?.groupName,
   region: services.identity.region,
   keyName: row.spec.keyName,
   publicKey: row.spec.publicKey,
   userData: row.spec.userData,
+  rootDeviceName: row.spec.image.rootDeviceName,
+  groups: [...row.spec.groups],
+  ...(row.spec.metadata.instanceTags === 'enabled' ? { tags: [...row.tags] } : {}),
+  monitoring: row.spec.monitoring,
+  identity,
   httpTokens: row.spec.metadata.httpTokens,
   httpEndpoint: row.spec.metadata.httpEndpoint,
   hopLimit: row.spec.metadata.hopLimit,

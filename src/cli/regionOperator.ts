@@ -1,0 +1,38 @@
+/** The region process, spoken to as its operator. */
+import { RpcClient } from '#base/rpc/client.ts';
+import type { Caller } from '#base/rpc/contract.ts';
+import { operatorContract } from '#contracts/operator.ts';
+import { regionPort } from '#lab/processes.ts';
+import { identityOf } from '#node/pkiFiles.ts';
+import { operatorTls, planOf } from './operator.ts';
+import { UserError } from './output.ts';
+import type { Region } from './region.ts';
+
+const connectTimeoutMs = 2_000;
+
+export type RegionCaller = Caller<typeof operatorContract>;
+
+export async function withRegion(
+  opened: Pick<Region, 'directory' | 'run'>,
+  work: (region: RegionCaller) => Promise<void>,
+): Promise<void> {
+  const client = new RpcClient({
+    tls: await operatorTls(opened),
+    host: planOf(opened.run).management,
+    port: regionPort,
+    expect: identityOf('region', 'region'),
+    remote: operatorContract,
+    contract: {},
+    handlers: {},
+  });
+  try {
+    await client.ready(connectTimeoutMs).catch(() => {
+      throw new UserError(
+        'The region does not answer. pando logs region shows why; pando up brings it back.',
+      );
+    });
+    await work(client);
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,58 @@
+/** What the metadata service of a card answers for one VM. Made by its cell, kept by its card. */
+import { z } from 'zod';
+
+/**
+ * The identity document as the region's key signed it. `signature`: of the document's bytes, RSA with SHA-256, base64. `pkcs7`: the
+ * same in a PKCS #7 of signed data with the document in it and no certificate, base64 without header lines.
+ */
+export const signedIdentity = z.object({
+  document: z.string().max(4_096),
+  signature: z.string().max(1_024),
+  pkcs7: z.string().max(8_192),
+});
+export type SignedIdentity = z.infer<typeof signedIdentity>;
+
+/** What only the cell knows of what is signed; the rest the region has of its own. */
+export const identityClaims = z.object({
+  imageId: z.string().max(64),
+  instanceType: z.string().max(64),
+  /** `x86_64` or `arm64`. */
+  architecture: z.string().max(16),
+  /** ISO 8601. */
+  pendingTime: z.iso.datetime(),
+});
+export type IdentityClaims = z.infer<typeof identityClaims>;
+
+/** Fields that are optional are absent in what the last release sent or kept. */
+export const vmMetadata = z.object({
+  instanceId: z.string(),
+  accountId: z.string(),
+  imageId: z.string(),
+  instanceType: z.string(),
+  reservationId: z.string(),
+  launchIndex: z.number().int(),
+  hostname: z.string(),
+  availabilityZone: z.string(),
+  availabilityZoneId: z.string().optional(),
+  region: z.string(),
+  /** Name of the placement group that it is in. */
+  placementGroup: z.string().optional(),
+  /** What the instance's root device is called. */
+  rootDeviceName: z.string().optional(),
+  keyName: z.string().optional(),
+  publicKey: z.string().optional(),
+  /** User data, base64. */
+  userData: z.string().optional(),
+  /** Names of the groups that its interface carries. */
+  groups: z.array(z.object({ groupId: z.string(), groupName: z.string() })).optional(),
+  /** The instance's tags, where its owner lets the guest see them; absent: he does not. */
+  tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
+  monitoring: z.boolean().optional(),
+  identity: signedIdentity.optional(),
+  /** `required`: version 1 requests get 401. */
+  httpTokens: z.enum(['optional', 'required']),
+  httpEndpoint: z.enum(['enabled', 'disabled']),
+  hopLimit: z.number().int().min(1).max(64),
+  launchTime: z.string(),
+});
+export type VmMetadata = z.infer<typeof vmMetadata>;
