@@ -17,7 +17,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
   ca: ['base', 'contracts'],
-  cell: ['wire', 'base', 'contracts'],
+  slots: [],
+  cell: ['slots', 'wire', 'base', 'contracts'],
   region: ['wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],
   node: ['base', 'contracts'],
@@ -62,6 +63,17 @@ test('imports run one way', () => {
       .map((target) => `${file} imports ${target}`);
   });
   assert.deepEqual(wrong, []);
+});
+
+test('one file makes claims, gives them back and counts them (I3): placement has no side door', () => {
+  const writes = /update hosts\s+set[^`]*\bused_\w+\s*=|\b(?:insert into|delete from|update) claims\b/;
+  const writers = sources.filter((file) => writes.test(read(file)));
+  // The check computes counters anew; the schema step makes claims of what the last release wrote.
+  assert.deepEqual(writers, [
+    'src/cell/store/claims-check.ts',
+    'src/cell/store/claims.ts',
+    'src/cell/store/schema-0010-claims.ts',
+  ]);
 });
 
 test('an application imports nothing of the cloud, and the cloud nothing of it', () => {

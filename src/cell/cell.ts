@@ -7,8 +7,11 @@ import { urgently } from '#base/postgres/patience.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
+import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
+import { Capacity } from './capacity/capacity.ts';
+import { ClaimsUpkeep } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
@@ -43,6 +46,8 @@ export interface CellOptions {
   readonly identity: CellIdentity;
   readonly limits: CellLimits;
   readonly oversubscription: Oversubscription;
+  /** What each host keeps for itself; default: nothing. */
+  readonly reserve?: Amount;
   /** Opened by the caller, who closes it after `stop`. */
   readonly database: Kysely<CellSchema>;
   readonly region: Caller<typeof regionContract>;
@@ -90,7 +95,19 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
   const vpcs = new VpcStates({ db, region, hosts, log });
-  const services: CellServices = { ...options, region, db, clock, faults, hosts, vpcs };
+  const capacity = new Capacity({ db, hosts, clock });
+  const upkeep = new ClaimsUpkeep({ db, log });
+  const services: CellServices = {
+    reserve: nothing,
+    ...options,
+    region,
+    db,
+    clock,
+    faults,
+    hosts,
+    vpcs,
+    capacity,
+  };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
     ...{ db, hosts, clock },
@@ -147,6 +164,16 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'alarms', everyMs: limits.alarmEveryMs, turn: () => engine.alarm() },
     { name: 'heard', everyMs: limits.heardFlushEveryMs, turn: () => reports.flushHeard() },
+    {
+      name: 'capacity',
+      everyMs: limits.capacityRefreshEveryMs,
+      turn: async () => {
+        await capacity.refresh();
+        capacity.publishDemand();
+      },
+    },
+    { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
+    { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },

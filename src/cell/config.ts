@@ -35,5 +35,14 @@ export const cellConfig = z.object({
   oversubscription: z
     .object({ vcpus: z.number().min(1).max(64).default(4), memory: z.number().min(1).max(20).default(1) })
     .prefault({}),
+  /** What each host keeps for itself, beyond what VMs may be promised. */
+  reserve: z
+    .object({
+      vcpus: z.number().min(0).default(0),
+      memoryMib: z.number().int().min(0).default(0),
+      diskMib: z.number().int().min(0).default(0),
+      networkMbps: z.number().int().min(0).default(0),
+    })
+    .prefault({}),
 });
 export type CellConfig = z.infer<typeof cellConfig>;

@@ -8,12 +8,22 @@ export interface InstanceSize {
   readonly name: string;
   readonly vcpusMilli: number;
   readonly memoryMib: number;
+  /** Mbit/s that it is promised of its host's uplink. */
+  readonly networkMbps: number;
 }
+
+const networkMbpsPerVcpu = 128;
+const networkMbpsMin = 16;
+
+/** What a VM of this many vCPUs is promised, as EC2's burstable families do it: in proportion. */
+export const networkMbpsOf = (vcpusMilli: number): number =>
+  Math.max(networkMbpsMin, Math.floor((networkMbpsPerVcpu * vcpusMilli) / 1000));
 
 const entry = (name: string, vcpusMilli: number, memoryMib: number): InstanceSize => ({
   name,
   vcpusMilli,
   memoryMib,
+  networkMbps: networkMbpsOf(vcpusMilli),
 });
 
 /**
@@ -88,7 +98,7 @@ export const findSize = (name: string): InstanceSize | undefined => {
   if (known !== undefined) return known;
   const custom = customForm.exec(name);
   if (custom === null) return undefined;
-  const size = { name, vcpusMilli: Number(custom[1]), memoryMib: Number(custom[2]) };
+  const size = entry(name, Number(custom[1]), Number(custom[2]));
   return withinLimits(size) ? size : undefined;
 };
 

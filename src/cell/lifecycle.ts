@@ -8,9 +8,10 @@ import {
   type StateReason,
   stateReasons,
 } from './instance-states.ts';
-import { insufficientCapacity, placeOn } from './placement.ts';
+import { insufficientCapacity } from './insufficient-capacity.ts';
 import type { CellServices } from './services.ts';
-import { amountOf, findHost, partOf } from './store/hosts.ts';
+import { setClaim } from './store/claims.ts';
+import { amountOf, findHost } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, type Intent, type Recovery } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
 import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
@@ -149,11 +150,12 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
   if (permit('start', row.id, row.state) === 'already') return unchanged(row);
   const hostId = row.host_id;
   if (hostId === null || row.workflow_id !== null) throw busy(row);
-  const amount = {
-    ...amountOf(row),
-    diskMib: row.held === 'disk' ? 0 : partOf(amountOf(row), 'all').diskMib,
-  };
-  const placed = await placeOn(tx, hostId, amount);
+  const placed = await setClaim(tx, hostId, {
+    purpose: 'instance',
+    holder: row.id,
+    type: row.spec.instanceType,
+    amount: amountOf(row),
+  });
   if (placed === undefined) throw insufficientCapacity();
   const input = { hostId, vtep: placed.vtep, epoch: epochAfter(row.place_epoch) };
   return beginWorkflow(
@@ -163,7 +165,6 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
     { kind: 'start', input },
     {
       state: 'pending',
-      held: 'all',
       launch_time: new Date(actor.services.clock.now()),
       state_reason: null,
       transition_reason: '',

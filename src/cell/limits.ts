@@ -42,6 +42,11 @@ export const workflowsShownMax = 1_000;
 export const hostSilenceMsMax = 6_000;
 export const reportEveryMs = 1_000;
 export const heardFlushEveryMs = 1_000;
+/** A host whose run queue is that many times its processors, or with less of its memory available, is under pressure. */
+export const loadPerProcessorMax = 2;
+export const memoryAvailablePartMin = 0.03;
+/** Pressure counts once in this time for each host. */
+export const pressureEveryMs = 60_000;
 /** Even an unchanged report is compared with the store this often. */
 export const reconcileEveryMs = 30_000;
 /** How often an instance whose VM ended by itself is started again before it is left stopped; counted anew after the window. */
@@ -84,6 +89,20 @@ export const purgeBatchMax = 20_000;
 export const fadeBatchMax = 2_000;
 /** Rounds in which a placement looks again, when the host that it waited for was filled meanwhile. */
 export const placeRoundsMax = 8;
+/** Hosts that one claim names, in order: the first that is free and has room gets it. */
+export const candidatesMax = 8;
+/** How often the view of the hosts' capacity is read anew; a placement that finds nothing reads it at once. */
+export const capacityRefreshEveryMs = 1_000;
+/** How often counters are compared with claims; how many claims that ran out are released in one turn. */
+export const claimsCheckEveryMs = 60_000;
+export const claimsSweepEveryMs = 1_000;
+export const claimsSweepMax = 500;
+/** Things that do not fit and are told in one check. */
+export const misfitsToldMax = 100;
+/** How much of all demand must have changed its type before slots follow. */
+export const demandShiftMin = 0.05;
+/** Hosts that are put anew under a changed demand in one turn. */
+export const rescoreBatchMax = 2_000;
 export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;

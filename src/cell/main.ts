@@ -57,7 +57,9 @@ const start = async (): Promise<Cell> => {
   for (;;) {
     try {
       const { limits, oversubscription } = config;
-      return await createCell({ identity, limits, oversubscription, database, region, log });
+      const { vcpus, ...parts } = config.reserve;
+      const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
+      return await createCell({ identity, limits, oversubscription, reserve, database, region, log });
     } catch (error) {
       log.warn({ err: error }, 'the store is not ready: trying again');
       await delay(storeRetryMs);

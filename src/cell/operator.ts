@@ -5,12 +5,14 @@ import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
+import { insufficientCapacity } from './insufficient-capacity.ts';
 import type { Begun } from './lifecycle.ts';
+import { capacityOperations } from './operator-capacity.ts';
 import { workflowOperations } from './operator-workflows.ts';
-import { insufficientCapacity, place } from './placement.ts';
 import type { CellServices } from './services.ts';
+import { migrationHostOf } from './store/claims.ts';
 import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
-import { changeInstance, type InstanceRow, lockInstances } from './store/instances.ts';
+import { changeInstance, lockInstances, type PlacedInstance } from './store/instances.ts';
 import { listQuarantined } from './store/quarantine.ts';
 import { insertWorkflow } from './store/workflows.ts';
 import type { WorkflowEngine } from './workflow/engine.ts';
@@ -35,14 +37,16 @@ const instancesShownMax = 10_000;
 
 export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
   ...workflowOperations({ services, engine }),
+  ...capacityOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     exactId('instance', instanceId);
-    const { row, target, workflow } = await services.db.transaction(async (tx) => {
+    const { row, target, workflow } = await services.capacity.transaction(async (tx, placing) => {
       const [row] = await lockInstances(tx, undefined, [instanceId]);
       const hostId = row?.host_id;
       if (row === undefined) throw notFound(instanceId);
-      if (row.state !== 'running' || row.workflow_id !== null || !hostId || row.other_host_id !== null)
+      const leaving = await migrationHostOf(tx, instanceId);
+      if (row.state !== 'running' || row.workflow_id !== null || !hostId || leaving !== undefined)
         throw new PandoError(
           'IncorrectInstanceState',
           `The instance '${instanceId}' does not run, or is being changed.`,
@@ -54,11 +58,11 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
           'InvalidParameterValue',
           `The instance '${instanceId}' runs on ${hostId} already.`,
         );
-      const target = await place(tx, {
-        amount: amountOf(row),
-        zone: row.spec.zone,
-        excludeHostId: hostId,
-        prefer: services.hosts.ids(),
+      const { instanceType: type, zone } = row.spec;
+      const target = await placing.place({
+        claim: { purpose: 'migration', holder: row.id, type, amount: amountOf(row) },
+        zone,
+        accept: (host) => host.hostId !== hostId && host.capabilities.has(source.accelerator),
         ...(targetHostId === undefined ? {} : { hostId: targetHostId }),
       });
       if (target === undefined) throw insufficientCapacity();
@@ -67,7 +71,6 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
       const made = newWorkflow(services, 'migrate', row.id, input);
       const workflow = await insertWorkflow(tx, made, owner);
       await changeInstance(tx, row.id, {
-        other_host_id: target.hostId,
         workflow_id: made.id,
         place_epoch: epoch,
       });
@@ -95,9 +98,10 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
     removeVm(services, exactId('instance', instanceId), hostId),
 
   'operator.instances': async ({ hostId }) => {
-    const rows = await services.db.query<InstanceRow>(
-      `select * from instances where terminated_at is null and ($1::text is null or host_id = $1 or other_host_id = $1)
-       order by created_at, id limit $2`,
+    const rows = await services.db.query<PlacedInstance>(
+      `select i.*, m.host_id as migration_host from instances i left join claims m on m.id = 'migration/' || i.id
+       where i.terminated_at is null and ($1::text is null or i.host_id = $1 or m.host_id = $1)
+       order by i.created_at, i.id limit $2`,
       [hostId ?? null, instancesShownMax],
     );
     return { instances: rows.map(showInstance) };
@@ -123,13 +127,13 @@ const showHost = (row: HostRow, connected: boolean): Result<Contract, 'operator.
   used: { vcpus: row.used_vcpus_milli / 1000, memoryMib: row.used_memory_mib, diskMib: row.used_disk_mib },
 });
 
-const showInstance = (row: InstanceRow): Result<Contract, 'operator.instances'>['instances'][number] => ({
+const showInstance = (row: PlacedInstance): Result<Contract, 'operator.instances'>['instances'][number] => ({
   instanceId: row.id,
   accountId: row.account_id,
   state: row.state,
   instanceType: row.spec.instanceType,
   locked: row.locked,
   ...(row.host_id === null ? {} : { hostId: row.host_id }),
-  ...(row.other_host_id === null ? {} : { otherHostId: row.other_host_id }),
+  ...(row.migration_host === null ? {} : { otherHostId: row.migration_host }),
   ...(row.workflow_id === null ? {} : { workflowId: row.workflow_id }),
 });

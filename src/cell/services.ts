@@ -2,6 +2,8 @@
 import type { Logger } from '#base/log.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import type { regionContract } from '#contracts/region.ts';
+import type { Amount } from '#slots/amount.ts';
+import type { Capacity } from './capacity/capacity.ts';
 import type { Clock } from './clock.ts';
 import type { HostSessions } from './hosts/sessions.ts';
 import type { VpcStates } from './hosts/vpc-states.ts';
@@ -27,10 +29,13 @@ export interface CellServices {
   readonly identity: CellIdentity;
   readonly limits: CellLimits;
   readonly oversubscription: Oversubscription;
+  /** What each host keeps for itself. */
+  readonly reserve: Amount;
   readonly db: Database;
   readonly region: Caller<typeof regionContract>;
   readonly hosts: HostSessions;
   readonly vpcs: VpcStates;
+  readonly capacity: Capacity;
   readonly clock: Clock;
   readonly faults: Faults;
   readonly log: Logger;

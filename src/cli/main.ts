@@ -13,6 +13,7 @@ Examples:
   pando ssh i-0010123456789abcd       a shell in a VM
   pando migrate i-0010123456789abcd   moves a running VM to another host, live
   pando workflow list                 what the cells are doing, and what is stuck
+  pando capacity                      how many more VMs of each type fit, and where
   pando top                           what the region does now
   pando logs --follow cell-a-1        what one process says
   pando down                          ends everything and leaves nothing behind`;
@@ -173,6 +174,45 @@ program
   .addOption(directoryOption())
   .option('--to <host>', 'the host to move to; default: chosen by capacity')
   .action(async (instance, options) => (await import('./commands/migrate.ts')).migrate(instance, options));
+
+const capacity = program
+  .command('capacity')
+  .description('what fits where: how many more VMs of each type, and the slots of each host')
+  .addHelpText(
+    'after',
+    `
+A slot is room for one VM of a type on one host. The best mix gives each type slots by its share of what was asked for lately;
+instead of them, bigger ones can be made. "biggest first" is how many of each would fit if the biggest types came first.
+  pando capacity                              all types of the catalogue
+  pando capacity --type custom.500m.384       how many more of one type, also of a custom size
+  pando capacity explain --type p1.xlarge     why it fits nowhere: the nearest hosts, and what each lacks
+  pando capacity check                        whether counters, claims and instances agree`,
+  )
+  .addOption(directoryOption())
+  .option('--type <type>', 'only this instance type')
+  .option('--disk <GiB>', 'size of each VM’s root disk', wholeNumber(1, 1_000_000))
+  .option('--hosts <n>', 'how many hosts are shown, those with most room first', wholeNumber(0, 1_000))
+  .option('--json', 'for programs', false)
+  .action(async (options) => (await import('./commands/capacity.ts')).showCapacity(options));
+capacity
+  .command('explain')
+  .description('where a type fits, or why it fits nowhere')
+  .addOption(directoryOption())
+  .requiredOption('--type <type>', 'the instance type, for example p1.xlarge or custom.500m.384')
+  .option('--disk <GiB>', 'size of the root disk', wholeNumber(1, 1_000_000))
+  .option('--hosts <n>', 'how many hosts are shown, the nearest first', wholeNumber(1, 1_000))
+  .option('--json', 'for programs', false)
+  .action(async (_own, command) =>
+    (await import('./commands/capacity.ts')).explainCapacity(command.optsWithGlobals()),
+  );
+capacity
+  .command('check')
+  .description('compares counters with claims, and claims with instances; puts counters right')
+  .addOption(directoryOption())
+  .option('--json', 'for programs', false)
+  .action(async (_own, command) =>
+    (await import('./commands/capacity.ts')).checkCapacity(command.optsWithGlobals()),
+  );
 
 const vm = program
   .command('vm')

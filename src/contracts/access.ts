@@ -84,6 +84,9 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.quarantined': operator,
   'operator.adoptVm': operator,
   'operator.removeVm': operator,
+  'operator.capacity': operator,
+  'operator.explainCapacity': operator,
+  'operator.checkClaims': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */

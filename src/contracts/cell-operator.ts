@@ -33,6 +33,15 @@ const workflowSummary = z.object({
   updatedAt: z.string(),
 });
 
+/** `networkMbps` is null where it is not counted. */
+const capacityAmount = z.object({
+  vcpus: z.number(),
+  memoryMib: z.number(),
+  diskMib: z.number(),
+  networkMbps: z.number().nullable(),
+});
+const slotCount = z.object({ type: z.string(), count: z.number().int() });
+
 export const cellOperatorContract = {
   /** Moves a running instance to another host, live. Without a target the cell chooses one. Answers when the workflow is durable. */
   'operator.migrate': {
@@ -141,6 +150,83 @@ export const cellOperatorContract = {
   'operator.removeVm': {
     params: z.object({ instanceId: z.string(), hostId: z.string().optional() }),
     result: z.object({ hostId: z.string() }),
+  },
+  /** What fits where, by the claims of this moment: how many more of each type, and the slots of the hosts with most room. */
+  'operator.capacity': {
+    params: z.object({
+      /** Default: the catalogue, and whatever has been asked for lately. */
+      types: z.array(z.string().max(64)).max(64).optional(),
+      /** Root disk that each VM has, MiB; default 8 GiB. */
+      diskMib: z.number().int().positive().optional(),
+      hosts: z.number().int().min(0).max(1_000).optional(),
+    }),
+    result: z.object({
+      cellId: z.string(),
+      hostsOpen: z.number().int(),
+      hostsAll: z.number().int(),
+      /** Each type's share of what was asked for lately, 0..1. */
+      demand: z.array(z.object({ type: z.string(), weight: z.number() })),
+      types: z.array(
+        z.object({
+          type: z.string(),
+          /** How many more of it, if nothing else comes. */
+          more: z.number().int(),
+          /** Hosts with room for one. */
+          hosts: z.number().int(),
+          /** Slots that the best mix promises it beside those of other types. */
+          actual: z.number().int(),
+          /** The biggest types first, as many of each as fit: this many. */
+          tiered: z.number().int(),
+        }),
+      ),
+      hosts: z.array(
+        z.object({
+          hostId: z.string(),
+          open: z.boolean(),
+          free: capacityAmount,
+          actual: z.array(slotCount),
+          potential: z.array(z.object({ type: z.string(), of: z.array(slotCount) })),
+        }),
+      ),
+    }),
+  },
+  /** Where a type fits, or why it fits nowhere: the nearest hosts first. @throws InvalidParameterValue for a type that does not exist */
+  'operator.explainCapacity': {
+    params: z.object({
+      type: z.string().max(64),
+      diskMib: z.number().int().positive().optional(),
+      hosts: z.number().int().min(1).max(1_000).optional(),
+    }),
+    result: z.object({
+      cellId: z.string(),
+      type: z.string(),
+      asked: capacityAmount,
+      /** Hosts that have room. */
+      fitting: z.number().int(),
+      hosts: z.array(
+        z.object({
+          hostId: z.string(),
+          fits: z.boolean(),
+          /** Why it takes no new VMs: `draining`, `silent`. */
+          closed: z.string().optional(),
+          /** 1: no adverse reports about this type there; 0: they have withdrawn it. */
+          fitness: z.number(),
+          lacks: z.array(z.object({ dimension: z.string(), free: z.number(), asked: z.number() })),
+        }),
+      ),
+    }),
+  },
+  /** Compares counters with claims (and computes those anew that differ) and claims with instances. */
+  'operator.checkClaims': {
+    params: z.object({}),
+    result: z.object({
+      cellId: z.string(),
+      claims: z.number().int(),
+      drifts: z.array(
+        z.object({ hostId: z.string(), counted: z.array(z.number()), claimed: z.array(z.number()) }),
+      ),
+      misfits: z.array(z.object({ kind: z.string(), subject: z.string(), hostId: z.string() })),
+    }),
   },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),

@@ -37,6 +37,8 @@ export const hostCapacity = z.object({
   vcpus: z.number(),
   memoryMib: z.number().int(),
   diskMib: z.number().int(),
+  /** Mbit/s of the uplink that VMs share. Absent: not counted (agents of the last release). */
+  networkMbps: z.number().positive().optional(),
 });
 
 /** How the VMM on one side of a migration proves itself to the other: by a certificate made for this migration alone. */

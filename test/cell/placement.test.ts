@@ -1,25 +1,38 @@
 /** Placement never promises more than there is (I3), whatever races: a property over random sizes, hosts and releases. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate } from '#base/postgres/migrate.ts';
-import { place } from '#cell/placement.ts';
-import { type Amount, type HostRow, listHosts, releaseCapacity, upsertHost } from '#cell/store/hosts.ts';
+import { Capacity } from '#cell/capacity/capacity.ts';
+import type { Placed } from '#cell/capacity/placing.ts';
+import { systemClock } from '#cell/clock.ts';
+import { HostSessions } from '#cell/hosts/sessions.ts';
+import { claimIdOf, releaseClaim } from '#cell/store/claims.ts';
+import { driftsOf } from '#cell/store/claims-check.ts';
+import { type HostRow, listHosts, upsertHost } from '#cell/store/hosts.ts';
 import { cellSchema } from '#cell/store/schema.ts';
 import { type CellSchema, type Database, databaseOver } from '#cell/store/sql.ts';
+import type { Amount } from '#slots/amount.ts';
 import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
 
 let database: TestDatabase;
 let handle: Kysely<CellSchema>;
 let db: Database;
+/** Two processors of one cell: each has a view of its own. */
+let views: readonly [Capacity, Capacity];
+
+const newView = (): Capacity => new Capacity({ db, hosts: new HostSessions(), clock: systemClock });
 
 before(async () => {
   database = await startTestDatabase();
   handle = openDatabase<CellSchema>({ url: database.url, poolMax: 12 });
   await migrate(handle, cellSchema);
   db = databaseOver(handle);
+});
+beforeEach(() => {
+  views = [newView(), newView()];
 });
 after(async () => {
   await handle.destroy();
@@ -36,21 +49,38 @@ const addHost = (hostId: string, vcpus: number, memoryMib: number): Promise<void
       vtep: hostId,
       accelerator: 'sim',
       card: 'ok',
-      capacity: { vcpus, memoryMib, diskMib: 10_000 },
+      capacity: { vcpus, memoryMib, diskMib: 10_000, networkMbps: 1_000 },
     },
     { vcpus: 2, memory: 1 },
   );
 
+let holders = 0;
+const placeOne = (
+  view: Capacity,
+  amount: Amount,
+  where = zone,
+): Promise<(Placed & { claimId: string }) | undefined> =>
+  view.transaction(async (_tx, placing) => {
+    const holder = `x-${holders++}`;
+    const claim = { purpose: 'notice', holder, type: 'test', amount } as const;
+    const placed = await placing.place({ claim, zone: where });
+    return placed === undefined ? undefined : { ...placed, claimId: claimIdOf('notice', holder) };
+  });
+
+const release = (claimId: string): Promise<unknown> => db.transaction((tx) => releaseClaim(tx, claimId));
+
 const within = (host: HostRow): boolean =>
   host.used_vcpus_milli <= host.limit_vcpus_milli &&
   host.used_memory_mib <= host.limit_memory_mib &&
-  host.used_disk_mib <= host.capacity_disk_mib;
+  host.used_disk_mib <= host.capacity_disk_mib &&
+  host.used_network_mbps <= (host.limit_network_mbps ?? 0);
 
 const amounts = fc.array(
   fc.record({
     vcpusMilli: fc.integer({ min: 50, max: 3_000 }),
     memoryMib: fc.integer({ min: 64, max: 1_500 }),
     diskMib: fc.integer({ min: 1, max: 4_000 }),
+    networkMbps: fc.integer({ min: 1, max: 500 }),
   }),
   { minLength: 1, maxLength: 24 },
 );
@@ -58,52 +88,105 @@ const amounts = fc.array(
 test('racing placements and releases never exceed any host, and give back what they took', async () => {
   await fc.assert(
     fc.asyncProperty(amounts, fc.integer({ min: 1, max: 4 }), async (wanted, hostCount) => {
-      await sql`truncate hosts`.execute(handle);
+      await sql`truncate hosts, claims`.execute(handle);
       for (let at = 0; at < hostCount; at++) await addHost(`h-${at}`, 2 + at, 2_048);
       const one = async (
         amount: Amount,
         at: number,
       ): Promise<{ hostId: string; amount: Amount } | undefined> => {
-        const placed = await db.transaction((tx) => place(tx, { amount, zone }));
+        const placed = await placeOne(views[at % 2 === 0 ? 0 : 1], amount);
         if (placed === undefined) return undefined;
-        // Every third gives its place back while others are still looking.
+        // Every third gives its place back while others are still looking; twice gives back once.
         if (at % 3 !== 0) return { hostId: placed.hostId, amount };
-        await db.transaction((tx) => releaseCapacity(tx, placed.hostId, amount));
+        await Promise.all([release(placed.claimId), release(placed.claimId)]);
         return undefined;
       };
       const kept = (await Promise.all(wanted.map(one))).filter((each) => each !== undefined);
       for (const host of await listHosts(db)) {
         assert.ok(within(host), `${host.id} is within its limits`);
         const own = kept.filter((each) => each.hostId === host.id);
-        assert.equal(
-          host.used_memory_mib,
-          own.reduce((sum, each) => sum + each.amount.memoryMib, 0),
-        );
-        assert.equal(
-          host.used_vcpus_milli,
-          own.reduce((sum, each) => sum + each.amount.vcpusMilli, 0),
-        );
+        for (const [used, part] of [
+          [host.used_memory_mib, 'memoryMib'],
+          [host.used_vcpus_milli, 'vcpusMilli'],
+          [host.used_disk_mib, 'diskMib'],
+          [host.used_network_mbps, 'networkMbps'],
+        ] as const)
+          assert.equal(
+            used,
+            own.reduce((sum, each) => sum + each.amount[part], 0),
+            part,
+          );
       }
+      assert.deepEqual(await driftsOf(db), [], 'counters are the sums of claims');
     }),
     { numRuns: 25 },
   );
 });
 
-test('two racing placements of the last slot: exactly one wins', async () => {
+const small = { vcpusMilli: 500, memoryMib: 200, diskMib: 10, networkMbps: 10 };
+
+test('two processors that decide alike: exactly one wins the last slot', async () => {
   for (let round = 0; round < 20; round++) {
-    await sql`truncate hosts`.execute(handle);
+    await sql`truncate hosts, claims`.execute(handle);
     await addHost('h-only', 1, 256);
-    const amount = { vcpusMilli: 500, memoryMib: 200, diskMib: 10 };
-    const both = await Promise.all([1, 2].map(() => db.transaction((tx) => place(tx, { amount, zone }))));
+    // Both see the same host, with room for one.
+    for (const view of views) await view.refresh();
+    const both = await Promise.all(views.map((view) => placeOne(view, small)));
     assert.equal(both.filter((each) => each !== undefined).length, 1);
   }
 });
 
+test('the one that loses takes its next candidate by the same statement, without reading the hosts again', async () => {
+  await sql`truncate hosts, claims`.execute(handle);
+  await addHost('h-1', 1, 256);
+  await addHost('h-2', 1, 256);
+  const [first, second] = views;
+  for (const view of views) await view.refresh();
+  const one = await placeOne(first, small);
+  let reads = 0;
+  const { refreshBy } = second;
+  second.refreshBy = (by) => {
+    reads++;
+    return refreshBy.call(second, by);
+  };
+  // The second still believes that both are empty.
+  const two = await placeOne(second, small);
+  assert.ok(one !== undefined && two !== undefined);
+  assert.notEqual(one.hostId, two.hostId);
+  assert.equal(reads, 0);
+});
+
+test('a view that is behind refuses nobody: what was given back elsewhere is found', async () => {
+  await sql`truncate hosts, claims`.execute(handle);
+  await addHost('h-1', 1, 256);
+  const [first, second] = views;
+  const one = await placeOne(first, small);
+  assert.ok(one);
+  assert.equal(await placeOne(second, small), undefined);
+  await release(one.claimId);
+  assert.ok(await placeOne(second, small));
+});
+
+test('a transaction that fails leaves nothing taken, in the store and in the view', async () => {
+  await sql`truncate hosts, claims`.execute(handle);
+  await addHost('h-1', 1, 256);
+  const [view] = views;
+  const failing = view.transaction(async (_tx, placing) => {
+    const claim = { purpose: 'notice', holder: 'x', type: 'test', amount: small } as const;
+    assert.ok(await placing.place({ claim, zone }));
+    assert.equal(view.view.slots.free('h-1')?.memoryMib, 56, 'it counts while it is being made');
+    throw new Error('no');
+  });
+  await assert.rejects(failing, /no/);
+  assert.equal(view.view.slots.free('h-1')?.memoryMib, 256);
+  assert.ok(await placeOne(view, small));
+});
+
 test('a host that is silent, draining or of another zone gets nothing', async () => {
-  await sql`truncate hosts`.execute(handle);
-  const amount = { vcpusMilli: 100, memoryMib: 64, diskMib: 10 };
+  await sql`truncate hosts, claims`.execute(handle);
+  const [view] = views;
   await addHost('h-1', 4, 1_024);
-  const attempt = (where = zone) => db.transaction((tx) => place(tx, { amount, zone: where }));
+  const attempt = (where = zone) => placeOne(view, small, where);
   assert.equal((await attempt())?.hostId, 'h-1');
   assert.equal(await attempt('z-2'), undefined);
   await sql`update hosts set heard_at = now() - interval '1 minute'`.execute(handle);

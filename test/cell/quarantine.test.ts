@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { removalsPerHostMax } from '#cell/limits.ts';
+import { claimIdOf, migrationHostOf, releaseClaim, reservedOf, setClaim } from '#cell/store/claims.ts';
 import { findInstance, insertInstance } from '#cell/store/instances.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
@@ -48,14 +49,9 @@ const terminate = async (id: string): Promise<void> => {
 };
 /** As after a failover that lost the last commits: nothing in the store speaks of the instance. */
 const loseRow = async (id: string): Promise<void> => {
-  const row = await findInstance(db(), id);
   await db().transaction(async (tx) => {
     await tx.query('delete from instances where id = $1', [id]);
-    await tx.query(
-      `update hosts set used_vcpus_milli = used_vcpus_milli - $2, used_memory_mib = used_memory_mib - $3,
-         used_disk_mib = used_disk_mib - $4 where id = $1`,
-      [row?.host_id, row?.vcpus_milli, row?.memory_mib, row?.disk_mib],
-    );
+    await releaseClaim(tx, claimIdOf('instance', id));
   });
 };
 const quarantined = async (id: string): Promise<string | undefined> =>
@@ -140,16 +136,14 @@ test('a row that names another host is no proof: a restored store kept the place
   const held = (await findInstance(db(), id))?.host_id;
   // No workflow, no VM on the host that the row names: as the store was before the instance moved.
   await db().transaction(async (tx) => {
+    const amount = await reservedOf(tx, id);
+    assert.ok(amount);
+    await releaseClaim(tx, claimIdOf('instance', id));
+    assert.ok(await setClaim(tx, other.hostId, { purpose: 'instance', holder: id, amount }));
     await tx.query('update instances set host_id = $2, version = version + 1 where id = $1', [
       id,
       other.hostId,
     ]);
-    for (const [hostId, sign] of [[held, -1] as const, [other.hostId, 1] as const])
-      await tx.query(
-        `update hosts set used_vcpus_milli = used_vcpus_milli + $3 * i.vcpus_milli, used_memory_mib = used_memory_mib + $3 * i.memory_mib,
-           used_disk_mib = used_disk_mib + $3 * i.disk_mib from instances i where i.id = $1 and hosts.id = $2`,
-        [id, hostId, sign],
-      );
   });
   await reported(host, 1);
   assert.equal(await until('it is in quarantine', () => quarantined(id)), 'elsewhere');
@@ -159,7 +153,8 @@ test('a row that names another host is no proof: a restored store kept the place
   await reaches(processor.cell, id, 'stopped');
   await operator()['operator.adoptVm']({ instanceId: id });
   const row = await findInstance(db(), id);
-  assert.deepEqual([row?.host_id, row?.state, row?.held], [held, 'running', 'all']);
+  assert.deepEqual([row?.host_id, row?.state], [held, 'running']);
+  assert.deepEqual((await reservedOf(db(), id))?.memoryMib, row?.memory_mib);
   const port = setup.region.interfaces.get(id);
   assert.deepEqual([port?.vtep, port?.epoch], [host.card.vtep, row?.place_epoch], 'packets go where it runs');
   await terminate(id);
@@ -168,21 +163,15 @@ test('a row that names another host is no proof: a restored store kept the place
 test('a copy that moved away goes once the instance’s own host shows the guest, and stays while it does not', async () => {
   const { id, host } = await running();
   const other = host === first ? second : first;
-  const row = await findInstance(db(), id);
   const copy = new SimVm(id, other.hostId, setup.world);
   copy.requirement = { vcpus: 0.25, memoryMib: 64, rootDiskMib: 256 };
   copy.become('paused');
   const leave = (): Promise<unknown> =>
     db().transaction(async (tx) => {
-      await tx.query('update instances set other_host_id = $2, version = version + 1 where id = $1', [
-        id,
-        other.hostId,
-      ]);
-      await tx.query(
-        `update hosts set used_vcpus_milli = used_vcpus_milli + $2, used_memory_mib = used_memory_mib + $3,
-           used_disk_mib = used_disk_mib + $4 where id = $1`,
-        [other.hostId, row?.vcpus_milli, row?.memory_mib, row?.disk_mib],
-      );
+      const amount = await reservedOf(tx, id);
+      assert.ok(amount);
+      assert.ok(await setClaim(tx, other.hostId, { purpose: 'migration', holder: id, amount }));
+      await tx.query('update instances set version = version + 1 where id = $1', [id]);
     });
   // The instance's own host does not answer for it: a belief is all there is.
   host.faults.order('vm.describe', { kind: 'fail' }, 1_000);
@@ -193,7 +182,7 @@ test('a copy that moved away goes once the instance’s own host shows the guest
   host.faults.clear();
   await until('the copy goes', () => !other.vms.has(id));
   assert.equal(host.vms.get(id)?.state, 'running');
-  await until('its capacity comes back', async () => (await findInstance(db(), id))?.other_host_id === null);
+  await until('its capacity comes back', async () => (await migrationHostOf(db(), id)) === undefined);
   await terminate(id);
 });
 
@@ -214,7 +203,6 @@ test('removals by reconciliation have a budget: a store that calls everything te
         id: gone.instanceId,
         state: 'terminated',
         host_id: null,
-        held: 'none',
         workflow_id: null,
         terminated_at,
       },

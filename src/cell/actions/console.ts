@@ -2,10 +2,12 @@
  * GetConsoleOutput: the last of what the guest wrote to its console, from its host and from those that it has left. For an hour after
  * its termination too.
  */
+
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
 import { consoleBytesMax } from '../limits.ts';
+import { migrationHostOf } from '../store/claims.ts';
 import { keptConsole, sourceOfMigration } from '../store/consoles.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
@@ -34,9 +36,10 @@ export const getConsoleOutput = async (
 /** In the order in which they were written. While it moves, what the source had is its own to tell until it is kept here. */
 const partsOf = async (context: CellContext, row: InstanceRow): Promise<Part[]> => {
   const { db } = context.services;
-  const { host_id: hostId, other_host_id: otherId, workflow_id: workflowId } = row;
+  const { host_id: hostId, workflow_id: workflowId } = row;
+  const otherId = workflowId === null ? undefined : await migrationHostOf(db, row.id);
   const source =
-    otherId === null || workflowId === null ? undefined : await sourceOfMigration(db, workflowId);
+    otherId === undefined || workflowId === null ? undefined : await sourceOfMigration(db, workflowId);
   if (source === undefined) {
     const now = hostId === null ? undefined : await outputOf(context, row, hostId);
     // Read after its host was asked: what a VM wrote is kept before its host forgets it.

@@ -218,7 +218,9 @@ const changeRow = (input: Input, context: CellContext): Promise<void> =>
     endDryRun(input);
     const change: InstanceChange = {
       spec: merged(row.spec, spec),
-      ...(size === undefined ? {} : { vcpus_milli: size.vcpusMilli, memory_mib: size.memoryMib }),
+      ...(size === undefined
+        ? {}
+        : { vcpus_milli: size.vcpusMilli, memory_mib: size.memoryMib, network_mbps: size.networkMbps }),
     };
     await changeInstance(tx, row.id, change);
   });

@@ -9,13 +9,14 @@ import { PandoError } from '#contracts/errors.ts';
 import { newCellId, snapshotIdOf } from '#contracts/ids.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
+import type { Amount } from '#slots/amount.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
+import type { Placed, Placing } from '../capacity/placing.ts';
 import { firstPlaceEpoch } from '../generation.ts';
+import { insufficientCapacity } from '../insufficient-capacity.ts';
 import { interfaceWaitMsMax } from '../limits.ts';
-import { insufficientCapacity, type Placed, place } from '../placement.ts';
 import { claimToken, findToken } from '../store/client-tokens.ts';
-import type { Amount } from '../store/hosts.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
@@ -98,12 +99,16 @@ const begin = async (
   context.engine.assertRoom();
   if (context.vms() + request.min > context.services.limits.vms) throw insufficientCapacity();
   endDryRun(input);
-  return context.services.db
-    .transaction((tx) => launch(tx, context, request, resolved, amount))
+  const { capacity } = context.services;
+  capacity.note(request.size.name, amount, 'arrival', request.min);
+  return capacity
+    .transaction((tx, placing) => launch(tx, placing, context, { request, resolved, amount }))
     .catch(async (error: unknown) => {
       // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
       // workflows, which are its own. If it is not there, the other processor of the cell is asked with the same token.
       const rows = isUnknownOutcome(error) ? await replay(context, request) : undefined;
+      if (PandoError.from(error).code === 'InsufficientInstanceCapacity')
+        capacity.note(request.size.name, amount, 'refusal', request.min);
       if (rows === undefined) throw error;
       return { reservationId: '', rows, workflows: [] };
     });
@@ -190,25 +195,35 @@ const amountFor = (request: RunRequest, { image }: Resolved): Amount => {
   return {
     vcpusMilli: size.vcpusMilli,
     memoryMib: size.memoryMib,
+    networkMbps: size.networkMbps,
     diskMib: root.sizeGib === undefined ? image.diskVirtualMib : root.sizeGib * mibPerGib,
   };
 };
 
+interface LaunchOrder {
+  readonly request: RunRequest;
+  readonly resolved: Resolved;
+  readonly amount: Amount;
+}
+
+interface PlacedInstance extends Placed {
+  readonly id: string;
+}
+
 /** As many as fit up to the maximum; fewer than the minimum: nothing (the transaction is rolled back). */
 const placeAll = async (
-  tx: Sql,
-  context: CellContext,
-  request: RunRequest,
-  { zone, freeAddresses }: Resolved,
-  amount: Amount,
-): Promise<readonly Placed[]> => {
+  placing: Placing,
+  { services }: CellContext,
+  { request, resolved: { zone, freeAddresses }, amount }: LaunchOrder,
+): Promise<readonly PlacedInstance[]> => {
   const max = Math.min(request.max, freeAddresses ?? request.max);
-  const prefer = context.services.hosts.ids();
-  const places: Placed[] = [];
+  const places: PlacedInstance[] = [];
   while (places.length < max) {
-    const placed = await place(tx, { amount, zone, prefer, again: places.length > 0 });
+    const id = newCellId('instance', services.identity.cellNumber);
+    const claim = { purpose: 'instance', holder: id, type: request.size.name, amount } as const;
+    const placed = await placing.place({ claim, zone });
     if (placed === undefined) break;
-    places.push(placed);
+    places.push({ id, ...placed });
   }
   if (places.length < request.min) throw insufficientCapacity();
   return places;
@@ -216,12 +231,12 @@ const placeAll = async (
 
 const launch = async (
   tx: Sql,
+  placing: Placing,
   context: CellContext,
-  request: RunRequest,
-  resolved: Resolved,
-  amount: Amount,
+  order: LaunchOrder,
 ): Promise<Launched> => {
   const { services, owner } = context;
+  const { request } = order;
   const { accountId } = context.request;
   const reservationId = newCellId('reservation', services.identity.cellNumber);
   if (request.clientToken !== undefined) {
@@ -230,11 +245,11 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(tx, context, request, resolved, amount);
+  const places = await placeAll(placing, context, order);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
-  for (const [index, placed] of places.entries()) {
-    const row = newInstance(context, request, resolved, amount, { reservationId, index, placed });
+  for (const [index, { id, ...placed }] of places.entries()) {
+    const row = newInstance(context, order, { reservationId, index, id, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
     const owned = { ...row, workflow_id: workflow.id };
     await insertInstance(tx, owned);
@@ -252,16 +267,19 @@ const metadataFor = (
 
 const newInstance = (
   context: CellContext,
-  request: RunRequest,
-  resolved: Resolved,
-  amount: Amount,
-  at: { readonly reservationId: string; readonly index: number; readonly placed: Placed },
+  { request, resolved, amount }: LaunchOrder,
+  at: {
+    readonly reservationId: string;
+    readonly index: number;
+    readonly id: string;
+    readonly placed: Placed;
+  },
 ): InstanceRow => {
   const { identity, clock } = context.services;
   const now = new Date(clock.now());
   const { image } = resolved;
   return {
-    id: newCellId('instance', identity.cellNumber),
+    id: at.id,
     account_id: context.request.accountId,
     reservation_id: at.reservationId,
     launch_index: at.index,
@@ -269,8 +287,6 @@ const newInstance = (
     version: 1,
     vpc_id: resolved.vpcId,
     host_id: at.placed.hostId,
-    other_host_id: null,
-    held: 'all',
     place_epoch: firstPlaceEpoch,
     workflow_id: null,
     locked: false,
@@ -278,6 +294,7 @@ const newInstance = (
     vcpus_milli: amount.vcpusMilli,
     memory_mib: amount.memoryMib,
     disk_mib: amount.diskMib,
+    network_mbps: amount.networkMbps,
     created_at: now,
     launch_time: now,
     terminated_at: null,

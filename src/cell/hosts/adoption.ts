@@ -8,16 +8,16 @@ import type { hostContract } from '#contracts/host.ts';
 import { cellNumberOf, newCellId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { epochAfter, placeEpochOf } from '../generation.ts';
-import { placeOn } from '../placement.ts';
+import { networkMbpsOf } from '../instance-types.ts';
 import type { CellServices } from '../services.ts';
-import { type Amount, amountOf, findHost, partOf, releaseCapacity } from '../store/hosts.ts';
+import { claimIdOf, releaseClaim, setClaim } from '../store/claims.ts';
+import { amountOf, diskOf, findHost, lockHosts } from '../store/hosts.ts';
 import {
   changeInstance,
   findInstance,
   type InstanceRow,
   insertInstance,
   lockInstances,
-  type Reserved,
 } from '../store/instances.ts';
 import { listQuarantined, type QuarantinedVm } from '../store/quarantine.ts';
 import type { Sql } from '../store/sql.ts';
@@ -107,13 +107,12 @@ const moveHere = async (
     const [row] = await lockInstances(tx, undefined, [seen.id]);
     // Closes the race with a request that changed the instance after its host was asked.
     if (row === undefined || row.version !== seen.version) throw refuse(`${seen.id} has changed: try again.`);
-    if (row.host_id !== null) await releaseCapacity(tx, row.host_id, partOf(amountOf(row), row.held));
-    const reserved: Reserved = state === 'running' ? 'all' : 'disk';
-    await takeRoom(tx, hostId, amountOf(row), reserved);
+    await lockHosts(tx, [hostId, ...(row.host_id === null ? [] : [row.host_id])]);
+    await releaseClaim(tx, claimIdOf('instance', row.id));
+    await takeRoom(tx, hostId, row, state);
     await changeInstance(tx, row.id, {
       state,
       host_id: hostId,
-      held: reserved,
       place_epoch: epoch,
       state_reason: null,
       transition_reason: '',
@@ -139,8 +138,15 @@ const placeAt = async (
 };
 
 /** I3: also what is found again counts against its host's limits. */
-const takeRoom = async (tx: Sql, hostId: string, amount: Amount, reserved: Reserved): Promise<void> => {
-  if ((await placeOn(tx, hostId, partOf(amount, reserved))) === undefined)
+const takeRoom = async (
+  tx: Sql,
+  hostId: string,
+  row: InstanceRow,
+  state: 'running' | 'stopped',
+): Promise<void> => {
+  const amount = state === 'running' ? amountOf(row) : diskOf(amountOf(row));
+  const claim = { purpose: 'instance', holder: row.id, type: row.spec.instanceType, amount } as const;
+  if ((await setClaim(tx, hostId, claim)) === undefined)
     throw new PandoError(
       'InsufficientInstanceCapacity',
       `${hostId} has no room for it in the cell's books: move others first.`,
@@ -170,7 +176,7 @@ const rebuild = async (services: CellServices, hostId: string, found: Inspection
   const row = await makeRow(services, { hostId, report, image, network, metadata }, declared, vpc);
   if (row.state === 'running') await placeAt(services, hostId, declared.eniId, row.place_epoch);
   await services.db.transaction(async (tx) => {
-    await takeRoom(tx, hostId, amountOf(row), row.held);
+    await takeRoom(tx, hostId, row, report.state === 'running' ? 'running' : 'stopped');
     await insertInstance(tx, row);
     await forget(tx, row.id, hostId);
   });
@@ -208,8 +214,6 @@ const makeRow = async (
     version: 1,
     vpc_id: network.vpcId,
     host_id: hostId,
-    other_host_id: null,
-    held: runs ? 'all' : 'disk',
     // Later than anything that the region or the host has seen of it.
     place_epoch: epochAfter(Math.max(port.epoch, network.port.epoch, placeEpochOf(report.generation ?? 0))),
     workflow_id: null,
@@ -218,6 +222,7 @@ const makeRow = async (
     vcpus_milli: Math.round(vcpus * 1000),
     memory_mib: memoryMib,
     disk_mib: rootDiskMib,
+    network_mbps: networkMbpsOf(Math.round(vcpus * 1000)),
     created_at: launched,
     launch_time: launched,
     terminated_at: null,

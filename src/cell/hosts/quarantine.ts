@@ -6,7 +6,7 @@
 import type { VmReport } from '#contracts/host.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { CellServices } from '../services.ts';
-import { findInstance, type InstanceRow } from '../store/instances.ts';
+import { findPlaced, type InstanceRow, type PlacedInstance } from '../store/instances.ts';
 import { type QuarantineReason, quarantineVm, releaseQuarantine } from '../store/quarantine.ts';
 import { takeGeneration } from './generations.ts';
 import type { Removals } from './removals.ts';
@@ -81,10 +81,10 @@ export class Quarantine {
   async #judge(hostId: string, vm: VmReport): Promise<Verdict> {
     const { db, identity } = this.#services;
     if (cellNumberOf(vm.instanceId) !== identity.cellNumber) return 'other-cell';
-    const row = await findInstance(db, vm.instanceId);
+    const row = await findPlaced(db, vm.instanceId);
     if (row === undefined) return 'no-row';
     // Changed since the rows of this host were read: the next report is compared with what it is now.
-    if (row.workflow_id !== null || row.host_id === hostId || row.other_host_id === hostId)
+    if (row.workflow_id !== null || row.host_id === hostId || row.migration_host === hostId)
       return { kind: 'later' };
     if (row.state === 'terminated')
       return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
@@ -92,7 +92,7 @@ export class Quarantine {
   }
 
   /** Whether a copy on a host that is not the instance's may go: only when the instance's own host shows that it has the guest. */
-  async judgeCopy(hostId: string, here: VmReport, row: InstanceRow): Promise<Verdict> {
+  async judgeCopy(hostId: string, here: VmReport, row: PlacedInstance): Promise<Verdict> {
     const { hosts, log } = this.#services;
     if (here.state === 'absent') return { kind: 'gone', row, proof: 'it is not here' };
     if (row.host_id === null || row.host_id === hostId || here.state === 'running') return 'elsewhere';
@@ -100,7 +100,7 @@ export class Quarantine {
       const there = await hosts.call(row.host_id, 'vm.describe', { instanceId: row.id });
       const hasGuest =
         there.state === 'running' || (there.state === 'stopped' && neverHadGuest.has(here.state));
-      const left = there.state === 'stopped' && row.other_host_id === hostId;
+      const left = there.state === 'stopped' && row.migration_host === hostId;
       return hasGuest || left
         ? { kind: 'gone', row, proof: `${there.state} on ${row.host_id}` }
         : 'elsewhere';

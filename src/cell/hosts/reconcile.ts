@@ -14,8 +14,14 @@ import {
   nothingBegun,
 } from '../lifecycle.ts';
 import type { CellServices } from '../services.ts';
-import { amountOf, partOf, releaseCapacity } from '../store/hosts.ts';
-import { changeInstance, type InstanceRow, listHostInstances, lockInstances } from '../store/instances.ts';
+import { claimIdOf, migrationHostOf, releaseClaim } from '../store/claims.ts';
+import {
+  changeInstance,
+  type InstanceRow,
+  listHostInstances,
+  lockInstances,
+  type PlacedInstance,
+} from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { endingOf } from './endings.ts';
 import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
@@ -67,10 +73,10 @@ export class HostReconciler {
   }
 
   /** Whether nothing is left of this row that a later report must settle. */
-  async #settleRow(hostId: string, row: InstanceRow, vm: VmReport | undefined): Promise<boolean> {
+  async #settleRow(hostId: string, row: PlacedInstance, vm: VmReport | undefined): Promise<boolean> {
     if (isAhead(row, vm?.generation)) return this.#raise(hostId, row, vm?.generation ?? 0);
     if (row.workflow_id !== null) return false;
-    if (row.other_host_id === hostId) return this.#finishMove(hostId, row);
+    if (row.migration_host === hostId) return this.#finishMove(hostId, row);
     return agrees(row, hostId, vm) || this.#mend(hostId, row);
   }
 
@@ -143,14 +149,14 @@ export class HostReconciler {
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
       if (row === undefined || row.version !== taken.version || row.host_id !== hostId) return;
-      await releaseCapacity(tx, hostId, partOf(amountOf(row), row.held));
-      await changeInstance(tx, row.id, { host_id: null, held: 'none' });
+      await releaseClaim(tx, claimIdOf('instance', row.id));
+      await changeInstance(tx, row.id, { host_id: null });
     });
     return true;
   }
 
   /** The other host of a migration was away when that ended: its copy goes once it is shown where the guest is, then the capacity comes back. */
-  async #finishMove(hostId: string, seen: InstanceRow): Promise<boolean> {
+  async #finishMove(hostId: string, seen: PlacedInstance): Promise<boolean> {
     const { services } = this.#options;
     const copy = await this.#describe(hostId, seen.id);
     const verdict =
@@ -164,9 +170,10 @@ export class HostReconciler {
     if (copy.state !== 'absent' && !(await this.#removals.finish(hostId, taken, verdict.proof))) return false;
     await services.db.transaction(async (tx) => {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
-      if (row === undefined || row.workflow_id !== null || row.other_host_id !== hostId) return;
-      await releaseCapacity(tx, hostId, amountOf(row));
-      await changeInstance(tx, row.id, { other_host_id: null });
+      if (row === undefined || row.workflow_id !== null) return;
+      if ((await migrationHostOf(tx, row.id)) !== hostId) return;
+      await releaseClaim(tx, claimIdOf('migration', row.id));
+      await changeInstance(tx, row.id, {});
     });
     return true;
   }

@@ -5,8 +5,10 @@ import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
 import { HealthRecorder } from '../health/recorder.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
+import { setReserve } from '../store/claims.ts';
 import { countHosts, findHost, type Heard, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
+import { PressureWatch } from './pressure.ts';
 import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
 import type { HostCaller } from './sessions.ts';
 
@@ -31,11 +33,14 @@ export class HostReports {
   readonly #health: HealthRecorder;
   readonly #seen = new Map<string, Seen>();
   readonly #heard = new Map<string, Omit<Heard, 'hostId'>>();
+  readonly #pressure: PressureWatch;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#reconciler = new HostReconciler(options);
     this.#health = new HealthRecorder(options.services);
+    const { capacity, clock } = options.services;
+    this.#pressure = new PressureWatch({ capacity, clock });
   }
 
   /** VMs of connected hosts that no row accounts for. */
@@ -69,6 +74,8 @@ export class HostReports {
     if ((await countHosts(db)) >= limits.hosts && (await findHost(db, hello.hostId)) === undefined)
       throw new PandoError('Conflict', `Cell ${identity.cellId} is full: ${limits.hosts} hosts (S3.7).`);
     await upsertHost(db, hello, oversubscription);
+    if (!(await db.transaction((tx) => setReserve(tx, hello.hostId, services.reserve))))
+      log.warn({ host: hello.hostId }, 'a host has no room for its reserve: it is tried with its next hello');
     services.hosts.attach(hello.hostId, caller);
     services.vpcs.forgetHost(hello.hostId);
     log.info({ host: hello.hostId, vms: hello.vms.length }, 'host connected');
@@ -99,6 +106,7 @@ export class HostReports {
           'the health of a host’s VMs was not kept: its next report tells it again',
         ),
       );
+    this.#pressure.look(report);
     this.#reconcileSoon(hostId, vms);
     return {};
   }
@@ -108,6 +116,7 @@ export class HostReports {
     if (!services.hosts.detach(hostId, caller)) return;
     services.vpcs.forgetHost(hostId);
     this.#seen.delete(hostId);
+    this.#pressure.forget(hostId);
     this.#reconciler.quarantine.forgetHost(hostId);
     services.log.warn({ host: hostId }, 'host disconnected');
   }

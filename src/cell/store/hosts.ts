@@ -1,6 +1,6 @@
-/** Host rows: capacity, what is reserved of it, and when the host was last heard. */
+/** Host rows: capacity, the counters of what is claimed of it (claims.ts), and when the host was last heard. */
 import type { VmRequirement } from '#contracts/host.ts';
-import type { Reserved } from './instances.ts';
+import type { Amount } from '#slots/amount.ts';
 import type { Sql } from './sql.ts';
 
 export interface HostRow {
@@ -18,7 +18,21 @@ export interface HostRow {
   readonly used_vcpus_milli: number;
   readonly used_memory_mib: number;
   readonly used_disk_mib: number;
+  /** Null: the host told of none, so it is not counted. */
+  readonly capacity_network_mbps: number | null;
+  readonly limit_network_mbps: number | null;
+  readonly used_network_mbps: number;
+  /** Grows with each change of what is claimed or may be. */
+  readonly epoch: number;
   readonly heard_at: Date;
+}
+
+export interface HostCapacity {
+  readonly vcpus: number;
+  readonly memoryMib: number;
+  readonly diskMib: number;
+  /** Mbit/s of its uplink. Absent: not counted. */
+  readonly networkMbps?: number | undefined;
 }
 
 export interface HostHello {
@@ -26,7 +40,7 @@ export interface HostHello {
   readonly zone: string;
   readonly vtep: string;
   readonly accelerator: string;
-  readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  readonly capacity: HostCapacity;
   readonly card: 'ok' | 'degraded';
 }
 
@@ -40,13 +54,15 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
   const milli = Math.floor(hello.capacity.vcpus * 1000);
   await sql.query(
     `insert into hosts (id, zone, vtep, accelerator, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
-       limit_vcpus_milli, limit_memory_mib, heard_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
+       limit_vcpus_milli, limit_memory_mib, capacity_network_mbps, limit_network_mbps, heard_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, now())
      on conflict (id) do update set zone = excluded.zone, vtep = excluded.vtep, accelerator = excluded.accelerator,
        card_changed_at = case when hosts.card is distinct from excluded.card then now() else hosts.card_changed_at end,
        card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
        capacity_memory_mib = excluded.capacity_memory_mib, capacity_disk_mib = excluded.capacity_disk_mib,
-       limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib, heard_at = now()`,
+       limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib,
+       capacity_network_mbps = excluded.capacity_network_mbps, limit_network_mbps = excluded.limit_network_mbps,
+       heard_at = now()`,
     [
       hello.hostId,
       hello.zone,
@@ -58,6 +74,7 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
       hello.capacity.diskMib,
       Math.floor(milli * over.vcpus),
       Math.floor(hello.capacity.memoryMib * over.memory),
+      hello.capacity.networkMbps === undefined ? null : Math.floor(hello.capacity.networkMbps),
     ],
   );
 };
@@ -118,16 +135,18 @@ export const lockHosts = async (tx: Sql, ids: readonly string[]): Promise<void> 
   await tx.query('select 1 from hosts where id = any($1) order by id for update', [ids]);
 };
 
-export interface Amount {
-  readonly vcpusMilli: number;
-  readonly memoryMib: number;
-  readonly diskMib: number;
+export interface AmountColumns {
+  readonly vcpus_milli: number;
+  readonly memory_mib: number;
+  readonly disk_mib: number;
+  readonly network_mbps: number;
 }
 
-export const amountOf = (row: { vcpus_milli: number; memory_mib: number; disk_mib: number }): Amount => ({
+export const amountOf = (row: AmountColumns): Amount => ({
   vcpusMilli: row.vcpus_milli,
   memoryMib: row.memory_mib,
   diskMib: row.disk_mib,
+  networkMbps: row.network_mbps,
 });
 
 export const requirementOf = (amount: Amount): VmRequirement => ({
@@ -136,18 +155,10 @@ export const requirementOf = (amount: Amount): VmRequirement => ({
   rootDiskMib: amount.diskMib,
 });
 
-/** The part of an amount that is reserved. */
-export const partOf = (amount: Amount, reserved: Reserved): Amount => ({
-  vcpusMilli: reserved === 'all' ? amount.vcpusMilli : 0,
-  memoryMib: reserved === 'all' ? amount.memoryMib : 0,
-  diskMib: reserved === 'none' ? 0 : amount.diskMib,
+/** What a stopped instance keeps: its disk. */
+export const diskOf = ({ diskMib }: Amount): Amount => ({
+  vcpusMilli: 0,
+  memoryMib: 0,
+  diskMib,
+  networkMbps: 0,
 });
-
-/** Gives capacity back. Callers hold the instance's row lock and write down what is left, so it happens once. */
-export const releaseCapacity = async (tx: Sql, hostId: string, amount: Amount): Promise<void> => {
-  await tx.query(
-    `update hosts set used_vcpus_milli = used_vcpus_milli - $2, used_memory_mib = used_memory_mib - $3,
-       used_disk_mib = used_disk_mib - $4 where id = $1`,
-    [hostId, amount.vcpusMilli, amount.memoryMib, amount.diskMib],
-  );
-};

@@ -9,9 +9,6 @@ import type { Sql } from './sql.ts';
 
 export type Tags = readonly ValidTag[];
 
-/** What is reserved of the host's capacity: everything, only the disk, nothing. The column is `held`. */
-export type Reserved = 'all' | 'disk' | 'none';
-
 /** The parts of an instance that no statement filters by. */
 export interface InstanceSpec {
   readonly image: ImageRef & {
@@ -81,8 +78,6 @@ export interface InstanceRow {
   readonly version: number;
   readonly vpc_id: string;
   readonly host_id: string | null;
-  readonly other_host_id: string | null;
-  readonly held: Reserved;
   readonly place_epoch: number;
   readonly workflow_id: string | null;
   readonly locked: boolean;
@@ -90,6 +85,8 @@ export interface InstanceRow {
   readonly vcpus_milli: number;
   readonly memory_mib: number;
   readonly disk_mib: number;
+  /** Mbit/s that its type is promised; 0 in rows of the last release. */
+  readonly network_mbps: number;
   readonly created_at: Date;
   readonly launch_time: Date;
   readonly terminated_at: Date | null;
@@ -114,8 +111,6 @@ const columns = [
   'version',
   'vpc_id',
   'host_id',
-  'other_host_id',
-  'held',
   'place_epoch',
   'workflow_id',
   'locked',
@@ -123,6 +118,7 @@ const columns = [
   'vcpus_milli',
   'memory_mib',
   'disk_mib',
+  'network_mbps',
   'created_at',
   'launch_time',
   'terminated_at',
@@ -191,9 +187,26 @@ export const listReservation = (sql: Sql, accountId: string, reservationId: stri
     reservationId,
   ]);
 
-/** Every instance that this host has, may have, or still reserves capacity for. */
-export const listHostInstances = (sql: Sql, hostId: string): Promise<InstanceRow[]> =>
-  sql.query('select * from instances where host_id = $1 or other_host_id = $1', [hostId]);
+/** An instance, and the other host of its migration while it may have a copy there. */
+export type PlacedInstance = InstanceRow & { readonly migration_host: string | null };
+
+/** Every instance that this host has, may have, or is still claimed for. */
+export const listHostInstances = (sql: Sql, hostId: string): Promise<PlacedInstance[]> =>
+  sql.query(
+    `select i.*, m.host_id as migration_host from instances i left join claims m on m.id = 'migration/' || i.id
+     where i.id in (select id from instances where host_id = $1
+       union all select holder from claims where purpose = 'migration' and host_id = $1)`,
+    [hostId],
+  );
+
+export const findPlaced = async (sql: Sql, id: string): Promise<PlacedInstance | undefined> =>
+  (
+    await sql.query<PlacedInstance>(
+      `select i.*, m.host_id as migration_host from instances i left join claims m on m.id = 'migration/' || i.id
+       where i.id = $1`,
+      [id],
+    )
+  )[0];
 
 export type InstanceChange = Partial<Omit<InstanceRow, 'id' | 'version'>>;
 
@@ -247,7 +260,8 @@ export const hostsOfVpc = async (sql: Sql, vpcId: string): Promise<string[]> =>
   (
     await sql.query<{ host_id: string }>(
       `select distinct host_id from instances where vpc_id = $1 and host_id is not null and state <> 'terminated'
-       union select other_host_id from instances where vpc_id = $1 and other_host_id is not null`,
+       union select m.host_id from claims m join instances i on i.id = m.holder
+         where m.purpose = 'migration' and i.vpc_id = $1`,
       [vpcId],
     )
   ).map((row) => row.host_id);

@@ -5,6 +5,7 @@ import { workflowTrace } from './schema-0006-trace.ts';
 import { shownInstances } from './schema-0007-shown.ts';
 import { vmHealthStep } from './schema-0007-vm-health.ts';
 import { keptConsoles } from './schema-0008-consoles.ts';
+import { claimsStep } from './schema-0010-claims.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -120,6 +121,7 @@ export const cellSchema: readonly SchemaStep[] = [
   shownInstances,
   vmHealthStep,
   keptConsoles,
+  claimsStep,
   {
     // See `InstanceRow.metadata_due`.
     name: '0010-metadata-due',

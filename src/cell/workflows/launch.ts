@@ -24,6 +24,11 @@ interface LaunchResults {
   commission: null;
 }
 
+/** Codes with which a host fails a launch: no room by its own count, a VMM that does not start. */
+const hostFailures: ReadonlySet<string> = new Set(['InsufficientInstanceCapacity', 'InternalError']);
+const isHostFailure = ({ code, step }: { readonly code: string; readonly step: string }): boolean =>
+  step.split('+').includes('launchVm') && hostFailures.has(code);
+
 const reasonFor = (code: string): StateReason =>
   code === 'InsufficientInstanceCapacity' ? stateReasons.capacity : stateReasons.internal;
 
@@ -91,6 +96,9 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
     const row = await findInstance(tx, context.subject);
     const byUser = row?.intent?.kind === 'terminate';
     await leaveHost(tx, context.subject, context.results['prepareNetwork.undo']);
+    // What the host itself refused or could not do says something about this type there (S4.4).
+    if (!byUser && row !== undefined && isHostFailure(error))
+      context.services.capacity.adverse(context.input.hostId, 'launch-failed', row.spec.instanceType);
     return settle(tx, context, 'terminated', {
       terminated_at: new Date(context.services.clock.now()),
       ...(byUser ? {} : { state_reason: reasonFor(error.code), transition_reason: 'Server.InternalError' }),

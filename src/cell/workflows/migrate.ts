@@ -9,7 +9,7 @@ import type { MigrationCredential } from '#contracts/host.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import { convergePollMs, convergeTimeoutMsMax } from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import { amountOf, releaseCapacity } from '../store/hosts.ts';
+import { claimIdOf, flipClaims, releaseClaim } from '../store/claims.ts';
 import { changeInstance, lockInstances } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import { defineWorkflow, type StepContext } from '../workflow/definition.ts';
@@ -71,9 +71,7 @@ const converge = async ({
 const leaveOther = async (tx: Sql, subject: string, outcome: DestroyOutcome | undefined): Promise<void> => {
   if (outcome?.destroyed === false) return;
   const [row] = await lockInstances(tx, undefined, [subject]);
-  if (row === undefined || row.other_host_id === null) return;
-  await releaseCapacity(tx, row.other_host_id, amountOf(row));
-  await changeInstance(tx, subject, { other_host_id: null });
+  if (row !== undefined) await releaseClaim(tx, claimIdOf('migration', subject));
 };
 
 const eniOf = (context: Context): string => need(context.results.findInterface, 'findInterface').port.eniId;
@@ -157,7 +155,9 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
       do: (context) => runCritical(context, eniOf(context)),
       // The flip of the record is one transaction with the step's result: a survivor sees both or neither.
       commit: async (tx, { subject, input }) => {
-        await changeInstance(tx, subject, { host_id: input.hostId, other_host_id: input.sourceHostId });
+        await lockInstances(tx, undefined, [subject]);
+        await flipClaims(tx, subject, { target: input.hostId, source: input.sourceHostId });
+        await changeInstance(tx, subject, { host_id: input.hostId });
       },
       undo: { none: 'it fails only when it has taken itself back' },
     },

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginRecovery } from '#cell/lifecycle.ts';
 import { recoveryTriesMax } from '#cell/limits.ts';
+import { migrationHostOf } from '#cell/store/claims.ts';
 import type { HostRow } from '#cell/store/hosts.ts';
 import { findInstance, type InstanceRow, lockInstances } from '#cell/store/instances.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
@@ -114,7 +115,7 @@ export class FaultMatrix {
   async #assertPlaced(id: string): Promise<void> {
     const { region } = this.#ground;
     const found = await this.#row(id);
-    assert.equal(found.other_host_id, null);
+    assert.equal(await migrationHostOf(this.#ground.survivor.cell.services.db, id), undefined);
     assert.equal(found.locked, false);
     if (found.state === 'stopped') assert.equal(region.interfaces.get(id)?.vtep, undefined);
     assert.ok((region.allocations.get(id) ?? 0) <= 1, 'one interface at most');
@@ -142,6 +143,8 @@ export class FaultMatrix {
         [0, 0, 0],
         `${host.id} holds nothing`,
       );
+    const { db } = this.#ground.survivor.cell.services;
+    assert.deepEqual(await db.query('select * from claims'), [], 'nothing is claimed');
     assert.equal(region.interfaces.size, 0);
     await this.#ground.assertNothingLeft();
   }

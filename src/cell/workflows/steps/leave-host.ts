@@ -3,24 +3,15 @@
 import { PandoError } from '#contracts/errors.ts';
 import { absentHostPatienceMs } from '../../limits.ts';
 import type { CellServices } from '../../services.ts';
-import { amountOf, partOf, releaseCapacity } from '../../store/hosts.ts';
+import { claimIdOf, releaseClaim } from '../../store/claims.ts';
 import { changeInstance, lockInstances } from '../../store/instances.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { StepContext } from '../../workflow/definition.ts';
 
-/** Gives back what the instance reserves on its host beyond `keep`, once: the row says what is reserved. */
+/** Gives back what the instance reserves on its host beyond `keep`. */
 export const releaseReserved = async (tx: Sql, instanceId: string, keep: 'disk' | 'none'): Promise<void> => {
   const [row] = await lockInstances(tx, undefined, [instanceId]);
-  if (row === undefined || row.host_id === null || row.held === 'none' || row.held === keep) return;
-  const amount = amountOf(row);
-  const reserved = partOf(amount, row.held);
-  const kept = partOf(amount, keep);
-  await releaseCapacity(tx, row.host_id, {
-    vcpusMilli: reserved.vcpusMilli - kept.vcpusMilli,
-    memoryMib: reserved.memoryMib - kept.memoryMib,
-    diskMib: reserved.diskMib - kept.diskMib,
-  });
-  await changeInstance(tx, instanceId, { held: keep });
+  if (row !== undefined) await releaseClaim(tx, claimIdOf('instance', instanceId), { keep });
 };
 
 export interface DestroyOutcome {

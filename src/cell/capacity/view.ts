@@ -1,0 +1,142 @@
+/**
+ * What this processor believes of its cell's capacity: every host's vector and what runs there, in memory, so that a placement is
+ * decided in microseconds. The store arbitrates each claim (store/claims.ts): a view that is behind costs a try, and never a promise.
+ */
+import { type Amount, clamped, minus, plus } from '#slots/amount.ts';
+import { type Fitness, type HostFacts, SlotMap } from '#slots/slot-map.ts';
+import type { CapacityRow } from '../store/capacity.ts';
+import type { HostCounters } from '../store/claims.ts';
+
+const usedOf = (row: HostCounters): Amount => ({
+  vcpusMilli: row.used_vcpus_milli,
+  memoryMib: row.used_memory_mib,
+  diskMib: row.used_disk_mib,
+  networkMbps: row.used_network_mbps,
+});
+
+interface Known {
+  row: CapacityRow;
+  running: ReadonlyMap<string, number>;
+  /** Of claims whose transaction has not ended, by their id. */
+  readonly inFlight: Map<string, Amount>;
+  /** When `row` was last changed by a commit of this processor, in the clock of refreshes. */
+  committedAt: number;
+}
+
+export class CapacityView {
+  readonly slots: SlotMap;
+  readonly #known = new Map<string, Known>();
+
+  constructor(fitness?: Fitness) {
+    this.slots = new SlotMap(fitness);
+  }
+
+  /** Hosts of which what runs there has changed since it was read. */
+  changed(rows: readonly CapacityRow[]): string[] {
+    return rows.filter((row) => this.#known.get(row.id)?.row.epoch !== row.epoch).map(({ id }) => id);
+  }
+
+  /**
+   * Takes over what was read of all hosts. `readAt`: before the read began; what was committed here since is newer and stays.
+   * `running`: of those that had changed, what runs there.
+   */
+  refresh(
+    rows: readonly CapacityRow[],
+    readAt: number,
+    running: ReadonlyMap<string, ReadonlyMap<string, number>>,
+  ): void {
+    const seen = new Set<string>();
+    for (const row of rows) {
+      seen.add(row.id);
+      const known = this.#known.get(row.id);
+      const runs = running.get(row.id) ?? known?.running ?? new Map<string, number>();
+      if (known === undefined) {
+        this.#known.set(row.id, {
+          row,
+          running: runs,
+          inFlight: new Map(),
+          committedAt: Number.NEGATIVE_INFINITY,
+        });
+        this.#put(row.id);
+        continue;
+      }
+      if (known.committedAt >= readAt) continue;
+      const same = sameRow(known.row, row) && runs === known.running;
+      known.row = row;
+      known.running = runs;
+      if (!same) this.#put(row.id);
+    }
+    for (const id of this.#known.keys()) if (!seen.has(id)) this.#forget(id);
+  }
+
+  /** A claim that is being made: it counts until its transaction has ended. */
+  begin(claimId: string, hostId: string, amount: Amount): void {
+    const known = this.#known.get(hostId);
+    if (known === undefined) return;
+    known.inFlight.set(claimId, amount);
+    this.#put(hostId);
+  }
+
+  /** It was rolled back, or nobody knows: then the next refresh does. */
+  abandon(claimId: string, hostId: string): void {
+    const known = this.#known.get(hostId);
+    if (known?.inFlight.delete(claimId)) this.#put(hostId);
+  }
+
+  /** It was committed, and left the host with these counters. */
+  commit(claimId: string, counters: HostCounters, at: number): void {
+    const known = this.#known.get(counters.id);
+    if (known === undefined) return;
+    known.inFlight.delete(claimId);
+    // Of several commits the last one's counters stand, in whatever order their answers come.
+    if (counters.epoch > known.row.epoch) known.row = { ...known.row, ...counters };
+    known.committedAt = at;
+    this.#put(counters.id);
+  }
+
+  rows(): CapacityRow[] {
+    return [...this.#known.values()].map(({ row }) => row);
+  }
+
+  row(hostId: string): CapacityRow | undefined {
+    return this.#known.get(hostId)?.row;
+  }
+
+  #forget(hostId: string): void {
+    this.#known.delete(hostId);
+    this.slots.delete(hostId);
+  }
+
+  #put(hostId: string): void {
+    const known = this.#known.get(hostId);
+    if (known !== undefined) this.slots.set(factsOf(known));
+  }
+}
+
+const sameRow = (a: CapacityRow, b: CapacityRow): boolean =>
+  a.epoch === b.epoch && a.open === b.open && a.accelerator === b.accelerator && a.zone === b.zone;
+
+const factsOf = ({ row, running, inFlight }: Known): HostFacts => {
+  let used = usedOf(row);
+  for (const amount of inFlight.values()) used = plus(used, amount);
+  return {
+    hostId: row.id,
+    limit: limitOf(row),
+    used,
+    realVcpusMilli: row.capacity_vcpus_milli,
+    open: row.open,
+    hostClass: `${row.accelerator}/${row.capacity_vcpus_milli}m/${row.capacity_memory_mib}`,
+    capabilities: new Set([row.accelerator]),
+    running,
+  };
+};
+
+export const limitOf = (row: CapacityRow): Amount => ({
+  vcpusMilli: row.limit_vcpus_milli,
+  memoryMib: row.limit_memory_mib,
+  diskMib: row.capacity_disk_mib,
+  networkMbps: row.limit_network_mbps ?? Number.POSITIVE_INFINITY,
+});
+
+/** What is free of a row; no part below nothing. */
+export const freeOf = (row: CapacityRow): Amount => clamped(minus(limitOf(row), usedOf(row)));

@@ -1,0 +1,52 @@
+/** What placement reads of hosts: small, since it is read every second. */
+import { hostSilenceMsMax } from '../limits.ts';
+import type { HostCounters } from './claims.ts';
+import type { Sql } from './sql.ts';
+
+export interface CapacityRow extends HostCounters {
+  readonly zone: string;
+  readonly accelerator: string;
+  readonly capacity_vcpus_milli: number;
+  readonly capacity_memory_mib: number;
+  readonly capacity_disk_mib: number;
+  readonly limit_vcpus_milli: number;
+  readonly limit_memory_mib: number;
+  readonly limit_network_mbps: number | null;
+  readonly state: 'active' | 'draining';
+  readonly card: string;
+  /** Active, and heard lately. */
+  readonly open: boolean;
+}
+
+export const readCapacity = (sql: Sql): Promise<CapacityRow[]> =>
+  sql.query(
+    `select id, vtep, epoch, zone, accelerator, state, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
+       limit_vcpus_milli, limit_memory_mib, limit_network_mbps, used_vcpus_milli, used_memory_mib, used_disk_mib,
+       used_network_mbps, state = 'active' and heard_at > now() - make_interval(secs => $1) as open
+     from hosts`,
+    [hostSilenceMsMax / 1000],
+  );
+
+/** How many VMs of which type run on each of these hosts, and are on their way to it. */
+export const readRunning = async (
+  sql: Sql,
+  hostIds: readonly string[],
+): Promise<Map<string, ReadonlyMap<string, number>>> => {
+  const rows = await sql.query<{ host_id: string; type: string; n: number }>(
+    `select host_id, coalesce(type, '') as type, count(*)::int as n from claims
+     where host_id = any($1) and purpose in ('instance', 'migration') and memory_mib > 0 group by host_id, type`,
+    [hostIds],
+  );
+  const found = new Map<string, Map<string, number>>(hostIds.map((id) => [id, new Map()]));
+  for (const { host_id: hostId, type, n } of rows) found.get(hostId)?.set(type, n);
+  return found;
+};
+
+/** Whether no processor has been at the store long enough to have written whom it heard: then silence says nothing. */
+export const nobodyListened = async (sql: Sql): Promise<boolean> =>
+  (
+    await sql.query(
+      `select 1 from processors where lease_until > now() and steady_since <= now() - make_interval(secs => $1) limit 1`,
+      [hostSilenceMsMax / 1000],
+    )
+  ).length === 0;

@@ -1,0 +1,248 @@
+/**
+ * Claims: what is taken of hosts, one row for each thing that takes. A host's row arbitrates: a claim is tested against its counters and
+ * written in one statement under its lock, so of two racing claims for the last room exactly one is made (I3). Counters are a cache of
+ * the claims' sums, and only this file writes them.
+ *
+ * Callers hold the row lock of what a claim is for (an instance, a host), so a claim has one writer at a time.
+ */
+
+import type { Amount } from '#slots/amount.ts';
+import { hostSilenceMsMax } from '../limits.ts';
+import { type AmountColumns, amountOf, lockHosts } from './hosts.ts';
+import type { Sql } from './sql.ts';
+
+/**
+ * `instance`: all of a running one, the disk of a stopped one. `migration`: the other host of a move, the target before the switch and
+ * the source after it. `notice`: capacity that a client was told of. `reserve`: what a host keeps for itself.
+ */
+export const claimPurposes = ['instance', 'migration', 'notice', 'reserve'] as const;
+export type ClaimPurpose = (typeof claimPurposes)[number];
+
+export interface ClaimRow extends AmountColumns {
+  readonly id: string;
+  readonly host_id: string;
+  readonly purpose: ClaimPurpose;
+  /** What it is for: an instance's id, a request's, a host's. */
+  readonly holder: string;
+  /** The instance type, where it is for an instance. */
+  readonly type: string | null;
+  /** Grows with each change: compare-and-set for who read it. */
+  readonly epoch: number;
+  readonly expires_at: Date | null;
+}
+
+export interface NewClaim {
+  readonly purpose: ClaimPurpose;
+  readonly holder: string;
+  /** Of several claims of one holder for one purpose. */
+  readonly part?: number;
+  /** The instance type. */
+  readonly type?: string;
+  readonly amount: Amount;
+  readonly expiresAt?: Date;
+}
+
+export const claimIdOf = (purpose: ClaimPurpose, holder: string, part?: number): string =>
+  part === undefined ? `${purpose}/${holder}` : `${purpose}/${holder}/${part}`;
+
+/** A host after a claim was made or released, as the transaction sees it. */
+export interface HostCounters {
+  readonly id: string;
+  readonly vtep: string;
+  readonly epoch: number;
+  readonly used_vcpus_milli: number;
+  readonly used_memory_mib: number;
+  readonly used_disk_mib: number;
+  readonly used_network_mbps: number;
+}
+
+const counters = `hosts.id, hosts.vtep, hosts.epoch, hosts.used_vcpus_milli, hosts.used_memory_mib, hosts.used_disk_mib,
+  hosts.used_network_mbps`;
+
+/** Whether `more` (a row of four amounts) fits; what is not asked for need not fit, so a full disk does not keep a guest from memory. */
+const fits = (more: string): string => `
+  (${more}.vcpus <= 0 or used_vcpus_milli + ${more}.vcpus <= limit_vcpus_milli)
+  and (${more}.memory <= 0 or used_memory_mib + ${more}.memory <= limit_memory_mib)
+  and (${more}.disk <= 0 or used_disk_mib + ${more}.disk <= capacity_disk_mib)
+  and (${more}.network <= 0 or limit_network_mbps is null or used_network_mbps + ${more}.network <= limit_network_mbps)`;
+
+const add = (more: string): string => `
+  used_vcpus_milli = used_vcpus_milli + ${more}.vcpus, used_memory_mib = used_memory_mib + ${more}.memory,
+  used_disk_mib = used_disk_mib + ${more}.disk, used_network_mbps = used_network_mbps + ${more}.network`;
+
+const columns =
+  'id, host_id, purpose, holder, type, vcpus_milli, memory_mib, disk_mib, network_mbps, expires_at';
+
+const amountValues = (amount: Amount): number[] => [
+  amount.vcpusMilli,
+  amount.memoryMib,
+  amount.diskMib,
+  amount.networkMbps,
+];
+
+const asked = 'select $1::bigint as vcpus, $2::bigint as memory, $3::bigint as disk, $4::bigint as network';
+
+/** The host is locked first, on its own: a subquery of the UPDATE would be run again, and find nothing, when the row has changed. */
+const take = (lock: string): string => `
+  with asked as materialized (${asked}),
+  chosen as materialized (
+    select hosts.id from unnest($5::text[]) with ordinality as wanted (id, at) join hosts using (id), asked
+    where state = 'active' and zone = $6 and heard_at > now() - make_interval(secs => $7) and ${fits('asked')}
+    order by wanted.at limit 1 for update of hosts ${lock}),
+  host as (
+    update hosts set ${add('asked')} from chosen, asked where hosts.id = chosen.id returning ${counters}),
+  made as (
+    insert into claims (${columns})
+    select $8, host.id, $9, $10, $11, asked.vcpus, asked.memory, asked.disk, asked.network, $12 from host, asked)
+  select * from host`;
+
+const takeFree = take('skip locked');
+const takeWaiting = take('');
+
+/**
+ * Makes a claim on the first of `candidates` that is active, in the zone, was heard lately and has room; `undefined` where none of them
+ * is so. `free`: passes over hosts that another transaction is claiming on, so it waits for nobody.
+ */
+export const takeClaim = async (
+  tx: Sql,
+  claim: NewClaim,
+  at: { readonly candidates: readonly string[]; readonly zone: string; readonly wait: 'free' | 'any' },
+): Promise<HostCounters | undefined> => {
+  const [taken] = await tx.query<HostCounters>(at.wait === 'free' ? takeFree : takeWaiting, [
+    ...amountValues(claim.amount),
+    at.candidates,
+    at.zone,
+    hostSilenceMsMax / 1000,
+    claimIdOf(claim.purpose, claim.holder, claim.part),
+    claim.purpose,
+    claim.holder,
+    claim.type ?? null,
+    claim.expiresAt ?? null,
+  ]);
+  return taken;
+};
+
+const resize = `
+  with former as materialized (select * from claims where id = $6 and host_id = $5),
+  asked as materialized (${asked}),
+  more as materialized (
+    select vcpus - coalesce(vcpus_milli, 0) as vcpus, memory - coalesce(memory_mib, 0) as memory,
+      disk - coalesce(disk_mib, 0) as disk, network - coalesce(network_mbps, 0) as network
+    from asked left join former on true),
+  host as (
+    update hosts set ${add('more')} from more where hosts.id = $5 and ${fits('more')} returning ${counters}),
+  made as (
+    insert into claims (${columns})
+    select $6, host.id, $7, $8, $9, asked.vcpus, asked.memory, asked.disk, asked.network, $10 from host, asked
+    on conflict (id) do update set type = excluded.type, vcpus_milli = excluded.vcpus_milli, memory_mib = excluded.memory_mib,
+      disk_mib = excluded.disk_mib, network_mbps = excluded.network_mbps, expires_at = excluded.expires_at,
+      epoch = claims.epoch + 1)
+  select * from host`;
+
+/**
+ * Makes a claim on this host, or changes the one there to this amount, whatever the host's state but its room: for what lies there
+ * already. `undefined`: what is asked for beyond the former claim does not fit.
+ */
+export const setClaim = async (
+  tx: Sql,
+  hostId: string,
+  claim: NewClaim,
+): Promise<HostCounters | undefined> => {
+  const id = claimIdOf(claim.purpose, claim.holder, claim.part);
+  const [there] = await tx.query<HostCounters>(resize, [
+    ...amountValues(claim.amount),
+    hostId,
+    id,
+    claim.purpose,
+    claim.holder,
+    claim.type ?? null,
+    claim.expiresAt ?? null,
+  ]);
+  return there;
+};
+
+/** What is given back of a counter that had drifted below it stays at nothing: the check (claims-check.ts) finds and tells it. */
+const giveBack = (less: string): string => `
+  update hosts set used_vcpus_milli = greatest(0, used_vcpus_milli - ${less}.vcpus_milli),
+    used_memory_mib = greatest(0, used_memory_mib - ${less}.memory_mib),
+    used_disk_mib = greatest(0, used_disk_mib - ${less}.disk_mib),
+    used_network_mbps = greatest(0, used_network_mbps - ${less}.network_mbps)
+  from ${less} where hosts.id = ${less}.host_id returning ${counters}`;
+
+const releaseAll = `
+  with gone as (
+    delete from claims where id = $1 and ($2::bigint is null or epoch = $2)
+    returning host_id, vcpus_milli, memory_mib, disk_mib, network_mbps),
+  host as (${giveBack('gone')})
+  select * from host`;
+
+const releaseAllButDisk = `
+  with former as materialized (
+    select * from claims where id = $1 and ($2::bigint is null or epoch = $2) for update),
+  kept as (
+    update claims set vcpus_milli = 0, memory_mib = 0, network_mbps = 0, epoch = claims.epoch + 1
+    from former where claims.id = former.id
+    returning former.host_id, former.vcpus_milli, former.memory_mib, 0::bigint as disk_mib, former.network_mbps),
+  host as (${giveBack('kept')})
+  select * from host`;
+
+/**
+ * Gives back what a claim takes, all of it or all but the disk: the one way in which anything is. Once: a claim that is gone, or of
+ * another epoch than the caller saw, gives nothing. Returns the host as it is then.
+ */
+export const releaseClaim = async (
+  tx: Sql,
+  id: string,
+  { keep = 'none', epoch }: { readonly keep?: 'disk' | 'none'; readonly epoch?: number } = {},
+): Promise<HostCounters | undefined> => {
+  const statement = keep === 'disk' ? releaseAllButDisk : releaseAll;
+  return (await tx.query<HostCounters>(statement, [id, epoch ?? null]))[0];
+};
+
+/**
+ * The guest has changed hosts: the instance's claim is on the target now, the migration's on the source, until that is cleared. Both are
+ * of one amount, so no counter changes.
+ */
+export const flipClaims = async (
+  tx: Sql,
+  instanceId: string,
+  hosts: { readonly target: string; readonly source: string },
+): Promise<void> => {
+  await tx.query(
+    `update claims set host_id = case purpose when 'instance' then $2 else $3 end, epoch = epoch + 1
+     where id in ('instance/' || $1, 'migration/' || $1)
+       and host_id is distinct from case purpose when 'instance' then $2 else $3 end`,
+    [instanceId, hosts.target, hosts.source],
+  );
+};
+
+export const findClaim = async (sql: Sql, id: string): Promise<ClaimRow | undefined> =>
+  (await sql.query<ClaimRow>('select * from claims where id = $1', [id]))[0];
+
+/** What an instance reserves on its host; undefined: nothing. */
+export const reservedOf = async (sql: Sql, instanceId: string): Promise<Amount | undefined> => {
+  const claim = await findClaim(sql, claimIdOf('instance', instanceId));
+  return claim === undefined ? undefined : amountOf(claim);
+};
+
+/** The other host of an instance's migration, while it has or may have a copy there. */
+export const migrationHostOf = async (sql: Sql, instanceId: string): Promise<string | undefined> =>
+  (await findClaim(sql, claimIdOf('migration', instanceId)))?.host_id;
+
+/** A host's own reserve, as far as it fits beside what runs there; it is made whole with a later hello. */
+export const setReserve = async (tx: Sql, hostId: string, amount: Amount): Promise<boolean> => {
+  // Two processors hear one hello: the second statement must see what the first of them wrote.
+  await lockHosts(tx, [hostId]);
+  const id = claimIdOf('reserve', hostId);
+  if (amountValues(amount).every((part) => part === 0)) {
+    await releaseClaim(tx, id);
+    return true;
+  }
+  return (await setClaim(tx, hostId, { purpose: 'reserve', holder: hostId, amount })) !== undefined;
+};
+
+/** Claims that have run out, oldest first. */
+export const listExpired = (sql: Sql, limit: number): Promise<Pick<ClaimRow, 'id' | 'epoch'>[]> =>
+  sql.query('select id, epoch from claims where expires_at < now() order by expires_at, id limit $1', [
+    limit,
+  ]);
