@@ -172,6 +172,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/base/renewal.ts': 'validity of certificates',
   'src/ca/policy.ts': 'validity of certificates',
   'src/router/router.ts': 'signatures are dated (SigV4)',
+  'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':

@@ -119,6 +119,8 @@ export const metadataEveryMs = 2_000;
 export const metadataRefreshesPerTurnMax = 500;
 export const metadataRefreshesAtOnceMax = 8;
 /** Between two tries for an instance whose host cannot be told. */
+/** Credentials last an hour: a region or a host may be away for forty minutes, and no guest is without. */
+export const credentialsRenewedAfterMs = 20 * 60_000;
 export const metadataRetryMsMin = 2_000;
 export const metadataRetryMsMax = 60_000;
 /** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */

@@ -290,6 +290,44 @@ quota
   .action(async (account, name, value, options) =>
     (await import('./commands/quota.ts')).setQuota(account, name, value, options),
   );
+
+const profile = program
+  .command('profile')
+  .description('instance profiles: what instances of an account may do to it')
+  .addHelpText(
+    'after',
+    `
+An instance that runs with a profile fetches temporary credentials of its account from its metadata service (every AWS SDK and the
+aws command do so by themselves), each good for an hour and renewed before:
+  pando profile create inventory --account 123456789012
+  aws ec2 run-instances --iam-instance-profile Name=inventory ...
+  aws ec2 describe-instances                                       (inside the instance, without any key)`,
+  );
+const ofAccount = '--account <account>';
+profile
+  .command('create <name>')
+  .description('makes a profile, which is its own role')
+  .requiredOption(ofAccount, 'the account that it is of, twelve digits')
+  .option(
+    '--policy <policy>',
+    'read-only: what tells and changes nothing; full: all that the account may',
+    'read-only',
+  )
+  .addOption(directoryOption())
+  .action(async (name, options) => (await import('./commands/profile.ts')).createProfile(name, options));
+profile
+  .command('list')
+  .description('the profiles of an account, or of all')
+  .option(ofAccount, 'of this account alone')
+  .addOption(directoryOption())
+  .action(async (options) => (await import('./commands/profile.ts')).listProfiles(options));
+profile
+  .command('delete <name>')
+  .description('deletes a profile: its credentials end at once; instances keep its name')
+  .requiredOption(ofAccount, 'the account that it is of')
+  .addOption(directoryOption())
+  .action(async (name, options) => (await import('./commands/profile.ts')).deleteProfile(name, options));
+
 const workflow = program
   .command('workflow')
   .description('what the cells are doing: what runs, waits, or is stuck')

@@ -54,6 +54,7 @@ export const regionAccess: Access<typeof regionContract> = {
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
   'region.resolveLaunch': { cell: { cell: ({ claim }) => claim?.cellId } },
   'region.releaseToken': { cell: { cell: ({ cellId }) => cellId } },
+  'region.instanceProfile': { cell: 'any' },
   'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
@@ -69,6 +70,9 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.registerImage': operator,
   'operator.quotas': operator,
   'operator.setQuota': operator,
+  'operator.createProfile': operator,
+  'operator.profiles': operator,
+  'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
 };

@@ -62,6 +62,7 @@ const identity = {
   InvalidClientTokenId: forbidden,
   MissingAuthenticationToken: forbidden,
   RequestExpired: client,
+  ExpiredToken: forbidden,
   IncompleteSignature: client,
 } satisfies Record<string, ErrorTraits>;
 

@@ -149,6 +149,11 @@ export const idKinds = {
     notFound: 'InvalidAssociationID.NotFound',
     missing: absent('association ID'),
   },
+  instanceProfileAssociation: {
+    prefix: 'iip-assoc',
+    notFound: 'InvalidAssociationID.NotFound',
+    missing: absent('association ID'),
+  },
   volume: {
     prefix: 'vol',
     notFound: 'InvalidVolume.NotFound',

@@ -12,6 +12,27 @@ export const signedIdentity = z.object({
 });
 export type SignedIdentity = z.infer<typeof signedIdentity>;
 
+/** Credentials of an instance under its profile; the times ISO 8601, to the second. */
+export const temporaryCredentials = z.object({
+  accessKeyId: z.string().max(128),
+  secretAccessKey: z.string().max(128),
+  token: z.string().max(2_048),
+  lastUpdated: z.string().max(32),
+  expiration: z.string().max(32),
+});
+export type TemporaryCredentials = z.infer<typeof temporaryCredentials>;
+
+/** The profile that an instance runs with. */
+export const guestProfile = z.object({
+  arn: z.string(),
+  profileId: z.string(),
+  /** Its role has the same name. */
+  name: z.string(),
+  /** Absent: the profile has been deleted. */
+  credentials: temporaryCredentials.optional(),
+});
+export type GuestProfile = z.infer<typeof guestProfile>;
+
 /** What only the cell knows of what is signed; the rest the region has of its own. */
 export const identityClaims = z.object({
   imageId: z.string().max(64),
@@ -49,6 +70,7 @@ export const vmMetadata = z.object({
   tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
   monitoring: z.boolean().optional(),
   identity: signedIdentity.optional(),
+  profile: guestProfile.optional(),
   /** `required`: version 1 requests get 401. */
   httpTokens: z.enum(['optional', 'required']),
   httpEndpoint: z.enum(['enabled', 'disabled']),

@@ -1,5 +1,6 @@
 /** What the region answers to its operator (`spiffe://pando/operator/-/<name>`), beside everything else it answers. */
 import { z } from 'zod';
+import { profilePolicy, profileRecord } from './profiles.ts';
 
 /** Quotas that can be set for an account. */
 export const quotaName = z.enum([
@@ -41,6 +42,23 @@ export const operatorContract = {
       name: quotaName,
       value: z.number().int().nonnegative().optional(),
     }),
+    result: z.object({}),
+  },
+  /** A profile that instances of the account can run with. A name that is taken: ResourceAlreadyExists. */
+  'operator.createProfile': {
+    params: z.object({ accountId: z.string(), name: z.string(), policy: profilePolicy }),
+    result: profileRecord,
+  },
+  /** Of one account, or of all. */
+  'operator.profiles': {
+    params: z.object({ accountId: z.string().optional() }),
+    result: z.object({
+      profiles: z.array(profileRecord.extend({ accountId: z.string(), policy: profilePolicy })),
+    }),
+  },
+  /** Instances keep its name, and their credentials are worth nothing any more. */
+  'operator.deleteProfile': {
+    params: z.object({ accountId: z.string(), name: z.string() }),
     result: z.object({}),
   },
   /** Of the key that signs the identity documents of instances, PEM; absent: the key cannot be opened (the region's log says why). */

@@ -1,8 +1,9 @@
 /** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
-import { identityClaims, signedIdentity } from './metadata.ts';
+import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
+import { profilePolicy, profileRecord, profileReference } from './profiles.ts';
 
 const empty = z.object({});
 
@@ -46,18 +47,23 @@ export const signingKey = z.object({
 });
 export type SigningKeyRecord = z.infer<typeof signingKey>;
 const signingKeysMax = 64;
+/** Of a token that a region made: some hundred characters. */
+export const sessionTokenCharsMax = 2_048;
 
 export const regionContract = {
   ...backendContract,
   /**
    * Router: what signatures of an access key are checked with, and its owner; unknown: `found: false`. Cached by routers for a bounded
-   * time. With `signingKeys` the secret stays in the region: what is answered are the keys derived from it for single days.
+   * time. With `signingKeys` the secret stays in the region: what is answered are the keys derived from it for single days. A temporary
+   * key is found with its own session token alone, also after it has expired.
    */
   'region.accessKey': {
     params: z.object({
       accessKeyId: z.string(),
       /** Absent: a router of the last release, which is given the secret. */
       signingKeys: z.literal(true).optional(),
+      /** Of a temporary key. */
+      sessionToken: z.string().max(sessionTokenCharsMax).optional(),
     }),
     result: z.object({
       found: z.boolean(),
@@ -66,6 +72,9 @@ export const regionContract = {
       accountId: z.string().optional(),
       arn: z.string().optional(),
       userId: z.string().optional(),
+      /** Temporary keys alone. */
+      expiresAt: z.iso.datetime().optional(),
+      policy: profilePolicy.optional(),
     }),
   },
   'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
@@ -91,6 +100,7 @@ export const regionContract = {
       privateIp: z.string().optional(),
       /** By its id or its name. */
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
+      instanceProfile: profileReference.optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
       /**
@@ -111,6 +121,8 @@ export const regionContract = {
       domainName: z.string(),
       /** Where one was asked for; a region of the last release has none. */
       placementGroup: z.object({ groupId: z.string(), groupName: z.string() }).optional(),
+      /** Where one was asked for; a region of the last release has none. */
+      instanceProfile: profileRecord.optional(),
       /** Of the account; a region of the last release has none. */
       metadataDefaults: metadataDefaults.optional(),
       /** Free addresses of the subnet just now; given where a count was asked for. */
@@ -121,6 +133,11 @@ export const regionContract = {
   'region.releaseToken': {
     params: z.object({ accountId: z.string(), cellId: z.string(), token: z.string() }),
     result: empty,
+  },
+  /** A profile of the account, for an instance to be associated with. */
+  'region.instanceProfile': {
+    params: z.object({ accountId: z.string(), profile: profileReference }),
+    result: profileRecord,
   },
   /** What a version of a launch template holds, as JSON of the schema's `LaunchTemplateData`. Without a version: the default one. */
   'region.launchTemplate': {
@@ -150,12 +167,16 @@ export const regionContract = {
       placementGroupId: z.string().optional(),
       /** Asks for the instance's identity document, signed. */
       identity: identityClaims.optional(),
+      /** Asks for credentials of the instance under this profile. */
+      instanceProfileId: z.string().optional(),
     }),
     result: z.object({
       vpcId: z.string(),
       port: vpcPort,
       /** Absent: not asked for, or a region without a key (of the last release, say). */
       identity: signedIdentity.optional(),
+      /** Absent: not asked for, or the account has no such profile any more. */
+      credentials: temporaryCredentials.optional(),
     }),
   },
   /**

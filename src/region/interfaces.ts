@@ -5,9 +5,10 @@ import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
 import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
 import { exactId, newId } from '#contracts/ids.ts';
-import type { IdentityClaims, SignedIdentity } from '#contracts/metadata.ts';
+import type { IdentityClaims, SignedIdentity, TemporaryCredentials } from '#contracts/metadata.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
+import { issueCredentials } from './instance-credentials.ts';
 import { signIdentity } from './instance-identity.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
@@ -69,12 +70,14 @@ export interface AllocateRequest {
   readonly tags?: readonly ValidTag[] | undefined;
   readonly placementGroupId?: string | undefined;
   readonly identity?: IdentityClaims | undefined;
+  readonly instanceProfileId?: string | undefined;
 }
 
 export interface Allocated {
   readonly vpcId: string;
   readonly port: VpcPort;
   readonly identity?: SignedIdentity;
+  readonly credentials?: TemporaryCredentials;
 }
 
 /** The number of the address that was asked for, in its subnet; null: any. */
@@ -174,7 +177,11 @@ const runAllocate = async (
 
 const readPort = async (
   region: Region,
-  { instanceId, identity: claims }: Pick<AllocateRequest, 'instanceId' | 'identity'>,
+  {
+    instanceId,
+    identity: claims,
+    instanceProfileId,
+  }: Pick<AllocateRequest, 'instanceId' | 'identity' | 'instanceProfileId'>,
 ): Promise<Allocated> => {
   const eni = await region.db
     .selectFrom('eni')
@@ -191,7 +198,12 @@ const readPort = async (
     ...{ accountId: eni.account_id, instanceId, privateIp: eni.ip },
     ...{ availabilityZone: eni.zone, region: region.config.regionName },
   };
+  const credentials =
+    instanceProfileId === undefined
+      ? undefined
+      : await issueCredentials(region, instanceProfileId, instanceId);
   return {
+    ...(credentials === undefined ? {} : { credentials }),
     vpcId: eni.vpc_id,
     port: {
       eniId: eni.eni_id,

@@ -2,8 +2,10 @@
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import type { ProfileReference } from '#contracts/profiles.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
+import { resolveProfile } from './instance-profiles.ts';
 import { claimLaunchToken, type TokenClaim } from './launch-tokens.ts';
 import { notFound } from './not-found.ts';
 import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
@@ -23,6 +25,7 @@ export interface LaunchRequest {
   readonly groupNames: readonly string[];
   readonly privateIp?: string | undefined;
   readonly placementGroup?: PlacementGroupName | undefined;
+  readonly instanceProfile?: ProfileReference | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
   /** The client token, and the cell that it is claimed for. */
@@ -38,9 +41,10 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     metadataDefaultsOf(db, request.accountId),
   ]);
   if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
-  const [placementGroup, groups, freeAddresses] = await Promise.all([
+  const [placementGroup, groups, instanceProfile, freeAddresses] = await Promise.all([
     request.placementGroup && resolvePlacementGroup(region, request, request.placementGroup, subnet.zone),
     findGroups(db, region.config.limits, request, subnet.vpc_id),
+    request.instanceProfile && resolveProfile(db, request.accountId, request.instanceProfile),
     request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
   // Last: what is refused above claims nothing.
@@ -66,6 +70,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     domainName: region.network.domainName,
     metadataDefaults,
     ...(placementGroup === undefined ? {} : { placementGroup }),
+    ...(instanceProfile === undefined ? {} : { instanceProfile }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
 };

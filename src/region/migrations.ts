@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
+import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
@@ -292,4 +293,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0011-identity-key', up: identityKey },
   { name: '0012-launch-tokens', up: launchTokens },
   { name: '0013-untold-rules', up: untoldRules },
+  { name: '0014-instance-profiles', up: instanceProfilesStep },
 ];

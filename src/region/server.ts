@@ -14,6 +14,8 @@ import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
+import { findTemporaryKey } from './instance-credentials.ts';
+import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
 import {
   allocateInterface,
@@ -77,7 +79,10 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     const ready = await region.storeHealth();
     return { name: 'region', ready, ...(ready ? {} : { detail: 'the store does not answer' }) };
   },
-  'region.accessKey': (params) => findAccessKey(region, params),
+  'region.accessKey': ({ sessionToken, ...key }) =>
+    sessionToken === undefined
+      ? findAccessKey(region, key)
+      : findTemporaryKey(region, { ...key, sessionToken }),
   'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
   'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
@@ -89,6 +94,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.resolveLaunch': (params) => resolveLaunch(region, params),
+  'region.instanceProfile': ({ accountId, profile }) => resolveProfile(region.db, accountId, profile),
   'region.launchTemplate': (params) => launchTemplateOf(region, params),
   'region.releaseToken': async (claim) => {
     await releaseLaunchToken(region.db, claim);
@@ -112,6 +118,12 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'operator.quotas': async ({ accountId }) => ({ quotas: await quotasOf(region, accountId) }),
   'operator.setQuota': async ({ accountId, name, value }) => {
     await setQuota(region, accountId, name, value);
+    return {};
+  },
+  'operator.createProfile': (params) => createProfile(region, params),
+  'operator.profiles': async ({ accountId }) => ({ profiles: await listProfiles(region, accountId) }),
+  'operator.deleteProfile': async ({ accountId, name }) => {
+    await deleteProfile(region, accountId, name);
     return {};
   },
   'operator.identityCertificate': () => ({ certificate: region.identityKey?.certificate }),

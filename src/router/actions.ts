@@ -8,7 +8,7 @@ import type { KnownAction, WireInput } from '#wire/types.ts';
 import { moreRegionalActions } from './regionalActions.ts';
 
 /** The kinds of ids that name their cell (S3.4). */
-export type CellIdKind = 'instance' | 'volume';
+export type CellIdKind = 'instance' | 'volume' | 'instanceProfileAssociation';
 
 /** A parameter with ids (a list) or an id, of things that cells own. */
 export interface IdParameter {
@@ -50,6 +50,10 @@ export interface Caller {
 
 const region: Route = { to: 'region' };
 const oneInstance: Route = { to: 'ids', ids: { name: 'InstanceId', kind: 'instance' } };
+const association: Route = {
+  to: 'ids',
+  ids: { name: 'AssociationId', kind: 'instanceProfileAssociation' },
+};
 const instanceIds: IdParameter = { name: 'InstanceIds', kind: 'instance' };
 
 const instances = {
@@ -72,6 +76,14 @@ const instances = {
     ids: instanceIds,
   },
   DescribeVolumes: { to: 'gather', list: 'Volumes', ids: { name: 'VolumeIds', kind: 'volume' } },
+  AssociateIamInstanceProfile: oneInstance,
+  DisassociateIamInstanceProfile: association,
+  ReplaceIamInstanceProfileAssociation: association,
+  DescribeIamInstanceProfileAssociations: {
+    to: 'gather',
+    list: 'IamInstanceProfileAssociations',
+    ids: { name: 'AssociationIds', kind: 'instanceProfileAssociation' },
+  },
   DescribeInstanceTypes: { to: 'anyCell' },
   DescribeInstanceTypeOfferings: { to: 'anyCell' },
 } satisfies Partial<Record<KnownAction, Route>>;
@@ -80,7 +92,6 @@ const regional = {
   DescribeRegions: region,
   DescribeAvailabilityZones: region,
   DescribeAccountAttributes: region,
-  DescribeIamInstanceProfileAssociations: region,
   CreateKeyPair: region,
   ImportKeyPair: region,
   DescribeKeyPairs: region,

@@ -1,4 +1,5 @@
 /** Access keys, remembered for a bounded time; when the region is gone, known keys go on working (static stability). */
+import { createHash } from 'node:crypto';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { Lru } from './lru.ts';
@@ -7,7 +8,7 @@ import type { AccessKey } from './regionLink.ts';
 
 export interface KeyCacheOptions {
   /** Asks the region; `undefined` is "no such key", a throw is "cannot be asked". */
-  readonly lookup: (accessKeyId: string) => Promise<AccessKey | undefined>;
+  readonly lookup: (accessKeyId: string, sessionToken?: string) => Promise<AccessKey | undefined>;
   readonly keysMax: number;
   readonly ttlMs: number;
   readonly unknownTtlMs: number;
@@ -35,22 +36,24 @@ export class KeyCache {
   }
 
   /**
-   * The key, or `undefined` if there is none of that id.
+   * The key, or `undefined` if there is none of that id. A temporary one is known under its id and its session token together, so that
+   * an invented token neither finds it nor makes it unknown to whoever has the right one.
    *
    * @throws `Unavailable` if the region cannot be asked and the key was never seen here.
    */
-  async get(accessKeyId: string): Promise<AccessKey | undefined> {
+  async get(accessKeyId: string, sessionToken?: string): Promise<AccessKey | undefined> {
+    const name = nameOf(accessKeyId, sessionToken);
     const { ttlMs, unknownTtlMs } = this.#options;
-    const entry = this.#known.get(accessKeyId);
+    const entry = this.#known.get(name);
     if (entry !== undefined && this.#now() - entry.askedAtMs < ttlMs) return entry.key;
-    const unknownSince = this.#unknown.get(accessKeyId);
+    const unknownSince = this.#unknown.get(name);
     if (unknownSince !== undefined && this.#now() - unknownSince < unknownTtlMs) return undefined;
     try {
-      return await this.#ask(accessKeyId);
+      return await this.#ask(name, accessKeyId, sessionToken);
     } catch (error) {
       if (entry !== undefined) {
         // A region that hangs must not delay every request: it is asked again after a short while.
-        this.#known.set(accessKeyId, { key: entry.key, askedAtMs: this.#now() - ttlMs + unknownTtlMs });
+        this.#known.set(name, { key: entry.key, askedAtMs: this.#now() - ttlMs + unknownTtlMs });
         return entry.key;
       }
       if (PandoError.from(error).code === 'RequestLimitExceeded') throw error;
@@ -59,27 +62,32 @@ export class KeyCache {
   }
 
   /** Whether the key is known here, so that nobody has to be asked. */
-  knows(accessKeyId: string): boolean {
-    return this.#known.get(accessKeyId) !== undefined;
+  knows(accessKeyId: string, sessionToken?: string): boolean {
+    return this.#known.get(nameOf(accessKeyId, sessionToken)) !== undefined;
   }
 
   /** Requests with the same key at the same time share one lookup. */
-  #ask(accessKeyId: string): Promise<AccessKey | undefined> {
-    const asking = this.#asking.get(accessKeyId);
+  #ask(name: string, accessKeyId: string, sessionToken?: string): Promise<AccessKey | undefined> {
+    const asking = this.#asking.get(name);
     if (asking !== undefined) return asking;
-    const asked = this.#lookup(accessKeyId).finally(() => this.#asking.delete(accessKeyId));
-    this.#asking.set(accessKeyId, asked);
+    const asked = this.#lookup(name, accessKeyId, sessionToken).finally(() => this.#asking.delete(name));
+    this.#asking.set(name, asked);
     return asked;
   }
 
-  async #lookup(accessKeyId: string): Promise<AccessKey | undefined> {
-    const key = await this.#options.lookup(accessKeyId);
+  async #lookup(name: string, accessKeyId: string, sessionToken?: string): Promise<AccessKey | undefined> {
+    const key = await this.#options.lookup(accessKeyId, sessionToken);
     if (key === undefined) {
-      this.#known.delete(accessKeyId);
-      this.#unknown.set(accessKeyId, this.#now());
+      this.#known.delete(name);
+      this.#unknown.set(name, this.#now());
     } else {
-      this.#known.set(accessKeyId, { key, askedAtMs: this.#now() });
+      this.#known.set(name, { key, askedAtMs: this.#now() });
     }
     return key;
   }
 }
+
+const nameOf = (accessKeyId: string, sessionToken: string | undefined): string =>
+  sessionToken === undefined
+    ? accessKeyId
+    : `${accessKeyId}/${createHash('sha256').update(sessionToken).digest('base64')}`;

@@ -3,6 +3,7 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { ProfilePolicy } from '#contracts/profiles.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
 import { scopeName } from '#wire/sigv4/dayKeys.ts';
 import { answered, failed, type Outcome } from './outcome.ts';
@@ -17,6 +18,11 @@ export interface AccessKey {
   readonly accountId: string;
   readonly arn: string;
   readonly userId: string;
+  /** Temporary keys alone, as what follows: the token that it was found with. */
+  readonly sessionToken?: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly expiresAtMs?: number | undefined;
+  readonly policy?: ProfilePolicy | undefined;
 }
 
 export interface RegionLinkOptions {
@@ -70,16 +76,19 @@ export class RegionLink {
    *
    * @throws when the region cannot be asked.
    */
-  async accessKey(accessKeyId: string): Promise<AccessKey | undefined> {
+  async accessKey(accessKeyId: string, sessionToken?: string): Promise<AccessKey | undefined> {
     if (!this.#met) await this.ready();
     const found = await this.#client.call(
       'region.accessKey',
-      { accessKeyId, ...(this.#signingKeys && { signingKeys: true as const }) },
+      { accessKeyId, sessionToken, ...(this.#signingKeys && { signingKeys: true as const }) },
       { timeoutMs: lookupTimeoutMsMax },
     );
     const { secret, signingKeys, accountId, arn, userId } = found;
     if (!found.found || accountId === undefined) return undefined;
     if (secret === undefined && signingKeys === undefined) return undefined;
+    // Fail closed: a key that a token belongs to has an end and a policy.
+    const { expiresAt, policy } = found;
+    if (sessionToken !== undefined && (expiresAt === undefined || policy === undefined)) return undefined;
     return {
       ...(signingKeys === undefined
         ? { secret }
@@ -91,6 +100,9 @@ export class RegionLink {
       accountId,
       arn: arn ?? `arn:aws:iam::${accountId}:root`,
       userId: userId ?? accountId,
+      ...(sessionToken === undefined || expiresAt === undefined
+        ? {}
+        : { sessionToken, expiresAtMs: Date.parse(expiresAt), policy }),
     };
   }
 

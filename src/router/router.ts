@@ -60,7 +60,7 @@ export const startRouter = async ({
   });
   const cells = new CellDirectory(region, tls, limits, log);
   const keys = new KeyCache({
-    lookup: (id) => region.accessKey(id),
+    lookup: (id, sessionToken) => region.accessKey(id, sessionToken),
     keysMax: limits.keysMax,
     ttlMs: limits.keyTtlMs,
     unknownTtlMs: limits.unknownKeyTtlMs,

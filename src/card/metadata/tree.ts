@@ -1,4 +1,5 @@
 /** The metadata of one VM as the tree that EC2's clients walk. */
+import type { GuestProfile } from '#contracts/metadata.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 
 /** A directory maps names to entries; a file is text or bytes. What is undefined is not there. */
@@ -80,6 +81,7 @@ const metadataTree = (subject: MetadataSubject): Tree => {
     // Nothing is planned: EC2 has empty lists then. A recommendation to leave is not there until it is given (404).
     events: { maintenance: { history: '[]', scheduled: '[]' } },
     hostname: metadata.hostname,
+    iam: metadata.profile && profileTree(metadata.profile, metadata.launchTime),
     'instance-action': 'none',
     'instance-id': metadata.instanceId,
     'instance-life-cycle': 'on-demand',
@@ -110,6 +112,40 @@ const metadataTree = (subject: MetadataSubject): Tree => {
         : { instance: Object.fromEntries(metadata.tags.map(({ Key, Value }) => [Key, Value])) },
   };
 };
+
+/** A profile that has been deleted is still named, and says so: its role is not there any more. */
+const profileTree = ({ arn, profileId, name, credentials }: GuestProfile, launchTime: string): Tree => ({
+  info: json(
+    credentials === undefined
+      ? {
+          Code: 'InstanceProfileNotFound',
+          Message: 'Instance Profile Not Found',
+          LastUpdated: launchTime,
+        }
+      : {
+          Code: 'Success',
+          LastUpdated: credentials.lastUpdated,
+          InstanceProfileArn: arn,
+          InstanceProfileId: profileId,
+        },
+  ),
+  'security-credentials':
+    credentials === undefined
+      ? undefined
+      : {
+          [name]: json({
+            Code: 'Success',
+            LastUpdated: credentials.lastUpdated,
+            Type: 'AWS-HMAC',
+            AccessKeyId: credentials.accessKeyId,
+            SecretAccessKey: credentials.secretAccessKey,
+            Token: credentials.token,
+            Expiration: credentials.expiration,
+          }),
+        },
+});
+
+const json = (document: Readonly<Record<string, string>>): string => JSON.stringify(document, null, 2);
 
 /** The name that DescribeInstances shows, where there is one. */
 const publicHostname = ({ port, vpc }: MetadataSubject): string | undefined =>

@@ -18,6 +18,12 @@ import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
 import { cellMembers } from './members.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
 import { modifyInstanceAttribute } from './modify-attribute.ts';
+import {
+  associateIamInstanceProfile,
+  describeIamInstanceProfileAssociations,
+  disassociateIamInstanceProfile,
+  replaceIamInstanceProfileAssociation,
+} from './profile-associations.ts';
 import { runInstances } from './run-instances.ts';
 import { createTags, deleteTags, describeTags } from './tags.ts';
 
@@ -41,6 +47,10 @@ export const cellHandlers: Handlers<CellContext> = {
   GetConsoleOutput: getConsoleOutput,
   GetLaunchTemplateData: getLaunchTemplateData,
   DescribeVolumes: describeVolumes,
+  AssociateIamInstanceProfile: associateIamInstanceProfile,
+  DisassociateIamInstanceProfile: disassociateIamInstanceProfile,
+  ReplaceIamInstanceProfileAssociation: replaceIamInstanceProfileAssociation,
+  DescribeIamInstanceProfileAssociations: describeIamInstanceProfileAssociations,
   CreateTags: createTags,
   DeleteTags: deleteTags,
   DescribeTags: describeTags,

@@ -25,6 +25,7 @@ const dataOf = (row: InstanceRow): ResponseLaunchTemplateData => {
     // A name of this region's catalogue, which EC2's list of types need not have.
     InstanceType: spec.instanceType as InstanceType,
     KeyName: spec.keyName,
+    ...(spec.instanceProfile === undefined ? {} : { IamInstanceProfile: { Arn: spec.instanceProfile.arn } }),
     UserData: spec.userData,
     EbsOptimized: spec.ebsOptimized,
     Monitoring: { Enabled: spec.monitoring },

@@ -62,6 +62,12 @@ export const cellMembers: MemberTable = {
     effect: ['VolumeIds', ...page],
     always: { IncludeManagedResources: nothingMore },
   },
+  AssociateIamInstanceProfile: { effect: '*' },
+  DisassociateIamInstanceProfile: { effect: '*' },
+  ReplaceIamInstanceProfileAssociation: { effect: '*' },
+  DescribeIamInstanceProfileAssociations: {
+    effect: ['AssociationIds', 'Filters', 'MaxResults', 'NextToken'],
+  },
   CreateTags: { effect: ['Resources', 'Tags', 'DryRun'] },
   DeleteTags: { effect: ['Resources', 'Tags', 'DryRun'] },
   DescribeTags: { effect: page },

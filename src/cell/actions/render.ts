@@ -36,6 +36,9 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
       Tenancy: 'default',
     },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
+    ...(spec.instanceProfile === undefined || ended(row)
+      ? {}
+      : { IamInstanceProfile: { Arn: spec.instanceProfile.arn, Id: spec.instanceProfile.profileId } }),
     ...(ended(row) ? {} : { SubnetId: spec.subnetId, VpcId: row.vpc_id }),
     ...(primary?.PrivateIpAddress === undefined ? {} : { PrivateIpAddress: primary.PrivateIpAddress }),
     ...(primary?.Association?.PublicIp === undefined

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
+import type { ProfileReference } from '#contracts/profiles.ts';
 import type { MetadataDefaults } from '#contracts/region.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
@@ -13,6 +14,7 @@ import {
   userDataCharsMax,
 } from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
+import { readProfile } from './instance-profile.ts';
 import { type NetworkPart, readNetwork } from './run-network.ts';
 import { type RootDevice, readRoot } from './run-root.ts';
 import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
@@ -34,6 +36,7 @@ export interface RunRequest extends NetworkPart, TokenPart {
   readonly zoneId?: string;
   readonly userData?: string;
   readonly placementGroup?: { readonly id?: string; readonly name?: string };
+  readonly instanceProfile?: ProfileReference;
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
   readonly interfaceTags: readonly ValidTag[];
@@ -226,6 +229,7 @@ export const readRunInput = (input: Input, given: Input = input): RunRequest => 
   const tags = parseTagSpecifications(input.TagSpecifications, ['instance', 'volume', 'network-interface']);
   const userData = readUserData(input.UserData ?? '');
   const placementGroup = readPlacementGroup(input);
+  const instanceProfile = readProfile(input.IamInstanceProfile);
   const { AvailabilityZone: zone, AvailabilityZoneId: zoneId } = input.Placement ?? {};
   const size = sizeOf(input.InstanceType ?? defaultInstanceType);
   checkCpuOptions(input, size);
@@ -246,5 +250,6 @@ export const readRunInput = (input: Input, given: Input = input): RunRequest => 
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),
     ...(placementGroup === undefined ? {} : { placementGroup }),
+    ...(instanceProfile === undefined ? {} : { instanceProfile }),
   };
 };

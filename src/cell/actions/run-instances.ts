@@ -16,6 +16,7 @@ import type { Placed, Placing } from '../capacity/placing.ts';
 import { firstPlaceEpoch } from '../generation.ts';
 import { insufficientCapacity } from '../insufficient-capacity.ts';
 import { interfaceWaitMsMax } from '../limits.ts';
+import { newAssociation } from '../profile-association.ts';
 import { claimToken, findToken } from '../store/client-tokens.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
@@ -83,6 +84,11 @@ const checkPlace = ({ services }: CellContext, request: RunRequest, resolved: Re
     throw new PandoError(
       'UnsupportedOperation',
       'Placement groups are not available until the region is upgraded.',
+    );
+  if (request.instanceProfile !== undefined && resolved.instanceProfile === undefined)
+    throw new PandoError(
+      'UnsupportedOperation',
+      'Instance profiles are not available until the region is upgraded.',
     );
 };
 
@@ -159,6 +165,7 @@ const resolve = (
     groupNames: [...request.groupNames],
     privateIp: request.privateIp,
     placementGroup: request.placementGroup,
+    instanceProfile: request.instanceProfile,
     count: request.min,
     claim,
   });
@@ -303,6 +310,7 @@ const newInstance = (
     interface: null,
     tags: request.instanceTags,
     volume_tags: request.volumeTags,
+    credentials_due: resolved.instanceProfile === undefined ? null : now,
     spec: {
       ...request.attributes,
       metadata: metadataFor(request, resolved),
@@ -319,6 +327,9 @@ const newInstance = (
       ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
       ...(resolved.placementGroup === undefined ? {} : { placementGroup: resolved.placementGroup }),
+      ...(resolved.instanceProfile === undefined
+        ? {}
+        : { instanceProfile: newAssociation(identity.cellNumber, resolved.instanceProfile, now) }),
       groups: resolved.groups,
       publicIp: request.publicIp ?? resolved.mapPublicIp,
       volumeId: newCellId('volume', identity.cellNumber),

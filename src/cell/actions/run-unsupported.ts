@@ -12,7 +12,6 @@ const unlessOneOf = <T>(value: T | undefined, usual: readonly T[]): T | undefine
   value !== undefined && usual.includes(value) ? undefined : value;
 
 const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] => [
-  ['IamInstanceProfile', input.IamInstanceProfile],
   ['InstanceMarketOptions', input.InstanceMarketOptions],
   ['ElasticGpuSpecification', input.ElasticGpuSpecification],
   ['ElasticInferenceAccelerator', input.ElasticInferenceAccelerators],

@@ -9,6 +9,7 @@ import { cellNumberOf, newCellId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { epochAfter, placeEpochOf } from '../generation.ts';
 import { networkMbpsOf } from '../instance-types.ts';
+import { newAssociation } from '../profile-association.ts';
 import type { CellServices } from '../services.ts';
 import { claimIdOf, releaseClaim, setClaim } from '../store/claims.ts';
 import { amountOf, diskOf, findHost, lockHosts } from '../store/hosts.ts';
@@ -205,6 +206,8 @@ const makeRow = async (
   const { vcpus, memoryMib, rootDiskMib } = report.requirement;
   const launched = new Date(metadata.launchTime);
   const runs = report.state === 'running';
+  const profile =
+    metadata.profile && newAssociation(identity.cellNumber, metadata.profile, new Date(services.clock.now()));
   return {
     id: report.instanceId,
     account_id: metadata.accountId,
@@ -231,6 +234,7 @@ const makeRow = async (
     interface: port,
     tags: [],
     volume_tags: [],
+    credentials_due: profile === undefined ? null : new Date(services.clock.now()),
     spec: {
       image: {
         ...image,
@@ -248,6 +252,7 @@ const makeRow = async (
       domainName: resolved?.domainName ?? vpc.domainName,
       groups: resolved?.groups ?? port.groupIds.map((groupId) => ({ groupId, groupName: groupId })),
       publicIp: port.publicIp !== undefined,
+      ...(profile === undefined ? {} : { instanceProfile: profile }),
       volumeId: newCellId('volume', identity.cellNumber),
       volumeSizeGib: Math.max(1, Math.ceil(rootDiskMib / mibPerGib)),
       volumeType: 'gp3',

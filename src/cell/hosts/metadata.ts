@@ -1,5 +1,6 @@
 /**
- * What guests read of the metadata service follows their rows, also while they run: options, tags, names of groups. Level-triggered: a
+ * What guests read of the metadata service follows their rows, also while they run: options, tags, names of groups, and credentials,
+ * which are renewed long before they expire. Level-triggered: a
  * row says that its host is behind (`metadata_due`), any processor tells the host what the row is then, and clears the mark if it is
  * still that one. Woken by the request that made a change, and by a timer.
  */
@@ -7,6 +8,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import { generationOf } from '../generation.ts';
 import {
+  credentialsRenewedAfterMs,
   metadataRefreshesAtOnceMax,
   metadataRefreshesPerTurnMax,
   metadataRetryMsMax,
@@ -53,7 +55,7 @@ export class MetadataRefresh {
 
   async #run(): Promise<void> {
     const { db, clock } = this.#services;
-    const rows = await listMetadataDue(db, metadataRefreshesPerTurnMax);
+    const rows = await listMetadataDue(db, new Date(clock.now()), metadataRefreshesPerTurnMax);
     const due = new Set(rows.map(({ id }) => id));
     for (const id of this.#delays.keys()) if (!due.has(id)) this.#delays.delete(id);
     const now = clock.monotonicMs();
@@ -81,7 +83,7 @@ export class MetadataRefresh {
   }
 
   async #tell(row: InstanceRow): Promise<void> {
-    const { db, hosts, identity } = this.#services;
+    const { db, hosts, identity, clock } = this.#services;
     if (row.state === 'running' && row.host_id !== null) {
       if (!hosts.has(row.host_id))
         throw new PandoError('HostUnreachable', `Host ${row.host_id} is not connected to this processor.`);
@@ -96,6 +98,8 @@ export class MetadataRefresh {
         revision: row.version,
       });
     }
-    await clearMetadataDue(db, row);
+    // Of a stopped one it goes on as well: what a start gives then lasts longer than until the next time.
+    const renewed = row.spec.instanceProfile !== undefined && row.state !== 'terminated';
+    await clearMetadataDue(db, row, renewed ? new Date(clock.now() + credentialsRenewedAfterMs) : null);
   }
 }

@@ -9,6 +9,16 @@ import type { Sql } from './sql.ts';
 
 export type Tags = readonly ValidTag[];
 
+/** The profile that an instance runs with, and since when. */
+export interface ProfileAssociation {
+  readonly associationId: string;
+  readonly name: string;
+  readonly arn: string;
+  readonly profileId: string;
+  /** ISO 8601. */
+  readonly since: string;
+}
+
 /** The parts of an instance that no statement filters by. */
 export interface InstanceSpec {
   readonly image: ImageRef & {
@@ -24,6 +34,7 @@ export interface InstanceSpec {
   readonly zoneId?: string;
   readonly domainName: string;
   readonly placementGroup?: { readonly groupId: string; readonly groupName: string };
+  readonly instanceProfile?: ProfileAssociation;
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;
   readonly publicIp: boolean;
@@ -100,6 +111,8 @@ export interface InstanceRow {
   readonly recovery?: Recovery | null;
   /** The version that first changed what its guest reads of the metadata service and was not told to its host yet; absent or null: none. */
   readonly metadata_due?: number | null;
+  /** When its guest is to be given new credentials of its profile; absent or null: it has no profile. */
+  readonly credentials_due?: Date | null;
 }
 
 const columns = [
@@ -130,6 +143,7 @@ const columns = [
   'spec',
   'recovery',
   'metadata_due',
+  'credentials_due',
 ] as const satisfies readonly (keyof InstanceRow)[];
 
 const jsonColumns: ReadonlySet<string> = new Set([
@@ -239,19 +253,27 @@ export const changeInstance = async (
 export const metadataDue = ({ state, version }: InstanceRow): Pick<InstanceChange, 'metadata_due'> =>
   state === 'stopped' || state === 'terminated' ? {} : { metadata_due: version + 1 };
 
-/** Instances whose metadata service is behind, but for those that a workflow owns: it may be telling it, and has read what it tells. */
-export const listMetadataDue = (sql: Sql, limit: number): Promise<InstanceRow[]> =>
+/**
+ * Instances whose metadata service is behind, or whose credentials are to be renewed, but for those that a workflow owns: it may be
+ * telling it, and has read what it tells.
+ */
+export const listMetadataDue = (sql: Sql, now: Date, limit: number): Promise<InstanceRow[]> =>
   sql.query(
-    'select * from instances where metadata_due is not null and workflow_id is null order by metadata_due, id limit $1',
-    [limit],
+    `select * from instances where (metadata_due is not null or credentials_due <= $1) and workflow_id is null
+     order by metadata_due, id limit $2`,
+    [now, limit],
   );
 
 /** What was due has been told, on the host where the instance still is. */
-export const clearMetadataDue = async (sql: Sql, told: InstanceRow): Promise<void> => {
+export const clearMetadataDue = async (
+  sql: Sql,
+  told: InstanceRow,
+  credentialsDue: Date | null,
+): Promise<void> => {
   await sql.query(
-    `update instances set metadata_due = null
-     where id = $1 and metadata_due = $2 and workflow_id is null and host_id is not distinct from $3`,
-    [told.id, told.metadata_due, told.host_id],
+    `update instances set metadata_due = null, credentials_due = $4
+     where id = $1 and metadata_due is not distinct from $2 and workflow_id is null and host_id is not distinct from $3`,
+    [told.id, told.metadata_due ?? null, told.host_id, credentialsDue],
   );
 };
 

@@ -6,6 +6,7 @@ import { shownInstances } from './schema-0007-shown.ts';
 import { vmHealthStep } from './schema-0007-vm-health.ts';
 import { keptConsoles } from './schema-0008-consoles.ts';
 import { claimsStep } from './schema-0010-claims.ts';
+import { instanceProfilesStep } from './schema-0011-profiles.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -130,4 +131,5 @@ export const cellSchema: readonly SchemaStep[] = [
       create index instances_metadata_due on instances (metadata_due, id) where metadata_due is not null;
     `,
   },
+  instanceProfilesStep,
 ];

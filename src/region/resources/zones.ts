@@ -104,7 +104,7 @@ export const zoneHandlers: Handlers<ActionContext> = {
     return { AccountAttributes: attributes };
   },
 
-  /** There are no instance profiles, so none is associated. */
+  /** Cells know associations. A router of the last release asks here, where there were none: until it is replaced it is told so. */
   async DescribeIamInstanceProfileAssociations(input, context) {
     if (input.AssociationIds?.length) throw notFound('addressAssociation', input.AssociationIds);
     const none: readonly never[] = [];

@@ -41,7 +41,7 @@ export const auditRecord = (call: AuditedCall): AuditRecord => {
   return {
     eventVersion: '1.11',
     userIdentity: {
-      type: caller.arn.endsWith(':root') ? 'Root' : 'IAMUser',
+      type: userType(caller.arn),
       principalId: caller.userId,
       arn: caller.arn,
       accountId: caller.accountId,
@@ -68,6 +68,11 @@ export const auditRecord = (call: AuditedCall): AuditRecord => {
     recipientAccountId: caller.accountId,
     eventCategory: 'Management',
   };
+};
+
+const userType = (arn: string): string => {
+  if (arn.endsWith(':root')) return 'Root';
+  return arn.includes(':assumed-role/') ? 'AssumedRole' : 'IAMUser';
 };
 
 /** A copy with CloudTrail's member names, without secrets, and of bounded size. */

@@ -2,15 +2,18 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { PandoError } from '#contracts/errors.ts';
+import { sessionTokenCharsMax } from '#contracts/region.ts';
 import { isKnownAction, serviceOf } from '#wire/actions.ts';
 import { decodeRequest } from '#wire/decode.ts';
 import type { Service } from '#wire/schema.ts';
 import { verifySigV4 } from '#wire/sigv4/verify.ts';
 import { toTransport } from '#wire/transport.ts';
-import { routeOf } from '../actions.ts';
+import type { KnownAction } from '#wire/types.ts';
+import { isSafe, routeOf } from '../actions.ts';
 import type { AuditedCall } from '../audit/record.ts';
 import { notBuilt } from '../dispatch.ts';
 import type { KeyCache } from '../keyCache.ts';
+import type { AccessKey } from '../regionLink.ts';
 import { type RegionNames, regionNames } from '../regionNames.ts';
 import type { Call } from '../request.ts';
 import type { Admission } from './admission.ts';
@@ -66,7 +69,7 @@ export const readRequest = async (
   const signature = await verifySigV4(
     { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
     {
-      lookupKey: (id) => lookUp(options, id, source),
+      lookupKey: (id, token) => lookUp(options, id, token, source),
       now: options.now,
       ...(options.anyRegion === true ? {} : { regions: [options.regionName] }),
       services: ['ec2', 'sts'],
@@ -85,6 +88,7 @@ export const readRequest = async (
   checkAction(form, progress);
   const { action, version, input } = decodeRequest(form);
   const attempt = attemptIn(request.headers['amz-sdk-request']);
+  checkAllowed(signature.key, progress.service, action);
   const caller = { accountId, arn, userId };
   const names = regionNames(options.regionName, signature.region);
   const asked = toTransport(action, input);
@@ -93,11 +97,20 @@ export const readRequest = async (
   return { version, names, call: { requestId, action, input: sent, caller, attempt } };
 };
 
-/** An access key id of no such form is not worth a question to the region. */
-const lookUp = async ({ keys, sources }: ReadOptions, accessKeyId: string, source: string | undefined) => {
+/** An access key id or a token of no such form is not worth a question to the region. */
+const lookUp = async (
+  { keys, sources }: ReadOptions,
+  accessKeyId: string,
+  token: string | undefined,
+  source: string | undefined,
+) => {
   if (!/^\w{16,128}$/.test(accessKeyId)) return undefined;
-  if (!keys.knows(accessKeyId)) sources.check(source);
-  return keys.get(accessKeyId);
+  const temporary = accessKeyId.startsWith('ASIA');
+  if (temporary && (!token || token.length > sessionTokenCharsMax)) return undefined;
+  // A permanent key is looked up without the token, which the check of the signature then refuses.
+  const sessionToken = temporary ? token : undefined;
+  if (!keys.knows(accessKeyId, sessionToken)) sources.check(source);
+  return keys.get(accessKeyId, sessionToken);
 };
 
 /** What says that the caller is not who it claims to be, as opposed to: that we could not find out. */
@@ -136,6 +149,19 @@ const checkAction = (form: string, progress: Progress): void => {
   if (!isKnownAction(action) || serviceOf(action) !== progress.service)
     throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
   if (routeOf(action) === undefined) throw notBuilt();
+};
+
+/** What a profile of an instance lets it do: with `read-only` what tells and changes nothing. */
+const checkAllowed = (
+  { policy, arn }: Pick<AccessKey, 'policy' | 'arn'>,
+  service: Service,
+  action: KnownAction,
+): void => {
+  if (policy !== 'read-only' || isSafe(action)) return;
+  throw new PandoError(
+    'UnauthorizedOperation',
+    `You are not authorized to perform this operation. User: ${arn} is not authorized to perform: ${service}:${action} because no identity-based policy allows the ${service}:${action} action`,
+  );
 };
 
 /** `attempt=2; max=3`: SDKs count their attempts there. */

@@ -26,6 +26,10 @@ export interface Share {
 const lookups: Readonly<Record<CellIdKind, { readonly describe: KnownAction; readonly ids: string }>> = {
   instance: { describe: 'DescribeInstances', ids: 'InstanceIds' },
   volume: { describe: 'DescribeVolumes', ids: 'VolumeIds' },
+  instanceProfileAssociation: {
+    describe: 'DescribeIamInstanceProfileAssociations',
+    ids: 'AssociationIds',
+  },
 };
 
 /**

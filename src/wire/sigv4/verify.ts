@@ -11,12 +11,14 @@ export interface SigningKey {
   readonly secret?: string | undefined;
   /** Temporary keys alone: the token that must come with each request. */
   readonly sessionToken?: string | undefined;
+  /** Temporary keys alone: milliseconds since 1970. */
+  readonly expiresAtMs?: number | undefined;
 }
 
 /** What verification needs from its caller. */
 export interface SigV4Options<K extends SigningKey> {
-  /** The record of an access key, or `undefined` if there is none. */
-  readonly lookupKey: (accessKeyId: string) => Promise<K | undefined>;
+  /** The record of an access key, or `undefined` if there is none: none that this session token, if one came, is of. */
+  readonly lookupKey: (accessKeyId: string, sessionToken: string | undefined) => Promise<K | undefined>;
   /** The time, in milliseconds since 1970. */
   readonly now: () => number;
   /** The regions that requests may be signed for; left out: any. */
@@ -42,7 +44,7 @@ const skewMsMax = wireLimits.clockSkewMinutesMax * 60_000;
  * Verifies a request's AWS Signature Version 4, in the `Authorization` header or in the query (presigned).
  *
  * @throws `MissingAuthenticationToken`, `IncompleteSignature`, `RequestExpired`, `SignatureDoesNotMatch`,
- * `AuthFailure` or `InvalidClientTokenId` (unknown key), `MalformedQueryString`; `Unavailable` when the key's record has nothing for
+ * `AuthFailure` or `InvalidClientTokenId` (unknown key, or not its session token), `ExpiredToken`, `MalformedQueryString`; `Unavailable` when the key's record has nothing for
  * the day of the signature; whatever `lookupKey` throws.
  */
 export async function verifySigV4<K extends SigningKey>(
@@ -54,16 +56,16 @@ export async function verifySigV4<K extends SigningKey>(
   checkTime(claim, options.now());
   checkSignedHeaders(request, claim);
   const payloadHash = checkPayload(request);
-  const key = await options.lookupKey(claim.accessKeyId);
+  const key = await options.lookupKey(claim.accessKeyId, claim.sessionToken);
   if (key === undefined) throw unknownKey(claim.service);
   const canonical = canonicalRequest(request, claim.parameters, claim.signedHeaders, payloadHash);
   const expected = hmac(signingKeyOf(key, claim, options.dayKeys), stringToSign(claim, canonical));
   if (!timingSafeEqual(expected, Buffer.from(claim.signature, 'hex'))) throw mismatch();
-  if (key.sessionToken !== undefined && !sameText(key.sessionToken, claim.sessionToken)) {
-    throw new PandoError('InvalidClientTokenId', 'The security token included in the request is invalid.');
-  }
+  if (key.sessionToken !== undefined && !sameText(key.sessionToken, claim.sessionToken))
+    throw unknownKey(claim.service);
   // A token says that the key is temporary: with a permanent one, somebody has mixed up two sets of credentials.
   if (key.sessionToken === undefined && claim.sessionToken) throw unknownKey(claim.service);
+  if (key.expiresAtMs !== undefined && options.now() >= key.expiresAtMs) throw expired(claim.service);
   const { accessKeyId, region, service } = claim;
   return { accessKeyId, region, service, key };
 }
@@ -168,6 +170,13 @@ function unknownKey(service: string): PandoError {
     return new PandoError('InvalidClientTokenId', 'The security token included in the request is invalid.');
   }
   return new PandoError('AuthFailure', 'AWS was not able to validate the provided access credentials');
+}
+
+/** Of a session, in each service's own words: SDKs fetch new credentials on either. */
+function expired(service: string): PandoError {
+  return service === 'sts'
+    ? new PandoError('ExpiredToken', 'The security token included in the request is expired')
+    : new PandoError('RequestExpired', 'Request has expired.');
 }
 
 function mismatch(): PandoError {

@@ -1,10 +1,11 @@
 /** The instance's interface: allocated, made ready on a host, placed. */
 
 import type { Result } from '#base/rpc/contract.ts';
+import type { GuestProfile, TemporaryCredentials } from '#contracts/metadata.ts';
 import type { NetworkOperation, VmMetadata, VpcPort } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
 import type { CellServices } from '../../services.ts';
-import type { InstanceRow } from '../../store/instances.ts';
+import type { InstanceRow, ProfileAssociation } from '../../store/instances.ts';
 import type { StepContext } from '../../workflow/definition.ts';
 import { loadInstance, type PlaceInput } from './inputs.ts';
 
@@ -36,6 +37,7 @@ export const allocationOf = (
       architecture: row.spec.image.architecture,
       pendingTime: row.launch_time.toISOString(),
     },
+    instanceProfileId: row.spec.instanceProfile?.profileId,
   });
 
 /** Asked for once: the step that makes the interface keeps where it is, a later one tells the host the rest too. */
@@ -59,13 +61,13 @@ export const prepareNetwork = async <I, R>(
   const { command, subject, services } = context;
   const row = await loadInstance(context);
   const vpc = await services.vpcs.current(vpcId, port.groupIds);
-  const { identity } = await allocated(context);
+  const { identity, credentials } = await allocated(context);
   const answer = await services.hosts.call(place.hostId, 'vm.prepareNetwork', {
     command,
     instanceId: subject,
     vpc,
     port: { ...port, vtep: place.vtep, epoch: place.epoch },
-    metadata: metadataOf(services, row, { port, identity }),
+    metadata: metadataOf(services, row, { port, identity, credentials }),
     activate,
   });
   services.vpcs.noteApplied(place.hostId, vpcId, vpc.version);
@@ -90,10 +92,15 @@ export const placeInterface = async <I, R>(
   return { unreachable };
 };
 
+const guestProfileOf = (
+  { arn, profileId, name }: ProfileAssociation,
+  credentials: TemporaryCredentials | undefined,
+): GuestProfile => ({ arn, profileId, name, credentials });
+
 export const metadataOf = (
   services: CellServices,
   row: InstanceRow,
-  { port, identity }: Pick<Allocation, 'port' | 'identity'>,
+  { port, identity, credentials }: Pick<Allocation, 'port' | 'identity' | 'credentials'>,
 ): VmMetadata => ({
   instanceId: row.id,
   accountId: row.account_id,
@@ -114,6 +121,7 @@ export const metadataOf = (
   ...(row.spec.metadata.instanceTags === 'enabled' ? { tags: [...row.tags] } : {}),
   monitoring: row.spec.monitoring,
   identity,
+  profile: row.spec.instanceProfile && guestProfileOf(row.spec.instanceProfile, credentials),
   httpTokens: row.spec.metadata.httpTokens,
   httpEndpoint: row.spec.metadata.httpEndpoint,
   hopLimit: row.spec.metadata.hopLimit,
