@@ -55,7 +55,7 @@ export const readSessionToken = (
   token: string,
 ): CredentialClaims | undefined => {
   const bytes = Buffer.from(token, 'base64');
-  if (bytes.length <= sealBytes) return undefined;
+  if (bytes.length <= sealBytes || bytes.toString('base64') !== token) return undefined;
   const text = bytes.subarray(sealBytes).toString();
   if (!timingSafeEqual(bytes.subarray(0, sealBytes), hmac(sealer, 'token', text))) return undefined;
   if (accessKeyIdOf(sealer, text) !== accessKeyId) return undefined;

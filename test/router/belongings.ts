@@ -1,4 +1,5 @@
 /** What an account has, and which member of a request means which of it. */
+import { createProfile } from '#region/instance-profiles.ts';
 import { type RealClient, type RealCloud, zone } from './realCloud.ts';
 
 /** Ids and names by the kind of thing. */
@@ -22,6 +23,8 @@ const kinds = [
   'keyId',
   'dhcp',
   'template',
+  'profile',
+  'profileAssociation',
 ] as const;
 type Kind = (typeof kinds)[number];
 
@@ -56,10 +59,21 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
     LaunchTemplateName: 'own-template',
     LaunchTemplateData: { ImageId: cloud.imageId, InstanceType: 't3.nano' },
   });
+  const { name: profile } = await createProfile(cloud.region, {
+    accountId: client.accountId,
+    name: 'own-profile',
+    policy: 'full',
+  });
   const [made] = await client.run({ SubnetId: subnet, SecurityGroupIds: [group] });
   const instance = await client.reaches(made?.InstanceId ?? '', 'running');
+  const { IamInstanceProfileAssociation: associated } = await call('AssociateIamInstanceProfile', {
+    InstanceId: instance.InstanceId,
+    IamInstanceProfile: { Name: profile },
+  });
   await cloud.quiet();
   return {
+    profile,
+    profileAssociation: associated?.AssociationId ?? '',
     instance: instance.InstanceId ?? '',
     vpc,
     subnet,
@@ -135,6 +149,7 @@ const attributes: Readonly<Record<string, string>> = {
 /** A right value for a member, or something that is at least of no harm. */
 export const valueFor = (action: string, member: string, own: Belongings): string => {
   const kind = kindOf(member);
+  if (kind === 'association' && action.includes('IamInstanceProfile')) return own.profileAssociation;
   if (kind !== undefined) return own[kind];
   if (member === 'Attribute') return attributes[action] ?? 'userData';
   return plain[member] ?? 'text';

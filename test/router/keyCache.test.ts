@@ -49,6 +49,26 @@ describe('KeyCache', () => {
     assert.equal(await cache.get('a'), key);
   });
 
+  it('knows a temporary key by its token alone: an invented token does not make the right one unknown', async () => {
+    const tokens: (string | undefined)[] = [];
+    const byToken = new KeyCache({
+      lookup: async (_id, token) => {
+        tokens.push(token);
+        return token === 'right' ? key : undefined;
+      },
+      ...{ keysMax: 3, ttlMs: 100, unknownTtlMs: 10, now: () => nowMs },
+    });
+    assert.equal(await byToken.get('a', 'wrong'), undefined);
+    assert.equal(await byToken.get('a', 'right'), key);
+    assert.equal(await byToken.get('a'), undefined);
+    assert.deepEqual(
+      [byToken.knows('a', 'right'), byToken.knows('a', 'wrong'), byToken.knows('a')],
+      [...[true, false, false]],
+    );
+    assert.equal(await byToken.get('a', 'right'), key);
+    assert.deepEqual(tokens, ['wrong', 'right', undefined]);
+  });
+
   it('forgets a revoked key at its time', async () => {
     await cache.get('a');
     nowMs = 100;

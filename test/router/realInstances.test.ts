@@ -433,7 +433,6 @@ describe('instances', () => {
   it('refuses by name what it does not have, before anything is made', async () => {
     const before = await cloud.fingerprint();
     const unsupported: Parameters<RealClient['run']>[0][] = [
-      { IamInstanceProfile: { Name: 'x' } },
       { KernelId: 'aki-1' },
       { Placement: { Tenancy: 'dedicated' } },
       { CapacityReservationSpecification: { CapacityReservationPreference: 'capacity-reservations-only' } },

@@ -16,6 +16,8 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
   const route = { DestinationCidrBlock: '192.0.2.0/24', GatewayId: own.gateway };
   const needed: Readonly<Record<string, Parameters>> = {
     AssociateAddress: { AllocationId: own.allocation, InstanceId: own.instance },
+    AssociateIamInstanceProfile: { 'IamInstanceProfile.Name': own.profile },
+    ReplaceIamInstanceProfileAssociation: { 'IamInstanceProfile.Name': own.profile },
     AssociateVpcCidrBlock: { CidrBlock: '10.52.0.0/16' },
     AssociateRouteTable: { SubnetId: own.subnet },
     AuthorizeSecurityGroupEgress: permission,
@@ -62,6 +64,8 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
 const instead: Readonly<Record<string, readonly string[]>> = {
   'AssociateAddress.NetworkInterfaceId': ['InstanceId'],
   'AssociateAddress.PublicIp': ['AllocationId'],
+  'AssociateIamInstanceProfile.IamInstanceProfile.Arn': ['IamInstanceProfile.Name'],
+  'ReplaceIamInstanceProfileAssociation.IamInstanceProfile.Arn': ['IamInstanceProfile.Name'],
   'AssociateRouteTable.GatewayId': ['SubnetId'],
   'CreateRoute.InstanceId': ['GatewayId'],
   'CreateRoute.NetworkInterfaceId': ['GatewayId'],

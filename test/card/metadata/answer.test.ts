@@ -78,6 +78,55 @@ const walk = (path: string, subject?: MetadataSubject): Map<string, string> => {
   return files;
 };
 
+const credentials = {
+  accessKeyId: 'ASIAABCDEFGHIJKLMNOP',
+  secretAccessKey: 'secret',
+  token: 'token',
+  lastUpdated: '2026-11-26T12:00:00Z',
+  expiration: '2026-11-26T13:00:00Z',
+};
+const profile = {
+  arn: 'arn:aws:iam::123456789012:instance-profile/web',
+  profileId: 'AIPAABCDEFGHIJKLMNOPQ',
+  name: 'web',
+};
+
+describe('metadata of a profile', () => {
+  const subject = (more: Partial<VmMetadata>): MetadataSubject => subjectOf({ ...full, ...more });
+
+  it('are the profile and its credentials, in EC2’s documents', () => {
+    const files = walk('meta-data/iam/', subject({ profile: { ...profile, credentials } }));
+    assert.deepEqual([...files.keys()], ['meta-data/iam/info', 'meta-data/iam/security-credentials/web']);
+    assert.deepEqual(JSON.parse(files.get('meta-data/iam/info') ?? ''), {
+      Code: 'Success',
+      LastUpdated: '2026-11-26T12:00:00Z',
+      InstanceProfileArn: profile.arn,
+      InstanceProfileId: profile.profileId,
+    });
+    assert.deepEqual(JSON.parse(files.get('meta-data/iam/security-credentials/web') ?? ''), {
+      Code: 'Success',
+      LastUpdated: '2026-11-26T12:00:00Z',
+      Type: 'AWS-HMAC',
+      AccessKeyId: 'ASIAABCDEFGHIJKLMNOP',
+      SecretAccessKey: 'secret',
+      Token: 'token',
+      Expiration: '2026-11-26T13:00:00Z',
+    });
+  });
+
+  it('are not there without a profile, and without credentials once it was deleted', () => {
+    assert.equal(text('meta-data/iam/'), undefined);
+    const deleted = subject({ profile });
+    assert.equal(text('meta-data/iam/security-credentials/', deleted), undefined);
+    assert.equal(JSON.parse(text('meta-data/iam/info', deleted) ?? '').Code, 'InstanceProfileNotFound');
+  });
+
+  it('ask for a token of version 2 like all else', () => {
+    const required = subject({ profile: { ...profile, credentials }, httpTokens: 'required' });
+    assert.equal(ask('/latest/meta-data/iam/security-credentials/web', { subject: required }).status, 401);
+  });
+});
+
 describe('metadata', () => {
   it('is whole: everything that is listed is there, and everything that EC2 has of such an instance', () => {
     const files = walk('meta-data/');

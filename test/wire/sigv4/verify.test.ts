@@ -328,11 +328,17 @@ describe('a bad signature', () => {
 
   it('is one of a temporary key without its token', async () => {
     const lookupKey = async () => ({ secret, account: 'acme', sessionToken: 'token' });
-    await refused(await signedBySdk(), 'InvalidClientTokenId', { lookupKey });
+    await refused(await signedBySdk(), 'AuthFailure', { lookupKey });
     await verifySigV4(signedByAws4('/', { 'X-Amz-Security-Token': 'token' }), options({ lookupKey }));
-    await refused(signedByAws4('/', { 'X-Amz-Security-Token': 'other' }), 'InvalidClientTokenId', {
-      lookupKey,
-    });
+    await refused(signedByAws4('/', { 'X-Amz-Security-Token': 'other' }), 'AuthFailure', { lookupKey });
+  });
+
+  it('is one of a temporary key that has expired', async () => {
+    const expiring = (expiresAtMs: number) => async (_id: string, token: string | undefined) =>
+      token === 'token' ? { secret, account: 'acme', sessionToken: token, expiresAtMs } : undefined;
+    const signed = signedByAws4('/', { 'X-Amz-Security-Token': 'token' });
+    await verifySigV4(signed, options({ lookupKey: expiring(signedAtMs + 1) }));
+    await refused(signed, 'RequestExpired', { lookupKey: expiring(signedAtMs) });
   });
 
   it('is one of a permanent key with a token', async () => {
