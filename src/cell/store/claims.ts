@@ -199,21 +199,21 @@ export const releaseClaim = async (
   return (await tx.query<HostCounters>(statement, [id, epoch ?? null]))[0];
 };
 
-/**
- * The guest has changed hosts: the instance's claim is on the target now, the migration's on the source, until that is cleared. Both are
- * of one amount, so no counter changes.
- */
+/** Both take over each other's host and amounts, so no counter changes, also where the last release made one and this one the other. */
+const exchange = `
+  update claims set host_id = other.host_id, vcpus_milli = other.vcpus_milli, memory_mib = other.memory_mib,
+    disk_mib = other.disk_mib, network_mbps = other.network_mbps, epoch = claims.epoch + 1
+  from claims other, claims own, claims target
+  where own.id = 'instance/' || $1 and own.host_id = $3 and target.id = 'migration/' || $1 and target.host_id = $2
+    and ((claims.id = own.id and other.id = target.id) or (claims.id = target.id and other.id = own.id))`;
+
+/** The guest has changed hosts: the instance's claim is on the target now, the migration's on the source, until that is cleared. */
 export const flipClaims = async (
   tx: Sql,
   instanceId: string,
   hosts: { readonly target: string; readonly source: string },
 ): Promise<void> => {
-  await tx.query(
-    `update claims set host_id = case purpose when 'instance' then $2 else $3 end, epoch = epoch + 1
-     where id in ('instance/' || $1, 'migration/' || $1)
-       and host_id is distinct from case purpose when 'instance' then $2 else $3 end`,
-    [instanceId, hosts.target, hosts.source],
-  );
+  await tx.query(exchange, [instanceId, hosts.target, hosts.source]);
 };
 
 export const findClaim = async (sql: Sql, id: string): Promise<ClaimRow | undefined> =>
