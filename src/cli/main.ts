@@ -323,7 +323,7 @@ profile
   .action(async (options) => (await import('./commands/profile.ts')).listProfiles(options));
 profile
   .command('delete <name>')
-  .description('deletes a profile: its credentials end at once; instances keep its name')
+  .description('deletes a profile: its credentials are refused within a minute; instances keep its name')
   .requiredOption(ofAccount, 'the account that it is of')
   .addOption(directoryOption())
   .action(async (name, options) => (await import('./commands/profile.ts')).deleteProfile(name, options));

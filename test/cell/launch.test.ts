@@ -48,6 +48,13 @@ const code = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => PandoError.from(error).code,
   );
 
+test('an instance profile is refused by a cell whose region does not know of any yet', async () => {
+  await assert.rejects(run({ IamInstanceProfile: { Name: 'web' } }), {
+    code: 'UnsupportedOperation',
+    message: 'Instance profiles are not available until the region is upgraded.',
+  });
+});
+
 test('an instance is launched, shown, stopped, started, rebooted and terminated', async () => {
   const [launched] = await run({
     TagSpecifications: [{ ResourceType: 'instance', Tags: [{ Key: 'Name', Value: 'one' }] }],

@@ -55,15 +55,18 @@ export class MetadataRefresh {
 
   async #run(): Promise<void> {
     const { db, clock } = this.#services;
-    const rows = await listMetadataDue(db, new Date(clock.now()), metadataRefreshesPerTurnMax);
-    const due = new Set(rows.map(({ id }) => id));
-    for (const id of this.#delays.keys()) if (!due.has(id)) this.#delays.delete(id);
     const now = clock.monotonicMs();
-    const waiting = rows.filter(({ id }) => (this.#delays.get(id)?.untilMs ?? 0) <= now);
-    for (let at = 0; at < waiting.length; at += metadataRefreshesAtOnceMax)
-      await Promise.all(
-        waiting.slice(at, at + metadataRefreshesAtOnceMax).map((row) => this.#tellOrWait(row)),
-      );
+    // Those that wait are not read: many whose host is away would fill every turn, and others would never have theirs.
+    const except = [...this.#delays].filter(([, { untilMs }]) => untilMs > now).map(([id]) => id);
+    const rows = await listMetadataDue(db, {
+      now: new Date(clock.now()),
+      except,
+      limit: metadataRefreshesPerTurnMax,
+    });
+    const known = new Set([...except, ...rows.map(({ id }) => id)]);
+    for (const id of this.#delays.keys()) if (!known.has(id)) this.#delays.delete(id);
+    for (let at = 0; at < rows.length; at += metadataRefreshesAtOnceMax)
+      await Promise.all(rows.slice(at, at + metadataRefreshesAtOnceMax).map((row) => this.#tellOrWait(row)));
   }
 
   async #tellOrWait(row: InstanceRow): Promise<void> {

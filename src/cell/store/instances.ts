@@ -257,11 +257,15 @@ export const metadataDue = ({ state, version }: InstanceRow): Pick<InstanceChang
  * Instances whose metadata service is behind, or whose credentials are to be renewed, but for those that a workflow owns: it may be
  * telling it, and has read what it tells.
  */
-export const listMetadataDue = (sql: Sql, now: Date, limit: number): Promise<InstanceRow[]> =>
+export const listMetadataDue = (
+  sql: Sql,
+  request: { readonly now: Date; readonly except: readonly string[]; readonly limit: number },
+): Promise<InstanceRow[]> =>
   sql.query(
     `select * from instances where (metadata_due is not null or credentials_due <= $1) and workflow_id is null
-     order by metadata_due, id limit $2`,
-    [now, limit],
+       and id <> all($2::text[])
+     order by metadata_due, credentials_due, id limit $3`,
+    [request.now, request.except, request.limit],
   );
 
 /** What was due has been told, on the host where the instance still is. */
