@@ -39,16 +39,18 @@ const vmmsOf = async (host: TestHost): Promise<{ instanceId: string; pid: number
 const linesOf = async (command: string, args: readonly string[]): Promise<string[]> =>
   (await exec(command, args, { allow: [1] })).stdout.split('\n').filter((line) => line.trim() !== '');
 
+const openVpcs = async (card: LabCard): Promise<string[]> =>
+  (await readdir('/run/netns')).filter((name) => name.startsWith(card.namespacePrefix));
+
 /** Everything that a VM could leave on the machine, by kind. */
 const inventory = async (host: TestHost, card: LabCard): Promise<Record<string, unknown>> => {
   const { stateDir, imageCacheDir, runPrefix, cgroupPrefix } = host.config;
-  const namespaces = (await readdir('/run/netns')).filter((name) => name.startsWith(card.namespacePrefix));
   const links = async (args: readonly string[]): Promise<string[]> =>
     (await linesOf('ip', [...args, '-o', 'link'])).map((line) => line.split(': ')[1]?.split('@')[0] ?? '');
   const taps = [...(await links([])), ...(await links(['-n', card.netns]))];
   return {
     vmms: await vmmsOf(host),
-    namespaces,
+    namespaces: await openVpcs(card),
     taps: taps.filter((name) => name.startsWith(`${runPrefix}t`)),
     links: await links(['-n', card.netns]),
     cgroups: await linesOf('find', ['/sys/fs/cgroup', '-type', 'd', '-path', `*/${cgroupPrefix}/*`]),
@@ -102,7 +104,7 @@ export class RealGround implements Ground {
 
   static async start(): Promise<RealGround> {
     const cards = await CardLab.create();
-    const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/' });
+    const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/', emptyVpcKeptMs: 0 });
     const agents = await AgentLab.open(cards.authority);
     const cell = await TestCell.start();
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
@@ -186,6 +188,8 @@ export class RealGround implements Ground {
   async assertNothingLeft(): Promise<void> {
     const { digest } = this.#agents.image;
     const none = { vmms: [], namespaces: [], taps: [], cgroups: [], mounts: [], vms: [], ports: [] };
+    // A VPC without ports closes by itself, a moment after its last port has left.
+    await until('its VPC to close', async () => (await openVpcs(this.#card)).length === 0);
     const { links, images, ...rest } = await inventory(this.host, this.#card);
     assert.deepEqual(rest, none);
     assert.deepEqual(links, ['lo', 'ul']);
