@@ -301,7 +301,7 @@ describe('describing', () => {
     });
     assert.equal(acls.length, 1);
     const [acl] = acls;
-    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, undefined]);
+    assert.deepEqual([acl?.IsDefault, acl?.OwnerId, acl?.Tags], [true, alice.accountId, []]);
     assert.equal(acl?.Associations?.[0]?.SubnetId, SubnetId);
     assert.deepEqual(
       acl?.Entries?.map(({ Egress, RuleAction, RuleNumber, Protocol }) => [

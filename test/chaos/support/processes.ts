@@ -47,7 +47,8 @@ export class NodeProcess implements Killable {
     this.#child = child;
     child.once('exit', () => {
       this.#child = undefined;
-      setTimeout(() => this.#stopped || this.#start(), restartMs);
+      // It may have been resumed meanwhile: a second one of its name would be nobody's.
+      setTimeout(() => this.#stopped || this.#child !== undefined || this.#start(), restartMs);
     });
   }
 
