@@ -128,6 +128,8 @@ for (const [direction, stepMs] of [
       const services = {
         clock: systemClock,
         log: { warn: () => undefined, info: () => undefined },
+        hosts: { tellsHealth: () => undefined },
+        capacity: { view: { row: () => undefined } },
         db: {
           query: async () => {
             queries += 1;

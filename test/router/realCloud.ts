@@ -360,9 +360,9 @@ const clientOf = (port: number, imageId: string, account: Account): RealClient &
   };
 };
 
-/** Left out: what beats by itself (leases, reports, copies of network state) and what a workflow leaves behind. */
+/** Left out: what beats by itself (leases, reports, copies of network state, what metadata services are told) and what a workflow leaves behind. */
 const cellTables = {
-  instances: 't::text',
+  instances: "(to_jsonb(t) - 'metadata_due' - 'credentials_due')::text",
   client_tokens: 't::text',
   hosts: 'concat(t.id, t.used_vcpus_milli, t.used_memory_mib, t.used_disk_mib)',
   workflows: 't.id',
