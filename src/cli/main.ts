@@ -175,6 +175,19 @@ program
   .option('--to <host>', 'the host to move to; default: chosen by capacity')
   .action(async (instance, options) => (await import('./commands/migrate.ts')).migrate(instance, options));
 
+const optionSources = ['default', 'env', 'cli'];
+const rankOf = (command: Command, name: string): number =>
+  optionSources.indexOf(command.getOptionValueSource(name) ?? '');
+
+/** Gives a command what was written at the one above it: it counts before the environment, and that before any default. */
+const withParent = (command: Command): Command => {
+  const { parent } = command;
+  for (const [name, value] of Object.entries(parent?.opts() ?? {}))
+    if (parent !== null && rankOf(parent, name) > rankOf(command, name))
+      command.setOptionValueWithSource(name, value, parent.getOptionValueSource(name));
+  return command;
+};
+
 const capacity = program
   .command('capacity')
   .description('what fits where: how many more VMs of each type, and the slots of each host')
@@ -203,7 +216,7 @@ capacity
   .option('--hosts <n>', 'how many hosts are shown, the nearest first', wholeNumber(1, 1_000))
   .option('--json', 'for programs', false)
   .action(async (_own, command) =>
-    (await import('./commands/capacity.ts')).explainCapacity(command.optsWithGlobals()),
+    (await import('./commands/capacity.ts')).explainCapacity(withParent(command).opts()),
   );
 capacity
   .command('check')
@@ -211,7 +224,7 @@ capacity
   .addOption(directoryOption())
   .option('--json', 'for programs', false)
   .action(async (_own, command) =>
-    (await import('./commands/capacity.ts')).checkCapacity(command.optsWithGlobals()),
+    (await import('./commands/capacity.ts')).checkCapacity(withParent(command).opts()),
   );
 
 const vm = program

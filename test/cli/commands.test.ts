@@ -219,3 +219,12 @@ test('a reader that goes away early ends the command quietly', async () => {
   await new Promise((resolve) => child.once('close', resolve));
   assert.equal(said, '');
 });
+
+test('a directory that is named before or after a command within a command is the one that is meant', (t) => {
+  const { pando } = bench(t);
+  for (const args of [
+    ['capacity', 'check', '--dir', '/nowhere/at/all'],
+    ['capacity', '--dir', '/nowhere/at/all', 'check'],
+  ])
+    assert.match(pando(...args).stderr, /\/nowhere\/at\/all/, args.join(' '));
+});
