@@ -146,7 +146,8 @@ async function main(args: readonly string[]): Promise<boolean> {
   const whole = patterns.length === 0;
   // An application's tests, and the types of everything, need the application's own packages.
   for (const app of appNames)
-    if (whole || files.some((file) => file.includes(`/test/apps/${app}/`))) await ensureAppModules(app);
+    if (whole || files.some((file) => file.includes(`/test/apps/${app}/`) || file.includes(`/e2e/${app}.`)))
+      await ensureAppModules(app);
   const compiler = join(home, 'node_modules/.bin/tsc');
   const types =
     !whole ||
