@@ -33,7 +33,12 @@ export class CapacityView {
 
   /** Hosts of which what runs there has changed since it was read. */
   changed(rows: readonly CapacityRow[]): string[] {
-    return rows.filter((row) => this.#known.get(row.id)?.row.epoch !== row.epoch).map(({ id }) => id);
+    return rows
+      .filter((row) => {
+        const known = this.#known.get(row.id);
+        return known === undefined || !sameRow(known.row, row);
+      })
+      .map(({ id }) => id);
   }
 
   /**
@@ -113,8 +118,23 @@ export class CapacityView {
   }
 }
 
+const compared = [
+  ...([
+    'epoch',
+    'open',
+    'accelerator',
+    'zone',
+    'limit_vcpus_milli',
+    'limit_memory_mib',
+    'limit_network_mbps',
+  ] as const),
+  ...(['capacity_vcpus_milli', 'capacity_memory_mib', 'capacity_disk_mib'] as const),
+  ...(['used_vcpus_milli', 'used_memory_mib', 'used_disk_mib', 'used_network_mbps'] as const),
+];
+
+/** Not by the epoch alone: in a store that has lost its last commits, an epoch comes a second time with other counters. */
 const sameRow = (a: CapacityRow, b: CapacityRow): boolean =>
-  a.epoch === b.epoch && a.open === b.open && a.accelerator === b.accelerator && a.zone === b.zone;
+  compared.every((column) => a[column] === b[column]);
 
 const factsOf = ({ row, running, inFlight }: Known): HostFacts => {
   let used = usedOf(row);
