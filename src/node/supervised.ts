@@ -205,7 +205,10 @@ export class Supervised {
     this.#lookAtMs = missing === undefined ? monotonicMs() + lookAgainMs : 0;
     if (missing !== undefined || this.#former === undefined) return;
     await this.#endFormer();
-    if (isAlive(identity)) this.#writeRecord(identity);
+    // Whoever stopped it meanwhile has removed its record, and perhaps the directory.
+    const { kind } = this.#state;
+    const isStill = (kind === 'starting' || kind === 'ready') && this.#state.identity === identity;
+    if (isStill && isAlive(identity)) this.#writeRecord(identity);
   }
 
   /** Ends the process, if it runs, and forgets it. */
