@@ -24,7 +24,8 @@ import { startPostgres } from '#node/embedded-postgres.ts';
 import { type Amount, nothing, plus } from '#slots/amount.ts';
 import { capacityOf } from '#slots/report.ts';
 import { type HostFacts, SlotMap } from '#slots/slot-map.ts';
-import { arrivals, bestFit, firstFit, pack, pandoSlots, seeded, staticSlots } from './support/packing.ts';
+import { seeded } from '../test/slots/support.ts';
+import { arrivals, bestFit, firstFit, pack, pandoSlots, staticSlots } from './support/packing.ts';
 
 const [arrivalCount = 60_000, claimCount = 5_000] = process.argv.slice(2, 4).map(Number);
 const part = process.argv[4] ?? 'all';

@@ -9,6 +9,7 @@ import { type Amount, countOf, fits, minus, nothing, plus } from '#slots/amount.
 import type { DemandedType } from '#slots/demand.ts';
 import { determine } from '#slots/mix.ts';
 import { type HostFacts, SlotMap } from '#slots/slot-map.ts';
+import { seeded } from '../../test/slots/support.ts';
 
 const cores = 64;
 const memoryGib = 256;
@@ -61,16 +62,6 @@ const lifetimes: readonly (readonly [share: number, hours: number])[] = [
   [0.3, 5],
   [0.1, 100],
 ];
-
-export const seeded = (seed: number): (() => number) => {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-};
 
 const exponential = (random: () => number, mean: number): number => -Math.log(1 - random()) * mean;
 
