@@ -24,7 +24,7 @@ const migrationStatus = z.looseObject({ status: z.string().optional(), downtime:
 
 /** Pings around `move`. */
 async function during(address: string, move: () => Promise<void>): Promise<PingResult> {
-  const ping = new Ping(address, intervalMs);
+  await using ping = new Ping(address, intervalMs);
   await until('pings to be answered', () => ping.answers > 100);
   await pause(marginMs);
   await move();

@@ -21,6 +21,7 @@ import { removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/a
 const scratch = scratchOf(process.pid);
 const home = join(import.meta.dirname, '..');
 const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
+const fileLimit = join(home, 'test/support/fileLimit.ts');
 const testTimeoutMs = 15 * 60_000;
 const slowestShown = 20;
 
@@ -117,6 +118,7 @@ async function* events(
     for await (const event of run({
       ...group,
       timeout: testTimeoutMs,
+      execArgv: ['--import', fileLimit],
       cwd: home,
       signal: interrupted.signal,
     })) {

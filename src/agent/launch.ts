@@ -12,7 +12,7 @@ import { wireTap } from './network.ts';
 import { type QemuPlan, qemuArgs } from './qemu-command.ts';
 import { fullIsNoCapacity } from './room.ts';
 import type { Vm } from './vm.ts';
-import type { PreparedNetwork } from './vm-record.ts';
+import type { PreparedNetwork, VmRecord } from './vm-record.ts';
 
 type Launch = (typeof hostContract)['vm.launch'];
 export type LaunchParams = z.output<Launch['params']>;
@@ -29,7 +29,7 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
     if (network.tapAt === 'card')
       throw new PandoError(
         'IncorrectState',
-        `The network of ${record.instanceId} served an earlier VMM: prepare it again.`,
+        `The network of ${record.instanceId} served an earlier VMM: prepare it again.${whyItEnded(record)}`,
       );
     await checkDisk(vm, params);
     await context.admit(record.instanceId, params.requirement);
@@ -49,6 +49,10 @@ export const launchVm = async (vm: Vm, params: LaunchParams): Promise<LaunchResu
     throw error;
   }
 };
+
+/** The first try's own reason: a repeat would otherwise hide it. */
+const whyItEnded = ({ ended }: VmRecord): string =>
+  ended === undefined ? '' : ` That one ended (${ended.cause}): ${ended.detail}`;
 
 /** What a tenant kept on a disk is not replaced without a word: neither by an empty one, nor by a copy that comes in. */
 const checkDisk = async ({ record, paths }: Vm, { diskRequired, incoming }: LaunchParams): Promise<void> => {

@@ -53,7 +53,7 @@ describe('live migration', { timeout: (10 + rounds) * 60_000 }, () => {
     it(`moves there and back under traffic (${round} of ${rounds})`, async (t) => {
       const stream = await Stream.open(guest, streamPort + round);
       const datagrams = await Datagrams.start(guest, 500);
-      const ping = new Ping(vm.publicIp, 10);
+      await using ping = new Ping(vm.publicIp, 10);
       await until('traffic to flow', () => ping.answers > 50 && stream.lines > 20);
       const verified = (await witness()).round;
 

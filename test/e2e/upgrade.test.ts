@@ -80,7 +80,8 @@ describe('upgrade in place', {
   /** What runs `up` must not hurt: VMs go on as the same processes, and no ping to one of them is lost. */
   async function unhurt(vmsThatStay: readonly Vm[], work: () => Promise<unknown>): Promise<void> {
     const pids = vmsThatStay.map((vm) => vmmOf(vm.instanceId).pid);
-    const pings = vmsThatStay.map((vm) => new Ping(vm.publicIp, pingEveryMs));
+    await using ended = new AsyncDisposableStack();
+    const pings = vmsThatStay.map((vm) => ended.use(new Ping(vm.publicIp, pingEveryMs)));
     await until('answers before it begins', () => pings.every((ping) => ping.answers > 2));
     await work();
     const results = await Promise.all(pings.map((ping) => ping.stop()));
@@ -156,7 +157,7 @@ describe('upgrade in place', {
   it('VMs of the last release move between hosts of this one', async () => {
     const [moved] = vms;
     assert.ok(moved);
-    const ping = new Ping(moved.publicIp, pingEveryMs);
+    await using ping = new Ping(moved.publicIp, pingEveryMs);
     await region.pando('migrate', moved.instanceId);
     assert.deepEqual((await ping.stop()).lost, []);
   });

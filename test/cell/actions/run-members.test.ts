@@ -22,6 +22,8 @@ const effects: Readonly<Record<string, unknown>> = {
   DisableApiStop: true,
   DisableApiTermination: true,
   EbsOptimized: true,
+  'IamInstanceProfile.Arn': 'arn:aws:iam::000000000001:instance-profile/web',
+  'IamInstanceProfile.Name': 'web',
   ImageId: 'ami-0123456789abcdef1',
   InstanceInitiatedShutdownBehavior: 'terminate',
   InstanceType: 't3.nano',

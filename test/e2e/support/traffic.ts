@@ -35,6 +35,12 @@ export class Ping {
     return this.#output.split('icmp_seq=').length - 1;
   }
 
+  /** A test that failed before it stopped this ends it here: a process that is left keeps the test's own alive. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill('SIGINT');
+    await this.#ended;
+  }
+
   /** Ends it. The last requests may still be under way: they do not count. */
   async stop(): Promise<PingResult> {
     this.#process.kill('SIGINT');
