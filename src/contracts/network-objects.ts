@@ -86,7 +86,10 @@ export const objectBodies = {
   'security-group': securityGroupBody,
 } as const;
 
-/** An object without its body. */
+/**
+ * An object without its body. `version` grows with each change of the object: of a VPC's parts it is the version of the VPC at which they
+ * changed. A device that is not asked for a first state keeps what is newer.
+ */
 export const objectRef = z.object({
   kind: objectKind,
   id: z.string(),
@@ -124,6 +127,7 @@ export type ObjectChange = z.infer<typeof objectChange>;
 
 /** The internet gateway's place on the underlay. */
 export const gatewayEntry = z.object({ id: z.string(), vtep: z.string(), mac: z.string() });
+export type GatewayEntry = z.infer<typeof gatewayEntry>;
 
 /** Entries of one VPC as they are at its `version`. Entries that the device knows newer are left alone. */
 export const placesDelta = z.object({
