@@ -149,6 +149,9 @@ const relay = <P extends z.ZodRawShape, R extends z.ZodType>(method: {
 export const relayedToCard = {
   'card.status': relay(cardContract['card.status']),
   'card.applyVpc': relay(cardContract['card.applyVpc']),
+  'card.holds': relay(cardContract['card.holds']),
+  'card.transact': relay(cardContract['card.transact']),
+  'card.confirm': relay(cardContract['card.confirm']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),
   'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
   'card.attachPort': relay(cardContract['card.attachPort']),

@@ -208,8 +208,7 @@ export class SimHost {
     vm.eniId = port.eniId;
     vm.network = { vpcId: vpc.vpcId, port };
     vm.metadata = metadata;
-    const known = this.card.vpcs.get(vpc.vpcId);
-    if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
+    if ((this.card.parts.get(vpc.vpcId)?.places.version ?? 0) < vpc.version) this.card.applyVpc(vpc);
     const administrative = this.card.prepareAdministrative(port.eniId);
     return {
       administrative,

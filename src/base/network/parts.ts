@@ -1,4 +1,5 @@
 /** A VPC's state as its parts, and the parts as the whole document that the data path is worked out from. Pure. */
+import type { z } from 'zod';
 import type { VpcState } from '#contracts/network.ts';
 import { digestOf } from '#contracts/network-digest.ts';
 import {
@@ -83,6 +84,20 @@ const sameBody = (kind: ObjectKind, before: unknown, after: object): boolean => 
   return a?.ingress === b?.ingress && a?.egress === b?.egress;
 };
 
+/** Whether the VPC's settings are there: without them nothing can be made of the rest. */
+export const isDeclared = ({ vpcId, objects }: VpcParts): boolean =>
+  objects.get(keyOf({ kind: 'vpc', id: vpcId }))?.current !== undefined;
+
+/** Bodies as they were read once. */
+const bodies = new WeakMap<NetworkObject, unknown>();
+const bodyOf = <T>(object: NetworkObject, shape: z.ZodType<T>): T => {
+  // A kind has one shape, which this object's body was read by.
+  if (bodies.has(object)) return bodies.get(object) as T;
+  const body = shape.parse(object.body);
+  bodies.set(object, body);
+  return body;
+};
+
 const states = new WeakMap<VpcParts, VpcState>();
 
 /** The whole document; undefined: the VPC's settings are not there. */
@@ -101,12 +116,12 @@ const assemble = ({ vpcId, objects, places }: VpcParts): VpcState | undefined =>
   const groups: VpcState['groups'] = [];
   for (const { kind, id, current } of objects.values()) {
     if (current === undefined) continue;
-    if (kind === 'subnet') subnets.push({ subnetId: id, ...subnetBody.parse(current.body) });
-    if (kind === 'security-group') groups.push({ groupId: id, ...securityGroupBody.parse(current.body) });
+    if (kind === 'subnet') subnets.push({ subnetId: id, ...bodyOf(current, subnetBody) });
+    if (kind === 'security-group') groups.push({ groupId: id, ...bodyOf(current, securityGroupBody) });
   }
   const { gateway, version, entries } = places;
   return {
-    ...vpcBody.parse(settings.body),
+    ...bodyOf(settings, vpcBody),
     ...{ vpcId, version: Math.max(1, version), subnets, groups },
     ports: [...entries.values()].map(({ port }) => port),
     ...(gateway === undefined ? {} : { internetGateway: gateway }),
