@@ -1,7 +1,7 @@
 /** What every card must do with network state in parts; part of the card's contract suite. */
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
-import { difference, nothingHeld, objectsFor } from '#base/network/needs.ts';
+import { difference, nothingKnown, objectsFor } from '#base/network/needs.ts';
 import { partsOf } from '#base/network/parts.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
@@ -10,9 +10,9 @@ import {
   type DeviceTransaction,
   type FleetBody,
   fleetId,
-  heldObject,
   type NetworkObject,
   type ObjectChange,
+  objectOnDevice,
 } from '#contracts/network-objects.ts';
 import type { Subject } from './card-contract.suite.ts';
 
@@ -42,7 +42,7 @@ const group = (groupId: string, ports: readonly number[]) => ({
 const all = (state: VpcState): DeviceTransaction => {
   const parts = partsOf(state);
   const groups = new Set(state.groups.map(({ groupId }) => groupId));
-  const told = difference(nothingHeld, parts, objectsFor(parts, groups));
+  const told = difference(nothingKnown, parts, objectsFor(parts, groups));
   assert.ok(told !== undefined);
   return { objects: [...told.objects], places: [told.places] };
 };
@@ -50,7 +50,7 @@ const all = (state: VpcState): DeviceTransaction => {
 const transact = (subject: Subject, transaction: Partial<DeviceTransaction>) =>
   subject.call('card.transact', { objects: [], places: [], ...transaction });
 
-const holds = (subject: Subject) => subject.call('card.holds', { vpcIds: [subject.vpcId] });
+const holds = (subject: Subject) => subject.call('card.objects', { vpcIds: [subject.vpcId] });
 
 const digests = ({ objects }: Awaited<ReturnType<typeof holds>>): Map<string, string | undefined> =>
   new Map(objects.filter(({ kind }) => kind !== 'fleet').map(({ id, current }) => [id, current?.digest]));
@@ -143,7 +143,7 @@ export const cardPartsChecks = (check: Check): void => {
       await assert.rejects(transact(subject, both), (error: unknown) => {
         const { code, details } = PandoError.from(error);
         assert.equal(code, 'Conflict');
-        assert.equal(heldObject.parse(JSON.parse(details?.has ?? '')).current?.digest, a.digest);
+        assert.equal(objectOnDevice.parse(JSON.parse(details?.has ?? '')).current?.digest, a.digest);
         return true;
       });
       assert.equal(await heldDigest(subject, 'sg-9'), undefined, 'all or nothing');

@@ -107,7 +107,7 @@ const relayed = (host: Host): Handlers<typeof relayedToCard> => {
   return {
     'card.status': (params) => passed(params, () => card.call('card.status', {})),
     'card.applyVpc': (params) => passed(params, () => card.call('card.applyVpc', params)),
-    'card.holds': (params) => passed(params, () => card.call('card.holds', params)),
+    'card.objects': (params) => passed(params, () => card.call('card.objects', params)),
     'card.transact': (params) => passed(params, () => card.call('card.transact', params)),
     'card.confirm': (params) => passed(params, () => card.call('card.confirm', params)),
     'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),

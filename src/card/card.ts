@@ -3,7 +3,7 @@ import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
-import type { DeviceHolds, DeviceTransaction } from '#contracts/network-objects.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 import { Device } from './device.ts';
 import { EmptyVpcs } from './emptyVpcs.ts';
 import { flowStatements, parseFlows } from './flows.ts';
@@ -93,7 +93,7 @@ export class Card {
     return this.device.applyVpc(state, from);
   }
 
-  async transact(transaction: DeviceTransaction): Promise<DeviceHolds> {
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
     for (const { vpcId, version, set } of transaction.places) this.#forwardNoMore(vpcId, version, set);
     return this.device.transact(transaction);
   }

@@ -3,7 +3,7 @@ import type { Logger } from '#base/log.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, type VpcParts } from '#base/network/parts.ts';
 import {
-  describeHolds,
+  describeDevice,
   fleetOf,
   type HasNow,
   type Planned,
@@ -15,7 +15,7 @@ import {
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
-import type { DeviceHolds, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
+import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
 import { FleetStore } from './fleetStore.ts';
 import { destroyNamespace, guestDevices, listNamespaces } from './kernel/namespace.ts';
 import { VpcStore } from './store.ts';
@@ -90,17 +90,17 @@ export class Device {
   }
 
   /** What this device has, of these VPCs or of all. */
-  holds(vpcIds?: readonly string[]): DeviceHolds {
+  objects(vpcIds?: readonly string[]): DeviceObjects {
     const asked = vpcIds === undefined ? undefined : new Set(vpcIds);
     const vpcs = [...this.vpcs.values()].map(({ parts }) => parts);
-    return describeHolds(
+    return describeDevice(
       this.#fleet.objects,
       vpcs.filter(({ vpcId, objects }) => objects.size > 0 && asked?.has(vpcId) !== false),
     );
   }
 
   /** From first states to second ones, all or nothing: a kernel that does not take one of them gets back what it had. */
-  async transact(transaction: DeviceTransaction): Promise<DeviceHolds> {
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
     const isFleetwide = transaction.objects.some(({ vpcId }) => vpcId === undefined);
     if (!isFleetwide) return this.#inQueues(vpcsOf(transaction), () => this.#carryOut(transaction, []));
     const result = this.#tail.then(() => {
@@ -126,7 +126,7 @@ export class Device {
     });
   }
 
-  async #carryOut(transaction: DeviceTransaction, alsoVpcIds: readonly string[]): Promise<DeviceHolds> {
+  async #carryOut(transaction: DeviceTransaction, alsoVpcIds: readonly string[]): Promise<DeviceObjects> {
     const { transactionId, confirmWithinMs } = transaction;
     this.#unconfirmed.check(transaction);
     const isRepeated = this.#unconfirmed.has(transactionId);
@@ -143,7 +143,7 @@ export class Device {
       await this.#saveFleet();
       throw error;
     }
-    return describeHolds(planned.fleet, planned.vpcs.values());
+    return describeDevice(planned.fleet, planned.vpcs.values());
   }
 
   get #hasNow(): HasNow {

@@ -24,7 +24,7 @@ export const cardHandlers = (
     })),
   }),
   'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
-  'card.holds': ({ vpcIds }) => card.device.holds(vpcIds),
+  'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
   'card.transact': (transaction) => card.transact(transaction),
   'card.confirm': async ({ transactionId }) => {
     await card.device.confirm(transactionId);

@@ -130,7 +130,7 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.cancel': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
-  'card.holds': ofOwnCell,
+  'card.objects': ofOwnCell,
   'card.transact': ofOwnCell,
   'card.confirm': ofOwnCell,
   'card.removeVpc': ofOwnCell,
@@ -153,7 +153,7 @@ export const hostAccess: Access<typeof hostContract> = {
 export const cardAccess: Access<typeof cardContract> = {
   'card.status': ofDevice,
   'card.applyVpc': ofDevice,
-  'card.holds': ofDevice,
+  'card.objects': ofDevice,
   'card.transact': ofDevice,
   'card.confirm': ofDevice,
   'card.removeVpc': ofDevice,

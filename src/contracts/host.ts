@@ -149,7 +149,7 @@ const relay = <P extends z.ZodRawShape, R extends z.ZodType>(method: {
 export const relayedToCard = {
   'card.status': relay(cardContract['card.status']),
   'card.applyVpc': relay(cardContract['card.applyVpc']),
-  'card.holds': relay(cardContract['card.holds']),
+  'card.objects': relay(cardContract['card.objects']),
   'card.transact': relay(cardContract['card.transact']),
   'card.confirm': relay(cardContract['card.confirm']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),

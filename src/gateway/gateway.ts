@@ -5,7 +5,7 @@ import { gatewayHolders } from '#card/model/holders.ts';
 import type { Model } from '#card/model/model.ts';
 import type { Vpc } from '#card/vpc.ts';
 import type { VpcState } from '#contracts/network.ts';
-import type { DeviceHolds, DeviceTransaction } from '#contracts/network-objects.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 import { cableName, cutCable, layCable } from './cable.ts';
 import { desiredOnGateway, publicPorts } from './desired.ts';
 import { PublicRoutes } from './mainNamespace.ts';
@@ -59,7 +59,7 @@ export class Gateway {
     return result;
   }
 
-  async transact(transaction: DeviceTransaction): Promise<DeviceHolds> {
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
     const result = await this.device.transact(transaction);
     await this.#route();
     return result;

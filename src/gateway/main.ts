@@ -51,7 +51,7 @@ const handlers: Handlers<typeof cardContract> = {
     ports: [],
   }),
   'card.applyVpc': ({ state, from }) => gateway.applyVpc(state, from),
-  'card.holds': ({ vpcIds }) => gateway.device.holds(vpcIds),
+  'card.objects': ({ vpcIds }) => gateway.device.objects(vpcIds),
   'card.transact': (transaction) => gateway.transact(transaction),
   'card.confirm': async ({ transactionId }) => {
     await gateway.device.confirm(transactionId);

@@ -4,7 +4,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import {
-  describeHolds,
+  describeDevice,
   type HasNow,
   planTransaction,
   takeBack,
@@ -16,7 +16,7 @@ import type { Params, Result } from '#base/rpc/contract.ts';
 import { cardContract, presentQueueMode } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
-import type { DeviceHolds, DeviceTransaction } from '#contracts/network-objects.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 
 interface Port {
   readonly vpcId: string;
@@ -96,7 +96,7 @@ export class SimCard {
     return new Map(states.map((state) => [state.vpcId, state]));
   }
 
-  transact(transaction: DeviceTransaction): DeviceHolds {
+  transact(transaction: DeviceTransaction): DeviceObjects {
     for (const vpcId of vpcsOf(transaction)) checkId(vpcId);
     this.#unconfirmed.check(transaction);
     const planned = planTransaction(this.#hasNow, transaction);
@@ -108,7 +108,7 @@ export class SimCard {
     const { transactionId, confirmWithinMs } = transaction;
     if (transactionId !== undefined && confirmWithinMs !== undefined)
       this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);
-    return describeHolds(planned.fleet, planned.vpcs.values());
+    return describeDevice(planned.fleet, planned.vpcs.values());
   }
 
   get #hasNow(): HasNow {
@@ -196,10 +196,10 @@ export class SimCard {
         throw new PandoError('Conflict', `${state.vpcId} is at ${version}, not ${from}.`);
       return { version: this.applyVpc(state) };
     },
-    'card.holds': ({ vpcIds }) => {
+    'card.objects': ({ vpcIds }) => {
       const asked = vpcIds === undefined ? undefined : new Set(vpcIds);
       const known = [...this.parts.values()].filter(({ vpcId }) => asked?.has(vpcId) !== false);
-      return describeHolds(this.fleet, known);
+      return describeDevice(this.fleet, known);
     },
     'card.transact': (transaction) => this.transact(transaction),
     'card.confirm': ({ transactionId }) => {

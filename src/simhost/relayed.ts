@@ -15,7 +15,7 @@ export const relayedHandlers = (
   return {
     'card.status': relay('card.status'),
     'card.applyVpc': relay('card.applyVpc'),
-    'card.holds': relay('card.holds'),
+    'card.objects': relay('card.objects'),
     'card.transact': relay('card.transact'),
     'card.confirm': relay('card.confirm'),
     'card.removeVpc': relay('card.removeVpc'),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { difference, groupsCarried, nothingHeld, objectsFor } from '#base/network/needs.ts';
+import { difference, groupsCarried, nothingKnown, objectsFor } from '#base/network/needs.ts';
 import { changeParts, noParts, partsOf, stateOf } from '#base/network/parts.ts';
 import { desiredOnCard } from '#card/model/desired.ts';
 import { emptyModel } from '#card/model/model.ts';
@@ -140,7 +140,7 @@ describe('plan', () => {
         const whole = partsOf(state);
         const isOwn = ({ eniId, vtep }: VpcPort): boolean => vtep === ownVtep || locals.ports.has(eniId);
         const wanted = objectsFor(whole, groupsCarried(whole, isOwn));
-        const told = difference(nothingHeld, whole, wanted);
+        const told = difference(nothingKnown, whole, wanted);
         assert.ok(told !== undefined);
         const card = stateOf(changeParts(noParts(state.vpcId), told.objects, [told.places]));
         assert.ok(card !== undefined);

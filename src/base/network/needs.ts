@@ -1,7 +1,7 @@
 /** Who needs which objects of a VPC, and what leads from what a device has to what it needs. Pure. */
 import type { VpcPort } from '#contracts/network.ts';
 import {
-  type DeviceHolds,
+  type DeviceObjects,
   type NetworkObject,
   type ObjectChange,
   objectKind,
@@ -29,7 +29,7 @@ export const objectsFor = (parts: VpcParts, groupIds: ReadonlySet<string>): Netw
   );
 
 /** What is known of what a device has of one VPC. */
-export interface KnownHolds {
+export interface Known {
   /** Digests by `keyOf`. */
   readonly objects: ReadonlyMap<string, string>;
   /** As a value that the device was brought to, or as the digest that it told. */
@@ -37,10 +37,10 @@ export interface KnownHolds {
 }
 
 /** A device that has nothing, or of which nothing is known. */
-export const nothingHeld: KnownHolds = { objects: new Map(), places: undefined };
+export const nothingKnown: Known = { objects: new Map(), places: undefined };
 
 /** What a device told of one VPC. */
-export const holdsOf = (vpcId: string, { objects, places }: DeviceHolds): KnownHolds => ({
+export const knownOf = (vpcId: string, { objects, places }: DeviceObjects): Known => ({
   objects: new Map(
     objects.flatMap((held): [string, string][] =>
       held.vpcId === vpcId && held.current !== undefined ? [[keyOf(held), held.current.digest]] : [],
@@ -56,7 +56,7 @@ export interface Difference {
 
 /** What brings a device to `wanted` and to the places of `parts`; undefined: it is there. */
 export const difference = (
-  has: KnownHolds,
+  has: Known,
   parts: VpcParts,
   wanted: readonly NetworkObject[],
 ): Difference | undefined => {
@@ -71,7 +71,7 @@ export const difference = (
   return isThere ? undefined : { objects: [...set, ...gone], places };
 };
 
-const placesDifference = ({ vpcId, places }: VpcParts, has: KnownHolds['places']): PlacesDelta => {
+const placesDifference = ({ vpcId, places }: VpcParts, has: Known['places']): PlacesDelta => {
   const { version } = places;
   if (has !== undefined && 'entries' in has) return places.since(vpcId, has);
   return has?.digest === places.digest

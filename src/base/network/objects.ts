@@ -2,14 +2,14 @@
 import { PandoError } from '#contracts/errors.ts';
 import { digestOf } from '#contracts/network-digest.ts';
 import {
-  type HeldObject,
   type NetworkObject,
   type ObjectChange,
   type ObjectKind,
+  type ObjectOnDevice,
   objectBodies,
 } from '#contracts/network-objects.ts';
 
-export interface Held {
+export interface ObjectVersions {
   readonly kind: ObjectKind;
   readonly id: string;
   readonly current: NetworkObject | undefined;
@@ -18,7 +18,7 @@ export interface Held {
 }
 
 /** By {@link keyOf}. */
-export type Objects = ReadonlyMap<string, Held>;
+export type Objects = ReadonlyMap<string, ObjectVersions>;
 
 export const keyOf = ({ kind, id }: { readonly kind: ObjectKind; readonly id: string }): string =>
   `${kind}/${id}`;
@@ -29,7 +29,7 @@ const refOf = (
   object && { version: object.version, digest: object.digest };
 
 /** As it is told to whoever asks what a device has. */
-export const describeHeld = ({ kind, id, current, previous }: Held): HeldObject => ({
+export const describeObject = ({ kind, id, current, previous }: ObjectVersions): ObjectOnDevice => ({
   ...{ kind, id, vpcId: (current ?? previous)?.vpcId },
   ...{ current: refOf(current), previous: refOf(previous) },
 });
@@ -40,7 +40,7 @@ export const describeHeld = ({ kind, id, current, previous }: Held): HeldObject 
  * @throws Conflict when a first state is not what is held (drift); InvalidParameterValue for a body that is none
  */
 export const changeObjects = (objects: Objects, changes: readonly ObjectChange[]): Objects => {
-  let after: Map<string, Held> | undefined;
+  let after: Map<string, ObjectVersions> | undefined;
   for (const change of changes) {
     const key = keyOf(change);
     const held = (after ?? objects).get(key);
@@ -54,7 +54,7 @@ export const changeObjects = (objects: Objects, changes: readonly ObjectChange[]
 };
 
 /** undefined: it is not held any more. */
-const changed = (held: Held | undefined, change: ObjectChange): Held | undefined => {
+const changed = (held: ObjectVersions | undefined, change: ObjectChange): ObjectVersions | undefined => {
   const { kind, id, from, to } = change;
   const current = held?.current;
   if (to !== undefined) checkObject(change, to);
@@ -67,16 +67,19 @@ const changed = (held: Held | undefined, change: ObjectChange): Held | undefined
 };
 
 /** The same content under a later version: an older one must not replace it. */
-const seenLater = (held: Held | undefined, to: NetworkObject | undefined): Held | undefined => {
+const seenLater = (
+  held: ObjectVersions | undefined,
+  to: NetworkObject | undefined,
+): ObjectVersions | undefined => {
   if (held?.current === undefined || to === undefined || to.version <= held.current.version) return held;
   return { ...held, current: { ...held.current, version: to.version } };
 };
 
-const drift = ({ kind, id, from }: ObjectChange, held: Held | undefined): PandoError =>
+const drift = ({ kind, id, from }: ObjectChange, held: ObjectVersions | undefined): PandoError =>
   new PandoError(
     'Conflict',
     `${kind} ${id} is ${held?.current?.digest ?? 'not'} here, not ${from ?? 'absent'}: it has drifted.`,
-    { details: { has: JSON.stringify(held === undefined ? { kind, id } : describeHeld(held)) } },
+    { details: { has: JSON.stringify(held === undefined ? { kind, id } : describeObject(held)) } },
   );
 
 const checkObject = (change: ObjectChange, to: NetworkObject): void => {

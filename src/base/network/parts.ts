@@ -11,7 +11,7 @@ import {
   vpcBody,
 } from '#contracts/network-objects.ts';
 import { encodeOnce } from '../rpc/json.ts';
-import { changeObjects, type Held, keyOf, type Objects } from './objects.ts';
+import { changeObjects, keyOf, type Objects, type ObjectVersions } from './objects.ts';
 import { Places } from './places.ts';
 
 /** What is known of one VPC. Never changed in place. */
@@ -29,7 +29,7 @@ export const noParts = (vpcId: string): VpcParts => ({ vpcId, objects: new Map()
  */
 export const partsOf = (state: VpcState, before: VpcParts = noParts(state.vpcId)): VpcParts => {
   const objects = new Map(
-    bodiesOf(state).map(({ kind, id, body }): [string, Held] => {
+    bodiesOf(state).map(({ kind, id, body }): [string, ObjectVersions] => {
       const key = keyOf({ kind, id });
       const held = before.objects.get(key);
       const current = objectOf(state, { kind, id, body }, held?.current);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import {
-  type DeviceHolds,
+  type DeviceObjects,
   type DeviceTransaction,
   type FleetBody,
   fleetBody,
@@ -13,7 +13,7 @@ import {
   objectDigest,
   objectKind,
 } from '#contracts/network-objects.ts';
-import { changeObjects, describeHeld, type Held, keyOf, type Objects } from './objects.ts';
+import { changeObjects, describeObject, keyOf, type Objects, type ObjectVersions } from './objects.ts';
 import { changeParts, type VpcParts } from './parts.ts';
 
 /** What a transaction did to one object; what is not as it left it any more is not taken back. */
@@ -72,12 +72,12 @@ export const planTransaction = (
     const deltas = places.filter((delta) => delta.vpcId === vpcId);
     return [vpcId, changeParts(parts(vpcId), changes, deltas)];
   });
-  const heldBefore = ({ vpcId, ...of }: ObjectChange): Held | undefined =>
+  const versionsBefore = ({ vpcId, ...of }: ObjectChange): ObjectVersions | undefined =>
     (vpcId === undefined ? fleet : parts(vpcId).objects).get(keyOf(of));
   return {
     fleet: changeObjects(fleet, byVpc.get(undefined) ?? []),
     vpcs: new Map(vpcs),
-    undo: objects.map((change) => undoOf(change, heldBefore(change))),
+    undo: objects.map((change) => undoOf(change, versionsBefore(change))),
   };
 };
 
@@ -110,7 +110,7 @@ const withoutNeeded = (
 const isNotEmpty = ({ set, removed, gateway }: DeviceTransaction['places'][number]): boolean =>
   set.length + removed.length > 0 || gateway !== undefined;
 
-const undoOf = ({ kind, id, vpcId, to }: ObjectChange, held: Held | undefined): Undo => ({
+const undoOf = ({ kind, id, vpcId, to }: ObjectChange, held: ObjectVersions | undefined): Undo => ({
   ...{ kind, id, vpcId, made: to?.digest },
   ...{ current: held?.current, previous: held?.previous },
 });
@@ -128,11 +128,11 @@ export const takeBack = (objects: Objects, undo: readonly Undo[]): Objects => {
 };
 
 /** What a device tells of itself. */
-export const describeHolds = (fleet: Objects, vpcs: Iterable<VpcParts>): DeviceHolds => {
+export const describeDevice = (fleet: Objects, vpcs: Iterable<VpcParts>): DeviceObjects => {
   const all = [...vpcs];
   const objects = [fleet, ...all.map((parts) => parts.objects)].flatMap((held) => [...held.values()]);
   return {
-    objects: objects.map(describeHeld),
+    objects: objects.map(describeObject),
     places: all.map(({ vpcId, places: { version, digest } }) => ({ vpcId, version, digest })),
   };
 };

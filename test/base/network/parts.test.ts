@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { difference, groupsCarried, holdsOf, nothingHeld, objectsFor } from '#base/network/needs.ts';
-import { changeObjects, describeHeld, keyOf, type Objects } from '#base/network/objects.ts';
+import { difference, groupsCarried, knownOf, nothingKnown, objectsFor } from '#base/network/needs.ts';
+import { changeObjects, describeObject, keyOf, type Objects } from '#base/network/objects.ts';
 import { changeParts, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
@@ -84,8 +84,8 @@ const bring = (device: VpcParts, whole: VpcParts, vtep: string, known = knownOf(
   return told === undefined ? device : changeParts(device, wireCopy(told.objects), [wireCopy(told.places)]);
 };
 const knownOf = ({ vpcId, objects, places }: VpcParts) =>
-  holdsOf(vpcId, {
-    objects: [...objects.values()].map(describeHeld),
+  knownOf(vpcId, {
+    objects: [...objects.values()].map(describeObject),
     places: [{ vpcId, version: places.version, digest: places.digest }],
   });
 
@@ -137,7 +137,7 @@ describe('a VPC in parts', () => {
     const after = partsOf(wireCopy(state(made, 2)), before);
     assert.deepEqual([...after.objects], [...before.objects]);
     assert.equal(
-      difference({ ...nothingHeld, ...knownOf(before) }, after, objectsFor(after, new Set(groupIds))),
+      difference({ ...nothingKnown, ...knownOf(before) }, after, objectsFor(after, new Set(groupIds))),
       undefined,
     );
   });
