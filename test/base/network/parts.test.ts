@@ -78,12 +78,12 @@ const normal = (of: VpcState | undefined, carried?: ReadonlySet<string>) =>
   };
 const wireCopy = <T>(value: T): T => JSON.parse(JSON.stringify(value));
 
-const bring = (device: VpcParts, whole: VpcParts, vtep: string, known = knownOf(device)): VpcParts => {
+const bring = (device: VpcParts, whole: VpcParts, vtep: string, known = knownOn(device)): VpcParts => {
   const carried = groupsCarried(whole, (each) => each.vtep === vtep);
   const told = difference(known, whole, objectsFor(whole, carried));
   return told === undefined ? device : changeParts(device, wireCopy(told.objects), [wireCopy(told.places)]);
 };
-const knownOf = ({ vpcId, objects, places }: VpcParts) =>
+const knownOn = ({ vpcId, objects, places }: VpcParts) =>
   knownOf(vpcId, {
     objects: [...objects.values()].map(describeObject),
     places: [{ vpcId, version: places.version, digest: places.digest }],
@@ -114,8 +114,8 @@ describe('a VPC in parts', () => {
               // Who remembers what it told compares values; who does not asks for digests.
               const known =
                 forgets || before === undefined
-                  ? knownOf(device)
-                  : { ...knownOf(device), places: before.places };
+                  ? knownOn(device)
+                  : { ...knownOn(device), places: before.places };
               return [vtep, bring(device, whole, vtep, known)];
             }),
           );
@@ -137,7 +137,7 @@ describe('a VPC in parts', () => {
     const after = partsOf(wireCopy(state(made, 2)), before);
     assert.deepEqual([...after.objects], [...before.objects]);
     assert.equal(
-      difference({ ...nothingKnown, ...knownOf(before) }, after, objectsFor(after, new Set(groupIds))),
+      difference({ ...nothingKnown, ...knownOn(before) }, after, objectsFor(after, new Set(groupIds))),
       undefined,
     );
   });
