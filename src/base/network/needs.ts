@@ -7,6 +7,7 @@ import {
   objectKind,
   type PlacesDelta,
 } from '#contracts/network-objects.ts';
+import { encodeOnce } from '../rpc/json.ts';
 import { keyOf } from './objects.ts';
 import type { VpcParts } from './parts.ts';
 import type { Places } from './places.ts';
@@ -20,6 +21,23 @@ export const groupsCarried = (
   for (const { port } of places.entries.values())
     if (isOwn(port)) for (const groupId of port.groupIds) carried.add(groupId);
   return carried;
+};
+
+const byCard = new WeakMap<Places, ReadonlyMap<string, ReadonlySet<string>>>();
+
+/** The groups that the interfaces of each card carry, by the card's end of the tunnels. */
+export const groupsByCard = ({ places }: VpcParts): ReadonlyMap<string, ReadonlySet<string>> => {
+  const known = byCard.get(places);
+  if (known !== undefined) return known;
+  const made = new Map<string, Set<string>>();
+  for (const { port } of places.entries.values()) {
+    if (port.vtep === undefined) continue;
+    const carried = made.get(port.vtep) ?? new Set();
+    made.set(port.vtep, carried);
+    for (const groupId of port.groupIds) carried.add(groupId);
+  }
+  byCard.set(places, made);
+  return made;
 };
 
 /** The objects for a device whose interfaces carry these groups: the VPC's settings, all its subnets, and those groups. */
@@ -62,13 +80,23 @@ export const difference = (
 ): Difference | undefined => {
   const { vpcId } = parts;
   const keys = new Set(wanted.map(keyOf));
-  const set = wanted
-    .filter((object) => has.objects.get(keyOf(object)) !== object.digest)
-    .map((object): ObjectChange => ({ kind: object.kind, id: object.id, vpcId, to: object }));
+  const set = wanted.filter((object) => has.objects.get(keyOf(object)) !== object.digest).map(newest);
   const gone = [...has.objects.keys()].filter((key) => !keys.has(key)).map(removalOf(vpcId));
   const places = placesDifference(parts, has.places);
   const isThere = set.length + gone.length === 0 && isEmpty(places);
   return isThere ? undefined : { objects: [...set, ...gone], places };
+};
+
+const changes = new WeakMap<NetworkObject, ObjectChange>();
+
+/** Whatever the device has: this, unless it has a newer one. Made once for all that are told it. */
+const newest = (object: NetworkObject): ObjectChange => {
+  const known = changes.get(object);
+  if (known !== undefined) return known;
+  const { kind, id, vpcId } = object;
+  const made = encodeOnce({ kind, id, vpcId, to: object });
+  changes.set(object, made);
+  return made;
 };
 
 const placesDifference = ({ vpcId, places }: VpcParts, has: Known['places']): PlacesDelta => {

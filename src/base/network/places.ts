@@ -6,6 +6,7 @@
 import type { VpcPort } from '#contracts/network.ts';
 import { PlacesDigest } from '#contracts/network-digest.ts';
 import type { GatewayEntry, PlacesDelta } from '#contracts/network-objects.ts';
+import { encodeOnce } from '../rpc/json.ts';
 
 export interface Place {
   readonly port: VpcPort;
@@ -30,6 +31,8 @@ export class Places {
   readonly entries: ReadonlyMap<string, Place>;
   readonly gateway: GatewayEntry | undefined;
   readonly #removed: ReadonlyMap<string, number>;
+  /** By what they lead from; from nothing: by this itself. */
+  readonly #since = new WeakMap<Places, PlacesDelta>();
   /** Worked out when somebody asks, then kept up. */
   #digest: PlacesDigest | undefined;
 
@@ -69,8 +72,16 @@ export class Places {
     return this.gateway !== undefined && sameGateway(this.gateway, gateway) ? this.gateway : gateway;
   }
 
-  /** What leads from `before` to this; `before` undefined: all of it. */
+  /** What leads from `before` to this; `before` undefined: all of it. Made once for all that are told it. */
   since(vpcId: string, before: Places | undefined): PlacesDelta {
+    const known = this.#since.get(before ?? this);
+    if (known !== undefined) return known;
+    const delta = encodeOnce(this.#leadingFrom(vpcId, before));
+    this.#since.set(before ?? this, delta);
+    return delta;
+  }
+
+  #leadingFrom(vpcId: string, before: Places | undefined): PlacesDelta {
     const { version, gateway } = this;
     if (before === undefined) {
       const set = [...this.entries.values()].map(({ port }) => port);
