@@ -15,7 +15,11 @@ export const vpcPartsFor = async (
   const number = region.cells.get(cellId)?.number;
   if (number === undefined) throw new PandoError('NotFound', `Cell ${cellId} has not joined.`);
   const parts = region.vpcParts.of(await vpcStateOf(region, vpcId));
-  const told = difference(knownOf(vpcId, has), parts, objectsForCell(parts, number));
+  const told = difference(
+    region.vpcParts.recent.resolve(vpcId, knownOf(vpcId, has)),
+    parts,
+    objectsForCell(parts, number),
+  );
   const nothing = { vpcId, version: parts.places.version, set: [], removed: [] };
   return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
 };

@@ -33,11 +33,12 @@ export class CellDevice implements Device {
   readonly cellId: string;
   readonly number: number;
   readonly #streams = new Set<PushStream<typeof cellPushContract>>();
-  readonly #peers = new Peers<PushStream<typeof cellPushContract>>();
+  readonly #peers: Peers<PushStream<typeof cellPushContract>>;
   readonly #parts: VpcPartsCache;
 
   constructor(cellId: string, number: number, parts = new VpcPartsCache()) {
     this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
     this.name = `cell ${cellId}`;
     this.cellId = cellId;
     this.number = number;
@@ -140,12 +141,13 @@ export class GatewayDevice implements Device {
   /** Since when those of them have had none; the longest first. */
   readonly #emptySinceMs = new Map<string, number>();
   readonly #keptMs: number;
-  readonly #peers = new Peers<PushStream<typeof cardContract>>();
+  readonly #peers: Peers<PushStream<typeof cardContract>>;
   readonly #parts: VpcPartsCache;
 
   constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache()) {
     this.#keptMs = keptMs;
     this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
   }
 
   get connected(): boolean {

@@ -6,6 +6,7 @@ import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
+import { networkObjectsStep } from './migrations-network-objects.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
@@ -294,4 +295,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0012-launch-tokens', up: launchTokens },
   { name: '0013-untold-rules', up: untoldRules },
   { name: '0014-instance-profiles', up: instanceProfilesStep },
+  { name: '0028-network-objects', up: networkObjectsStep },
 ];

@@ -28,6 +28,7 @@ import {
 import { resolveLaunch } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
+import { desiredFleetObjects } from './network-devices.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
@@ -111,6 +112,9 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.vpcState': async ({ vpcId }) => ({ state: await vpcStateOf(region, vpcId) }),
   'region.vpcParts': (params) => vpcPartsFor(region, params),
+  'region.deviceObjects': async ({ deviceId }) => ({
+    objects: await desiredFleetObjects(region.db, deviceId),
+  }),
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),
