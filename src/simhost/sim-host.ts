@@ -10,6 +10,7 @@ import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
+import { SimRebuild } from './rebuild.ts';
 import { relayedHandlers } from './relayed.ts';
 import type { VmStore } from './saved.ts';
 import { SimVm } from './vm.ts';
@@ -53,6 +54,7 @@ export class SimHost {
   readonly zone: string;
   readonly card: SimCard;
   readonly faults = new HostFaults();
+  readonly rebuild = new SimRebuild(this);
   readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
   /** What its file system can take of VMs in all. */
   diskCapacityMib: number;
@@ -169,6 +171,7 @@ export class SimHost {
     const visits = method === 'vm.reboot' || method === 'vm.updateMetadata';
     return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
+      this.rebuild.assertOpen(method);
       const result = work();
       this.#save(instanceId);
       return result;
@@ -470,6 +473,7 @@ export class SimHost {
       this.#void('migrate.confirm', params, () => this.#confirm(params.instanceId)),
     'migrate.cancel': (params) =>
       this.#command('migrate.cancel', params, () => this.#cancel(params.instanceId)),
+    ...this.rebuild.handlers,
     ...this.#relayed,
     'card.call': async ({ command, instanceId, method, params }) => {
       await this.#pause(method);

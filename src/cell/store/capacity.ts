@@ -14,13 +14,15 @@ export interface CapacityRow extends HostCounters {
   readonly limit_network_mbps: number | null;
   readonly state: 'active' | 'draining';
   readonly card: string;
+  /** Instance types that its pool gives slots of; null: all. */
+  readonly slot_types: readonly string[] | null;
   /** Active, and heard lately. */
   readonly open: boolean;
 }
 
 export const readCapacity = (sql: Sql): Promise<CapacityRow[]> =>
   sql.query(
-    `select id, vtep, epoch, zone, accelerator, state, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
+    `select id, vtep, epoch, zone, accelerator, state, card, slot_types, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
        limit_vcpus_milli, limit_memory_mib, limit_network_mbps, used_vcpus_milli, used_memory_mib, used_disk_mib,
        used_network_mbps, state = 'active' and heard_at > now() - make_interval(secs => $1) as open
      from hosts`,
