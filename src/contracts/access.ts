@@ -57,6 +57,8 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.instanceProfile': { cell: 'any' },
   'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.changePlacementGroup': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.placementGroups': { cell: 'any' },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
