@@ -294,6 +294,8 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       const change = (group?: { name: string }) =>
         caller.call('region.changePlacementGroup', { accountId, instanceId: subject.instanceId, group });
       assert.equal(await codeOf(change({ name })), 'InvalidNetworkInterfaceID.NotFound');
+      const looked = { accountId, instanceId: subject.instanceId, group: { name }, check: true };
+      assert.deepEqual((await caller.call('region.changePlacementGroup', looked)).placementGroup, expected);
       await subject.allocate();
       for (let time = 0; time < 2; time++)
         assert.deepEqual((await change({ name })).placementGroup, expected);

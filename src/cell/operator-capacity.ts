@@ -53,7 +53,8 @@ const needsFor = async (
       `The Placement Group '${groupId}' has no instances in this cell.`,
     );
   const group = { groupId, ...(partition === undefined ? {} : { partition }) };
-  return { ...needs, group: await groupNeeds(sql, { holder: '', group }, row) };
+  const [due] = await groupNeeds(sql, { holder: '', group }, row);
+  return due === undefined ? needs : { ...needs, group: due };
 };
 
 export const capacityOperations = (services: CellServices): CapacityOperations => {

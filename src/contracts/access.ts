@@ -52,7 +52,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
-  'region.resolveLaunch': { cell: { cell: ({ claim }) => claim?.cellId } },
+  'region.resolveLaunch': { cell: { cell: ({ claim, cellId }) => claim?.cellId ?? cellId } },
   'region.releaseToken': { cell: { cell: ({ cellId }) => cellId } },
   'region.instanceProfile': { cell: 'any' },
   'region.launchTemplate': { cell: 'any', router: 'any' },

@@ -112,6 +112,11 @@ export const regionContract = {
       /** By its id or its name. */
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       instanceProfile: profileReference.optional(),
+      /**
+       * Who asks; absent: a cell of the last release. Members of a cluster group in another cell of the zone: Unavailable with
+       * `details.tokenCellId`, as that cell alone has hosts near them.
+       */
+      cellId: z.string().optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
       /**
@@ -196,6 +201,8 @@ export const regionContract = {
       accountId: z.string(),
       instanceId: z.string(),
       group: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
+      /** Nothing is changed: the group is only looked up. */
+      check: z.boolean().optional(),
     }),
     result: z.object({ placementGroup: placementGroupRecord.optional() }),
   },

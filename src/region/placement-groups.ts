@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import { transact } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { parseId } from '#contracts/ids.ts';
+import { cellNumberOf, parseId } from '#contracts/ids.ts';
 import { notFound } from './not-found.ts';
 import type { Region } from './region.ts';
 import type { Database, RegionTransaction, Row } from './schema.ts';
@@ -88,14 +88,44 @@ const assertMayJoin = (
     );
 };
 
+/** The cells' numbers that the group has instances of, but for this one. */
+const cellsOf = async (db: Database, groupId: string, exceptEniId = ''): Promise<ReadonlySet<number>> => {
+  const members = await db
+    .selectFrom('eni')
+    .select('instance_id')
+    .where('placement_group_id', '=', groupId)
+    .where('eni_id', '<>', exceptEniId)
+    .execute();
+  return new Set(members.flatMap(({ instance_id: id }) => (id === null ? [] : cellNumberOf(id))));
+};
+
+/** Racks are a cell's own, so a cluster group stays in one cell. @throws Unavailable with the cell that has it */
+const assertOwnCell = async (db: Database, groupId: string, cellId: string): Promise<void> => {
+  const [number] = await cellsOf(db, groupId);
+  if (number === undefined) return;
+  const cell = await db.selectFrom('cell').select('cell_id').where('number', '=', number).executeTakeFirst();
+  if (cell === undefined || cell.cell_id === cellId) return;
+  throw new PandoError(
+    'Unavailable',
+    'The instances of this placement group are in another cell. Retry your request.',
+    { details: { tokenCellId: cell.cell_id } },
+  );
+};
+
 /** The group of a launch. What is looked at here is looked at again when the interface joins: this is for the error that EC2 gives at once. */
 export const resolvePlacementGroup = async (
   region: Region,
-  request: { readonly accountId: string; readonly count?: number | undefined },
+  request: {
+    readonly accountId: string;
+    readonly count?: number | undefined;
+    readonly cellId?: string | undefined;
+  },
   named: PlacementGroupName,
   zone: string,
 ): Promise<ResolvedPlacementGroup> => {
   const group = await findPlacementGroup(region.db, request.accountId, named);
+  if (group.strategy === 'cluster' && request.cellId !== undefined)
+    await assertOwnCell(region.db, group.group_id, request.cellId);
   if (group.strategy !== 'partition')
     assertMayJoin(group, zone, request.count ?? 1, await countByZone(region.db, group.group_id));
   return resolved(group);
@@ -123,9 +153,15 @@ export const joinPlacementGroup = async (
   const eni = await tx
     .selectFrom('eni')
     .innerJoin('subnet', 'subnet.subnet_id', 'eni.subnet_id')
-    .select('subnet.zone')
+    .select(['subnet.zone', 'eni.instance_id'])
     .where('eni.eni_id', '=', eniId)
     .executeTakeFirstOrThrow();
+  const cells = group.strategy === 'cluster' ? [...(await cellsOf(tx, groupId, eniId))] : [];
+  if (cells.some((number) => eni.instance_id === null || number !== cellNumberOf(eni.instance_id)))
+    throw new PandoError(
+      'InsufficientInstanceCapacity',
+      `The instances of the placement group '${group.name}' are in another cell, which alone has hosts near them.`,
+    );
   if (group.strategy !== 'partition')
     assertMayJoin(group, eni.zone, 1, await countByZone(tx, groupId, eniId));
   await tx.updateTable('eni').set({ placement_group_id: groupId }).where('eni_id', '=', eniId).execute();
@@ -144,9 +180,13 @@ export const changePlacementGroup = (
     readonly accountId: string;
     readonly instanceId: string;
     readonly group?: PlacementGroupName | undefined;
+    /** Nothing is changed: the group is only looked up. */
+    readonly check?: boolean | undefined;
   },
 ): Promise<ResolvedPlacementGroup | undefined> =>
   transact(region.db, async (tx) => {
+    if (request.check === true)
+      return request.group && resolved(await findPlacementGroup(tx, request.accountId, request.group));
     const eni = await tx
       .selectFrom('eni')
       .select('eni_id')

@@ -70,7 +70,8 @@ const tenancyObstacle = (place: Place, { accountId, dedicated }: Needs): Obstacl
   return { constraint: 'tenancy', detail: 'it has VMs of other accounts' };
 };
 
-const groupObstacle = (place: Place, group: GroupNeeds): Obstacle | undefined => {
+/** Why the group excludes the host; undefined: it does not. */
+export const groupObstacle = (place: Place, group: GroupNeeds): Obstacle | undefined => {
   const { groupId, strategy, partition, members } = group;
   const here = members.filter(({ hostId }) => hostId === place.hostId);
   switch (strategy) {
@@ -121,25 +122,26 @@ export const obstacleOf = (place: Place, needs: Needs): Obstacle | undefined =>
   tenancyObstacle(place, needs) ??
   (needs.group && groupObstacle(place, needs.group));
 
-/** Hosts in the order of the group: those of a cluster group that have members come first, as they are the nearest. */
+/**
+ * Hosts in the order of the group: those that have members come first. Of a cluster group they are the nearest; of a partition they keep
+ * others free for other partitions.
+ */
 export const nearestFirst = (
   hostIds: readonly string[],
   group: GroupNeeds | undefined,
 ): readonly string[] => {
-  if (group?.strategy !== 'cluster') return hostIds;
+  if (group === undefined || group.strategy === 'spread') return hostIds;
   const near = new Set(group.members.map(({ hostId }) => hostId));
   return [...hostIds.filter((id) => near.has(id)), ...hostIds.filter((id) => !near.has(id))];
 };
 
-/** The partition that is due: the one with the fewest members, of equal ones the lowest. */
-export const duePartition = (partitions: number, members: readonly Member[]): number => {
+/** Partitions in the order in which they are due: those with the fewest members first, of equal ones the lowest. */
+export const duePartitions = (partitions: number, members: readonly Member[]): readonly number[] => {
   const holders = new Map<number, Set<string>>();
   for (const { partition, holder } of members)
     if (partition !== undefined) holders.set(partition, (holders.get(partition) ?? new Set()).add(holder));
-  let due = 1;
-  for (let each = 2; each <= partitions; each++)
-    if ((holders.get(each)?.size ?? 0) < (holders.get(due)?.size ?? 0)) due = each;
-  return due;
+  const count = (partition: number): number => holders.get(partition)?.size ?? 0;
+  return Array.from({ length: partitions }, (_, at) => at + 1).sort((a, b) => count(a) - count(b) || a - b);
 };
 
 /** The rack with room for the most of these, up to `count`; of equal ones the first by name. Undefined: no open host. */

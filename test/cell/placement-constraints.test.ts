@@ -216,6 +216,12 @@ test('dedicated: the host is everybody’s again with the last dedicated VM’s 
   assert.ok(await stranger(), 'a drifted counter is put right');
 });
 
+test('a group’s members come to the hosts that are dedicated to their own account', async () => {
+  await addHosts(1);
+  assert.ok(await place(views[0], { claim: claimFor({ dedicated: true }) }));
+  assert.ok(await placeIn(views[0], spread));
+});
+
 test('capabilities: only hosts that told of them are claimed on, also where a view is behind', async () => {
   await addHosts(2, (n) => (n === 2 ? { capabilities: ['avx2'] } : {}));
   const claim = claimFor({ capabilities: ['avx2'] });

@@ -156,6 +156,37 @@ describe('placement groups', () => {
     assert.equal(refused?.reason.code, 'InstanceLimitExceeded');
   });
 
+  it('a cluster group is in one cell alone: another one is told which', async () => {
+    const { PlacementGroup: group } = await alice.call('CreatePlacementGroup', { GroupName: 'one-cell' });
+    const groupId = group?.GroupId ?? '';
+    const cell = { number: cellNumber, zone: 'test-1a', state: 'active' as const, processors: [] };
+    await region.region.db
+      .insertInto('cell')
+      .values({ cell_id: 'cell-own', ...cell })
+      .onConflict((c) => c.doNothing())
+      .execute();
+    const [own] = await region.region.db
+      .selectFrom('cell')
+      .select('cell_id')
+      .where('number', '=', cellNumber)
+      .execute();
+    const ask = (cellId: string) =>
+      resolveLaunch(region.region, {
+        ...{ accountId: alice.accountId, imageId, subnetId, groupIds: [], groupNames: [], cellId },
+        placementGroup: { id: groupId },
+      });
+    await ask('cell-other');
+    await join(groupId);
+    await ask(own?.cell_id ?? '');
+    await assert.rejects(ask('cell-other'), { code: 'Unavailable', details: { tokenCellId: own?.cell_id } });
+    // Two cells that began at once: the second one's instance does not join.
+    const instanceId = newCellId('instance', cellNumber + 1);
+    const request = { accountId: alice.accountId, instanceId, subnetId, groupIds: [], publicIp: false };
+    await assert.rejects(allocateInterface(region.region, { ...request, placementGroupId: groupId }), {
+      code: 'InsufficientInstanceCapacity',
+    });
+  });
+
   it('a cluster group is in one zone alone', async () => {
     const { PlacementGroup: group } = await alice.call('CreatePlacementGroup', { GroupName: 'one-zone' });
     const groupId = group?.GroupId ?? '';

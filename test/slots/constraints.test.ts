@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
-  duePartition,
+  duePartitions,
   type GroupNeeds,
   type Member,
   nearestFirst,
@@ -96,9 +96,10 @@ test('a cluster group begins in the rack with room for all, and grows where its 
 
 test('the partition that is due has the fewest members; one that moves counts once', () => {
   const at = (holder: string, partition: number): Member => member(holder, 'h', { partition });
-  assert.equal(duePartition(3, []), 1);
-  assert.equal(duePartition(3, [at('a', 1), at('a', 1), at('b', 2), at('c', 2)]), 3);
-  assert.equal(duePartition(2, [at('a', 1), at('a', 1), at('b', 2), at('c', 2)]), 1);
+  assert.deepEqual(duePartitions(3, []), [1, 2, 3]);
+  const members = [at('a', 1), at('a', 1), at('b', 2), at('c', 2)];
+  assert.deepEqual(duePartitions(3, members), [3, 1, 2]);
+  assert.deepEqual(duePartitions(2, members), [1, 2]);
 });
 
 test('after the violating members are gone nobody violates, and whoever was there first stays', () => {

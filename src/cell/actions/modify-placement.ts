@@ -38,7 +38,20 @@ const readGroup = (input: Input): { id?: string; name?: string } | undefined => 
   );
 };
 
-const checkTenancy = ({ Tenancy: tenancy }: Input, row: InstanceRow): void => {
+interface Wanted {
+  readonly instanceId: string;
+  /** Undefined: out of every group. */
+  readonly group: { readonly id?: string; readonly name?: string } | undefined;
+  readonly partition?: number | undefined;
+  readonly tenancy?: string | undefined;
+}
+
+const readInput = (input: Input): Wanted => {
+  const { InstanceId: instanceId, PartitionNumber: partition, Tenancy: tenancy } = input;
+  return { instanceId, partition, tenancy, group: readGroup(input) };
+};
+
+const checkTenancy = ({ tenancy }: Wanted, row: InstanceRow): void => {
   if (tenancy !== undefined && tenancy !== (row.spec.tenancy ?? 'default'))
     throw new PandoError(
       'InvalidParameterValue',
@@ -67,8 +80,10 @@ const write = async (
   const known = groupRowOf(group);
   const locked = group && (await lockKnown(tx, group.groupId, known));
   const wanted = group && { groupId: group.groupId, ...(partition === undefined ? {} : { partition }) };
-  const needs =
-    locked && (await groupNeeds(tx, { holder: row.id, ...(wanted && { group: wanted }) }, locked));
+  const [needs] =
+    locked === undefined
+      ? []
+      : await groupNeeds(tx, { holder: row.id, ...(wanted && { group: wanted }) }, locked);
   const own = needs?.partition === undefined ? {} : { partition: needs.partition };
   await regroupClaim(tx, row.id, group && { groupId: group.groupId, ...own });
   await changeInstance(tx, row.id, {
@@ -81,22 +96,23 @@ export const modifyInstancePlacement = async (
   context: CellContext,
 ): Promise<Out<'ModifyInstancePlacement'>> => {
   const { db, region } = context.services;
-  const named = readGroup(input);
-  const [seen] = await findInstances(context, [input.InstanceId]);
+  const wanted = readInput(input);
+  const [seen] = await findInstances(context, [wanted.instanceId]);
   if (seen === undefined) return {};
-  checkTenancy(input, seen);
-  checkState(seen);
+  checkTenancy(wanted, seen);
   const { account_id: accountId, id: instanceId } = seen;
-  const tell = async (group: { id?: string; name?: string } | undefined) =>
-    (await region.call('region.changePlacementGroup', { accountId, instanceId, group })).placementGroup;
+  const tell = async (group: Wanted['group'], check = false): Promise<ResolvedGroup | undefined> =>
+    (await region.call('region.changePlacementGroup', { accountId, instanceId, group, check }))
+      .placementGroup;
+  checkPartition(wanted, { placementGroup: await tell(wanted.group, true) });
+  checkState(seen);
   const former = seen.spec.placementGroup;
-  const group = await tell(named);
+  const group = await tell(wanted.group);
   try {
-    checkPartition({ partition: input.PartitionNumber }, { placementGroup: group });
     await db.transaction(async (tx) => {
       const row = await lockOne(context, tx, instanceId);
       checkState(row);
-      await write(tx, row, group, input.PartitionNumber);
+      await write(tx, row, group, wanted.partition);
     });
   } catch (error) {
     // What was told is taken back; where that fails too, the instance's next start tells it.

@@ -170,6 +170,7 @@ const resolve = (
     placementGroup: request.placementGroup,
     instanceProfile: request.instanceProfile,
     count: request.min,
+    cellId: context.services.identity.cellId,
     claim,
   });
 

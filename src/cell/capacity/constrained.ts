@@ -1,7 +1,7 @@
 /** What an instance's claims say beside their amount, and what its group asks of hosts, read under the group's lock. */
 import { startAgain } from '#base/postgres/transaction.ts';
 import type { Amount } from '#slots/amount.ts';
-import { duePartition, type GroupNeeds, type Needs, othersOf, type Strategy } from '#slots/constraints.ts';
+import { duePartitions, type GroupNeeds, type Needs, othersOf, type Strategy } from '#slots/constraints.ts';
 import { findSize } from '../instance-types.ts';
 import type { ClaimPurpose, NewClaim } from '../store/claims.ts';
 import type { InstanceRow } from '../store/instances.ts';
@@ -73,16 +73,18 @@ export const lockKnown = async (
 };
 
 /**
- * The group's constraint for this claim, by the members of this moment. A member of a partition group without a number gets the one that is due.
+ * The group's constraint for this claim, by the members of this moment. For a member of a partition group without a number there is one
+ * for each partition, in the order in which they are due.
  */
 export const groupNeeds = async (
   tx: Sql,
   { holder, group }: Pick<NewClaim, 'holder' | 'group'>,
   row: PlacementGroupRow,
-): Promise<GroupNeeds> => {
+): Promise<readonly GroupNeeds[]> => {
   const { group_id: groupId, strategy } = row;
   const members = othersOf(strategy, await listMembers(tx, groupId), holder);
-  if (strategy !== 'partition') return { groupId, strategy, members };
-  const partition = group?.partition ?? duePartition(row.partition_count ?? 1, members);
-  return { groupId, strategy, partition, members };
+  if (strategy !== 'partition') return [{ groupId, strategy, members }];
+  const partitions =
+    group?.partition === undefined ? duePartitions(row.partition_count ?? 1, members) : [group.partition];
+  return partitions.map((partition) => ({ groupId, strategy, partition, members }));
 };

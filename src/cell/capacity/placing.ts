@@ -6,7 +6,13 @@
 import { startAgain } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { fits } from '#slots/amount.ts';
-import { type GroupNeeds, nearestFirst, obstacleOf, roomiestRack } from '#slots/constraints.ts';
+import {
+  type GroupNeeds,
+  groupObstacle,
+  nearestFirst,
+  obstacleOf,
+  roomiestRack,
+} from '#slots/constraints.ts';
 import type { HostFacts } from '#slots/slot-map.ts';
 import { candidatesMax, placeRoundsMax } from '../limits.ts';
 import { nobodyListened } from '../store/capacity.ts';
@@ -72,8 +78,14 @@ export class Placing {
    * claiming on; a later one starts the transaction again instead (two that place several would wait for each other).
    */
   async place(given: PlacementRequest): Promise<Placed | undefined> {
-    const group = await this.#groupOf(given);
-    const request: Wide = group === undefined ? given : this.#within(given, group);
+    for (const group of await this.#groupsOf(given)) {
+      const placed = await this.#placeWithin(group === undefined ? given : this.#within(given, group), group);
+      if (placed !== undefined) return placed;
+    }
+    return undefined;
+  }
+
+  async #placeWithin(request: Wide, group: GroupNeeds | undefined): Promise<Placed | undefined> {
     for (let round = 1; round <= placeRoundsMax; round++) {
       const near = this.#inOrder(nearestFirst(this.#candidates(request, 'reached'), group));
       // A host may have dialled in, or got room, since the view was read: it is asked for before one that is out of reach.
@@ -96,33 +108,45 @@ export class Placing {
     throw startAgain('every host that fits is being claimed on');
   }
 
-  /** The group's lock is had before the first host's, and kept until the transaction ends. */
-  async #groupOf({ claim, group, zone, count = 1 }: PlacementRequest): Promise<GroupNeeds | undefined> {
-    if (claim.group === undefined) return undefined;
-    const { tx, capacity } = this.#options;
+  /** What the claim's group asks, one after the other. Its lock is had before the first host's, and kept until the transaction ends. */
+  async #groupsOf({
+    claim,
+    group,
+    zone,
+    count = 1,
+  }: PlacementRequest): Promise<readonly (GroupNeeds | undefined)[]> {
+    if (claim.group === undefined) return [undefined];
+    const { tx } = this.#options;
     const row = await lockKnown(tx, claim.group.groupId, group);
-    if (row === undefined) return undefined;
-    const needs = await groupNeeds(tx, claim, row);
-    if (needs.strategy !== 'cluster' || needs.members.length > 0) return needs;
-    const { slots } = capacity.view;
+    if (row === undefined) return [undefined];
+    const all = await groupNeeds(tx, claim, row);
+    return all.map((needs) =>
+      needs.strategy === 'cluster' && needs.members.length === 0
+        ? { ...needs, ...this.#rackFor(claim, zone, count) }
+        : needs,
+    );
+  }
+
+  /** Where a cluster group begins. */
+  #rackFor(claim: NewClaim, zone: string, count: number): { readonly rack?: string } {
+    const { slots } = this.#options.capacity.view;
     const open = slots.hosts().flatMap((facts) => {
       const free = slots.free(facts.hostId);
-      const will = capacity.view.row(facts.hostId)?.zone === zone && free !== undefined;
+      const will = this.#options.capacity.view.row(facts.hostId)?.zone === zone && free !== undefined;
       return will && obstacleOf(facts, needsOf(claim)) === undefined ? [{ facts, free }] : [];
     });
     const rack = roomiestRack(open, claim.amount, count);
-    return rack === undefined ? needs : { ...needs, rack };
+    return rack === undefined ? {} : { rack };
   }
 
   #within(request: PlacementRequest, group: GroupNeeds): Wide {
-    const { partition } = group;
-    const { groupId } = group;
+    const { groupId, partition, strategy } = group;
     const claim =
       partition === undefined ? request.claim : { ...request.claim, group: { groupId, partition } };
     const { accept } = request;
     const will = (host: HostFacts): boolean =>
-      obstacleOf(host, { group }) === undefined && (accept === undefined || accept(host));
-    return { ...request, claim, accept: will, wide: group.strategy === 'cluster' };
+      groupObstacle(host, group) === undefined && (accept === undefined || accept(host));
+    return { ...request, claim, accept: will, wide: strategy !== 'spread' };
   }
 
   /** The transaction was committed. */

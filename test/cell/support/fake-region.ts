@@ -280,7 +280,9 @@ export class FakeRegion implements Caller<Contract> {
     'region.changePlacementGroup': ({
       instanceId,
       group,
+      check,
     }: Params<Contract, 'region.changePlacementGroup'>): Result<Contract, 'region.changePlacementGroup'> => {
+      if (check === true) return group === undefined ? {} : { placementGroup: this.#placementGroup(group) };
       if (!this.interfaces.has(instanceId))
         throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${instanceId} has no interface.`);
       const placementGroup = group && this.#placementGroup(group);
