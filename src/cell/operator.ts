@@ -1,17 +1,18 @@
 /** What an operator sees of the cell, and starts in it (`operator.*` of the cell's contract). */
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
 import type { Begun } from './lifecycle.ts';
-import { beginMigration } from './migration.ts';
+import { beginMove } from './moves.ts';
 import { capacityOperations } from './operator-capacity.ts';
 import { hostOperations } from './operator-hosts.ts';
 import { workflowOperations } from './operator-workflows.ts';
 import type { Pools } from './reconfiguration/pools.ts';
 import type { CellServices } from './services.ts';
 import { type HostRow, listHosts } from './store/hosts.ts';
-import type { PlacedInstance } from './store/instances.ts';
+import { lockInstances, type PlacedInstance } from './store/instances.ts';
 import { listQuarantined } from './store/quarantine.ts';
 import type { WorkflowEngine } from './workflow/engine.ts';
 
@@ -39,13 +40,14 @@ export const createOperator = ({ services, owner, engine, begun, pools }: Operat
   ...capacityOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
-    const {
-      workflow,
-      sourceHostId,
-      targetHostId: hostId,
-    } = await beginMigration({ services, owner }, exactId('instance', instanceId), targetHostId);
+    exactId('instance', instanceId);
+    const { row, target, workflow } = await services.capacity.transaction(async (tx, placing) => {
+      const [row] = await lockInstances(tx, undefined, [instanceId]);
+      if (row === undefined) throw notFound(instanceId);
+      return { row, ...(await beginMove({ services, owner }, tx, placing, row, { targetHostId })) };
+    });
     begun({ changes: [], workflows: [workflow], cancelled: [] });
-    return { workflowId: workflow.id, sourceHostId, targetHostId: hostId };
+    return { workflowId: workflow.id, sourceHostId: row.host_id ?? '', targetHostId: target.hostId };
   },
 
   'operator.hosts': async () => ({
@@ -75,6 +77,8 @@ export const createOperator = ({ services, owner, engine, begun, pools }: Operat
     return { instances: rows.map(showInstance) };
   },
 });
+
+const notFound = (id: string): PandoError => new PandoError('NotFound', `${id} is not known in this cell.`);
 
 const showHost = (row: HostRow, connected: boolean): Result<Contract, 'operator.hosts'>['hosts'][number] => ({
   hostId: row.id,

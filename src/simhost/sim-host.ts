@@ -3,7 +3,7 @@
  * without a guest behind them. Thousands fit into one process.
  */
 import { monotonicMs } from '#base/monotonic.ts';
-import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
+import type { Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { presentCardMethod } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
@@ -32,6 +32,8 @@ export interface SimHostOptions {
   readonly selfCommissionMs?: number;
   readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
+  readonly rack?: string;
+  readonly capabilities?: readonly string[];
   /** Where VMs are written down, and read from at the beginning. Default: they end with the process. */
   readonly store?: VmStore;
 }
@@ -92,6 +94,8 @@ export class SimHost {
       zone,
       vtep: this.card.vtep,
       accelerator: 'sim',
+      ...(this.#options.rack === undefined ? {} : { rack: this.#options.rack }),
+      ...(this.#options.capabilities === undefined ? {} : { capabilities: [...this.#options.capabilities] }),
       capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),
@@ -489,10 +493,3 @@ export class SimHost {
 }
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The context of calls that come through no stream. */
-export const simCallContext: CallContext = {
-  peer: 'spiffe://pando/cell/sim',
-  requestId: 'sim',
-  signal: new AbortController().signal,
-};
