@@ -9,6 +9,7 @@ import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
+import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
 import { ClaimsUpkeep } from './capacity/upkeep.ts';
@@ -22,6 +23,7 @@ import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
+import { type CapacityCall, openNotices } from './notices/notices.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
@@ -60,6 +62,8 @@ export interface CellOptions {
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
   readonly timing?: Partial<EngineTiming>;
+  /** Hears a channel of the store (`LISTEN`); absent: what it would tell is found once a second. Returns what ends it. */
+  listenStore?(channel: string, heard: () => void): () => void;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -72,6 +76,7 @@ export interface Cell {
   readonly reports: HostReports;
   readonly operator: Operator;
   readonly ec2Call: Ec2Call;
+  readonly capacityCall: CapacityCall;
   /** Whether the store answered lately. */
   ready(): boolean;
   /** Stops between steps and gives up the lease; another processor goes on. */
@@ -146,6 +151,11 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   await supersedeLeases(db, owner, identity.processorId);
   await renew();
   health.vms = await countInstances(db);
+  const notices = await openNotices({
+    ...{ services, owner },
+    sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
+  });
   const context: Omit<CellContext, 'request'> = {
     services,
     owner,
@@ -153,6 +163,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     begun,
     metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
+    offers: notices.offers,
     vms: () => health.vms,
   };
   const tasks: PeriodicTask[] = [
@@ -172,6 +183,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         capacity.publishDemand();
       },
     },
+    ...notices.tasks,
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
@@ -207,15 +219,18 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     reports,
     operator: createOperator({ services, owner, engine, begun }),
     ec2Call: createEc2Call(context),
+    capacityCall: notices.call,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
       await dropLease(db, owner);
     },
     abandon: () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
     },

@@ -126,3 +126,18 @@ export const metadataRetryMsMax = 60_000;
 /** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */
 export const rebootLookAgainMs = 250;
 export const rebootPatienceMs = 120_000;
+/** How often waiting requests for capacity are looked at without an event; what ran out ends then too. */
+export const capacityQueueEveryMs = 1_000;
+/** Requests of one class that one look reads: more than it can serve. */
+export const waitingPerClassMax = 32;
+export const waitingClassesMax = 256;
+/** Looks in a row after one event: each may serve some. */
+export const queueRoundsMax = 64;
+/** What ends in one look. */
+export const lapsedPerLookMax = 200;
+/** A request that let so many offers lapse ends. */
+export const offersLapsedMax = 3;
+/** For how long one request may accumulate before it gives all back and queues anew. */
+export const accumulateMsMax = 6 * 3_600_000;
+/** Ended requests, and events, stay visible for a week. */
+export const capacityKeptMs = 7 * 24 * 3_600_000;

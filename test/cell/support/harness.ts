@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -139,6 +140,7 @@ export class TestCell {
       log,
       clock: systemClock,
       wrapDatabase,
+      listenStore: (channel, heard) => listenStore({ url: this.url, channel, heard }),
       ...(options.faults === undefined ? {} : { faults: options.faults }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.definitions === undefined ? {} : { definitions: options.definitions }),

@@ -1,0 +1,66 @@
+/** Requests for capacity in one cell, put together: the queue, what clients ask of it, launches with offers. */
+import { createHmac } from 'node:crypto';
+import { reviveInput } from '#wire/transport.ts';
+import type { In } from '#wire/types.ts';
+import * as limits from '../limits.ts';
+import type { PeriodicTask } from '../periodic-tasks.ts';
+import type { CellServices } from '../services.ts';
+import { purgeRequests } from '../store/capacity-requests.ts';
+import { sharedSecret } from '../store/settings.ts';
+import { Offers } from './offers.ts';
+import { CapacityQueue } from './queue.ts';
+import { type CapacityCaller, CapacityRequests, type CapacityRequestsOptions } from './requests.ts';
+
+export type CapacityCall = CapacityRequests['call'];
+
+export interface NoticesOptions {
+  readonly services: CellServices;
+  readonly owner: string;
+  sized(input: In<'RunInstances'>, caller: CapacityCaller): ReturnType<CapacityRequestsOptions['sizeLaunch']>;
+  listenStore?(channel: string, heard: () => void): () => void;
+}
+
+export interface Notices {
+  readonly offers: Offers;
+  readonly call: CapacityCall;
+  readonly tasks: readonly PeriodicTask[];
+  close(): void;
+}
+
+const freedChannel = 'pando_capacity_freed';
+
+export const openNotices = async ({
+  services,
+  owner,
+  sized,
+  listenStore,
+}: NoticesOptions): Promise<Notices> => {
+  const secret = await sharedSecret(services.db, 'webhooks');
+  const told = (): void => requests.told();
+  const queue = new CapacityQueue({ services, owner, told });
+  const requests: CapacityRequests = new CapacityRequests({
+    services,
+    queue,
+    sizeLaunch: (run, caller) =>
+      sized(reviveInput('RunInstances', run) as unknown as In<'RunInstances'>, caller),
+    signingSecretOf: (requestId) => signingSecretOf(secret, requestId),
+  });
+  const close = listenStore?.(freedChannel, () => queue.hint());
+  return {
+    offers: new Offers({ services, queue, told }),
+    call: (call) => requests.call(call),
+    tasks: [
+      { name: 'capacity-queue', everyMs: limits.capacityQueueEveryMs, turn: () => queue.turn() },
+      {
+        name: 'capacity-requests',
+        everyMs: limits.housekeepingEveryMs,
+        turn: () => purgeRequests(services.db, new Date(services.clock.now() - limits.capacityKeptMs)),
+      },
+    ],
+    close: () => close?.(),
+  };
+};
+
+/** Each request has a secret of its own, which is kept nowhere; in the form of Standard Webhooks. */
+export const signingSecretOf = (secret: string, requestId: string): string =>
+  `whsec_${createHmac('sha256', secret).update(requestId).digest('base64')}`;
