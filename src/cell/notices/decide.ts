@@ -107,7 +107,7 @@ const share = (free: Amount, amount: Amount): number =>
 /** What is free on each host while decisions are made. */
 class Room {
   readonly #free: Map<string, Amount>;
-  readonly #limits: ReadonlyMap<string, Amount>;
+  readonly #limits: Map<string, Amount>;
   readonly #refused: NonNullable<QueueState['refused']>;
 
   constructor({ hosts, refused = () => false }: Pick<QueueState, 'hosts' | 'refused'>) {
@@ -123,6 +123,17 @@ class Room {
   take(hostId: string, amount: Amount): void {
     const free = this.#free.get(hostId);
     if (free !== undefined) this.#free.set(hostId, clamped(minus(free, amount)));
+  }
+
+  give(hostId: string, amount: Amount): void {
+    const free = this.#free.get(hostId);
+    if (free !== undefined) this.#free.set(hostId, plus(free, amount));
+  }
+
+  /** A whole part lies there for good: what is left of the host may carry another one, or may not. */
+  reserved({ hostId, amount }: Part): void {
+    const limit = this.#limits.get(hostId);
+    if (limit !== undefined) this.#limits.set(hostId, minus(limit, amount));
   }
 
   /** The host where this fits with the least left over; its room is taken. */
@@ -188,6 +199,16 @@ const grown = (part: Part, amount: Amount, room: Room): Part => {
   return { ...part, amount: plus(part.amount, more) };
 };
 
+/** A part that is not whole: where it fits whole by now, else grown where it is. */
+const wholeElsewhere = (part: Part, { type, amount }: Option, room: Room): Part => {
+  const more = grown(part, amount, room);
+  if (isWhole(more, amount)) return more;
+  const hostId = room.takeBest(type, amount);
+  if (hostId === undefined) return more;
+  room.give(more.hostId, more.amount);
+  return { part: part.part, hostId, amount };
+};
+
 const accumulate = (waiting: Waiting, room: Room, rules: QueueRules): Decision | undefined => {
   const [original] = waiting.options;
   if (original === undefined) return undefined;
@@ -198,13 +219,16 @@ const accumulate = (waiting: Waiting, room: Room, rules: QueueRules): Decision |
   const numbers = Array.from({ length: count }, (_, at) => at).filter(
     (number) => !there.some(({ part }) => part === number),
   );
-  const parts = there.map((part) => (isWhole(part, amount) ? part : grown(part, amount, room)));
-  const taken = new Set(parts.filter((part) => !isWhole(part, amount)).map(({ hostId }) => hostId));
+  const parts = there.map((part) => (isWhole(part, amount) ? part : wholeElsewhere(part, original, room)));
+  for (const part of parts) if (isWhole(part, amount)) room.reserved(part);
   while (parts.length < count) {
     const hostId = room.takeBest(type, amount);
     if (hostId === undefined) break;
-    parts.push({ part: numbers.shift() ?? 0, hostId, amount });
+    const part = { part: numbers.shift() ?? 0, hostId, amount };
+    room.reserved(part);
+    parts.push(part);
   }
+  const taken = new Set(parts.filter((part) => !isWhole(part, amount)).map(({ hostId }) => hostId));
   while (parts.length < count && taken.size < rules.partialHostsMax) {
     const hostId = room.nearest(amount, taken);
     if (hostId === undefined) break;
@@ -215,7 +239,10 @@ const accumulate = (waiting: Waiting, room: Room, rules: QueueRules): Decision |
   const same =
     waiting.parts !== undefined &&
     before.length === parts.length &&
-    before.every((part, at) => equal(part.amount, parts[at]?.amount ?? nothing));
+    before.every((part, at) => {
+      const now = parts[at];
+      return now !== undefined && now.hostId === part.hostId && equal(part.amount, now.amount);
+    });
   return same && !whole ? undefined : { kind: 'accumulate', id: waiting.id, parts, whole };
 };
 
