@@ -35,14 +35,12 @@ const waitingArbitrary = fc
       }),
     ),
   );
-const hostsArbitrary = fc
-  .array(fc.integer({ min: 0, max: 8 }), { maxLength: 6 })
-  .map((all) =>
-    all.map((vcpus, at) => ({
-      ...{ hostId: `h${at}`, limit },
-      free: { ...limit, vcpusMilli: vcpus * 1_000, memoryMib: vcpus * 512 },
-    })),
-  );
+const hostsArbitrary = fc.array(fc.integer({ min: 0, max: 8 }), { maxLength: 6 }).map((all) =>
+  all.map((vcpus, at) => ({
+    ...{ hostId: `h${at}`, limit },
+    free: { ...limit, vcpusMilli: vcpus * 1_000, memoryMib: vcpus * 512 },
+  })),
+);
 
 test('what is decided fits into what is free, and no more than k × factor are told', () => {
   fc.assert(
@@ -101,7 +99,13 @@ test('within a class nobody is served before who is ahead', () => {
 });
 
 test('the original wins when both are there; an alternative is offered where it is not', () => {
-  const one: Waiting = { id: 'r', position: 1, mode: 'reserve', passedOver: 0, options: [option(4), option(2)] };
+  const one: Waiting = {
+    id: 'r',
+    position: 1,
+    mode: 'reserve',
+    passedOver: 0,
+    options: [option(4), option(2)],
+  };
   const of = (vcpus: number) =>
     decide({
       waiting: [one],
@@ -182,7 +186,10 @@ const flood = (seed: number, hostsN: number, big: Option): { steps: number; serv
           ends.push({ hostId, at: step + 1 + Math.floor(random() * lifeMax), amount: small.amount });
         }
       }
-      assert.ok([...free.values()].every((left) => clamped(left).vcpusMilli === left.vcpusMilli), 'never less than nothing');
+      assert.ok(
+        [...free.values()].every((left) => clamped(left).vcpusMilli === left.vcpusMilli),
+        'never less than nothing',
+      );
       if (decisions.length === 0) break;
     }
   }
@@ -201,19 +208,33 @@ test('a big request under a flood of small ones is served within two lives of a 
     const worst = Math.max(...all.map(({ steps }) => steps));
     const parts = Math.ceil(big.count / queueRules.partialHostsMax);
     const allowed = bound * parts;
-    t.diagnostic(`${name}, ${hosts} hosts: served after at most ${worst} steps of 8 runs (bound ${allowed}; a small VM lives up to 100)`);
+    t.diagnostic(
+      `${name}, ${hosts} hosts: served after at most ${worst} steps of 8 runs (bound ${allowed}; a small VM lives up to 100)`,
+    );
     assert.ok(worst <= allowed, `${name}: ${worst}`);
-    assert.ok(all.every(({ servedSmall }) => servedSmall > 0), 'small ones go on being served');
+    assert.ok(
+      all.every(({ servedSmall }) => servedSmall > 0),
+      'small ones go on being served',
+    );
   }
 });
 
 test('one accumulates at a time; parts on a host that has gone are given back', () => {
   const waiting: Waiting[] = [0, 1].map((n) => ({
-    ...{ id: `r${n}`, position: n, mode: 'reserve', passedOver: queueRules.passedOverMax, options: [option(8)] },
+    ...{
+      id: `r${n}`,
+      position: n,
+      mode: 'reserve',
+      passedOver: queueRules.passedOverMax,
+      options: [option(8)],
+    },
   }));
   const hosts = ['a', 'b'].map((hostId) => ({ hostId, limit, free: { ...limit, vcpusMilli: 3_000 } }));
   const { decisions } = decide({ waiting, hosts, racing: new Map() });
-  assert.deepEqual(decisions.map(({ kind, id }) => `${kind} ${id}`), ['accumulate r0']);
+  assert.deepEqual(
+    decisions.map(({ kind, id }) => `${kind} ${id}`),
+    ['accumulate r0'],
+  );
   const [first] = decisions;
   assert.ok(first?.kind === 'accumulate' && !first.whole);
   assert.equal(first.parts[0]?.amount.vcpusMilli, 3_000);

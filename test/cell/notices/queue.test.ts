@@ -26,7 +26,9 @@ after(() => server.stop());
 /** One host with room for `slots` of the smallest type. */
 const start = async (slots: number): Promise<TestProcessor> => {
   cell = await TestCell.start({ url: server.url, stop: async () => undefined });
-  cell.addHost({ capacity: { vcpus: slots / 4, memoryMib: 64 * slots, diskMib: 100_000, networkMbps: 10_000 } });
+  cell.addHost({
+    capacity: { vcpus: slots / 4, memoryMib: 64 * slots, diskMib: 100_000 },
+  });
   return cell.addProcessor();
 };
 
@@ -106,8 +108,10 @@ test('what nobody claims three times ends; a request ends with its validity; can
     await reaches(processor, lazy.requestId, 'offered');
     await elapse(processor, 11_000);
     await until('it lapsed', async () => (await showRequest(processor, lazy.requestId)).offers.length > n);
-    await until('it is looked at', async () =>
-      (await showRequest(processor, lazy.requestId)).offers[n]?.state === 'lapsed');
+    await until(
+      'it is looked at',
+      async () => (await showRequest(processor, lazy.requestId)).offers[n]?.state === 'lapsed',
+    );
   }
   assert.equal((await showRequest(processor, lazy.requestId)).state, 'lapsed');
   const holder = await createRequest(processor);
@@ -117,7 +121,10 @@ test('what nobody claims three times ends; a request ends with its validity; can
   await reaches(processor, brief.requestId, 'expired');
   assert.equal((await showRequest(processor, holder.requestId)).state, 'offered', 'I9');
   const next = await createRequest(processor);
-  assert.equal((await capacityCall(processor, 'cancelRequest', { requestId: holder.requestId })).state, 'cancelled');
+  assert.equal(
+    (await capacityCall(processor, 'cancelRequest', { requestId: holder.requestId })).state,
+    'cancelled',
+  );
   await reaches(processor, next.requestId, 'offered');
   await booksBalance(processor);
 });
@@ -189,6 +196,66 @@ test('an account has a limited number of requests that wait', async () => {
   } while (after !== undefined);
   assert.equal(new Set(pages.map(({ requestId }) => requestId)).size, 100);
 });
+
+test('a big request under a flood of small ones gathers a whole host and is served; others wait meanwhile', async () => {
+  const processor = await start(4);
+  let ids = await launch(cell, processor, { count: 4 });
+  await running(processor, ids);
+  const big = await createRequest(processor, { instanceType: 'custom.1000m.256' });
+  const smalls = new Map<string, string>();
+  const ask = async (): Promise<void> => {
+    const { requestId } = await createRequest(processor);
+    smalls.set(requestId, '');
+  };
+  let served = 0;
+  for (let turn = 0; turn < 40 && (await showRequest(processor, big.requestId)).state === 'waiting'; turn++) {
+    while (smalls.size < 3) await ask();
+    const [gone = '', ...rest] = ids;
+    ids = rest;
+    await terminate(processor, [gone]);
+    const outcome = await until('somebody has the room', async () => {
+      for (const id of smalls.keys()) if ((await showRequest(processor, id)).state === 'offered') return id;
+      const { state, offers } = await showRequest(processor, big.requestId);
+      const gathered = await partsMib(processor);
+      return (state === 'offered' || (offers.length > 0 && gathered === 64 * (4 - ids.length))) && 'big';
+    });
+    if (outcome === 'big') continue;
+    const { offers } = await showRequest(processor, outcome);
+    smalls.delete(outcome);
+    served += 1;
+    const more = await launch(cell, processor, { offerId: offers[0]?.offerId ?? '' });
+    await running(processor, more);
+    ids.push(...more);
+  }
+  const { state, offers } = await reaches(processor, big.requestId, 'offered');
+  assert.equal(state, 'offered');
+  assert.ok(served >= 8, `${served} small ones were served before it`);
+  const more = { InstanceType: 'custom.1000m.256' };
+  const mine = await launch(cell, processor, { offerId: offers[0]?.offerId ?? '', more });
+  await running(processor, mine);
+  await booksBalance(processor);
+});
+
+test('what was gathered is given back when its request is cancelled', async () => {
+  const processor = await start(4);
+  const ids = await launch(cell, processor, { count: 2 });
+  await running(processor, ids);
+  const big = await createRequest(processor, { instanceType: 'custom.1000m.256' });
+  await processor.cell.services.db.query('update capacity_requests set passed_over = 100');
+  await until('it gathers', async () => (await partsMib(processor)) === 128);
+  await assert.rejects(launch(cell, processor), { code: 'InsufficientInstanceCapacity' });
+  await capacityCall(processor, 'cancelRequest', { requestId: big.requestId });
+  assert.equal(await partsMib(processor), 0);
+  await launch(cell, processor, { count: 2 });
+  await booksBalance(processor);
+});
+
+const partsMib = async ({ cell: { services } }: TestProcessor): Promise<number> => {
+  const [row] = await services.db.query<{ mib: number }>(
+    `select coalesce(sum(memory_mib), 0)::int as mib from claims where purpose = 'notice'`,
+  );
+  return row?.mib ?? 0;
+};
 
 /** The cell's own time goes on by so much. */
 const elapse = async ({ cell: { services } }: TestProcessor, ms: number): Promise<void> => {
