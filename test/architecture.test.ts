@@ -175,6 +175,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
+  'src/cli/capacityClient.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',

@@ -44,7 +44,7 @@ export const createRequestInput = z.strictObject({
   /** `hold`: what is offered is reserved until it expires. `race`: it is told, and whoever launches first has it. */
   mode: z.enum(['hold', 'race']).default('hold'),
   /** For how long an offer stands. */
-  holdSeconds: z
+  offerSeconds: z
     .number()
     .int()
     .min(limits.reserveSecondsMin)
@@ -107,7 +107,7 @@ export const requestView = z.object({
   mode: z.enum(['hold', 'race']),
   ...optionView.shape,
   diskGib: z.number(),
-  holdSeconds: z.number().int(),
+  offerSeconds: z.number().int(),
   createdAt: z.iso.datetime(),
   validUntil: z.iso.datetime(),
   /** How many requests for the same are before it; while it waits. */

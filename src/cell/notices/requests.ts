@@ -144,7 +144,7 @@ export class CapacityRequests {
         requestHash: hashOf(asked),
         mode: input.mode === 'race' ? 'race' : 'reserve',
         options: optionsOf(input, this.#options.services.identity.zone),
-        offerSeconds: input.holdSeconds,
+        offerSeconds: input.offerSeconds,
         validSeconds: input.validSeconds,
         callbackUrl: input.callback?.url ?? null,
       });

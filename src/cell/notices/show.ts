@@ -43,7 +43,7 @@ export const showRequest = ({ request, offers, ahead, reserved, signingSecret }:
     ...{ requestId: request.id, state: request.state, mode: shownMode(request.mode) },
     ...showOption(request.zone, original),
     diskGib: original.amount.diskMib / mibPerGib,
-    holdSeconds: request.offer_ms / 1000,
+    offerSeconds: request.offer_ms / 1000,
     createdAt: request.created_at.toISOString(),
     validUntil: request.valid_until.toISOString(),
     ...(ahead === undefined ? {} : { ahead }),

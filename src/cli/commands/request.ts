@@ -15,7 +15,7 @@ export interface CreateOptions extends Options {
   readonly disk: number;
   readonly zone?: string;
   readonly race: boolean;
-  readonly holdFor: number;
+  readonly offerFor: number;
   readonly validFor: number;
   readonly alternative: readonly string[];
   readonly suggest: boolean;
@@ -76,7 +76,11 @@ const show = (request: RequestView): void => {
 export async function createRequest(options: CreateOptions): Promise<void> {
   const body = {
     ...{ instanceType: options.type, count: options.count, diskGib: options.disk },
-    ...{ mode: options.race ? 'race' : 'hold', holdSeconds: options.holdFor, validSeconds: options.validFor },
+    ...{
+      mode: options.race ? 'race' : 'hold',
+      offerSeconds: options.offerFor,
+      validSeconds: options.validFor,
+    },
     ...{ alternatives: options.alternative.map(alternativeOf), suggestAlternatives: options.suggest },
     ...(options.zone === undefined ? {} : { availabilityZone: options.zone }),
     ...(options.callback === undefined ? {} : { callback: { url: options.callback } }),

@@ -87,9 +87,9 @@ test('within a class in order; one slot is offered to one, the others wait', asy
 
 test('an offer that lapses goes to the next; who let it lapse waits behind', async () => {
   const processor = await start(1);
-  const first = await createRequest(processor, { holdSeconds: 10 });
+  const first = await createRequest(processor, { offerSeconds: 10 });
   const offered = await reaches(processor, first.requestId, 'offered');
-  const second = await createRequest(processor, { holdSeconds: 10 });
+  const second = await createRequest(processor, { offerSeconds: 10 });
   await elapse(processor, 11_000);
   await reaches(processor, second.requestId, 'offered');
   const again = await showRequest(processor, first.requestId);
@@ -103,7 +103,7 @@ test('an offer that lapses goes to the next; who let it lapse waits behind', asy
 
 test('what nobody claims three times ends; a request ends with its validity; cancel gives back', async () => {
   const processor = await start(1);
-  const lazy = await createRequest(processor, { holdSeconds: 10 });
+  const lazy = await createRequest(processor, { offerSeconds: 10 });
   for (let n = 0; n < 3; n++) {
     await reaches(processor, lazy.requestId, 'offered');
     await elapse(processor, 11_000);
@@ -168,7 +168,7 @@ test('bad input is refused with what is wrong, and changes nothing', async () =>
     [{ count: 0 }, /count/],
     [{ count: 1.5 }, /count/],
     [{ mode: 'grab' }, /mode/],
-    [{ holdSeconds: 1e9 }, /holdSeconds/],
+    [{ offerSeconds: 1e9 }, /offerSeconds/],
     [{ instanceType: 'no.such' }, /InstanceType/],
     [{ availabilityZone: 'elsewhere' }, /zone/],
     [{ callback: { url: 'file:///etc/passwd' } }, /callback.url/],
