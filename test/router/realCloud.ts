@@ -56,6 +56,8 @@ export interface RealCloud {
   readonly region: Region;
   readonly cell: Cell;
   readonly hosts: readonly SimHost[];
+  /** Of the cell's store. */
+  readonly cellUrl: string;
   readonly imageId: string;
   /** Moves the cell's clock ahead. */
   readonly clock: { aheadMs: number };
@@ -264,6 +266,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     region,
     cell,
     hosts,
+    cellUrl: cellDatabase.url,
     imageId,
     clock,
     joins: () => joins,

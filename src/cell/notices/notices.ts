@@ -1,11 +1,12 @@
 /** Requests for capacity in one cell, put together: the queue, what clients ask of it, launches with offers. */
 import { createHmac } from 'node:crypto';
+import { demandTypesMaxDefault } from '#slots/demand.ts';
 import { reviveInput } from '#wire/transport.ts';
 import type { In } from '#wire/types.ts';
 import * as limits from '../limits.ts';
 import type { PeriodicTask } from '../periodic-tasks.ts';
 import type { CellServices } from '../services.ts';
-import { purgeRequests } from '../store/capacity-requests.ts';
+import { purgeRequests, readWaitedFor } from '../store/capacity-requests.ts';
 import { sharedSecret } from '../store/settings.ts';
 import { Offers } from './offers.ts';
 import { CapacityQueue } from './queue.ts';
@@ -50,7 +51,14 @@ export const openNotices = async ({
     offers: new Offers({ services, queue, told }),
     call: (call) => requests.call(call),
     tasks: [
-      { name: 'capacity-queue', everyMs: limits.capacityQueueEveryMs, turn: () => queue.turn() },
+      {
+        name: 'capacity-queue',
+        everyMs: limits.capacityQueueEveryMs,
+        turn: async () => {
+          await queue.turn();
+          services.capacity.waitedFor(await readWaitedFor(services.db, demandTypesMaxDefault));
+        },
+      },
       {
         name: 'capacity-requests',
         everyMs: limits.housekeepingEveryMs,

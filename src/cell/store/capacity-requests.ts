@@ -147,6 +147,18 @@ export const readWaiting = (tx: Sql, perClassMax: number, classesMax: number): P
     [perClassMax, perClassMax * classesMax],
   );
 
+/** How many instances of each type are waited for; the most waited for first. */
+export const readWaitedFor = (
+  sql: Sql,
+  typesMax: number,
+): Promise<{ type: string; amount: Amount; count: number }[]> =>
+  sql.query(
+    `select options -> 0 ->> 'type' as type, (array_agg(options -> 0 -> 'amount'))[1] as amount,
+       sum((options -> 0 ->> 'count')::int)::int as count
+     from capacity_requests where state = 'waiting' group by 1 order by count desc, type limit $1`,
+    [typesMax],
+  );
+
 export const passOver = async (tx: Sql, ids: readonly string[]): Promise<void> => {
   if (ids.length > 0)
     await tx.query('update capacity_requests set passed_over = passed_over + 1 where id = any($1)', [ids]);
