@@ -17,6 +17,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
   ca: ['base', 'contracts'],
+  webhooks: ['base', 'contracts'],
   slots: [],
   cell: ['slots', 'wire', 'base', 'contracts'],
   region: ['wire', 'base', 'contracts'],

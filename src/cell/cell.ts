@@ -23,7 +23,7 @@ import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
-import { type CapacityCall, openNotices } from './notices/notices.ts';
+import { type CapacityCall, openNotices, type WebhooksOptions } from './notices/notices.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
@@ -64,6 +64,8 @@ export interface CellOptions {
   readonly timing?: Partial<EngineTiming>;
   /** Hears a channel of the store (`LISTEN`); absent: what it would tell is found once a second. Returns what ends it. */
   listenStore?(channel: string, heard: () => void): () => void;
+  /** How webhooks are sent; absent: none are. */
+  readonly webhooks?: WebhooksOptions;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -155,6 +157,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     ...{ services, owner },
     sized: (input, request) => sizeLaunch(input, { ...context, request }),
     ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
+    webhooks: options.webhooks,
   });
   const context: Omit<CellContext, 'request'> = {
     services,

@@ -141,3 +141,14 @@ export const offersLapsedMax = 3;
 export const accumulateMsMax = 6 * 3_600_000;
 /** Ended requests, and events, stay visible for a week. */
 export const capacityKeptMs = 7 * 24 * 3_600_000;
+/** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */
+export const webhookTimeoutMs = 10_000;
+export const webhooksAtOnceMax = 32;
+export const webhooksPerReceiverMax = 4;
+/** A delivery whose processor died is tried again after this long. */
+export const webhookLeaseMs = 30_000;
+/** Pauses between tries, doubled each time; after so many tries it is a dead letter: some nine hours. */
+export const webhookBackoffMsMin = 5_000;
+export const webhookBackoffMsMax = 3_600_000;
+export const webhookAttemptsMax = 20;
+export const deadLettersShownMax = 1_000;

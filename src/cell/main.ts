@@ -10,6 +10,7 @@ import { exportSpans } from '#base/spanExport.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
+import { webhookClient } from './notices/webhook-client.ts';
 import { openRegionLink } from './region-link.ts';
 import type { CellSchema } from './store/sql.ts';
 
@@ -62,6 +63,9 @@ const start = async (): Promise<Cell> => {
       const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
       return await createCell({
         ...{ identity, limits, oversubscription, reserve, database, region, log },
+        ...(config.webhooks === undefined
+          ? {}
+          : { webhooks: { send: webhookClient(config.webhooks), allowed: config.webhooks.allowed } }),
         listenStore: (channel, heard) =>
           listenStore({ url: config.databaseUrl, channel, heard, name: `${config.name}-listen` }),
       });

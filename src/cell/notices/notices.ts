@@ -1,5 +1,6 @@
 /** Requests for capacity in one cell, put together: the queue, what clients ask of it, launches with offers. */
 import { createHmac } from 'node:crypto';
+import { callbackObjection, parseRanges } from '#base/publicAddress.ts';
 import { demandTypesMaxDefault } from '#slots/demand.ts';
 import { reviveInput } from '#wire/transport.ts';
 import type { In } from '#wire/types.ts';
@@ -8,6 +9,7 @@ import type { PeriodicTask } from '../periodic-tasks.ts';
 import type { CellServices } from '../services.ts';
 import { purgeRequests, readWaitedFor } from '../store/capacity-requests.ts';
 import { sharedSecret } from '../store/settings.ts';
+import { Deliveries, type SendWebhook } from './deliveries.ts';
 import { Offers } from './offers.ts';
 import { CapacityQueue } from './queue.ts';
 import { type CapacityCaller, CapacityRequests, type CapacityRequestsOptions } from './requests.ts';
@@ -19,6 +21,13 @@ export interface NoticesOptions {
   readonly owner: string;
   sized(input: In<'RunInstances'>, caller: CapacityCaller): ReturnType<CapacityRequestsOptions['sizeLaunch']>;
   listenStore?(channel: string, heard: () => void): () => void;
+  readonly webhooks?: WebhooksOptions | undefined;
+}
+
+export interface WebhooksOptions {
+  readonly send: SendWebhook;
+  /** Ranges that callbacks may name beside public addresses. */
+  readonly allowed: readonly string[];
 }
 
 export interface Notices {
@@ -35,17 +44,24 @@ export const openNotices = async ({
   owner,
   sized,
   listenStore,
+  webhooks,
 }: NoticesOptions): Promise<Notices> => {
   const secret = await sharedSecret(services.db, 'webhooks');
-  const told = (): void => requests.told();
+  const told = (): void => {
+    requests.told();
+    deliveries?.hint();
+  };
+  const secretOf = (requestId: string): string => signingSecretOf(secret, requestId);
   const queue = new CapacityQueue({ services, owner, told });
   const requests: CapacityRequests = new CapacityRequests({
     services,
     queue,
     sizeLaunch: (run, caller) =>
       sized(reviveInput('RunInstances', run) as unknown as In<'RunInstances'>, caller),
-    signingSecretOf: (requestId) => signingSecretOf(secret, requestId),
+    signingSecretOf: secretOf,
+    callbackObjection: callbackCheck(webhooks),
   });
+  const deliveries = webhooks && new Deliveries({ services, send: webhooks.send, signingSecretOf: secretOf });
   const close = listenStore?.(freedChannel, () => queue.hint());
   return {
     offers: new Offers({ services, queue, told }),
@@ -56,6 +72,7 @@ export const openNotices = async ({
         everyMs: limits.capacityQueueEveryMs,
         turn: async () => {
           await queue.turn();
+          deliveries?.hint();
           services.capacity.waitedFor(await readWaitedFor(services.db, demandTypesMaxDefault));
         },
       },
@@ -65,8 +82,18 @@ export const openNotices = async ({
         turn: () => purgeRequests(services.db, new Date(services.clock.now() - limits.capacityKeptMs)),
       },
     ],
-    close: () => close?.(),
+    close: () => {
+      close?.();
+      deliveries?.stop();
+    },
   };
+};
+
+/** What is wrong with a callback as far as its URL alone tells. @throws TypeError for an allowed range that is none */
+const callbackCheck = (webhooks: WebhooksOptions | undefined): ((url: string) => string | undefined) => {
+  if (webhooks === undefined) return () => 'this region sends no webhooks: read the events instead';
+  const allowed = parseRanges(webhooks.allowed);
+  return (url) => callbackObjection(url, allowed);
 };
 
 /** Each request has a secret of its own, which is kept nowhere; in the form of Standard Webhooks. */

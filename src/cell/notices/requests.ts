@@ -101,6 +101,8 @@ export interface CapacityRequestsOptions {
     readonly token: string;
   }>;
   readonly signingSecretOf: (requestId: string) => string;
+  /** Why nothing may be sent to this URL; undefined: it may. */
+  readonly callbackObjection: (url: string) => string | undefined;
 }
 
 export class CapacityRequests {
@@ -139,6 +141,9 @@ export class CapacityRequests {
   readonly #handlers: Handlers = {
     createRequest: async (input, caller) => {
       const { clientToken, ...asked } = input;
+      const objection = input.callback && this.#options.callbackObjection(input.callback.url);
+      if (objection !== undefined)
+        throw new PandoError('InvalidParameterValue', `callback.url: ${objection}.`);
       return this.create(caller, {
         token: `request/${clientToken ?? caller.requestId}`,
         requestHash: hashOf(asked),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   capacityLimits,
   createRequestInput,
+  eventKind,
   eventView,
   requestState,
   requestView,
@@ -29,6 +30,8 @@ const error = z.object({
   requestId: z.string(),
   details: z.record(z.string(), z.string()).optional(),
 });
+
+const webhook = z.object({ type: eventKind, timestamp: z.iso.datetime(), data: eventView });
 
 const json = (name: string) => ({
   content: { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } },
@@ -128,7 +131,7 @@ const make = () => ({
       post: {
         description:
           'Sent to a request’s callback, signed after Standard Webhooks with the request’s `signingSecret`. `webhook-id` is the event’s id, the same each time it is sent; any answer of 2xx is taken for received.',
-        requestBody: { required: true, ...json('Event') },
+        requestBody: { required: true, ...json('Webhook') },
         responses: { '2XX': { description: 'Received' } },
       },
     },
@@ -146,6 +149,7 @@ const make = () => ({
       RequestPage: schemaOf(page, 'output'),
       Event: schemaOf(eventView, 'output'),
       EventPage: schemaOf(events, 'output'),
+      Webhook: schemaOf(webhook, 'output'),
       Error: schemaOf(error, 'output'),
     },
   },

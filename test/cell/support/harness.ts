@@ -47,6 +47,7 @@ export interface ProcessorOptions {
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
+  readonly webhooks?: CellOptions['webhooks'];
   /** How it reaches the store: another way than directly, other limits. */
   readonly store?: Partial<OpenDatabaseOptions>;
 }
@@ -142,6 +143,7 @@ export class TestCell {
       wrapDatabase,
       listenStore: (channel, heard) => listenStore({ url: this.url, channel, heard }),
       ...(options.faults === undefined ? {} : { faults: options.faults }),
+      ...(options.webhooks === undefined ? {} : { webhooks: options.webhooks }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
       adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
