@@ -1,10 +1,29 @@
 /** What a rollout asks of its driver, and how patient it is. */
 import type { PolicySpec } from '#contracts/rollout-policy.ts';
 
+/** To one device. */
+export interface DeviceOrder {
+  readonly kind: 'apply' | 'confirm' | 'revert';
+  readonly deviceId: string;
+}
+
 export type Order =
-  | { readonly kind: 'apply' | 'confirm' | 'revert'; readonly deviceId: string }
+  | DeviceOrder
   /** `baseline`: before anything is changed. */
   | { readonly kind: 'measure'; readonly baseline: boolean };
+
+/** What a rollout cannot know by itself. */
+export interface World {
+  readonly nowMs: number;
+  reachable(deviceId: string): boolean;
+  /** Whether it is still a device of the fleet. */
+  exists(deviceId: string): boolean;
+  /**
+   * `wait`: an earlier rollout has it. `stale`: by now it should have something else than the first state. `owed`: it has not been brought
+   * to what it should have, so it is as good as away.
+   */
+  turn(deviceId: string): 'go' | 'wait' | 'stale' | 'owed';
+}
 
 export interface RunTiming {
   /** A device is away when it could not be reached for so long, and for the policy's `confirmMs`. */

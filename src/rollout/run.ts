@@ -6,24 +6,21 @@
  * complete, baked and measured healthy. From that order on the device counts as changed, whatever it says, until it is read back.
  */
 import { DeviceBook } from './devices.ts';
-import { backoffMs, type Order, patienceMs, type RunTiming, timingDefault, triesMax } from './orders.ts';
+import {
+  backoffMs,
+  type Order,
+  patienceMs,
+  type RunTiming,
+  timingDefault,
+  triesMax,
+  type World,
+} from './orders.ts';
 import type { AuditRecord, DeviceRecord, Failure, Outcome, Phase, RolloutRecord } from './record.ts';
 import { endedPhases } from './record.ts';
 import { refusal } from './refuse.ts';
+import { WayBack } from './rollback.ts';
+import { failuresOf, isApproved } from './rules.ts';
 import { isOpen } from './window.ts';
-
-/** What a rollout cannot know by itself. */
-export interface World {
-  readonly nowMs: number;
-  reachable(deviceId: string): boolean;
-  /** Whether it is still a device of the fleet. */
-  exists(deviceId: string): boolean;
-  /**
-   * `wait`: an earlier rollout has it. `stale`: by now it should have something else than the first state. `owed`: it has not been brought
-   * to what it should have, so it is as good as away.
-   */
-  turn(deviceId: string): 'go' | 'wait' | 'stale' | 'owed';
-}
 
 export interface Drained {
   /** Absent: as it was. */
@@ -48,10 +45,8 @@ export class RolloutRun {
   readonly #out = new Set<string>();
   readonly #notBefore = new Map<string, number>();
   readonly #awaySince = new Map<string, number>();
-  /** Devices that would not go back, however often they were told. */
-  readonly #leftAlone = new Set<string>();
-  /** The latest first; undefined: not going back. */
-  #toRevert: Set<DeviceRecord> | undefined;
+  /** undefined: not going back. */
+  #wayBack: WayBack | undefined;
   #measuring = false;
   #measuredMs = Number.NEGATIVE_INFINITY;
   #strikes = 0;
@@ -84,19 +79,6 @@ export class RolloutRun {
     return endedPhases.has(this.#record.phase);
   }
 
-  /** Why nothing is begun though it could be; for people. */
-  waitsFor(world: World): string | undefined {
-    const { phase, paused, wave, policy } = this.#record;
-    if (paused) return 'paused: pando rollout resume goes on';
-    if (phase === 'halted') return 'an operator: resume accepts what failed, abort goes back';
-    if (phase !== 'pending' && phase !== 'applying') return undefined;
-    if (!this.#isApproved(wave)) return `approval of wave ${wave + 1} by ${policy.approval?.by.join(' or ')}`;
-    if (!isOpen(policy.window, world.nowMs))
-      return `its time window, ${policy.window?.from}–${policy.window?.to} UTC`;
-    const waiting = this.#devices.wave(wave).find(({ deviceId }) => world.turn(deviceId) === 'wait');
-    return waiting && `an earlier rollout that has ${waiting.deviceId}`;
-  }
-
   /** Orders to be sent, each once; what they presume is in `drain`. */
   next(world: World): Order[] {
     if (this.ended) return [];
@@ -117,7 +99,7 @@ export class RolloutRun {
     const device = this.#devices.get(order.deviceId);
     this.#out.delete(order.deviceId);
     if (device === undefined || this.ended) return;
-    if (order.kind === 'revert') this.#reverted(device, outcome, nowMs);
+    if (order.kind === 'revert') this.#wayBack?.answered(device, outcome, nowMs);
     else if (order.kind === 'confirm') this.#confirmed(device, outcome, nowMs);
     else this.#applied(device, outcome, nowMs);
     this.#checkErrors(device, nowMs);
@@ -165,7 +147,7 @@ export class RolloutRun {
     this.#set({ paused: false });
     this.#said(who, 'resume', nowMs);
     if (phase !== 'halted') return;
-    this.#set({ forgiven: this.#failures(wave), settledMs: undefined });
+    this.#set({ forgiven: failuresOf(this.#record, this.#devices, wave), settledMs: undefined });
     this.#strikes = 0;
     this.#enter('applying', nowMs, 'resumed');
   }
@@ -181,7 +163,7 @@ export class RolloutRun {
   /** The wave that waits for it. @throws `NotAnApprover`, `NotAwaitingApproval`; nothing is changed then. */
   approve(who: string, names: readonly string[], nowMs: number): number {
     const { policy, wave, approved } = this.#record;
-    if (this.ended || this.#isApproved(wave) || !this.#phaseIs('pending', 'applying'))
+    if (this.ended || isApproved(this.#record, wave) || !this.#phaseIs('pending', 'applying'))
       throw refusal(
         'NotAwaitingApproval',
         `${this.#record.rolloutId} waits for no approval.`,
@@ -350,66 +332,13 @@ export class RolloutRun {
     if (device.tries >= triesMax) this.#devices.move(device, 'lost', nowMs, detail);
   }
 
-  #reverted(device: DeviceRecord, outcome: Outcome, nowMs: number): void {
-    if (outcome.kind === 'ok') {
-      this.#devices.move(device, 'reverted', nowMs);
-      return;
-    }
-    if (outcome.kind === 'drift') {
-      this.#leftAlone.add(device.deviceId);
-      this.#devices.move(device, 'drifted', nowMs, outcome.detail);
-      return;
-    }
-    this.#devices.tried(device, device.tries + 1);
-    this.#notBefore.set(device.deviceId, nowMs + backoffMs(device.tries, this.#timing));
-    if (device.tries < this.#timing.revertTriesMax) return;
-    this.#leftAlone.add(device.deviceId);
-    this.#devices.move(device, 'lost', nowMs, outcome.detail);
-  }
-
-  /** Second → first, the latest first. Who cannot be reached is brought back by the reconciliation, when it returns. */
   #rollBack(world: World): Order[] {
-    const orders: Order[] = [];
-    let open = this.#out.size;
-    this.#toRevert ??= new Set(this.#devices.touchedLatestFirst());
-    for (const device of this.#toRevert) {
-      const { deviceId, state } = device;
-      if (state === 'reverted' || state === 'gone' || this.#leftAlone.has(deviceId))
-        this.#toRevert.delete(device);
-      if (!this.#toRevert.has(device) || this.#out.has(deviceId)) continue;
-      if (!world.exists(deviceId)) this.#devices.move(device, 'gone', world.nowMs);
-      else if (world.reachable(deviceId)) {
-        open += 1;
-        this.#awaySince.delete(deviceId);
-        if (this.#out.size < this.#record.policy.concurrency) orders.push(...this.#sendBack(device, world));
-      } else if (!this.#isGivenUp(device, world)) open += 1;
-    }
-    if (open === 0) this.#enter('rolled-back', world.nowMs, this.#leftBehind());
+    this.#wayBack ??= new WayBack(this.#record.policy, this.#devices, this.#timing);
+    const orders = this.#wayBack.next(world, this.#out);
+    for (const { deviceId } of orders) this.#out.add(deviceId);
+    if (this.#wayBack.isOver && this.#out.size === 0)
+      this.#enter('rolled-back', world.nowMs, this.#wayBack.leftBehind());
     return orders;
-  }
-
-  #sendBack(device: DeviceRecord, world: World): Order[] {
-    if ((this.#notBefore.get(device.deviceId) ?? 0) > world.nowMs) return [];
-    if (device.state !== 'reverting') {
-      this.#devices.tried(device, 0);
-      this.#devices.move(device, 'reverting', world.nowMs);
-    }
-    return [this.#send('revert', device.deviceId)];
-  }
-
-  #isGivenUp(device: DeviceRecord, world: World): boolean {
-    const sinceMs = this.#awaySince.get(device.deviceId) ?? world.nowMs;
-    this.#awaySince.set(device.deviceId, sinceMs);
-    if (device.state !== 'reverting')
-      this.#devices.move(device, 'reverting', world.nowMs, 'it cannot be reached');
-    return world.nowMs - sinceMs >= patienceMs(this.#record.policy, this.#timing);
-  }
-
-  #leftBehind(): string {
-    const left = this.#devices.count(undefined, ['reverting', 'lost', 'drifted']);
-    return left === 0
-      ? 'every touched device is read back'
-      : `${left} devices are brought back when they return`;
   }
 
   #send(kind: 'apply' | 'confirm' | 'revert', deviceId: string): Order {
@@ -418,25 +347,13 @@ export class RolloutRun {
   }
 
   #mayCommand(world: World): boolean {
-    return this.#isApproved(this.#record.wave) && isOpen(this.#record.policy.window, world.nowMs);
-  }
-
-  #isApproved(wave: number): boolean {
-    const { policy, approved } = this.#record;
-    if (policy.approval === undefined || approved.includes(wave)) return true;
-    const { before } = policy.approval;
-    return before === 'first' ? wave !== 0 : before === 'second' && wave !== 1;
-  }
-
-  #failures(wave: number): number {
-    const away = this.#record.policy.unreachable === 'fail' ? (['away'] as const) : [];
-    return this.#devices.count(wave, ['refused', 'drifted', 'lost', ...away]);
+    return isApproved(this.#record, this.#record.wave) && isOpen(this.#record.policy.window, world.nowMs);
   }
 
   #checkErrors({ wave, deviceId, detail = '' }: DeviceRecord, nowMs: number): void {
     const { policy, waveSizes, wave: present, forgiven } = this.#record;
     if (!this.#phaseIs('applying', 'baking') || policy.onFailure === 'go-on') return;
-    const failures = this.#failures(wave) - (wave === present ? forgiven : 0);
+    const failures = failuresOf(this.#record, this.#devices, wave) - (wave === present ? forgiven : 0);
     if (failures <= policy.errorThreshold * (waveSizes[wave] ?? 0)) return;
     const what = `${failures} of ${waveSizes[wave]} devices of wave ${wave + 1} failed`;
     this.#fail({ kind: 'errors', detail: `${what}; ${deviceId}: ${detail}`, atMs: nowMs });

@@ -1,6 +1,7 @@
 /** Rollouts that overlap (S8.5), and what a device should have by now. */
+import type { World } from './orders.ts';
 import type { DeviceRecord, RolloutRecord, Transition } from './record.ts';
-import type { RolloutRun, World } from './run.ts';
+import type { RolloutRun } from './run.ts';
 
 /** `fleet/fleet`: objects are told apart by kind and id. */
 export const objectKey = ({ kind, id }: Pick<Transition, 'kind' | 'id'>): string => `${kind}/${id}`;

@@ -25,7 +25,9 @@ export class SimDevice {
   readonly character: Character;
   readonly has = new Map<string, string>();
   reachable = true;
-  #pending: { readonly rolloutId: string; readonly key: string; readonly back: string; readonly atMs: number } | undefined;
+  #pending:
+    | { readonly rolloutId: string; readonly key: string; readonly back: string; readonly atMs: number }
+    | undefined;
   #fence: Fence = { epoch: 0, number: 0 };
 
   constructor(id: string, character: Character) {
@@ -46,7 +48,8 @@ export class SimDevice {
   obey(command: Command, nowMs: number): Answer {
     this.tick(nowMs);
     const { epoch, number } = command.fence;
-    if (epoch < this.#fence.epoch || (epoch === this.#fence.epoch && number < this.#fence.number)) return 'refused';
+    if (epoch < this.#fence.epoch || (epoch === this.#fence.epoch && number < this.#fence.number))
+      return 'refused';
     this.#fence = command.fence;
     if (this.character === 'nonsense') return 'nonsense';
     if (this.character === 'claims') return 'ok';

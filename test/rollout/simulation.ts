@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import type { Order } from '#rollout/orders.ts';
 import { type DeviceRecord, endedPhases, type Outcome, type RolloutRecord } from '#rollout/record.ts';
+import { waitsFor } from '#rollout/rules.ts';
 import { RolloutRun } from '#rollout/run.ts';
 import { objectKey, sayOf, turnOf } from '#rollout/schedule.ts';
 import { type Answer, type Command, type Fence, SimDevice } from './fleet.ts';
@@ -134,7 +135,10 @@ export class Simulation {
   }
 
   send(engine: Engine, run: RolloutRun, order: Order): void {
-    if (order.kind === 'measure') return this.#measure(run, order.baseline);
+    if (order.kind === 'measure') {
+      this.#measure(run, order.baseline);
+      return;
+    }
     const device = this.devices.get(order.deviceId);
     const [transition] = run.record.transitions;
     assert.ok(device && transition?.from && transition.to);
@@ -168,7 +172,12 @@ export class Simulation {
       if (!this.store.owed.has(key) || !device.reachable || busy || wanted === undefined) continue;
       if (this.#wire.some((sent) => sent.device === device && sent.engine === engine)) continue;
       const none = { rolloutId: '', key: 'fleet/fleet', from: '', confirmMs: 0 };
-      this.#transmit(engine, undefined, device, { kind: 'reconcile', ...none, to: wanted, fence: engine.nextFence() });
+      this.#transmit(engine, undefined, device, {
+        kind: 'reconcile',
+        ...none,
+        to: wanted,
+        fence: engine.nextFence(),
+      });
     }
   }
 
@@ -198,7 +207,9 @@ export class Simulation {
         checks: this.#chance(0.7) ? ['overlay'] : [],
         ...{ lossMax: 0.1, latencyFactorMax: 3, strikes: 1 + this.#below(2), everyMs: 300 },
       },
-      ...(this.#chance(0.3) && { approval: { before: this.#pick(['first', 'second', 'each'] as const), by: ['alice'] } }),
+      ...(this.#chance(0.3) && {
+        approval: { before: this.#pick(['first', 'second', 'each'] as const), by: ['alice'] },
+      }),
     });
     const made = rolloutOf(policy, waves, { seq, from: this.#chance(0.7) ? seq : 1, to: seq + 1 });
     const devices = new Map(made.devices.map((device) => [device.deviceId, device]));
@@ -229,7 +240,7 @@ export class Simulation {
 
   #operator(): void {
     for (const run of this.#engine.runs.values()) {
-      const waits = run.waitsFor(this.viewOf(run, this.#engine)) ?? '';
+      const waits = waitsFor(run.record, run.devices, this.viewOf(run, this.#engine)) ?? '';
       if (waits.startsWith('approval') && this.#chance(0.2)) {
         assert.throws(() => run.approve('operator/mallory', ['mallory'], this.nowMs), /NotAnApprover/);
         run.approve('operator/alice', ['alice'], this.nowMs);
@@ -252,7 +263,8 @@ export class Simulation {
     const changed = [...this.devices.values()].some(
       (device) => device.has.get('fleet/fleet') === transition?.to?.digest,
     );
-    const kind = this.#chance(0.05) && !this.#healed ? 'unknown' : this.#isBad && changed ? 'unhealthy' : 'healthy';
+    const kind =
+      this.#chance(0.05) && !this.#healed ? 'unknown' : this.#isBad && changed ? 'unhealthy' : 'healthy';
     const verdict = { kind, detail: 'as simulated', beganMs: this.nowMs } as const;
     if (baseline) run.baselineMeasured({}, { ...verdict, kind: 'healthy' }, this.nowMs);
     else run.measured(verdict, this.nowMs);
@@ -263,7 +275,12 @@ export class Simulation {
     this.#wire.push({ ...base, arrivesMs: this.nowMs + this.#below(this.#chance(0.05) ? 9_000 : 300) });
     // A repeated datagram, a retried call: the same command again, later.
     if (this.#chance(0.03))
-      this.#wire.push({ ...base, order: undefined, timesOutMs: 0, arrivesMs: this.nowMs + this.#below(6_000) });
+      this.#wire.push({
+        ...base,
+        order: undefined,
+        timesOutMs: 0,
+        arrivesMs: this.nowMs + this.#below(6_000),
+      });
   }
 
   #deliver(): void {
@@ -303,7 +320,9 @@ export class Simulation {
 
   #isQuiet(): boolean {
     const ended = [...this.store.rollouts.values()].every(({ record }) => endedPhases.has(record.phase));
-    const owes = [...this.store.owed].some((key) => this.devices.get(key.split(' ')[0] ?? '')?.character !== 'nonsense');
+    const owes = [...this.store.owed].some(
+      (key) => this.devices.get(key.split(' ')[0] ?? '')?.character !== 'nonsense',
+    );
     return ended && !owes && this.#wire.length === 0;
   }
 
@@ -323,8 +342,7 @@ export class Simulation {
     }
     for (const id of this.devices.keys()) {
       const at = [...this.store.rollouts.values()].filter(
-        ({ record, devices }) =>
-          !endedPhases.has(record.phase) && devices.get(id)?.touched !== undefined,
+        ({ record, devices }) => !endedPhases.has(record.phase) && devices.get(id)?.touched !== undefined,
       );
       assert.ok(at.length <= 1, `two rollouts at ${id}`);
     }
@@ -332,23 +350,38 @@ export class Simulation {
 
   #assertConverged(): void {
     for (const { record } of this.store.rollouts.values())
-      assert.ok(endedPhases.has(record.phase), `${record.rolloutId} is ${record.phase} after ${stepsMax} steps: ${this.describe()}`);
+      assert.ok(
+        endedPhases.has(record.phase),
+        `${record.rolloutId} is ${record.phase} after ${stepsMax} steps: ${this.describe()}`,
+      );
     for (const device of this.devices.values()) {
       if (device.character === 'claims' || device.character === 'nonsense') continue;
       const has = device.has.get('fleet/fleet');
       if (has === 'drift by hand') continue;
-      assert.equal(has, this.store.desired.get(`${device.id} fleet/fleet`), `${device.id} has what it should have`);
+      assert.equal(
+        has,
+        this.store.desired.get(`${device.id} fleet/fleet`),
+        `${device.id} has what it should have`,
+      );
     }
   }
 
   /** For a failure's message. */
   describe(): string {
-    const devices = [...this.devices.values()].map(({ id, character, has }) => ({ id, character, has: has.get('fleet/fleet') }));
+    const devices = [...this.devices.values()].map(({ id, character, has }) => ({
+      id,
+      character,
+      has: has.get('fleet/fleet'),
+    }));
     const rollouts = [...this.store.rollouts.values()].map(({ record, devices: own }) => ({
       ...record,
       devices: [...own.values()],
     }));
-    return JSON.stringify({ devices, rollouts, owed: [...this.store.owed], desired: [...this.store.desired] }, null, 1);
+    return JSON.stringify(
+      { devices, rollouts, owed: [...this.store.owed], desired: [...this.store.desired] },
+      null,
+      1,
+    );
   }
 
   #chance(probability: number): boolean {
