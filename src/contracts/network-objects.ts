@@ -157,6 +157,11 @@ export const deviceTransaction = z.object({
   places: z.array(placesDelta).max(64),
   /** The device goes back by itself unless `confirm` comes before so many milliseconds are over (S8.4). Needs a `transactionId`. */
   confirmWithinMs: z.number().int().min(1).max(3_600_000).optional(),
+  /**
+   * Of an engine of rollouts: a device keeps the greatest that it has obeyed, and refuses a lesser one (`StaleEpoch`). So neither an
+   * engine that was replaced nor a command that comes late undoes what came after it.
+   */
+  fence: z.object({ epoch: z.number().int().min(0), number: z.number().int().min(0) }).optional(),
 });
 export type DeviceTransaction = z.infer<typeof deviceTransaction>;
 

@@ -9,6 +9,7 @@ import { launchTokens } from './migrations-launch-tokens.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
+import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
 
 const begin = `
@@ -294,4 +295,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0012-launch-tokens', up: launchTokens },
   { name: '0013-untold-rules', up: untoldRules },
   { name: '0014-instance-profiles', up: instanceProfilesStep },
+  { name: '0030-rollouts', up: rolloutsStep },
 ];

@@ -7,7 +7,7 @@
  *      │                                            └──→ rolling-back → rolled-back
  *      └→ refused (no baseline)            (abort, from anywhere) ──↗
  */
-import type { HeldObject, NetworkObject } from '#contracts/network-objects.ts';
+import type { NetworkObject } from '#contracts/network-objects.ts';
 import type { PolicySpec } from '#contracts/rollout-policy.ts';
 
 /** One object of a change. `from`: undefined where devices have none yet; `to`: undefined where it is taken away. */
@@ -119,5 +119,3 @@ export type Outcome =
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'lapsed'; readonly detail: string }
   | { readonly kind: 'lost'; readonly detail: string };
-
-export type { HeldObject, NetworkObject };
