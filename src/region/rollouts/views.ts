@@ -134,7 +134,8 @@ export const showRollout = async (db: Database, rolloutId: string, nowMs: number
 const waitOf = async (db: Database, record: RolloutRecord, nowMs: number): Promise<string | undefined> => {
   const books = new Map<string, DeviceBook>();
   const open = record.phase === 'pending' || record.phase === 'applying' ? await loadOpen(db, []) : [];
-  for (const { rolloutId } of open)
+  // One that is alone waits for no other: its devices are not read.
+  for (const { rolloutId } of open.length > 1 ? open : [])
     books.set(rolloutId, new DeviceBook(await loadDevices(db, rolloutId), ''));
   const none = new DeviceBook([], '');
   const others = open.map((each) => ({
