@@ -107,6 +107,9 @@ const relayed = (host: Host): Handlers<typeof relayedToCard> => {
   return {
     'card.status': (params) => passed(params, () => card.call('card.status', {})),
     'card.applyVpc': (params) => passed(params, () => card.call('card.applyVpc', params)),
+    'card.objects': (params) => passed(params, () => card.call('card.objects', params)),
+    'card.transact': (params) => passed(params, () => card.call('card.transact', params)),
+    'card.confirm': (params) => passed(params, () => card.call('card.confirm', params)),
     'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),
     'card.prepareAdministrative': (params) =>
       passed(params, () => card.call('card.prepareAdministrative', params)),

@@ -6,14 +6,31 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import { keyOf } from '#base/network/objects.ts';
+import { changeParts, noParts, partsOf, type VpcParts } from '#base/network/parts.ts';
 import { writeWhole } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
+import { networkObject, objectKind, placesDelta } from '#contracts/network-objects.ts';
 
 const endpoint = z.object({ ip: z.string(), port: z.number() });
 
-export const vpcRecord = z.object({
+const partsRecord = z.object({
+  objects: z.array(
+    z.object({
+      kind: objectKind,
+      id: z.string(),
+      current: networkObject.optional(),
+      previous: networkObject.optional(),
+    }),
+  ),
+  places: placesDelta.optional(),
+});
+
+const storedVpc = z.object({
   vpcId: z.string(),
+  /** As the last release wrote it. */
   state: vpcState.optional(),
+  parts: partsRecord.optional(),
   ports: z.array(
     z
       .object({
@@ -32,7 +49,21 @@ export const vpcRecord = z.object({
   forwards: z.array(z.tuple([z.string(), z.string()])),
   metadata: z.array(z.tuple([z.string(), vmMetadata])),
 });
-export type VpcRecord = z.infer<typeof vpcRecord>;
+type StoredVpc = z.infer<typeof storedVpc>;
+export type VpcRecord = Omit<StoredVpc, 'state' | 'parts'> & { readonly parts: VpcParts };
+
+const readParts = ({ vpcId, state, parts }: StoredVpc): VpcParts => {
+  if (parts === undefined) return state === undefined ? noParts(vpcId) : partsOf(state);
+  const { places } = changeParts(noParts(vpcId), [], parts.places === undefined ? [] : [parts.places]);
+  const held = parts.objects.map((each) => ({ ...each, current: each.current, previous: each.previous }));
+  return { vpcId, places, objects: new Map(held.map((each) => [keyOf(each), each])) };
+};
+
+const writeParts = ({ vpcId, objects, places }: VpcParts) => ({
+  objects: [...objects.values()],
+  // Nothing has been declared: nothing is kept.
+  ...(places.version === 0 ? {} : { places: places.since(vpcId, undefined) }),
+});
 
 export class VpcStore {
   readonly #directory: string;
@@ -53,7 +84,8 @@ export class VpcStore {
   async #read(path: string): Promise<VpcRecord | undefined> {
     const text = await readFile(path, 'utf8');
     try {
-      return vpcRecord.parse(JSON.parse(text));
+      const stored = storedVpc.parse(JSON.parse(text));
+      return { ...stored, parts: readParts(stored) };
     } catch (error) {
       this.#log.error(
         { err: error, path },
@@ -66,7 +98,8 @@ export class VpcStore {
 
   save(record: VpcRecord): Promise<void> {
     const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
-    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
+    const parts = writeParts(record.parts);
+    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, parts, ports }));
   }
 
   remove(vpcId: string): Promise<void> {

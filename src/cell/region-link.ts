@@ -6,6 +6,7 @@ import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
+import { deviceHandlers } from './hosts/devices.ts';
 import { regionResource } from './hosts/reach.ts';
 import { instanceFates } from './instance-fates.ts';
 
@@ -39,6 +40,9 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
     access: cellPushAccess,
     handlers: {
       'cell.applyVpc': ({ state }) => ready().services.vpcs.push(state),
+      'cell.applyParts': ({ objects, places }) => ready().services.vpcs.applyParts(objects, places),
+      'cell.objects': ({ vpcIds }) => ready().services.vpcs.objects(vpcIds),
+      ...deviceHandlers(() => ready().services),
       'cell.removeVpc': async ({ vpcId }) => {
         await ready().services.vpcs.remove(vpcId);
         return {};

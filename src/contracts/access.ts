@@ -60,6 +60,8 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
+  'region.deviceObjects': { cell: { cell: ({ cellId }) => cellId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },
@@ -103,6 +105,11 @@ export const hostEventsAccess: Access<typeof hostEventsContract> = {
 
 export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.applyVpc': ofRegion,
+  'cell.applyParts': ofRegion,
+  'cell.objects': ofRegion,
+  'cell.deviceObjects': ofRegion,
+  'cell.transact': ofRegion,
+  'cell.confirm': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
 };
@@ -130,6 +137,9 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.cancel': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
+  'card.objects': ofOwnCell,
+  'card.transact': ofOwnCell,
+  'card.confirm': ofOwnCell,
   'card.removeVpc': ofOwnCell,
   'card.prepareAdministrative': ofOwnCell,
   'card.attachPort': ofOwnCell,
@@ -150,6 +160,9 @@ export const hostAccess: Access<typeof hostContract> = {
 export const cardAccess: Access<typeof cardContract> = {
   'card.status': ofDevice,
   'card.applyVpc': ofDevice,
+  'card.objects': ofDevice,
+  'card.transact': ofDevice,
+  'card.confirm': ofDevice,
   'card.removeVpc': ofDevice,
   'card.prepareAdministrative': ofDevice,
   'card.attachPort': ofDevice,

@@ -149,6 +149,9 @@ const relay = <P extends z.ZodRawShape, R extends z.ZodType>(method: {
 export const relayedToCard = {
   'card.status': relay(cardContract['card.status']),
   'card.applyVpc': relay(cardContract['card.applyVpc']),
+  'card.objects': relay(cardContract['card.objects']),
+  'card.transact': relay(cardContract['card.transact']),
+  'card.confirm': relay(cardContract['card.confirm']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),
   'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
   'card.attachPort': relay(cardContract['card.attachPort']),
@@ -188,7 +191,10 @@ export const hostContract = {
   'vm.prepareNetwork': {
     params: z.object({
       ...command,
-      vpc: vpcState,
+      /** The whole of it, for an agent that the card's parts are not told by; absent: `declared`. */
+      vpc: vpcState.optional(),
+      /** The card has been told what it needs of this VPC; not so (it has been removed since): `InvalidVpcID.NotFound`. */
+      declared: z.object({ vpcId: z.string(), mtu: z.number().int() }).optional(),
       port: vpcPort,
       metadata: vmMetadata,
       /** false on the target of a migration: the port is attached but receives nothing yet. */

@@ -1,9 +1,8 @@
 /** Digests of network state: of one object, and of a set of places that changes entry by entry. */
 import { createHash } from 'node:crypto';
-import type { z } from 'zod';
 import { canonicalJson } from './canonicalJson.ts';
 import type { VpcPort } from './network.ts';
-import type { gatewayEntry, NetworkObject } from './network-objects.ts';
+import type { GatewayEntry, NetworkObject } from './network-objects.ts';
 
 const halfOfSha256 = (value: unknown): string =>
   createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 32);
@@ -12,16 +11,22 @@ const halfOfSha256 = (value: unknown): string =>
 export const digestOf = ({ kind, id, body }: Pick<NetworkObject, 'kind' | 'id' | 'body'>): string =>
   halfOfSha256({ kind, id, body });
 
+type Entry = VpcPort | GatewayEntry;
+
 /** The sum of the digests of all entries: an entry that comes or goes costs one hash, whatever the size of the set. */
 export class PlacesDigest {
-  #sum = 0n;
+  #sum: bigint;
 
-  add(entry: VpcPort | z.infer<typeof gatewayEntry>): void {
+  constructor(before?: PlacesDigest) {
+    this.#sum = before === undefined ? 0n : before.#sum;
+  }
+
+  add(entry: Entry): void {
     this.#sum = BigInt.asUintN(128, this.#sum + numberOf(entry));
   }
 
   /** An entry that was added. */
-  remove(entry: VpcPort | z.infer<typeof gatewayEntry>): void {
+  remove(entry: Entry): void {
     this.#sum = BigInt.asUintN(128, this.#sum - numberOf(entry));
   }
 

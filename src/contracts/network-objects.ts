@@ -86,7 +86,10 @@ export const objectBodies = {
   'security-group': securityGroupBody,
 } as const;
 
-/** An object without its body. */
+/**
+ * An object without its body. `version` grows with each change of the object: of a VPC's parts it is the version of the VPC at which they
+ * changed. A device that is not asked for a first state keeps what is newer.
+ */
 export const objectRef = z.object({
   kind: objectKind,
   id: z.string(),
@@ -100,14 +103,14 @@ export const networkObject = objectRef.extend({ vpcId: z.string().optional(), bo
 export type NetworkObject = z.infer<typeof networkObject>;
 
 /** What a device has of one object. `previous`: what it can go back to. */
-export const heldObject = z.object({
+export const objectOnDevice = z.object({
   kind: objectKind,
   id: z.string(),
   vpcId: z.string().optional(),
   current: objectRef.pick({ version: true, digest: true }).optional(),
   previous: objectRef.pick({ version: true, digest: true }).optional(),
 });
-export type HeldObject = z.infer<typeof heldObject>;
+export type ObjectOnDevice = z.infer<typeof objectOnDevice>;
 
 /**
  * One object from a first state to a second. `from`: digest of what the device must have; null: it must have none; absent: not looked at
@@ -124,6 +127,7 @@ export type ObjectChange = z.infer<typeof objectChange>;
 
 /** The internet gateway's place on the underlay. */
 export const gatewayEntry = z.object({ id: z.string(), vtep: z.string(), mac: z.string() });
+export type GatewayEntry = z.infer<typeof gatewayEntry>;
 
 /** Entries of one VPC as they are at its `version`. Entries that the device knows newer are left alone. */
 export const placesDelta = z.object({
@@ -139,12 +143,12 @@ export const placesDelta = z.object({
 export type PlacesDelta = z.infer<typeof placesDelta>;
 
 /** What a device has of a VPC's places: `digest` is of the set, whatever the order in which it was told (`PlacesDigest`). */
-export const heldPlaces = z.object({
+export const placesOnDevice = z.object({
   vpcId: z.string(),
   version: z.number().int(),
   digest: objectDigest,
 });
-export type HeldPlaces = z.infer<typeof heldPlaces>;
+export type PlacesOnDevice = z.infer<typeof placesOnDevice>;
 
 /** Of one call: the rest goes with the next. */
 export const changesPerTransactionMax = 4_096;
@@ -166,11 +170,11 @@ export const deviceTransaction = z.object({
 export type DeviceTransaction = z.infer<typeof deviceTransaction>;
 
 /** What a device has after a call, of what the call was about. */
-export const deviceHolds = z.object({ objects: z.array(heldObject), places: z.array(heldPlaces) });
-export type DeviceHolds = z.infer<typeof deviceHolds>;
+export const deviceObjects = z.object({ objects: z.array(objectOnDevice), places: z.array(placesOnDevice) });
+export type DeviceObjects = z.infer<typeof deviceObjects>;
 
 /**
- * A device as who changes it sees it. Errors: `HostUnreachable`; `Conflict` with `details.has` (JSON of the `heldObject` that differs)
+ * A device as who changes it sees it. Errors: `HostUnreachable`; `Conflict` with `details.has` (JSON of the `objectOnDevice` that differs)
  * when a first state is not what it has (drift), and nothing is touched; `InvalidParameterValue` for a body that is none, or whose digest is
  * not its own.
  */
@@ -178,8 +182,8 @@ export interface NetworkDevice {
   /** `card/10.0.0.5` or `gateway/10.0.0.9`: by its end of the tunnels. */
   readonly deviceId: string;
   /** Everything, or only of these VPCs. */
-  holds(vpcIds?: readonly string[]): Promise<DeviceHolds>;
-  transact(transaction: DeviceTransaction): Promise<DeviceHolds>;
+  objects(vpcIds?: readonly string[]): Promise<DeviceObjects>;
+  transact(transaction: DeviceTransaction): Promise<DeviceObjects>;
   /** The transaction stays. Unknown (it has lapsed, or there was none): NotFound. */
   confirm(transactionId: string): Promise<void>;
 }

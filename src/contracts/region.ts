@@ -3,6 +3,13 @@ import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
+import {
+  deviceObjects,
+  deviceTransaction,
+  networkObject,
+  objectChange,
+  placesDelta,
+} from './network-objects.ts';
 import { profilePolicy, profileRecord, profileReference } from './profiles.ts';
 
 const empty = z.object({});
@@ -220,6 +227,16 @@ export const regionContract = {
   },
   /** Deletes the interface of a terminated instance, freeing its addresses, and sees to it that none is made any more. */
   'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },
+  /** A VPC in parts for a cell: what leads from what it has to what its hosts need. Errors: `InvalidVpcID.NotFound`. */
+  'region.vpcParts': {
+    params: z.object({ cellId: z.string(), vpcId: z.string(), has: deviceObjects }),
+    result: z.object({ objects: z.array(objectChange), places: placesDelta }),
+  },
+  /** The installation's objects that a device is to have by now. */
+  'region.deviceObjects': {
+    params: z.object({ cellId: z.string(), deviceId: z.string() }),
+    result: z.object({ objects: z.array(networkObject) }),
+  },
   'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
   /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */
   'region.interfaces': {
@@ -251,6 +268,23 @@ export const cellPushContract = {
     params: z.object({ state: vpcState }),
     result: z.object({ version: z.number(), unreachable: z.array(z.string()) }),
   },
+  /** The same in parts: what leads from what this processor has to what the cell's hosts need. `has`: what it has then, of what was told. */
+  'cell.applyParts': {
+    params: z.object({ objects: z.array(objectChange), places: placesDelta }),
+    result: z.object({ has: deviceObjects, unreachable: z.array(z.string()) }),
+  },
+  /** What this processor has of these VPCs. */
+  'cell.objects': { params: z.object({ vpcIds: z.array(z.string()) }), result: deviceObjects },
+  /** A card of this cell's hosts, by its device id: as `card.objects`, `card.transact` and `card.confirm`. */
+  'cell.deviceObjects': {
+    params: z.object({ deviceId: z.string(), vpcIds: z.array(z.string()).optional() }),
+    result: deviceObjects,
+  },
+  'cell.transact': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: deviceObjects,
+  },
+  'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
   'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** What became of instances of this cell, which answers under its own name. */
   'cell.instances': {

@@ -34,7 +34,7 @@ export const joinCell = async (
     throw new PandoError('Conflict', `Cell ${cell_id} or cell number ${number} is registered otherwise.`);
   let device = region.cells.get(cell_id);
   if (device === undefined) {
-    device = new CellDevice(cell_id, number);
+    device = new CellDevice(cell_id, number, region.vpcParts);
     region.cells.set(cell_id, device);
     region.pusher.add(device);
   }

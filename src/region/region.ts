@@ -20,6 +20,7 @@ import { Reconciler } from './reconciler.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
+import { VpcPartsCache } from './vpc-parts.ts';
 
 export interface Region {
   readonly config: RegionConfig;
@@ -40,6 +41,7 @@ export interface Region {
   /** Every cell that ever joined, connected or not. */
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
+  readonly vpcParts: VpcPartsCache;
   readonly images: ImageStore;
   close(): Promise<void>;
 }
@@ -83,11 +85,12 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
   });
-  const gateway = new GatewayDevice();
+  const parts = new VpcPartsCache();
+  const gateway = new GatewayDevice(undefined, parts);
   pusher.add(gateway);
   const cells = new Map<string, CellDevice>();
   for (const row of await db.selectFrom('cell').select(['cell_id', 'number']).execute()) {
-    const cell = new CellDevice(row.cell_id, row.number);
+    const cell = new CellDevice(row.cell_id, row.number, parts);
     cells.set(row.cell_id, cell);
     pusher.add(cell);
   }
@@ -118,7 +121,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     await sweeper.stop();
     await db.destroy();
   };
-  const parts = {
+  const made = {
     config,
     db,
     log,
@@ -132,6 +135,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     cells,
     gateway,
     images,
+    vpcParts: parts,
   };
-  return { ...parts, sweeper, storeHealth: watchStore(db), close };
+  return { ...made, sweeper, storeHealth: watchStore(db), close };
 };

@@ -13,6 +13,7 @@ import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
+import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
@@ -109,6 +110,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.vpcState': async ({ vpcId }) => ({ state: await vpcStateOf(region, vpcId) }),
+  'region.vpcParts': (params) => vpcPartsFor(region, params),
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),

@@ -203,17 +203,19 @@ export class SimHost {
     return made;
   }
 
-  #prepareNetwork({ instanceId, vpc, port, activate, metadata }: In<'vm.prepareNetwork'>) {
+  #prepareNetwork({ instanceId, vpc, declared, port, activate, metadata }: In<'vm.prepareNetwork'>) {
+    const vpcId = (vpc ?? declared)?.vpcId;
+    if (vpcId === undefined) throw new PandoError('InvalidParameterValue', 'A network is prepared in a VPC.');
     const vm = this.#vmOrNew(instanceId);
     vm.eniId = port.eniId;
-    vm.network = { vpcId: vpc.vpcId, port };
+    vm.network = { vpcId, port };
     vm.metadata = metadata;
-    const known = this.card.vpcs.get(vpc.vpcId);
-    if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
+    if (vpc !== undefined && (this.card.parts.get(vpcId)?.places.version ?? 0) < vpc.version)
+      this.card.applyVpc(vpc);
     const administrative = this.card.prepareAdministrative(port.eniId);
     return {
       administrative,
-      vpc: this.card.attachPort(vpc.vpcId, port, tapOf(port.eniId), activate),
+      vpc: this.card.attachPort(vpcId, port, tapOf(port.eniId), activate),
     };
   }
 

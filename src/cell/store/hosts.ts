@@ -82,6 +82,10 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
 export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefined> =>
   (await sql.query<HostRow>('select * from hosts where id = $1', [id]))[0];
 
+/** The host whose card has this end of the tunnels. */
+export const hostAt = async (sql: Sql, vtep: string): Promise<string | undefined> =>
+  (await sql.query<{ id: string }>('select id from hosts where vtep = $1', [vtep]))[0]?.id;
+
 export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
 
 /** The hosts that were heard within this time. */

@@ -5,7 +5,7 @@ import type { DeviceOrder } from '#rollout/orders.ts';
 import type { Outcome, RolloutRecord, Transition } from '#rollout/record.ts';
 import { objectKey } from '#rollout/schedule.ts';
 
-type Holds = Awaited<ReturnType<NetworkDevice['holds']>>;
+type OnDevice = Awaited<ReturnType<NetworkDevice['objects']>>;
 export type Fence = NonNullable<DeviceTransaction['fence']>;
 
 const changeOf = (
@@ -35,19 +35,19 @@ const backward = ({ transitions }: RolloutRecord, fence: Fence): DeviceTransacti
 });
 
 /** The digest of each object of the change that a device says it has. */
-const digestOn = (holds: Holds, { kind, id }: Transition): string | undefined =>
-  holds.objects.find((each) => each.kind === kind && each.id === id)?.current?.digest;
+const digestOn = (answer: OnDevice, { kind, id }: Transition): string | undefined =>
+  answer.objects.find((each) => each.kind === kind && each.id === id)?.current?.digest;
 
 /** Read back and compared (S8.3): an answer that says something else than was asked for is no answer. */
 const readBack = (
-  holds: Holds,
+  answer: OnDevice,
   { transitions }: RolloutRecord,
   side: 'from' | 'to',
   otherwise: 'refused' | 'lapsed',
 ): Outcome => {
-  const wrong = transitions.find((each) => digestOn(holds, each) !== each[side]?.digest);
+  const wrong = transitions.find((each) => digestOn(answer, each) !== each[side]?.digest);
   if (wrong === undefined) return { kind: 'ok' };
-  const has = digestOn(holds, wrong) ?? 'nothing';
+  const has = digestOn(answer, wrong) ?? 'nothing';
   const detail = `it has ${has} of ${objectKey(wrong)}, not ${wrong[side]?.digest ?? 'nothing'}`;
   return { kind: otherwise, detail: otherwise === 'refused' ? `NonsenseAnswer: ${detail}` : detail };
 };
@@ -77,7 +77,7 @@ const confirm = async (device: NetworkDevice, record: RolloutRecord): Promise<Ou
     return { kind: 'ok' };
   } catch (error) {
     if (!(error instanceof PandoError) || error.code !== 'NotFound') throw error;
-    return readBack(await device.holds(), record, 'to', 'lapsed');
+    return readBack(await device.objects(), record, 'to', 'lapsed');
   }
 };
 

@@ -58,7 +58,7 @@ export class Reconciliation {
     const device = fleet.device(deviceId);
     if (device === undefined) return;
     try {
-      const { objects } = await device.holds();
+      const { objects } = await device.objects();
       for (const row of desired.of(deviceId)) {
         const has =
           objects.find(({ kind, id }) => kind === row.kind && id === row.id)?.current?.digest ?? null;

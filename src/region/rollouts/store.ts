@@ -1,4 +1,4 @@
-/** Rollouts as rows: read when an engine takes them up, and written by nobody but the engine that holds the lease. */
+/** Rollouts as rows: read when an engine takes them up, and written by nobody but the engine that answer the lease. */
 import { type QueryExecutorProvider, sql } from 'kysely';
 import type { NetworkObject } from '#contracts/network-objects.ts';
 import type { AuditRecord, DeviceRecord, DeviceState, RolloutRecord } from '#rollout/record.ts';

@@ -1,4 +1,6 @@
 /** A region in process memory that keeps the rules of the real one: addresses once, places by epoch, versions that grow. */
+import { difference, knownOf, objectsFor } from '#base/network/needs.ts';
+import { partsOf } from '#base/network/parts.ts';
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -259,6 +261,14 @@ export class FakeRegion implements Caller<Contract> {
       if (vpcId !== this.vpcId)
         throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
       return { state: this.state() };
+    },
+    'region.vpcParts': ({ vpcId, has }: Params<Contract, 'region.vpcParts'>) => {
+      if (vpcId !== this.vpcId)
+        throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
+      const parts = partsOf(this.state());
+      const told = difference(knownOf(vpcId, has), parts, objectsFor(parts, new Set([this.groupId])));
+      const nothing = { vpcId, version: this.#version, set: [], removed: [] };
+      return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
     },
     'region.interfaces': () => ({ interfaces: {} }),
   };

@@ -186,9 +186,9 @@ test('S8.2 a device that answers nonsense is refused by name, and its rollout go
   await using bench = await RolloutBench.create(new SimFleet(3));
   bench.start();
   await bench.until(await startMtu(bench, 1400), 'done');
-  bench.fleet.at(0).lie = (holds) => ({
-    ...holds,
-    objects: holds.objects.map((each) => ({ ...each, current: { version: 1, digest: '0'.repeat(32) } })),
+  bench.fleet.at(0).lie = (answer) => ({
+    ...answer,
+    objects: answer.objects.map((each) => ({ ...each, current: { version: 1, digest: '0'.repeat(32) } })),
   });
   const id = await startMtu(bench, 1300, { waves: [{ rest: true }], concurrency: 1 });
   await eventually('it is refused', async () => {

@@ -6,7 +6,7 @@ import type { Fleet } from '#region/rollouts/fleet.ts';
 import type { FleetDevice } from '#rollout/waves.ts';
 
 type Fence = NonNullable<DeviceTransaction['fence']>;
-type Holds = Awaited<ReturnType<NetworkDevice['holds']>>;
+type OnDevice = Awaited<ReturnType<NetworkDevice['objects']>>;
 
 const unreachable = (deviceId: string): PandoError =>
   new PandoError('HostUnreachable', `${deviceId} does not answer.`);
@@ -16,7 +16,7 @@ export class SimDevice implements NetworkDevice {
   readonly has = new Map<string, NetworkObject>();
   reachable = true;
   /** What it answers instead of the truth. */
-  lie: ((holds: Holds) => Holds) | undefined;
+  lie: ((answer: OnDevice) => OnDevice) | undefined;
   /** Cut off by what it was told, as a rule that drops its own control connection would. */
   cutBy: ((body: unknown) => boolean) | undefined;
   latencyMs = 0;
@@ -38,12 +38,12 @@ export class SimDevice implements NetworkDevice {
     return [...this.has.values()].some(({ body }) => this.cutBy?.(body) ?? false);
   }
 
-  async holds(): Promise<Holds> {
+  async objects(): Promise<OnDevice> {
     await this.#arrive();
     return this.#answer();
   }
 
-  async transact(transaction: DeviceTransaction): Promise<Holds> {
+  async transact(transaction: DeviceTransaction): Promise<OnDevice> {
     await this.#arrive();
     const { objects, fence, transactionId, confirmWithinMs } = transaction;
     if (fence !== undefined) this.#obey(fence);
@@ -109,14 +109,14 @@ export class SimDevice implements NetworkDevice {
     for (const [key, object] of state) this.has.set(key, object);
   }
 
-  #answer(): Holds {
+  #answer(): OnDevice {
     const objects = [...this.has.values()].map(({ kind, id, version, digest }) => ({
       kind,
       id,
       current: { version, digest },
     }));
-    const holds = { objects, places: [] };
-    return this.lie?.(holds) ?? holds;
+    const answer = { objects, places: [] };
+    return this.lie?.(answer) ?? answer;
   }
 }
 

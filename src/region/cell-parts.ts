@@ -1,0 +1,21 @@
+/** What a cell asks of network state in parts. */
+import { difference, knownOf } from '#base/network/needs.ts';
+import type { Params, Result } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
+import type { regionContract } from '#contracts/region.ts';
+import { vpcStateOf } from './interfaces.ts';
+import type { Region } from './region.ts';
+import { objectsForCell } from './vpc-parts.ts';
+
+/** What leads a cell from what it has of a VPC to what its hosts need. */
+export const vpcPartsFor = async (
+  region: Region,
+  { cellId, vpcId, has }: Params<typeof regionContract, 'region.vpcParts'>,
+): Promise<Result<typeof regionContract, 'region.vpcParts'>> => {
+  const number = region.cells.get(cellId)?.number;
+  if (number === undefined) throw new PandoError('NotFound', `Cell ${cellId} has not joined.`);
+  const parts = region.vpcParts.of(await vpcStateOf(region, vpcId));
+  const told = difference(knownOf(vpcId, has), parts, objectsForCell(parts, number));
+  const nothing = { vpcId, version: parts.places.version, set: [], removed: [] };
+  return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
+};
