@@ -53,7 +53,9 @@ export const measureFleet = async (devices: number): Promise<FleetFigures> => {
 };
 
 if (import.meta.main) {
-  console.log(`each device answers after ${deviceMs} ms; ${concurrency} at a time; two calls each (apply, confirm)`);
+  console.log(
+    `each device answers after ${deviceMs} ms; ${concurrency} at a time; two calls each (apply, confirm)`,
+  );
   console.log('devices   whole fleet   devices/s   CPU/device   rollback of half');
   for (const size of sizes) {
     const { seconds, perS, cpuMsPerDevice, rollbackSeconds } = await measureFleet(size);

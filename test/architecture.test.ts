@@ -19,7 +19,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ca: ['base', 'contracts'],
   slots: [],
   cell: ['slots', 'wire', 'base', 'contracts'],
-  region: ['wire', 'base', 'contracts'],
+  rollout: ['contracts'],
+  region: ['rollout', 'wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],
   node: ['base', 'contracts'],
   lab: ['node', 'base', 'contracts'],
@@ -174,6 +175,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/router/router.ts': 'signatures are dated (SigV4)',
   'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
+  'src/region/rollouts/open.ts': 'bake times, time windows and records of rollouts outlive a process',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',

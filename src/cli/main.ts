@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
+import { addRolloutCommands } from './rolloutCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -400,6 +401,8 @@ workflow
   .description('stops a workflow before its next step and undoes it; refused where it can only go forward')
   .addOption(directoryOption())
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
+
+addRolloutCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');
 image

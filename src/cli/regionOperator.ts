@@ -2,6 +2,7 @@
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { operatorContract } from '#contracts/operator.ts';
+import { rolloutContract } from '#contracts/rollout.ts';
 import { identityOf } from '#node/pkiFiles.ts';
 import { operatorTls, regionAddress } from './operator.ts';
 import { UserError } from './output.ts';
@@ -9,7 +10,9 @@ import type { Region } from './region.ts';
 
 const connectTimeoutMs = 2_000;
 
-export type RegionCaller = Caller<typeof operatorContract>;
+const asked = { ...operatorContract, ...rolloutContract } as const;
+
+export type RegionCaller = Caller<typeof asked>;
 
 export async function withRegion(
   opened: Pick<Region, 'directory' | 'run'>,
@@ -19,7 +22,7 @@ export async function withRegion(
     tls: await operatorTls(opened),
     ...regionAddress(opened.run),
     expect: identityOf('region', 'region'),
-    remote: operatorContract,
+    remote: asked,
     contract: {},
     handlers: {},
   });

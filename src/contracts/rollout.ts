@@ -124,6 +124,22 @@ export const rolloutContract = {
       kernel: z.array(z.object({ deviceId: z.string(), lines: z.array(z.string()) })),
     }),
   },
+  /** Every version of an object that was ever rolled out, the newest first; `devices`: how many should have it now. */
+  'operator.objectVersions': {
+    params: z.object({ kind: objectKind, id: z.string().max(128) }),
+    result: z.object({
+      versions: z.array(
+        z.object({
+          version: z.number().int(),
+          digest: z.string(),
+          createdBy: z.string(),
+          createdAt: z.string(),
+          devices: z.number().int(),
+          body: z.unknown(),
+        }),
+      ),
+    }),
+  },
   /** Those under way, and with `ended` also others, the newest first. */
   'operator.rollouts': {
     params: z.object({

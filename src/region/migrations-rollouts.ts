@@ -88,6 +88,12 @@ create table rollout_request (
   answer jsonb
 );
 create index rollout_request_open on rollout_request (request_id) where answer is null;
+create table fleet_device (
+  device_id text primary key,
+  cell_id text,
+  zone text,
+  seen_at timestamptz not null default now()
+);
 create table rollout_engine (
   engine text primary key,
   holder text,

@@ -17,6 +17,7 @@ import { compileVpcState, type NetworkSettings } from './network-state.ts';
 import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
+import { openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
@@ -43,6 +44,7 @@ export interface Region {
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
   readonly images: ImageStore;
+  readonly rollouts: Rollouts;
   close(): Promise<void>;
 }
 
@@ -116,7 +118,9 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
+  const rollouts = await openRollouts({ db, cells, gateway, log });
   const close = async (): Promise<void> => {
+    await rollouts.stop();
     await reconciler.stop();
     await sweeper.stop();
     await db.destroy();
@@ -137,5 +141,5 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     images,
     vpcParts: parts,
   };
-  return { ...made, sweeper, storeHealth: watchStore(db), close };
+  return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

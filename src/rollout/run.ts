@@ -137,7 +137,7 @@ export class RolloutRun {
   pause(who: string, nowMs: number): void {
     if (this.ended || this.#record.phase === 'rolling-back') throw this.#wrongPhase('paused');
     this.#set({ paused: true });
-    this.#said(who, 'pause', nowMs);
+    this.#recordAction(who, 'pause', nowMs);
   }
 
   /** Also accepts what has failed in a halted rollout's wave so far. */
@@ -145,7 +145,7 @@ export class RolloutRun {
     const { phase, paused, wave } = this.#record;
     if (this.ended || (!paused && phase !== 'halted')) throw this.#wrongPhase('resumed');
     this.#set({ paused: false });
-    this.#said(who, 'resume', nowMs);
+    this.#recordAction(who, 'resume', nowMs);
     if (phase !== 'halted') return;
     this.#set({ forgiven: failuresOf(this.#record, this.#devices, wave), settledMs: undefined });
     this.#strikes = 0;
@@ -155,7 +155,7 @@ export class RolloutRun {
   /** Goes back to the first state everywhere; ends at once where nothing was touched. */
   abort(who: string, nowMs: number): void {
     if (this.ended || this.#record.phase === 'rolling-back') throw this.#wrongPhase('aborted');
-    this.#said(who, 'abort', nowMs);
+    this.#recordAction(who, 'abort', nowMs);
     this.#set({ paused: false, failure: { kind: 'aborted', detail: `by ${who}`, atMs: nowMs } });
     this.#enter('rolling-back', nowMs, `aborted by ${who}`);
   }
@@ -176,7 +176,7 @@ export class RolloutRun {
         'UnauthorizedOperation',
       );
     this.#set({ approved: [...approved, wave] });
-    this.#said(who, `approve wave ${wave + 1}`, nowMs);
+    this.#recordAction(who, `approve wave ${wave + 1}`, nowMs);
     return wave;
   }
 
@@ -398,7 +398,7 @@ export class RolloutRun {
     this.#changed = true;
   }
 
-  #said(who: string, what: string, nowMs: number): void {
+  #recordAction(who: string, what: string, nowMs: number): void {
     const { phase } = this.#record;
     this.#devices.audit({
       atMs: nowMs,

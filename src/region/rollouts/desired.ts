@@ -7,6 +7,7 @@ const settled: ReadonlySet<string> = new Set(['confirmed', 'reverted']);
 
 export class DesiredBook implements Desired {
   readonly #rows = new Map<string, Map<string, DesiredRow>>();
+  readonly #owing = new Set<string>();
 
   constructor(rows: readonly DesiredRow[]) {
     for (const row of rows) this.set(row);
@@ -25,16 +26,16 @@ export class DesiredBook implements Desired {
   }
 
   /** Devices that are not known to have what they should. */
-  owing(): string[] {
-    return [...this.#rows]
-      .filter(([, rows]) => [...rows.values()].some(({ owed }) => owed))
-      .map(([id]) => id);
+  owing(): Iterable<string> {
+    return this.#owing;
   }
 
   set(row: DesiredRow): void {
     const rows = this.#rows.get(row.device_id) ?? new Map<string, DesiredRow>();
     this.#rows.set(row.device_id, rows);
     rows.set(objectKey(row), row);
+    if ([...rows.values()].some(({ owed }) => owed)) this.#owing.add(row.device_id);
+    else this.#owing.delete(row.device_id);
   }
 }
 

@@ -139,7 +139,7 @@ export class RolloutEngine {
     for (const run of [...this.#runs.values()].sort((a, b) => a.record.seq - b.record.seq))
       await this.#advance(run);
     await writeAnswers(db, answers);
-    await this.#reconciliation?.look(this.#isBusy);
+    if (isDue) await this.#reconciliation?.look(this.#isBusy);
   }
 
   /** A new epoch: everything is read anew. */

@@ -9,7 +9,14 @@ import type { Fleet } from './fleet.ts';
 import { createPolicy, listPolicies } from './policies.ts';
 import { ask } from './requests.ts';
 import { startRollout } from './start.ts';
-import { listAudit, listRollouts, showRollout, transitionView, unknownRollout } from './views.ts';
+import {
+  listAudit,
+  listRollouts,
+  listVersions,
+  showRollout,
+  transitionView,
+  unknownRollout,
+} from './views.ts';
 
 export interface RolloutServices {
   readonly db: Database;
@@ -53,6 +60,7 @@ export const rolloutHandlers = (services: RolloutServices): Required<Handlers<ty
         kernel: kernel.filter(({ lines }) => lines.length > 0),
       };
     },
+    'operator.objectVersions': async (object) => ({ versions: await listVersions(db, object) }),
     'operator.rollouts': async (request) => ({ rollouts: await listRollouts(db, request) }),
     'operator.rollout': ({ rolloutId }) => showRollout(db, rolloutId, now()),
     'operator.rolloutAudit': async (request) => ({ records: await listAudit(db, request) }),

@@ -177,6 +177,32 @@ export const listAudit = async (
   }));
 };
 
+interface VersionRow {
+  version: number;
+  digest: string;
+  created_by: string;
+  created_at: Date;
+  devices: number;
+  body: unknown;
+}
+
+const versionsShownMax = 100;
+
+export const listVersions = async (
+  db: Database,
+  { kind, id }: { readonly kind: string; readonly id: string },
+) => {
+  const { rows } = await sql<VersionRow>`
+    select version, digest, created_by, created_at, body, (select count(*)::int from rollout_desired d
+      where d.kind = o.kind and d.id = o.id and d.digest = o.digest) as devices
+    from rollout_object o where kind = ${kind} and id = ${id} order by version desc limit ${versionsShownMax}`.execute(
+    db,
+  );
+  return rows.map(({ created_by: createdBy, created_at, ...row }) => ({
+    ...{ ...row, createdBy, createdAt: created_at.toISOString() },
+  }));
+};
+
 export const unknownRollout = (rolloutId: string): PandoError =>
   new PandoError(
     'NotFound',

@@ -18,9 +18,9 @@ const eventually = async (what: string, check: () => boolean | Promise<boolean>)
   }
 };
 
-const refused = async (name: string, work: Promise<unknown>): Promise<void> => {
+const refused = async (name: string, work: unknown): Promise<void> => {
   await assert.rejects(
-    work,
+    async () => work,
     (error: unknown) => error instanceof PandoError && error.details?.refusal === name,
     name,
   );
@@ -223,8 +223,8 @@ test('S8.1, S8.2 bad input is refused by name, and nothing is half-applied', asy
   await bench.until(await startMtu(bench, 1300), 'done');
   await refused('VersionGone', alice.start('p', { mtu: 1200 }, { from: 1 }));
   await refused('EmptyChange', alice.start('p', { mtu: 1300 }));
-  await assert.rejects(alice.start('p', { mtu: 3 }), /mtu/);
-  await assert.rejects(alice.start('nobody', { mtu: 1200 }), /There is no policy nobody/);
+  await assert.rejects(async () => alice.start('p', { mtu: 3 }), /mtu/);
+  await assert.rejects(async () => alice.start('nobody', { mtu: 1200 }), /There is no policy nobody/);
   await bench.mtuPolicy('absent', { waves: [{ devices: ['card/1.2.3.4'] }] });
   await refused('UnknownDevice', alice.start('absent', { mtu: 1200 }));
   assert.equal((await alice.list(false)).rollouts.length, 0);
