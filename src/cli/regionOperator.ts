@@ -1,6 +1,7 @@
 /** The region process, spoken to as its operator. */
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { rolloutContract } from '#contracts/rollout.ts';
 import { identityOf } from '#node/pkiFiles.ts';
@@ -32,7 +33,11 @@ export async function withRegion(
         'The region does not answer. pando logs region shows why; pando up brings it back.',
       );
     });
-    await work(client);
+    await work(client).catch((error: unknown) => {
+      // What there is not was named by whoever asked.
+      if (error instanceof PandoError && error.code === 'NotFound') throw new UserError(error.message);
+      throw error;
+    });
   } finally {
     client.close();
   }
