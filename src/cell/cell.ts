@@ -11,7 +11,7 @@ import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
-import { ClaimsUpkeep } from './capacity/upkeep.ts';
+import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
@@ -174,6 +174,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },

@@ -26,6 +26,8 @@ export interface LaunchRequest {
   readonly privateIp?: string | undefined;
   readonly placementGroup?: PlacementGroupName | undefined;
   readonly instanceProfile?: ProfileReference | undefined;
+  /** The cell that asks. */
+  readonly cellId?: string | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
   /** The client token, and the cell that it is claimed for. */
