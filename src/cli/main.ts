@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
+import { addHostCommands } from './hostCommands.ts';
 import { addRolloutCommands } from './rolloutCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
@@ -413,6 +414,7 @@ workflow
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
 
 addRolloutCommands(program, { directoryOption, wholeNumber });
+addHostCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');
 image

@@ -67,6 +67,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.deviceObjects': { cell: { cell: ({ cellId }) => cellId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
+  'region.validationImage': { cell: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },
 };
 
@@ -107,6 +108,13 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.capacity': operator,
   'operator.explainCapacity': operator,
   'operator.checkClaims': operator,
+  'operator.pools': operator,
+  'operator.setPool': operator,
+  'operator.dropPool': operator,
+  'operator.demand': operator,
+  'operator.host': operator,
+  'operator.drainHost': operator,
+  'operator.rebuildHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -150,6 +158,8 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.commission': ofOwnCell,
   'migrate.confirm': ofOwnCell,
   'migrate.cancel': ofOwnCell,
+  'rebuild.condition': ofOwnCell,
+  'rebuild.step': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
   'card.objects': ofOwnCell,

@@ -326,6 +326,12 @@ export class FakeRegion implements Caller<Contract> {
       return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
     },
     'region.interfaces': () => ({ interfaces: {} }),
+    'region.validationImage': () => ({
+      image: {
+        ...{ imageId: this.imageId, ...this.image },
+        ...{ architecture: 'x86_64', rootDeviceName: '/dev/xvda' },
+      },
+    }),
   };
 }
 
