@@ -17,6 +17,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
   ca: ['base', 'contracts'],
+  webhooks: ['base', 'contracts'],
   slots: [],
   reconfiguration: [],
   cell: ['reconfiguration', 'slots', 'wire', 'base', 'contracts'],
@@ -179,6 +180,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
   'src/region/rollouts/open.ts': 'bake times, time windows and records of rollouts outlive a process',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
+  'src/cli/capacityClient.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',
