@@ -7,6 +7,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
 import { deviceHandlers } from './hosts/devices.ts';
+import { fleetHandlers } from './hosts/fleet.ts';
 import { regionResource } from './hosts/reach.ts';
 import { instanceFates } from './instance-fates.ts';
 
@@ -43,6 +44,7 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
       'cell.applyParts': ({ objects, places }) => ready().services.vpcs.applyParts(objects, places),
       'cell.objects': ({ vpcIds }) => ready().services.vpcs.objects(vpcIds),
       ...deviceHandlers(() => ready().services),
+      ...fleetHandlers(() => ready().services, options.record),
       'cell.removeVpc': async ({ vpcId }) => {
         await ready().services.vpcs.remove(vpcId);
         return {};

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
 import { addHostCommands } from './hostCommands.ts';
 import { addRequestCommands } from './requestCommands.ts';
+import { addRolloutCommands } from './rolloutCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -415,6 +416,7 @@ workflow
   .addOption(directoryOption())
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
 
+addRolloutCommands(program, { directoryOption, wholeNumber });
 addHostCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');

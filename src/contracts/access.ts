@@ -12,6 +12,7 @@ import type { hostContract, hostEventsContract } from './host.ts';
 import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
+import type { rolloutContract } from './rollout.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -85,6 +86,17 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.status': operator,
 };
 
+export const rolloutAccess: Access<typeof rolloutContract> = {
+  'operator.createPolicy': operator,
+  'operator.policies': operator,
+  'operator.startRollout': operator,
+  'operator.objectVersions': operator,
+  'operator.rollouts': operator,
+  'operator.rollout': operator,
+  'operator.rolloutAudit': operator,
+  'operator.controlRollout': operator,
+};
+
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.migrate': operator,
   'operator.workflow': operator,
@@ -123,6 +135,7 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.deviceObjects': ofRegion,
   'cell.transact': ofRegion,
   'cell.confirm': ofRegion,
+  'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
 };

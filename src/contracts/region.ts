@@ -320,6 +320,15 @@ export const cellPushContract = {
     result: deviceObjects,
   },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
+  /** The cards of all of this cell's hosts. `connected`: this processor reaches the host, and the host its card. */
+  'cell.devices': {
+    params: empty,
+    result: z.object({
+      cellId: z.string(),
+      zone: z.string(),
+      devices: z.array(z.object({ deviceId: z.string(), connected: z.boolean() })),
+    }),
+  },
   'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** What became of instances of this cell, which answers under its own name. */
   'cell.instances': {

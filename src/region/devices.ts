@@ -99,6 +99,11 @@ export class CellDevice implements Device {
     };
   }
 
+  /** The cards of the cell's hosts, as one of its processors knows them. */
+  devices(): Promise<Result<typeof cellPushContract, 'cell.devices'>> {
+    return this.#any((stream) => stream.call('cell.devices', {}, { timeoutMs: applyTimeoutMs }));
+  }
+
   async remove(vpcId: string): Promise<void> {
     await this.#any((stream) => {
       this.#peers.forget(stream, vpcId);

@@ -10,6 +10,7 @@ import { networkObjectsStep } from './migrations-network-objects.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
+import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
 
 const begin = `
@@ -296,4 +297,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0013-untold-rules', up: untoldRules },
   { name: '0014-instance-profiles', up: instanceProfilesStep },
   { name: '0028-network-objects', up: networkObjectsStep },
+  { name: '0030-rollouts', up: rolloutsStep },
 ];

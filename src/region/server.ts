@@ -5,11 +5,12 @@ import type { AccessFacts } from '#base/rpc/access.ts';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
-import { type Access, operatorAccess, regionAccess } from '#contracts/access.ts';
+import { type Access, operatorAccess, regionAccess, rolloutAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
+import { rolloutContract } from '#contracts/rollout.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
@@ -35,12 +36,12 @@ import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
 
-const served = { ...regionContract, ...operatorContract } as const;
+const served = { ...regionContract, ...operatorContract, ...rolloutContract } as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
 type Stream = RpcStream<Served, typeof pushed>;
 
-const access: Access<Served> = { ...regionAccess, ...operatorAccess };
+const access: Access<Served> = { ...regionAccess, ...operatorAccess, ...rolloutAccess };
 
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
@@ -143,6 +144,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'operator.identityCertificate': () => ({ certificate: region.identityKey?.certificate }),
   'operator.status': () => regionStatus(region),
+  ...region.rollouts.handlers,
 });
 
 type Handler = (params: unknown, context: CallContext) => unknown;
