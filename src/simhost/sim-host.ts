@@ -131,6 +131,12 @@ export class SimHost {
     for (const listener of [...this.crashListeners]) listener();
   }
 
+  /** The agent's process begins anew after a kill: what it was in the middle of is not gone on with. VMs run on, and what it knows stays. */
+  restart(): void {
+    this.crash();
+    this.#record.forgetUnfinished();
+  }
+
   /** A guest powers itself off. */
   guestShutdown(instanceId: string): void {
     this.#vm(instanceId).end('guest-shutdown');
