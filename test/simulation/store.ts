@@ -45,6 +45,7 @@ export class SimStore {
   readonly #random: Random;
   readonly #prepared = new Map<string, string>();
   readonly #sessions = new Set<Session>();
+  readonly #inside: SimProcess;
   #process: SimProcess | undefined;
   #owner: Session | undefined;
   commits = 0;
@@ -57,6 +58,7 @@ export class SimStore {
     this.#network = network;
     this.#world = network.world;
     this.#random = randomOf(network.world.seed, name);
+    this.#inside = { ...network.world.process(`${name} inside`), state: 'dead' };
   }
 
   get process(): SimProcess | undefined {
@@ -69,9 +71,15 @@ export class SimStore {
 
   /** Rows as texts. For checks: it takes no time, and shows what is committed only while no transaction is open. */
   look(sql: string): readonly (string | null)[][] {
-    const { rows, error } = protocol.answerIn(this.#engine.execProtocolRawSync(protocol.queryOf(sql)), true);
+    const { rows, error } = protocol.answerIn(this.#ask(protocol.queryOf(sql)), true);
     if (error !== undefined) throw new Error(`${this.name}: ${error}`);
     return rows;
+  }
+
+  /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
+  #ask(bytes: Buffer): Uint8Array {
+    this.#inside.wallAheadMs = this.#process?.wallAheadMs ?? 0;
+    return this.#world.as(this.#inside, () => this.#engine.execProtocolRawSync(bytes));
   }
 
   start(): void {
@@ -176,7 +184,7 @@ export class SimStore {
   #execute(session: Session, messages: readonly protocol.Message[]): void {
     const { sent, known, fresh, sql } = this.#unprepared(messages);
     const bytes = Buffer.concat(sent.map(({ whole }) => whole));
-    const reply = this.#engine.execProtocolRawSync(bytes);
+    const reply = this.#ask(bytes);
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
     if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);

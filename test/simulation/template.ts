@@ -33,13 +33,32 @@ export interface Template {
   close(): Promise<void>;
 }
 
-const newEngine = async (): Promise<PGlite> => {
-  const engine = await PGlite.create();
-  for (const setting of ["timezone = 'UTC'", 'plan_cache_mode = force_generic_plan']) {
-    const { error } = answerIn(engine.execProtocolRawSync(queryOf(`set ${setting}`)));
-    if (error !== undefined) throw new Error(error);
-  }
+/** The engine keeps a store of real randomness, and what it draws would not come from the seed. Found first, this is what columns default to. */
+const seededUuid = `
+  create sequence simulated_uuid;
+  create function public.gen_random_uuid() returns uuid language sql volatile
+    as $body$ select md5('uuid ' || nextval('public.simulated_uuid')::text)::uuid $body$`;
+const settings = ["timezone = 'UTC'", 'plan_cache_mode = force_generic_plan', 'search_path = public, pg_catalog'];
+
+const prepared = (engine: PGlite): PGlite => {
+  for (const setting of settings) ask(engine, `set ${setting}`);
   return engine;
+};
+
+const ask = (engine: PGlite, sql: string): void => {
+  const { error } = answerIn(engine.execProtocolRawSync(queryOf(sql)));
+  if (error !== undefined) throw new Error(error);
+};
+
+/** One is made, the others are its copies, which is sooner done. */
+const makeEngines = async (stores: readonly string[]): Promise<Map<string, PGlite>> => {
+  const [first = '', ...others] = stores;
+  const engine = prepared(await PGlite.create());
+  ask(engine, seededUuid);
+  const data = await engine.dumpDataDir('none');
+  const engines = new Map([[first, engine]]);
+  for (const name of others) engines.set(name, prepared(await PGlite.create({ loadDataDir: data })));
+  return engines;
 };
 
 export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
@@ -50,8 +69,7 @@ export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
   const certificates = await issueAll(shape, directory);
   const manifest = imageManifest.parse(JSON.parse(readFileSync(join(await writeSimulatedImage(directory), 'manifest.json'), 'utf8')));
   const stores = [names.regionStore, ...names.numbers(shape.cells).map(names.cellStore)];
-  const engines = new Map<string, PGlite>();
-  for (const name of stores) engines.set(name, await newEngine());
+  const engines = await makeEngines(stores);
   const world = new World(setUpSeed);
   const network = new Network(world);
   const made = new Map([...engines].map(([name, engine]) => [name, new SimStore(name, engine, network)]));

@@ -22,7 +22,7 @@ export class Trace {
     if (bytes !== undefined) this.#hash.update(bytes);
     this.#tail.push(text);
     if (this.#tail.length > tailLinesMax * 2) this.#tail.splice(0, tailLinesMax);
-    this.#tell?.(text);
+    this.#tell?.(bytes === undefined ? text : `${text} #${createHash("sha1").update(bytes).digest("hex").slice(0, 8)}`);
   }
 
   /** The last lines. */
