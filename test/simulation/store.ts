@@ -15,6 +15,7 @@ export const storePort = 5432;
 const idleInTransactionMs = 500;
 const statementTimeoutMs = 6_000;
 const serviceMsMax = 1;
+const parseCompleteType = 0x31;
 const shownSqlChars = 70;
 const writes = /\b(?:insert|update|delete)\b/i;
 
@@ -189,7 +190,7 @@ export class SimStore {
     this.statements++;
     if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
     this.#world.tell(`${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`, given(messages));
-    this.#world.trace.add(this.#world.nowMs, '', reply);
+    this.#world.trace.add(this.#world.nowMs, '', parsedAlready(reply));
     if (writes.test(sql)) session.wrote.push(sql);
     session.answeredMs = this.#world.nowMs;
     this.#owner = status === 'I' ? undefined : session;
@@ -230,6 +231,9 @@ export class SimStore {
     return { sent, known, fresh, sql };
   }
 }
+
+/** Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs. */
+const parsedAlready = (reply: Uint8Array): Uint8Array => (reply[0] === parseCompleteType ? reply.subarray(protocol.parseComplete.length) : reply);
 
 /** What is bound. Names of prepared statements are of the whole process, and tell of earlier runs. */
 const given = (messages: readonly protocol.Message[]): Buffer =>
