@@ -45,7 +45,7 @@ export interface SimulationResult {
 
 const upMsMax = 30_000;
 /** How long everything may take to come to rest once all is mended. */
-const restMsMax = 900_000;
+const restMsMax = 200_000;
 const restEveryMs = 1_000;
 /** A cell's periodic comparisons have gone round by then. */
 const quietMs = 12_000;
