@@ -22,6 +22,12 @@ export interface RegionUnderTest {
   readonly privateIp: string;
   /** The first four addresses of the subnet and its last one. */
   readonly reservedIps: readonly string[];
+  /** Makes a placement group of the account; answers its id. */
+  placementGroup(
+    name: string,
+    strategy: 'cluster' | 'spread' | 'partition',
+    partitionCount?: number,
+  ): Promise<string>;
 }
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -48,14 +54,12 @@ class Subject {
     return this.region.caller.call('region.allocateInterface', { ...own, ...more });
   }
 
-  async place(eniId: string, epoch: number, vtep?: string) {
-    const { state, unreachable } = await this.region.caller.call('region.placeInterface', {
-      eniId,
-      epoch,
-      vtep,
+  async place(eniId: string, epoch: number, vtep?: string, releaseAutomatic?: boolean) {
+    const { state, unreachable, publicIp } = await this.region.caller.call('region.placeInterface', {
+      ...{ eniId, epoch, vtep, releaseAutomatic },
     });
     assert.ok(state !== undefined, 'asked with its state, it is answered with it');
-    return { state, unreachable };
+    return { state, unreachable, publicIp };
   }
 
   release() {
@@ -252,6 +256,25 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     );
   });
 
+  // As a stop and a start: Amazon EC2 User Guide, "Amazon EC2 instance IP addressing", public IPv4 addresses.
+  check('an automatic public address goes back when its instance is said to be stopped', async (subject) => {
+    const { port } = await subject.allocate({ publicIp: true });
+    assert.ok(port.publicIp !== undefined);
+    assert.equal((await subject.place(port.eniId, 2, '198.18.1.11')).publicIp, port.publicIp);
+    assert.equal((await subject.place(port.eniId, 4)).publicIp, port.publicIp, 'nowhere, and not stopped');
+    assert.equal((await subject.place(port.eniId, 6, '198.18.1.12', true)).publicIp, port.publicIp, 'moved');
+    const stopped = await subject.place(port.eniId, 8, undefined, true);
+    assert.equal(stopped.publicIp, undefined);
+    assert.equal((await subject.port())?.publicIp, undefined);
+    assert.equal((await subject.place(port.eniId, 8, undefined, true)).publicIp, undefined, 'repeated');
+    assert.equal(await codeOf(subject.place(port.eniId, 7, undefined, true)), 'StaleEpoch');
+    const started = await subject.place(port.eniId, 10, '198.18.1.12');
+    assert.ok(started.publicIp !== undefined, 'it was asked for: the next start brings another');
+    assert.equal((await subject.port())?.publicIp, started.publicIp);
+    assert.equal(await codeOf(subject.place(port.eniId, 8, undefined, true)), 'StaleEpoch', 'a late stop');
+    assert.equal((await subject.port())?.publicIp, started.publicIp);
+  });
+
   check(
     'a place of an unknown or released interface is not set, and brings nothing back',
     async (subject) => {
@@ -270,6 +293,35 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
         );
       assert.equal((await subject.vpc()).version, version);
       assert.equal(await subject.port(), undefined);
+    },
+  );
+
+  check(
+    'placement groups: resolved with their strategy, changed for an instance with an interface',
+    async (subject) => {
+      const { caller, accountId, placementGroup } = subject.region;
+      const name = `parts-${subject.instanceId}`;
+      const groupId = await placementGroup(name, 'partition', 3);
+      const expected = { groupId, groupName: name, strategy: 'partition', partitionCount: 3 };
+      assert.deepEqual((await subject.resolve({ placementGroup: { name } })).placementGroup, expected);
+      assert.equal(
+        await codeOf(subject.resolve({ placementGroup: { name: 'absent' } })),
+        'InvalidPlacementGroup.Unknown',
+      );
+      const change = (group?: { name: string }) =>
+        caller.call('region.changePlacementGroup', { accountId, instanceId: subject.instanceId, group });
+      assert.equal(await codeOf(change({ name })), 'InvalidNetworkInterfaceID.NotFound');
+      const looked = { accountId, instanceId: subject.instanceId, group: { name }, check: true };
+      assert.deepEqual((await caller.call('region.changePlacementGroup', looked)).placementGroup, expected);
+      await subject.allocate();
+      for (let time = 0; time < 2; time++)
+        assert.deepEqual((await change({ name })).placementGroup, expected);
+      assert.equal(await codeOf(change({ name: 'absent' })), 'InvalidPlacementGroup.Unknown');
+      assert.equal((await change()).placementGroup, undefined);
+      const known = await caller.call('region.placementGroups', {
+        groupIds: [groupId, 'pg-00000000000000000'],
+      });
+      assert.deepEqual(known.groups, [expected]);
     },
   );
 

@@ -11,7 +11,7 @@ import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
-import { ClaimsUpkeep } from './capacity/upkeep.ts';
+import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
@@ -24,6 +24,7 @@ import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
+import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
@@ -59,6 +60,10 @@ export interface CellOptions {
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
+  readonly hostManifest?: CellServices['hostManifest'];
+  readonly power?: CellServices['power'];
+  /** How pools change hosts; default: as the limits say. */
+  readonly pools?: Partial<PoolTimes>;
   readonly timing?: Partial<EngineTiming>;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
@@ -71,6 +76,7 @@ export interface Cell {
   readonly engine: WorkflowEngine<CellServices>;
   readonly reports: HostReports;
   readonly operator: Operator;
+  readonly pools: Pools;
   readonly ec2Call: Ec2Call;
   /** Whether the store answered lately. */
   ready(): boolean;
@@ -107,6 +113,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     hosts,
     vpcs,
     capacity,
+    starts: { owner, start: (rows) => engine.start(rows) },
   };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
@@ -135,6 +142,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   };
   const reports = new HostReports({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
+  const pools = new Pools({ services, owner, begun, ...options.pools });
   const stop = new AbortController();
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
@@ -174,6 +182,8 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
+    { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -205,7 +215,8 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     services,
     engine,
     reports,
-    operator: createOperator({ services, owner, engine, begun }),
+    operator: createOperator({ services, owner, engine, begun, pools }),
+    pools,
     ec2Call: createEc2Call(context),
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
