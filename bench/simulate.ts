@@ -26,15 +26,31 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.log('node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS]\nnode bench/simulate.ts --seed S --replay');
+  console.log(
+    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS]\nnode bench/simulate.ts --seed S --replay',
+  );
   process.exit(0);
 }
-const shape = { cells: Number(values.cells), processorsPerCell: 2, hostsPerCell: Number(values.hosts), routers: 2, accounts: 3 };
+const shape = {
+  cells: Number(values.cells),
+  processorsPerCell: 2,
+  hostsPerCell: Number(values.hosts),
+  routers: 2,
+  accounts: 3,
+};
 const sizes = ['seconds', 'cells', 'hosts', 'clients', 'faults', 'every'] as const;
-const sized = sizes.flatMap((name) => (values[name] === undefined ? [] : [`--${name} ${values[name]}`])).join(' ');
-const faults = values.faults === undefined ? undefined : faultKinds.filter((kind) => values.faults?.split(',').includes(kind));
+const sized = sizes
+  .flatMap((name) => (values[name] === undefined ? [] : [`--${name} ${values[name]}`]))
+  .join(' ');
+const faults =
+  values.faults === undefined
+    ? undefined
+    : faultKinds.filter((kind) => values.faults?.split(',').includes(kind));
 const template = await makeTemplate(shape);
-const seeds = values.seed === undefined ? Array.from({ length: Number(values.seeds) }, (_, at) => Number(values.from) + at) : [Number(values.seed)];
+const seeds =
+  values.seed === undefined
+    ? Array.from({ length: Number(values.seeds) }, (_, at) => Number(values.from) + at)
+    : [Number(values.seed)];
 const totals = { seeds: 0, failed: 0, events: 0, virtualMs: 0, realMs: 0, cpuMs: 0, instances: 0, checks: 0 };
 for (const seed of seeds) {
   const result = await simulate({
@@ -44,17 +60,37 @@ for (const seed of seeds) {
     ...(values.replay ? { tell: (line: string) => console.log(line) } : {}),
   });
   totals.seeds++;
-  for (const name of ['events', 'virtualMs', 'realMs', 'cpuMs', 'instances', 'checks'] as const) totals[name] += result[name];
+  for (const name of ['events', 'virtualMs', 'realMs', 'cpuMs', 'instances', 'checks'] as const)
+    totals[name] += result[name];
   const { hash, events, virtualMs, realMs, cpuMs, broken } = result;
   console.log(
-    JSON.stringify({ seed, hash: hash.slice(0, 16), events, virtualS: Math.round(virtualMs / 1000), realS: Number((realMs / 1000).toFixed(2)), timesReal: Number((virtualMs / realMs).toFixed(1)), timesCpu: Number((virtualMs / cpuMs).toFixed(1)), instances: result.instances, faults: result.faults, broken: broken.length }),
+    JSON.stringify({
+      seed,
+      hash: hash.slice(0, 16),
+      events,
+      virtualS: Math.round(virtualMs / 1000),
+      realS: Number((realMs / 1000).toFixed(2)),
+      timesReal: Number((virtualMs / realMs).toFixed(1)),
+      timesCpu: Number((virtualMs / cpuMs).toFixed(1)),
+      instances: result.instances,
+      faults: result.faults,
+      broken: broken.length,
+    }),
   );
   if (values.logs) for (const line of result.logged) console.log(line.trimEnd());
   if (values.seed !== undefined) console.log(JSON.stringify(result.calls, null, 1));
   if (broken.length === 0) continue;
   totals.failed++;
-  console.log(`${result.tail.slice(-40).join('\n')}\n\nSEED ${seed} FAILED\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay ${sized}\n`);
+  console.log(
+    `${result.tail.slice(-40).join('\n')}\n\nSEED ${seed} FAILED\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay ${sized}\n`,
+  );
 }
-console.log(JSON.stringify({ ...totals, timesReal: Number((totals.virtualMs / totals.realMs).toFixed(1)), timesCpu: Number((totals.virtualMs / totals.cpuMs).toFixed(1)) }));
+console.log(
+  JSON.stringify({
+    ...totals,
+    timesReal: Number((totals.virtualMs / totals.realMs).toFixed(1)),
+    timesCpu: Number((totals.virtualMs / totals.cpuMs).toFixed(1)),
+  }),
+);
 await template.close();
 process.exitCode = totals.failed > 0 ? 1 : 0;

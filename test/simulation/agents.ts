@@ -13,7 +13,12 @@ const reportTimeoutMs = 5_000;
 const capacity = { vcpus: 4, memoryMib: 2_048, diskMib: 65_536 };
 const copyMs = 400;
 /** Longest first; each up to half as long again. */
-const typicalMs: Readonly<Record<string, number>> = { 'vm.stop': 400, 'vm.launch': 200, 'vm.prepareNetwork': 60, 'vm.destroy': 60 };
+const typicalMs: Readonly<Record<string, number>> = {
+  'vm.stop': 400,
+  'vm.launch': 200,
+  'vm.prepareNetwork': 60,
+  'vm.destroy': 60,
+};
 const otherMs = 5;
 
 export interface HostMachine {
@@ -43,21 +48,25 @@ export const startAgent = (options: AgentOptions, present: HostMachine | undefin
       latencyMs: (method) => (typicalMs[method] ?? otherMs) * (1 + world.entropy.next() / 2),
     });
   const tls = certificates.of('agent', hostId, names.cellName(cell));
-  const clients = names.numbers(shape.processorsPerCell).map((at): RpcClient<typeof hostContract, typeof hostEventsContract> => new RpcClient({
-    ...{ tls, host: names.processorName(cell, at), port: names.processorPort },
-    expect: 'spiffe://pando/cell/',
-    remote: hostEventsContract,
-    contract: hostContract,
-    access: hostAccess,
-    handlers: host.handlers,
-    onConnect: async (stream) => {
-      host.joined(await stream.call('host.hello', host.hello()));
-    },
-  }));
+  const clients = names.numbers(shape.processorsPerCell).map(
+    (at): RpcClient<typeof hostContract, typeof hostEventsContract> =>
+      new RpcClient({
+        ...{ tls, host: names.processorName(cell, at), port: names.processorPort },
+        expect: 'spiffe://pando/cell/',
+        remote: hostEventsContract,
+        contract: hostContract,
+        access: hostAccess,
+        handlers: host.handlers,
+        onConnect: async (stream) => {
+          host.joined(await stream.call('host.hello', host.hello()));
+        },
+      }),
+  );
   setInterval(() => {
     const report = host.report();
     for (const client of clients)
-      if (client.connected) client.call('host.report', report, { timeoutMs: reportTimeoutMs }).catch(() => undefined);
+      if (client.connected)
+        client.call('host.report', report, { timeoutMs: reportTimeoutMs }).catch(() => undefined);
   }, reportEveryMs);
   return { host };
 };

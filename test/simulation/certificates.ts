@@ -21,7 +21,8 @@ export const issueAll = async (shape: Shape, directory: string): Promise<Certifi
   };
   const { ca, cert, key } = await issue(identityText('region', 'region', undefined));
   await issue(identityText('operator', 'operator', undefined));
-  for (const number of numbers(shape.routers)) await issue(identityText('router', routerName(number), undefined));
+  for (const number of numbers(shape.routers))
+    await issue(identityText('router', routerName(number), undefined));
   for (const cell of numbers(shape.cells)) {
     for (const number of numbers(shape.processorsPerCell))
       await issue(identityText('cell', processorName(cell, number), cellName(cell)));
@@ -29,7 +30,11 @@ export const issueAll = async (shape: Shape, directory: string): Promise<Certifi
       await issue(identityText('agent', hostIdOf(cell, number), cellName(cell)));
   }
   mkdirSync(directory, { recursive: true });
-  const files = { ca: join(directory, 'ca.pem'), cert: join(directory, 'region.pem'), key: join(directory, 'region.key') };
+  const files = {
+    ca: join(directory, 'ca.pem'),
+    cert: join(directory, 'region.pem'),
+    key: join(directory, 'region.key'),
+  };
   writeFileSync(files.ca, ca);
   writeFileSync(files.cert, cert);
   writeFileSync(files.key, key, { mode: 0o600 });

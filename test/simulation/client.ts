@@ -53,7 +53,8 @@ export class Client {
       const passes = reply === undefined || reply.status >= 500;
       if (!passes) return { kind: 'refused', body: reply.body, code, doubtful };
       // A lack of capacity is an answer, and says that nothing was taken.
-      if (code === 'InsufficientInstanceCapacity') return { kind: 'refused', body: reply?.body ?? '', code, doubtful };
+      if (code === 'InsufficientInstanceCapacity')
+        return { kind: 'refused', body: reply?.body ?? '', code, doubtful };
       doubtful = true;
       if (attempt === attemptsMax) return { kind: 'unknown', body: reply?.body ?? '', code, doubtful };
       await pause(Math.min(pauseMsMax, pauseMsMin * 2 ** attempt) * (0.5 + random.next() / 2));
@@ -66,7 +67,13 @@ export class Client {
     const { accessKeyId, secretAccessKey } = account;
     const target = { host, region: names.regionName, service: 'ec2' };
     const signed = signedHeaders({ accessKeyId, secret: secretAccessKey }, target, body, new Date());
-    const headers = { host, ...signed, 'content-length': String(Buffer.byteLength(body)), connection: 'close', ...(attempt && { 'amz-sdk-request': attempt }) };
+    const headers = {
+      host,
+      ...signed,
+      'content-length': String(Buffer.byteLength(body)),
+      connection: 'close',
+      ...(attempt && { 'amz-sdk-request': attempt }),
+    };
     const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     const socket = new SimSocket(network);
     return new Promise((resolve) => {

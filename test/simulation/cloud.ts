@@ -1,7 +1,7 @@
 /** The processes of a region, each put together as its `main.ts` does it, in a world of virtual time. */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { loggerTo, type Logger } from '#base/log.ts';
+import { type Logger, loggerTo } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { type Cell, createCell } from '#cell/cell.ts';
 import { listen } from '#cell/listener.ts';
@@ -100,7 +100,21 @@ export class Cloud {
     if (kind === 'p') return (process) => this.#runProcessor(process, Number(cell), Number(number));
     return async () => {
       const { certificates, shape } = this.parts;
-      this.machines.set(name, startAgent({ name, cell: Number(cell), number: Number(number), certificates, shape, guests: this.guests, world: this.world }, this.machines.get(name)));
+      this.machines.set(
+        name,
+        startAgent(
+          {
+            name,
+            cell: Number(cell),
+            number: Number(number),
+            certificates,
+            shape,
+            guests: this.guests,
+            world: this.world,
+          },
+          this.machines.get(name),
+        ),
+      );
     };
   }
 
@@ -155,7 +169,9 @@ export class Cloud {
     const database = openDatabase<CellSchema>({ url, poolMax: 6, name });
     const identity = { cellId, cellNumber: number, processorId: name, zone, region: '' };
     let cell: Cell | undefined;
-    const processors = names.numbers(shape.processorsPerCell).map((one) => `${names.processorName(number, one)}:${names.processorPort}`);
+    const processors = names
+      .numbers(shape.processorsPerCell)
+      .map((one) => `${names.processorName(number, one)}:${names.processorPort}`);
     const region = openRegionLink({
       ...{ tls, host: names.regionProcess, port: names.regionPort, log },
       cell: () => cell,

@@ -10,9 +10,18 @@ before(async () => {
 });
 after(() => template.close());
 
-const traceOf = async (seed: number): Promise<{ readonly hash: string; readonly lines: readonly string[] }> => {
+const traceOf = async (
+  seed: number,
+): Promise<{ readonly hash: string; readonly lines: readonly string[] }> => {
   const lines: string[] = [];
-  const { hash } = await simulate({ template, seed, workMs: 3_000, clients: 3, faultEveryMs: 800, tell: (line) => lines.push(line) });
+  const { hash } = await simulate({
+    template,
+    seed,
+    workMs: 3_000,
+    clients: 3,
+    faultEveryMs: 800,
+    tell: (line) => lines.push(line),
+  });
   return { hash, lines };
 };
 
@@ -21,7 +30,11 @@ test('the same seed has the same trace, whatever ran before it; another seed has
   const other = await traceOf(10);
   const again = await traceOf(9);
   const differs = again.lines.findIndex((line, at) => line !== first.lines[at]);
-  assert.equal(differs, -1, `line ${differs}:\n${first.lines.slice(differs - 3, differs + 1).join('\n')}\nand then\n${again.lines[differs]}`);
+  assert.equal(
+    differs,
+    -1,
+    `line ${differs}:\n${first.lines.slice(differs - 3, differs + 1).join('\n')}\nand then\n${again.lines[differs]}`,
+  );
   assert.equal(again.hash, first.hash);
   assert.notEqual(other.hash, first.hash);
 });

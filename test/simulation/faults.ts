@@ -5,7 +5,17 @@ import { type Random, randomOf } from './random.ts';
 import * as names from './shape.ts';
 import type { Dump } from './storeDump.ts';
 
-export const faultKinds = ['kill', 'freeze', 'cut', 'isolate', 'weather', 'clock', 'rewind', 'power', 'guest'] as const;
+export const faultKinds = [
+  'kill',
+  'freeze',
+  'cut',
+  'isolate',
+  'weather',
+  'clock',
+  'rewind',
+  'power',
+  'guest',
+] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface FaultsOptions {
@@ -85,7 +95,10 @@ export class Faults {
   /** Control processes as often as all hosts together: they are few, and more depends on them. */
   #anyProcess(): string {
     const all = names.processNames(this.#options.cloud.parts.shape);
-    const [hosts, others] = [all.filter((name) => /-h\d+$/.test(name)), all.filter((name) => !/-h\d+$/.test(name))];
+    const [hosts, others] = [
+      all.filter((name) => /-h\d+$/.test(name)),
+      all.filter((name) => !/-h\d+$/.test(name)),
+    ];
     return this.#random.pick(hosts.length > 0 && this.#random.chance(0.3) ? hosts : others);
   }
 
@@ -210,7 +223,10 @@ export class Faults {
   async #power(): Promise<void> {
     const { cloud } = this.#options;
     const { shape } = cloud.parts;
-    const name = names.hostName(this.#random.between(1, shape.cells + 1), this.#random.between(1, shape.hostsPerCell + 1));
+    const name = names.hostName(
+      this.#random.between(1, shape.cells + 1),
+      this.#random.between(1, shape.hostsPerCell + 1),
+    );
     cloud.world.tell(`${name} loses power`);
     cloud.kill(name);
     cloud.machines.get(name)?.host.losePower();
@@ -220,7 +236,9 @@ export class Faults {
 
   async #guest(): Promise<void> {
     const machines = [...this.#options.cloud.machines.values()];
-    const running = machines.flatMap(({ host }) => [...host.vms.values()].filter(({ state }) => state === 'running').map((vm) => ({ host, vm })));
+    const running = machines.flatMap(({ host }) =>
+      [...host.vms.values()].filter(({ state }) => state === 'running').map((vm) => ({ host, vm })),
+    );
     if (running.length === 0) return;
     const { host, vm } = this.#random.pick(running);
     this.#options.cloud.world.tell(`the VMM of ${vm.instanceId} is killed`);

@@ -33,8 +33,10 @@ export class Invariants {
   /** I1, I5, and that no process would have died of an error. */
   afterEvent(): void {
     const { guests, world, parts } = this.#cloud;
-    while (this.#toldGuests < guests.violations.length) this.#tell(`I1: ${guests.violations[this.#toldGuests++]}`);
-    while (this.#toldCalls < parts.network.violations.length) this.#tell(parts.network.violations[this.#toldCalls++] ?? '');
+    while (this.#toldGuests < guests.violations.length)
+      this.#tell(`I1: ${guests.violations[this.#toldGuests++]}`);
+    while (this.#toldCalls < parts.network.violations.length)
+      this.#tell(parts.network.violations[this.#toldCalls++] ?? '');
     while (this.#toldUncaught < world.uncaught.length) {
       const one = world.uncaught[this.#toldUncaught++];
       const shown = one?.error instanceof Error ? one.error.stack : String(one?.error);
@@ -74,7 +76,9 @@ export class Invariants {
         `select id, kind, subject, state, coalesce(error ->> 'message', '') from workflows where state not in ('done', 'undone')`,
       ))
         found.push(`${store.name}: ${kind} ${id} of ${subject} is ${state} ${step}`);
-      for (const [id, state] of store.look(`select id, state from instances where state in ('pending', 'stopping', 'shutting-down')`))
+      for (const [id, state] of store.look(
+        `select id, state from instances where state in ('pending', 'stopping', 'shutting-down')`,
+      ))
         found.push(`${store.name}: ${id} is ${state}`);
     }
     return found;
@@ -90,16 +94,23 @@ export class Invariants {
       found.push(...this.#wrongVms(row));
       const reservation = tokens.get(row.token) ?? row.reservation;
       tokens.set(row.token, reservation);
-      if (reservation !== row.reservation) found.push(`I4: ${row.token} was carried out twice: ${reservation} and ${row.reservation}`);
+      if (reservation !== row.reservation)
+        found.push(`I4: ${row.token} was carried out twice: ${reservation} and ${row.reservation}`);
     }
     for (const { id, may } of owned) {
       const row = rows.get(id);
       if (isForgetful(id)) continue;
       if (row === undefined) found.push(`I4: ${id} was acknowledged and has no row`);
       else if (![...may].some((state) => state === row.state))
-        found.push(`I4: ${id} is ${row.state} (${row.reason}) and may be ${[...may].join(' or ')} by what was answered`);
+        found.push(
+          `I4: ${id} is ${row.state} (${row.reason}) and may be ${[...may].join(' or ')} by what was answered`,
+        );
     }
-    found.push(...this.#strayVms(rows, isForgetful), ...this.#wrongClaims(), ...this.#strayInterfaces(rows, isForgetful));
+    found.push(
+      ...this.#strayVms(rows, isForgetful),
+      ...this.#wrongClaims(),
+      ...this.#strayInterfaces(rows, isForgetful),
+    );
     return found;
   }
 
@@ -110,7 +121,14 @@ export class Invariants {
         names.cellStore(cell),
         `select id, state, host_id, account_id || '/' || (spec ->> 'clientToken'), reservation_id, state_reason ->> 'Message' from instances order by id`,
       ))
-        rows.set(id ?? '', { id: id ?? '', state: state ?? '', host: host ?? null, token: token ?? id ?? '', reservation: reservation ?? '', reason: reason ?? '' });
+        rows.set(id ?? '', {
+          id: id ?? '',
+          state: state ?? '',
+          host: host ?? null,
+          token: token ?? id ?? '',
+          reservation: reservation ?? '',
+          reason: reason ?? '',
+        });
     return rows;
   }
 
@@ -125,7 +143,8 @@ export class Invariants {
     const vms = this.#hostsOf(id);
     const running = vms.filter((vm) => vm.state === 'running' || vm.state === 'paused');
     const shown = vms.map((vm) => `${vm.state} on ${vm.hostId}`).join(', ') || 'nowhere';
-    if (state === 'running' && (running.length !== 1 || running[0]?.hostId !== host)) return [`${id} is running on ${host} by its row, and ${shown}`];
+    if (state === 'running' && (running.length !== 1 || running[0]?.hostId !== host))
+      return [`${id} is running on ${host} by its row, and ${shown}`];
     if (state === 'stopped' && running.length > 0) return [`${id} is stopped by its row, and ${shown}`];
     if (state === 'terminated' && vms.length > 0) return [`${id} is terminated by its row, and ${shown}`];
     return vms.length > 1 ? [`${id} is left on two hosts: ${shown}`] : [];
@@ -159,13 +178,14 @@ export class Invariants {
   }
 
   #strayInterfaces(rows: ReadonlyMap<string, Row>, isForgetful: (id: string) => boolean): string[] {
-    return this.#look(names.regionStore, 'select eni_id, instance_id from eni where instance_id is not null').flatMap(
-      ([eni, instance]) => {
-        const row = rows.get(instance ?? '');
-        if (isForgetful(instance ?? '') || (row !== undefined && row.state !== 'terminated')) return [];
-        return [`${eni} is left of ${instance} (${row?.state ?? 'no row'})`];
-      },
-    );
+    return this.#look(
+      names.regionStore,
+      'select eni_id, instance_id from eni where instance_id is not null',
+    ).flatMap(([eni, instance]) => {
+      const row = rows.get(instance ?? '');
+      if (isForgetful(instance ?? '') || (row !== undefined && row.state !== 'terminated')) return [];
+      return [`${eni} is left of ${instance} (${row?.state ?? 'no row'})`];
+    });
   }
 }
 

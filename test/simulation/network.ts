@@ -159,7 +159,8 @@ export class Network {
   /** I5: no cell calls another. A processor or a host of one and a processor or the store of another are that. */
   #checkCells(from: string, to: string): void {
     const [one, other] = [cellIn(from), cellIn(to)];
-    if (one !== undefined && other !== undefined && one !== other) this.violations.push(`I5: ${from} called ${to}`);
+    if (one !== undefined && other !== undefined && one !== other)
+      this.violations.push(`I5: ${from} called ${to}`);
   }
 }
 

@@ -20,7 +20,11 @@ export class Operator {
   /** Moves an instance to another host of its cell's choice. Answers what came of the call. */
   async migrate(instanceId: string): Promise<string> {
     try {
-      await this.#link(cellNumberOf(instanceId) ?? 1).call('operator.migrate', { instanceId }, { timeoutMs: callTimeoutMs });
+      await this.#link(cellNumberOf(instanceId) ?? 1).call(
+        'operator.migrate',
+        { instanceId },
+        { timeoutMs: callTimeoutMs },
+      );
       return 'done';
     } catch (error) {
       return `refused ${PandoError.from(error).code}`;

@@ -10,14 +10,23 @@ export const messageOf = (type: string, body: Buffer): Buffer => {
 const text = (value: string): Buffer => Buffer.from(`${value}\0`);
 
 const authenticated = messageOf('R', Buffer.alloc(4));
-const parameters = { server_version: '18.6', client_encoding: 'UTF8', DateStyle: 'ISO, MDY', TimeZone: 'UTC', integer_datetimes: 'on', standard_conforming_strings: 'on' };
+const parameters = {
+  server_version: '18.6',
+  client_encoding: 'UTF8',
+  DateStyle: 'ISO, MDY',
+  TimeZone: 'UTC',
+  integer_datetimes: 'on',
+  standard_conforming_strings: 'on',
+};
 
 export const readyFor = (status: 'I' | 'T' | 'E'): Buffer => messageOf('Z', Buffer.from(status));
 
 /** What a client is told that has begun a session. */
 export const welcome = Buffer.concat([
   authenticated,
-  ...Object.entries(parameters).map(([name, value]) => messageOf('S', Buffer.concat([text(name), text(value)]))),
+  ...Object.entries(parameters).map(([name, value]) =>
+    messageOf('S', Buffer.concat([text(name), text(value)])),
+  ),
   messageOf('K', Buffer.alloc(8)),
   readyFor('I'),
 ]);
@@ -26,7 +35,16 @@ export const parseComplete = messageOf('1', Buffer.alloc(0));
 export const queryOf = (sql: string): Buffer => messageOf('Q', text(sql));
 
 export const errorOf = (severity: 'ERROR' | 'FATAL', code: string, message: string): Buffer =>
-  messageOf('E', Buffer.concat([text(`S${severity}`), text(`V${severity}`), text(`C${code}`), text(`M${message}`), Buffer.alloc(1)]));
+  messageOf(
+    'E',
+    Buffer.concat([
+      text(`S${severity}`),
+      text(`V${severity}`),
+      text(`C${code}`),
+      text(`M${message}`),
+      Buffer.alloc(1),
+    ]),
+  );
 
 export interface Message {
   readonly type: string;
@@ -81,7 +99,8 @@ export const answerIn = (reply: Uint8Array, withRows = false): Answer => {
   let status = 'I';
   for (let at = 0; at + 5 <= bytes.length; at += 1 + bytes.readInt32BE(at + 1)) {
     const type = String.fromCharCode(bytes[at] ?? 0);
-    if (type === 'E') error = bytes.toString('utf8', at + 5, at + 1 + bytes.readInt32BE(at + 1)).replaceAll('\0', ' ');
+    if (type === 'E')
+      error = bytes.toString('utf8', at + 5, at + 1 + bytes.readInt32BE(at + 1)).replaceAll('\0', ' ');
     else if (type === 'Z') status = String.fromCharCode(bytes[at + 5] ?? 0);
     else if (type === 'D' && withRows) rows.push(rowAt(bytes, at + 5));
   }

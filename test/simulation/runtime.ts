@@ -147,7 +147,8 @@ const clocksOf = (world: World, RealDate: DateConstructor) => {
   }
   const nanoseconds = (): bigint => BigInt(Math.round(world.monotonicMs() * 1e6));
   const hrtime = (before?: [number, number]): [number, number] => {
-    const now = nanoseconds() - (before === undefined ? 0n : BigInt(before[0]) * 1_000_000_000n + BigInt(before[1]));
+    const now =
+      nanoseconds() - (before === undefined ? 0n : BigInt(before[0]) * 1_000_000_000n + BigInt(before[1]));
     return [Number(now / 1_000_000_000n), Number(now % 1_000_000_000n)];
   };
   return { Date: SimDate, hrtime: Object.assign(hrtime, { bigint: nanoseconds }) };
@@ -168,7 +169,10 @@ const entropyOf = ({ entropy }: World) => {
   const randomInt = (one: number, other?: number): number =>
     other === undefined ? entropy.between(0, one) : entropy.between(one, other);
   const randomBytes = (count: number): Buffer => entropy.bytes(count);
-  return { node: { randomBytes, randomUUID, randomInt, randomFillSync: fill }, web: { getRandomValues: fill, randomUUID } };
+  return {
+    node: { randomBytes, randomUUID, randomInt, randomFillSync: fill },
+    web: { getRandomValues: fill, randomUUID },
+  };
 };
 
 /** What is read or written while a process starts is small: it takes no time, and no turn of its own. */

@@ -29,7 +29,8 @@ test('seeds: I1, I3, I4, I5 and I9 hold after every event, and all comes to rest
     if (ran >= seedsMin && performance.now() - began > boxMs) break;
     const result = await simulate({ template, seed, ...size });
     assert.deepEqual(result.broken, [], shown(result));
-    for (const [kind, count] of Object.entries(result.faults)) faults.set(kind, (faults.get(kind) ?? 0) + count);
+    for (const [kind, count] of Object.entries(result.faults))
+      faults.set(kind, (faults.get(kind) ?? 0) + count);
     ran++;
   }
   t.diagnostic(`${ran} seeds, faults: ${[...faults].map(([kind, count]) => `${kind} ${count}`).join(', ')}`);

@@ -22,7 +22,8 @@ export const processorName = (cell: number, number: number): string => `c${cell}
 export const hostName = (cell: number, number: number): string => `c${cell}-h${number}`;
 export const routerName = (number: number): string => `router-${number}`;
 /** As hosts are named in the API's own terms: what is told of them names them so. */
-export const hostIdOf = (cell: number, number: number): string => `h-${cell.toString(16)}${number.toString(16).padStart(16, '0')}`;
+export const hostIdOf = (cell: number, number: number): string =>
+  `h-${cell.toString(16)}${number.toString(16).padStart(16, '0')}`;
 /** Two cells in the first zone: a launch may go to either. */
 export const zoneOf = (cell: number): string => `${regionName}${cell <= 2 ? 'a' : 'b'}`;
 export const zones = (cells: number): { name: string; id: string }[] =>

@@ -91,7 +91,11 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   }
 };
 
-const run = async (options: SimulationOptions, cloud: Cloud, stores: ReadonlyMap<string, SimStore>): Promise<Omit<SimulationResult, 'realMs' | 'cpuMs'>> => {
+const run = async (
+  options: SimulationOptions,
+  cloud: Cloud,
+  stores: ReadonlyMap<string, SimStore>,
+): Promise<Omit<SimulationResult, 'realMs' | 'cpuMs'>> => {
   const { template, seed, workMs } = options;
   const { world } = cloud;
   const broken: string[] = [];
@@ -106,17 +110,31 @@ const run = async (options: SimulationOptions, cloud: Cloud, stores: ReadonlyMap
   const isUp = await world.run(upMsMax, () => isReady(cloud));
   if (!isUp) isBroken('the region did not come up');
   const untilMs = world.nowMs + workMs;
-  const faults = new Faults({ cloud, kinds: options.faults ?? kindsOf(seed), fromMs: 500, untilMs, everyMs: options.faultEveryMs ?? 4_000 });
+  const faults = new Faults({
+    cloud,
+    kinds: options.faults ?? kindsOf(seed),
+    fromMs: 500,
+    untilMs,
+    everyMs: options.faultEveryMs ?? 4_000,
+  });
   const isForgetful = (instanceId: string): boolean => faults.rewound.has(cellNumberOf(instanceId) ?? 0);
   const { accounts, imageId } = template;
-  const workload = new Workload({ cloud, accounts, imageId, clients: options.clients, untilMs, broken: isBroken, isForgetful });
+  const workload = new Workload({
+    cloud,
+    accounts,
+    imageId,
+    clients: options.clients,
+    untilMs,
+    broken: isBroken,
+    isForgetful,
+  });
   if (isUp) {
     workload.start();
     faults.start();
     await world.run(untilMs);
     faults.heal();
     await world.run(world.nowMs + restMsMax, () => workload.ended);
-    await comeToRest(world, invariants, isBroken);
+    await comeToRest(world, stores, invariants, isBroken);
     for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
   }
   return {
@@ -138,15 +156,25 @@ const run = async (options: SimulationOptions, cloud: Cloud, stores: ReadonlyMap
 const isReady = (cloud: Cloud): boolean => {
   const { shape } = cloud.parts;
   const cells = [...cloud.cells.values()];
-  return cells.length === shape.cells * shape.processorsPerCell && cells.every(({ services }) => services.hosts.size === shape.hostsPerCell);
+  return (
+    cells.length === shape.cells * shape.processorsPerCell &&
+    cells.every(({ services }) => services.hosts.size === shape.hostsPerCell)
+  );
 };
 
-const comeToRest = async (world: World, invariants: Invariants, isBroken: (what: string) => void): Promise<void> => {
+const comeToRest = async (
+  world: World,
+  stores: ReadonlyMap<string, SimStore>,
+  invariants: Invariants,
+  isBroken: (what: string) => void,
+): Promise<void> => {
   const untilMs = world.nowMs + restMsMax;
   let quietSince: number | undefined;
   let left: readonly string[] = [];
   while (world.nowMs < untilMs) {
     await world.run(world.nowMs + restEveryMs);
+    // What is looked at is what is committed: not in the middle of a transaction.
+    await world.run(world.nowMs + restEveryMs, () => [...stores.values()].every(({ isBusy }) => !isBusy));
     left = invariants.unsettled();
     quietSince = left.length > 0 ? undefined : (quietSince ?? world.nowMs);
     if (quietSince !== undefined && world.nowMs - quietSince >= quietMs) return;

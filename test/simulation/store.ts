@@ -141,15 +141,26 @@ export class SimStore {
       const [batch] = waiter.batches;
       if (batch === undefined || !this.#sessions.has(waiter)) return;
       const owner = this.#owner;
-      if (owner !== undefined && owner !== waiter && this.#world.nowMs - owner.answeredMs > idleInTransactionMs) {
+      if (
+        owner !== undefined &&
+        owner !== waiter &&
+        this.#world.nowMs - owner.answeredMs > idleInTransactionMs
+      ) {
         this.#world.tell(`${this.name} ends the idle transaction of ${owner.peer}`);
-        owner.socket.write(protocol.errorOf('FATAL', '25P03', 'terminating connection due to idle-in-transaction timeout'));
+        owner.socket.write(
+          protocol.errorOf('FATAL', '25P03', 'terminating connection due to idle-in-transaction timeout'),
+        );
         owner.socket.destroy();
         this.#end(owner);
         this.#pump();
       } else if (this.#world.nowMs - batch.sinceMs > statementTimeoutMs) {
         waiter.batches.shift();
-        waiter.socket.write(Buffer.concat([protocol.errorOf('ERROR', '57014', 'canceling statement due to statement timeout'), protocol.readyFor('I')]));
+        waiter.socket.write(
+          Buffer.concat([
+            protocol.errorOf('ERROR', '57014', 'canceling statement due to statement timeout'),
+            protocol.readyFor('I'),
+          ]),
+        );
       } else if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
     };
     if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
@@ -177,7 +188,8 @@ export class SimStore {
     let found: Session | undefined;
     for (const session of this.#sessions) {
       const since = session.batches[0]?.sinceMs;
-      if (since !== undefined && since < (found?.batches[0]?.sinceMs ?? Number.POSITIVE_INFINITY)) found = session;
+      if (since !== undefined && since < (found?.batches[0]?.sinceMs ?? Number.POSITIVE_INFINITY))
+        found = session;
     }
     return found;
   }
@@ -189,14 +201,18 @@ export class SimStore {
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
     if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
-    this.#world.tell(`${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`, given(messages));
+    this.#world.tell(
+      `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
+      given(messages),
+    );
     this.#world.trace.add(this.#world.nowMs, '', parsedAlready(reply));
     if (writes.test(sql)) session.wrote.push(sql);
     session.answeredMs = this.#world.nowMs;
     this.#owner = status === 'I' ? undefined : session;
     const answer = Buffer.concat([...Array.from({ length: known }, () => protocol.parseComplete), reply]);
     const service = this.#random.next() * serviceMsMax;
-    if (this.#process !== undefined) this.#world.after(this.#process, service, () => session.socket.write(answer));
+    if (this.#process !== undefined)
+      this.#world.after(this.#process, service, () => session.socket.write(answer));
     if (status === 'I') this.#committed(session, error !== undefined || /^\s*rollback/i.test(sql));
   }
 
@@ -233,10 +249,15 @@ export class SimStore {
 }
 
 /** Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs. */
-const parsedAlready = (reply: Uint8Array): Uint8Array => (reply[0] === parseCompleteType ? reply.subarray(protocol.parseComplete.length) : reply);
+const parsedAlready = (reply: Uint8Array): Uint8Array =>
+  reply[0] === parseCompleteType ? reply.subarray(protocol.parseComplete.length) : reply;
 
 /** What is bound. Names of prepared statements are of the whole process, and tell of earlier runs. */
 const given = (messages: readonly protocol.Message[]): Buffer =>
-  Buffer.concat(messages.filter(({ type }) => type === 'B').map(({ whole }) => whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1))));
+  Buffer.concat(
+    messages
+      .filter(({ type }) => type === 'B')
+      .map(({ whole }) => whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1))),
+  );
 
 const shown = (sql: string): string => sql.replaceAll(/\s+/g, ' ').trim().slice(0, shownSqlChars);

@@ -21,9 +21,9 @@ export const dumpOf = (look: Look): Dump => {
       columns: columns ?? '',
       rows: look(`select coalesce(json_agg(t), '[]') from ${name} t`)[0]?.[0] ?? '[]',
     })),
-    sequences: look(`select sequencename, last_value::text from pg_sequences where schemaname = 'public' order by 1`).map(
-      ([name, value]) => ({ name: name ?? '', value: value ?? null }),
-    ),
+    sequences: look(
+      `select sequencename, last_value::text from pg_sequences where schemaname = 'public' order by 1`,
+    ).map(([name, value]) => ({ name: name ?? '', value: value ?? null })),
   };
 };
 
@@ -36,9 +36,13 @@ export const restoreInto = (look: Look, { tables, sequences }: Dump): void => {
   look(`truncate ${tables.map(({ name }) => name).join(', ')}`);
   for (const { name, columns, rows } of tables)
     if (rows !== '[]')
-      look(`insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, ${literal(rows)})`);
+      look(
+        `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, ${literal(rows)})`,
+      );
   for (const { name, value } of sequences)
-    look(`select setval('${name}', ${value ?? 'min_value'}, ${value !== null})${value === null ? ` from (select 1::bigint as min_value) s` : ''}`);
+    look(
+      `select setval('${name}', ${value ?? 'min_value'}, ${value !== null})${value === null ? ` from (select 1::bigint as min_value) s` : ''}`,
+    );
   look('commit');
   look('checkpoint');
 };

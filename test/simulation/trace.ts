@@ -22,7 +22,9 @@ export class Trace {
     if (bytes !== undefined) this.#hash.update(bytes);
     this.#tail.push(text);
     if (this.#tail.length > tailLinesMax * 2) this.#tail.splice(0, tailLinesMax);
-    this.#tell?.(bytes === undefined ? text : `${text} #${createHash("sha1").update(bytes).digest("hex").slice(0, 8)}`);
+    this.#tell?.(
+      bytes === undefined ? text : `${text} #${createHash('sha1').update(bytes).digest('hex').slice(0, 8)}`,
+    );
   }
 
   /** The last lines. */

@@ -1,10 +1,11 @@
 /** What accounts do, and what each remembers of what it was told: the other half of I4. */
-import type { Cloud } from './cloud.ts';
+
+import type { NewAccount } from '#region/accounts.ts';
 import { Client, type Outcome, pause } from './client.ts';
+import type { Cloud } from './cloud.ts';
 import { Operator } from './operator.ts';
 import type { Random } from './random.ts';
 import { randomOf } from './random.ts';
-import type { NewAccount } from '#region/accounts.ts';
 
 export type Final = 'running' | 'stopped' | 'terminated';
 
@@ -32,7 +33,8 @@ const types = ['p1.nano', 'p1.micro', 't3.small', 'custom.250m.192'];
 const instancesPerClientMax = 8;
 const thinkMsMax = 800;
 
-const idsIn = (body: string): string[] => [...body.matchAll(/<instanceId>(i-[0-9a-f]+)<\/instanceId>/g)].map(([, id = '']) => id);
+const idsIn = (body: string): string[] =>
+  [...body.matchAll(/<instanceId>(i-[0-9a-f]+)<\/instanceId>/g)].map(([, id = '']) => id);
 
 export class Workload {
   readonly #options: WorkloadOptions;
@@ -92,7 +94,11 @@ interface ActorOptions extends WorkloadOptions {
 class Actor {
   readonly #options: ActorOptions;
   readonly #own: Owned[] = [];
-  readonly #launches: { readonly token: string; readonly parameters: Record<string, string>; readonly ids: readonly string[] }[] = [];
+  readonly #launches: {
+    readonly token: string;
+    readonly parameters: Record<string, string>;
+    readonly ids: readonly string[];
+  }[] = [];
   readonly #operator: Operator;
   #tokens = 0;
 
@@ -112,7 +118,9 @@ class Actor {
     const began = cloud.world.nowMs;
     const outcome = await this.#do(choice, living.length === 0 ? undefined : random.pick(living));
     workload.count(`${choice} ${outcome}`);
-    cloud.world.tell(`${this.#options.name} ${choice} ${outcome} after ${(cloud.world.nowMs - began).toFixed(0)} ms`);
+    cloud.world.tell(
+      `${this.#options.name} ${choice} ${outcome} after ${(cloud.world.nowMs - began).toFixed(0)} ms`,
+    );
   }
 
   #choose(living: number): string {
@@ -151,7 +159,13 @@ class Actor {
     const { client, random, imageId, name } = this.#options;
     const token = `${name}-${++this.#tokens}`;
     const count = String(random.between(1, 3));
-    const parameters = { ImageId: imageId, InstanceType: random.pick(types), MinCount: '1', MaxCount: count, ClientToken: token };
+    const parameters = {
+      ImageId: imageId,
+      InstanceType: random.pick(types),
+      MinCount: '1',
+      MaxCount: count,
+      ClientToken: token,
+    };
     const outcome = await client.call('RunInstances', parameters);
     if (outcome.kind === 'done') {
       const ids = idsIn(outcome.body);
@@ -181,22 +195,26 @@ class Actor {
     if (ids.some(isForgetful)) {
       const fresh = again.filter((id) => !ids.includes(id));
       this.#remember(token, fresh);
-    } else if (again.join() !== ids.join()) broken(`I4: ${token} was answered with ${ids.join()} and then with ${again.join()}`);
+    } else if (again.join() !== ids.join())
+      broken(`I4: ${token} was answered with ${ids.join()} and then with ${again.join()}`);
     return told(outcome);
   }
 
   async #describe({ id }: Owned): Promise<string> {
     const { client, broken, isForgetful } = this.#options;
     const outcome = await client.call('DescribeInstances', { 'InstanceId.1': id });
-    if (outcome.code === 'InvalidInstanceID.NotFound' && !isForgetful(id)) broken(`I4: ${id} was acknowledged and is not found`);
-    if (outcome.kind === 'done' && !idsIn(outcome.body).includes(id)) broken(`I4: ${id} was asked for and is not in the answer`);
+    if (outcome.code === 'InvalidInstanceID.NotFound' && !isForgetful(id))
+      broken(`I4: ${id} was acknowledged and is not found`);
+    if (outcome.kind === 'done' && !idsIn(outcome.body).includes(id))
+      broken(`I4: ${id} was asked for and is not in the answer`);
     return told(outcome);
   }
 
   async #change({ id, may }: Owned, action: string, final?: Final): Promise<string> {
     const { client, broken, isForgetful } = this.#options;
     const outcome = await client.call(action, { 'InstanceId.1': id });
-    if (outcome.code === 'InvalidInstanceID.NotFound' && !isForgetful(id)) broken(`I4: ${id} was acknowledged and is not found`);
+    if (outcome.code === 'InvalidInstanceID.NotFound' && !isForgetful(id))
+      broken(`I4: ${id} was acknowledged and is not found`);
     if (final !== undefined) {
       // Started or stopped, it may still end by a launch that fails; once terminated, nothing else is to come.
       if (outcome.kind === 'done' && (final === 'terminated' || !outcome.doubtful)) may.clear();

@@ -96,7 +96,8 @@ export class World {
 
   /** Runs `run` in `process` after a while; never before now's work is done. */
   after(process: SimProcess, delayMs: number, run: () => void): SimEvent {
-    if (process.state === 'dead') return { dueMs: Number.POSITIVE_INFINITY, number: -1, process, run: undefined };
+    if (process.state === 'dead')
+      return { dueMs: Number.POSITIVE_INFINITY, number: -1, process, run: undefined };
     const late = delayMs > 0 ? this.#timing.next() * lateMsMax : 0;
     const event = { dueMs: this.nowMs + Math.max(0, delayMs) + late, number: this.#numbers++, process, run };
     this.#push(event);
