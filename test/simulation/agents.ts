@@ -39,7 +39,7 @@ export interface AgentOptions {
 export const startAgent = (options: AgentOptions, present: HostMachine | undefined): HostMachine => {
   const { cell, number, certificates, shape, guests, world } = options;
   const hostId = names.hostIdOf(cell, number);
-  present?.host.restart();
+  present?.host.forgetUnfinished();
   const host =
     present?.host ??
     new SimHost({
