@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
 import { addHostCommands } from './hostCommands.ts';
+import { addRequestCommands } from './requestCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -237,6 +238,8 @@ capacity
   .action(async (_own, command) =>
     (await import('./commands/capacity.ts')).checkCapacity(withParent(command).opts()),
   );
+
+addRequestCommands(program, { directoryOption, wholeNumber });
 
 const vm = program
   .command('vm')
