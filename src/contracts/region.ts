@@ -69,6 +69,9 @@ const placementGroupRecord = z.object({
   partitionCount: z.number().int().positive().optional(),
 });
 
+/** Beside `StaleEpoch`, of an interface that was released: for good, at the end of its instance's life. A region of the last release says less. */
+export const interfaceReleased = { interface: 'released' } as const;
+
 export const regionContract = {
   ...backendContract,
   /**

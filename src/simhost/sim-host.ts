@@ -2,6 +2,7 @@
  * A host in process memory: the rules of a real agent (commands once, epochs, S1.2, S1.4, admission, VM states, migration phases),
  * without a guest behind them. Thousands fit into one process.
  */
+import { setTimeout as wait } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import type { Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { presentCardMethod } from '#contracts/card.ts';
@@ -135,6 +136,11 @@ export class SimHost {
   /** The agent dies and comes back: VMs run on (S1.13), streams break. */
   crash(): void {
     for (const listener of [...this.crashListeners]) listener();
+  }
+
+  /** The agent's process was killed: what it was in the middle of is not gone on with. VMs run on, and what it knows stays. */
+  forgetUnfinished(): void {
+    this.#record.forgetUnfinished();
   }
 
   /** A guest powers itself off. */
@@ -493,5 +499,3 @@ export class SimHost {
     return {};
   }
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -6,7 +6,7 @@ import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
 type Contract = typeof regionContract;
 
@@ -99,7 +99,9 @@ export class FakeRegion implements Caller<Contract> {
     const { accountId, subnetId } = params;
     const instanceId = parseId('instance', params.instanceId);
     if (this.#gone.has(instanceId))
-      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`);
+      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`, {
+        details: interfaceReleased,
+      });
     this.#assertSubnet(subnetId);
     const known = this.interfaces.get(instanceId);
     if (known !== undefined) return { vpcId: this.vpcId, port: known };
