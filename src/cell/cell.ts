@@ -8,6 +8,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
+import { noteAccounts } from './account-notes.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
@@ -174,6 +175,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },

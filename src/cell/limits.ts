@@ -126,3 +126,5 @@ export const metadataRetryMsMax = 60_000;
 /** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */
 export const rebootLookAgainMs = 250;
 export const rebootPatienceMs = 120_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;

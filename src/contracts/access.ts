@@ -48,6 +48,8 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
+import { noteLaunch } from './account-cells.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { resolveProfile } from './instance-profiles.ts';
@@ -28,12 +29,16 @@ export interface LaunchRequest {
   readonly instanceProfile?: ProfileReference | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
+  /** The cell that is about to launch; undefined: nobody knows (a cell of the last release). */
+  readonly cellId?: string | undefined;
   /** The client token, and the cell that it is claimed for. */
   readonly claim?: Omit<TokenClaim, 'accountId'> | undefined;
 }
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
+  // First, so that the index has the cell whatever becomes of the launch.
+  if (request.cellId !== undefined) await noteLaunch(db, request.accountId, request.cellId);
   const [image, publicKey, subnet, metadataDefaults] = await Promise.all([
     findImage(db, request),
     findKey(db, request),

@@ -57,7 +57,7 @@ export class Processor {
   }
 
   /** Sends one call. Between the check of `connected` and the write nothing can run, so `undelivered` is certain. */
-  async attempt(call: BackendCall): Promise<Outcome> {
+  async attempt(call: BackendCall, timeoutMs = this.#options.callTimeoutMs): Promise<Outcome> {
     const backend = `${this.#options.cellId}@${this.address}`;
     if (!this.connected)
       return {
@@ -65,7 +65,7 @@ export class Processor {
         error: new PandoError('HostUnreachable', `${backend} is not connected.`),
       };
     try {
-      const options = { timeoutMs: this.#options.callTimeoutMs, requestId: call.requestId };
+      const options = { timeoutMs, requestId: call.requestId };
       const { output } = await this.#client.call('ec2.call', call, options);
       this.#suspect = false;
       return answered(output, backend);
