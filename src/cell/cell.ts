@@ -15,6 +15,7 @@ import { Capacity } from './capacity/capacity.ts';
 import { ClaimsUpkeep } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { FillWatch } from './contents.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
@@ -73,6 +74,8 @@ export interface Cell {
   readonly reports: HostReports;
   readonly operator: Operator;
   readonly ec2Call: Ec2Call;
+  /** Whether a limit of the cell nears, by the last look (S3.7). */
+  nearlyFull(): boolean;
   /** Whether the store answered lately. */
   ready(): boolean;
   /** Stops between steps and gives up the lease; another processor goes on. */
@@ -130,14 +133,17 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   });
   // A moment later: a host serves calls only once its hello is answered.
   hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));
+  const health = { at: clock.monotonicMs(), vms: 0 };
   const begun = ({ workflows, cancelled }: Begun): void => {
+    // Until the next count: the limit holds also for many launches at once.
+    health.vms += workflows.filter(({ kind }) => kind === 'launch').length;
     engine.start(workflows);
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
+  const fill = new FillWatch(services);
   const stop = new AbortController();
-  const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
     const askedAt = lease.now();
     await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
@@ -176,6 +182,10 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
+    { name: 'fill', everyMs: limits.fillLookEveryMs, turn: async () => {
+        health.vms = (await fill.look()).vms;
+      },
+    },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -209,6 +219,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     reports,
     operator: createOperator({ services, owner, engine, begun }),
     ec2Call: createEc2Call(context),
+    nearlyFull: () => fill.near,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();

@@ -128,3 +128,5 @@ export const rebootLookAgainMs = 250;
 export const rebootPatienceMs = 120_000;
 /** How often the region is told which accounts have instances here. */
 export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;

@@ -5,6 +5,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
 import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
+import { homeOperations } from './hosts/homes.ts';
 import { insufficientCapacity } from './insufficient-capacity.ts';
 import type { Begun } from './lifecycle.ts';
 import { capacityOperations } from './operator-capacity.ts';
@@ -38,6 +39,7 @@ const instancesShownMax = 10_000;
 export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
   ...workflowOperations({ services, engine }),
   ...capacityOperations(services),
+  ...homeOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     exactId('instance', instanceId);

@@ -11,10 +11,10 @@ const connectTimeoutMs = 2_000;
 
 export type RegionCaller = Caller<typeof operatorContract>;
 
-export async function withRegion(
+export async function withRegion<T>(
   opened: Pick<Region, 'directory' | 'run'>,
-  work: (region: RegionCaller) => Promise<void>,
-): Promise<void> {
+  work: (region: RegionCaller) => Promise<T>,
+): Promise<T> {
   const client = new RpcClient({
     tls: await operatorTls(opened),
     ...regionAddress(opened.run),
@@ -29,7 +29,7 @@ export async function withRegion(
         'The region does not answer. pando logs region shows why; pando up brings it back.',
       );
     });
-    await work(client);
+    return await work(client);
   } finally {
     client.close();
   }

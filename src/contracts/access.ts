@@ -77,6 +77,9 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
 };
 
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
@@ -93,6 +96,8 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.capacity': operator,
   'operator.explainCapacity': operator,
   'operator.checkClaims': operator,
+  'operator.setHost': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -107,10 +112,12 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.applyVpc': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,

@@ -228,6 +228,22 @@ export const cellOperatorContract = {
       misfits: z.array(z.object({ kind: z.string(), subject: z.string(), hostId: z.string() })),
     }),
   },
+  /** A draining host gets no new VMs; those that it has stay. @throws NotFound; IncorrectState for one that is on its way to another cell */
+  'operator.setHost': {
+    params: z.object({ hostId: z.string(), state: z.enum(['active', 'draining']) }),
+    result: z.object({ hostId: z.string(), state: z.enum(['active', 'draining']) }),
+  },
+  /**
+   * Gives a host to another cell: once it is draining and has nothing, its pin is changed and this cell forgets it. The same again is
+   * answered again. @throws NotFound, HostUnreachable; IncorrectState with what it still has
+   */
+  'operator.rehomeHost': {
+    params: z.object({
+      hostId: z.string(),
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int() }),
+    }),
+    result: z.object({ hostId: z.string(), cellId: z.string(), generation: z.number().int() }),
+  },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),
     result: z.object({

@@ -273,6 +273,32 @@ export type InstanceFate = z.infer<typeof instanceFate>;
 /** Instances in one question about their fates. */
 export const fatesPerCallMax = 500;
 
+/** What a cell's store says of it: counts beside their limits (S3.7). */
+export const cellContents = z.object({
+  cellId: z.string(),
+  hosts: z.number().int(),
+  hostsMax: z.number().int(),
+  /** Instances that are not terminated. */
+  vms: z.number().int(),
+  vmsMax: z.number().int(),
+  quarantined: z.number().int(),
+  /** Workflows that have not ended. */
+  workflows: z.number().int(),
+});
+export type CellContents = z.infer<typeof cellContents>;
+
+/** Part of a limit from which on a cell counts as nearly full: then the next one is due. */
+export const nearlyFullShare = 0.8;
+
+/** Whether the next cell is due (S3.7). */
+export const isNearlyFull = ({
+  hosts,
+  hostsMax,
+  vms,
+  vmsMax,
+}: Pick<CellContents, 'hosts' | 'hostsMax' | 'vms' | 'vmsMax'>): boolean =>
+  hosts >= hostsMax * nearlyFullShare || vms >= vmsMax * nearlyFullShare;
+
 /** Region → cell processor, over the stream that the processor opened. Answered when the cell's reachable hosts have it. */
 export const cellPushContract = {
   'cell.applyVpc': {
@@ -280,6 +306,7 @@ export const cellPushContract = {
     result: z.object({ version: z.number(), unreachable: z.array(z.string()) }),
   },
   'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
+  'cell.contents': { params: empty, result: cellContents },
   /** What became of instances of this cell, which answers under its own name. */
   'cell.instances': {
     params: z.object({ instanceIds: z.array(z.string()).max(fatesPerCallMax) }),

@@ -10,6 +10,7 @@ import type { cellPushContract } from '#contracts/region.ts';
 import type { Device } from './push.ts';
 
 const applyTimeoutMs = 20_000;
+const contentsTimeoutMs = 3_000;
 
 /** A processor's (or the gateway's) stream, as far as pushing goes. */
 export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
@@ -67,6 +68,11 @@ export class CellDevice implements Device {
 
   async remove(vpcId: string): Promise<void> {
     await this.#any((stream) => stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs }));
+  }
+
+  /** What the cell says that it has. */
+  contents(): Promise<Result<typeof cellPushContract, 'cell.contents'>> {
+    return this.#any((stream) => stream.call('cell.contents', {}, { timeoutMs: contentsTimeoutMs }));
   }
 
   /** What the cell says of its own instances. */

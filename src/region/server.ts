@@ -15,6 +15,7 @@ import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { accountCells, noteAccounts } from './account-cells.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
+import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
@@ -138,6 +139,12 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'operator.identityCertificate': () => ({ certificate: region.identityKey?.certificate }),
+  'operator.cells': async () => ({ cells: await describeCells(region) }),
+  'operator.setCell': async (change) => ({ cell: await setCell(region, change) }),
+  'operator.retireCell': async ({ cellId }) => {
+    await retireCell(region, cellId);
+    return { cellId };
+  },
   'operator.status': () => regionStatus(region),
 });
 

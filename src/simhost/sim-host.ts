@@ -66,7 +66,13 @@ export class SimHost {
   /** Called when the agent dies: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
-  #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
+  #pin:
+    | {
+        readonly cellId: string;
+        readonly region?: string | undefined;
+        readonly generation?: number | undefined;
+      }
+    | undefined;
 
   constructor(options: SimHostOptions) {
     this.#options = options;
@@ -101,7 +107,18 @@ export class SimHost {
   joined({ cellId, region }: { readonly cellId: string; readonly region?: string | undefined }): void {
     if (this.#pin !== undefined && this.#pin.cellId !== cellId)
       throw new PandoError('Conflict', `${this.hostId} belongs to ${this.#pin.cellId}, not to ${cellId}.`);
-    this.#pin = { cellId, region };
+    this.#pin = { ...this.#pin, cellId, region };
+  }
+
+  /** Another cell's from now on, as a real host's pin is changed. */
+  #rehome({ to, generation }: In<'host.rehome'>): { generation: number } {
+    const before = this.#pin?.generation ?? 1;
+    if (before === generation && this.#pin?.cellId === to.cellId) return { generation };
+    if (generation <= before)
+      throw new PandoError('StaleEpoch', `${this.hostId} was moved under generation ${before} already.`);
+    if (this.vms.size > 0) throw new PandoError('IncorrectState', `${this.hostId} has VMs.`);
+    this.#pin = { cellId: to.cellId, region: to.region, generation };
+    return { generation };
   }
 
   report() {
@@ -418,6 +435,7 @@ export class SimHost {
 
   readonly #handlers: Required<Handlers<typeof hostContract>> = {
     'host.describe': () => this.hello(),
+    'host.rehome': (params) => this.#rehome(params),
     'vm.ensureImage': (params) =>
       this.#command('vm.ensureImage', params, () => {
         const { digest } = params.image;
