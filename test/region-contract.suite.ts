@@ -48,14 +48,12 @@ class Subject {
     return this.region.caller.call('region.allocateInterface', { ...own, ...more });
   }
 
-  async place(eniId: string, epoch: number, vtep?: string) {
-    const { state, unreachable } = await this.region.caller.call('region.placeInterface', {
-      eniId,
-      epoch,
-      vtep,
+  async place(eniId: string, epoch: number, vtep?: string, releaseAutomatic?: boolean) {
+    const { state, unreachable, publicIp } = await this.region.caller.call('region.placeInterface', {
+      ...{ eniId, epoch, vtep, releaseAutomatic },
     });
     assert.ok(state !== undefined, 'asked with its state, it is answered with it');
-    return { state, unreachable };
+    return { state, unreachable, publicIp };
   }
 
   release() {
@@ -250,6 +248,25 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       await subject.port(),
       'asked for again: with its place',
     );
+  });
+
+  // As a stop and a start: Amazon EC2 User Guide, "Amazon EC2 instance IP addressing", public IPv4 addresses.
+  check('an automatic public address goes back when its instance is said to be stopped', async (subject) => {
+    const { port } = await subject.allocate({ publicIp: true });
+    assert.ok(port.publicIp !== undefined);
+    assert.equal((await subject.place(port.eniId, 2, '198.18.1.11')).publicIp, port.publicIp);
+    assert.equal((await subject.place(port.eniId, 4)).publicIp, port.publicIp, 'nowhere, and not stopped');
+    assert.equal((await subject.place(port.eniId, 6, '198.18.1.12', true)).publicIp, port.publicIp, 'moved');
+    const stopped = await subject.place(port.eniId, 8, undefined, true);
+    assert.equal(stopped.publicIp, undefined);
+    assert.equal((await subject.port())?.publicIp, undefined);
+    assert.equal((await subject.place(port.eniId, 8, undefined, true)).publicIp, undefined, 'repeated');
+    assert.equal(await codeOf(subject.place(port.eniId, 7, undefined, true)), 'StaleEpoch');
+    const started = await subject.place(port.eniId, 10, '198.18.1.12');
+    assert.ok(started.publicIp !== undefined, 'it was asked for: the next start brings another');
+    assert.equal((await subject.port())?.publicIp, started.publicIp);
+    assert.equal(await codeOf(subject.place(port.eniId, 8, undefined, true)), 'StaleEpoch', 'a late stop');
+    assert.equal((await subject.port())?.publicIp, started.publicIp);
   });
 
   check(

@@ -15,7 +15,7 @@ import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
-import { removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
+import { endChildren, removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
 
 // All temporary files of the run lie in one directory, so that nothing of them outlives it.
 const scratch = scratchOf(process.pid);
@@ -174,6 +174,7 @@ async function main(args: readonly string[]): Promise<boolean> {
   process.env.TMPDIR = scratch;
   for await (const text of Readable.from(events(files, totals, times)).pipe(new spec()))
     process.stdout.write(text);
+  await endChildren();
   await removeAbandonedRuns(console.log);
   await removeScratch(scratch);
   delete process.env.TMPDIR;

@@ -318,9 +318,11 @@ export class Card {
     else if (declared === undefined || declared === this.#vtep) vpc.forwards.set(eniId, forwardTo);
     if (vpc.isOpen && vpc.ports.size === 0)
       this.#empty.keep(vpc.vpcId, { forwards: forwardTo !== undefined });
-    await vpc.converge();
+    await vpc.apply();
+    // Before the port is forgotten on disk: a card that dies in between is told again, and still knows whose tap it is.
     if (local?.wired && vpc.isOpen)
       await runInside(vpc.namespace, `ip link del dev ${local.tap} 2>/dev/null || true\n`);
+    await vpc.save();
   }
 
   /** `andThen` begins as soon as the kernel has changed, beside the writing down. */

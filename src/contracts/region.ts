@@ -235,6 +235,7 @@ export const regionContract = {
   /**
    * Sets where an interface is: compare-and-set on its epoch (older: StaleEpoch; equal and same place: no change).
    * `vtep` absent: nowhere (stopped). Returns the VPC's new state; other devices are told before the answer (bounded wait).
+   * `publicIp`: the public address that the interface has now, absent where it has none (and in answers of the last release).
    */
   'region.placeInterface': {
     params: z.object({
@@ -243,8 +244,14 @@ export const regionContract = {
       epoch: z.number().int(),
       /** The caller hears of the state by the push alone: the answer is without it. */
       withoutState: z.boolean().optional(),
+      /** With `vtep` absent: its instance is stopped, so an automatic public address goes back to the pool. Cells of the last release keep it. */
+      releaseAutomatic: z.boolean().optional(),
     }),
-    result: z.object({ state: vpcState.optional(), unreachable: z.array(z.string()) }),
+    result: z.object({
+      state: vpcState.optional(),
+      unreachable: z.array(z.string()),
+      publicIp: z.string().optional(),
+    }),
   },
   /** Deletes the interface of a terminated instance, freeing its addresses, and sees to it that none is made any more. */
   'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },

@@ -14,7 +14,7 @@ import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
 import { joinPlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
-import { automaticAddress, noteEmptyPool } from './public-addresses.ts';
+import { automaticAddress, noteEmptyPool, releaseAutomatic } from './public-addresses.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
 import type { Database, RegionTransaction } from './schema.ts';
@@ -238,13 +238,20 @@ export interface PlaceRequest {
   readonly vtep?: string | undefined;
   readonly epoch: number;
   readonly withoutState?: boolean | undefined;
+  readonly releaseAutomatic?: boolean | undefined;
 }
 
-/** Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. */
-export const placeInterface = async (
-  region: Region,
-  request: PlaceRequest,
-): Promise<{ state?: VpcState; unreachable: string[] }> => {
+export interface Placed {
+  readonly state?: VpcState;
+  readonly unreachable: string[];
+  readonly publicIp?: string;
+}
+
+/**
+ * Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. Once placed it gets
+ * its automatic public address, if one is due; one that is nowhere gives it back where the caller says that its instance is stopped.
+ */
+export const placeInterface = async (region: Region, request: PlaceRequest): Promise<Placed> => {
   const wanted = { holder: request.vtep ?? null, epoch: request.epoch };
   const vpcId = await transact(region.db, async (tx) => {
     await lockVpcOf(tx, 'eni_id', request.eniId);
@@ -257,6 +264,8 @@ export const placeInterface = async (
       case 'unchanged':
       case 'changed': {
         const grown = outcome.kind === 'changed' ? 1 : 0;
+        if (grown > 0 && request.releaseAutomatic && request.vtep === undefined)
+          await releaseAutomatic(tx, region, request.eniId);
         const { rows } = await sql<{ vpc_id: string; assigned: boolean | null }>`
           update vpc set version = version + ${grown}::int
           where vpc_id = (select vpc_id from eni where eni_id = ${request.eniId})
@@ -271,7 +280,12 @@ export const placeInterface = async (
   const pushed = vpcId === undefined ? undefined : await region.pusher.push(vpcId);
   if (pushed === undefined) throw notFound('networkInterface', request.eniId);
   const { state, unreachable } = pushed;
-  return { ...(request.withoutState ? {} : { state }), unreachable: [...unreachable] };
+  const publicIp = state.ports.find(({ eniId }) => eniId === request.eniId)?.publicIp;
+  return {
+    ...(request.withoutState ? {} : { state }),
+    ...(publicIp === undefined ? {} : { publicIp }),
+    unreachable: [...unreachable],
+  };
 };
 
 /** Deletes the interface of an instance; its addresses rest before they are given out again. */

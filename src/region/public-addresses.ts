@@ -76,6 +76,22 @@ export const unmapInterface = async (tx: RegionTransaction, region: Region, eniI
   else await setInterface(tx, present.ip, null);
 };
 
+/** An instance that is stopped gives its automatic address back; an elastic one stays. Under the lock of the interface's VPC. */
+export const releaseAutomatic = async (
+  tx: RegionTransaction,
+  region: Region,
+  eniId: string,
+): Promise<void> => {
+  const automatic = await tx
+    .selectFrom('public_address')
+    .select('ip')
+    .where('eni_id', '=', eniId)
+    .where('allocation_id', 'is', null)
+    .forUpdate()
+    .executeTakeFirst();
+  if (automatic !== undefined) await freeAddress(tx, region, automatic.ip);
+};
+
 /** Maps an address to an interface, or to none. That each interface has at most one is the table's constraint (I6). */
 export const setInterface = async (
   tx: RegionTransaction,

@@ -80,8 +80,9 @@ function memberElement(shape: StructureShape, member: Member, value: unknown): s
 }
 
 /**
- * Members by which the resources are known whose list of tags EC2 sends even when it is empty: route table, network ACL,
- * internet gateway, DHCP options, key pair and network interface. Ansible's modules read it unasked.
+ * Members by which the resources are known whose list of tags EC2 sends even when it is empty: route table, network ACL, internet
+ * gateway, DHCP options, key pair, network interface and rule of a security group.
+ * The answers in `aws ec2 describe-… help` show it of all but gateways and DHCP options; of those two Ansible's modules read it unasked.
  */
 const listsNoTags = [
   'PropagatingVgws',
@@ -90,6 +91,7 @@ const listsNoTags = [
   'DhcpConfigurations',
   'PublicKey',
   'TagSet',
+  'SecurityGroupRuleId',
 ] as const;
 
 /** EC2 leaves other resources' list of tags out where there are none, unlike every other list: users of its SDKs rely on it. */

@@ -11,6 +11,8 @@ export interface ActionMembers {
   readonly effect: readonly string[] | '*';
   /** Those that may only be given what is so anyway; `*`: all others, which only narrow an answer that is empty. */
   readonly always?: Readonly<Record<string, readonly Fact[]>> | '*';
+  /** What its users should know of a member that has effect, in words for the action's table. */
+  readonly notes?: Readonly<Record<string, string>>;
 }
 
 /** By the actions' names. */

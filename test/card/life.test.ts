@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
@@ -136,6 +136,47 @@ describe('life of a card', () => {
     await one.client.call('card.detachPort', { eniId: 'eni-20' });
   });
 
+  it('takes the place of a tap that an ended VMM left there; not of one that a process has open', async () => {
+    const inside = `${one.namespacePrefix}vpc-1`;
+    const [left, second] = [portOf(21, one.vtep), portOf(22, one.vtep)];
+    for (const card of [one, two])
+      await card.client.call('card.applyVpc', {
+        state: vpcOf('vpc-1', 400, 5, [a.port, b.port, left, second]),
+      });
+    await exec('ip', ['-n', inside, 'tuntap', 'add', 'name', 'tapleft', 'mode', 'tap']);
+    const g = await lab.vm('left', one, left);
+    await attach(one, 'vpc-1', g);
+    assert.ok((await g.run(ping('10.0.0.11'))).ok);
+    await exec('ip', ['-n', one.netns, 'tuntap', 'add', 'name', 'tapleft', 'mode', 'tap']);
+    await assert.rejects(
+      one.client.call('card.attachPort', { vpcId: 'vpc-1', port: second, tap: 'tapleft', activate: true }),
+      { code: 'Conflict' },
+    );
+    assert.ok((await g.run(ping('10.0.0.11'))).ok, 'the guest keeps its wire');
+    await exec('ip', ['-n', one.netns, 'link', 'del', 'dev', 'tapleft']);
+    await one.client.call('card.detachPort', { eniId: left.eniId });
+  });
+
+  it('a detachment that cannot be written down leaves no tap that nobody knows of', async () => {
+    const port = portOf(23, one.vtep);
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 1, [port]) });
+    const h = await lab.vm('kept', one, port);
+    await attach(one, 'vpc-9', h);
+    const record = join(one.stateDir, 'vpcs', 'vpc-9.json');
+    await rename(record, `${record}.kept`);
+    await mkdir(record);
+    await assert.rejects(one.client.call('card.detachPort', { eniId: port.eniId }));
+    const links = await exec('ip', ['-n', `${one.namespacePrefix}vpc-9`, '-o', 'link']);
+    assert.doesNotMatch(links.stdout, /tapkept/);
+    // As if it had died there: the record still names the port, and the command comes again.
+    await one.stop('SIGKILL');
+    await rmdir(record);
+    await rename(`${record}.kept`, record);
+    await one.start();
+    await one.client.call('card.detachPort', { eniId: port.eniId });
+    await one.client.call('card.removeVpc', { vpcId: 'vpc-9' });
+  });
+
   it('does not remove a VPC that has ports (Conflict), and keeps a port that comes while it is being removed', async () => {
     await assert.rejects(one.client.call('card.removeVpc', { vpcId: 'vpc-1' }), { code: 'Conflict' });
     assert.ok((await a.run(ping('10.0.0.11'))).ok);
@@ -163,7 +204,7 @@ describe('life of a card', () => {
     await one.start();
     assert.ok((await a.run(ping('10.0.0.11'))).ok, 'the taps are not taken from running VMs');
     await assert.rejects(one.client.call('card.removeVpc', { vpcId: 'vpc-1' }), { code: 'Conflict' });
-    await one.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 5, [a.port, b.port]) });
+    await one.client.call('card.applyVpc', { state: vpcOf('vpc-1', 400, 6, [a.port, b.port]) });
     assert.ok((await a.run(ping('10.0.0.11'))).ok);
     await attach(one, 'vpc-1', a);
     assert.ok((await a.run(ping('10.0.0.11'))).ok);

@@ -148,6 +148,57 @@ test('a stopped instance gets its automatic address when it starts, and devices 
   await checkInvariant();
 });
 
+/*
+ * Amazon EC2 User Guide, "Amazon EC2 instance IP addressing": a public IPv4 address is released when its instance is stopped, a new one is
+ * assigned when it is started; an elastic address stays with the instance.
+ */
+test('an automatic address goes back at a stop and rests; the next start brings another; an elastic one stays', async () => {
+  const machine = await alice.launch({ publicIp: true });
+  await place(machine.eniId, 2);
+  const stop = (epoch: number) =>
+    placeInterface(region.region, { eniId: machine.eniId, epoch, releaseAutomatic: true });
+  const {
+    rows: [before],
+  } = await sql<{ at: Date }>`select now() as at`.execute(region.region.db);
+  const { state } = await stop(3);
+  assert.equal(state?.ports.find(({ eniId }) => eniId === machine.eniId)?.publicIp, undefined);
+  const [eni] = (await alice.call('DescribeNetworkInterfaces', { NetworkInterfaceIds: [machine.eniId] }))
+    .NetworkInterfaces ?? [undefined];
+  assert.deepEqual([eni?.Association, eni?.PrivateIpAddresses?.[0]?.Association], [undefined, undefined]);
+  const [freed] = await region.region.db
+    .selectFrom('public_address')
+    .select(['account_id', 'eni_id', 'association_id'])
+    .select(sql<boolean>`rests_until >= ${before?.at}`.as('rests'))
+    .where('ip', '=', machine.publicIp ?? '')
+    .execute();
+  assert.deepEqual(freed, { account_id: null, eni_id: null, association_id: null, rests: true });
+  await sql`update public_address set rests_until = now() + interval '1 hour' where ip = ${machine.publicIp}`.execute(
+    region.region.db,
+  );
+  const { publicIp: next } = await place(machine.eniId, 4);
+  assert.ok(next !== undefined && next !== machine.publicIp, 'there are others: the former one rests');
+  const one = await allocate();
+  await alice.call('AssociateAddress', { AllocationId: one.id, InstanceId: machine.instanceId });
+  assert.equal((await stop(5)).publicIp, one.ip);
+  assert.equal((await place(machine.eniId, 6)).publicIp, one.ip);
+  await releaseInterface(region.region, machine.instanceId);
+  await alice.call('ReleaseAddress', { AllocationId: one.id });
+  await checkInvariant();
+});
+
+test('an instance that the last release stopped keeps its address, also by its start, until it is stopped again', async () => {
+  const machine = await alice.launch({ publicIp: true });
+  await place(machine.eniId, 2);
+  // As a cell of the last release says it.
+  await placeInterface(region.region, { eniId: machine.eniId, epoch: 3 });
+  assert.equal(await publicIpOf(machine), machine.publicIp);
+  assert.equal((await place(machine.eniId, 4)).publicIp, machine.publicIp);
+  await placeInterface(region.region, { eniId: machine.eniId, epoch: 5, releaseAutomatic: true });
+  assert.equal(await publicIpOf(machine), undefined);
+  await releaseInterface(region.region, machine.instanceId);
+  await checkInvariant();
+});
+
 test('an elastic address goes, and the pool is empty: the instance goes without', async () => {
   const one = await allocate();
   const machine = await alice.launch({ publicIp: true });

@@ -32,6 +32,12 @@ export async function removeAbandonedLabs(log: (line: string) => void): Promise<
     if (isGone(Number(name.slice(scratchPrefix.length)))) await removeScratch(join(tmpdir(), name));
 }
 
+/** Ends this process's children: the test files of an interrupted run. What they leave is abandoned only once they are gone. */
+export async function endChildren(): Promise<void> {
+  const lists = globSync('/proc/self/task/*/children').map((path) => readFileSync(path, 'utf8'));
+  await end(lists.flatMap((text) => text.split(' ').filter(Boolean).map(Number)));
+}
+
 /** Ends what runs with files below the directory, and removes it. */
 export async function removeScratch(directory: string): Promise<void> {
   const pids = readdirSync('/proc').filter((name) => {

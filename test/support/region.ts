@@ -1,8 +1,8 @@
 /** A whole region of a test's own, on real parts, beside whatever else runs on the machine. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { writeAwsFiles } from '#cli/awsFiles.ts';
 import { awsEnvironment } from '#cli/commands/aws.ts';
@@ -47,7 +47,10 @@ export interface TestRegionOptions {
   readonly tree?: string;
 }
 
-/** Brings a region up, gives it to `work`, and takes it down whatever happens; then nothing of it may be left. */
+/**
+ * Brings a region up, gives it to `work`, and takes it down whatever happens; then nothing of it may be left. `PANDO_KEEP_LOGS` names a
+ * directory in which its logs are kept, for whoever looks for the cause of a failure.
+ */
 export async function withRegion(
   options: TestRegionOptions,
   work: (region: TestRegion) => Promise<void>,
@@ -76,6 +79,8 @@ export async function withRegion(
     for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']) delete env[name];
     await work({ ...region, imageId, env, cli: (...args) => runCli(codeDirectory, root, args), down });
   } finally {
+    const kept = process.env.PANDO_KEEP_LOGS;
+    if (kept !== undefined) cpSync(directory.log, join(kept, basename(root)), { recursive: true });
     await down();
     rmSync(root, { recursive: true, force: true });
   }

@@ -88,6 +88,7 @@ const listsNoTags = [
   'DhcpConfigurations',
   'PublicKey',
   'TagSet',
+  'SecurityGroupRuleId',
 ];
 
 /** Where most resources have no tags, their `tagSet` is left out, so a client reads nothing. */

@@ -16,7 +16,8 @@ const insideOf = ({ shape }: Member): StructureShape | undefined => {
 
 const wordsOf = (rows: readonly ActionMembers[], path: string): string => {
   const fates = rows.map((row) => fateOf(row, path));
-  if (fates.includes('effect')) return 'has effect';
+  const note = rows.flatMap(({ notes }) => notes?.[path] ?? []).join('; ');
+  if (fates.includes('effect')) return note === '' ? 'has effect' : `has effect: ${note}`;
   const values = rows.flatMap(({ always }) => (always === '*' ? [] : (always?.[path] ?? [])));
   if (fates.includes('always') && values.length === 0) return 'narrows an answer that is empty';
   if (fates.includes('always')) return `says what is so anyway: ${values.map(String).join(', ')}`;

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { KeptShell } from '#base/keptShell.ts';
+import { PandoError } from '#contracts/errors.ts';
 import {
   overlayDevice,
   ownShellsMax,
@@ -167,6 +168,7 @@ export const takeTap = async (
 const moveTap = async (name: string, tap: string): Promise<boolean> => {
   if (!existsSync(`/proc/sys/net/ipv4/conf/${tap}`)) return false;
   try {
+    if (await isInside(name, tap)) await removeUnheld(name, tap);
     await runHere(`ip link set dev ${tap} netns ${name} ${tapSettings}\n`);
   } finally {
     shells.devicesChanged(name);
@@ -174,10 +176,23 @@ const moveTap = async (name: string, tap: string): Promise<boolean> => {
   return true;
 };
 
+const isInside = async (name: string, device: string): Promise<boolean> =>
+  (await readNet(name, 'dev')).split('\n').some((line) => line.trimStart().startsWith(`${device}:`));
+
+/**
+ * Removes a tap of the same name that an earlier VMM left (its card died before it removed it). A process that has it open shows as its
+ * carrier: then it serves a guest, whoever asks for the name. @throws Conflict
+ */
+const removeUnheld = async (name: string, tap: string): Promise<void> => {
+  const flags = await runInside(name, `ip link set dev ${tap} up\nip -o link show dev ${tap}\n`);
+  if (/[<,]LOWER_UP[,>]/.test(flags))
+    throw new PandoError('Conflict', `Another tap ${tap} is in ${name}, and a process has it open.`);
+  await runInside(name, `ip link del dev ${tap}\n`);
+};
+
 /** False when it is not in the VPC's namespace. */
 const setTap = async (name: string, tap: string): Promise<boolean> => {
-  const devices = (await readNet(name, 'dev')).split('\n').map((line) => line.trimStart());
-  if (!devices.some((line) => line.startsWith(`${tap}:`))) return false;
+  if (!(await isInside(name, tap))) return false;
   await runInside(name, `ip link set dev ${tap} ${tapSettings}\n`);
   return true;
 };

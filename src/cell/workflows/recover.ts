@@ -5,14 +5,13 @@
  */
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
-import { type StartResults, startSteps } from './start.ts';
+import { type StartResults, startedInterface, startSteps } from './start.ts';
 import type { PlaceInput } from './steps/inputs.ts';
 import { settle } from './steps/settle.ts';
 
 export const recoverWorkflow = defineWorkflow<PlaceInput, StartResults, CellServices>({
   kind: 'recover',
-  steps: startSteps,
-  onDone: (tx, context) =>
-    settle(tx, context, 'running', { interface: context.results.findInterface?.port ?? null }),
+  steps: startSteps({ releaseAutomatic: false }),
+  onDone: (tx, context) => settle(tx, context, 'running', { interface: startedInterface(context.results) }),
   onUndone: (tx, context) => settle(tx, context, 'running'),
 });

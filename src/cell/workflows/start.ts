@@ -10,7 +10,14 @@ import type { CellServices } from '../services.ts';
 import { defineWorkflow, type WorkflowDefinition } from '../workflow/definition.ts';
 import { need, type PlaceInput } from './steps/inputs.ts';
 import { releaseReserved } from './steps/leave-host.ts';
-import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import {
+  interfaceOf,
+  type NetworkResults,
+  type Placed,
+  placeInterface,
+  prepareNetwork,
+  withPlaced,
+} from './steps/network.ts';
 import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
@@ -18,7 +25,7 @@ export interface StartResults {
   findInterface: { readonly vpcId: string; readonly port: VpcPort };
   ensureImage: { readonly fetched: boolean };
   prepareNetwork: NetworkResults;
-  placeInterface: { readonly unreachable: readonly string[] };
+  placeInterface: Placed;
   launchVm: { readonly state: string };
 }
 
@@ -31,8 +38,15 @@ const unlessAbsent = async (work: Promise<unknown>): Promise<void> => {
   }
 };
 
-/** Also the steps of a recovery: the same host, the same disk. */
-export const startSteps: WorkflowDefinition<PlaceInput, StartResults, CellServices>['steps'] = [
+/**
+ * Also the steps of a recovery: the same host, the same disk. A start that fails leaves the instance stopped, without an automatic public
+ * address; a recovery is tried again and keeps it, as at EC2.
+ */
+export const startSteps = ({
+  releaseAutomatic,
+}: {
+  readonly releaseAutomatic: boolean;
+}): WorkflowDefinition<PlaceInput, StartResults, CellServices>['steps'] => [
   {
     name: 'findInterface',
     why: 'groups and public address may have changed while it was stopped',
@@ -60,7 +74,7 @@ export const startSteps: WorkflowDefinition<PlaceInput, StartResults, CellServic
     },
     undo: async (context) => {
       const { port } = await interfaceOf(context);
-      await placeInterface(context, port.eniId, undefined, context.input.epoch + 1);
+      await placeInterface(context, port.eniId, undefined, context.input.epoch + 1, releaseAutomatic);
     },
   },
   {
@@ -87,11 +101,20 @@ export const startSteps: WorkflowDefinition<PlaceInput, StartResults, CellServic
   },
 ];
 
+/** What the instance's row keeps of its interface: with the public address that it was given when it was placed. */
+export const startedInterface = ({
+  findInterface,
+  placeInterface: placed,
+}: Partial<StartResults>): VpcPort | null => {
+  if (findInterface === undefined) return null;
+  // A region of the last release does not say; there the address was the interface's before.
+  return withPlaced(findInterface.port, placed?.publicIp ?? findInterface.port.publicIp);
+};
+
 export const startWorkflow = defineWorkflow<PlaceInput, StartResults, CellServices>({
   kind: 'start',
-  steps: startSteps,
-  onDone: (tx, context) =>
-    settle(tx, context, 'running', { interface: context.results.findInterface?.port ?? null }),
+  steps: startSteps({ releaseAutomatic: true }),
+  onDone: (tx, context) => settle(tx, context, 'running', { interface: startedInterface(context.results) }),
   onUndone: async (tx, context) => {
     await releaseReserved(tx, context.subject, 'disk');
     return settle(tx, context, 'stopped', {

@@ -2,11 +2,12 @@
  * Stop. Stopping → stopped: the disk stays on its host, vCPUs and memory are given back. A failing step is tried again until it
  * succeeds or the user terminates the instance, which cancels the rest.
  */
+import type { VpcPort } from '#contracts/network.ts';
 import { stopGraceMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { releaseReserved } from './steps/leave-host.ts';
-import { interfaceOf, placeInterface } from './steps/network.ts';
+import { unplaceStopped } from './steps/network.ts';
 import { settle } from './steps/settle.ts';
 
 export interface StopInput {
@@ -18,7 +19,8 @@ export interface StopInput {
 interface StopResults {
   stopVm: { readonly state: string };
   detachNetwork: null;
-  unplaceInterface: null;
+  /** Null: by the last release. */
+  unplaceInterface: { readonly port: VpcPort } | null;
 }
 
 const forward = { none: 'a guest that was told to power down cannot be told otherwise' } as const;
@@ -52,19 +54,16 @@ export const stopWorkflow = defineWorkflow<StopInput, StopResults, CellServices>
     },
     {
       name: 'unplaceInterface',
-      why: 'other devices stop sending there; the address stays the instance’s',
+      why: 'other devices stop sending there; private and elastic addresses stay the instance’s, an automatic one goes back',
       onFailure: 'retry',
-      do: async (context) => {
-        const { port } = await interfaceOf(context);
-        await placeInterface(context, port.eniId, undefined, context.input.epoch);
-        return null;
-      },
+      do: (context) => unplaceStopped(context, context.input.epoch),
       undo: forward,
     },
   ],
   onDone: async (tx, context) => {
     await releaseReserved(tx, context.subject, 'disk');
-    return settle(tx, context, 'stopped');
+    const { unplaceInterface: left } = context.results;
+    return settle(tx, context, 'stopped', left ? { interface: left.port } : {});
   },
   onUndone: (tx, context) => settle(tx, context, 'stopping'),
 });

@@ -26,6 +26,14 @@ const permissions = [
   'DryRun',
 ];
 
+/** Of the members of permissions. */
+const notes = {
+  'IpPermissions.Ipv6Ranges':
+    'kept and described; no packet can match it, since no IPv6 packet passes from or to an instance in this region',
+  'IpPermissions.PrefixListIds':
+    'kept and described; no packet can match it, since this region has no prefix lists',
+};
+
 const route = [
   'RouteTableId',
   'DestinationCidrBlock',
@@ -128,10 +136,16 @@ export const regionMembers: MemberTable = {
   DescribeSecurityGroups: { effect: ['GroupIds', 'GroupNames', ...page] },
   DescribeSecurityGroupRules: { effect: ['SecurityGroupRuleIds', ...page] },
   DeleteSecurityGroup: { effect: ['GroupId', 'GroupName', 'DryRun'] },
-  AuthorizeSecurityGroupIngress: { effect: ['GroupId', 'GroupName', 'TagSpecifications', ...permissions] },
-  AuthorizeSecurityGroupEgress: { effect: ['GroupId', 'TagSpecifications', ...permissions] },
-  RevokeSecurityGroupIngress: { effect: ['GroupId', 'GroupName', 'SecurityGroupRuleIds', ...permissions] },
-  RevokeSecurityGroupEgress: { effect: ['GroupId', 'SecurityGroupRuleIds', ...permissions] },
+  AuthorizeSecurityGroupIngress: {
+    effect: ['GroupId', 'GroupName', 'TagSpecifications', ...permissions],
+    notes,
+  },
+  AuthorizeSecurityGroupEgress: { effect: ['GroupId', 'TagSpecifications', ...permissions], notes },
+  RevokeSecurityGroupIngress: {
+    effect: ['GroupId', 'GroupName', 'SecurityGroupRuleIds', ...permissions],
+    notes,
+  },
+  RevokeSecurityGroupEgress: { effect: ['GroupId', 'SecurityGroupRuleIds', ...permissions], notes },
 
   DescribeNetworkAcls: { effect: ['NetworkAclIds', ...page] },
   DescribeNetworkInterfaces: {

@@ -29,6 +29,8 @@ export class FakeRegion implements Caller<Contract> {
   readonly interfaces = new Map<string, VpcPort>();
   /** Instances that get no interface any more, whether or not they had one. */
   readonly #gone = new Set<string>();
+  /** Instances whose launch asked for an automatic public address. */
+  readonly #asked = new Set<string>();
   /** By account and client token: the cell that has it, and how many of its requests claim it. */
   readonly #tokens = new Map<string, { readonly cellId: string; claims: number }>();
   /** How many interfaces were made for each instance: never more than one. */
@@ -93,6 +95,7 @@ export class FakeRegion implements Caller<Contract> {
     const groupIds = this.#groups(params.groupIds);
     const ip = this.#address(params.privateIp);
     const publicIp = params.publicIp ? this.#publicAddress() : undefined;
+    if (params.publicIp) this.#asked.add(instanceId);
     this.allocations.set(instanceId, (this.allocations.get(instanceId) ?? 0) + 1);
     const mac = ['06', '00', ...ip.split('.').map((part) => hexByte(Number(part)))].join(':');
     const port: VpcPort = {
@@ -171,18 +174,25 @@ export class FakeRegion implements Caller<Contract> {
     return port;
   }
 
-  async #place({ eniId, vtep, epoch }: Params<Contract, 'region.placeInterface'>) {
+  async #place({ eniId, vtep, epoch, releaseAutomatic }: Params<Contract, 'region.placeInterface'>) {
     const [instanceId, port] = [...this.interfaces].find(([, each]) => each.eniId === eniId) ?? [];
     if (instanceId === undefined || port === undefined)
       throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${eniId} does not exist.`);
     const same = port.epoch === epoch && port.vtep === vtep;
     if (!same && port.epoch >= epoch)
       throw new PandoError('StaleEpoch', `${eniId} is at epoch ${port.epoch}.`);
-    if (same) return { state: this.state(), unreachable: [] };
-    this.interfaces.set(instanceId, { ...port, vtep, epoch });
+    if (same) return { state: this.state(), unreachable: [], publicIp: port.publicIp };
+    const publicIp = this.#publicIpOnceAt(instanceId, port, vtep, releaseAutomatic);
+    this.interfaces.set(instanceId, { ...port, vtep, epoch, publicIp });
     const state = this.#changed();
     await this.push?.(state);
-    return { state, unreachable: [] };
+    return { state, unreachable: [], publicIp };
+  }
+
+  /** This region has no elastic addresses: what an interface has is automatic. */
+  #publicIpOnceAt(instanceId: string, port: VpcPort, vtep: string | undefined, release = false) {
+    if (vtep === undefined) return release ? undefined : port.publicIp;
+    return port.publicIp ?? (this.#asked.has(instanceId) ? this.#publicAddress() : undefined);
   }
 
   readonly #handlers = {

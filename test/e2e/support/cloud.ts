@@ -9,6 +9,8 @@ export interface Vm {
   readonly state: string;
   readonly privateIp: string;
   readonly publicIp: string;
+  /** Code and message of its state reason; empty: none. */
+  readonly reason: string;
 }
 
 export interface Network {
@@ -32,6 +34,7 @@ const vmOf = (item: XmlElement): Vm => ({
   state: textAt(item, 'instanceState', 'name'),
   privateIp: textAt(item, 'privateIpAddress'),
   publicIp: textAt(item, 'ipAddress'),
+  reason: textAt(item, 'stateReason', 'message'),
 });
 
 /** A whole CPU, so that no quota slows the boot under emulation; little memory. */
@@ -157,7 +160,7 @@ export class Cloud {
     });
     const failed = vms.find((vm) => vm.state !== state);
     if (failed !== undefined)
-      throw new Error(`${failed.instanceId} became ${failed.state} instead of ${state}`);
+      throw new Error(`${failed.instanceId} became ${failed.state} instead of ${state}: ${failed.reason}`);
     return vms;
   }
 

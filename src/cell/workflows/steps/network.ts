@@ -74,23 +74,41 @@ export const prepareNetwork = async <I, R>(
   return answer;
 };
 
+export interface Placed {
+  readonly unreachable: readonly string[];
+  /** Absent: it has none, or the region is of the last release. */
+  readonly publicIp?: string | undefined;
+}
+
 /** Declares where the interface is (`vtep` undefined: nowhere); answers once other devices were told. */
 export const placeInterface = async <I, R>(
   { services }: StepContext<I, R, CellServices>,
   eniId: string,
   vtep: string | undefined,
   epoch: number,
-): Promise<{ unreachable: readonly string[] }> => {
-  const { state, unreachable } = await services.region.call('region.placeInterface', {
-    eniId,
-    vtep,
-    epoch,
-    withoutState: true,
+  releaseAutomatic = false,
+): Promise<Placed> => {
+  const { state, unreachable, publicIp } = await services.region.call('region.placeInterface', {
+    ...{ eniId, vtep, epoch, withoutState: true },
+    ...(releaseAutomatic ? { releaseAutomatic } : {}),
   });
   // A region of the last release answers with it all the same.
   if (state !== undefined) services.vpcs.observe(state);
-  return { unreachable };
+  return { unreachable, publicIp };
 };
+
+/** Of an instance that is stopped: nowhere. Its automatic public address goes back, an elastic one stays (EC2). Answers what it has then. */
+export const unplaceStopped = async <I, R>(
+  context: StepContext<I, R, CellServices>,
+  epoch: number,
+): Promise<{ readonly port: VpcPort }> => {
+  const { port } = await interfaceOf(context);
+  const { publicIp } = await placeInterface(context, port.eniId, undefined, epoch, true);
+  return { port: withPlaced(port, publicIp) };
+};
+
+/** The port with the public address that it has since it was placed. */
+export const withPlaced = (port: VpcPort, publicIp: string | undefined): VpcPort => ({ ...port, publicIp });
 
 const guestProfileOf = (
   { arn, profileId, name }: ProfileAssociation,
