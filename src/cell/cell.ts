@@ -182,7 +182,10 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
-    { name: 'fill', everyMs: limits.fillLookEveryMs, turn: async () => {
+    {
+      name: 'fill',
+      everyMs: limits.fillLookEveryMs,
+      turn: async () => {
         health.vms = (await fill.look()).vms;
       },
     },

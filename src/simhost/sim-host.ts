@@ -10,6 +10,7 @@ import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
+import { SimPin, type SimPinned } from './pin.ts';
 import { relayedHandlers } from './relayed.ts';
 import type { VmStore } from './saved.ts';
 import { SimVm } from './vm.ts';
@@ -66,17 +67,12 @@ export class SimHost {
   /** Called when the agent dies: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
-  #pin:
-    | {
-        readonly cellId: string;
-        readonly region?: string | undefined;
-        readonly generation?: number | undefined;
-      }
-    | undefined;
+  readonly #pin: SimPin;
 
   constructor(options: SimHostOptions) {
     this.#options = options;
     this.hostId = options.hostId;
+    this.#pin = new SimPin(options.hostId);
     this.zone = options.zone;
     this.card = new SimCard(options.vtep);
     this.capacity = options.capacity ?? capacityDefault;
@@ -99,26 +95,13 @@ export class SimHost {
       capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),
-      ...(this.#pin === undefined ? {} : { pinnedTo: this.#pin }),
+      ...(this.#pin.current === undefined ? {} : { pinnedTo: this.#pin.current }),
     };
   }
 
   /** Takes a cell's answer, as a real host does: the first cell pins it. @throws Conflict when it is another cell's. */
-  joined({ cellId, region }: { readonly cellId: string; readonly region?: string | undefined }): void {
-    if (this.#pin !== undefined && this.#pin.cellId !== cellId)
-      throw new PandoError('Conflict', `${this.hostId} belongs to ${this.#pin.cellId}, not to ${cellId}.`);
-    this.#pin = { ...this.#pin, cellId, region };
-  }
-
-  /** Another cell's from now on, as a real host's pin is changed. */
-  #rehome({ to, generation }: In<'host.rehome'>): { generation: number } {
-    const before = this.#pin?.generation ?? 1;
-    if (before === generation && this.#pin?.cellId === to.cellId) return { generation };
-    if (generation <= before)
-      throw new PandoError('StaleEpoch', `${this.hostId} was moved under generation ${before} already.`);
-    if (this.vms.size > 0) throw new PandoError('IncorrectState', `${this.hostId} has VMs.`);
-    this.#pin = { cellId: to.cellId, region: to.region, generation };
-    return { generation };
+  joined(answer: SimPinned): void {
+    this.#pin.joined(answer);
   }
 
   report() {
@@ -435,7 +418,7 @@ export class SimHost {
 
   readonly #handlers: Required<Handlers<typeof hostContract>> = {
     'host.describe': () => this.hello(),
-    'host.rehome': (params) => this.#rehome(params),
+    'host.rehome': (params) => this.#pin.rehome(params, this.vms.size === 0),
     'vm.ensureImage': (params) =>
       this.#command('vm.ensureImage', params, () => {
         const { digest } = params.image;

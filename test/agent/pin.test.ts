@@ -79,7 +79,9 @@ describe('the pin', () => {
     assert.throws(() => pin.checkPeer(a), { code: 'AccessDenied' });
     const again = await CellPin.open(own);
     assert.deepEqual(again.current, { ...to, generation: 2 });
-    await assert.rejects(again.accept(a, { cellId: 'a', cellNumber: 1, region: 'one' }), { code: 'Conflict' });
+    await assert.rejects(again.accept(a, { cellId: 'a', cellNumber: 1, region: 'one' }), {
+      code: 'Conflict',
+    });
     await again.accept(b, { cellId: 'b', cellNumber: 2, region: 'one' });
     assert.deepEqual((await CellPin.open(own)).current, { ...to, generation: 2 });
   });

@@ -82,7 +82,8 @@ describe('the life of cells', { timeout: 15 * 60_000 }, () => {
 
   it('makes the next one by itself when the last one nears its limits', async () => {
     await region.pando('host', 'drain', 'host-3', '--undo');
-    while ((await list()).find(({ cellId }) => cellId === 'cell-b')?.contents?.vms !== vmsMax - 1) await launch();
+    while ((await list()).find(({ cellId }) => cellId === 'cell-b')?.contents?.vms !== vmsMax - 1)
+      await launch();
     await until('the supervisor has made cell-c', async () =>
       (await states()).some(([cellId, state]) => cellId === 'cell-c' && state === 'active'),
     );

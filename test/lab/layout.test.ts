@@ -64,7 +64,11 @@ describe('the layout of a run', () => {
             assert.ok(after.hosts.every(({ cell }) => numbers.has(cell)));
             for (const host of before.hosts) {
               const now = after.hosts.find(({ number }) => number === host.number);
-              assert.deepEqual({ ...now, cell: 0 }, { ...host, cell: 0 }, 'its addresses and its memory stay');
+              assert.deepEqual(
+                { ...now, cell: 0 },
+                { ...host, cell: 0 },
+                'its addresses and its memory stay',
+              );
             }
           }
         },

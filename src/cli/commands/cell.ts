@@ -8,7 +8,7 @@ import { newExternal, objection } from '#lab/externalPostgres.ts';
 import { withNewCell, withoutCell, zonesToGrow } from '#lab/layout.ts';
 import { cellName, layoutOf } from '#lab/plan.ts';
 import { zoneName } from '#lab/processes.ts';
-import { type RunRecord, readRun, writeRun } from '#lab/runRecord.ts';
+import { type RunRecord, writeRun } from '#lab/runRecord.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
 import { withLock } from '#node/lock.ts';
 import { planOf } from '../operator.ts';
@@ -54,9 +54,8 @@ export async function listCells(options: CellOptions & { readonly json: boolean 
 }
 
 /** The record of a real region, for those who change what it is made of. */
-function recordOf(directory: RunDirectory): RunRecord {
-  const run = readRun(directory);
-  if (run === undefined) throw new UserError(`There is no region in ${directory.root}. Start one: pando up`);
+function recordOf(options: CellOptions): RunRecord {
+  const { run } = openRun(options);
   refuseSimulated(run, 'it is made of what it began with. pando down, then up --simulated --cells N.');
   if (process.getuid?.() !== 0) throw new UserError('Run as root: its processes and namespaces are root’s.');
   return run;
@@ -68,8 +67,8 @@ export const changing = async <T>(
   work: (directory: RunDirectory, run: RunRecord) => Promise<T>,
 ): Promise<T> => {
   const directory = runDirectory(resolve(options.dir));
-  recordOf(directory);
-  return withLock(directory.lockFile, () => work(directory, recordOf(directory)));
+  recordOf(options);
+  return withLock(directory.lockFile, () => work(directory, recordOf(options)));
 };
 
 /** Tells the user what of their numbers does not fit, without a stack. */
@@ -111,7 +110,7 @@ export async function createCell(options: CreateOptions): Promise<void> {
     if (due.length === 0) print('No zone needs another cell.');
     for (const zone of due) {
       print(`${zone}: every active cell is nearly full, so the next one is made.`);
-      await createIn(directory, recordOf(directory), zoneNumber(run, zone), options);
+      await createIn(directory, recordOf(options), zoneNumber(run, zone), options);
     }
   });
 }
