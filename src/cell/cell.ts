@@ -12,7 +12,7 @@ import { noteAccounts } from './account-notes.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
-import { ClaimsUpkeep } from './capacity/upkeep.ts';
+import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { FillWatch } from './contents.ts';
@@ -181,6 +181,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
     {
       name: 'fill',

@@ -99,6 +99,8 @@ export const claimsSweepEveryMs = 1_000;
 export const claimsSweepMax = 500;
 /** Things that do not fit and are told in one check. */
 export const misfitsToldMax = 100;
+/** Placement groups whose strategy the region is asked for, and forgotten ones, in one turn. */
+export const placementGroupsPerTurnMax = 100;
 /** How much of all demand must have changed its type before slots follow. */
 export const demandShiftMin = 0.05;
 /** Hosts that are put anew under a changed demand in one turn. */

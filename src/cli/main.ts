@@ -208,6 +208,8 @@ instead of them, bigger ones can be made. "biggest first" is how many of each wo
   pando capacity                              all types of the catalogue
   pando capacity --type custom.500m.384       how many more of one type, also of a custom size
   pando capacity explain --type p1.xlarge     why it fits nowhere: the nearest hosts, and what each lacks
+  pando capacity explain --type p1.small --group pg-0123456789abcdef0   which hosts its constraint excludes
+  pando capacity explain --type custom.1000m.1024+avx2                 hosts whose processors have AVX2
   pando capacity check                        whether counters, claims and instances agree`,
   )
   .addOption(directoryOption())
@@ -223,6 +225,14 @@ capacity
   .requiredOption('--type <type>', 'the instance type, for example p1.xlarge or custom.500m.384')
   .option('--disk <GiB>', 'size of the root disk', wholeNumber(1, 1_000_000))
   .option('--hosts <n>', 'how many hosts are shown, the nearest first', wholeNumber(1, 1_000))
+  .option('--group <pg-id>', 'as one more member of this placement group')
+  .option(
+    '--partition <n>',
+    'in this partition of the group; default: the one that is due',
+    wholeNumber(1, 7),
+  )
+  .option('--account <id>', 'for this account: hosts dedicated to others are excluded')
+  .option('--dedicated', 'on a host without VMs of other accounts')
   .option('--json', 'for programs', false)
   .action(async (_own, command) =>
     (await import('./commands/capacity.ts')).explainCapacity(withParent(command).opts()),

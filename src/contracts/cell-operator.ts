@@ -193,9 +193,16 @@ export const cellOperatorContract = {
   /** Where a type fits, or why it fits nowhere: the nearest hosts first. @throws InvalidParameterValue for a type that does not exist */
   'operator.explainCapacity': {
     params: z.object({
-      type: z.string().max(64),
+      type: z.string().max(128),
       diskMib: z.number().int().positive().optional(),
       hosts: z.number().int().min(1).max(1_000).optional(),
+      /** As a member of this placement group, by its id. */
+      groupId: z.string().max(64).optional(),
+      /** In this partition of it; default: the one that is due. */
+      partition: z.number().int().positive().optional(),
+      /** For this account; dedicated: on a host without VMs of others. */
+      accountId: z.string().max(64).optional(),
+      dedicated: z.boolean().optional(),
     }),
     result: z.object({
       cellId: z.string(),
@@ -212,6 +219,10 @@ export const cellOperatorContract = {
           /** 1: no adverse reports about this type there; 0: they have withdrawn it. */
           fitness: z.number(),
           lacks: z.array(z.object({ dimension: z.string(), free: z.number(), asked: z.number() })),
+          /** The constraint that excludes it: capability, tenancy, spread, cluster, partition. A cell of the last release knows none. */
+          constraint: z.string().optional(),
+          /** The same for people, with what it was about. */
+          constraintDetail: z.string().optional(),
         }),
       ),
     }),

@@ -334,6 +334,10 @@ export const hostEventsContract = {
       capacity: hostCapacity,
       card: z.enum(['ok', 'degraded']),
       vms: z.array(vmReport),
+      /** Hosts of one rack are near each other. Absent: not told. */
+      rack: z.string().max(64).optional(),
+      /** What it can do beside running VMs with its accelerator: features of its processors, devices. */
+      capabilities: z.array(z.string().max(64)).max(64).optional(),
       /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
       pinnedTo: z
         .object({

@@ -66,6 +66,17 @@ export const accountsPerNoteMax = 1_000;
 /** Of a token that a region made: some hundred characters. */
 export const sessionTokenCharsMax = 2_048;
 
+/** Groups in one question. */
+export const placementGroupsPerCallMax = 500;
+
+/** A placement group as a cell needs it. `strategy` is absent from a region of the last release. */
+const placementGroupRecord = z.object({
+  groupId: z.string(),
+  groupName: z.string(),
+  strategy: z.enum(['cluster', 'spread', 'partition']).optional(),
+  partitionCount: z.number().int().positive().optional(),
+});
+
 export const regionContract = {
   ...backendContract,
   /**
@@ -136,6 +147,11 @@ export const regionContract = {
       /** By its id or its name. */
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       instanceProfile: profileReference.optional(),
+      /**
+       * Who asks; absent: a cell of the last release. Members of a cluster group in another cell of the zone: Unavailable with
+       * `details.tokenCellId`, as that cell alone has hosts near them.
+       */
+      cellId: z.string().optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
       /**
@@ -155,7 +171,7 @@ export const regionContract = {
       mapPublicIp: z.boolean(),
       domainName: z.string(),
       /** Where one was asked for; a region of the last release has none. */
-      placementGroup: z.object({ groupId: z.string(), groupName: z.string() }).optional(),
+      placementGroup: placementGroupRecord.optional(),
       /** Where one was asked for; a region of the last release has none. */
       instanceProfile: profileRecord.optional(),
       /** Of the account; a region of the last release has none. */
@@ -213,6 +229,22 @@ export const regionContract = {
       /** Absent: not asked for, or the account has no such profile any more. */
       credentials: temporaryCredentials.optional(),
     }),
+  },
+  /** Moves a stopped instance of the account into another placement group; without one: out of all. Repeatable. */
+  'region.changePlacementGroup': {
+    params: z.object({
+      accountId: z.string(),
+      instanceId: z.string(),
+      group: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
+      /** Nothing is changed: the group is only looked up. */
+      check: z.boolean().optional(),
+    }),
+    result: z.object({ placementGroup: placementGroupRecord.optional() }),
+  },
+  /** What placement groups are; those that are no more are left out. */
+  'region.placementGroups': {
+    params: z.object({ groupIds: z.array(z.string()).max(placementGroupsPerCallMax) }),
+    result: z.object({ groups: z.array(placementGroupRecord) }),
   },
   /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded

@@ -27,10 +27,10 @@ export interface LaunchRequest {
   readonly privateIp?: string | undefined;
   readonly placementGroup?: PlacementGroupName | undefined;
   readonly instanceProfile?: ProfileReference | undefined;
+  /** The cell that asks. */
+  readonly cellId?: string | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
-  /** The cell that is about to launch; undefined: nobody knows (a cell of the last release). */
-  readonly cellId?: string | undefined;
   /** The client token, and the cell that it is claimed for. */
   readonly claim?: Omit<TokenClaim, 'accountId'> | undefined;
 }

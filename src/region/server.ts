@@ -31,6 +31,7 @@ import { resolveLaunch } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { changePlacementGroup, describePlacementGroups } from './placement-groups.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
@@ -114,6 +115,13 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
+  'region.changePlacementGroup': async (params) => {
+    const placementGroup = await changePlacementGroup(region, params);
+    return placementGroup === undefined ? {} : { placementGroup };
+  },
+  'region.placementGroups': async ({ groupIds }) => ({
+    groups: await describePlacementGroups(region.db, groupIds),
+  }),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
     changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {

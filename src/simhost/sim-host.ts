@@ -32,6 +32,8 @@ export interface SimHostOptions {
   readonly selfCommissionMs?: number;
   readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
+  readonly rack?: string;
+  readonly capabilities?: readonly string[];
   /** Where VMs are written down, and read from at the beginning. Default: they end with the process. */
   readonly store?: VmStore;
 }
@@ -92,6 +94,8 @@ export class SimHost {
       zone,
       vtep: this.card.vtep,
       accelerator: 'sim',
+      ...(this.#options.rack === undefined ? {} : { rack: this.#options.rack }),
+      ...(this.#options.capabilities === undefined ? {} : { capabilities: [...this.#options.capabilities] }),
       capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),

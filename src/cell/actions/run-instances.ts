@@ -12,6 +12,7 @@ import type { regionContract } from '#contracts/region.ts';
 import type { Amount } from '#slots/amount.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
+import { claimOf, groupRowOf } from '../capacity/constrained.ts';
 import type { Placed, Placing } from '../capacity/placing.ts';
 import { firstPlaceEpoch } from '../generation.ts';
 import { insufficientCapacity } from '../insufficient-capacity.ts';
@@ -24,6 +25,7 @@ import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { interfacesOf } from './interfaces.ts';
+import { checkPartition, constraintsOf } from './launch-placement.ts';
 import { fromTemplate } from './launch-template.ts';
 import { type LaunchClaim, launchClaimOf, underClaim } from './launch-token.ts';
 import { checkVisibleTags } from './metadata-tags.ts';
@@ -85,6 +87,7 @@ const checkPlace = ({ services }: CellContext, request: RunRequest, resolved: Re
       'UnsupportedOperation',
       'Placement groups are not available until the region is upgraded.',
     );
+  checkPartition(request, resolved);
   if (request.instanceProfile !== undefined && resolved.instanceProfile === undefined)
     throw new PandoError(
       'UnsupportedOperation',
@@ -167,6 +170,7 @@ const resolve = (
     placementGroup: request.placementGroup,
     instanceProfile: request.instanceProfile,
     count: request.min,
+    cellId: context.services.identity.cellId,
     claim,
   });
 
@@ -221,14 +225,18 @@ interface PlacedInstance extends Placed {
 const placeAll = async (
   placing: Placing,
   { services }: CellContext,
-  { request, resolved: { zone, freeAddresses }, amount }: LaunchOrder,
+  { request, resolved, amount }: LaunchOrder,
+  accountId: string,
 ): Promise<readonly PlacedInstance[]> => {
+  const { zone, freeAddresses } = resolved;
+  const group = groupRowOf(resolved.placementGroup);
+  const spec = { instanceType: request.size.name, ...constraintsOf(request, resolved) };
   const max = Math.min(request.max, freeAddresses ?? request.max);
   const places: PlacedInstance[] = [];
   while (places.length < max) {
     const id = newCellId('instance', services.identity.cellNumber);
-    const claim = { purpose: 'instance', holder: id, type: request.size.name, amount } as const;
-    const placed = await placing.place({ claim, zone });
+    const claim = claimOf({ id, account_id: accountId, spec }, 'instance', amount);
+    const placed = await placing.place({ claim, zone, group, count: max - places.length });
     if (placed === undefined) break;
     places.push({ id, ...placed });
   }
@@ -252,11 +260,12 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(placing, context, order);
+  const places = await placeAll(placing, context, order, accountId);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
-  for (const [index, { id, ...placed }] of places.entries()) {
-    const row = newInstance(context, order, { reservationId, index, id, placed });
+  for (const [index, { id, partition, ...placed }] of places.entries()) {
+    const placedOrder = partition === undefined ? order : { ...order, request: { ...request, partition } };
+    const row = newInstance(context, placedOrder, { reservationId, index, id, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
     const owned = { ...row, workflow_id: workflow.id };
     await insertInstance(tx, owned);
@@ -326,7 +335,7 @@ const newInstance = (
       zone: resolved.zone,
       ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
-      ...(resolved.placementGroup === undefined ? {} : { placementGroup: resolved.placementGroup }),
+      ...constraintsOf(request, resolved),
       ...(resolved.instanceProfile === undefined
         ? {}
         : { instanceProfile: newAssociation(identity.cellNumber, resolved.instanceProfile, now) }),

@@ -7,7 +7,7 @@ import type { Fitness } from '#slots/slot-map.ts';
 import type { Clock } from '../clock.ts';
 import type { HostSessions } from '../hosts/sessions.ts';
 import { demandShiftMin, rescoreBatchMax } from '../limits.ts';
-import { readCapacity, readRunning } from '../store/capacity.ts';
+import { readCapacity, readOccupants } from '../store/capacity.ts';
 import type { Database, Sql } from '../store/sql.ts';
 import { type Placed, type PlacementRequest, Placing } from './placing.ts';
 import { CapacityView } from './view.ts';
@@ -82,8 +82,8 @@ export class Capacity {
     const readAt = this.now();
     const rows = await readCapacity(sql);
     const changed = this.view.changed(rows);
-    const running = changed.length === 0 ? new Map() : await readRunning(sql, changed);
-    this.view.refresh(rows, readAt, running);
+    const occupants = changed.length === 0 ? new Map() : await readOccupants(sql, changed);
+    this.view.refresh(rows, readAt, occupants);
   }
 
   /** A launch of this type came, or found no place. */

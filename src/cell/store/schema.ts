@@ -7,6 +7,7 @@ import { vmHealthStep } from './schema-0007-vm-health.ts';
 import { keptConsoles } from './schema-0008-consoles.ts';
 import { claimsStep } from './schema-0010-claims.ts';
 import { instanceProfilesStep } from './schema-0011-profiles.ts';
+import { placementStep } from './schema-0020-placement.ts';
 import { homesStep } from './schema-0022-homes.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
@@ -133,5 +134,6 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   instanceProfilesStep,
+  placementStep,
   homesStep,
 ];
