@@ -26,6 +26,7 @@ import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
+import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
@@ -61,6 +62,10 @@ export interface CellOptions {
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
+  readonly hostManifest?: CellServices['hostManifest'];
+  readonly power?: CellServices['power'];
+  /** How pools change hosts; default: as the limits say. */
+  readonly pools?: Partial<PoolTimes>;
   readonly timing?: Partial<EngineTiming>;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
@@ -73,6 +78,7 @@ export interface Cell {
   readonly engine: WorkflowEngine<CellServices>;
   readonly reports: HostReports;
   readonly operator: Operator;
+  readonly pools: Pools;
   readonly ec2Call: Ec2Call;
   /** Whether a limit of the cell nears, by the last look (S3.7). */
   nearlyFull(): boolean;
@@ -111,6 +117,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     hosts,
     vpcs,
     capacity,
+    starts: { owner, start: (rows) => engine.start(rows) },
   };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
@@ -142,6 +149,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   };
   const reports = new HostReports({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
+  const pools = new Pools({ services, owner, begun, ...options.pools });
   const fill = new FillWatch(services);
   const stop = new AbortController();
   const renew = async (): Promise<void> => {
@@ -181,6 +189,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
     {
@@ -221,7 +230,8 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     services,
     engine,
     reports,
-    operator: createOperator({ services, owner, engine, begun }),
+    operator: createOperator({ services, owner, engine, begun, pools }),
+    pools,
     ec2Call: createEc2Call(context),
     nearlyFull: () => fill.near,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,

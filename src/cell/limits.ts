@@ -128,6 +128,24 @@ export const metadataRetryMsMax = 60_000;
 /** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */
 export const rebootLookAgainMs = 250;
 export const rebootPatienceMs = 120_000;
+/** Migrations at a time that empty one host, and that empty hosts of the cell in all. */
+export const drainsPerHostMax = 2;
+export const drainsPerCellMax = 8;
+/** How often a drain looks again, and how long it goes on before it is given up. */
+export const drainLookAgainMs = 500;
+export const drainPatienceMs = 60 * 60_000;
+/** Hosts of a cell that change at a time, and how long one is left alone after a change. */
+export const rebuildsAtOnceMax = 2;
+export const hostRestMs = 10 * 60_000;
+/** How often pools are looked at. */
+export const poolsEveryMs = 5_000;
+/** How long waiting demand counts that nobody has told again. */
+export const poolDemandMs = 60_000;
+/** One step of a rebuild: diagnostics and overwriting take their time. */
+export const rebuildStepTimeoutMs = 30 * 60_000;
+/** How often a machine that is turned off and on is looked for, and how long it may take. */
+export const powerCycleLookAgainMs = 2_000;
+export const powerCycleMsMax = 30 * 60_000;
 /** How often the region is told which accounts have instances here. */
 export const accountNotesEveryMs = 30_000;
 /** How often the cell's hosts and VMs are compared with its limits. */

@@ -17,12 +17,6 @@ next one is made (here by the supervisor, elsewhere an alarm names the command).
   pando host rehome host-3 --to cell-a     its hosts move, one after the other
   pando cell retire cell-b                 ends it for ever, once it is empty by its own word`;
 
-const hostHelp = `
-A host belongs to one cell; its own disk says which. It moves by drain, then re-home: when it has no VM left its cell changes that pin,
-and from then on it obeys the other cell alone.
-  pando host drain host-3                  no new VMs; move the others away with pando migrate
-  pando host rehome host-3 --to cell-a`;
-
 export const addCellCommands = (program: Command, { directoryOption, wholeNumber }: Parts): void => {
   const cell = program
     .command('cell')
@@ -65,21 +59,4 @@ export const addCellCommands = (program: Command, { directoryOption, wholeNumber
     .description('ends an empty cell for ever')
     .addOption(directoryOption())
     .action(async (name, options) => (await import('./commands/cell.ts')).retireCell(name, options));
-
-  const host = program
-    .command('host')
-    .description('hosts: drained, moved to another cell')
-    .addHelpText('after', hostHelp);
-  host
-    .command('drain <host>')
-    .description('no new VMs on a host; those that it has stay')
-    .addOption(directoryOption())
-    .option('--undo', 'it takes new VMs again', false)
-    .action(async (name, options) => (await import('./commands/host.ts')).drainHost(name, options));
-  host
-    .command('rehome <host>')
-    .description('gives a drained, empty host to another cell')
-    .addOption(directoryOption())
-    .requiredOption('--to <cell>', 'the cell that it is of then, for example cell-b')
-    .action(async (name, options) => (await import('./commands/host.ts')).rehomeHost(name, options));
 };

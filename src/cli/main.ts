@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
 import { addCellCommands } from './cellCommands.ts';
+import { addHostCommands } from './hostCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -420,6 +421,7 @@ workflow
   .addOption(directoryOption())
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
 
+addHostCommands(program, { directoryOption, wholeNumber });
 addCellCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');

@@ -66,6 +66,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
+  'region.validationImage': { cell: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },
 };
 
@@ -98,7 +99,13 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.capacity': operator,
   'operator.explainCapacity': operator,
   'operator.checkClaims': operator,
-  'operator.setHost': operator,
+  'operator.pools': operator,
+  'operator.setPool': operator,
+  'operator.dropPool': operator,
+  'operator.demand': operator,
+  'operator.host': operator,
+  'operator.drainHost': operator,
+  'operator.rebuildHost': operator,
   'operator.rehomeHost': operator,
 };
 
@@ -139,6 +146,8 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.commission': ofOwnCell,
   'migrate.confirm': ofOwnCell,
   'migrate.cancel': ofOwnCell,
+  'rebuild.condition': ofOwnCell,
+  'rebuild.step': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
   'card.removeVpc': ofOwnCell,

@@ -40,6 +40,7 @@ export const imageRecord = z.object({
   /** Its instances demand version 2 of the metadata service, unless their launch says otherwise. */
   imdsSupport: z.literal('v2.0').optional(),
 });
+export type ImageRecord = z.infer<typeof imageRecord>;
 
 /** What an account has set for launches that say nothing themselves. */
 export const metadataDefaults = z.object({
@@ -293,6 +294,8 @@ export const regionContract = {
     params: z.object({ accountId: z.string(), instanceIds: z.array(z.string()) }),
     result: z.object({ interfaces: z.record(z.string(), z.array(z.unknown())) }),
   },
+  /** A public image for a host's validation launch: the one that needs least. Absent: there is none. */
+  'region.validationImage': { params: empty, result: z.object({ image: imageRecord.optional() }) },
   /** Agents (through their cell's trust): one chunk of an image file, base64. `file` is a key of the manifest's files or `manifest`. */
   'region.imageChunk': {
     params: z.object({

@@ -27,7 +27,7 @@ import {
   releaseInterface,
   vpcStateOf,
 } from './interfaces.ts';
-import { resolveLaunch } from './launch.ts';
+import { resolveLaunch, validationImage } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
@@ -132,6 +132,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),
+  'region.validationImage': () => validationImage(region.db),
   'region.imageChunk': (params) => region.images.chunk(params),
   'operator.createAccount': ({ name }) => createAccount(region, name),
   'operator.registerImage': (params) => registerPublicImage(region, params),

@@ -43,8 +43,16 @@ describe('a host that moves to another cell (S3.2)', () => {
     const caller = new SimCaller(from);
     from.joined(await processor.cell.reports.hello(from.hello(), caller));
   };
-  const set = (state: 'active' | 'draining', processor = first) =>
-    processor.cell.operator['operator.setHost']({ hostId: host.hostId, state });
+  const drain = async (processor = first): Promise<void> => {
+    const { hostId } = host;
+    await processor.cell.operator['operator.drainHost']({ hostId });
+    await until('the drain has ended', async () => {
+      const { workflowId } = await processor.cell.operator['operator.host']({ hostId });
+      return workflowId === undefined;
+    });
+  };
+  const undrain = (processor = first) =>
+    processor.cell.operator['operator.drainHost']({ hostId: host.hostId, undo: true });
   const rehome = (number = 2, processor = first) =>
     processor.cell.operator['operator.rehomeHost']({
       hostId: host.hostId,
@@ -57,17 +65,17 @@ describe('a host that moves to another cell (S3.2)', () => {
     const kept = await launch(first.cell, one.region);
     await reaches(first.cell, kept, 'running');
     assert.equal(await codeOf(rehome()), 'IncorrectState', 'it may still be given VMs');
-    await set('draining');
-    assert.equal(await codeOf(launch(first.cell, one.region)), 'InsufficientInstanceCapacity');
+    const draining = drain();
+    await until(
+      'it takes no launches',
+      async () => (await codeOf(launch(first.cell, one.region))) === 'InsufficientInstanceCapacity',
+    );
     assert.equal(await codeOf(launch(twin.cell, one.region)), 'InsufficientInstanceCapacity');
+    await assert.rejects(rehome(), /in the hands of|still has i-/);
     assert.equal(host.vms.get(kept)?.state, 'running');
-    await assert.rejects(rehome(), /still has 1 instances/);
-    await set('active');
-    const more = await launch(twin.cell, one.region);
-    await reaches(first.cell, more, 'running');
-    await set('draining');
-    await ec2(first.cell, 'TerminateInstances', { InstanceIds: [kept, more] });
-    for (const id of [kept, more]) await reaches(first.cell, id, 'terminated');
+    await ec2(first.cell, 'TerminateInstances', { InstanceIds: [kept] });
+    await reaches(first.cell, kept, 'terminated');
+    await draining;
     await until('nothing is left on the host', () => host.vms.size === 0);
     assert.equal((await rehome()).generation, 2);
     assert.deepEqual(await hostsOf(first), []);
@@ -79,12 +87,12 @@ describe('a host that moves to another cell (S3.2)', () => {
   });
 
   it('is forgotten by the cell that it left, answered alike when asked again, and may come back', async () => {
-    await set('draining');
+    await drain();
     await rehome();
     assert.equal((await rehome()).generation, 2, 'the same again');
     assert.equal(await codeOf(dial(first)), 'Conflict');
     await dial(second);
-    await second.cell.operator['operator.setHost']({ hostId: host.hostId, state: 'draining' });
+    await drain(second);
     const back = { hostId: host.hostId, to: { cellId: 'cell-1', cellNumber: 1 } };
     assert.equal((await second.cell.operator['operator.rehomeHost'](back)).generation, 3);
     await dial(first);
@@ -96,7 +104,7 @@ describe('a host that moves to another cell (S3.2)', () => {
     const copy = new SimHost({ hostId: host.hostId, zone, vtep: '198.18.1.11', world: one.world });
     copy.joined({ cellId: 'cell-1', region: 'test-1' });
     const empty = new SimHost({ hostId: host.hostId, zone, vtep: '198.18.1.11', world: one.world });
-    await set('draining');
+    await drain();
     await rehome();
     await dial(second);
     assert.equal(await codeOf(dial(first, copy)), 'Conflict', 'it says what was true before the move');
@@ -105,10 +113,10 @@ describe('a host that moves to another cell (S3.2)', () => {
   });
 
   it('has gone also where its answer was lost: its own word is enough', async () => {
-    await set('draining');
+    await drain();
     host.faults.order('host.rehome', { kind: 'crash-after' });
     assert.notEqual(await codeOf(rehome()), 'ok');
-    assert.equal(await codeOf(set('active')), 'IncorrectState', 'it may have gone');
+    assert.equal(await codeOf(undrain()), 'IncorrectState', 'it may have gone');
     await until('it has dialled its former cell again', async () => (await hostsOf(first)).length === 0);
     assert.equal((await rehome()).generation, 2);
     await dial(second);
@@ -116,17 +124,17 @@ describe('a host that moves to another cell (S3.2)', () => {
   });
 
   it('stays where it says itself that it has VMs, whatever the rows say', async () => {
-    await set('draining');
+    await drain();
     const error = new PandoError('IncorrectState', 'This host has VMs.');
     host.faults.order('host.rehome', { kind: 'fail', error });
     assert.equal(await codeOf(rehome()), 'IncorrectState');
-    await set('active');
+    await undrain();
     assert.deepEqual(await hostsOf(first), [host.hostId]);
     assert.equal(await codeOf(rehome()), 'IncorrectState');
   });
 
   it('goes to one cell where two are named at once', async () => {
-    await set('draining');
+    await drain();
     const outcomes = await Promise.all([codeOf(rehome(2)), codeOf(rehome(3, twin))]);
     assert.deepEqual(outcomes.toSorted(), ['IncorrectState', 'ok']);
     assert.deepEqual(await hostsOf(first), []);
@@ -136,10 +144,6 @@ describe('a host that moves to another cell (S3.2)', () => {
     const to = { cellId: 'cell-2', cellNumber: 2 };
     const { operator } = first.cell;
     assert.equal(await codeOf(operator['operator.rehomeHost']({ hostId: 'h-none', to })), 'NotFound');
-    assert.equal(
-      await codeOf(operator['operator.setHost']({ hostId: 'h-none', state: 'draining' })),
-      'NotFound',
-    );
   });
 });
 

@@ -56,7 +56,16 @@ export class Capacity {
   }
 
   /** How far a type may be used on a host, by adverse reports. */
-  readonly fitness: Fitness = (host, type) => this.#adverse.fitness(host, type, this.now());
+  readonly fitness: Fitness = (host, type) =>
+    this.takes(host.hostId, type) ? this.#adverse.fitness(host, type, this.now()) : 0;
+
+  /** Told of launches that found no place. */
+  onRefused: ((type: string, count: number) => void) | undefined;
+
+  /** Whether the host's pool gives slots of this type. */
+  takes(hostId: string, type: string): boolean {
+    return this.view.row(hostId)?.slot_types?.includes(type) ?? true;
+  }
 
   /** A type did badly on a host, or everything did. The host's slots follow at once. */
   adverse(hostId: string, kind: AdverseKind, type?: string): void {
@@ -89,6 +98,7 @@ export class Capacity {
   /** A launch of this type came, or found no place. */
   note(type: string, amount: Amount, kind: 'arrival' | 'refusal', count = 1): void {
     this.demand.note(type, amount, kind, this.now(), count);
+    if (kind === 'refusal') this.onRefused?.(type, count);
     if (this.view.slots.demand.length === 0) this.publishDemand();
   }
 

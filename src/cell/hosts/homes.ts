@@ -8,19 +8,11 @@ import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract } from '#contracts/host.ts';
 import type { CellServices } from '../services.ts';
-import {
-  findHome,
-  findReleased,
-  lockHome,
-  releaseHost,
-  setHostState,
-  setLeaving,
-  welcomeBack,
-  whatHostHas,
-} from '../store/homes.ts';
+import { findHome, findReleased, lockHome, releaseHost, setLeaving, welcomeBack } from '../store/homes.ts';
+import { whatLiesThere } from '../store/rebuilds.ts';
 
 type Contract = typeof cellOperatorContract;
-type Names = 'operator.setHost' | 'operator.rehomeHost';
+type Names = 'operator.rehomeHost';
 export type HomeOperations = {
   readonly [M in Names]: (params: ParsedParams<Contract, M>) => Promise<Result<Contract, M>>;
 };
@@ -78,21 +70,6 @@ const noteGone = async (
 export const homeOperations = (services: CellServices): HomeOperations => {
   const { db, identity, hosts, capacity } = services;
   return {
-    'operator.setHost': async ({ hostId, state }) => {
-      await db.transaction(async (tx) => {
-        const home = await lockHome(tx, hostId);
-        if (home === undefined) throw notFound(hostId);
-        if (home.leaving_to !== null && state === 'active')
-          throw new PandoError(
-            'IncorrectState',
-            `${hostId} is on its way to ${home.leaving_to}: go on with pando host rehome.`,
-          );
-        await setHostState(tx, hostId, state);
-      });
-      await capacity.refresh();
-      return { hostId, state };
-    },
-
     'operator.rehomeHost': async ({ hostId, to }) => {
       const done = (generation: number) => ({ hostId, cellId: to.cellId, generation });
       const released = await findReleased(db, hostId);
@@ -130,7 +107,12 @@ const beginLeaving = (services: CellServices, hostId: string, toCell: string): P
         'IncorrectState',
         `${hostId} may still be given VMs: drain it first (pando host drain).`,
       );
-    const has = await whatHostHas(tx, hostId);
+    if (home.rebuild_id !== null)
+      throw new PandoError(
+        'IncorrectState',
+        `${hostId} is in the hands of ${home.rebuild_id}: pando host show tells how far that is.`,
+      );
+    const has = await whatLiesThere(tx, hostId);
     if (has.length > 0) throw new PandoError('IncorrectState', `${hostId} still has ${has.join(', ')}.`);
     const generation = home.leaving_generation ?? home.home_generation + 1;
     await setLeaving(tx, hostId, { cellId: toCell, generation });

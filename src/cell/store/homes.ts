@@ -14,6 +14,8 @@ export interface HostHome {
   readonly home_generation: number;
   readonly leaving_to: string | null;
   readonly leaving_generation: number | null;
+  /** The workflow that has the host. */
+  readonly rebuild_id: string | null;
 }
 
 export const findReleased = async (sql: Sql, hostId: string): Promise<ReleasedHost | undefined> =>
@@ -24,7 +26,7 @@ export const findReleased = async (sql: Sql, hostId: string): Promise<ReleasedHo
     )
   )[0];
 
-const homeColumns = 'id, state, home_generation, leaving_to, leaving_generation';
+const homeColumns = 'id, state, home_generation, leaving_to, leaving_generation, rebuild_id';
 
 export const findHome = async (sql: Sql, hostId: string): Promise<HostHome | undefined> =>
   (await sql.query<HostHome>(`select ${homeColumns} from hosts where id = $1`, [hostId]))[0];
@@ -44,13 +46,6 @@ export const setHomeGeneration = async (sql: Sql, hostId: string, generation: nu
   ]);
 };
 
-export const setHostState = async (tx: Sql, hostId: string, state: 'active' | 'draining'): Promise<void> => {
-  await tx.query('update hosts set state = $2, epoch = epoch + 1 where id = $1 and state <> $2', [
-    hostId,
-    state,
-  ]);
-};
-
 /** `undefined`: it stays after all. */
 export const setLeaving = async (
   tx: Sql,
@@ -62,22 +57,6 @@ export const setLeaving = async (
     leaving?.cellId ?? null,
     leaving?.generation ?? null,
   ]);
-};
-
-/** What keeps a host in this cell, in words; empty: nothing. The caller holds the lock of its row. */
-export const whatHostHas = async (tx: Sql, hostId: string): Promise<string[]> => {
-  const [found] = await tx.query<{ instances: number; claims: number; quarantined: number }>(
-    `select (select count(*)::int from instances where host_id = $1 and terminated_at is null) as instances,
-       (select count(*)::int from claims where host_id = $1 and purpose <> 'reserve') as claims,
-       (select count(*)::int from quarantined_vms where host_id = $1) as quarantined`,
-    [hostId],
-  );
-  const { instances = 0, claims = 0, quarantined = 0 } = found ?? {};
-  return [
-    ...(instances > 0 ? [`${instances} instances (pando migrate, or terminate them)`] : []),
-    ...(claims > instances ? [`${claims - instances} claims of migrations or notices`] : []),
-    ...(quarantined > 0 ? [`${quarantined} VMs in quarantine (pando vm list --quarantined)`] : []),
-  ];
 };
 
 /** The host is the other cell's: this one forgets it, and refuses it under this generation or an older one. */

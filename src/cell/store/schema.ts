@@ -9,6 +9,7 @@ import { claimsStep } from './schema-0010-claims.ts';
 import { instanceProfilesStep } from './schema-0011-profiles.ts';
 import { placementStep } from './schema-0020-placement.ts';
 import { homesStep } from './schema-0022-homes.ts';
+import { rebuildsStep } from './schema-0024-rebuilds.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -136,4 +137,5 @@ export const cellSchema: readonly SchemaStep[] = [
   instanceProfilesStep,
   placementStep,
   homesStep,
+  rebuildsStep,
 ];

@@ -323,6 +323,12 @@ export class FakeRegion implements Caller<Contract> {
       return { state: this.state() };
     },
     'region.interfaces': () => ({ interfaces: {} }),
+    'region.validationImage': () => ({
+      image: {
+        ...{ imageId: this.imageId, ...this.image },
+        ...{ architecture: 'x86_64', rootDeviceName: '/dev/xvda' },
+      },
+    }),
   };
 }
 

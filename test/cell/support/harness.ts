@@ -47,6 +47,8 @@ export interface ProcessorOptions {
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
+  readonly hostManifest?: CellOptions['hostManifest'];
+  readonly power?: CellOptions['power'];
   /** How it reaches the store: another way than directly, other limits. */
   readonly store?: Partial<OpenDatabaseOptions>;
 }
@@ -147,6 +149,8 @@ export class TestCell {
       ...(options.faults === undefined ? {} : { faults: options.faults }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
+      hostManifest: options.hostManifest,
+      power: options.power,
       adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
       leaseTtlMs: options.leaseTtlMs ?? 400,
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,
