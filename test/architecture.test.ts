@@ -17,6 +17,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   agent: ['base', 'contracts'],
   simhost: ['base', 'contracts'],
   ca: ['base', 'contracts'],
+  webhooks: ['base', 'contracts'],
   slots: [],
   reconfiguration: [],
   cell: ['reconfiguration', 'slots', 'wire', 'base', 'contracts'],
@@ -177,6 +178,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
+  'src/cli/capacityClient.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':
     'timestamps of the store and of the API: launch time, ages of tokens and terminated instances',
   'src/cell/store/workflows.ts': 'timestamps of the store, shown to people',

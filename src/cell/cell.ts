@@ -10,6 +10,7 @@ import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
 import { noteAccounts } from './account-notes.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
+import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
 import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
@@ -24,6 +25,7 @@ import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
+import { type CapacityCall, openNotices, type WebhooksOptions } from './notices/notices.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
@@ -67,6 +69,10 @@ export interface CellOptions {
   /** How pools change hosts; default: as the limits say. */
   readonly pools?: Partial<PoolTimes>;
   readonly timing?: Partial<EngineTiming>;
+  /** Hears a channel of the store (`LISTEN`); absent: what it would tell is found once a second. Returns what ends it. */
+  listenStore?(channel: string, heard: () => void): () => void;
+  /** How webhooks are sent; absent: none are. */
+  readonly webhooks?: WebhooksOptions;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -80,6 +86,7 @@ export interface Cell {
   readonly operator: Operator;
   readonly pools: Pools;
   readonly ec2Call: Ec2Call;
+  readonly capacityCall: CapacityCall;
   /** Whether a limit of the cell nears, by the last look (S3.7). */
   nearlyFull(): boolean;
   /** Whether the store answered lately. */
@@ -161,6 +168,12 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   await supersedeLeases(db, owner, identity.processorId);
   await renew();
   health.vms = await countInstances(db);
+  const notices = await openNotices({
+    ...{ services, owner },
+    sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
+    webhooks: options.webhooks,
+  });
   const context: Omit<CellContext, 'request'> = {
     services,
     owner,
@@ -168,6 +181,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     begun,
     metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
+    offers: notices.offers,
     vms: () => health.vms,
   };
   const tasks: PeriodicTask[] = [
@@ -187,6 +201,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         capacity.publishDemand();
       },
     },
+    ...notices.tasks,
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
@@ -233,16 +248,19 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     operator: createOperator({ services, owner, engine, begun, pools }),
     pools,
     ec2Call: createEc2Call(context),
+    capacityCall: notices.call,
     nearlyFull: () => fill.near,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
       await dropLease(db, owner);
     },
     abandon: () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
     },

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
 import { addCellCommands } from './cellCommands.ts';
 import { addHostCommands } from './hostCommands.ts';
+import { addRequestCommands } from './requestCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -246,6 +247,8 @@ capacity
   .action(async (_own, command) =>
     (await import('./commands/capacity.ts')).checkCapacity(withParent(command).opts()),
   );
+
+addRequestCommands(program, { directoryOption, wholeNumber });
 
 const vm = program
   .command('vm')

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
+import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
@@ -43,6 +44,8 @@ export const backendAccess = {
   'ec2.call': { router: 'any' },
   'process.health': { router: 'any', cell: 'any', gateway: 'any', agent: 'any', operator: 'any' },
 } satisfies Access<typeof backendContract>;
+
+export const capacityAccess: Access<typeof capacityContract> = { 'capacity.call': { router: 'any' } };
 
 export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,

@@ -16,6 +16,7 @@
  *    nowhere else: so a repetition without any mark, to a replica that knows nothing of it, meets the launch that it repeats.
  */
 import { PandoError } from '#contracts/errors.ts';
+import { cellNumberOf, notFound } from '#contracts/ids.ts';
 import type { WireInput } from '#wire/types.ts';
 import type { Cell } from '../cell.ts';
 import { type CellChoice, chooseCells, demandOf, type LaunchRequest } from '../demand.ts';
@@ -23,18 +24,56 @@ import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
 import { demandedInput } from './launchTemplate.ts';
 
-export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
+export const launch = (parts: Parts, call: Call): Promise<Answer> =>
+  call.pendingSeconds === undefined || call.input.DryRun === true
+    ? launchNow(parts, call)
+    : launchNow(parts, call).catch((error: unknown) => orWait(parts, call, error));
+
+/** No room: a request is made to wait in the cell that would have been asked first, and the error names it. */
+const orWait = async (parts: Parts, call: Call, thrown: unknown): Promise<never> => {
+  const error = PandoError.from(thrown);
+  if (error.code !== 'InsufficientInstanceCapacity' || error.details?.pendingId !== undefined) throw thrown;
+  const demanded = { ...call, input: await demandedInput(parts, call) };
+  const [home] = liveOf(parts, await choiceOf(parts, demanded, demandOf(call.input).key));
+  const token = textIn(call.input, 'ClientToken') ?? call.requestId;
+  throw home === undefined
+    ? thrown
+    : await waitIn(home, { ...call, input: { ...call.input, ClientToken: token } }, error);
+};
+
+const waitIn = async (home: Cell, call: Call, error: PandoError): Promise<PandoError> => {
+  const input = { run: inZoneOf(home, call.input), validSeconds: call.pendingSeconds };
+  const outcome = await home.call({ ...backendCall(call), action: 'createFromLaunch', input }, true);
+  const pendingId = outcome.state === 'answered' ? textIn(outcome.output, 'requestId') : undefined;
+  if (pendingId !== undefined)
+    return new PandoError(
+      error.code,
+      `${error.message} Your request waits as ${pendingId}: GET /capacity/v1/requests/${pendingId} tells what becomes of it.`,
+      { cause: error, details: { pendingId } },
+    );
+  const why = outcome.state === 'refused' ? outcome.error.message : 'its cell does not answer.';
+  return new PandoError(error.code, `${error.message} No request waits for it: ${why}`, { cause: error });
+};
+
+/** The cell that made an offer has what it reserved: no other is asked. */
+const offeringCell = async (parts: Parts, offerId: string): Promise<CellChoice<Cell>> => {
+  const cell = await parts.cells.byNumber(cellNumberOf(offerId));
+  if (cell === undefined) throw notFound('capacityOffer', offerId);
+  return { shard: [cell], others: [] };
+};
+
+const launchNow = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
   // What the client sent, without its template: a token or content means the same cell whatever the template says by now.
   const { key } = demandOf(call.input);
   const demanded = { ...call, input: await demandedInput(parts, call) };
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    const choice = await choiceOf(parts, demanded, key);
+    const choice = await cellsOf(parts, demanded, key);
     return tryInTurn(parts, { ...call, input }, liveOf(parts, choice));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const choice = await choiceOf(parts, demanded, key);
+    const choice = await cellsOf(parts, demanded, key);
     const earlier = await findEarlier(parts, call, token, choice);
     return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, choice) : [earlier]);
   });
@@ -46,6 +85,9 @@ const liveOf = (parts: Parts, { shard, others }: CellChoice<Cell>): readonly Cel
   const asked = own.length > 0 ? own : others.filter(({ live }) => live).slice(0, shard.length);
   return asked.slice(0, 1 + parts.otherCellsMax);
 };
+
+const cellsOf = (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> =>
+  call.offerId === undefined ? choiceOf(parts, call, key) : offeringCell(parts, call.offerId);
 
 const choiceOf = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
   const zone = await zoneOf(parts, call);
