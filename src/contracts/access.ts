@@ -52,6 +52,8 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -84,6 +86,9 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
 };
 
 export const rolloutAccess: Access<typeof rolloutContract> = {
@@ -118,6 +123,7 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.host': operator,
   'operator.drainHost': operator,
   'operator.rebuildHost': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -138,10 +144,12 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,

@@ -45,6 +45,8 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** That the cell has told of. */
+  readonly accounts = new Set<string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
   /** By name. */
@@ -265,6 +267,11 @@ export class FakeRegion implements Caller<Contract> {
         ...(count === undefined ? {} : { freeAddresses: addressesMax - this.interfaces.size }),
       };
     },
+    'region.noteAccounts': ({ accountIds }: Params<Contract, 'region.noteAccounts'>) => {
+      for (const id of accountIds) this.accounts.add(id);
+      return {};
+    },
+    'region.accountCells': () => ({ cellIds: [] }),
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;
       const mine = this.#tokens.get(key);
