@@ -200,8 +200,9 @@ export const cardPartsChecks = (check: Check): void => {
     assert.equal(await codeOf(subject.call('card.confirm', { transactionId })), 'NotFound');
     await transact(subject, { ...trial, confirmWithinMs: 60_000 });
     await transact(subject, { ...trial, confirmWithinMs: 60_000 });
+    const c = settings(subject, 1_300, 3);
     assert.equal(
-      await codeOf(transact(subject, { objects: [change(a, a, b.digest)] })),
+      await codeOf(transact(subject, { objects: [change(c, c, b.digest)] })),
       'Conflict',
       'it is another’s yet',
     );
@@ -213,6 +214,45 @@ export const cardPartsChecks = (check: Check): void => {
       await codeOf(transact(subject, { ...removal, transactionId: undefined })),
       'InvalidParameterValue',
     );
+  });
+
+  check(
+    'the way back is taken at once, also before anybody has confirmed the way there (S8.3)',
+    async (subject) => {
+      const [a, b, c] = [
+        settings(subject, 1_400, 1),
+        settings(subject, 1_350, 2),
+        settings(subject, 1_300, 3),
+      ];
+      await transact(subject, all(subject.state(1)));
+      await subject.attach();
+      const transactionId = `t-${subject.vpcId}`;
+      await transact(subject, { transactionId, objects: [change(b, b, a.digest)], confirmWithinMs: 60_000 });
+      await transact(subject, { objects: [change(a, a, b.digest)] });
+      assert.equal(await heldDigest(subject, subject.vpcId), a.digest);
+      assert.equal(await codeOf(subject.call('card.confirm', { transactionId })), 'NotFound', 'it is over');
+      await transact(subject, { objects: [change(c, c, a.digest)] });
+      assert.equal(await heldDigest(subject, subject.vpcId), c.digest);
+    },
+  );
+
+  check('an older fence is refused, and nothing is touched (S8.5)', async (subject) => {
+    const [a, b] = [settings(subject, 1_400, 1), settings(subject, 1_350, 2)];
+    await transact(subject, all(subject.state(1)));
+    await subject.attach();
+    const later = Date.now();
+    await transact(subject, { objects: [change(b, b, a.digest)], fence: { epoch: later, number: 2 } });
+    for (const fence of [
+      { epoch: later, number: 1 },
+      { epoch: later - 1, number: 9 },
+    ])
+      assert.equal(
+        await codeOf(transact(subject, { objects: [change(a, a, b.digest)], fence })),
+        'StaleEpoch',
+      );
+    assert.equal(await heldDigest(subject, subject.vpcId), b.digest);
+    await transact(subject, { objects: [change(a, a, b.digest)], fence: { epoch: later, number: 3 } });
+    assert.equal(await heldDigest(subject, subject.vpcId), a.digest);
   });
 
   check('the installation’s settings: one object, under which every VPC is', async (subject) => {

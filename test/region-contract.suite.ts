@@ -7,7 +7,7 @@ import type { Caller, Params } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId, newId } from '#contracts/ids.ts';
 import type { VpcPort } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
 export interface RegionUnderTest {
   readonly caller: Caller<typeof regionContract>;
@@ -233,6 +233,8 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     await subject.release();
     for (let n = 0; n < 3; n++) assert.equal(await codeOf(subject.allocate()), 'StaleEpoch');
     assert.equal(await subject.port(), undefined);
+    // Who asks can tell it from a command that comes too late.
+    await assert.rejects(subject.allocate(), { details: interfaceReleased });
   });
 
   check('an allocation after the release of an interface that was never made is refused', async (subject) => {

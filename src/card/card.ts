@@ -27,6 +27,7 @@ import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
 import { Plugs, toOverlay, toTap } from './plugs.ts';
 import type { Services } from './services.ts';
+import type { Underlay } from './underlay.ts';
 import type { Vpc } from './vpc.ts';
 
 export interface CardOptions {
@@ -38,6 +39,7 @@ export interface CardOptions {
   readonly hearing: Hearing;
   /** Default: {@link emptyVpcKeptMs}. */
   readonly emptyVpcKeptMs?: number | undefined;
+  readonly underlay?: Underlay | undefined;
 }
 
 export class Card {
@@ -73,6 +75,7 @@ export class Card {
         opened: async (vpc) => services.start(vpc),
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
+        underlay: options.underlay,
       },
       stateDir,
       log,

@@ -1,5 +1,6 @@
 /** What cards and gateways share: the VPCs that were declared to this device, adopted again after a restart. */
 import type { Logger } from '#base/log.ts';
+import { type Fence, obey } from '#base/network/fence.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, type VpcParts } from '#base/network/parts.ts';
 import {
@@ -30,6 +31,7 @@ export class Device {
   /** The installation's objects, and what they say. */
   #fleet: { readonly objects: Objects; readonly body: FleetBody } = { objects: new Map(), body: {} };
   readonly #unconfirmed: Unconfirmed;
+  #fence: Fence | undefined;
   /** Transactions that change the installation's objects happen one after another. */
   #tail: Promise<unknown> = Promise.resolve();
   readonly #log: Logger;
@@ -44,11 +46,15 @@ export class Device {
 
   /** Takes over what an earlier process left in the kernel: repairs differences, removes namespaces that nobody declared and no VM uses. */
   async adopt(): Promise<void> {
-    const { objects, unconfirmed } = await this.#fleetStore.load();
+    const { objects, unconfirmed, fence } = await this.#fleetStore.load();
+    this.#fence = fence;
     // What nobody had confirmed when the process ended is taken back before the kernel is compared with anything.
     const undo = unconfirmed.flatMap((each) => each.undo);
     const ownUndo = undo.filter(({ vpcId }) => vpcId === undefined);
     this.#setFleet(takeBack(objects, ownUndo));
+    await this.role.underlay
+      ?.settle(this.#fleet.body)
+      .catch((err: unknown) => this.#log.error({ err }, 'the underlay was not made what the settings say'));
     for (const record of await this.#store.load()) {
       const vpc = this.#make(record.vpcId);
       vpc.restore({ ...record, parts: withoutChanges(record.parts, undo) });
@@ -101,8 +107,8 @@ export class Device {
 
   /** From first states to second ones, all or nothing: a kernel that does not take one of them gets back what it had. */
   async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
-    const isFleetwide = transaction.objects.some(({ vpcId }) => vpcId === undefined);
-    if (!isFleetwide) return this.#inQueues(vpcsOf(transaction), () => this.#carryOut(transaction, []));
+    if (!isFleetwide(transaction))
+      return this.#inQueues(vpcsOf(transaction), () => this.#carryOut(transaction, []));
     const result = this.#tail.then(() => {
       const all = [...new Set([...this.vpcs.keys(), ...vpcsOf(transaction)])];
       return this.#inQueues(all, () => this.#carryOut(transaction, all));
@@ -128,9 +134,11 @@ export class Device {
 
   async #carryOut(transaction: DeviceTransaction, alsoVpcIds: readonly string[]): Promise<DeviceObjects> {
     const { transactionId, confirmWithinMs } = transaction;
-    this.#unconfirmed.check(transaction);
+    this.#fence = obey(this.#fence, transaction.fence);
+    const takesBack = this.#unconfirmed.check(transaction);
     const isRepeated = this.#unconfirmed.has(transactionId);
     const planned = planTransaction(this.#hasNow, transaction);
+    if (isFleetwide(transaction)) await this.#readBack(transaction, alsoVpcIds);
     if (transactionId !== undefined && confirmWithinMs !== undefined) {
       this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);
       // Written first: a process that dies in between finds what to take back.
@@ -143,7 +151,29 @@ export class Device {
       await this.#saveFleet();
       throw error;
     }
+    for (const each of takesBack) this.#unconfirmed.drop(each);
+    // Whoever is refused later must be so by the next life of this process too.
+    if (transaction.fence !== undefined) await this.#saveFleet();
     return describeDevice(planned.fleet, planned.vpcs.values());
+  }
+
+  /**
+   * On the way there, a kernel that somebody has changed by hand refuses like any other first state that is not the expected one. On the
+   * way back it is mended: to be back counts for more.
+   */
+  async #readBack({ confirmWithinMs, fence }: DeviceTransaction, vpcIds: readonly string[]): Promise<void> {
+    const vpcs = vpcIds.map((vpcId) => this.vpc(vpcId));
+    if (fence === undefined) return;
+    if (confirmWithinMs === undefined) for (const vpc of vpcs) vpc.doubt();
+    else {
+      const found = await Promise.all([this.role.underlay?.drift(), ...vpcs.map((vpc) => vpc.drift())]);
+      const drift = found.find((each) => each !== undefined);
+      if (drift === undefined) return;
+      const has = { ...this.objects([]).objects[0], drift };
+      throw new PandoError('Conflict', `The kernel is not as it was left: ${drift}`, {
+        details: { has: JSON.stringify(has) },
+      });
+    }
   }
 
   get #hasNow(): HasNow {
@@ -163,6 +193,7 @@ export class Device {
     if (isNew) this.#setFleet(fleet);
     const done: [Vpc, VpcParts][] = [];
     try {
+      if (isNew) await this.role.underlay?.settle(this.#fleet.body);
       for (const vpcId of new Set([...vpcs.keys(), ...(isNew ? alsoVpcIds : [])])) {
         const vpc = this.vpc(vpcId);
         done.push([vpc, vpc.parts]);
@@ -170,6 +201,10 @@ export class Device {
       }
     } catch (error) {
       this.#fleet = before;
+      if (isNew)
+        await this.role.underlay
+          ?.settle(before.body)
+          .catch((err: unknown) => this.#log.error({ err }, 'the underlay was not put back'));
       for (const [vpc, parts] of done.reverse())
         await vpc
           .become(parts, { anyway: true })
@@ -213,7 +248,7 @@ export class Device {
 
   #saveFleet(): Promise<void> {
     const unconfirmed = this.#unconfirmed.all().map(([transactionId, undo]) => ({ transactionId, undo }));
-    return this.#fleetStore.save({ objects: this.#fleet.objects, unconfirmed });
+    return this.#fleetStore.save({ objects: this.#fleet.objects, unconfirmed, fence: this.#fence });
   }
 
   /** Forgets a VPC that has no ports here; unknown: nothing. @throws Conflict while it has ports: a caller's list may be older than they are. */
@@ -263,6 +298,9 @@ export class Device {
     return vpc;
   }
 }
+
+const isFleetwide = ({ objects }: DeviceTransaction): boolean =>
+  objects.some(({ vpcId }) => vpcId === undefined);
 
 const takenBack = 'what nobody confirmed in time is taken back';
 

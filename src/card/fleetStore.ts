@@ -3,6 +3,7 @@ import { mkdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import type { Fence } from '#base/network/fence.ts';
 import { keyOf, type Objects } from '#base/network/objects.ts';
 import { type Undo, undoRecord } from '#base/network/transaction.ts';
 import { writeWhole } from '#base/writeAtomically.ts';
@@ -18,11 +19,14 @@ const stored = z.object({
     }),
   ),
   unconfirmed: z.array(z.object({ transactionId: z.string(), undo: z.array(undoRecord) })),
+  fence: z.object({ epoch: z.number(), number: z.number() }).optional(),
 });
 
 export interface FleetRecord {
   readonly objects: Objects;
   readonly unconfirmed: readonly { readonly transactionId: string; readonly undo: readonly Undo[] }[];
+  /** Of the last command of a rollout that was obeyed. */
+  readonly fence?: Fence | undefined;
 }
 
 const nothing: FleetRecord = { objects: new Map(), unconfirmed: [] };
@@ -43,9 +47,9 @@ export class FleetStore {
     const text = await readFile(this.#path, 'utf8').catch(() => undefined);
     if (text === undefined) return nothing;
     try {
-      const { objects, unconfirmed } = stored.parse(JSON.parse(text));
+      const { objects, unconfirmed, fence } = stored.parse(JSON.parse(text));
       const held = objects.map((each) => ({ ...each, current: each.current, previous: each.previous }));
-      return { objects: new Map(held.map((each) => [keyOf(each), each])), unconfirmed };
+      return { objects: new Map(held.map((each) => [keyOf(each), each])), unconfirmed, fence };
     } catch (error) {
       this.#log.error({ err: error, path: this.#path }, 'a record cannot be read: put aside');
       await rename(this.#path, `${this.#path}.unreadable`);
@@ -53,8 +57,8 @@ export class FleetStore {
     }
   }
 
-  save({ objects, unconfirmed }: FleetRecord): Promise<void> {
-    const text = JSON.stringify({ objects: [...objects.values()], unconfirmed });
+  save({ objects, unconfirmed, fence }: FleetRecord): Promise<void> {
+    const text = JSON.stringify({ objects: [...objects.values()], unconfirmed, fence });
     const result = this.#tail.then(async () => {
       await mkdir(join(this.#path, '..'), { recursive: true });
       await writeWhole(this.#path, text);

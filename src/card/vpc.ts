@@ -5,6 +5,7 @@ import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/netw
 import { PandoError } from '#contracts/errors.ts';
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
 import type { FleetBody } from '#contracts/network-objects.ts';
+import { driftOf } from './kernel/drift.ts';
 import { readImported } from './kernel/imported.ts';
 import { lossOf } from './kernel/loss.ts';
 import {
@@ -24,6 +25,7 @@ import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
 import { removePlugs } from './plugs.ts';
 import type { VpcRecord, VpcStore } from './store.ts';
+import type { Underlay } from './underlay.ts';
 
 /** What differs between a card and a gateway. */
 export interface VpcRole {
@@ -43,6 +45,8 @@ export interface VpcRole {
   changed?(vpc: Vpc): void;
   /** Before a namespace is removed. */
   closing(vpc: Vpc): Promise<void>;
+  /** What the installation's settings say of the device's own network namespace. */
+  readonly underlay?: Pick<Underlay, 'settle' | 'drift'> | undefined;
 }
 
 export class Vpc {
@@ -199,6 +203,16 @@ export class Vpc {
       this.parts = before;
       throw error;
     }
+  }
+
+  /** What somebody else has changed in the kernel; undefined: nothing, as far as this process knows what it put there. */
+  async drift(): Promise<string | undefined> {
+    return this.#open && this.#applied !== undefined ? driftOf(this.namespace, this.#applied) : undefined;
+  }
+
+  /** The next change reads the kernel first and mends all of it. */
+  doubt(): void {
+    this.#applied = undefined;
   }
 
   /** Makes the kernel what it should be, then remembers. Inside `serialize`. */

@@ -174,3 +174,7 @@ export const webhookBackoffMsMin = 5_000;
 export const webhookBackoffMsMax = 3_600_000;
 export const webhookAttemptsMax = 20;
 export const deadLettersShownMax = 1_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;

@@ -12,6 +12,7 @@ import type { hostContract, hostEventsContract } from './host.ts';
 import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
+import type { rolloutContract } from './rollout.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -51,6 +52,8 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -82,6 +85,20 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
+};
+
+export const rolloutAccess: Access<typeof rolloutContract> = {
+  'operator.createPolicy': operator,
+  'operator.policies': operator,
+  'operator.startRollout': operator,
+  'operator.objectVersions': operator,
+  'operator.rollouts': operator,
+  'operator.rollout': operator,
+  'operator.rolloutAudit': operator,
+  'operator.controlRollout': operator,
 };
 
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
@@ -105,6 +122,7 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.host': operator,
   'operator.drainHost': operator,
   'operator.rebuildHost': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -122,12 +140,15 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.deviceObjects': ofRegion,
   'cell.transact': ofRegion,
   'cell.confirm': ofRegion,
+  'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,

@@ -45,6 +45,32 @@ export const fleetBody = z.object({
   linkLocalPacketsPerS: z.number().int().min(1).max(1_000_000).optional(),
   /** UDP port of the overlay. */
   underlayPort: z.number().int().min(1).max(65_535).optional(),
+  /** Of a device's own network namespace. */
+  underlay: z
+    .strictObject({
+      /** Of the device towards the underlay, in bytes. */
+      mtu: z.number().int().min(576).max(9_216).optional(),
+      /** Entries that are not asked for over ARP. */
+      neighbours: z
+        .array(
+          z.strictObject({
+            ip: z.ipv4(),
+            mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+          }),
+        )
+        .max(1_024)
+        .optional(),
+      /** Ranges that lead nowhere. */
+      blackholes: z.array(z.cidrv4()).max(64).optional(),
+      /** Ports of the device itself that nobody reaches. */
+      closed: z
+        .array(
+          z.strictObject({ protocol: z.enum(['tcp', 'udp']), port: z.number().int().min(1).max(65_535) }),
+        )
+        .max(64)
+        .optional(),
+    })
+    .optional(),
   /** The version of the card's program that is to run. */
   cardProgram: z.string().max(128).optional(),
 });
@@ -161,6 +187,11 @@ export const deviceTransaction = z.object({
   places: z.array(placesDelta).max(64),
   /** The device goes back by itself unless `confirm` comes before so many milliseconds are over (S8.4). Needs a `transactionId`. */
   confirmWithinMs: z.number().int().min(1).max(3_600_000).optional(),
+  /**
+   * Of an engine of rollouts: a device keeps the greatest that it has obeyed, and refuses a lesser one (`StaleEpoch`). So neither an
+   * engine that was replaced nor a command that comes late undoes what came after it.
+   */
+  fence: z.object({ epoch: z.number().int().min(0), number: z.number().int().min(0) }).optional(),
 });
 export type DeviceTransaction = z.infer<typeof deviceTransaction>;
 

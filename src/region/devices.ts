@@ -14,6 +14,7 @@ import type { Device } from './push.ts';
 import { objectsForCell, VpcPartsCache } from './vpc-parts.ts';
 
 const applyTimeoutMs = 20_000;
+const contentsTimeoutMs = 3_000;
 
 /** A processor's (or the gateway's) stream, as far as pushing goes. */
 export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
@@ -99,11 +100,21 @@ export class CellDevice implements Device {
     };
   }
 
+  /** The cards of the cell's hosts, as one of its processors knows them. */
+  devices(): Promise<Result<typeof cellPushContract, 'cell.devices'>> {
+    return this.#any((stream) => stream.call('cell.devices', {}, { timeoutMs: applyTimeoutMs }));
+  }
+
   async remove(vpcId: string): Promise<void> {
     await this.#any((stream) => {
       this.#peers.forget(stream, vpcId);
       return stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs });
     });
+  }
+
+  /** What the cell says that it has. */
+  contents(): Promise<Result<typeof cellPushContract, 'cell.contents'>> {
+    return this.#any((stream) => stream.call('cell.contents', {}, { timeoutMs: contentsTimeoutMs }));
   }
 
   /** What the cell says of its own instances. */

@@ -18,6 +18,7 @@ import { ObjectRecorder } from './object-recorder.ts';
 import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
+import { openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
@@ -44,6 +45,7 @@ export interface Region {
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
   readonly images: ImageStore;
+  readonly rollouts: Rollouts;
   close(): Promise<void>;
 }
 
@@ -123,7 +125,9 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
+  const rollouts = await openRollouts({ db, cells, gateway, log });
   const close = async (): Promise<void> => {
+    await rollouts.stop();
     await reconciler.stop();
     await sweeper.stop();
     await db.destroy();
@@ -144,5 +148,5 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     images,
     vpcParts: parts,
   };
-  return { ...made, sweeper, storeHealth: watchStore(db), close };
+  return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

@@ -1,6 +1,7 @@
 /** The region's tables as Kysely sees them. One interface per table, in the order of the migrations. */
 import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely';
 import type { ObjectKind } from '#contracts/network-objects.ts';
+import type { CellRecord } from '#contracts/region.ts';
 
 /** Set by the database on insert, never changed. */
 type CreatedAt = ColumnType<Date, Date | undefined, never>;
@@ -34,6 +35,16 @@ interface CellTable {
   state: 'active' | 'draining';
   processors: string[];
   joined_at: CreatedAt;
+  drained_at: Date | null;
+  canary: Generated<boolean>;
+  retired_at: Date | null;
+  takes: ColumnType<CellRecord['takes'] | null, string | null, string | null>;
+}
+
+interface AccountCellTable {
+  account_id: string;
+  cell_id: string;
+  noted_at: CreatedAt;
 }
 
 interface GatewayDeviceTable {
@@ -311,6 +322,7 @@ export interface RegionSchema {
   account: AccountTable;
   account_quota: AccountQuotaTable;
   access_key: AccessKeyTable;
+  account_cell: AccountCellTable;
   cell: CellTable;
   gateway_device: GatewayDeviceTable;
   dhcp_options: DhcpOptionsTable;

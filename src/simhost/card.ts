@@ -1,6 +1,7 @@
 /** A simulated card: keeps VPC states, ports and queues with the rules of a real one, and moves no packet. */
 import { randomUUID } from 'node:crypto';
 import { monotonicMs } from '#base/monotonic.ts';
+import { type Fence, obey } from '#base/network/fence.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import {
@@ -51,6 +52,7 @@ export class SimCard {
   readonly parts = new Map<string, VpcParts>();
   /** The installation's objects. */
   fleet: Objects = new Map();
+  #fence: Fence | undefined;
   readonly #unconfirmed = new Unconfirmed((_id, undo) => this.#takeBack(undo));
   readonly ports = new Map<string, Port>();
   readonly queues = new Map<string, Queue>();
@@ -98,13 +100,16 @@ export class SimCard {
 
   transact(transaction: DeviceTransaction): DeviceObjects {
     for (const vpcId of vpcsOf(transaction)) checkId(vpcId);
-    this.#unconfirmed.check(transaction);
+    const fence = obey(this.#fence, transaction.fence);
+    const takesBack = this.#unconfirmed.check(transaction);
     const planned = planTransaction(this.#hasNow, transaction);
     for (const [vpcId, parts] of planned.vpcs)
       if (!isDeclared(parts) && this.#hasPorts(vpcId))
         throw new PandoError('Conflict', `${vpcId} has ports here.`);
     this.fleet = planned.fleet;
     for (const [vpcId, parts] of planned.vpcs) this.#keep(vpcId, parts);
+    this.#fence = fence;
+    for (const each of takesBack) this.#unconfirmed.drop(each);
     const { transactionId, confirmWithinMs } = transaction;
     if (transactionId !== undefined && confirmWithinMs !== undefined)
       this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);

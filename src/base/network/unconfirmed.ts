@@ -25,18 +25,26 @@ export class Unconfirmed {
     return [...this.#waiting].map(([transactionId, { undo }]) => [transactionId, undo]);
   }
 
-  /** @throws Conflict when another transaction that is not confirmed yet has changed one of its objects */
-  check({ transactionId, objects, confirmWithinMs }: DeviceTransaction): void {
-    if (this.has(transactionId)) return;
+  /**
+   * Transactions that this one takes back: they are over once it is carried out. @throws Conflict when another transaction that is not
+   * confirmed yet has changed one of its objects
+   */
+  check({ transactionId, objects, confirmWithinMs }: DeviceTransaction): readonly string[] {
+    if (this.has(transactionId)) return [];
     const keys = new Set(objects.map(keyOf));
-    for (const [other, { undo }] of this.#waiting)
-      if (undo.some((each) => keys.has(keyOf(each))))
+    const takenBack: string[] = [];
+    for (const [other, { undo }] of this.#waiting) {
+      if (!undo.some((each) => keys.has(keyOf(each)))) continue;
+      if (!isWayBack(undo, objects))
         throw new PandoError(
           'Conflict',
           `Transaction ${other}, which nobody has confirmed yet, changes the same.`,
         );
+      takenBack.push(other);
+    }
     if (confirmWithinMs !== undefined && this.#waiting.size >= unconfirmedMax)
       throw new PandoError('Conflict', `${unconfirmedMax} transactions wait to be confirmed.`);
+    return takenBack;
   }
 
   /** Repeated: the first one's time goes on. */
@@ -62,3 +70,9 @@ export class Unconfirmed {
     this.drop(transactionId);
   }
 }
+
+/** Whether these changes lead everything that a transaction did to where it was before. */
+const isWayBack = (undo: readonly Undo[], objects: DeviceTransaction['objects']): boolean =>
+  undo.every(({ current, ...of }) =>
+    objects.some((change) => keyOf(change) === keyOf(of) && change.to?.digest === current?.digest),
+  );
