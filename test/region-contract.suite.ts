@@ -22,6 +22,12 @@ export interface RegionUnderTest {
   readonly privateIp: string;
   /** The first four addresses of the subnet and its last one. */
   readonly reservedIps: readonly string[];
+  /** Makes a placement group of the account; answers its id. */
+  placementGroup(
+    name: string,
+    strategy: 'cluster' | 'spread' | 'partition',
+    partitionCount?: number,
+  ): Promise<string>;
 }
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -287,6 +293,35 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
         );
       assert.equal((await subject.vpc()).version, version);
       assert.equal(await subject.port(), undefined);
+    },
+  );
+
+  check(
+    'placement groups: resolved with their strategy, changed for an instance with an interface',
+    async (subject) => {
+      const { caller, accountId, placementGroup } = subject.region;
+      const name = `parts-${subject.instanceId}`;
+      const groupId = await placementGroup(name, 'partition', 3);
+      const expected = { groupId, groupName: name, strategy: 'partition', partitionCount: 3 };
+      assert.deepEqual((await subject.resolve({ placementGroup: { name } })).placementGroup, expected);
+      assert.equal(
+        await codeOf(subject.resolve({ placementGroup: { name: 'absent' } })),
+        'InvalidPlacementGroup.Unknown',
+      );
+      const change = (group?: { name: string }) =>
+        caller.call('region.changePlacementGroup', { accountId, instanceId: subject.instanceId, group });
+      assert.equal(await codeOf(change({ name })), 'InvalidNetworkInterfaceID.NotFound');
+      const looked = { accountId, instanceId: subject.instanceId, group: { name }, check: true };
+      assert.deepEqual((await caller.call('region.changePlacementGroup', looked)).placementGroup, expected);
+      await subject.allocate();
+      for (let time = 0; time < 2; time++)
+        assert.deepEqual((await change({ name })).placementGroup, expected);
+      assert.equal(await codeOf(change({ name: 'absent' })), 'InvalidPlacementGroup.Unknown');
+      assert.equal((await change()).placementGroup, undefined);
+      const known = await caller.call('region.placementGroups', {
+        groupIds: [groupId, 'pg-00000000000000000'],
+      });
+      assert.deepEqual(known.groups, [expected]);
     },
   );
 

@@ -4,6 +4,7 @@ import type { Logger } from '#base/log.ts';
 import { metrics, onCollect } from '#base/metrics.ts';
 import { warnOfAbstractSockets } from './abstractSockets.ts';
 import { chooseAccelerator } from './accelerator.ts';
+import { hostCapabilities } from './capabilities.ts';
 import { CardLink } from './card-link.ts';
 import { CellLinks } from './cell-link.ts';
 import { CellPin } from './cell-pin.ts';
@@ -63,9 +64,12 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     handlers: hostHandlers(host),
     pin,
     hello: async () => {
-      const { hostId, zone, vtep } = config;
+      const { hostId, zone, vtep, rack } = config;
       const capacity = await host.capacity();
-      return { hostId, zone, vtep, capacity, accelerator, card: card.status, vms: await host.reports() };
+      return {
+        ...{ hostId, zone, vtep, rack, capacity, accelerator },
+        ...{ card: card.status, capabilities: hostCapabilities(), vms: await host.reports() },
+      };
     },
   });
   reporter = new Reporter(host, links, log);

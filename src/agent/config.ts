@@ -27,6 +27,8 @@ export const agentConfig = z.object({
   /** Where images are fetched, by digest. */
   region: endpoint.extend({ identity: z.string() }),
   vtep: z.string(),
+  /** Hosts of one rack are near each other: a cluster placement group stays within one. Absent: all that say nothing are one rack. */
+  rack: z.string().min(1).max(64).optional(),
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),

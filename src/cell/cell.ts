@@ -9,9 +9,10 @@ import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
+import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
-import { ClaimsUpkeep } from './capacity/upkeep.ts';
+import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
@@ -22,8 +23,10 @@ import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
+import { type CapacityCall, openNotices, type WebhooksOptions } from './notices/notices.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
+import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
@@ -59,7 +62,15 @@ export interface CellOptions {
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
+  readonly hostManifest?: CellServices['hostManifest'];
+  readonly power?: CellServices['power'];
+  /** How pools change hosts; default: as the limits say. */
+  readonly pools?: Partial<PoolTimes>;
   readonly timing?: Partial<EngineTiming>;
+  /** Hears a channel of the store (`LISTEN`); absent: what it would tell is found once a second. Returns what ends it. */
+  listenStore?(channel: string, heard: () => void): () => void;
+  /** How webhooks are sent; absent: none are. */
+  readonly webhooks?: WebhooksOptions;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -71,7 +82,9 @@ export interface Cell {
   readonly engine: WorkflowEngine<CellServices>;
   readonly reports: HostReports;
   readonly operator: Operator;
+  readonly pools: Pools;
   readonly ec2Call: Ec2Call;
+  readonly capacityCall: CapacityCall;
   /** Whether the store answered lately. */
   ready(): boolean;
   /** Stops between steps and gives up the lease; another processor goes on. */
@@ -107,6 +120,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     hosts,
     vpcs,
     capacity,
+    starts: { owner, start: (rows) => engine.start(rows) },
   };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
@@ -135,6 +149,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   };
   const reports = new HostReports({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
+  const pools = new Pools({ services, owner, begun, ...options.pools });
   const stop = new AbortController();
   const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
@@ -146,6 +161,12 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   await supersedeLeases(db, owner, identity.processorId);
   await renew();
   health.vms = await countInstances(db);
+  const notices = await openNotices({
+    ...{ services, owner },
+    sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
+    webhooks: options.webhooks,
+  });
   const context: Omit<CellContext, 'request'> = {
     services,
     owner,
@@ -153,6 +174,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     begun,
     metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
+    offers: notices.offers,
     vms: () => health.vms,
   };
   const tasks: PeriodicTask[] = [
@@ -172,8 +194,11 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         capacity.publishDemand();
       },
     },
+    ...notices.tasks,
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
+    { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -205,17 +230,21 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     services,
     engine,
     reports,
-    operator: createOperator({ services, owner, engine, begun }),
+    operator: createOperator({ services, owner, engine, begun, pools }),
+    pools,
     ec2Call: createEc2Call(context),
+    capacityCall: notices.call,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
       await dropLease(db, owner);
     },
     abandon: () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
     },

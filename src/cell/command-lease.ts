@@ -43,6 +43,7 @@ const effects: ReadonlySet<string> = new Set<keyof typeof regionContract>([
   'region.allocateInterface',
   'region.placeInterface',
   'region.changeInterface',
+  'region.changePlacementGroup',
   'region.releaseInterface',
 ]);
 

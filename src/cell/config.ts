@@ -35,6 +35,10 @@ export const cellConfig = z.object({
   oversubscription: z
     .object({ vcpus: z.number().min(1).max(64).default(4), memory: z.number().min(1).max(20).default(1) })
     .prefault({}),
+  /** The webhook sender's socket, what it knows its cells by, and the ranges beside public addresses to which it sends. */
+  webhooks: z
+    .object({ socket: z.string(), key: z.string(), allowed: z.array(z.string()).default([]) })
+    .optional(),
   /** What each host keeps for itself, beyond what VMs may be promised. */
   reserve: z
     .object({

@@ -1,6 +1,6 @@
 /**
  * What an instance type means. A small catalogue, and custom sizes that need no entry (S3.6): `custom.<milli vCPU>m.<MiB>`,
- * for example `custom.250m.192` is a quarter of a vCPU and 192 MiB.
+ * for example `custom.250m.192` is a quarter of a vCPU and 192 MiB. What its host must be able to do may follow: `custom.1000m.1024+kvm+avx2`.
  */
 import { PandoError } from '#contracts/errors.ts';
 
@@ -10,6 +10,8 @@ export interface InstanceSize {
   readonly memoryMib: number;
   /** Mbit/s that it is promised of its host's uplink. */
   readonly networkMbps: number;
+  /** Capabilities that its host must have. */
+  readonly needs?: readonly string[];
 }
 
 const networkMbpsPerVcpu = 128;
@@ -84,7 +86,7 @@ export const defaultInstanceType = 'p1.small';
 
 const byName = new Map(instanceTypeCatalogue.map((size) => [size.name, size]));
 
-const customForm = /^custom\.(\d{1,6})m\.(\d{1,7})$/;
+const customForm = /^custom\.(\d{1,6})m\.(\d{1,7})((?:\+[a-z0-9_]{1,24}){0,4})$/;
 export const customLimits = {
   vcpusMilliMin: 50,
   vcpusMilliMax: 128_000,
@@ -99,7 +101,9 @@ export const findSize = (name: string): InstanceSize | undefined => {
   const custom = customForm.exec(name);
   if (custom === null) return undefined;
   const size = entry(name, Number(custom[1]), Number(custom[2]));
-  return withinLimits(size) ? size : undefined;
+  const needs = (custom[3] ?? '').split('+').slice(1);
+  if (!withinLimits(size)) return undefined;
+  return needs.length === 0 ? size : { ...size, needs };
 };
 
 /** The size that a type names, for a launch. @throws InvalidParameterValue */

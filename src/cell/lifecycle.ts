@@ -1,5 +1,6 @@
 /** Begins changes of an instance's life, each in the transaction that checks that it may begin. Used by actions and reconcilers. */
 import { PandoError } from '#contracts/errors.ts';
+import { claimOf } from './capacity/constrained.ts';
 import { epochAfter } from './generation.ts';
 import {
   type InstanceState,
@@ -150,12 +151,7 @@ export const beginStart = async (actor: Actor, tx: Sql, row: InstanceRow): Promi
   if (permit('start', row.id, row.state) === 'already') return unchanged(row);
   const hostId = row.host_id;
   if (hostId === null || row.workflow_id !== null) throw busy(row);
-  const placed = await setClaim(tx, hostId, {
-    purpose: 'instance',
-    holder: row.id,
-    type: row.spec.instanceType,
-    amount: amountOf(row),
-  });
+  const placed = await setClaim(tx, hostId, claimOf(row, 'instance', amountOf(row)));
   if (placed === undefined) throw insufficientCapacity();
   const input = { hostId, vtep: placed.vtep, epoch: epochAfter(row.place_epoch) };
   return beginWorkflow(

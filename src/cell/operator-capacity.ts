@@ -1,12 +1,17 @@
 /** Capacity for operators: what fits where, why something does not, and whether the books balance. */
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { Amount } from '#slots/amount.ts';
+import type { Needs } from '#slots/constraints.ts';
 import { capacityOf, explain, type SizedType, slotsOf } from '#slots/report.ts';
+import { groupNeeds } from './capacity/constrained.ts';
 import { checkClaims } from './capacity/upkeep.ts';
 import { instanceTypeCatalogue, sizeOf } from './instance-types.ts';
 import type { CellServices } from './services.ts';
 import { countClaims } from './store/claims-check.ts';
+import { findGroup } from './store/placement-groups.ts';
+import type { Sql } from './store/sql.ts';
 
 type Contract = typeof cellOperatorContract;
 type Names = 'operator.capacity' | 'operator.explainCapacity' | 'operator.checkClaims';
@@ -28,6 +33,28 @@ const shown = (amount: Amount) => ({
 const sized = (name: string, diskMib: number): SizedType => {
   const { vcpusMilli, memoryMib, networkMbps } = sizeOf(name);
   return { type: name, amount: { vcpusMilli, memoryMib, networkMbps, diskMib } };
+};
+
+/** What the type, the account and the group ask of hosts. @throws InvalidPlacementGroup.Unknown */
+const needsFor = async (
+  sql: Sql,
+  asked: ParsedParams<Contract, 'operator.explainCapacity'>,
+): Promise<Needs> => {
+  const { type, groupId, partition, accountId, dedicated } = asked;
+  const needs: Needs = {
+    ...{ capabilities: sizeOf(type).needs ?? [], dedicated: dedicated ?? false },
+    ...(accountId === undefined ? {} : { accountId }),
+  };
+  if (groupId === undefined) return needs;
+  const row = await findGroup(sql, groupId);
+  if (row === undefined)
+    throw new PandoError(
+      'InvalidPlacementGroup.Unknown',
+      `The Placement Group '${groupId}' has no instances in this cell.`,
+    );
+  const group = { groupId, ...(partition === undefined ? {} : { partition }) };
+  const [due] = await groupNeeds(sql, { holder: '', group }, row);
+  return due === undefined ? needs : { ...needs, group: due };
 };
 
 export const capacityOperations = (services: CellServices): CapacityOperations => {
@@ -70,15 +97,23 @@ export const capacityOperations = (services: CellServices): CapacityOperations =
       };
     },
 
-    'operator.explainCapacity': async ({ type, diskMib = diskMibDefault, hosts = hostsExplainedDefault }) => {
+    'operator.explainCapacity': async (asked) => {
+      const { type, diskMib = diskMibDefault, hosts = hostsExplainedDefault } = asked;
       const { amount } = sized(type, diskMib);
       await capacity.refresh();
-      const verdicts = explain(view.slots, { type, amount, fitness, max: view.slots.size });
+      const needs = await needsFor(db, asked);
+      const verdicts = explain(view.slots, { type, amount, needs, fitness, max: view.slots.size });
       return {
         ...{ cellId, type, asked: shown(amount), fitting: verdicts.filter(({ fits }) => fits).length },
         hosts: verdicts.slice(0, hosts).map((verdict) => ({
           ...{ hostId: verdict.hostId, fits: verdict.fits, fitness: verdict.fitness },
           lacks: verdict.lacks.map((lack) => ({ ...lack })),
+          ...(verdict.obstacle === undefined
+            ? {}
+            : {
+                constraint: verdict.obstacle.constraint,
+                constraintDetail: verdict.obstacle.detail,
+              }),
           ...(verdict.closed
             ? { closed: view.row(verdict.hostId)?.state === 'draining' ? 'draining' : 'silent' }
             : {}),

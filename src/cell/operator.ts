@@ -3,20 +3,18 @@ import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
-import { epochAfter } from './generation.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
-import { insufficientCapacity } from './insufficient-capacity.ts';
 import type { Begun } from './lifecycle.ts';
+import { beginMove } from './moves.ts';
 import { capacityOperations } from './operator-capacity.ts';
+import { hostOperations } from './operator-hosts.ts';
 import { workflowOperations } from './operator-workflows.ts';
+import type { Pools } from './reconfiguration/pools.ts';
 import type { CellServices } from './services.ts';
-import { migrationHostOf } from './store/claims.ts';
-import { amountOf, findHost, type HostRow, listHosts } from './store/hosts.ts';
-import { changeInstance, lockInstances, type PlacedInstance } from './store/instances.ts';
+import { type HostRow, listHosts } from './store/hosts.ts';
+import { lockInstances, type PlacedInstance } from './store/instances.ts';
 import { listQuarantined } from './store/quarantine.ts';
-import { insertWorkflow } from './store/workflows.ts';
 import type { WorkflowEngine } from './workflow/engine.ts';
-import { newWorkflow } from './workflows/new-workflow.ts';
 
 type Contract = typeof cellOperatorContract;
 type MethodName = keyof Contract & string;
@@ -30,12 +28,14 @@ export interface OperatorOptions {
   readonly services: CellServices;
   readonly owner: string;
   readonly engine: WorkflowEngine<CellServices>;
+  readonly pools: Pools;
   begun(begun: Begun): void;
 }
 
 const instancesShownMax = 10_000;
 
-export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
+export const createOperator = ({ services, owner, engine, begun, pools }: OperatorOptions): Operator => ({
+  ...hostOperations({ services, owner, pools, begun }),
   ...workflowOperations({ services, engine }),
   ...capacityOperations(services),
 
@@ -43,38 +43,8 @@ export const createOperator = ({ services, owner, engine, begun }: OperatorOptio
     exactId('instance', instanceId);
     const { row, target, workflow } = await services.capacity.transaction(async (tx, placing) => {
       const [row] = await lockInstances(tx, undefined, [instanceId]);
-      const hostId = row?.host_id;
       if (row === undefined) throw notFound(instanceId);
-      const leaving = await migrationHostOf(tx, instanceId);
-      if (row.state !== 'running' || row.workflow_id !== null || !hostId || leaving !== undefined)
-        throw new PandoError(
-          'IncorrectInstanceState',
-          `The instance '${instanceId}' does not run, or is being changed.`,
-        );
-      const source = await findHost(tx, hostId);
-      if (source === undefined) throw notFound(hostId);
-      if (targetHostId === hostId)
-        throw new PandoError(
-          'InvalidParameterValue',
-          `The instance '${instanceId}' runs on ${hostId} already.`,
-        );
-      const { instanceType: type, zone } = row.spec;
-      const target = await placing.place({
-        claim: { purpose: 'migration', holder: row.id, type, amount: amountOf(row) },
-        zone,
-        accept: (host) => host.hostId !== hostId && host.capabilities.has(source.accelerator),
-        ...(targetHostId === undefined ? {} : { hostId: targetHostId }),
-      });
-      if (target === undefined) throw insufficientCapacity();
-      const epoch = epochAfter(row.place_epoch);
-      const input = { ...target, sourceHostId: hostId, sourceVtep: source.vtep, epoch };
-      const made = newWorkflow(services, 'migrate', row.id, input);
-      const workflow = await insertWorkflow(tx, made, owner);
-      await changeInstance(tx, row.id, {
-        workflow_id: made.id,
-        place_epoch: epoch,
-      });
-      return { row, target, workflow };
+      return { row, ...(await beginMove({ services, owner }, tx, placing, row, { targetHostId })) };
     });
     begun({ changes: [], workflows: [workflow], cancelled: [] });
     return { workflowId: workflow.id, sourceHostId: row.host_id ?? '', targetHostId: target.hostId };
@@ -117,6 +87,9 @@ const showHost = (row: HostRow, connected: boolean): Result<Contract, 'operator.
   accelerator: row.accelerator,
   state: row.state,
   card: row.card,
+  ...(row.pool === null ? {} : { pool: row.pool }),
+  ...(row.phase === null ? {} : { phase: row.phase, phaseReason: row.phase_reason }),
+  ...(row.rebuild_id === null ? {} : { workflowId: row.rebuild_id }),
   connected,
   heardAt: row.heard_at.toISOString(),
   capacity: {

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
+import { addHostCommands } from './hostCommands.ts';
+import { addRequestCommands } from './requestCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -199,6 +201,8 @@ instead of them, bigger ones can be made. "biggest first" is how many of each wo
   pando capacity                              all types of the catalogue
   pando capacity --type custom.500m.384       how many more of one type, also of a custom size
   pando capacity explain --type p1.xlarge     why it fits nowhere: the nearest hosts, and what each lacks
+  pando capacity explain --type p1.small --group pg-0123456789abcdef0   which hosts its constraint excludes
+  pando capacity explain --type custom.1000m.1024+avx2                 hosts whose processors have AVX2
   pando capacity check                        whether counters, claims and instances agree`,
   )
   .addOption(directoryOption())
@@ -214,6 +218,14 @@ capacity
   .requiredOption('--type <type>', 'the instance type, for example p1.xlarge or custom.500m.384')
   .option('--disk <GiB>', 'size of the root disk', wholeNumber(1, 1_000_000))
   .option('--hosts <n>', 'how many hosts are shown, the nearest first', wholeNumber(1, 1_000))
+  .option('--group <pg-id>', 'as one more member of this placement group')
+  .option(
+    '--partition <n>',
+    'in this partition of the group; default: the one that is due',
+    wholeNumber(1, 7),
+  )
+  .option('--account <id>', 'for this account: hosts dedicated to others are excluded')
+  .option('--dedicated', 'on a host without VMs of other accounts')
   .option('--json', 'for programs', false)
   .action(async (_own, command) =>
     (await import('./commands/capacity.ts')).explainCapacity(withParent(command).opts()),
@@ -226,6 +238,8 @@ capacity
   .action(async (_own, command) =>
     (await import('./commands/capacity.ts')).checkCapacity(withParent(command).opts()),
   );
+
+addRequestCommands(program, { directoryOption, wholeNumber });
 
 const vm = program
   .command('vm')
@@ -400,6 +414,8 @@ workflow
   .description('stops a workflow before its next step and undoes it; refused where it can only go forward')
   .addOption(directoryOption())
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
+
+addHostCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');
 image

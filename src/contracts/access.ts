@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
+import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
@@ -44,6 +45,8 @@ export const backendAccess = {
   'process.health': { router: 'any', cell: 'any', gateway: 'any', agent: 'any', operator: 'any' },
 } satisfies Access<typeof backendContract>;
 
+export const capacityAccess: Access<typeof capacityContract> = { 'capacity.call': { router: 'any' } };
+
 export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
@@ -52,16 +55,19 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
   // A cell serves every account: what it asks about none of its instances yet is only looked up.
-  'region.resolveLaunch': { cell: { cell: ({ claim }) => claim?.cellId } },
+  'region.resolveLaunch': { cell: { cell: ({ claim, cellId }) => claim?.cellId ?? cellId } },
   'region.releaseToken': { cell: { cell: ({ cellId }) => cellId } },
   'region.instanceProfile': { cell: 'any' },
   'region.launchTemplate': { cell: 'any', router: 'any' },
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.changePlacementGroup': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.placementGroups': { cell: 'any' },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
+  'region.validationImage': { cell: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },
 };
 
@@ -91,6 +97,13 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.capacity': operator,
   'operator.explainCapacity': operator,
   'operator.checkClaims': operator,
+  'operator.pools': operator,
+  'operator.setPool': operator,
+  'operator.dropPool': operator,
+  'operator.demand': operator,
+  'operator.host': operator,
+  'operator.drainHost': operator,
+  'operator.rebuildHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -128,6 +141,8 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.commission': ofOwnCell,
   'migrate.confirm': ofOwnCell,
   'migrate.cancel': ofOwnCell,
+  'rebuild.condition': ofOwnCell,
+  'rebuild.step': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
   'card.removeVpc': ofOwnCell,

@@ -11,6 +11,8 @@ export const backendContract = {
       action: z.string(),
       /** Input as JSON (timestamps ISO 8601, blobs base64); revive with `reviveInput` of wire. */
       input: z.unknown(),
+      /** Of a launch alone: the offer of capacity that it claims. */
+      offerId: z.string().max(64).optional(),
     }),
     result: z.object({ output: z.unknown() }),
   },

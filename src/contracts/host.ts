@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { cardContract, formerCardMethods } from './card.ts';
 import { networkOperation, vmMetadata, vpcPort, vpcState } from './network.ts';
+import { hostCondition, hostRebuildSteps, hostWanted, stepOutcome } from './rebuild.ts';
 
 const empty = z.object({});
 
@@ -300,6 +301,12 @@ export const hostContract = {
   'migrate.confirm': { params: z.object({ ...command }), result: empty },
   /** Source: gives up the migration and runs on. */
   'migrate.cancel': { params: z.object({ ...command }), result: z.object({ state: vmState }) },
+  'rebuild.condition': { params: empty, result: hostCondition },
+  /** One step of a rebuild of the host itself: rebuild.ts. `command.generation` is the host's. @throws StaleEpoch, IncorrectState */
+  'rebuild.step': {
+    params: z.object({ command: commandKey, step: z.enum(hostRebuildSteps), wanted: hostWanted }),
+    result: stepOutcome,
+  },
   ...relayedToCard,
   /** The form of the last release of the methods above, for a processor of that release: `params` by the card's contract. */
   'card.call': {
@@ -323,6 +330,10 @@ export const hostEventsContract = {
       capacity: hostCapacity,
       card: z.enum(['ok', 'degraded']),
       vms: z.array(vmReport),
+      /** Hosts of one rack are near each other. Absent: not told. */
+      rack: z.string().max(64).optional(),
+      /** What it can do beside running VMs with its accelerator: features of its processors, devices. */
+      capabilities: z.array(z.string().max(64)).max(64).optional(),
       /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
       pinnedTo: z.object({ cellId: z.string(), region: z.string().optional() }).optional(),
     }),

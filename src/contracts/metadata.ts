@@ -58,6 +58,8 @@ export const vmMetadata = z.object({
   region: z.string(),
   /** Name of the placement group that it is in. */
   placementGroup: z.string().optional(),
+  /** Its number in a group of partitions. */
+  partitionNumber: z.number().int().optional(),
   /** What the instance's root device is called. */
   rootDeviceName: z.string().optional(),
   keyName: z.string().optional(),

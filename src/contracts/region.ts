@@ -28,6 +28,7 @@ export const imageRecord = z.object({
   /** Its instances demand version 2 of the metadata service, unless their launch says otherwise. */
   imdsSupport: z.literal('v2.0').optional(),
 });
+export type ImageRecord = z.infer<typeof imageRecord>;
 
 /** What an account has set for launches that say nothing themselves. */
 export const metadataDefaults = z.object({
@@ -49,6 +50,17 @@ export type SigningKeyRecord = z.infer<typeof signingKey>;
 const signingKeysMax = 64;
 /** Of a token that a region made: some hundred characters. */
 export const sessionTokenCharsMax = 2_048;
+
+/** Groups in one question. */
+export const placementGroupsPerCallMax = 500;
+
+/** A placement group as a cell needs it. `strategy` is absent from a region of the last release. */
+const placementGroupRecord = z.object({
+  groupId: z.string(),
+  groupName: z.string(),
+  strategy: z.enum(['cluster', 'spread', 'partition']).optional(),
+  partitionCount: z.number().int().positive().optional(),
+});
 
 export const regionContract = {
   ...backendContract,
@@ -101,6 +113,11 @@ export const regionContract = {
       /** By its id or its name. */
       placementGroup: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
       instanceProfile: profileReference.optional(),
+      /**
+       * Who asks; absent: a cell of the last release. Members of a cluster group in another cell of the zone: Unavailable with
+       * `details.tokenCellId`, as that cell alone has hosts near them.
+       */
+      cellId: z.string().optional(),
       /** How many instances there must be addresses for; absent: not looked at. */
       count: z.number().int().optional(),
       /**
@@ -120,7 +137,7 @@ export const regionContract = {
       mapPublicIp: z.boolean(),
       domainName: z.string(),
       /** Where one was asked for; a region of the last release has none. */
-      placementGroup: z.object({ groupId: z.string(), groupName: z.string() }).optional(),
+      placementGroup: placementGroupRecord.optional(),
       /** Where one was asked for; a region of the last release has none. */
       instanceProfile: profileRecord.optional(),
       /** Of the account; a region of the last release has none. */
@@ -179,6 +196,22 @@ export const regionContract = {
       credentials: temporaryCredentials.optional(),
     }),
   },
+  /** Moves a stopped instance of the account into another placement group; without one: out of all. Repeatable. */
+  'region.changePlacementGroup': {
+    params: z.object({
+      accountId: z.string(),
+      instanceId: z.string(),
+      group: z.object({ id: z.string().optional(), name: z.string().optional() }).optional(),
+      /** Nothing is changed: the group is only looked up. */
+      check: z.boolean().optional(),
+    }),
+    result: z.object({ placementGroup: placementGroupRecord.optional() }),
+  },
+  /** What placement groups are; those that are no more are left out. */
+  'region.placementGroups': {
+    params: z.object({ groupIds: z.array(z.string()).max(placementGroupsPerCallMax) }),
+    result: z.object({ groups: z.array(placementGroupRecord) }),
+  },
   /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded
    * wait). `version` is the VPC's: of two answers the newer one has the greater. With `dryRun`: DryRunOperation.
@@ -226,6 +259,8 @@ export const regionContract = {
     params: z.object({ accountId: z.string(), instanceIds: z.array(z.string()) }),
     result: z.object({ interfaces: z.record(z.string(), z.array(z.unknown())) }),
   },
+  /** A public image for a host's validation launch: the one that needs least. Absent: there is none. */
+  'region.validationImage': { params: empty, result: z.object({ image: imageRecord.optional() }) },
   /** Agents (through their cell's trust): one chunk of an image file, base64. `file` is a key of the manifest's files or `manifest`. */
   'region.imageChunk': {
     params: z.object({

@@ -146,6 +146,8 @@ const tryAllocate = async (
       return await runAllocate(region.db, request, { host, eniId, takeResting });
     return await transact(region.db, async (tx) => {
       const status = await runAllocate(tx, request, { host, eniId, takeResting });
+      if (status === 'existing' && placementGroupId !== undefined)
+        await rejoinPlacementGroup(tx, request, placementGroupId);
       if (status !== 'ok') return status;
       await tx.updateTable('eni').set({ description }).where('eni_id', '=', eniId).execute();
       await insertTags(tx, request.accountId, 'network-interface', eniId, tags);
@@ -160,6 +162,21 @@ const tryAllocate = async (
     if (state === uniqueViolation || state === '40P01' || state === '40001') return 'retry';
     throw error;
   }
+};
+
+/** A change of groups that its cell did not come to write down, or wrote down alone: the cell's word counts. */
+const rejoinPlacementGroup = async (
+  tx: RegionTransaction,
+  { accountId, instanceId }: AllocateRequest,
+  groupId: string,
+): Promise<void> => {
+  const eni = await tx
+    .selectFrom('eni')
+    .select(['eni_id', 'placement_group_id'])
+    .where('instance_id', '=', instanceId)
+    .executeTakeFirst();
+  if (eni !== undefined && eni.placement_group_id !== groupId)
+    await joinPlacementGroup(tx, accountId, eni.eni_id, groupId);
 };
 
 const runAllocate = async (

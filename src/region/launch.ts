@@ -3,6 +3,8 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
+import type { ImageRecord } from '#contracts/region.ts';
+import { systemAccountId } from './accounts.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { resolveProfile } from './instance-profiles.ts';
@@ -26,6 +28,8 @@ export interface LaunchRequest {
   readonly privateIp?: string | undefined;
   readonly placementGroup?: PlacementGroupName | undefined;
   readonly instanceProfile?: ProfileReference | undefined;
+  /** The cell that asks. */
+  readonly cellId?: string | undefined;
   /** How many addresses there must be. */
   readonly count?: number | undefined;
   /** The client token, and the cell that it is claimed for. */
@@ -51,15 +55,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   if (request.claim !== undefined)
     await claimLaunchToken(db, { accountId: request.accountId, ...request.claim });
   return {
-    image: {
-      imageId: image.image_id,
-      digest: image.digest,
-      architecture: image.architecture,
-      minMemoryMib: image.min_memory_mib,
-      diskVirtualMib: image.disk_virtual_mib,
-      rootDeviceName: image.root_device_name,
-      ...(image.imds_support === null ? {} : { imdsSupport: image.imds_support }),
-    },
+    image: recordOf(image),
     ...(publicKey === undefined ? {} : { publicKey }),
     vpcId: subnet.vpc_id,
     subnetId: subnet.subnet_id,
@@ -73,6 +69,31 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     ...(instanceProfile === undefined ? {} : { instanceProfile }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
+};
+
+const recordOf = (image: Row<'image'>): ImageRecord => ({
+  imageId: image.image_id,
+  digest: image.digest,
+  architecture: image.architecture,
+  minMemoryMib: image.min_memory_mib,
+  diskVirtualMib: image.disk_virtual_mib,
+  rootDeviceName: image.root_device_name,
+  ...(image.imds_support === null ? {} : { imdsSupport: 'v2.0' as const }),
+});
+
+/** Of the region's own public images the one that needs least: hosts show themselves fit with it. */
+export const validationImage = async (db: Database): Promise<{ image?: ImageRecord }> => {
+  const image = await db
+    .selectFrom('image')
+    .selectAll()
+    .where('is_public', '=', true)
+    .where('account_id', '=', systemAccountId)
+    .orderBy('min_memory_mib')
+    .orderBy('disk_virtual_mib')
+    .orderBy('image_id')
+    .limit(1)
+    .executeTakeFirst();
+  return image === undefined ? {} : { image: recordOf(image) };
 };
 
 const findImage = async (db: Database, request: LaunchRequest): Promise<Row<'image'>> => {

@@ -170,7 +170,7 @@ interface EniTable {
   description: Generated<string>;
   source_dest_check: Generated<boolean>;
   /** Of the instance that has it. */
-  placement_group_id: ColumnType<string | null, never, string>;
+  placement_group_id: ColumnType<string | null, never, string | null>;
   /** Whether an automatic public address was asked for: by the launch, or by its subnet. */
   auto_public: Generated<boolean>;
   vtep: string | null;

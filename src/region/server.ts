@@ -24,10 +24,11 @@ import {
   releaseInterface,
   vpcStateOf,
 } from './interfaces.ts';
-import { resolveLaunch } from './launch.ts';
+import { resolveLaunch, validationImage } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { changePlacementGroup, describePlacementGroups } from './placement-groups.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
@@ -102,6 +103,13 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.allocateInterface': (params) => allocateInterface(region, params),
   'region.placeInterface': (params) => placeInterface(region, params),
+  'region.changePlacementGroup': async (params) => {
+    const placementGroup = await changePlacementGroup(region, params);
+    return placementGroup === undefined ? {} : { placementGroup };
+  },
+  'region.placementGroups': async ({ groupIds }) => ({
+    groups: await describePlacementGroups(region.db, groupIds),
+  }),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
     changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {
@@ -112,6 +120,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),
+  'region.validationImage': () => validationImage(region.db),
   'region.imageChunk': (params) => region.images.chunk(params),
   'operator.createAccount': ({ name }) => createAccount(region, name),
   'operator.registerImage': (params) => registerPublicImage(region, params),

@@ -68,6 +68,7 @@ const instances = {
   ModifyInstanceAttribute: oneInstance,
   ModifyInstanceMaintenanceOptions: oneInstance,
   ModifyInstanceMetadataOptions: oneInstance,
+  ModifyInstancePlacement: oneInstance,
   DescribeInstances: { to: 'gather', list: 'Reservations', ids: instanceIds },
   DescribeInstanceStatus: { to: 'gather', list: 'InstanceStatuses', ids: instanceIds },
   DescribeInstanceCreditSpecifications: {

@@ -18,6 +18,10 @@ export interface Call {
   readonly caller: Caller;
   /** How often the client has sent this, as it says itself (`amz-sdk-request: attempt=2`); 1 if it does not say. */
   readonly attempt: number;
+  /** Of a launch: without capacity, a request for it is to wait so long. */
+  readonly pendingSeconds?: number;
+  /** Of a launch: the offer of capacity that it claims. */
+  readonly offerId?: string;
 }
 
 export interface Answer {
@@ -50,6 +54,7 @@ export const backendCall = (
   principal: call.caller.arn,
   action,
   input,
+  ...(call.offerId === undefined || action !== 'RunInstances' ? {} : { offerId: call.offerId }),
 });
 
 /** The ids of a parameter, be it a list or one. */

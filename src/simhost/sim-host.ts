@@ -3,13 +3,14 @@
  * without a guest behind them. Thousands fit into one process.
  */
 import { monotonicMs } from '#base/monotonic.ts';
-import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
+import type { Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { presentCardMethod } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
+import { SimRebuild } from './rebuild.ts';
 import { relayedHandlers } from './relayed.ts';
 import type { VmStore } from './saved.ts';
 import { SimVm } from './vm.ts';
@@ -31,6 +32,8 @@ export interface SimHostOptions {
   readonly selfCommissionMs?: number;
   readonly monotonicMs?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
+  readonly rack?: string;
+  readonly capabilities?: readonly string[];
   /** Where VMs are written down, and read from at the beginning. Default: they end with the process. */
   readonly store?: VmStore;
 }
@@ -53,6 +56,7 @@ export class SimHost {
   readonly zone: string;
   readonly card: SimCard;
   readonly faults = new HostFaults();
+  readonly rebuild = new SimRebuild(this);
   readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
   /** What its file system can take of VMs in all. */
   diskCapacityMib: number;
@@ -90,6 +94,8 @@ export class SimHost {
       zone,
       vtep: this.card.vtep,
       accelerator: 'sim',
+      ...(this.#options.rack === undefined ? {} : { rack: this.#options.rack }),
+      ...(this.#options.capabilities === undefined ? {} : { capabilities: [...this.#options.capabilities] }),
       capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),
@@ -169,6 +175,7 @@ export class SimHost {
     const visits = method === 'vm.reboot' || method === 'vm.updateMetadata';
     return this.#record.once({ key: command, instanceId, visits }, async () => {
       await this.#pause(method);
+      this.rebuild.assertOpen(method);
       const result = work();
       this.#save(instanceId);
       return result;
@@ -470,6 +477,7 @@ export class SimHost {
       this.#void('migrate.confirm', params, () => this.#confirm(params.instanceId)),
     'migrate.cancel': (params) =>
       this.#command('migrate.cancel', params, () => this.#cancel(params.instanceId)),
+    ...this.rebuild.handlers,
     ...this.#relayed,
     'card.call': async ({ command, instanceId, method, params }) => {
       await this.#pause(method);
@@ -485,10 +493,3 @@ export class SimHost {
 }
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The context of calls that come through no stream. */
-export const simCallContext: CallContext = {
-  peer: 'spiffe://pando/cell/sim',
-  requestId: 'sim',
-  signal: new AbortController().signal,
-};

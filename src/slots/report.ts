@@ -1,5 +1,6 @@
 /** What fits where, for people: how many more of each type, tiered, and why a type fits nowhere. Reads the map, changes nothing. */
 import { type Amount, countOf, type Dimension, dimensionNames, minus } from './amount.ts';
+import { type Needs, type Obstacle, obstacleOf } from './constraints.ts';
 import { potentialSlots } from './potential.ts';
 import type { Fitness, HostFacts, SlotMap } from './slot-map.ts';
 
@@ -103,12 +104,13 @@ export interface HostVerdict {
   readonly closed: boolean;
   /** Adverse reports: 0 where they have withdrawn the type there. */
   readonly fitness: number;
-  readonly missing: readonly string[];
+  /** The constraint that excludes it. */
+  readonly obstacle?: Obstacle;
   readonly fits: boolean;
 }
 
 export interface ExplainRequest extends SizedType {
-  readonly capabilities?: readonly string[];
+  readonly needs?: Needs;
   readonly fitness: Fitness;
   readonly max: number;
 }
@@ -121,31 +123,34 @@ const lacksOf = (free: Amount, amount: Amount): Lack[] =>
   );
 
 /** How far a host is from having room: each lack as a part of what is asked for. */
-const distance = ({ lacks, closed, fitness, missing }: HostVerdict): number =>
+const distance = ({ lacks, closed, fitness, obstacle }: HostVerdict): number =>
   lacks.reduce((sum, { free, asked }) => sum + (asked - free) / asked, 0) +
   (closed ? 4 : 0) +
   (fitness <= 0 ? 2 : 0) +
-  8 * missing.length;
+  (obstacle === undefined ? 0 : 8);
 
 /** Why a type fits nowhere, or where it does: the nearest hosts first, with what each lacks. */
 export const explain = (
   map: SlotMap,
-  { type, amount, capabilities = [], fitness, max }: ExplainRequest,
+  { type, amount, needs = {}, fitness, max }: ExplainRequest,
 ): HostVerdict[] =>
   map
     .hosts()
-    .map((host) => verdictOf(map, host, { type, amount, capabilities, fitness }))
+    .map((host) => verdictOf(map, host, { type, amount, needs, fitness }))
     .sort((a, b) => distance(a) - distance(b) || (a.hostId < b.hostId ? -1 : 1))
     .slice(0, max);
 
 const verdictOf = (
   map: SlotMap,
   host: HostFacts,
-  { type, amount, capabilities, fitness }: Required<Omit<ExplainRequest, 'max'>>,
+  { type, amount, needs, fitness }: Required<Omit<ExplainRequest, 'max'>>,
 ): HostVerdict => {
   const lacks = lacksOf(map.free(host.hostId) ?? host.limit, amount);
-  const missing = capabilities.filter((capability) => !host.capabilities.has(capability));
+  const obstacle = obstacleOf(host, needs);
   const fit = fitness(host, type);
-  const fits = lacks.length === 0 && host.open && fit > 0 && missing.length === 0;
-  return { hostId: host.hostId, lacks, closed: !host.open, fitness: fit, missing, fits };
+  const fits = lacks.length === 0 && host.open && fit > 0 && obstacle === undefined;
+  return {
+    ...{ hostId: host.hostId, lacks, closed: !host.open, fitness: fit, fits },
+    ...(obstacle === undefined ? {} : { obstacle }),
+  };
 };

@@ -24,6 +24,12 @@ export interface HostFacts {
   readonly capabilities: ReadonlySet<string>;
   /** What runs on it, by type. */
   readonly running: ReadonlyMap<string, number>;
+  /** Hosts of one rack are near each other; absent: it told of none. */
+  readonly rack?: string;
+  /** The only account that may have VMs on it. */
+  readonly dedicatedTo?: string;
+  /** Whose VMs are on it, stopped ones included. */
+  readonly accounts?: ReadonlySet<string>;
 }
 
 /** How far a type may be used on a host, by adverse reports: 1 without limit, 0 not at all. */

@@ -319,7 +319,7 @@ test('counters that drifted are told and computed anew; what does not fit is tol
   const { drifts } = await checkClaims({ db, log });
   assert.deepEqual(
     drifts.map(({ host_id: id, counted, claimed }) => [id, counted, claimed]),
-    [['h-1', [500, 7, 0, 64], [500, 256, 1_000, 64]]],
+    [['h-1', [500, 7, 0, 64, 0], [500, 256, 1_000, 64, 0]]],
   );
   assert.deepEqual(await driftsOf(db), []);
   await setClaim(db, 'h-2', { purpose: 'instance', holder: 'i-unknown', amount: vm });

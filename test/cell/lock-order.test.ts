@@ -27,8 +27,9 @@ const shuffled = <T>(list: readonly T[]): T[] =>
     .sort((a, b) => a.at - b.at)
     .map(({ each }) => each);
 
-const launch = async (processor: TestProcessor, count: number): Promise<string[]> => {
-  const input = { ImageId: cell.region.imageId, InstanceType: 'p1.nano', MinCount: count, MaxCount: count };
+const launch = async (processor: TestProcessor, count: number, more: object = {}): Promise<string[]> => {
+  const counts = { MinCount: count, MaxCount: count };
+  const input = { ImageId: cell.region.imageId, InstanceType: 'p1.nano', ...counts, ...more };
   const { Instances } = await ec2(processor.cell, 'RunInstances', input);
   return (Instances as { InstanceId: string }[]).map(({ InstanceId }) => InstanceId);
 };
@@ -55,11 +56,22 @@ test('launches of several, starts, stops, terminations, moves and reports at onc
   const processors = [await cell.addProcessor(), await cell.addProcessor()];
   const [one, two] = processors;
   assert.ok(one !== undefined && two !== undefined);
-  const ids = [...(await launch(one, 6)), ...(await launch(two, 6))];
+  const strategies = ['cluster', 'partition'] as const;
+  for (const strategy of strategies) cell.region.addPlacementGroup(strategy, strategy, 3);
+  const inGroup = () => ({ Placement: { GroupName: shuffled(strategies)[0] } });
+  const mine = { Placement: { Tenancy: 'dedicated' } };
+  // Nobody else's, so that dedicated ones find room on every host.
+  const ids = [
+    ...(await launch(one, 6)),
+    ...(await launch(two, 6, inGroup())),
+    ...(await launch(one, 2, mine)),
+  ];
   const stop = new AbortController();
   const heard = processors.map((processor) => hear(processor, cell.hosts, stop.signal));
   const work = processors.flatMap((processor) => [
     repeat(async () => void (await launch(processor, 5))),
+    repeat(async () => void (await launch(processor, 2, inGroup()))),
+    repeat(async () => void (await launch(processor, 1, mine))),
     repeat(() => change(processor, 'StopInstances', shuffled(ids).slice(0, 6))),
     repeat(() => change(processor, 'StartInstances', shuffled(ids).slice(0, 6))),
     repeat(async () => change(processor, 'TerminateInstances', await launch(processor, 3))),

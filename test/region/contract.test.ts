@@ -16,6 +16,7 @@ import {
 } from '#region/interfaces.ts';
 import { resolveLaunch } from '#region/launch.ts';
 import { releaseLaunchToken, type TokenClaim } from '#region/launch-tokens.ts';
+import { changePlacementGroup, describePlacementGroups } from '#region/placement-groups.ts';
 import type { Region } from '#region/region.ts';
 import { type RegionUnderTest, regionContractSuite } from '../region-contract.suite.ts';
 import { cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
@@ -40,6 +41,13 @@ const callerOf = (region: Region): Caller<Contract> => {
       ...change
     }: Parameters<typeof changeInterface>[2] & { accountId: string; instanceId: string; dryRun: boolean }) =>
       changeInterface({ region, accountId }, { instanceId }, change, dryRun),
+    'region.changePlacementGroup': async (params: Parameters<typeof changePlacementGroup>[1]) => {
+      const placementGroup = await changePlacementGroup(region, params);
+      return placementGroup === undefined ? {} : { placementGroup };
+    },
+    'region.placementGroups': async ({ groupIds }: { groupIds: string[] }) => ({
+      groups: await describePlacementGroups(region.db, groupIds),
+    }),
     'region.releaseToken': async (claim: TokenClaim) => {
       await releaseLaunchToken(region.db, claim);
       return {};
@@ -88,6 +96,10 @@ before(async () => {
     groupId: group?.GroupId ?? '',
     privateIp: `${(subnet?.CidrBlock ?? '').split('.').slice(0, 3).join('.')}.200`,
     reservedIps: reservedOf(subnet?.CidrBlock ?? ''),
+    placementGroup: async (name, Strategy, PartitionCount) => {
+      const made = await account.call('CreatePlacementGroup', { GroupName: name, Strategy, PartitionCount });
+      return made.PlacementGroup?.GroupId ?? '';
+    },
   };
 });
 after(() => test.stop());

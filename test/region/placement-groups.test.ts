@@ -116,7 +116,7 @@ describe('placement groups', () => {
   it('are named by launches, by name or id; are in use until the last instance has gone', async () => {
     const { PlacementGroup: group } = await alice.call('CreatePlacementGroup', { GroupName: 'used' });
     const GroupId = group?.GroupId ?? '';
-    const expected = { groupId: GroupId, groupName: 'used' };
+    const expected = { groupId: GroupId, groupName: 'used', strategy: 'cluster' };
     assert.deepEqual((await resolve({ name: 'used' })).placementGroup, expected);
     assert.deepEqual((await resolve({ id: GroupId })).placementGroup, expected);
     for (const named of [{ name: 'absent' }, { id: 'pg-12345678' }, {}])
@@ -149,6 +149,62 @@ describe('placement groups', () => {
     for (let at = 0; at < 6; at += 1) await join(group?.GroupId ?? '');
     await resolve({ name: 'seven' }, 1);
     await assert.rejects(resolve({ name: 'seven' }, 2), { code: 'InstanceLimitExceeded' });
+    // Cells that ask at once are both told that there is room: who joins first has it.
+    const joined = await Promise.allSettled([join(group?.GroupId ?? ''), join(group?.GroupId ?? '')]);
+    assert.deepEqual(joined.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+    const refused = joined.find((each) => each.status === 'rejected');
+    assert.equal(refused?.reason.code, 'InstanceLimitExceeded');
+  });
+
+  it('a cluster group is in one cell alone: another one is told which', async () => {
+    const { PlacementGroup: group } = await alice.call('CreatePlacementGroup', { GroupName: 'one-cell' });
+    const groupId = group?.GroupId ?? '';
+    const cell = { number: cellNumber, zone: 'test-1a', state: 'active' as const, processors: [] };
+    await region.region.db
+      .insertInto('cell')
+      .values({ cell_id: 'cell-own', ...cell })
+      .onConflict((c) => c.doNothing())
+      .execute();
+    const [own] = await region.region.db
+      .selectFrom('cell')
+      .select('cell_id')
+      .where('number', '=', cellNumber)
+      .execute();
+    const ask = (cellId: string) =>
+      resolveLaunch(region.region, {
+        ...{ accountId: alice.accountId, imageId, subnetId, groupIds: [], groupNames: [], cellId },
+        placementGroup: { id: groupId },
+      });
+    await ask('cell-other');
+    await join(groupId);
+    await ask(own?.cell_id ?? '');
+    await assert.rejects(ask('cell-other'), { code: 'Unavailable', details: { tokenCellId: own?.cell_id } });
+    // Two cells that began at once: the second one's instance does not join.
+    const instanceId = newCellId('instance', cellNumber + 1);
+    const request = { accountId: alice.accountId, instanceId, subnetId, groupIds: [], publicIp: false };
+    await assert.rejects(allocateInterface(region.region, { ...request, placementGroupId: groupId }), {
+      code: 'InsufficientInstanceCapacity',
+    });
+  });
+
+  it('a cluster group is in one zone alone', async () => {
+    const { PlacementGroup: group } = await alice.call('CreatePlacementGroup', { GroupName: 'one-zone' });
+    const groupId = group?.GroupId ?? '';
+    await join(groupId);
+    const other = (await alice.call('DescribeSubnets', {})).Subnets?.find(
+      (subnet) => subnet.SubnetId !== subnetId,
+    );
+    assert.ok(other?.SubnetId !== undefined && other.SubnetId !== '', 'the region has two zones');
+    const away = {
+      accountId: alice.accountId,
+      imageId,
+      subnetId: other.SubnetId,
+      groupIds: [],
+      groupNames: [],
+    };
+    await assert.rejects(resolveLaunch(region.region, { ...away, placementGroup: { id: groupId } }), {
+      code: 'InvalidParameterValue',
+    });
   });
 
   it('are deleted or joined, whichever is first, when both happen at once', async () => {

@@ -36,6 +36,7 @@ const kinds: Readonly<Record<string, IdKind>> = {
   LaunchTemplateIds: 'launchTemplate',
   DhcpOptionsId: 'dhcpOptions',
   'DescribePlacementGroups.GroupIds': 'placementGroup',
+  'ModifyInstancePlacement.GroupId': 'placementGroup',
   'RunInstances.Placement.GroupId': 'placementGroup',
   'AssociateRouteTable.GatewayId': 'internetGateway',
   'DisassociateAddress.AssociationId': 'addressAssociation',

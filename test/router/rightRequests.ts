@@ -48,6 +48,7 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
     DeleteRoute: { DestinationCidrBlock: '192.0.2.0/24' },
     DeleteSecurityGroup: { GroupId: own.group },
     ModifyInstanceAttribute: { 'DisableApiStop.Value': 'false' },
+    ModifyInstancePlacement: { GroupName: 'right' },
     ModifyNetworkInterfaceAttribute: { 'Description.Value': 'd' },
     ModifySubnetAttribute: { 'MapPublicIpOnLaunch.Value': 'false' },
     ModifyVpcAttribute: { 'EnableDnsSupport.Value': 'true' },

@@ -1,10 +1,12 @@
 /**
  * Random lives of a small cell: two processors place by views of their own that are behind, one store arbitrates as the real one does
- * (a claim is made only where it fits just now). Place, migrate, resize, terminate, host loss, expiry, adverse reports.
+ * (a claim is made only where it fits and its group's constraint holds just now). Place, migrate, resize, terminate, host loss, expiry,
+ * adverse reports, a change of groups, and the moves that mend it.
  */
 import assert from 'node:assert/strict';
 import { AdverseBook } from '#slots/adverse.ts';
 import { type Amount, dimensionNames, fits, minus, nothing, plus } from '#slots/amount.ts';
+import { type GroupNeeds, type Member, obstacleOf, othersOf, violationsOf } from '#slots/constraints.ts';
 import type { DemandedType } from '#slots/demand.ts';
 import { overlap, potentialSlots, takePotential } from '#slots/potential.ts';
 import { type HostFacts, SlotMap } from '#slots/slot-map.ts';
@@ -17,7 +19,15 @@ const types: readonly DemandedType[] = [
   demanded('large', amount(2_000, 1_024, 2_048, 256), 0.05),
 ];
 
+type Group = Pick<GroupNeeds, 'groupId' | 'strategy'>;
+const groups: readonly Group[] = [
+  { groupId: 'pg-s', strategy: 'spread' },
+  { groupId: 'pg-c', strategy: 'cluster' },
+  { groupId: 'pg-p', strategy: 'partition' },
+];
+
 interface ModelHost {
+  readonly rack: string;
   readonly limit: Amount;
   used: Amount;
   open: boolean;
@@ -30,6 +40,10 @@ interface ModelClaim {
   /** Of a migration: the other claim goes when it is settled. */
   readonly moving?: string;
   readonly expires: boolean;
+  readonly group?: Group;
+  readonly partition?: number;
+  /** Whose place in the group it is: a move has two. */
+  readonly holder: string;
 }
 
 /** The store: claims, counters, and who wins. */
@@ -37,10 +51,29 @@ class Store {
   readonly hosts = new Map<string, ModelHost>();
   readonly claims = new Map<string, ModelClaim>();
 
+  /** What the group's lock shows: the members of this moment. */
+  needsOf({ group, holder, partition }: Omit<ModelClaim, 'hostId'>): GroupNeeds | undefined {
+    if (group === undefined) return undefined;
+    const members = othersOf(group.strategy, this.membersOf(group), holder);
+    return { ...group, members, ...(partition === undefined ? {} : { partition }) };
+  }
+
+  membersOf({ groupId }: Group): Member[] {
+    return [...this.claims.values()]
+      .filter(({ group }) => group?.groupId === groupId)
+      .map(({ hostId, holder, partition }) => ({
+        ...{ hostId, holder, rack: this.hosts.get(hostId)?.rack ?? '' },
+        ...(partition === undefined ? {} : { partition }),
+      }));
+  }
+
   take(id: string, candidates: readonly string[], claim: Omit<ModelClaim, 'hostId'>): string | undefined {
+    const group = this.needsOf(claim);
     for (const hostId of candidates) {
       const host = this.hosts.get(hostId);
       if (host === undefined || !host.open || !fits(minus(host.limit, host.used), claim.amount)) continue;
+      const place = { hostId, rack: host.rack, capabilities: new Set<string>() };
+      if (group !== undefined && obstacleOf(place, { group }) !== undefined) continue;
       host.used = plus(host.used, claim.amount);
       this.claims.set(id, { ...claim, hostId });
       return hostId;
@@ -54,6 +87,16 @@ class Store {
     if (claim === undefined || host === undefined) return;
     host.used = minus(host.used, claim.amount);
     this.claims.delete(id);
+  }
+
+  /** No group has more violating members than those that joined it where they were. */
+  checkGroups(regrouped: ReadonlySet<string>): void {
+    for (const group of groups)
+      for (const { holder } of violationsOf({ ...group, members: this.membersOf(group) }))
+        assert.ok(
+          regrouped.has(group.groupId),
+          `${holder} violates ${group.groupId}, which nobody joined where he was`,
+        );
   }
 
   check(): void {
@@ -77,6 +120,8 @@ class Life {
   readonly #store = new Store();
   readonly #book = new AdverseBook({ halfLifeMs: 1_000 });
   readonly #views: readonly SlotMap[];
+  /** Groups that an instance has joined where it was. */
+  readonly #regrouped = new Set<string>();
   #now = 0;
   #made = 0;
 
@@ -100,13 +145,15 @@ class Life {
       1_024 * (1 + this.#below(8)),
       256 * (1 + this.#below(4)),
     );
-    this.#store.hosts.set(hostId, { limit, used: nothing, open: true });
+    const rack = this.#random() < 0.5 ? 'a' : 'b';
+    this.#store.hosts.set(hostId, { rack, limit, used: nothing, open: true });
   }
 
   /** A processor reads the store. */
   #look(view: SlotMap): void {
-    for (const [hostId, { limit, used, open }] of this.#store.hosts)
+    for (const [hostId, { rack, limit, used, open }] of this.#store.hosts)
       view.set({
+        rack,
         ...{ hostId, limit, used, open, hostClass: 'c', realVcpusMilli: limit.vcpusMilli },
         ...{ capabilities: new Set(), running: new Map() },
       });
@@ -123,16 +170,29 @@ class Life {
     else if (dice < 0.68) this.#migrate(view);
     else if (dice < 0.74) this.#resize(view);
     else if (dice < 0.79) this.#expire();
-    else if (dice < 0.84) this.#turnHost();
-    else if (dice < 0.9) this.#complain(view, type);
+    else if (dice < 0.83) this.#turnHost();
+    else if (dice < 0.87) this.#complain(view, type);
+    else if (dice < 0.9) this.#regroup();
+    else if (dice < 0.93) this.#mend(view);
     else this.#look(view);
     this.#store.check();
+    this.#store.checkGroups(this.#regrouped);
     this.#checkMix(view);
   }
 
-  #place(view: SlotMap, type: DemandedType, more: { readonly moving?: string }): void {
+  #place(view: SlotMap, type: DemandedType, more: Partial<ModelClaim>): string | undefined {
     const id = `c-${this.#made++}`;
-    const candidates = view.choose({ type: type.type, amount: type.amount, max: 8 });
+    const joins = this.#random() < 0.4 ? groups[this.#below(groups.length)] : undefined;
+    const member = {
+      ...(joins === undefined ? {} : { group: joins }),
+      holder: id,
+      partition: 1 + this.#below(3),
+      ...more,
+    };
+    const group = this.#store.needsOf({ type: type.type, amount: type.amount, expires: false, ...member });
+    const accept = (host: HostFacts): boolean =>
+      group === undefined || obstacleOf(host, { group }) === undefined;
+    const candidates = view.choose({ type: type.type, amount: type.amount, max: 8, accept });
     for (const hostId of candidates) {
       const host = view.host(hostId);
       assert.ok(host !== undefined && this.#book.fitness(host, type.type, this.#now) >= 0);
@@ -142,12 +202,47 @@ class Life {
       type: type.type,
       amount: type.amount,
       expires,
-      ...more,
+      ...member,
     });
     // Its own commits are events: this processor's view has them at once, the other's with its next look.
     const host = view.host(taken ?? '');
     const row = this.#store.hosts.get(taken ?? '');
     if (host !== undefined && row !== undefined) view.set({ ...host, used: row.used });
+    return taken;
+  }
+
+  /** A member's claim as another one for it: of its move, or after its type has changed. */
+  #same({ group, holder, partition }: ModelClaim): Partial<ModelClaim> {
+    return {
+      holder,
+      ...(group === undefined ? {} : { group }),
+      ...(partition === undefined ? {} : { partition }),
+    };
+  }
+
+  /** A stopped instance joins a group where it is, which may violate it. */
+  #regroup(): void {
+    const [id, claim] = this.#pick() ?? [];
+    const group = groups[this.#below(groups.length)];
+    if (id === undefined || claim === undefined || group === undefined || claim.moving !== undefined) return;
+    if ([...this.#store.claims.values()].some((each) => each.moving === id)) return;
+    this.#store.claims.set(id, { ...claim, group });
+    this.#regrouped.add(group.groupId);
+  }
+
+  /** Whoever violates moves away, as far as there is room elsewhere; a group that nobody violates any more stays so. */
+  #mend(view: SlotMap): void {
+    for (const group of groups) {
+      for (const { holder, hostId } of violationsOf({ ...group, members: this.#store.membersOf(group) })) {
+        const [id, claim] =
+          [...this.#store.claims].find(([, each]) => each.holder === holder && each.hostId === hostId) ?? [];
+        const type = types.find((each) => each.type === claim?.type);
+        if (id === undefined || claim === undefined || type === undefined) continue;
+        if (this.#place(view, type, this.#same(claim)) !== undefined) this.#store.release(id);
+      }
+      const left = violationsOf({ ...group, members: this.#store.membersOf(group) });
+      if (left.length === 0) this.#regrouped.delete(group.groupId);
+    }
   }
 
   #pick(): [string, ModelClaim] | undefined {
@@ -166,7 +261,8 @@ class Life {
     const [id, claim] = this.#pick() ?? [];
     const type = types.find((each) => each.type === claim?.type);
     if (id === undefined || type === undefined) return;
-    if (claim?.moving === undefined) this.#place(view, type, { moving: id });
+    if (claim === undefined) return;
+    if (claim.moving === undefined) this.#place(view, type, { ...this.#same(claim), moving: id });
     // The end of a move: the one side or the other is given back.
     else this.#store.release(this.#random() < 0.5 ? id : claim.moving);
   }

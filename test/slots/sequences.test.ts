@@ -6,7 +6,7 @@ import { runSequences } from './sequences.suite.ts';
 
 const boxMs = 5_000;
 
-test('I3, S4.3 random sequences by two processors at once: never above capacity, counters are the sums of claims', (t) => {
+test('I3, S4.3 random sequences by two processors at once: never above capacity, counters are the sums of claims, no group’s constraint broken', (t) => {
   const firstSeed = 1 + Math.floor(Math.random() * 1e9);
   const done = runSequences(1_000_000, monotonicMs() + boxMs, monotonicMs, firstSeed);
   t.diagnostic(`${done} sequences from seed ${firstSeed}`);

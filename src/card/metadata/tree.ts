@@ -95,6 +95,8 @@ const metadataTree = (subject: MetadataSubject): Tree => {
       'availability-zone': metadata.availabilityZone,
       'availability-zone-id': metadata.availabilityZoneId,
       'group-name': metadata.placementGroup,
+      'partition-number':
+        metadata.partitionNumber === undefined ? undefined : String(metadata.partitionNumber),
       region: metadata.region,
     },
     profile: 'default-hvm',

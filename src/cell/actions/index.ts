@@ -19,6 +19,7 @@ import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
 import { cellMembers } from './members.ts';
 import { modifyInstanceMetadataOptions } from './metadata-options.ts';
 import { modifyInstanceAttribute } from './modify-attribute.ts';
+import { modifyInstancePlacement } from './modify-placement.ts';
 import {
   associateIamInstanceProfile,
   describeIamInstanceProfileAssociations,
@@ -42,6 +43,7 @@ export const cellHandlers: Handlers<CellContext> = {
   ModifyInstanceAttribute: modifyInstanceAttribute,
   ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
+  ModifyInstancePlacement: modifyInstancePlacement,
   DescribeInstanceTypes: describeInstanceTypes,
   DescribeInstanceTypeOfferings: describeInstanceTypeOfferings,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,

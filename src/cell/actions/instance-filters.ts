@@ -146,7 +146,7 @@ const ownFilters: FilterSpec<Item> = {
   'outpost-arn': none,
   'owner-id': ({ row }) => row.account_id,
   'placement-group-name': ({ row }) => row.spec.placementGroup?.groupName ?? '',
-  'placement-partition-number': none,
+  'placement-partition-number': ({ row }) => String(row.spec.placementGroup?.partition ?? ''),
   platform: none,
   'platform-details': () => 'Linux/UNIX',
   'private-dns-name-options.enable-resource-name-dns-a-record': () => false,

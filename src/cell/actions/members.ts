@@ -49,6 +49,8 @@ export const cellMembers: MemberTable = {
   },
   ModifyInstanceMaintenanceOptions: { effect: ['InstanceId', 'AutoRecovery', 'RebootMigration', 'DryRun'] },
   ModifyInstanceMetadataOptions: { effect: '*' },
+  // What it does not have it refuses itself: modify-placement.ts.
+  ModifyInstancePlacement: { effect: '*' },
   DescribeInstanceTypes: {
     effect: ['InstanceTypes', ...page],
     always: { IncludeUnsupportedInRegion: nothingMore },

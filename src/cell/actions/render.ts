@@ -33,7 +33,10 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
       AvailabilityZoneId: spec.zoneId,
       GroupName: spec.placementGroup?.groupName ?? '',
       ...(spec.placementGroup === undefined ? {} : { GroupId: spec.placementGroup.groupId }),
-      Tenancy: 'default',
+      ...(spec.placementGroup?.partition === undefined
+        ? {}
+        : { PartitionNumber: spec.placementGroup.partition }),
+      Tenancy: spec.tenancy ?? 'default',
     },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
     ...(spec.instanceProfile === undefined || ended(row)

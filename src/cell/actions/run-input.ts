@@ -32,6 +32,9 @@ export interface RunRequest extends NetworkPart, TokenPart {
   readonly zoneId?: string;
   readonly userData?: string;
   readonly placementGroup?: { readonly id?: string; readonly name?: string };
+  /** Of the group of partitions; absent: the one that is due. */
+  readonly partition?: number;
+  readonly dedicated: boolean;
   readonly instanceProfile?: ProfileReference;
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
@@ -218,6 +221,18 @@ const readPlacementGroup = ({ Placement: placement }: Input): RunRequest['placem
   return { ...(id ? { id } : {}), ...(name ? { name } : {}) };
 };
 
+/** @throws InvalidParameterCombination, InvalidParameterValue */
+const readPartition = ({ Placement: placement }: Input): number | undefined => {
+  const { PartitionNumber: partition, GroupId: id, GroupName: name } = placement ?? {};
+  if (partition === undefined) return undefined;
+  if (!id && !name)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      'A partition number can be given with a placement group alone.',
+    );
+  return partition;
+};
+
 /** `input` is all that is asked for, `given` what the client sent, which a launch template may complete. */
 export const readRunInput = (input: Input, given: Input = input): RunRequest => {
   refuseUnsupported(input);
@@ -226,6 +241,7 @@ export const readRunInput = (input: Input, given: Input = input): RunRequest => 
   const tags = parseTagSpecifications(input.TagSpecifications, ['instance', 'volume', 'network-interface']);
   const userData = readUserData(input.UserData ?? '');
   const placementGroup = readPlacementGroup(input);
+  const partition = readPartition(input);
   const instanceProfile = readProfile(input.IamInstanceProfile);
   const { AvailabilityZone: zone, AvailabilityZoneId: zoneId } = input.Placement ?? {};
   const size = sizeOf(input.InstanceType ?? defaultInstanceType);
@@ -247,6 +263,8 @@ export const readRunInput = (input: Input, given: Input = input): RunRequest => 
     ...(input.KeyName === undefined ? {} : { keyName: input.KeyName }),
     ...(userData === undefined ? {} : { userData }),
     ...(placementGroup === undefined ? {} : { placementGroup }),
+    ...(partition === undefined ? {} : { partition }),
+    dedicated: input.Placement?.Tenancy === 'dedicated',
     ...(instanceProfile === undefined ? {} : { instanceProfile }),
   };
 };

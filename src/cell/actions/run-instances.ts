@@ -12,6 +12,7 @@ import type { regionContract } from '#contracts/region.ts';
 import type { Amount } from '#slots/amount.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
+import { claimOf, groupRowOf } from '../capacity/constrained.ts';
 import type { Placed, Placing } from '../capacity/placing.ts';
 import { firstPlaceEpoch } from '../generation.ts';
 import { insufficientCapacity } from '../insufficient-capacity.ts';
@@ -24,6 +25,7 @@ import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
 import { interfacesOf } from './interfaces.ts';
+import { checkPartition, constraintsOf } from './launch-placement.ts';
 import { fromTemplate } from './launch-template.ts';
 import { type LaunchClaim, launchClaimOf, underClaim } from './launch-token.ts';
 import { checkVisibleTags } from './metadata-tags.ts';
@@ -68,7 +70,21 @@ export const runInstances = async (
   if (!('image' in resolved)) return answer(context, resolved);
   const launched = await underClaim(context, claim, () => begin(input, context, request, resolved));
   context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
+  if (context.request.offerId !== undefined) context.offers.told();
   return answer(context, launched.rows, await addresses(context, launched.workflows));
+};
+
+/** What a launch would take, were there room: for a request that is to wait for it. @throws as the launch itself */
+export const sizeLaunch = async (
+  given: In<'RunInstances'>,
+  context: CellContext,
+): Promise<{ type: string; count: number; amount: Amount; token: string }> => {
+  const { input } = await fromTemplate(given, context);
+  const request = readRunInput(input, given);
+  const resolved = await resolve(context, request, undefined);
+  checkPlace(context, request, resolved);
+  const token = request.clientToken ?? context.request.requestId;
+  return { type: request.size.name, count: request.min, amount: amountFor(request, resolved), token };
 };
 
 /** @throws where this cell, or a region of the last release, cannot place it as it was asked for */
@@ -85,6 +101,7 @@ const checkPlace = ({ services }: CellContext, request: RunRequest, resolved: Re
       'UnsupportedOperation',
       'Placement groups are not available until the region is upgraded.',
     );
+  checkPartition(request, resolved);
   if (request.instanceProfile !== undefined && resolved.instanceProfile === undefined)
     throw new PandoError(
       'UnsupportedOperation',
@@ -113,12 +130,16 @@ const begin = async (
       // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
       // workflows, which are its own. If it is not there, the other processor of the cell is asked with the same token.
       const rows = isUnknownOutcome(error) ? await replay(context, request) : undefined;
-      if (PandoError.from(error).code === 'InsufficientInstanceCapacity')
-        capacity.note(request.size.name, amount, 'refusal', request.min);
-      if (rows === undefined) throw error;
+      const refused = PandoError.from(error).code === 'InsufficientInstanceCapacity';
+      if (refused) capacity.note(request.size.name, amount, 'refusal', request.min);
+      if (rows === undefined) throw refused ? await refusal(context, PandoError.from(error)) : error;
       return { reservationId: '', rows, workflows: [] };
     });
 };
+
+/** What a client is told that found no room: with an offer to race for, that its request waits on. */
+const refusal = ({ offers, request }: CellContext, error: PandoError): PandoError | Promise<PandoError> =>
+  request.offerId === undefined ? error : offers.lost(request.offerId, request.accountId, error);
 
 /** The same token with the same parameters: the instances that it made, as they are now. */
 const replay = async (
@@ -167,6 +188,7 @@ const resolve = (
     placementGroup: request.placementGroup,
     instanceProfile: request.instanceProfile,
     count: request.min,
+    cellId: context.services.identity.cellId,
     claim,
   });
 
@@ -221,14 +243,23 @@ interface PlacedInstance extends Placed {
 const placeAll = async (
   placing: Placing,
   { services }: CellContext,
-  { request, resolved: { zone, freeAddresses }, amount }: LaunchOrder,
+  { request, resolved, amount }: LaunchOrder,
+  accountId: string,
+  offered: readonly string[] = [],
 ): Promise<readonly PlacedInstance[]> => {
+  const { zone, freeAddresses } = resolved;
+  const group = groupRowOf(resolved.placementGroup);
+  const spec = { instanceType: request.size.name, ...constraintsOf(request, resolved) };
   const max = Math.min(request.max, freeAddresses ?? request.max);
   const places: PlacedInstance[] = [];
   while (places.length < max) {
     const id = newCellId('instance', services.identity.cellNumber);
-    const claim = { purpose: 'instance', holder: id, type: request.size.name, amount } as const;
-    const placed = await placing.place({ claim, zone });
+    const claim = claimOf({ id, account_id: accountId, spec }, 'instance', amount);
+    const hostId = offered[places.length];
+    const wanted = { claim, zone, group, count: max - places.length };
+    const there = hostId === undefined ? undefined : await placing.place({ ...wanted, hostId });
+    // A host that takes no VMs just now is no reason to break an offer, where another one has room.
+    const placed = there ?? (await placing.place(wanted));
     if (placed === undefined) break;
     places.push({ id, ...placed });
   }
@@ -252,11 +283,20 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(placing, context, order);
+  const { offerId } = context.request;
+  const { amount } = order;
+  const { name: type } = request.size;
+  const taken =
+    offerId === undefined
+      ? undefined
+      : await context.offers.take(tx, { offerId, accountId, type, max: request.max, amount });
+  const places = await placeAll(placing, context, order, accountId, taken?.hostIds);
+  if (taken !== undefined) await context.offers.fulfil(tx, taken, reservationId);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
-  for (const [index, { id, ...placed }] of places.entries()) {
-    const row = newInstance(context, order, { reservationId, index, id, placed });
+  for (const [index, { id, partition, ...placed }] of places.entries()) {
+    const placedOrder = partition === undefined ? order : { ...order, request: { ...request, partition } };
+    const row = newInstance(context, placedOrder, { reservationId, index, id, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
     const owned = { ...row, workflow_id: workflow.id };
     await insertInstance(tx, owned);
@@ -326,7 +366,7 @@ const newInstance = (
       zone: resolved.zone,
       ...(resolved.zoneId === undefined ? {} : { zoneId: resolved.zoneId }),
       domainName: resolved.domainName,
-      ...(resolved.placementGroup === undefined ? {} : { placementGroup: resolved.placementGroup }),
+      ...constraintsOf(request, resolved),
       ...(resolved.instanceProfile === undefined
         ? {}
         : { instanceProfile: newAssociation(identity.cellNumber, resolved.instanceProfile, now) }),

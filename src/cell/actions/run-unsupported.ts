@@ -51,9 +51,8 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
   ['Placement.Affinity', unlessDefault<string>(input.Placement?.Affinity, 'default')],
   ['Placement.HostId', input.Placement?.HostId],
   ['Placement.HostResourceGroupArn', input.Placement?.HostResourceGroupArn],
-  ['Placement.PartitionNumber', input.Placement?.PartitionNumber],
   ['Placement.SpreadDomain', input.Placement?.SpreadDomain],
-  ['Placement.Tenancy', unlessDefault<string>(input.Placement?.Tenancy, 'default')],
+  ['Placement.Tenancy', unlessOneOf<string>(input.Placement?.Tenancy, ['default', 'dedicated'])],
 ];
 
 const isGiven = (value: unknown): boolean =>

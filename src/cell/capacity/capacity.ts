@@ -7,7 +7,7 @@ import type { Fitness } from '#slots/slot-map.ts';
 import type { Clock } from '../clock.ts';
 import type { HostSessions } from '../hosts/sessions.ts';
 import { demandShiftMin, rescoreBatchMax } from '../limits.ts';
-import { readCapacity, readRunning } from '../store/capacity.ts';
+import { readCapacity, readOccupants } from '../store/capacity.ts';
 import type { Database, Sql } from '../store/sql.ts';
 import { type Placed, type PlacementRequest, Placing } from './placing.ts';
 import { CapacityView } from './view.ts';
@@ -48,6 +48,8 @@ export class Capacity {
   /** Hosts on which transactions of this processor are claiming just now. */
   readonly claiming = new Claiming();
   readonly #options: CapacityOptions;
+  /** Types that are waited for, as was told last. */
+  readonly #waited = new Map<string, Amount>();
   #reading: Promise<void> | undefined;
 
   constructor(options: CapacityOptions) {
@@ -56,7 +58,16 @@ export class Capacity {
   }
 
   /** How far a type may be used on a host, by adverse reports. */
-  readonly fitness: Fitness = (host, type) => this.#adverse.fitness(host, type, this.now());
+  readonly fitness: Fitness = (host, type) =>
+    this.takes(host.hostId, type) ? this.#adverse.fitness(host, type, this.now()) : 0;
+
+  /** Told of launches that found no place. */
+  onRefused: ((type: string, count: number) => void) | undefined;
+
+  /** Whether the host's pool gives slots of this type. */
+  takes(hostId: string, type: string): boolean {
+    return this.view.row(hostId)?.slot_types?.includes(type) ?? true;
+  }
 
   /** A type did badly on a host, or everything did. The host's slots follow at once. */
   adverse(hostId: string, kind: AdverseKind, type?: string): void {
@@ -82,14 +93,28 @@ export class Capacity {
     const readAt = this.now();
     const rows = await readCapacity(sql);
     const changed = this.view.changed(rows);
-    const running = changed.length === 0 ? new Map() : await readRunning(sql, changed);
-    this.view.refresh(rows, readAt, running);
+    const occupants = changed.length === 0 ? new Map() : await readOccupants(sql, changed);
+    this.view.refresh(rows, readAt, occupants);
   }
 
   /** A launch of this type came, or found no place. */
   note(type: string, amount: Amount, kind: 'arrival' | 'refusal', count = 1): void {
     this.demand.note(type, amount, kind, this.now(), count);
+    if (kind === 'refusal') this.onRefused?.(type, count);
     if (this.view.slots.demand.length === 0) this.publishDemand();
+  }
+
+  /** What is waited for just now, by type: it counts as demand while it waits (S10.6). */
+  waitedFor(
+    types: readonly { readonly type: string; readonly amount: Amount; readonly count: number }[],
+  ): void {
+    const now = new Set(types.map(({ type }) => type));
+    for (const [type, amount] of this.#waited) if (!now.has(type)) this.demand.setPending(type, amount, 0);
+    this.#waited.clear();
+    for (const { type, amount, count } of types) {
+      this.demand.setPending(type, amount, count);
+      this.#waited.set(type, amount);
+    }
   }
 
   /** Slots follow demand: at once in what is published, a batch of hosts at a time in the order of placement. */

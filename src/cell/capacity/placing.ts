@@ -6,17 +6,28 @@
 import { startAgain } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { fits } from '#slots/amount.ts';
+import {
+  type GroupNeeds,
+  groupObstacle,
+  nearestFirst,
+  obstacleOf,
+  roomiestRack,
+} from '#slots/constraints.ts';
 import type { HostFacts } from '#slots/slot-map.ts';
 import { candidatesMax, placeRoundsMax } from '../limits.ts';
 import { nobodyListened } from '../store/capacity.ts';
 import { claimIdOf, type HostCounters, type NewClaim, takeClaim } from '../store/claims.ts';
+import type { PlacementGroupRow } from '../store/placement-groups.ts';
 import type { Sql } from '../store/sql.ts';
 import type { Capacity } from './capacity.ts';
+import { groupNeeds, lockKnown, needsOf } from './constrained.ts';
 import { freeOf } from './view.ts';
 
 export interface Placed {
   readonly hostId: string;
   readonly vtep: string;
+  /** Of a member of a partition group: its number. */
+  readonly partition?: number;
 }
 
 export interface PlacementRequest {
@@ -26,7 +37,14 @@ export interface PlacementRequest {
   readonly accept?: (host: HostFacts) => boolean;
   /** Only this host will do. */
   readonly hostId?: string;
+  /** What the claim's group is, where the caller knows it. A group that nobody knows constrains nothing until it is known. */
+  readonly group?: PlacementGroupRow | undefined;
+  /** How many more of it the caller wants, this one included: a cluster group begins where there is room for all. */
+  readonly count?: number;
 }
+
+/** `wide`: all hosts are looked at, since the nearest may be a costly one. */
+type Wide = PlacementRequest & { readonly wide?: boolean };
 
 interface Made {
   readonly claimId: string;
@@ -59,22 +77,76 @@ export class Placing {
    * Claims on the cheapest host that fits; `undefined`: none does. The transaction's first claim may wait for a host that others are
    * claiming on; a later one starts the transaction again instead (two that place several would wait for each other).
    */
-  async place(request: PlacementRequest): Promise<Placed | undefined> {
+  async place(given: PlacementRequest): Promise<Placed | undefined> {
+    for (const group of await this.#groupsOf(given)) {
+      const placed = await this.#placeWithin(group === undefined ? given : this.#within(given, group), group);
+      if (placed !== undefined) return placed;
+    }
+    return undefined;
+  }
+
+  async #placeWithin(request: Wide, group: GroupNeeds | undefined): Promise<Placed | undefined> {
     for (let round = 1; round <= placeRoundsMax; round++) {
-      const near = this.#inOrder(this.#candidates(request, 'reached'));
+      const near = this.#inOrder(nearestFirst(this.#candidates(request, 'reached'), group));
       // A host may have dialled in, or got room, since the view was read: it is asked for before one that is out of reach.
       if (near.length === 0 && !this.#fresh) {
         await this.#refresh();
         continue;
       }
-      const candidates = near.length > 0 ? near : this.#inOrder(this.#candidates(request, 'any'));
+      const candidates =
+        near.length > 0 ? near : this.#inOrder(nearestFirst(this.#candidates(request, 'any'), group));
       if (candidates.length === 0) return this.#none(request);
       const taken = await this.#take(request, candidates);
-      if (taken !== undefined) return { hostId: taken.id, vtep: taken.vtep };
+      if (taken !== undefined)
+        return {
+          ...{ hostId: taken.id, vtep: taken.vtep },
+          ...(group?.partition === undefined ? {} : { partition: group.partition }),
+        };
       // The view was behind, or all of them are being claimed on.
       await this.#refresh();
     }
     throw startAgain('every host that fits is being claimed on');
+  }
+
+  /** What the claim's group asks, one after the other. Its lock is had before the first host's, and kept until the transaction ends. */
+  async #groupsOf({
+    claim,
+    group,
+    zone,
+    count = 1,
+  }: PlacementRequest): Promise<readonly (GroupNeeds | undefined)[]> {
+    if (claim.group === undefined) return [undefined];
+    const { tx } = this.#options;
+    const row = await lockKnown(tx, claim.group.groupId, group);
+    if (row === undefined) return [undefined];
+    const all = await groupNeeds(tx, claim, row);
+    return all.map((needs) =>
+      needs.strategy === 'cluster' && needs.members.length === 0
+        ? { ...needs, ...this.#rackFor(claim, zone, count) }
+        : needs,
+    );
+  }
+
+  /** Where a cluster group begins. */
+  #rackFor(claim: NewClaim, zone: string, count: number): { readonly rack?: string } {
+    const { slots } = this.#options.capacity.view;
+    const open = slots.hosts().flatMap((facts) => {
+      const free = slots.free(facts.hostId);
+      const will = this.#options.capacity.view.row(facts.hostId)?.zone === zone && free !== undefined;
+      return will && obstacleOf(facts, needsOf(claim)) === undefined ? [{ facts, free }] : [];
+    });
+    const rack = roomiestRack(open, claim.amount, count);
+    return rack === undefined ? {} : { rack };
+  }
+
+  #within(request: PlacementRequest, group: GroupNeeds): Wide {
+    const { groupId, partition, strategy } = group;
+    const claim =
+      partition === undefined ? request.claim : { ...request.claim, group: { groupId, partition } };
+    const { accept } = request;
+    const will = (host: HostFacts): boolean =>
+      groupObstacle(host, group) === undefined && (accept === undefined || accept(host));
+    return { ...request, claim, accept: will, wide: strategy !== 'spread' };
   }
 
   /** The transaction was committed. */
@@ -127,15 +199,18 @@ export class Placing {
   }
 
   /** The best hosts by the view. */
-  #candidates({ claim, zone, accept, hostId }: PlacementRequest, which: 'reached' | 'any'): string[] {
+  #candidates({ claim, zone, accept, hostId, wide }: Wide, which: 'reached' | 'any'): string[] {
     const { capacity, reached } = this.#options;
     const { view } = capacity;
+    const needs = needsOf(claim);
     const will = (host: HostFacts): boolean =>
       (which === 'any' || reached.size === 0 || reached.has(host.hostId)) &&
       (hostId === undefined || host.hostId === hostId) &&
       view.row(host.hostId)?.zone === zone &&
+      obstacleOf(host, needs) === undefined &&
       (accept === undefined || accept(host));
-    const request = { type: claim.type, amount: claim.amount, max: candidatesMax + capacity.claiming.size };
+    const max = wide ? view.slots.size : candidatesMax + capacity.claiming.size;
+    const request = { type: claim.type, amount: claim.amount, max };
     return view.slots.choose({ ...request, accept: will });
   }
 

@@ -1,14 +1,30 @@
 /** What keeps claims in order by itself: those that ran out are released, counters are compared with them, and people are told. */
 import type { Logger } from '#base/log.ts';
-import { claimsSweepMax, misfitsToldMax } from '../limits.ts';
+import type { Caller } from '#base/rpc/contract.ts';
+import type { regionContract } from '#contracts/region.ts';
+import { claimsSweepMax, misfitsToldMax, placementGroupsPerTurnMax } from '../limits.ts';
 import { listExpired, releaseClaim } from '../store/claims.ts';
 import { type Drift, driftsOf, type Misfit, misfitsOf, recount } from '../store/claims-check.ts';
+import { knowGroup, purgeGroups, unknownGroups } from '../store/placement-groups.ts';
 import type { Database } from '../store/sql.ts';
+import { groupRowOf } from './constrained.ts';
 
 export interface UpkeepOptions {
   readonly db: Database;
   readonly log: Logger;
 }
+
+/** Learns from the region what the groups of claims are that this cell was not told, and forgets those that have no claims any more. */
+export const keepGroups = async (db: Database, region: Caller<typeof regionContract>): Promise<void> => {
+  await purgeGroups(db, placementGroupsPerTurnMax);
+  const groupIds = await unknownGroups(db, placementGroupsPerTurnMax);
+  if (groupIds.length === 0) return;
+  const { groups } = await region.call('region.placementGroups', { groupIds });
+  for (const group of groups) {
+    const row = groupRowOf(group);
+    if (row !== undefined) await knowGroup(db, row);
+  }
+};
 
 export interface ClaimsCheck {
   /** Counters that were not the sums of claims; they have been computed anew. */

@@ -4,8 +4,10 @@
  */
 import { type Amount, clamped, minus, plus } from '#slots/amount.ts';
 import { type Fitness, type HostFacts, SlotMap } from '#slots/slot-map.ts';
-import type { CapacityRow } from '../store/capacity.ts';
+import type { CapacityRow, Occupants } from '../store/capacity.ts';
 import type { HostCounters } from '../store/claims.ts';
+
+const nobody: Occupants = { running: new Map(), accounts: new Set() };
 
 const usedOf = (row: HostCounters): Amount => ({
   vcpusMilli: row.used_vcpus_milli,
@@ -16,7 +18,7 @@ const usedOf = (row: HostCounters): Amount => ({
 
 interface Known {
   row: CapacityRow;
-  running: ReadonlyMap<string, number>;
+  occupants: Occupants;
   /** Of claims whose transaction has not ended, by their id. */
   readonly inFlight: Map<string, Amount>;
   /** When `row` was last changed by a commit of this processor, in the clock of refreshes. */
@@ -43,22 +45,18 @@ export class CapacityView {
 
   /**
    * Takes over what was read of all hosts. `readAt`: before the read began; what was committed here since is newer and stays.
-   * `running`: of those that had changed, what runs there.
+   * `occupants`: of those that had changed, what is there.
    */
-  refresh(
-    rows: readonly CapacityRow[],
-    readAt: number,
-    running: ReadonlyMap<string, ReadonlyMap<string, number>>,
-  ): void {
+  refresh(rows: readonly CapacityRow[], readAt: number, occupants: ReadonlyMap<string, Occupants>): void {
     const seen = new Set<string>();
     for (const row of rows) {
       seen.add(row.id);
       const known = this.#known.get(row.id);
-      const runs = running.get(row.id) ?? known?.running ?? new Map<string, number>();
+      const there = occupants.get(row.id) ?? known?.occupants ?? nobody;
       if (known === undefined) {
         this.#known.set(row.id, {
           row,
-          running: runs,
+          occupants: there,
           inFlight: new Map(),
           committedAt: Number.NEGATIVE_INFINITY,
         });
@@ -66,9 +64,9 @@ export class CapacityView {
         continue;
       }
       if (known.committedAt >= readAt) continue;
-      const same = sameRow(known.row, row) && runs === known.running;
+      const same = sameRow(known.row, row) && there === known.occupants;
       known.row = row;
-      known.running = runs;
+      known.occupants = there;
       if (!same) this.#put(row.id);
     }
     for (const id of this.#known.keys()) if (!seen.has(id)) this.#forget(id);
@@ -124,6 +122,8 @@ const compared = [
     'open',
     'accelerator',
     'zone',
+    'rack',
+    'dedicated_to',
     'limit_vcpus_milli',
     'limit_memory_mib',
     'limit_network_mbps',
@@ -134,9 +134,9 @@ const compared = [
 
 /** Not by the epoch alone: in a store that has lost its last commits, an epoch comes a second time with other counters. */
 const sameRow = (a: CapacityRow, b: CapacityRow): boolean =>
-  compared.every((column) => a[column] === b[column]);
+  compared.every((column) => a[column] === b[column]) && a.capabilities.join() === b.capabilities.join();
 
-const factsOf = ({ row, running, inFlight }: Known): HostFacts => {
+const factsOf = ({ row, occupants, inFlight }: Known): HostFacts => {
   let used = usedOf(row);
   for (const amount of inFlight.values()) used = plus(used, amount);
   return {
@@ -146,8 +146,10 @@ const factsOf = ({ row, running, inFlight }: Known): HostFacts => {
     realVcpusMilli: row.capacity_vcpus_milli,
     open: row.open,
     hostClass: `${row.accelerator}/${row.capacity_vcpus_milli}m/${row.capacity_memory_mib}`,
-    capabilities: new Set([row.accelerator]),
-    running,
+    capabilities: new Set([row.accelerator, ...row.capabilities]),
+    ...occupants,
+    ...(row.rack === null ? {} : { rack: row.rack }),
+    ...(row.dedicated_to === null ? {} : { dedicatedTo: row.dedicated_to }),
   };
 };
 

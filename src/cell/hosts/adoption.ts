@@ -7,6 +7,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
 import { cellNumberOf, newCellId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
+import { claimOf } from '../capacity/constrained.ts';
 import { epochAfter, placeEpochOf } from '../generation.ts';
 import { networkMbpsOf } from '../instance-types.ts';
 import { newAssociation } from '../profile-association.ts';
@@ -146,8 +147,7 @@ const takeRoom = async (
   state: 'running' | 'stopped',
 ): Promise<void> => {
   const amount = state === 'running' ? amountOf(row) : diskOf(amountOf(row));
-  const claim = { purpose: 'instance', holder: row.id, type: row.spec.instanceType, amount } as const;
-  if ((await setClaim(tx, hostId, claim)) === undefined)
+  if ((await setClaim(tx, hostId, claimOf(row, 'instance', amount))) === undefined)
     throw new PandoError(
       'InsufficientInstanceCapacity',
       `${hostId} has no room for it in the cell's books: move others first.`,

@@ -4,15 +4,16 @@ import type { Sql } from './sql.ts';
 
 export interface Drift {
   readonly host_id: string;
-  /** What the counters say, and what the claims are together: vCPUs (thousandths), memory, disk (MiB), network (Mbit/s). */
+  /** What the counters say, and what the claims are together: vCPUs (thousandths), memory, disk (MiB), network (Mbit/s), dedicated ones. */
   readonly counted: readonly number[];
   readonly claimed: readonly number[];
 }
 
 const sums = `
-  select h.id, array[h.used_vcpus_milli, h.used_memory_mib, h.used_disk_mib, h.used_network_mbps]::float8[] as counted,
+  select h.id, array[h.used_vcpus_milli, h.used_memory_mib, h.used_disk_mib, h.used_network_mbps,
+      h.dedicated_claims]::float8[] as counted,
     array[coalesce(sum(c.vcpus_milli), 0), coalesce(sum(c.memory_mib), 0), coalesce(sum(c.disk_mib), 0),
-      coalesce(sum(c.network_mbps), 0)]::float8[] as claimed
+      coalesce(sum(c.network_mbps), 0), count(*) filter (where c.dedicated)]::float8[] as claimed
   from hosts h left join claims c on c.host_id = h.id
   where $1::text is null or h.id = $1 group by h.id`;
 
@@ -28,10 +29,11 @@ export const recount = async (tx: Sql, hostId: string): Promise<Drift | undefine
   await lockHosts(tx, [hostId]);
   const [drift] = await driftsOf(tx, hostId);
   if (drift === undefined) return undefined;
-  const [vcpus, memory, disk, network] = drift.claimed;
+  const [vcpus, memory, disk, network, dedicated] = drift.claimed;
   await tx.query(
-    `update hosts set used_vcpus_milli = $2, used_memory_mib = $3, used_disk_mib = $4, used_network_mbps = $5 where id = $1`,
-    [hostId, vcpus, memory, disk, network],
+    `update hosts set used_vcpus_milli = $2, used_memory_mib = $3, used_disk_mib = $4, used_network_mbps = $5,
+       dedicated_claims = $6, dedicated_to = case when $6::int = 0 then null else dedicated_to end where id = $1`,
+    [hostId, vcpus, memory, disk, network, dedicated],
   );
   return drift;
 };

@@ -29,6 +29,11 @@ export interface ClaimRow extends AmountColumns {
   /** Grows with each change: compare-and-set for who read it. */
   readonly epoch: number;
   readonly expires_at: Date | null;
+  /** Whose it is; null: nobody's that a dedicated host would be shared with. */
+  readonly account_id: string | null;
+  readonly group_id: string | null;
+  readonly group_partition: number | null;
+  readonly dedicated: boolean;
 }
 
 export interface NewClaim {
@@ -40,6 +45,13 @@ export interface NewClaim {
   readonly type?: string;
   readonly amount: Amount;
   readonly expiresAt?: Date;
+  readonly accountId?: string;
+  /** The placement group that it is a member of. Who claims anew holds the group's lock (placement-groups.ts). */
+  readonly group?: { readonly groupId: string; readonly partition?: number };
+  /** Only this account's claims may be on the host. */
+  readonly dedicated?: boolean;
+  /** What the host must be able to do. */
+  readonly capabilities?: readonly string[];
 }
 
 export const claimIdOf = (purpose: ClaimPurpose, holder: string, part?: number): string =>
@@ -70,8 +82,8 @@ const add = (more: string): string => `
   used_vcpus_milli = used_vcpus_milli + ${more}.vcpus, used_memory_mib = used_memory_mib + ${more}.memory,
   used_disk_mib = used_disk_mib + ${more}.disk, used_network_mbps = used_network_mbps + ${more}.network`;
 
-const columns =
-  'id, host_id, purpose, holder, type, vcpus_milli, memory_mib, disk_mib, network_mbps, expires_at';
+const columns = `id, host_id, purpose, holder, type, vcpus_milli, memory_mib, disk_mib, network_mbps, expires_at,
+  account_id, group_id, group_partition, dedicated`;
 
 const amountValues = (amount: Amount): number[] => [
   amount.vcpusMilli,
@@ -82,22 +94,52 @@ const amountValues = (amount: Amount): number[] => [
 
 const asked = 'select $1::bigint as vcpus, $2::bigint as memory, $3::bigint as disk, $4::bigint as network';
 
+/**
+ * Whether a host will do beside having room. Of columns of its own alone: these are looked at again once its lock is had, what a
+ * subquery has read is not.
+ */
+const willDo = `state = 'active' and zone = $6 and heard_at > now() - make_interval(secs => $7)
+  and (dedicated_to is null or dedicated_to = $13) and capabilities @> $17::text[]`;
+
+/** Nobody else's claim is on it, but for its own reserve. */
+const alone = `not exists (
+  select 1 from claims c where c.host_id = hosts.id and c.purpose <> 'reserve' and c.account_id is distinct from $13)`;
+
+const chosen = (lock: string, more = ''): string => `
+  select hosts.id from unnest($5::text[]) with ordinality as wanted (id, at) join hosts using (id), asked
+  where ${willDo} and ${fits('asked')} ${more}
+  order by wanted.at limit 1 for update of hosts ${lock}`;
+
+const dedicate = (sign: '+' | '-', claim: string): string =>
+  `dedicated_claims = dedicated_claims ${sign} ${claim}.dedicated::int`;
+
 /** The host is locked first, on its own: a subquery of the UPDATE would be run again, and find nothing, when the row has changed. */
-const take = (lock: string): string => `
-  with asked as materialized (${asked}),
-  chosen as materialized (
-    select hosts.id from unnest($5::text[]) with ordinality as wanted (id, at) join hosts using (id), asked
-    where state = 'active' and zone = $6 and heard_at > now() - make_interval(secs => $7) and ${fits('asked')}
-    order by wanted.at limit 1 for update of hosts ${lock}),
+const take = (lock: string, more = ''): string => `
+  with asked as materialized (${asked}, $16::boolean as dedicated),
+  chosen as materialized (${chosen(lock, more)}),
   host as (
-    update hosts set ${add('asked')} from chosen, asked where hosts.id = chosen.id returning ${counters}),
+    update hosts set ${add('asked')}, ${dedicate('+', 'asked')},
+      dedicated_to = case when asked.dedicated then $13 else dedicated_to end
+    from chosen, asked where hosts.id = chosen.id returning ${counters}),
   made as (
     insert into claims (${columns})
-    select $8, host.id, $9, $10, $11, asked.vcpus, asked.memory, asked.disk, asked.network, $12 from host, asked)
+    select $8, host.id, $9, $10, $11, asked.vcpus, asked.memory, asked.disk, asked.network, $12, $13, $14, $15, asked.dedicated
+    from host, asked)
   select * from host`;
 
 const takeFree = take('skip locked');
 const takeWaiting = take('');
+/**
+ * For a dedicated claim: the host is locked by a statement of its own, so that the next one sees every claim that was made there before.
+ * It names all parameters, as both are given the same.
+ */
+const lockAlone = (lock: string): string => `
+  with asked as materialized (${asked}, $8::text as id, $9::text as purpose, $10::text as holder, $11::text as type,
+    $12::timestamptz as expires_at, $14::text as group_id, $15::int as part, $16::boolean as dedicated)
+  ${chosen(lock, `and ${alone}`)}`;
+const lockAloneFree = lockAlone('skip locked');
+const lockAloneWaiting = lockAlone('');
+const takeAlone = take('', `and ${alone}`);
 
 /**
  * Makes a claim on the first of `candidates` that is active, in the zone, was heard lately and has room; `undefined` where none of them
@@ -108,35 +150,59 @@ export const takeClaim = async (
   claim: NewClaim,
   at: { readonly candidates: readonly string[]; readonly zone: string; readonly wait: 'free' | 'any' },
 ): Promise<HostCounters | undefined> => {
-  const [taken] = await tx.query<HostCounters>(at.wait === 'free' ? takeFree : takeWaiting, [
+  const values = (candidates: readonly string[]): unknown[] => [
     ...amountValues(claim.amount),
-    at.candidates,
+    candidates,
     at.zone,
     hostSilenceMsMax / 1000,
-    claimIdOf(claim.purpose, claim.holder, claim.part),
-    claim.purpose,
-    claim.holder,
-    claim.type ?? null,
-    claim.expiresAt ?? null,
-  ]);
-  return taken;
+    ...ownValues(claim),
+    claim.capabilities ?? [],
+  ];
+  if (claim.dedicated === true) {
+    const [host] = await tx.query<{ id: string }>(
+      at.wait === 'free' ? lockAloneFree : lockAloneWaiting,
+      values(at.candidates),
+    );
+    return host && (await tx.query<HostCounters>(takeAlone, values([host.id])))[0];
+  }
+  return (
+    await tx.query<HostCounters>(at.wait === 'free' ? takeFree : takeWaiting, values(at.candidates))
+  )[0];
 };
+
+/** What a claim is, beside its host and amount; the same in every statement, from $8 or $6 on. */
+const ownValues = (claim: NewClaim): unknown[] => [
+  claimIdOf(claim.purpose, claim.holder, claim.part),
+  claim.purpose,
+  claim.holder,
+  claim.type ?? null,
+  claim.expiresAt ?? null,
+  claim.accountId ?? null,
+  claim.group?.groupId ?? null,
+  claim.group?.partition ?? null,
+  claim.dedicated ?? false,
+];
 
 const resize = `
   with former as materialized (select * from claims where id = $6 and host_id = $5),
   asked as materialized (${asked}),
   more as materialized (
     select vcpus - coalesce(vcpus_milli, 0) as vcpus, memory - coalesce(memory_mib, 0) as memory,
-      disk - coalesce(disk_mib, 0) as disk, network - coalesce(network_mbps, 0) as network
+      disk - coalesce(disk_mib, 0) as disk, network - coalesce(network_mbps, 0) as network,
+      $14::boolean::int - coalesce(former.dedicated, false)::int as dedicated_more
     from asked left join former on true),
   host as (
-    update hosts set ${add('more')} from more where hosts.id = $5 and ${fits('more')} returning ${counters}),
+    update hosts set ${add('more')}, dedicated_claims = dedicated_claims + more.dedicated_more,
+      dedicated_to = case when dedicated_claims + more.dedicated_more = 0 then null
+        when $14 then coalesce(dedicated_to, $11) else dedicated_to end
+    from more where hosts.id = $5 and ${fits('more')} returning ${counters}),
   made as (
     insert into claims (${columns})
-    select $6, host.id, $7, $8, $9, asked.vcpus, asked.memory, asked.disk, asked.network, $10 from host, asked
+    select $6, host.id, $7, $8, $9, asked.vcpus, asked.memory, asked.disk, asked.network, $10, $11, $12, $13, $14 from host, asked
     on conflict (id) do update set type = excluded.type, vcpus_milli = excluded.vcpus_milli, memory_mib = excluded.memory_mib,
       disk_mib = excluded.disk_mib, network_mbps = excluded.network_mbps, expires_at = excluded.expires_at,
-      epoch = claims.epoch + 1)
+      account_id = excluded.account_id, group_id = excluded.group_id, group_partition = excluded.group_partition,
+      dedicated = excluded.dedicated, epoch = claims.epoch + 1)
   select * from host`;
 
 /**
@@ -148,17 +214,8 @@ export const setClaim = async (
   hostId: string,
   claim: NewClaim,
 ): Promise<HostCounters | undefined> => {
-  const id = claimIdOf(claim.purpose, claim.holder, claim.part);
-  const [there] = await tx.query<HostCounters>(resize, [
-    ...amountValues(claim.amount),
-    hostId,
-    id,
-    claim.purpose,
-    claim.holder,
-    claim.type ?? null,
-    claim.expiresAt ?? null,
-  ]);
-  return there;
+  const values = [...amountValues(claim.amount), hostId, ...ownValues(claim)];
+  return (await tx.query<HostCounters>(resize, values))[0];
 };
 
 /** What is given back of a counter that had drifted below it stays at nothing: the check (claims-check.ts) finds and tells it. */
@@ -166,13 +223,15 @@ const giveBack = (less: string): string => `
   update hosts set used_vcpus_milli = greatest(0, used_vcpus_milli - ${less}.vcpus_milli),
     used_memory_mib = greatest(0, used_memory_mib - ${less}.memory_mib),
     used_disk_mib = greatest(0, used_disk_mib - ${less}.disk_mib),
-    used_network_mbps = greatest(0, used_network_mbps - ${less}.network_mbps)
+    used_network_mbps = greatest(0, used_network_mbps - ${less}.network_mbps),
+    dedicated_claims = greatest(0, dedicated_claims - ${less}.dedicated::int),
+    dedicated_to = case when dedicated_claims <= ${less}.dedicated::int then null else dedicated_to end
   from ${less} where hosts.id = ${less}.host_id returning ${counters}`;
 
 const releaseAll = `
   with gone as (
     delete from claims where id = $1 and ($2::bigint is null or epoch = $2)
-    returning host_id, vcpus_milli, memory_mib, disk_mib, network_mbps),
+    returning host_id, vcpus_milli, memory_mib, disk_mib, network_mbps, dedicated),
   host as (${giveBack('gone')})
   select * from host`;
 
@@ -182,7 +241,8 @@ const releaseAllButDisk = `
   kept as (
     update claims set vcpus_milli = 0, memory_mib = 0, network_mbps = 0, epoch = claims.epoch + 1
     from former where claims.id = former.id
-    returning former.host_id, former.vcpus_milli, former.memory_mib, 0::bigint as disk_mib, former.network_mbps),
+    returning former.host_id, former.vcpus_milli, former.memory_mib, 0::bigint as disk_mib, former.network_mbps,
+      false as dedicated),
   host as (${giveBack('kept')})
   select * from host`;
 
@@ -202,7 +262,7 @@ export const releaseClaim = async (
 /** Both take over each other's host and amounts, so no counter changes, also where the last release made one and this one the other. */
 const exchange = `
   update claims set host_id = other.host_id, vcpus_milli = other.vcpus_milli, memory_mib = other.memory_mib,
-    disk_mib = other.disk_mib, network_mbps = other.network_mbps, epoch = claims.epoch + 1
+    disk_mib = other.disk_mib, network_mbps = other.network_mbps, dedicated = other.dedicated, epoch = claims.epoch + 1
   from claims other, claims own, claims target
   where own.id = 'instance/' || $1 and own.host_id = $3 and target.id = 'migration/' || $1 and target.host_id = $2
     and ((claims.id = own.id and other.id = target.id) or (claims.id = target.id and other.id = own.id))`;
@@ -239,6 +299,19 @@ export const setReserve = async (tx: Sql, hostId: string, amount: Amount): Promi
     return true;
   }
   return (await setClaim(tx, hostId, { purpose: 'reserve', holder: hostId, amount })) !== undefined;
+};
+
+/** The instance has changed groups while it was stopped. Its claim stays where its disk is. */
+export const regroupClaim = async (
+  tx: Sql,
+  instanceId: string,
+  group: { readonly groupId: string; readonly partition?: number } | undefined,
+): Promise<void> => {
+  await tx.query('update claims set group_id = $2, group_partition = $3, epoch = epoch + 1 where id = $1', [
+    claimIdOf('instance', instanceId),
+    group?.groupId ?? null,
+    group?.partition ?? null,
+  ]);
 };
 
 /** Claims that have run out, oldest first. */

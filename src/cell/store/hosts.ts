@@ -25,6 +25,21 @@ export interface HostRow {
   /** Grows with each change of what is claimed or may be. */
   readonly epoch: number;
   readonly heard_at: Date;
+  readonly pool: string | null;
+  /** Of a draining host: why. Null: an operator of the last release drains it. */
+  readonly phase: 'draining' | 'rebuilding' | 'out-of-service' | null;
+  /** For people: what made it so. */
+  readonly phase_reason: string;
+  /** Of its rebuilds; grows with each pass. */
+  readonly generation: number;
+  /** The workflow that has the host: a drain, a rebuild. */
+  readonly rebuild_id: string | null;
+  readonly rests_until: Date | null;
+  readonly slot_types: readonly string[] | null;
+  readonly rack: string | null;
+  readonly capabilities: readonly string[];
+  /** The account whose dedicated instances it has; nobody else's come to it. */
+  readonly dedicated_to: string | null;
 }
 
 export interface HostCapacity {
@@ -42,6 +57,10 @@ export interface HostHello {
   readonly accelerator: string;
   readonly capacity: HostCapacity;
   readonly card: 'ok' | 'degraded';
+  /** Hosts of one rack are near each other. */
+  readonly rack?: string | undefined;
+  /** What it can do, beside running VMs with its accelerator. */
+  readonly capabilities?: readonly string[] | undefined;
 }
 
 /** How much of a host's vCPUs and memory may be promised: 1 is none beyond what it has (S1.7, I3). */
@@ -54,15 +73,17 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
   const milli = Math.floor(hello.capacity.vcpus * 1000);
   await sql.query(
     `insert into hosts (id, zone, vtep, accelerator, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
-       limit_vcpus_milli, limit_memory_mib, capacity_network_mbps, limit_network_mbps, heard_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, now())
+       limit_vcpus_milli, limit_memory_mib, capacity_network_mbps, limit_network_mbps, rack, capabilities,
+       heard_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, now())
      on conflict (id) do update set zone = excluded.zone, vtep = excluded.vtep, accelerator = excluded.accelerator,
        card_changed_at = case when hosts.card is distinct from excluded.card then now() else hosts.card_changed_at end,
        card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
        capacity_memory_mib = excluded.capacity_memory_mib, capacity_disk_mib = excluded.capacity_disk_mib,
-       limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib,
+       limit_vcpus_milli = coalesce(floor(excluded.capacity_vcpus_milli * hosts.vcpu_oversubscription), excluded.limit_vcpus_milli),
+       limit_memory_mib = coalesce(floor(excluded.capacity_memory_mib * hosts.memory_oversubscription), excluded.limit_memory_mib),
        capacity_network_mbps = excluded.capacity_network_mbps, limit_network_mbps = excluded.limit_network_mbps,
-       heard_at = now()`,
+       rack = excluded.rack, capabilities = excluded.capabilities, heard_at = now()`,
     [
       hello.hostId,
       hello.zone,
@@ -75,6 +96,8 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
       Math.floor(milli * over.vcpus),
       Math.floor(hello.capacity.memoryMib * over.memory),
       hello.capacity.networkMbps === undefined ? null : Math.floor(hello.capacity.networkMbps),
+      hello.rack ?? null,
+      [...new Set([hello.accelerator, ...(hello.capabilities ?? [])])],
     ],
   );
 };

@@ -33,7 +33,14 @@ export interface InstanceSpec {
   readonly zone: string;
   readonly zoneId?: string;
   readonly domainName: string;
-  readonly placementGroup?: { readonly groupId: string; readonly groupName: string };
+  readonly placementGroup?: {
+    readonly groupId: string;
+    readonly groupName: string;
+    /** Its number, in a group of partitions. */
+    readonly partition?: number;
+  };
+  /** Absent: `default`. */
+  readonly tenancy?: 'dedicated';
   readonly instanceProfile?: ProfileAssociation;
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;

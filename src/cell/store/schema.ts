@@ -7,6 +7,9 @@ import { vmHealthStep } from './schema-0007-vm-health.ts';
 import { keptConsoles } from './schema-0008-consoles.ts';
 import { claimsStep } from './schema-0010-claims.ts';
 import { instanceProfilesStep } from './schema-0011-profiles.ts';
+import { placementStep } from './schema-0020-placement.ts';
+import { rebuildsStep } from './schema-0024-rebuilds.ts';
+import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -132,4 +135,7 @@ export const cellSchema: readonly SchemaStep[] = [
     `,
   },
   instanceProfilesStep,
+  placementStep,
+  rebuildsStep,
+  capacityRequestsStep,
 ];

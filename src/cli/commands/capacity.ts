@@ -15,6 +15,10 @@ export interface CapacityOptions {
   readonly hosts?: number;
   readonly disk?: number;
   readonly type?: string;
+  readonly group?: string;
+  readonly partition?: number;
+  readonly account?: string;
+  readonly dedicated?: boolean;
 }
 
 const mibPerGib = 1024;
@@ -101,6 +105,7 @@ const reasonOf = (host: Verdict): string => {
   const reasons = [
     ...(host.closed === undefined ? [] : [`takes no new VMs: it is ${host.closed}`]),
     ...(host.fitness <= 0 ? ['launches of this type failed there lately'] : []),
+    ...(host.constraintDetail === undefined ? [] : [`${host.constraint}: ${host.constraintDetail}`]),
     ...host.lacks.map(({ dimension, free, asked }) => {
       const say = units[dimension] ?? String;
       return `has ${say(free)}, ${say(asked)} are asked for`;
@@ -114,6 +119,10 @@ export async function explainCapacity(options: CapacityOptions & { readonly type
   const params = {
     type: options.type,
     ...diskOf(options),
+    ...(options.group === undefined ? {} : { groupId: options.group }),
+    ...(options.partition === undefined ? {} : { partition: options.partition }),
+    ...(options.account === undefined ? {} : { accountId: options.account }),
+    ...(options.dedicated === undefined ? {} : { dedicated: options.dedicated }),
     ...(options.hosts === undefined ? {} : { hosts: options.hosts }),
   };
   const { run, answers } = await ofEachCell(options, (cell) =>

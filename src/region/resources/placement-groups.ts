@@ -1,4 +1,4 @@
-/** Placement groups: kept and described. Which hosts their instances get is not decided by them yet. */
+/** Placement groups: kept and described. Which hosts their instances get is decided by cells, under these groups' strategies. */
 import { violatedConstraint } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';

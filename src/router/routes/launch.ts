@@ -15,6 +15,7 @@
  *    nowhere else: so a repetition without any mark, to a replica that knows nothing of it, meets the launch that it repeats.
  */
 import { PandoError } from '#contracts/errors.ts';
+import { cellNumberOf, notFound } from '#contracts/ids.ts';
 import type { WireInput } from '#wire/types.ts';
 import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
@@ -25,17 +26,55 @@ import { demandedInput } from './launchTemplate.ts';
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
 const spareCells = 2;
 
-export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
+export const launch = (parts: Parts, call: Call): Promise<Answer> =>
+  call.pendingSeconds === undefined || call.input.DryRun === true
+    ? launchNow(parts, call)
+    : launchNow(parts, call).catch((error: unknown) => orWait(parts, call, error));
+
+/** No room: a request is made to wait in the cell that would have been asked first, and the error names it. */
+const orWait = async (parts: Parts, call: Call, thrown: unknown): Promise<never> => {
+  const error = PandoError.from(thrown);
+  if (error.code !== 'InsufficientInstanceCapacity' || error.details?.pendingId !== undefined) throw thrown;
+  const demand = await demandedInput(parts, call);
+  const [home] = liveOf(parts, await candidatesOf(parts, { ...call, input: demand }, launchKey(call.input)));
+  const token = textIn(call.input, 'ClientToken') ?? call.requestId;
+  throw home === undefined
+    ? thrown
+    : await waitIn(home, { ...call, input: { ...call.input, ClientToken: token } }, error);
+};
+
+const waitIn = async (home: Cell, call: Call, error: PandoError): Promise<PandoError> => {
+  const input = { run: inZoneOf(home, call.input), validSeconds: call.pendingSeconds };
+  const outcome = await home.call({ ...backendCall(call), action: 'createFromLaunch', input }, true);
+  const pendingId = outcome.state === 'answered' ? textIn(outcome.output, 'requestId') : undefined;
+  if (pendingId !== undefined)
+    return new PandoError(
+      error.code,
+      `${error.message} Your request waits as ${pendingId}: GET /capacity/v1/requests/${pendingId} tells what becomes of it.`,
+      { cause: error, details: { pendingId } },
+    );
+  const why = outcome.state === 'refused' ? outcome.error.message : 'its cell does not answer.';
+  return new PandoError(error.code, `${error.message} No request waits for it: ${why}`, { cause: error });
+};
+
+/** The cell that made an offer has what it reserved: no other is asked. */
+const offeringCell = async (parts: Parts, offerId: string): Promise<readonly Cell[]> => {
+  const cell = await parts.cells.byNumber(cellNumberOf(offerId));
+  if (cell === undefined) throw notFound('capacityOffer', offerId);
+  return [cell];
+};
+
+const launchNow = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
   const key = launchKey(call.input);
   const demand = await demandedInput(parts, call);
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
+    const candidates = await cellsOf(parts, { ...call, input: demand }, key);
     return tryInTurn(parts, { ...call, input }, liveOf(parts, candidates));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const candidates = await candidatesOf(parts, { ...call, input: demand }, key);
+    const candidates = await cellsOf(parts, { ...call, input: demand }, key);
     const earlier = await findEarlier(parts, call, token, candidates);
     return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
   });
@@ -43,6 +82,9 @@ export const launch = async (parts: Parts, call: Call): Promise<Answer> => {
 
 const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
   candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
+
+const cellsOf = (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> =>
+  call.offerId === undefined ? candidatesOf(parts, call, key) : offeringCell(parts, call.offerId);
 
 const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
   const zone = await zoneOf(parts, call);

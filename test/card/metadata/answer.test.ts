@@ -15,6 +15,7 @@ const full: VmMetadata = {
   httpTokens: 'optional',
   availabilityZoneId: 'pan1-az1',
   placementGroup: 'apart',
+  partitionNumber: 3,
   rootDeviceName: '/dev/xvda',
   groups: [
     { groupId: 'sg-b', groupName: 'ssh' },
@@ -168,6 +169,7 @@ describe('metadata', () => {
       'meta-data/placement/availability-zone': 'pando-1a',
       'meta-data/placement/availability-zone-id': 'pan1-az1',
       'meta-data/placement/group-name': 'apart',
+      'meta-data/placement/partition-number': '3',
       'meta-data/placement/region': 'pando-1',
       'meta-data/profile': 'default-hvm',
       'meta-data/public-hostname': 'ec2-203-0-113-20.compute.example',

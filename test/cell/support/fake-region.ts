@@ -19,6 +19,13 @@ const addressesMax = 60_000;
 const firstHost = 10;
 const publicAddressesMax = 250;
 
+export interface FakePlacementGroup {
+  readonly groupId: string;
+  readonly groupName: string;
+  readonly strategy: 'cluster' | 'spread' | 'partition';
+  readonly partitionCount?: number;
+}
+
 export class FakeRegion implements Caller<Contract> {
   readonly imageId = newId('image');
   /** What the one image is, for hosts that look at it. */
@@ -38,6 +45,10 @@ export class FakeRegion implements Caller<Contract> {
   readonly #owners = new Map<string, string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
+  /** By name. */
+  readonly placementGroups = new Map<string, FakePlacementGroup>();
+  /** The group of each instance, by their ids. */
+  readonly groupOf = new Map<string, string>();
   #next = 0;
   #version = 1;
   push: FakeRegionOptions['push'];
@@ -93,6 +104,7 @@ export class FakeRegion implements Caller<Contract> {
     const groupIds = this.#groups(params.groupIds);
     const ip = this.#address(params.privateIp);
     const publicIp = params.publicIp ? this.#publicAddress() : undefined;
+    if (params.placementGroupId !== undefined) this.groupOf.set(instanceId, params.placementGroupId);
     if (params.publicIp) this.#asked.add(instanceId);
     this.allocations.set(instanceId, (this.allocations.get(instanceId) ?? 0) + 1);
     const mac = ['06', '00', ...ip.split('.').map((part) => hexByte(Number(part)))].join(':');
@@ -116,6 +128,31 @@ export class FakeRegion implements Caller<Contract> {
       });
     present.claims += 1;
     this.#tokens.set(key, present);
+  }
+
+  addPlacementGroup(
+    groupName: string,
+    strategy: FakePlacementGroup['strategy'],
+    partitionCount?: number,
+  ): FakePlacementGroup {
+    const group = {
+      ...{ groupId: newId('placementGroup'), groupName, strategy },
+      ...(partitionCount === undefined ? {} : { partitionCount }),
+    };
+    this.placementGroups.set(groupName, group);
+    return group;
+  }
+
+  #placementGroup({ id, name }: { id?: string | undefined; name?: string | undefined }): FakePlacementGroup {
+    const found = [...this.placementGroups.values()].find((group) =>
+      id === undefined ? group.groupName === name : group.groupId === id,
+    );
+    if (found === undefined)
+      throw new PandoError(
+        'InvalidPlacementGroup.Unknown',
+        `The Placement Group '${id ?? name ?? ''}' is unknown.`,
+      );
+    return found;
   }
 
   #assertSubnet(subnetId: string): void {
@@ -205,8 +242,10 @@ export class FakeRegion implements Caller<Contract> {
       this.#assertSubnet(subnetId);
       this.#assertInside(privateIp);
       const [groupId = this.groupId] = this.#groups(params.groupIds);
+      const placementGroup = params.placementGroup && this.#placementGroup(params.placementGroup);
       this.#claimToken(params);
       return {
+        ...(placementGroup === undefined ? {} : { placementGroup }),
         image: {
           imageId: this.imageId,
           ...this.image,
@@ -248,6 +287,22 @@ export class FakeRegion implements Caller<Contract> {
       const groups = groupIds.map((groupId) => ({ groupId, groupName: 'default' }));
       return { groups, sourceDestCheck, version: state.version };
     },
+    'region.changePlacementGroup': ({
+      instanceId,
+      group,
+      check,
+    }: Params<Contract, 'region.changePlacementGroup'>): Result<Contract, 'region.changePlacementGroup'> => {
+      if (check === true) return group === undefined ? {} : { placementGroup: this.#placementGroup(group) };
+      if (!this.interfaces.has(instanceId))
+        throw new PandoError('InvalidNetworkInterfaceID.NotFound', `${instanceId} has no interface.`);
+      const placementGroup = group && this.#placementGroup(group);
+      if (placementGroup === undefined) this.groupOf.delete(instanceId);
+      else this.groupOf.set(instanceId, placementGroup.groupId);
+      return placementGroup === undefined ? {} : { placementGroup };
+    },
+    'region.placementGroups': ({ groupIds }: Params<Contract, 'region.placementGroups'>) => ({
+      groups: [...this.placementGroups.values()].filter(({ groupId }) => groupIds.includes(groupId)),
+    }),
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
       this.#gone.add(instanceId);
       if (!this.interfaces.delete(instanceId)) return {};
@@ -261,6 +316,12 @@ export class FakeRegion implements Caller<Contract> {
       return { state: this.state() };
     },
     'region.interfaces': () => ({ interfaces: {} }),
+    'region.validationImage': () => ({
+      image: {
+        ...{ imageId: this.imageId, ...this.image },
+        ...{ architecture: 'x86_64', rootDeviceName: '/dev/xvda' },
+      },
+    }),
   };
 }
 

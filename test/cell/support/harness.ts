@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -46,6 +47,9 @@ export interface ProcessorOptions {
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
+  readonly hostManifest?: CellOptions['hostManifest'];
+  readonly power?: CellOptions['power'];
+  readonly webhooks?: CellOptions['webhooks'];
   /** How it reaches the store: another way than directly, other limits. */
   readonly store?: Partial<OpenDatabaseOptions>;
 }
@@ -139,9 +143,13 @@ export class TestCell {
       log,
       clock: systemClock,
       wrapDatabase,
+      listenStore: (channel, heard) => listenStore({ url: this.url, channel, heard }),
       ...(options.faults === undefined ? {} : { faults: options.faults }),
+      ...(options.webhooks === undefined ? {} : { webhooks: options.webhooks }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
+      hostManifest: options.hostManifest,
+      power: options.power,
       adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
       leaseTtlMs: options.leaseTtlMs ?? 400,
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,

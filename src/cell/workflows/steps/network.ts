@@ -130,6 +130,7 @@ export const metadataOf = (
   availabilityZone: row.spec.zone,
   availabilityZoneId: row.spec.zoneId,
   placementGroup: row.spec.placementGroup?.groupName,
+  partitionNumber: row.spec.placementGroup?.partition,
   region: services.identity.region,
   keyName: row.spec.keyName,
   publicKey: row.spec.publicKey,
