@@ -19,6 +19,7 @@ import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
 import { Services } from './services.ts';
+import { Underlay } from './underlay.ts';
 
 joinStarterMounts();
 const config = loadConfig(cardConfig);
@@ -35,6 +36,7 @@ const card = new Card({
     ...{ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log, hearing },
   }),
   ...{ log, hearing, emptyVpcKeptMs: config.emptyVpcKeptMs },
+  underlay: new Underlay(config.underlayDevice, config.stateDir),
 });
 
 if (process.argv.includes('--teardown')) {

@@ -110,6 +110,8 @@ export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;
 /** A device that did not take a VPC's state in this time is reported unreachable and is told again later. */
+/** Tries of a launch on a card that forgets the VPC in between. */
+export const declarationTriesMax = 3;
 export const vpcPushTimeoutMs = 5_000;
 /** How long an absent host delays a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
@@ -173,3 +175,7 @@ export const webhookBackoffMsMin = 5_000;
 export const webhookBackoffMsMax = 3_600_000;
 export const webhookAttemptsMax = 20;
 export const deadLettersShownMax = 1_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;
