@@ -430,24 +430,6 @@ describe('instances', () => {
     await cloud.quiet();
   });
 
-  it('shows a dedicated tenancy wherever EC2 does, and finds by it', async () => {
-    const [made] = await alice.run({ Placement: { Tenancy: 'dedicated' } });
-    const id = made?.InstanceId ?? '';
-    await alice.reaches(id, 'running');
-    assert.equal((await alice.instance(id)).Placement?.Tenancy, 'dedicated');
-    const { Reservations = [] } = await alice.call('DescribeInstances', {
-      Filters: [{ Name: 'tenancy', Values: ['dedicated'] }],
-    });
-    assert.deepEqual(
-      Reservations.flatMap(({ Instances = [] }) => Instances.map(({ InstanceId }) => InstanceId)),
-      [id],
-    );
-    const { LaunchTemplateData } = await alice.call('GetLaunchTemplateData', { InstanceId: id });
-    assert.equal(LaunchTemplateData?.Placement?.Tenancy, 'dedicated');
-    await alice.call('TerminateInstances', { InstanceIds: [id] });
-    await alice.reaches(id, 'terminated');
-  });
-
   it('refuses by name what it does not have, before anything is made', async () => {
     const before = await cloud.fingerprint();
     const unsupported: Parameters<RealClient['run']>[0][] = [
