@@ -121,7 +121,10 @@ const busOf = (names: readonly string[], waitMsMax: number) => {
     heard.push(one);
     return one;
   });
-  return { replicas, sent, asked, setVersion: (next: number) => void (version = next) };
+  const setVersion = (next: number): void => {
+    version = next;
+  };
+  return { replicas, sent, asked, setVersion };
 };
 
 test('a device that no other process has is not asked for, and nobody is notified', async () => {
