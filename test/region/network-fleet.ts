@@ -158,6 +158,8 @@ export interface Size {
   readonly routes: number;
 }
 
+let filled = 0;
+
 /** A VPC of this size, written into the store at once. */
 export const fillVpc = async (
   { region: { db } }: TestRegion,
@@ -165,6 +167,7 @@ export const fillVpc = async (
   size: Size,
 ): Promise<LargeVpc> => {
   const { accountId } = client;
+  filled += 1;
   const vpcId = (await client.call('CreateVpc', { CidrBlock: '10.8.0.0/16' })).Vpc?.VpcId ?? '';
   const made = await client.call('CreateSubnet', { VpcId: vpcId, CidrBlock: '10.8.0.0/17' });
   const subnetId = made.Subnet?.SubnetId ?? '';
@@ -194,8 +197,8 @@ export const fillVpc = async (
     .executeTakeFirstOrThrow();
   const enis = Array.from({ length: size.interfaces }, (_, at) => ({
     ...{ eni_id: newId('networkInterface'), account_id: accountId, vpc_id: vpcId, subnet_id: subnetId },
-    ...{ instance_id: newCellId('instance', cellNumber), attachment_id: newId('networkInterfaceAttachment') },
-    ...{ mac: `02:08:00:00:${hex(at >> 8)}:${hex(at & 255)}`, host: at + 10, ip: ipOf(at + 10) },
+    ...{ instance_id: newCellId('instance', cellNumber), attachment_id: newId('interfaceAttachment') },
+    ...{ mac: `02:08:00:${hex(filled)}:${hex(at >> 8)}:${hex(at & 255)}`, host: at + 10, ip: ipOf(at + 10) },
     group_ids: Array.from(
       { length: size.groupsPerInterface },
       (_, n) => groupIds[(at + n) % groupIds.length] ?? '',
@@ -213,6 +216,7 @@ export const fillVpc = async (
     .set({ low_host: size.interfaces + 10 })
     .where('subnet_id', '=', subnetId)
     .execute();
+  await db.updateTable('vpc').set({ ports: size.interfaces }).where('vpc_id', '=', vpcId).execute();
   return { vpcId, subnetId, groupIds };
 };
 
