@@ -5,7 +5,7 @@ import { placeInterface } from '#region/interfaces.ts';
 import { connectFleet, fillVpc, type LargeVpc, NetworkFleet, vtepOf } from './network-fleet.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
-const cards = 200;
+const cards = 40;
 let region: TestRegion;
 let alice: Client;
 let vpc: LargeVpc;
