@@ -2,10 +2,11 @@
  * What a device remembers across restarts of its process: one file per VPC, replaced as a whole. A power cut takes all that it tells of
  * along (namespaces, taps, VMs), so nobody waits for the disk, and a file that a cut has torn is put aside.
  */
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import { wipe } from '#base/wipe.ts';
 import { writeWhole } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
 
@@ -69,8 +70,9 @@ export class VpcStore {
     return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
   }
 
-  remove(vpcId: string): Promise<void> {
-    return rm(this.#path(vpcId), { force: true });
+  /** Overwritten first: user data is in it, and what guests are told about themselves. */
+  async remove(vpcId: string): Promise<void> {
+    await wipe(this.#path(vpcId));
   }
 
   #path(vpcId: string): string {
