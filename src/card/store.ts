@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
 import { wipe } from '#base/wipe.ts';
-import { writeWhole } from '#base/writeAtomically.ts';
+import { keptPaths, writeKept } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
 
 const endpoint = z.object({ ip: z.string(), port: z.number() });
@@ -67,12 +67,12 @@ export class VpcStore {
 
   save(record: VpcRecord): Promise<void> {
     const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
-    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
+    return writeKept(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
   }
 
   /** Overwritten first: user data is in it, and what guests are told about themselves. */
   async remove(vpcId: string): Promise<void> {
-    await wipe(this.#path(vpcId));
+    for (const path of keptPaths(this.#path(vpcId))) await wipe(path);
   }
 
   #path(vpcId: string): string {

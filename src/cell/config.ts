@@ -44,5 +44,14 @@ export const cellConfig = z.object({
       networkMbps: z.number().int().min(0).default(0),
     })
     .prefault({}),
+  /** What hosts shall run: a rebuild checks it (S5.2). Absent: whatever they run. */
+  hostManifest: z
+    .object({
+      /** Versions by component; one that a host does not have is not asked of it. */
+      firmware: z.record(z.string().max(64), z.string().max(128)).optional(),
+      /** Digest of the agent's code. */
+      image: z.string().max(64).optional(),
+    })
+    .optional(),
 });
 export type CellConfig = z.infer<typeof cellConfig>;

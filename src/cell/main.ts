@@ -56,10 +56,12 @@ const region = openRegionLink({
 const start = async (): Promise<Cell> => {
   for (;;) {
     try {
-      const { limits, oversubscription } = config;
+      const { limits, oversubscription, hostManifest } = config;
       const { vcpus, ...parts } = config.reserve;
       const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
-      return await createCell({ identity, limits, oversubscription, reserve, database, region, log });
+      return await createCell({
+        ...{ identity, limits, oversubscription, reserve, hostManifest, database, region, log },
+      });
     } catch (error) {
       log.warn({ err: error }, 'the store is not ready: trying again');
       await delay(storeRetryMs);
