@@ -120,34 +120,37 @@ export const hostRebuildSuite = (name: string, host: () => RebuiltHost): void =>
     assert.equal(await takesVms(host()), 'ok');
   });
 
-  check('every step in its order, each of them twice; then it is as was asked, and takes VMs', async (rebuild) => {
-    const before = await rebuild.condition();
-    const subject = new Subject(host());
-    const { eniId } = subject.port;
-    host().guestAnswers(eniId);
-    const wanted: HostWanted = {
-      layout: { vcpuOversubscription: 2 },
-      validation: {
-        ...{ instanceId: subject.instanceId, image: host().image, vpc: subject.vpc(), port: subject.port },
-        requirement: { vcpus: 1, memoryMib: host().memoryMib, rootDiskMib: 256 },
-        metadata: subject.metadata(),
-      },
-    };
-    for (const step of order) {
-      for (const time of ['first', 'again']) {
-        const { ok, detail } = await rebuild.carried(step, wanted);
-        assert.ok(ok, `${step}, ${time}: ${detail}`);
+  check(
+    'every step in its order, each of them twice; then it is as was asked, and takes VMs',
+    async (rebuild) => {
+      const before = await rebuild.condition();
+      const subject = new Subject(host());
+      const { eniId } = subject.port;
+      host().guestAnswers(eniId);
+      const wanted: HostWanted = {
+        layout: { vcpuOversubscription: 2 },
+        validation: {
+          ...{ instanceId: subject.instanceId, image: host().image, vpc: subject.vpc(), port: subject.port },
+          requirement: { vcpus: 1, memoryMib: host().memoryMib, rootDiskMib: 256 },
+          metadata: subject.metadata(),
+        },
+      };
+      for (const step of order) {
+        for (const time of ['first', 'again']) {
+          const { ok, detail } = await rebuild.carried(step, wanted);
+          assert.ok(ok, `${step}, ${time}: ${detail}`);
+        }
+        if (step !== 'returnToService') assert.equal(await takesVms(host()), 'IncorrectState', step);
       }
-      if (step !== 'returnToService') assert.equal(await takesVms(host()), 'IncorrectState', step);
-    }
-    const after = await rebuild.condition();
-    assert.notEqual(after.lives, before.lives, 'agent and card began anew');
-    assert.equal(after.layout, layoutDigest(wanted.layout));
-    assert.equal(after.network, networkAsConfigured);
-    assert.deepEqual(after.dirty, []);
-    assert.deepEqual(await rebuild.condition(), after, 'and it stays so');
-    assert.equal(await subject.state(), 'absent', 'the VM of its own is gone');
-    assert.deepEqual((await host().caller.call('host.describe', {})).vms, []);
-    assert.equal(await takesVms(host()), 'ok');
-  });
+      const after = await rebuild.condition();
+      assert.notEqual(after.lives, before.lives, 'agent and card began anew');
+      assert.equal(after.layout, layoutDigest(wanted.layout));
+      assert.equal(after.network, networkAsConfigured);
+      assert.deepEqual(after.dirty, []);
+      assert.deepEqual(await rebuild.condition(), after, 'and it stays so');
+      assert.equal(await subject.state(), 'absent', 'the VM of its own is gone');
+      assert.deepEqual((await host().caller.call('host.describe', {})).vms, []);
+      assert.equal(await takesVms(host()), 'ok');
+    },
+  );
 };

@@ -60,7 +60,12 @@ export class Host {
   private constructor(
     parts: HostParts,
     store: VmStore,
-    heard: { readonly fences: Fences; readonly tombstones: Tombstones; readonly disk: HostDisk; readonly discards: Discards },
+    heard: {
+      readonly fences: Fences;
+      readonly tombstones: Tombstones;
+      readonly disk: HostDisk;
+      readonly discards: Discards;
+    },
     { cgroups, fence, bootId }: Pick<AgentContext, 'cgroups' | 'fence' | 'bootId'>,
   ) {
     this.#parts = parts;
@@ -95,7 +100,10 @@ export class Host {
     const discards = new Discards({
       stateDir: config.stateDir,
       failed: (name, err) =>
-        log.error({ err, name, alarm: 'not-overwritten' }, 'what a VM has left could not be overwritten: it is kept'),
+        log.error(
+          { err, name, alarm: 'not-overwritten' },
+          'what a VM has left could not be overwritten: it is kept',
+        ),
     });
     const store = new VmStore(config.stateDir, write, (path) => discards.take(path));
     const { records, unreadable } = await store.load();

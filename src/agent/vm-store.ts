@@ -58,7 +58,11 @@ export class VmStore {
   readonly #writes = new Map<string, Promise<void>>();
 
   /** `write`: how records are written, see spare-room.ts. `discard`: where what a tenant has written goes. */
-  constructor(stateDir: string, write: Write = writeOnce, discard: (path: string) => Promise<void> = removed) {
+  constructor(
+    stateDir: string,
+    write: Write = writeOnce,
+    discard: (path: string) => Promise<void> = removed,
+  ) {
     this.#stateDir = stateDir;
     this.#write = write;
     this.discard = discard;

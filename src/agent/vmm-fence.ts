@@ -107,7 +107,9 @@ export class VmmFence {
   /** Whether the kernel has the rules. */
   async isInPlace(): Promise<boolean> {
     const { exitCode, stdout } = await exec('nft', ['list', 'table', 'inet', this.#name], { allow: [1] });
-    return exitCode === 0 && stdout.includes(`${this.#uidBase}-${this.#uidBase + vmsPerHostMax - 1} goto vmm`);
+    return (
+      exitCode === 0 && stdout.includes(`${this.#uidBase}-${this.#uidBase + vmsPerHostMax - 1} goto vmm`)
+    );
   }
 
   /** Puts the table in place once more, whatever has become of it. */

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { exec } from './exec.ts';
 
 const chunkBytes = 1024 * 1024;
+/** A cluster of a VM's disk. */
+const pieceBytes = 64 * 1024;
 const zeros = Buffer.alloc(chunkBytes);
 const blockBytes = 512;
 /** A file so much longer than its blocks was made to keep us reading holes: it is not touched, and somebody has to look. */
@@ -48,7 +50,10 @@ const overwrite = async (path: string): Promise<void> => {
       throw new WipeError(`${path} claims ${size} bytes and has ${blocks * blockBytes}: it is left as it is`);
     await eachChunk(file, size, async (data, at) => {
       // Zeros stay as they are: a hole is not filled, and nothing is written twice.
-      if (!isZero(data)) await file.write(zeros, 0, data.length, at);
+      for (let from = 0; from < data.length; from += pieceBytes) {
+        const piece = data.subarray(from, from + pieceBytes);
+        if (!isZero(piece)) await file.write(zeros, 0, piece.length, at + from);
+      }
     });
     await file.sync();
   } finally {

@@ -1,6 +1,6 @@
 /** Files that a reader or a crash finds whole: the old text or the new one, on the disk when the call returns. */
 import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
-import { type FileHandle, link, open, rename, writeFile } from 'node:fs/promises';
+import { type FileHandle, link, open, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The owner alone may read: most of these files contain secrets. */
@@ -46,8 +46,20 @@ export const keptPaths = (path: string): readonly string[] => [path, spareOf(pat
 
 const isCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code;
-const unless = (code: string) => (error: unknown) => {
-  if (!isCode(error, code)) throw error;
+const unless =
+  (code: string) =>
+  (error: unknown): undefined => {
+    if (!isCode(error, code)) throw error;
+    return undefined;
+  };
+
+/** A writer that died in the middle has left the old text under a name of its way: before the new one had taken its place, or after. */
+const settleNames = async (path: string): Promise<void> => {
+  const leaving = await stat(leavingOf(path)).catch(unless('ENOENT'));
+  if (leaving === undefined) return;
+  const present = await stat(path).catch(unless('ENOENT'));
+  if (present?.ino === leaving.ino) await unlink(leavingOf(path));
+  else await rename(leavingOf(path), spareOf(path));
 };
 
 /**
@@ -57,8 +69,7 @@ const unless = (code: string) => (error: unknown) => {
  */
 export const writeKept = async (path: string, text: string, mode = modeDefault): Promise<void> => {
   const [spare, leaving] = [spareOf(path), leavingOf(path)];
-  // A writer that died in the middle has left it there.
-  await rename(leaving, spare).catch(unless('ENOENT'));
+  await settleNames(path);
   const file = await open(spare, 'r+', mode).catch((error: unknown): Promise<FileHandle> => {
     if (!isCode(error, 'ENOENT')) throw error;
     return open(spare, 'wx+', mode);

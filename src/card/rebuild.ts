@@ -1,6 +1,8 @@
 /** What the agent asks of its card while the host is rebuilt. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
+import { exec } from '#base/exec.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { wipe } from '#base/wipe.ts';
 import type { cardRebuildContract } from '#contracts/card-rebuild.ts';
@@ -17,14 +19,19 @@ export interface CardRebuildParts {
   restart(): void;
 }
 
-const numberIn = async (path: string): Promise<number> =>
-  Number((await readFile(path, 'utf8').catch(() => '0')).trim());
+const links = z.array(
+  z.object({
+    flags: z.array(z.string()),
+    stats64: z.object({ rx: z.object({ errors: z.number() }), tx: z.object({ errors: z.number() }) }),
+  }),
+);
 
+/** Asked of the kernel and not of `/sys`, which may be another namespace's. */
 const underlayOf = async (device: string): Promise<{ up: boolean; errors: number }> => {
-  const at = `/sys/class/net/${device}`;
-  const counted = ['rx_errors', 'tx_errors', 'rx_crc_errors'].map((name) => numberIn(`${at}/statistics/${name}`));
-  const errors = (await Promise.all(counted)).reduce((sum, each) => sum + each, 0);
-  return { up: (await numberIn(`${at}/carrier`)) === 1, errors };
+  const { stdout } = await exec('ip', ['-j', '-s', 'link', 'show', 'dev', device]);
+  const [link] = links.parse(JSON.parse(stdout));
+  const { rx, tx } = link?.stats64 ?? { rx: { errors: 0 }, tx: { errors: 0 } };
+  return { up: link?.flags.includes('LOWER_UP') ?? false, errors: rx.errors + tx.errors };
 };
 
 /** Removes all VPCs. @throws Conflict where a VM's port or tap is among them: then nothing is touched */
@@ -32,10 +39,15 @@ const scrub = async ({ device, stateDir }: CardRebuildParts): Promise<{ vpcs: nu
   const all = [...device.vpcs.values()];
   const used = all.filter(({ ports, hasStrangeTaps }) => ports.size > 0 || hasStrangeTaps);
   if (used.length > 0)
-    throw new PandoError('Conflict', `${used.map(({ vpcId }) => vpcId).join(', ')} has ports here: nothing is scrubbed.`);
+    throw new PandoError(
+      'Conflict',
+      `${used.map(({ vpcId }) => vpcId).join(', ')} has ports here: nothing is scrubbed.`,
+    );
   const left: string[] = [];
   for (const { vpcId } of all)
-    await device.removeVpc(vpcId).catch((error: unknown) => left.push(`${vpcId}: ${PandoError.from(error).message}`));
+    await device
+      .removeVpc(vpcId)
+      .catch((error: unknown) => left.push(`${vpcId}: ${PandoError.from(error).message}`));
   // What is left of records that were torn or replaced.
   const records = join(stateDir, 'vpcs');
   if (left.length === 0) await wipe(records).catch((error: unknown) => left.push(String(error)));

@@ -56,9 +56,16 @@ describe('rebuilds of real hosts', { timeout: 20 * 60_000 }, () => {
   it('a tenant writes to the disk, to the console, to the user data', async () => {
     await guest.run(`yes ${secret} | head -n 20000 >/root/secret; sync`);
     await guest.run(`echo ${secret} >/dev/console`);
-    const kinds = { disk: /root\.qcow2$/, console: /console\.log$/, metadata: /metadata\.json$/, card: /vpcs\// };
+    const kinds = {
+      disk: /root\.qcow2$/,
+      console: /console\.log$/,
+      metadata: /metadata\.json$/,
+      card: /vpcs\//,
+    };
     for (const [kind, pattern] of Object.entries(kinds))
-      await until(`the secret in the ${kind}`, () => filesWith(secret, places).some((path) => pattern.test(path)));
+      await until(`the secret in the ${kind}`, () =>
+        filesWith(secret, places).some((path) => pattern.test(path)),
+      );
     remembered.remember(places);
     assert.ok(remembered.with(secret).length >= 4, 'the raw files are seen');
   });

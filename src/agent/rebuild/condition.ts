@@ -23,7 +23,9 @@ export const networkFaults = async ({ context, used }: ConditionParts): Promise<
   const ports = status.ports.filter(({ eniId }) => !used.interfaces.has(eniId));
   return [
     ...(status.vtep === config.vtep ? [] : [`the card ends tunnels at ${status.vtep}, not ${config.vtep}`]),
-    ...(status.netns === config.card.netns ? [] : [`the card is in ${status.netns}, not ${config.card.netns}`]),
+    ...(status.netns === config.card.netns
+      ? []
+      : [`the card is in ${status.netns}, not ${config.card.netns}`]),
     ...((await fence.isInPlace()) ? [] : ['the rules that fence VMMs are not in place']),
     ...stray.map((name) => `tap ${name} is nobody’s`),
     ...ports.map(({ eniId }) => `${eniId} on the card is nobody’s`),

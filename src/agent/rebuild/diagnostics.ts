@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { exec } from '#base/exec.ts';
 import type { CardLink } from '../card-link.ts';
-import { cardLoops, diskTestMib, diskTestThoroughMib, memoryTestMib, memoryTestThoroughMib } from '../limits.ts';
+import {
+  cardLoops,
+  diskTestMib,
+  diskTestThoroughMib,
+  memoryTestMib,
+  memoryTestThoroughMib,
+} from '../limits.ts';
 
 const mib = 1024 * 1024;
 const patterns = [0x00, 0xff, 0xaa, 0x55];
@@ -36,9 +42,10 @@ export const testMemory = async (
 /** Without a pattern each word holds its own address: two addresses that are one cell show. */
 const fillPart = (part: Buffer, pattern: number | undefined, at: number): void => {
   if (pattern !== undefined) part.fill(pattern);
-  else new Uint32Array(part.buffer, part.byteOffset, part.length / 4).forEach((_, word, words) => {
-    words[word] = at * (mib / 4) + word;
-  });
+  else
+    new Uint32Array(part.buffer, part.byteOffset, part.length / 4).forEach((_, word, words) => {
+      words[word] = at * (mib / 4) + word;
+    });
 };
 
 /** Writes random bytes, flushes, and reads them from the disk. Undefined: sound. */
@@ -60,11 +67,14 @@ export const testDisk = async (directory: string, sizeMib: number): Promise<stri
     await exec('dd', [`if=${path}`, 'iflag=nocache', 'count=0', 'status=none']);
     const back = await open(path, 'r');
     try {
-      for await (const data of back.createReadStream({ highWaterMark: mib, autoClose: false })) read.update(data);
+      for await (const data of back.createReadStream({ highWaterMark: mib, autoClose: false }))
+        read.update(data);
     } finally {
       await back.close();
     }
-    return wrote.digest('hex') === read.digest('hex') ? undefined : 'disk: what was written was not read back';
+    return wrote.digest('hex') === read.digest('hex')
+      ? undefined
+      : 'disk: what was written was not read back';
   } catch (error) {
     return `disk: ${error instanceof Error ? error.message : String(error)}`;
   } finally {

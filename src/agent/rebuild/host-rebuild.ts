@@ -1,7 +1,7 @@
 /** A host's own part in its rebuild: who may command it, one step at a time, and what stays on record of it. */
 import { randomUUID } from 'node:crypto';
-import type { Handlers } from '#base/rpc/contract.ts';
 import { codeDigestOf } from '#base/codeDigest.ts';
+import type { Handlers } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { passFence } from '#contracts/fences.ts';
 import type { CommandKey, hostContract } from '#contracts/host.ts';
@@ -56,7 +56,10 @@ export class HostRebuild {
   /** A host that is being rebuilt takes no VM. @throws IncorrectState */
   assertOpen(): void {
     if (this.#looking || this.#parts.record.state.emptyIn !== undefined)
-      throw new PandoError('IncorrectState', `${this.#parts.host.context.config.hostId} is being rebuilt: it takes no VM.`);
+      throw new PandoError(
+        'IncorrectState',
+        `${this.#parts.host.context.config.hostId} is being rebuilt: it takes no VM.`,
+      );
   }
 
   condition(): Promise<HostCondition> {
@@ -79,7 +82,10 @@ export class HostRebuild {
     if (heard !== fence) await record.change({ fence: heard });
     const outcome = await this.#do(step, command, wanted);
     const { log, config } = host.context;
-    log.info({ hostId: config.hostId, workflow: command.workflowId, step, ...outcome }, 'a step of a rebuild');
+    log.info(
+      { hostId: config.hostId, workflow: command.workflowId, step, ...outcome },
+      'a step of a rebuild',
+    );
     if (!outcome.ok && spoils.has(step))
       await record.change({ dirty: [`${step}: ${outcome.detail}`.slice(0, 256)] });
     return { ...outcome, condition: await this.condition() };

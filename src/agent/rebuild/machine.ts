@@ -51,7 +51,10 @@ export class Machine {
   /** Devices and files that the kernel swaps to, those that are memory themselves left out. */
   async swaps(): Promise<string[]> {
     const text = (await textAt(this.#at('proc/swaps'))) ?? '';
-    const names = text.split('\n').slice(1).map((line) => line.split(/\s/)[0] ?? '');
+    const names = text
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(/\s/)[0] ?? '');
     return names.filter((name) => name !== '' && !name.startsWith('/dev/zram'));
   }
 

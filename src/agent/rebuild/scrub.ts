@@ -97,10 +97,18 @@ const scrubCard = async ({ card }: ScrubParts['context']): Promise<Scrubbed> => 
 
 const scrubFree = async ({ context: { config }, discards }: ScrubParts): Promise<Scrubbed> => {
   if (!(await isOwnFileSystem(config.stateDir)))
-    return { changed: false, faults: [], words: ['the file system is not this host’s alone: its free blocks were left'] };
+    return {
+      changed: false,
+      faults: [],
+      words: ['the file system is not this host’s alone: its free blocks were left'],
+    };
   await mkdir(discards.dir, { recursive: true, mode: 0o700 });
   const bytes = await fillFree(discards.dir);
-  return { changed: true, faults: [], words: [`${Math.floor(bytes / chunk.length)} MiB of free blocks overwritten`] };
+  return {
+    changed: true,
+    faults: [],
+    words: [`${Math.floor(bytes / chunk.length)} MiB of free blocks overwritten`],
+  };
 };
 
 /** The host has been proved empty. Everything is tried, whatever fails before it. */

@@ -71,12 +71,25 @@ export const checkFirmware = async ({ machine }: StepParts, wanted: HostWanted):
     return bad(
       `${others.map(([component, version]) => `${component} runs ${versions[component]}, wanted is ${version}`).join('; ')}: update it, then rebuild the host`,
     );
-  return done(false, Object.entries(versions).map(([component, version]) => `${component} ${version}`).join(', '));
+  return done(
+    false,
+    Object.entries(versions)
+      .map(([component, version]) => `${component} ${version}`)
+      .join(', '),
+  );
 };
 
-export const runDiagnostics = async ({ host }: StepParts, { thorough = false }: HostWanted): Promise<Done> => {
+export const runDiagnostics = async (
+  { host }: StepParts,
+  { thorough = false }: HostWanted,
+): Promise<Done> => {
   const { config, card, cgroups } = host.context;
-  const { faults, tested } = await diagnose(config.stateDir, card, thorough, await memoryAvailableMib(cgroups));
+  const { faults, tested } = await diagnose(
+    config.stateDir,
+    card,
+    thorough,
+    await memoryAvailableMib(cgroups),
+  );
   return faults.length === 0 ? done(false, tested) : bad(faults.join('; '));
 };
 
@@ -94,8 +107,15 @@ export const scrub = async (parts: StepParts, { generation }: CommandKey): Promi
     );
   const there = await whatIsHere(parts);
   if (there.length > 0)
-    throw new PandoError('IncorrectState', `${hostId} is not empty (${there.join(', ')}): nothing is scrubbed.`);
-  const { changed, faults, words } = await scrubHost({ context: host.context, discards: host.discards, machine });
+    throw new PandoError(
+      'IncorrectState',
+      `${hostId} is not empty (${there.join(', ')}): nothing is scrubbed.`,
+    );
+  const { changed, faults, words } = await scrubHost({
+    context: host.context,
+    discards: host.discards,
+    machine,
+  });
   return faults.length === 0 ? done(changed, words.join('; ')) : bad(faults.join('; '));
 };
 

@@ -44,7 +44,8 @@ export const launchAndListen = async (
   await host.command(command('launch'), vm, () => launchVm(vm, launch));
   const until = monotonicMs() + heardMsMax;
   while (monotonicMs() < until) {
-    if (!(await vm.alive())) throw new PandoError('InternalError', `its VMM ended: ${vm.record.ended?.detail ?? ''}`);
+    if (!(await vm.alive()))
+      throw new PandoError('InternalError', `its VMM ended: ${vm.record.ended?.detail ?? ''}`);
     const heard = await heardOf(host, port.eniId);
     if (heard !== undefined) return heard;
     await sleep(validationLookMs);
