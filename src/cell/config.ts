@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
 import { cellNumberMax } from '#contracts/ids.ts';
+import { redfishMachines } from './reconfiguration/redfish.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
@@ -44,6 +45,8 @@ export const cellConfig = z.object({
       networkMbps: z.number().int().min(0).default(0),
     })
     .prefault({}),
+  /** Management controllers of hosts, by the host's id: how a rebuild turns the machine off and on. Without one its processes begin anew. */
+  redfish: redfishMachines.default({}),
   /** What hosts shall run: a rebuild checks it (S5.2). Absent: whatever they run. */
   hostManifest: z
     .object({

@@ -9,6 +9,7 @@ import { exportSpans } from '#base/spanExport.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
+import { RedfishPower } from './reconfiguration/redfish.ts';
 import { openRegionLink } from './region-link.ts';
 import type { CellSchema } from './store/sql.ts';
 
@@ -61,6 +62,7 @@ const start = async (): Promise<Cell> => {
       const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
       return await createCell({
         ...{ identity, limits, oversubscription, reserve, hostManifest, database, region, log },
+        power: new RedfishPower(config.redfish),
       });
     } catch (error) {
       log.warn({ err: error }, 'the store is not ready: trying again');
