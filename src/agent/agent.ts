@@ -76,7 +76,7 @@ export const startAgent = async (
     cell: config.cell,
     tls,
     log,
-    handlers: hostHandlers(host, rebuild),
+    handlers: hostHandlers(host, pin, rebuild),
     pin,
     hello: async () => {
       const { hostId, zone, vtep, rack } = config;

@@ -22,6 +22,7 @@ import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
 import { cardRebuildHandlers } from './rebuild.ts';
 import { Services } from './services.ts';
+import { Underlay } from './underlay.ts';
 
 /** From the order to begin anew until it is obeyed. */
 const restartAfterMs = 50;
@@ -41,6 +42,7 @@ const card = new Card({
     ...{ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log, hearing },
   }),
   ...{ log, hearing, emptyVpcKeptMs: config.emptyVpcKeptMs },
+  underlay: new Underlay(config.underlayDevice, config.stateDir),
 });
 
 if (process.argv.includes('--teardown')) {

@@ -4,11 +4,13 @@ import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
+import { webhookClient } from './notices/webhook-client.ts';
 import { RedfishPower } from './reconfiguration/redfish.ts';
 import { openRegionLink } from './region-link.ts';
 import type { CellSchema } from './store/sql.ts';
@@ -50,6 +52,7 @@ const region = openRegionLink({
     processors: config.processors ?? [`${config.listen.host}:${config.listen.port}`],
     zone: config.zone,
     state: 'active',
+    ...(config.takes === undefined ? {} : { takes: config.takes }),
   },
 });
 
@@ -63,6 +66,11 @@ const start = async (): Promise<Cell> => {
       return await createCell({
         ...{ identity, limits, oversubscription, reserve, hostManifest, database, region, log },
         power: new RedfishPower(config.redfish),
+        ...(config.webhooks === undefined
+          ? {}
+          : { webhooks: { send: webhookClient(config.webhooks), allowed: config.webhooks.allowed } }),
+        listenStore: (channel, heard) =>
+          listenStore({ url: config.databaseUrl, channel, heard, name: `${config.name}-listen` }),
       });
     } catch (error) {
       log.warn({ err: error }, 'the store is not ready: trying again');

@@ -62,6 +62,11 @@ export class HostRebuild {
       );
   }
 
+  /** Its generations are another cell's from now on: the former one is not let in any more. A host that is closed stays so. */
+  rehomed(): Promise<void> {
+    return this.#parts.record.change({ fence: undefined });
+  }
+
   condition(): Promise<HostCondition> {
     return conditionOf(this.#conditionParts(), this.#parts.record.state);
   }

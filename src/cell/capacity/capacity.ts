@@ -48,6 +48,8 @@ export class Capacity {
   /** Hosts on which transactions of this processor are claiming just now. */
   readonly claiming = new Claiming();
   readonly #options: CapacityOptions;
+  /** Types that are waited for, as was told last. */
+  readonly #waited = new Map<string, Amount>();
   #reading: Promise<void> | undefined;
 
   constructor(options: CapacityOptions) {
@@ -100,6 +102,19 @@ export class Capacity {
     this.demand.note(type, amount, kind, this.now(), count);
     if (kind === 'refusal') this.onRefused?.(type, count);
     if (this.view.slots.demand.length === 0) this.publishDemand();
+  }
+
+  /** What is waited for just now, by type: it counts as demand while it waits (S10.6). */
+  waitedFor(
+    types: readonly { readonly type: string; readonly amount: Amount; readonly count: number }[],
+  ): void {
+    const now = new Set(types.map(({ type }) => type));
+    for (const [type, amount] of this.#waited) if (!now.has(type)) this.demand.setPending(type, amount, 0);
+    this.#waited.clear();
+    for (const { type, amount, count } of types) {
+      this.demand.setPending(type, amount, count);
+      this.#waited.set(type, amount);
+    }
   }
 
   /** Slots follow demand: at once in what is published, a batch of hosts at a time in the order of placement. */

@@ -91,7 +91,12 @@ export class RedfishHttp {
         reject(new PandoError('HostUnreachable', `${method} ${path}: ${cause.message}`, { cause }));
       const sent = request(
         target,
-        { method, ca, headers, signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]) },
+        {
+          method,
+          ca,
+          headers,
+          signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        },
         (response) => {
           const chunks: Buffer[] = [];
           let bytes = 0;
@@ -107,7 +112,9 @@ export class RedfishHttp {
               ...{ status: response.statusCode ?? 0, body: jsonOf(Buffer.concat(chunks)) },
               ...(location === undefined ? {} : { location: pathOf(location, url) }),
               ...(typeof token === 'string' ? { token } : {}),
-              ...(after === undefined || !/^\d{1,4}$/.test(after) ? {} : { retryAfterMs: Number(after) * 1_000 }),
+              ...(after === undefined || !/^\d{1,4}$/.test(after)
+                ? {}
+                : { retryAfterMs: Number(after) * 1_000 }),
             });
           });
         },

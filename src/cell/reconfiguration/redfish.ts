@@ -58,7 +58,10 @@ const sessions = '/redfish/v1/SessionService/Sessions';
 const parsed = <T extends z.ZodType>(shape: T, { body }: Answer, what: string): z.output<T> => {
   const found = shape.safeParse(body);
   if (found.success) return found.data;
-  throw new PandoError('InternalError', `The controller's ${what} is not as Redfish has it: ${found.error.issues[0]?.message}`);
+  throw new PandoError(
+    'InternalError',
+    `The controller's ${what} is not as Redfish has it: ${found.error.issues[0]?.message}`,
+  );
 };
 
 /** One conversation with a controller. */
@@ -82,7 +85,10 @@ class Conversation {
     const best = resetsByPreference.find((each) => allowed.includes(each));
     if (best !== undefined) return this.#reset(action.target, best);
     if (!allowed.includes('ForceOff') || !allowed.includes('On'))
-      throw new PandoError('InternalError', `The controller allows no reset that we know: ${allowed.join(', ')}.`);
+      throw new PandoError(
+        'InternalError',
+        `The controller allows no reset that we know: ${allowed.join(', ')}.`,
+      );
     await this.#reset(action.target, 'ForceOff');
     await this.#until('it is off', async () => {
       const now = parsed(system, await this.#http.get(path), 'system');
@@ -95,7 +101,10 @@ class Conversation {
     const { Members } = parsed(collection, await this.#http.get('/redfish/v1/Systems'), 'list of systems');
     const [only, ...more] = Members;
     if (only === undefined || more.length > 0)
-      throw new PandoError('InternalError', `The controller has ${Members.length} systems: name the host's as \`system\`.`);
+      throw new PandoError(
+        'InternalError',
+        `The controller has ${Members.length} systems: name the host's as \`system\`.`,
+      );
     return only['@odata.id'];
   }
 

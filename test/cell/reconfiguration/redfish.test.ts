@@ -41,7 +41,10 @@ test('the best reset that is allowed, wherever that is told; off and on where th
     [['On', 'ForceOff', 'ForceRestart', 'PowerCycle'], ['PowerCycle']],
     [['On', 'GracefulRestart', 'ForceRestart'], ['ForceRestart']],
     [['GracefulRestart'], ['GracefulRestart']],
-    [['On', 'ForceOff'], ['ForceOff', 'On']],
+    [
+      ['On', 'ForceOff'],
+      ['ForceOff', 'On'],
+    ],
   ] as const)
     for (const byActionInfo of [false, true]) {
       controller.resets.length = 0;
@@ -96,7 +99,10 @@ test('a wrong password, another authority, a controller that is away or answers 
   assert.equal((await failure(power({ url }).cycle('h-1'))).class, 'unreachable');
 
   controller.instead.push({ status: 200, body: 'no system' });
-  assert.equal((await failure(power({ authentication: 'basic', system: '/redfish/v1/Systems/1' }).cycle('h-1'))).code, 'InternalError');
+  assert.equal(
+    (await failure(power({ authentication: 'basic', system: '/redfish/v1/Systems/1' }).cycle('h-1'))).code,
+    'InternalError',
+  );
   assert.deepEqual(types(), []);
 });
 

@@ -19,7 +19,11 @@ interface Reply {
 }
 
 const extended = (message: string): unknown => ({
-  error: { code: 'Base.1.0.GeneralError', message: 'See the extended info.', '@Message.ExtendedInfo': [{ Message: message }] },
+  error: {
+    code: 'Base.1.0.GeneralError',
+    message: 'See the extended info.',
+    '@Message.ExtendedInfo': [{ Message: message }],
+  },
 });
 
 export class RedfishSimulator {
@@ -28,7 +32,13 @@ export class RedfishSimulator {
   readonly resets: Reset[] = [];
   readonly sessions = new Map<string, string>();
   powerState = 'On';
-  allowed: readonly string[] | undefined = ['On', 'ForceOff', 'ForceRestart', 'GracefulRestart', 'PowerCycle'];
+  allowed: readonly string[] | undefined = [
+    'On',
+    'ForceOff',
+    'ForceRestart',
+    'GracefulRestart',
+    'PowerCycle',
+  ];
   /** The allowed resets are told by an ActionInfo of their own. */
   byActionInfo = false;
   /** How often a reset's task is asked for before it has ended; 0: a reset ends at once. */
@@ -53,7 +63,17 @@ export class RedfishSimulator {
     const dir = await mkdtemp(join(tmpdir(), 'pando-redfish-'));
     const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
     await exec('openssl', [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-days',
+        '2',
+      ],
       ...['-subj', '/CN=controller', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
     ]);
     const simulator = new RedfishSimulator(dir, await readFile(key, 'utf8'), await readFile(cert, 'utf8'));
@@ -85,7 +105,11 @@ export class RedfishSimulator {
     for await (const chunk of asked) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
     const body: unknown = text === '' ? {} : JSON.parse(text);
-    const { status, body: told, headers } = this.instead.shift() ?? this.#answer(asked, body as Record<string, unknown>);
+    const {
+      status,
+      body: told,
+      headers,
+    } = this.instead.shift() ?? this.#answer(asked, body as Record<string, unknown>);
     answer.writeHead(status, { 'content-type': 'application/json', ...headers });
     answer.end(told === undefined ? '' : JSON.stringify(told));
   }
@@ -101,14 +125,16 @@ export class RedfishSimulator {
     const { method, url = '' } = asked;
     if (method === 'POST' && url === '/redfish/v1/SessionService/Sessions') return this.#login(body);
     const by = this.#whoAsks(asked);
-    if (by === undefined) return { status: 401, body: extended('While accessing the resource, no valid login was found.') };
+    if (by === undefined)
+      return { status: 401, body: extended('While accessing the resource, no valid login was found.') };
     if (method === 'DELETE' && this.sessions.delete(url)) return { status: 204 };
     if (method === 'GET' && url === '/redfish/v1/Systems')
       return { status: 200, body: { Members: this.systems.map((id) => ({ '@odata.id': id })) } };
     if (method === 'GET' && this.systems.includes(url)) return { status: 200, body: this.#system(url) };
     if (method === 'GET' && url.endsWith('/ResetActionInfo'))
       return { status: 200, body: { Parameters: [{ Name: 'ResetType', AllowableValues: this.allowed }] } };
-    if (method === 'POST' && url.endsWith('/Actions/ComputerSystem.Reset')) return this.#reset(String(body.ResetType), by);
+    if (method === 'POST' && url.endsWith('/Actions/ComputerSystem.Reset'))
+      return this.#reset(String(body.ResetType), by);
     if (method === 'GET' && url === '/redfish/v1/TaskService/TaskMonitors/7') return this.#task();
     return { status: 404, body: extended(`The resource at ${url} was not found.`) };
   }
@@ -131,7 +157,10 @@ export class RedfishSimulator {
 
   #reset(type: string, by: Reset['by']): Reply {
     if (this.allowed !== undefined && !this.allowed.includes(type))
-      return { status: 400, body: extended(`The value ${type} for the parameter ResetType is not in the list.`) };
+      return {
+        status: 400,
+        body: extended(`The value ${type} for the parameter ResetType is not in the list.`),
+      };
     this.resets.push({ type, by });
     if (type === 'ForceOff') this.powerState = 'Off';
     else {
@@ -140,7 +169,11 @@ export class RedfishSimulator {
     }
     if (this.taskLooks === 0) return { status: 204 };
     this.#looks = 0;
-    return { status: 202, body: {}, headers: { location: '/redfish/v1/TaskService/TaskMonitors/7', 'retry-after': '0' } };
+    return {
+      status: 202,
+      body: {},
+      headers: { location: '/redfish/v1/TaskService/TaskMonitors/7', 'retry-after': '0' },
+    };
   }
 
   #task(): Reply {
