@@ -25,15 +25,23 @@ export class Discards {
     this.#failed = failed;
   }
 
+  /** Before the first is taken. */
+  async open(): Promise<void> {
+    await mkdir(this.dir, { recursive: true, mode: 0o700 });
+  }
+
   /** Takes a directory out of the way; absent: nothing. Resolves when it is here, not when it is overwritten. */
   async take(path: string): Promise<void> {
-    await mkdir(this.dir, { recursive: true, mode: 0o700 });
+    // Somebody may have tidied it away.
+    await this.open();
     for (;;) {
       this.#number += 1;
       const moved = await rename(path, join(this.dir, `${basename(path)}.${this.#number}`)).then(
         () => true,
         (error: NodeJS.ErrnoException) => {
           if (error.code === 'ENOENT') return true;
+          // Of another file system: there is nothing to be put off to.
+          if (error.code === 'EXDEV') return wipe(path).then(() => true);
           // One that an earlier agent has left there has this name.
           if (error.code === 'ENOTEMPTY' || error.code === 'EEXIST') return false;
           throw error;

@@ -80,6 +80,7 @@ export class Host {
       read: readImage,
       owner: config.hostId,
       inUse: () => this.#imagesInUse(),
+      discard: (path) => store.discard(path),
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
@@ -105,6 +106,7 @@ export class Host {
           'what a VM has left could not be overwritten: it is kept',
         ),
     });
+    await write(() => discards.open());
     const store = new VmStore(config.stateDir, write, (path) => discards.take(path));
     const { records, unreadable } = await store.load();
     await disk.spare
