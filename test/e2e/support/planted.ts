@@ -15,11 +15,12 @@ export const filesBelow = (directory: string): string[] => {
   }
 };
 
-/** Files in whose bytes the text is, as it stands. */
-export const filesWith = (text: string, directories: readonly string[]): string[] =>
+/** Files in whose bytes one of the texts is, as it stands. */
+export const filesWith = (texts: readonly string[], directories: readonly string[]): string[] =>
   directories.flatMap(filesBelow).filter((path) => {
     try {
-      return readFileSync(path).includes(text);
+      const bytes = readFileSync(path);
+      return texts.some((text) => bytes.includes(text));
     } catch {
       return false;
     }
@@ -53,8 +54,8 @@ export class Remembered implements Disposable {
     return this.#count;
   }
 
-  with(text: string): string[] {
-    return filesWith(text, [this.#directory]);
+  with(texts: readonly string[]): string[] {
+    return filesWith(texts, [this.#directory]);
   }
 
   [Symbol.dispose](): void {
