@@ -17,6 +17,7 @@ import { Hearing } from './hearing.ts';
 import { Isolation } from './isolation.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
+import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -54,6 +55,7 @@ await requireConntrack();
 const isolation = new Isolation(config.stateDir, config.underlayDevice);
 await isolation.adopt();
 await card.adopt();
+new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const rebuildHandlers = logFailures(

@@ -137,8 +137,15 @@ ip -n ${netns} link set own up
     {
       agentIdentity = 'spiffe://pando/agent/test',
       emptyVpcKeptMs,
+      kernelLookEveryMs,
       ownLink = false,
-    }: { readonly agentIdentity?: string; readonly emptyVpcKeptMs?: number; readonly ownLink?: boolean } = {},
+    }: {
+      readonly agentIdentity?: string;
+      readonly emptyVpcKeptMs?: number;
+      readonly kernelLookEveryMs?: number;
+      /** Its agent reaches it by a link that is not the underlay. */
+      readonly ownLink?: boolean;
+    } = {},
   ): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
     const reached = ownLink ? await this.#ownLink(netns) : ip;
@@ -153,6 +160,7 @@ ip -n ${netns} link set own up
       tls: await this.tlsFiles('card', name),
       agentIdentity,
       emptyVpcKeptMs,
+      kernelLookEveryMs,
     };
     const path = join(this.directory, `${name}.json`);
     await writeFile(path, JSON.stringify(config));
