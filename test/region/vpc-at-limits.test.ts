@@ -9,6 +9,7 @@ const cards = 40;
 let region: TestRegion;
 let alice: Client;
 let vpc: LargeVpc;
+let disconnect: () => void;
 const fleet = new NetworkFleet(cards, false);
 
 before(async () => {
@@ -17,7 +18,7 @@ before(async () => {
   vpc = await fillVpc(region, alice, {
     ...{ interfaces: 4_096, cards, groups: 5, groupsPerInterface: 5, rules: 59, routes: 199 },
   });
-  await connectFleet(region, fleet);
+  disconnect = await connectFleet(region, fleet);
   await region.region.pusher.push(vpc.vpcId);
 });
 after(() => region.stop());
@@ -78,4 +79,20 @@ test('a launch elsewhere does not wait for it: it is through while no card has a
   resolve();
   fleet.hold = undefined;
   await changed;
+});
+
+test('whole documents, as peers of the last release are told, take more than fifty times the bytes', async (t) => {
+  fleet.clear();
+  await addRule(vpc.groupIds[2], 40_003);
+  const { bytes } = fleet;
+  disconnect();
+  const former = new NetworkFleet(cards, true);
+  await connectFleet(region, former);
+  await region.region.pusher.push(vpc.vpcId);
+  former.clear();
+  await addRule(vpc.groupIds[3], 40_004);
+  assert.equal(former.toCards.messages, cards);
+  assert.ok(former.onCards(vpc.vpcId).every(({ groups }) => JSON.stringify(groups).includes('40004')));
+  t.diagnostic(`a rule: ${bytes} bytes in parts, ${former.bytes} in whole documents`);
+  assert.ok(former.bytes > 50 * bytes, `${former.bytes} bytes, not ${bytes}`);
 });
