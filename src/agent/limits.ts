@@ -90,3 +90,8 @@ export const resetPollMs = 20;
 export const changedReportMs = 100;
 export const reportEveryMsDefault = 2_000;
 export const reportEveryMsMin = 100;
+/** Pressure is measured over this time; reports that are closer together look at the same moment. */
+export const pressureWindowMs = 10_000;
+export const pressureSampleMs = 1_000;
+/** A window that is shorter says nothing: a few ticks of the kernel's clock would be all of it. */
+export const pressureWindowMsMin = 2_000;

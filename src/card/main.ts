@@ -15,6 +15,7 @@ import { cardHandlers } from './handlers.ts';
 import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
+import { Underlay } from './kernel/underlay.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -44,7 +45,8 @@ if (process.argv.includes('--teardown')) {
 
 await requireConntrack();
 await card.adopt();
-const self = { vtep: config.vtep, netns: config.netns };
+const underlay = new Underlay(config.netns, config.underlayDevice);
+const self = { vtep: config.vtep, netns: config.netns, underlay };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const { agentIdentity } = config;
 const server = await serveRpc({

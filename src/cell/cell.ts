@@ -11,6 +11,7 @@ import { type Amount, nothing } from '#slots/amount.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
+import { Mending } from './capacity/mending.ts';
 import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
@@ -134,6 +135,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
+  const mending = new Mending({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
   const stop = new AbortController();
   const health = { at: clock.monotonicMs(), vms: 0 };
@@ -175,6 +177,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
+    { name: 'mending', everyMs: limits.mendingEveryMs, turn: () => mending.turn() },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },

@@ -58,6 +58,9 @@ export class Capacity {
   /** How far a type may be used on a host, by adverse reports. */
   readonly fitness: Fitness = (host, type) => this.#adverse.fitness(host, type, this.now());
 
+  /** How free of pressure a host is, by its own reports alone: 1 wholly, 0 not at all. */
+  readonly calm = (hostId: string): number => this.#adverse.calm(hostId, this.now());
+
   /** A type did badly on a host, or everything did. The host's slots follow at once. */
   adverse(hostId: string, kind: AdverseKind, type?: string): void {
     const host = this.view.slots.host(hostId);

@@ -8,6 +8,7 @@ import { keptConsoles } from './schema-0008-consoles.ts';
 import { claimsStep } from './schema-0010-claims.ts';
 import { instanceProfilesStep } from './schema-0011-profiles.ts';
 import { placementStep } from './schema-0020-placement.ts';
+import { violationsStep } from './schema-0020-violations.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -134,4 +135,5 @@ export const cellSchema: readonly SchemaStep[] = [
   },
   instanceProfilesStep,
   placementStep,
+  violationsStep,
 ];
