@@ -92,13 +92,12 @@ export class Mending {
     const due = await db.transaction(async (tx) => {
       if (!(await lockMending(tx))) return [];
       const seen = await this.#look(tx);
+      const ids = seen.map(({ instanceId }) => instanceId);
       await noteSeen(tx, seen);
-      await forgetUnseen(
-        tx,
-        seen.map(({ instanceId }) => instanceId),
-        this.#limits.restMsMax,
-      );
-      return dueMoves((await listViolations(tx)).map(sightingOf), await this.#state(tx), this.#limits);
+      await forgetUnseen(tx, ids, this.#limits.restMsMax);
+      // What another processor has measured and this one has not, it could not compare hosts by.
+      const own = (await listViolations(tx)).filter((row) => ids.includes(row.instance_id));
+      return dueMoves(own.map(sightingOf), await this.#state(tx), this.#limits);
     });
     let begun = 0;
     for (const { instanceId } of due) if (await this.#move(instanceId)) begun += 1;

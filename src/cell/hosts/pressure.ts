@@ -39,10 +39,10 @@ export const kindsOfPressure = (pressure: HostPressure | undefined): AdverseKind
 };
 
 export class PressureWatch {
-  readonly #options: { readonly capacity: Capacity; readonly clock: Clock };
+  readonly #options: { readonly capacity: Capacity; readonly clock: Pick<Clock, 'monotonicMs'> };
   readonly #toldAt = new Map<string, number>();
 
-  constructor(options: { readonly capacity: Capacity; readonly clock: Clock }) {
+  constructor(options: { readonly capacity: Capacity; readonly clock: Pick<Clock, 'monotonicMs'> }) {
     this.#options = options;
   }
 
