@@ -14,6 +14,7 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import { openAccess } from '#base/rpc/access.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
+import type { UnderlayCounters } from '#card/kernel/underlay.ts';
 import { cardContract } from '#contracts/card.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
@@ -48,6 +49,8 @@ export class Lab {
   cellId = 'a';
   /** What cards have heard of guests, by interface: ages in milliseconds. */
   readonly heard = new Map<string, { dhcpMs?: number; arpMs?: number; listenedMs?: number }>();
+  /** What cards tell of their device towards the underlay. */
+  underlay: (() => Promise<UnderlayCounters | undefined>) | undefined;
   /** What cards wait for before they say that a port is redirected. */
   onRedirect: (() => Promise<void> | void) | undefined;
   readonly #run = labName();
@@ -180,7 +183,8 @@ export class Lab {
           }));
           return { ports };
         },
-        'card.counters': () => ({
+        'card.counters': async () => ({
+          underlay: await this.underlay?.(),
           ports: [...taps.keys()].map((eniId) => ({
             eniId,
             rxBytes: 5,
