@@ -2,7 +2,7 @@
 import type { Handlers } from '#base/rpc/contract.ts';
 import { type cardContract, presentQueueMode } from '#contracts/card.ts';
 import type { Card } from './card.ts';
-import type { Underlay } from './kernel/underlay.ts';
+import type { UnderlayDevice } from './kernel/underlayDevice.ts';
 import type { Queues } from './queues.ts';
 
 /** Silence after which the queue of a port that is gone is closed. */
@@ -11,7 +11,7 @@ const detachedIdleMs = 50;
 export const cardHandlers = (
   card: Card,
   queues: Queues,
-  { underlay, ...self }: { readonly vtep: string; readonly netns: string; readonly underlay: Underlay },
+  { underlay, ...self }: { readonly vtep: string; readonly netns: string; readonly underlay: UnderlayDevice },
 ): Handlers<typeof cardContract> => ({
   'card.status': () => ({
     ...self,
@@ -25,6 +25,12 @@ export const cardHandlers = (
     })),
   }),
   'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
+  'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
+  'card.transact': (transaction) => card.transact(transaction),
+  'card.confirm': async ({ transactionId }) => {
+    await card.device.confirm(transactionId);
+    return {};
+  },
   'card.removeVpc': async ({ vpcId }) => {
     await card.removeVpc(vpcId);
     return {};

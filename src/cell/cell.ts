@@ -8,13 +8,16 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
+import { noteAccounts } from './account-notes.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
+import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
 import { Mending } from './capacity/mending.ts';
 import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { FillWatch } from './contents.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
@@ -23,8 +26,10 @@ import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
 import { tellFigures } from './metrics.ts';
+import { type CapacityCall, openNotices, type WebhooksOptions } from './notices/notices.ts';
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
+import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
@@ -60,7 +65,15 @@ export interface CellOptions {
   readonly leaseTtlMs?: number;
   readonly leaseRenewEveryMs?: number;
   readonly adoptionGraceMs?: number;
+  readonly hostManifest?: CellServices['hostManifest'];
+  readonly power?: CellServices['power'];
+  /** How pools change hosts; default: as the limits say. */
+  readonly pools?: Partial<PoolTimes>;
   readonly timing?: Partial<EngineTiming>;
+  /** Hears a channel of the store (`LISTEN`); absent: what it would tell is found once a second. Returns what ends it. */
+  listenStore?(channel: string, heard: () => void): () => void;
+  /** How webhooks are sent; absent: none are. */
+  readonly webhooks?: WebhooksOptions;
   /** Tests run tables of their own beside these. */
   readonly definitions?: readonly ErasedDefinition<CellServices>[];
 }
@@ -72,7 +85,11 @@ export interface Cell {
   readonly engine: WorkflowEngine<CellServices>;
   readonly reports: HostReports;
   readonly operator: Operator;
+  readonly pools: Pools;
   readonly ec2Call: Ec2Call;
+  readonly capacityCall: CapacityCall;
+  /** Whether a limit of the cell nears, by the last look (S3.7). */
+  nearlyFull(): boolean;
   /** Whether the store answered lately. */
   ready(): boolean;
   /** Stops between steps and gives up the lease; another processor goes on. */
@@ -95,7 +112,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const lease = new CommandLease();
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
-  const vpcs = new VpcStates({ db, region, hosts, log });
+  const vpcs = new VpcStates({ db, cellId: identity.cellId, region, hosts, log });
   const capacity = new Capacity({ db, hosts, clock });
   const upkeep = new ClaimsUpkeep({ db, log });
   const services: CellServices = {
@@ -108,6 +125,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     hosts,
     vpcs,
     capacity,
+    starts: { owner, start: (rows) => engine.start(rows) },
   };
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
@@ -130,15 +148,19 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   });
   // A moment later: a host serves calls only once its hello is answered.
   hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));
+  const health = { at: clock.monotonicMs(), vms: 0 };
   const begun = ({ workflows, cancelled }: Begun): void => {
+    // Until the next count: the limit holds also for many launches at once.
+    health.vms += workflows.filter(({ kind }) => kind === 'launch').length;
     engine.start(workflows);
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
   const mending = new Mending({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
+  const pools = new Pools({ services, owner, begun, ...options.pools });
+  const fill = new FillWatch(services);
   const stop = new AbortController();
-  const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
     const askedAt = lease.now();
     await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
@@ -148,6 +170,12 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   await supersedeLeases(db, owner, identity.processorId);
   await renew();
   health.vms = await countInstances(db);
+  const notices = await openNotices({
+    ...{ services, owner },
+    sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
+    webhooks: options.webhooks,
+  });
   const context: Omit<CellContext, 'request'> = {
     services,
     owner,
@@ -155,6 +183,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     begun,
     metadataChanged: () => metadata.hint(),
     pageSecret: await sharedSecret(db, 'page-tokens'),
+    offers: notices.offers,
     vms: () => health.vms,
   };
   const tasks: PeriodicTask[] = [
@@ -174,10 +203,20 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         capacity.publishDemand();
       },
     },
+    ...notices.tasks,
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
+    { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
     { name: 'mending', everyMs: limits.mendingEveryMs, turn: () => mending.turn() },
+    { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
+    {
+      name: 'fill',
+      everyMs: limits.fillLookEveryMs,
+      turn: async () => {
+        health.vms = (await fill.look()).vms;
+      },
+    },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -209,17 +248,22 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     services,
     engine,
     reports,
-    operator: createOperator({ services, owner, engine, begun }),
+    operator: createOperator({ services, owner, engine, begun, pools }),
+    pools,
     ec2Call: createEc2Call(context),
+    capacityCall: notices.call,
+    nearlyFull: () => fill.near,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
       await dropLease(db, owner);
     },
     abandon: () => {
       untell();
+      notices.close();
       stop.abort();
       engine.stop();
     },

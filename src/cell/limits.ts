@@ -119,6 +119,8 @@ export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;
 /** A device that did not take a VPC's state in this time is reported unreachable and is told again later. */
+/** Tries of a launch on a card that forgets the VPC in between. */
+export const declarationTriesMax = 3;
 export const vpcPushTimeoutMs = 5_000;
 /** How long an absent host delays a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
@@ -145,3 +147,51 @@ export const mendingHostsMax = 20;
 export const mendingVmsPerHostMax = 50;
 /** A measured violation that no processor has seen for this long is over: one that has just begun has measured nothing yet. */
 export const mendingForgottenMs = 120_000;
+/** Migrations at a time that empty one host, and that empty hosts of the cell in all. */
+export const drainsPerHostMax = 2;
+export const drainsPerCellMax = 8;
+/** How often a drain looks again, and how long it goes on before it is given up. */
+export const drainLookAgainMs = 500;
+export const drainPatienceMs = 60 * 60_000;
+/** Hosts of a cell that change at a time, and how long one is left alone after a change. */
+export const rebuildsAtOnceMax = 2;
+export const hostRestMs = 10 * 60_000;
+/** How often pools are looked at. */
+export const poolsEveryMs = 5_000;
+/** How long waiting demand counts that nobody has told again. */
+export const poolDemandMs = 60_000;
+/** One step of a rebuild: diagnostics and overwriting take their time. */
+export const rebuildStepTimeoutMs = 30 * 60_000;
+/** How often a machine that is turned off and on is looked for, and how long it may take. */
+export const powerCycleLookAgainMs = 2_000;
+export const powerCycleMsMax = 30 * 60_000;
+/** How often waiting requests for capacity are looked at without an event; what ran out ends then too. */
+export const capacityQueueEveryMs = 1_000;
+/** Requests of one class that one look reads: more than it can serve. */
+export const waitingPerClassMax = 32;
+export const waitingClassesMax = 256;
+/** Looks in a row after one event: each may serve some. */
+export const queueRoundsMax = 64;
+/** What ends in one look. */
+export const lapsedPerLookMax = 200;
+/** A request that let so many offers lapse ends. */
+export const offersLapsedMax = 3;
+/** For how long one request may accumulate before it gives all back and queues anew. */
+export const accumulateMsMax = 6 * 3_600_000;
+/** Ended requests, and events, stay visible for a week. */
+export const capacityKeptMs = 7 * 24 * 3_600_000;
+/** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */
+export const webhookTimeoutMs = 10_000;
+export const webhooksAtOnceMax = 32;
+export const webhooksPerReceiverMax = 4;
+/** A delivery whose processor died is tried again after this long. */
+export const webhookLeaseMs = 30_000;
+/** Pauses between tries, doubled each time; after so many tries it is a dead letter: some nine hours. */
+export const webhookBackoffMsMin = 5_000;
+export const webhookBackoffMsMax = 3_600_000;
+export const webhookAttemptsMax = 20;
+export const deadLettersShownMax = 1_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;

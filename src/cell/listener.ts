@@ -4,14 +4,26 @@ import type { Logger } from '#base/log.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
-import { type Access, backendAccess, cellOperatorAccess, hostEventsAccess } from '#contracts/access.ts';
+import {
+  type Access,
+  backendAccess,
+  capacityAccess,
+  cellOperatorAccess,
+  hostEventsAccess,
+} from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
+import { capacityContract } from '#contracts/capacity.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { isInternalCode, PandoError } from '#contracts/errors.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import type { Cell } from './cell.ts';
 
-const contract = { ...backendContract, ...hostEventsContract, ...cellOperatorContract } as const;
+const contract = {
+  ...backendContract,
+  ...capacityContract,
+  ...hostEventsContract,
+  ...cellOperatorContract,
+} as const;
 type Contract = typeof contract;
 type Stream = RpcStream<Contract, typeof hostContract>;
 
@@ -24,7 +36,12 @@ export interface ListenerOptions {
   readonly log: Logger;
 }
 
-const access: Access<Contract> = { ...backendAccess, ...hostEventsAccess, ...cellOperatorAccess };
+const access: Access<Contract> = {
+  ...backendAccess,
+  ...capacityAccess,
+  ...hostEventsAccess,
+  ...cellOperatorAccess,
+};
 
 export const listen = (options: ListenerOptions): Promise<RpcServer> =>
   serveRpc<Contract, typeof hostContract>({
@@ -44,6 +61,7 @@ export const listen = (options: ListenerOptions): Promise<RpcServer> =>
 const handlersFor = (options: ListenerOptions, stream: Stream): Handlers<Contract> => ({
   ...healthHandlers(options),
   ...clientHandlers(options),
+  ...capacityHandlers(options),
   ...hostHandlers(options, stream),
   ...options.cell.operator,
 });
@@ -53,8 +71,10 @@ const healthHandlers = ({ cell, name }: ListenerOptions): Handlers<Contract> => 
     const ready = cell.ready();
     const { quarantined } = cell.reports;
     const alarm = quarantined === 0 ? '' : `, ALARM: ${quarantined} VMs in quarantine`;
-    const detail = `${cell.services.hosts.size} hosts${alarm}`;
-    return { name, ready, detail: ready ? detail : 'the store does not answer' };
+    const full = cell.nearlyFull() ? ', ALARM: nearly full, make the next cell (pando cell create)' : '';
+    const detail = `${cell.services.hosts.size} hosts${alarm}${full}`;
+    const nearlyFull = cell.nearlyFull() && { nearlyFull: true };
+    return { name, ready, detail: ready ? detail : 'the store does not answer', ...nearlyFull };
   },
 });
 
@@ -62,6 +82,21 @@ const clientHandlers = ({ cell, log }: ListenerOptions): Handlers<Contract> => (
   'ec2.call': async (params) => {
     try {
       return await cell.ec2Call(params);
+    } catch (error) {
+      if (!(error instanceof PandoError) || isInternalCode(error.code))
+        log.error(
+          { err: error, action: params.action, requestId: params.requestId },
+          'a request failed inside',
+        );
+      throw error;
+    }
+  },
+});
+
+const capacityHandlers = ({ cell, log }: ListenerOptions): Handlers<Contract> => ({
+  'capacity.call': async (params) => {
+    try {
+      return { output: await cell.capacityCall(params) };
     } catch (error) {
       if (!(error instanceof PandoError) || isInternalCode(error.code))
         log.error(

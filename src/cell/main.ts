@@ -4,11 +4,13 @@ import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
+import { webhookClient } from './notices/webhook-client.ts';
 import { openRegionLink } from './region-link.ts';
 import type { CellSchema } from './store/sql.ts';
 
@@ -49,6 +51,7 @@ const region = openRegionLink({
     processors: config.processors ?? [`${config.listen.host}:${config.listen.port}`],
     zone: config.zone,
     state: 'active',
+    ...(config.takes === undefined ? {} : { takes: config.takes }),
   },
 });
 
@@ -59,7 +62,14 @@ const start = async (): Promise<Cell> => {
       const { limits, oversubscription } = config;
       const { vcpus, ...parts } = config.reserve;
       const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
-      return await createCell({ identity, limits, oversubscription, reserve, database, region, log });
+      return await createCell({
+        ...{ identity, limits, oversubscription, reserve, database, region, log },
+        ...(config.webhooks === undefined
+          ? {}
+          : { webhooks: { send: webhookClient(config.webhooks), allowed: config.webhooks.allowed } }),
+        listenStore: (channel, heard) =>
+          listenStore({ url: config.databaseUrl, channel, heard, name: `${config.name}-listen` }),
+      });
     } catch (error) {
       log.warn({ err: error }, 'the store is not ready: trying again');
       await delay(storeRetryMs);

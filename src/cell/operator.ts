@@ -4,10 +4,13 @@ import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
+import { homeOperations } from './hosts/homes.ts';
 import type { Begun } from './lifecycle.ts';
 import { beginMove } from './moves.ts';
 import { capacityOperations } from './operator-capacity.ts';
+import { hostOperations } from './operator-hosts.ts';
 import { workflowOperations } from './operator-workflows.ts';
+import type { Pools } from './reconfiguration/pools.ts';
 import type { CellServices } from './services.ts';
 import { type HostRow, listHosts } from './store/hosts.ts';
 import { lockInstances, type PlacedInstance } from './store/instances.ts';
@@ -26,14 +29,17 @@ export interface OperatorOptions {
   readonly services: CellServices;
   readonly owner: string;
   readonly engine: WorkflowEngine<CellServices>;
+  readonly pools: Pools;
   begun(begun: Begun): void;
 }
 
 const instancesShownMax = 10_000;
 
-export const createOperator = ({ services, owner, engine, begun }: OperatorOptions): Operator => ({
+export const createOperator = ({ services, owner, engine, begun, pools }: OperatorOptions): Operator => ({
+  ...hostOperations({ services, owner, pools, begun }),
   ...workflowOperations({ services, engine }),
   ...capacityOperations(services),
+  ...homeOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     exactId('instance', instanceId);
@@ -83,6 +89,9 @@ const showHost = (row: HostRow, connected: boolean): Result<Contract, 'operator.
   accelerator: row.accelerator,
   state: row.state,
   card: row.card,
+  ...(row.pool === null ? {} : { pool: row.pool }),
+  ...(row.phase === null ? {} : { phase: row.phase, phaseReason: row.phase_reason }),
+  ...(row.rebuild_id === null ? {} : { workflowId: row.rebuild_id }),
   connected,
   heardAt: row.heard_at.toISOString(),
   capacity: {

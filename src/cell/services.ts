@@ -7,8 +7,10 @@ import type { Capacity } from './capacity/capacity.ts';
 import type { Clock } from './clock.ts';
 import type { HostSessions } from './hosts/sessions.ts';
 import type { VpcStates } from './hosts/vpc-states.ts';
+import type { HostManifest, PowerControl } from './reconfiguration/power.ts';
 import type { Oversubscription } from './store/hosts.ts';
 import type { Database } from './store/sql.ts';
+import type { WorkflowRow } from './store/workflows.ts';
 import type { Faults } from './workflow/faults.ts';
 
 export interface CellIdentity {
@@ -25,6 +27,13 @@ export interface CellLimits {
   readonly vms: number;
 }
 
+/** Workflows that a step begins beside its own. */
+export interface WorkflowStarts {
+  /** This life of this processor. */
+  readonly owner: string;
+  start(rows: readonly WorkflowRow[]): void;
+}
+
 export interface CellServices {
   readonly identity: CellIdentity;
   readonly limits: CellLimits;
@@ -38,5 +47,10 @@ export interface CellServices {
   readonly capacity: Capacity;
   readonly clock: Clock;
   readonly faults: Faults;
+  readonly starts: WorkflowStarts;
+  /** What hosts shall run; absent parts: whatever they have. */
+  readonly hostManifest?: HostManifest | undefined;
+  /** Turns machines off and on from outside; absent: their processes begin anew instead. */
+  readonly power?: PowerControl | undefined;
   readonly log: Logger;
 }

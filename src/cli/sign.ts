@@ -9,22 +9,39 @@ export interface Credentials {
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest();
 
-/** Headers for a POST of `body` to the root of `host`. Pure: `at` is the time of signing. */
+/** What is sent, beside the EC2 API's form to the root. */
+export interface SignedCall {
+  readonly method: string;
+  /** Of plain segments, which need no escape. */
+  readonly path: string;
+  /** Its parameters in order of their names, percent-encoded as signatures want them. */
+  readonly query: string;
+  readonly contentType: string;
+}
+
+const formToRoot: SignedCall = {
+  method: 'POST',
+  path: '/',
+  query: '',
+  contentType: 'application/x-www-form-urlencoded; charset=utf-8',
+};
+
+/** Headers for `body`, sent to `host`. Pure: `at` is the time of signing. */
 export function signedHeaders(
   credentials: Credentials,
   target: { readonly host: string; readonly region: string; readonly service: string },
   body: string,
   at: Date,
+  { method, path, query, contentType: type }: SignedCall = formToRoot,
 ): Record<string, string> {
   const time = at.toISOString().replace(/[-:]|\.\d{3}/g, '');
   const day = time.slice(0, 8);
   const scope = `${day}/${target.region}/${target.service}/aws4_request`;
-  const type = 'application/x-www-form-urlencoded; charset=utf-8';
   const names = 'content-type;host;x-amz-date';
   const canonical = [
-    'POST',
-    '/',
-    '',
+    method,
+    path,
+    query,
     `content-type:${type}`,
     `host:${target.host}`,
     `x-amz-date:${time}`,

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
+import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
@@ -11,6 +12,7 @@ import type { hostContract, hostEventsContract } from './host.ts';
 import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
+import type { rolloutContract } from './rollout.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -44,10 +46,14 @@ export const backendAccess = {
   'process.health': { router: 'any', cell: 'any', gateway: 'any', agent: 'any', operator: 'any' },
 } satisfies Access<typeof backendContract>;
 
+export const capacityAccess: Access<typeof capacityContract> = { 'capacity.call': { router: 'any' } };
+
 export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -62,8 +68,11 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
+  'region.deviceObjects': { cell: { cell: ({ cellId }) => cellId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
+  'region.validationImage': { cell: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },
 };
 
@@ -77,6 +86,20 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
+};
+
+export const rolloutAccess: Access<typeof rolloutContract> = {
+  'operator.createPolicy': operator,
+  'operator.policies': operator,
+  'operator.startRollout': operator,
+  'operator.objectVersions': operator,
+  'operator.rollouts': operator,
+  'operator.rollout': operator,
+  'operator.rolloutAudit': operator,
+  'operator.controlRollout': operator,
 };
 
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
@@ -93,6 +116,14 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.capacity': operator,
   'operator.explainCapacity': operator,
   'operator.checkClaims': operator,
+  'operator.pools': operator,
+  'operator.setPool': operator,
+  'operator.dropPool': operator,
+  'operator.demand': operator,
+  'operator.host': operator,
+  'operator.drainHost': operator,
+  'operator.rebuildHost': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -105,12 +136,20 @@ export const hostEventsAccess: Access<typeof hostEventsContract> = {
 
 export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.applyVpc': ofRegion,
+  'cell.applyParts': ofRegion,
+  'cell.objects': ofRegion,
+  'cell.deviceObjects': ofRegion,
+  'cell.transact': ofRegion,
+  'cell.confirm': ofRegion,
+  'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,
@@ -130,8 +169,13 @@ export const hostAccess: Access<typeof hostContract> = {
   'migrate.commission': ofOwnCell,
   'migrate.confirm': ofOwnCell,
   'migrate.cancel': ofOwnCell,
+  'rebuild.condition': ofOwnCell,
+  'rebuild.step': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
+  'card.objects': ofOwnCell,
+  'card.transact': ofOwnCell,
+  'card.confirm': ofOwnCell,
   'card.removeVpc': ofOwnCell,
   'card.prepareAdministrative': ofOwnCell,
   'card.attachPort': ofOwnCell,
@@ -152,6 +196,9 @@ export const hostAccess: Access<typeof hostContract> = {
 export const cardAccess: Access<typeof cardContract> = {
   'card.status': ofDevice,
   'card.applyVpc': ofDevice,
+  'card.objects': ofDevice,
+  'card.transact': ofDevice,
+  'card.confirm': ofDevice,
   'card.removeVpc': ofDevice,
   'card.prepareAdministrative': ofDevice,
   'card.attachPort': ofDevice,

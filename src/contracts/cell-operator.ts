@@ -42,7 +42,116 @@ const capacityAmount = z.object({
 });
 const slotCount = z.object({ type: z.string(), count: z.number().int() });
 
+const poolLayout = z.object({
+  vcpuOversubscription: z.number().optional(),
+  memoryOversubscription: z.number().optional(),
+  types: z.array(z.string().max(64)).max(64).optional(),
+});
+
+/** What a rebuild would do, or does, in the order of its steps. */
+const shownStrategy = z.object({
+  level: z.enum(['reduced', 'full', 'diagnostics']),
+  steps: z.array(
+    z.object({
+      step: z.string(),
+      decision: z.enum(['keep', 'skip']),
+      why: z.string(),
+      /** What would stand in for it, and how old that is. */
+      evidence: z.object({ kind: z.string(), ageMs: z.number(), words: z.string() }).optional(),
+      /** Upper bound of the probability that leaving it out is wrong. */
+      riskMax: z.number().optional(),
+      expectedMs: z.number(),
+    }),
+  ),
+  expectedMs: z.number(),
+  fullMs: z.number(),
+});
+
 export const cellOperatorContract = {
+  /** Pools with what they have and lack, and which hosts are about to change theirs. */
+  'operator.pools': {
+    params: z.object({}),
+    result: z.object({
+      cellId: z.string(),
+      pools: z.array(
+        z.object({
+          ...{ name: z.string(), slotType: z.string(), hostClass: z.string().optional() },
+          ...{ low: z.number().int(), target: z.number().int(), layout: poolLayout },
+          ...{ have: z.number().int(), want: z.number().int(), lacks: z.number().int() },
+          /** Hosts beyond its target. */
+          spares: z.number().int(),
+          /** Hosts that waiting demand asks for. */
+          demanded: z.number().int(),
+          /** Why what it lacks is not coming. */
+          unmet: z.string().optional(),
+          hosts: z.array(z.string()),
+        }),
+      ),
+      changes: z.array(
+        z.object({ hostId: z.string(), from: z.string().optional(), to: z.string(), why: z.string() }),
+      ),
+    }),
+  },
+  /** Makes a pool or changes one. `hosts`: of no pool yet; they join it as they are. @throws InvalidParameterValue, NotFound, IncorrectState */
+  'operator.setPool': {
+    params: z.object({
+      ...{
+        name: z.string().max(64),
+        slotType: z.string().max(64),
+        hostClass: z.string().max(128).optional(),
+      },
+      ...{ low: z.number(), target: z.number(), layout: poolLayout.default({}) },
+      hosts: z.array(z.string()).max(1_000).optional(),
+    }),
+    result: z.object({ name: z.string() }),
+  },
+  /** Its hosts are of no pool then. @throws NotFound */
+  'operator.dropPool': { params: z.object({ name: z.string() }), result: z.object({ name: z.string() }) },
+  /** So many instances of a type are waited for. */
+  'operator.demand': {
+    params: z.object({ type: z.string().max(64), count: z.number().int().min(0).max(1_000_000) }),
+    result: z.object({}),
+  },
+  /** A host, what is on record of it, and what a rebuild of it would do now. @throws NotFound */
+  'operator.host': {
+    params: z.object({ hostId: z.string(), pool: z.string().optional(), full: z.boolean().optional() }),
+    result: z.object({
+      ...{ hostId: z.string(), hostClass: z.string(), pool: z.string().optional() },
+      ...{ state: z.string(), phase: z.string().optional(), phaseReason: z.string() },
+      workflowId: z.string().optional(),
+      restsUntil: z.string().optional(),
+      /** What lies there; a host that is rebuilt must have none of it. */
+      there: z.array(z.string()),
+      steps: z.array(
+        z.object({
+          step: z.string(),
+          ageMs: z.number(),
+          ok: z.boolean(),
+          changed: z.boolean(),
+          ms: z.number(),
+        }),
+      ),
+      /** Absent: the host does not answer. */
+      strategy: shownStrategy.optional(),
+    }),
+  },
+  /** Out of placement, and its VMs elsewhere; `undo`: VMs are placed there again. @throws NotFound, IncorrectState */
+  'operator.drainHost': {
+    params: z.object({ hostId: z.string(), undo: z.boolean().optional() }),
+    result: z.object({ workflowId: z.string().optional(), there: z.array(z.string()) }),
+  },
+  /** @throws NotFound, IncorrectState, HostUnreachable */
+  'operator.rebuildHost': {
+    params: z.object({
+      hostId: z.string(),
+      pool: z.string().optional(),
+      /** Every step, whatever is on record. */
+      full: z.boolean().optional(),
+      /** Every step, with the thorough diagnostics. */
+      diagnose: z.boolean().optional(),
+    }),
+    result: z.object({ workflowId: z.string(), strategy: shownStrategy }),
+  },
   /** Moves a running instance to another host, live. Without a target the cell chooses one. Answers when the workflow is durable. */
   'operator.migrate': {
     params: z.object({ instanceId: z.string(), targetHostId: z.string().optional() }),
@@ -106,6 +215,12 @@ export const cellOperatorContract = {
           accelerator: z.string(),
           state: z.enum(['active', 'draining']),
           card: z.enum(['ok', 'degraded']),
+          pool: z.string().optional(),
+          /** Of a draining host, why: `draining`, `rebuilding`, `out-of-service`. */
+          phase: z.string().optional(),
+          phaseReason: z.string().optional(),
+          /** The workflow that has the host. */
+          workflowId: z.string().optional(),
           /** Whether this processor has a stream to it. */
           connected: z.boolean(),
           heardAt: z.string(),
@@ -238,6 +353,17 @@ export const cellOperatorContract = {
       ),
       misfits: z.array(z.object({ kind: z.string(), subject: z.string(), hostId: z.string() })),
     }),
+  },
+  /**
+   * Gives a host to another cell: once it is draining and has nothing, its pin is changed and this cell forgets it. The same again is
+   * answered again. @throws NotFound, HostUnreachable; IncorrectState with what it still has
+   */
+  'operator.rehomeHost': {
+    params: z.object({
+      hostId: z.string(),
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int() }),
+    }),
+    result: z.object({ hostId: z.string(), cellId: z.string(), generation: z.number().int() }),
   },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),

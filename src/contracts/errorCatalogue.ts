@@ -171,6 +171,12 @@ const resource = {
   'InvalidCapacityReservationId.Malformed': client,
   'InvalidCapacityReservationId.NotFound': client,
   InvalidCapacityReservationState: client,
+  // Pando's own: EC2 has no requests for capacity that wait.
+  'InvalidCapacityRequest.NotFound': client,
+  InvalidCapacityRequestState: client,
+  'InvalidCapacityOffer.NotFound': client,
+  InvalidCapacityOfferState: client,
+  CapacityRequestLimitExceeded: client,
   'InvalidCarrierGatewayID.Malformed': client,
   'InvalidCarrierGatewayID.NotFound': client,
   'InvalidCidr.InUse': client,

@@ -174,6 +174,17 @@ export const idKinds = {
     malformed: 'InvalidPrefixListId.Malformed',
     missing: absent('prefix list ID'),
   },
+  capacityRequest: {
+    prefix: 'pr',
+    notFound: 'InvalidCapacityRequest.NotFound',
+    missing: absent('capacity request'),
+  },
+  capacityOffer: {
+    prefix: 'po',
+    notFound: 'InvalidCapacityOffer.NotFound',
+    missing: absent('capacity offer'),
+  },
+  capacityEvent: { prefix: 'ev', notFound: 'NotFound', missing: absent('capacity event') },
   workflow: { prefix: 'wf', notFound: 'NotFound', missing: absent('workflow') },
   host: {
     prefix: 'h',

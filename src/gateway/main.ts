@@ -51,6 +51,12 @@ const handlers: Handlers<typeof cardContract> = {
     ports: [],
   }),
   'card.applyVpc': ({ state, from }) => gateway.applyVpc(state, from),
+  'card.objects': ({ vpcIds }) => gateway.device.objects(vpcIds),
+  'card.transact': (transaction) => gateway.transact(transaction),
+  'card.confirm': async ({ transactionId }) => {
+    await gateway.device.confirm(transactionId);
+    return {};
+  },
   'card.removeVpc': async ({ vpcId }) => {
     await gateway.removeVpc(vpcId);
     return {};

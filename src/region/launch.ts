@@ -3,6 +3,9 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
+import type { ImageRecord } from '#contracts/region.ts';
+import { noteLaunch } from './account-cells.ts';
+import { systemAccountId } from './accounts.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { resolveProfile } from './instance-profiles.ts';
@@ -36,6 +39,8 @@ export interface LaunchRequest {
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
+  // First, so that the index has the cell whatever becomes of the launch.
+  if (request.cellId !== undefined) await noteLaunch(db, request.accountId, request.cellId);
   const [image, publicKey, subnet, metadataDefaults] = await Promise.all([
     findImage(db, request),
     findKey(db, request),
@@ -53,15 +58,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   if (request.claim !== undefined)
     await claimLaunchToken(db, { accountId: request.accountId, ...request.claim });
   return {
-    image: {
-      imageId: image.image_id,
-      digest: image.digest,
-      architecture: image.architecture,
-      minMemoryMib: image.min_memory_mib,
-      diskVirtualMib: image.disk_virtual_mib,
-      rootDeviceName: image.root_device_name,
-      ...(image.imds_support === null ? {} : { imdsSupport: image.imds_support }),
-    },
+    image: recordOf(image),
     ...(publicKey === undefined ? {} : { publicKey }),
     vpcId: subnet.vpc_id,
     subnetId: subnet.subnet_id,
@@ -75,6 +72,31 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
     ...(instanceProfile === undefined ? {} : { instanceProfile }),
     ...(freeAddresses === undefined ? {} : { freeAddresses }),
   };
+};
+
+const recordOf = (image: Row<'image'>): ImageRecord => ({
+  imageId: image.image_id,
+  digest: image.digest,
+  architecture: image.architecture,
+  minMemoryMib: image.min_memory_mib,
+  diskVirtualMib: image.disk_virtual_mib,
+  rootDeviceName: image.root_device_name,
+  ...(image.imds_support === null ? {} : { imdsSupport: 'v2.0' as const }),
+});
+
+/** Of the region's own public images the one that needs least: hosts show themselves fit with it. */
+export const validationImage = async (db: Database): Promise<{ image?: ImageRecord }> => {
+  const image = await db
+    .selectFrom('image')
+    .selectAll()
+    .where('is_public', '=', true)
+    .where('account_id', '=', systemAccountId)
+    .orderBy('min_memory_mib')
+    .orderBy('disk_virtual_mib')
+    .orderBy('image_id')
+    .limit(1)
+    .executeTakeFirst();
+  return image === undefined ? {} : { image: recordOf(image) };
 };
 
 const findImage = async (db: Database, request: LaunchRequest): Promise<Row<'image'>> => {

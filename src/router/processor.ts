@@ -3,17 +3,21 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { backendContract } from '#contracts/backend.ts';
+import { capacityContract, isCapacityOperation } from '#contracts/capacity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { answered, failed, type Outcome } from './outcome.ts';
 
-/** What a backend is told of a request: `ec2.call` of the backend contract. */
+/** What a backend is told of a request: `ec2.call` of the backend contract, or `capacity.call`, which has the same form. */
 export interface BackendCall {
   readonly requestId: string;
   readonly accountId: string;
   readonly principal: string;
   readonly action: string;
   readonly input: unknown;
+  readonly offerId?: string;
 }
+
+const remote = { ...backendContract, ...capacityContract } as const;
 
 export interface ProcessorOptions {
   readonly tls: TlsMaterial;
@@ -26,7 +30,7 @@ export interface ProcessorOptions {
 
 export class Processor {
   readonly address: string;
-  readonly #client: RpcClient<Record<never, never>, typeof backendContract>;
+  readonly #client: RpcClient<Record<never, never>, typeof remote>;
   readonly #options: ProcessorOptions;
   /** Set when it did not answer in time though its stream is up (frozen, overloaded); cleared by its next answer. */
   #suspect = false;
@@ -41,7 +45,7 @@ export class Processor {
       host: options.address.slice(0, colon),
       port: Number(options.address.slice(colon + 1)),
       expect: 'spiffe://pando/cell/',
-      remote: backendContract,
+      remote,
       contract: {},
       handlers: {},
     });
@@ -57,7 +61,7 @@ export class Processor {
   }
 
   /** Sends one call. Between the check of `connected` and the write nothing can run, so `undelivered` is certain. */
-  async attempt(call: BackendCall): Promise<Outcome> {
+  async attempt(call: BackendCall, timeoutMs = this.#options.callTimeoutMs): Promise<Outcome> {
     const backend = `${this.#options.cellId}@${this.address}`;
     if (!this.connected)
       return {
@@ -65,8 +69,9 @@ export class Processor {
         error: new PandoError('HostUnreachable', `${backend} is not connected.`),
       };
     try {
-      const options = { timeoutMs: this.#options.callTimeoutMs, requestId: call.requestId };
-      const { output } = await this.#client.call('ec2.call', call, options);
+      const options = { timeoutMs, requestId: call.requestId };
+      const method = isCapacityOperation(call.action) ? 'capacity.call' : 'ec2.call';
+      const { output } = await this.#client.call(method, call, options);
       this.#suspect = false;
       return answered(output, backend);
     } catch (error) {

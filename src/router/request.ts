@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import type { KnownAction, WireInput } from '#wire/types.ts';
+import type { AccountCellIndex } from './accountCells.ts';
 import type { Caller, IdParameter } from './actions.ts';
 import type { CellDirectory } from './directory.ts';
 import type { LaunchMemory } from './launchMemory.ts';
@@ -18,6 +19,10 @@ export interface Call {
   readonly caller: Caller;
   /** How often the client has sent this, as it says itself (`amz-sdk-request: attempt=2`); 1 if it does not say. */
   readonly attempt: number;
+  /** Of a launch: without capacity, a request for it is to wait so long. */
+  readonly pendingSeconds?: number;
+  /** Of a launch: the offer of capacity that it claims. */
+  readonly offerId?: string;
 }
 
 export interface Answer {
@@ -32,11 +37,15 @@ export interface Answer {
 export interface Parts {
   readonly region: RegionLink;
   readonly cells: CellDirectory;
+  /** Which of them an account has instances in. */
+  readonly accountCells: AccountCellIndex;
   readonly launches: LaunchMemory;
   /** Zone by subnet id: a subnet never changes its zone. */
   readonly subnetZones: Lru<string, string>;
   /** Cells tried after the first (S3.8). */
   readonly otherCellsMax: number;
+  /** How long a cell that does not seem to live is waited for where others answer too. */
+  readonly silentCellMs: number;
 }
 
 /** The call as a backend gets it, with another input where only a share of it is meant. */
@@ -50,6 +59,7 @@ export const backendCall = (
   principal: call.caller.arn,
   action,
   input,
+  ...(call.offerId === undefined || action !== 'RunInstances' ? {} : { offerId: call.offerId }),
 });
 
 /** The ids of a parameter, be it a list or one. */

@@ -1,12 +1,19 @@
 /** Calls a simulated host in the same process, as a stream would: faults, lost answers, a broken stream. */
-import type { Caller, CallOptions, Method, Params, Result } from '#base/rpc/contract.ts';
+import type { CallContext, Caller, CallOptions, Method, Params, Result } from '#base/rpc/contract.ts';
 import { serveTraced } from '#base/rpc/served.ts';
 import { childOf, currentTrace } from '#base/trace.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { hostContract } from '#contracts/host.ts';
 import { type HostFault, orderedFailure } from './faults.ts';
-import { type SimHost, simCallContext } from './sim-host.ts';
+import type { SimHost } from './sim-host.ts';
+
+/** The context of calls that come through no stream. */
+const simCallContext: CallContext = {
+  peer: 'spiffe://pando/cell/sim',
+  requestId: 'sim',
+  signal: new AbortController().signal,
+};
 
 type Host = typeof hostContract;
 type AnyHandler = (params: unknown, context: typeof simCallContext) => unknown;

@@ -2,6 +2,7 @@
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import { createCell } from '#cell/cell.ts';
 import { cellConfig } from '#cell/config.ts';
 import { listen } from '#cell/listener.ts';
@@ -45,6 +46,7 @@ export const startSimulatedCell = async (options: SimulatedCellOptions, parts: P
     limits,
     oversubscription,
     database,
+    listenStore: (channel, heard) => listenStore({ url: options.databaseUrl, channel, heard }),
     region: {
       call: (method, params, more) =>
         link === undefined

@@ -23,6 +23,7 @@ const otherMs = 20;
 /** No two VMs take equally long: clients that rely on an order are found out. */
 const spread = 0.3;
 const copyMs = 1_500;
+const dialAgainMs = 200;
 
 const plausibleMs = (method: string): number =>
   (typicalMs[method] ?? otherMs) * (1 - spread + 2 * spread * Math.random());
@@ -47,18 +48,27 @@ export const joinHosts = async (cell: Cell, options: HostsOptions): Promise<() =
         store: vmFiles(join(state, 'hosts', hostId)),
       }),
   );
-  const callers = hosts.map((host) => new SimCaller(host, { checked: true }));
-  await Promise.all(
-    hosts.map(async (host, at) => {
-      const caller = callers[at];
-      if (caller !== undefined) host.joined(await cell.reports.hello(host.hello(), caller));
-    }),
-  );
+  const callers = new Map<SimHost, SimCaller>();
+  let ended = false;
+  /** An agent that begins anew dials again. */
+  const dial = async (host: SimHost): Promise<void> => {
+    const caller: SimCaller = new SimCaller(host, {
+      checked: true,
+      onClose: () => {
+        cell.reports.gone(host.hostId, caller);
+        if (!ended) setTimeout(() => void dial(host).catch(() => undefined), dialAgainMs).unref();
+      },
+    });
+    callers.set(host, caller);
+    host.joined(await cell.reports.hello(host.hello(), caller));
+  };
+  await Promise.all(hosts.map(dial));
   const reporting = setInterval(() => {
-    for (const host of hosts) cell.reports.report(host.report());
+    for (const host of hosts) if (cell.services.hosts.has(host.hostId)) cell.reports.report(host.report());
   }, reportEveryMs);
   return () => {
+    ended = true;
     clearInterval(reporting);
-    for (const caller of callers) caller.close();
+    for (const caller of callers.values()) caller.close();
   };
 };

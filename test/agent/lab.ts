@@ -14,7 +14,7 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import { openAccess } from '#base/rpc/access.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
-import type { UnderlayCounters } from '#card/kernel/underlay.ts';
+import type { UnderlayCounters } from '#card/kernel/underlayDevice.ts';
 import { cardContract } from '#contracts/card.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';

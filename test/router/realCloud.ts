@@ -10,6 +10,7 @@ import { parseIdentity } from '#base/identity.ts';
 import { type Logger, loggerTo, logServed } from '#base/log.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import { type ServedCall, servedCalls } from '#base/rpc/served.ts';
 import { type Cell, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -55,6 +56,8 @@ export interface RealCloud {
   readonly region: Region;
   readonly cell: Cell;
   readonly hosts: readonly SimHost[];
+  /** Of the cell's store. */
+  readonly cellUrl: string;
   readonly imageId: string;
   /** Moves the cell's clock ahead. */
   readonly clock: { aheadMs: number };
@@ -188,6 +191,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     limits: { hosts: 100, vms: 10_000 },
     oversubscription: { vcpus: 1, memory: 1 },
     database: handle,
+    listenStore: (channel, heard) => listenStore({ url: cellDatabase.url, channel, heard }),
     region: {
       call: (method, params, more) =>
         link === undefined ? Promise.reject(new Error('no link yet')) : link.call(method, params, more),
@@ -262,6 +266,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
     region,
     cell,
     hosts,
+    cellUrl: cellDatabase.url,
     imageId,
     clock,
     joins: () => joins,

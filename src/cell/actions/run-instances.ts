@@ -70,7 +70,21 @@ export const runInstances = async (
   if (!('image' in resolved)) return answer(context, resolved);
   const launched = await underClaim(context, claim, () => begin(input, context, request, resolved));
   context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
+  if (context.request.offerId !== undefined) context.offers.told();
   return answer(context, launched.rows, await addresses(context, launched.workflows));
+};
+
+/** What a launch would take, were there room: for a request that is to wait for it. @throws as the launch itself */
+export const sizeLaunch = async (
+  given: In<'RunInstances'>,
+  context: CellContext,
+): Promise<{ type: string; count: number; amount: Amount; token: string }> => {
+  const { input } = await fromTemplate(given, context);
+  const request = readRunInput(input, given);
+  const resolved = await resolve(context, request, undefined);
+  checkPlace(context, request, resolved);
+  const token = request.clientToken ?? context.request.requestId;
+  return { type: request.size.name, count: request.min, amount: amountFor(request, resolved), token };
 };
 
 /** @throws where this cell, or a region of the last release, cannot place it as it was asked for */
@@ -116,12 +130,16 @@ const begin = async (
       // The commit's answer was lost. If the token is there it happened: whoever asks gets its instances, and the engine finds the
       // workflows, which are its own. If it is not there, the other processor of the cell is asked with the same token.
       const rows = isUnknownOutcome(error) ? await replay(context, request) : undefined;
-      if (PandoError.from(error).code === 'InsufficientInstanceCapacity')
-        capacity.note(request.size.name, amount, 'refusal', request.min);
-      if (rows === undefined) throw error;
+      const refused = PandoError.from(error).code === 'InsufficientInstanceCapacity';
+      if (refused) capacity.note(request.size.name, amount, 'refusal', request.min);
+      if (rows === undefined) throw refused ? await refusal(context, PandoError.from(error)) : error;
       return { reservationId: '', rows, workflows: [] };
     });
 };
+
+/** What a client is told that found no room: with an offer to race for, that its request waits on. */
+const refusal = ({ offers, request }: CellContext, error: PandoError): PandoError | Promise<PandoError> =>
+  request.offerId === undefined ? error : offers.lost(request.offerId, request.accountId, error);
 
 /** The same token with the same parameters: the instances that it made, as they are now. */
 const replay = async (
@@ -227,6 +245,7 @@ const placeAll = async (
   { services }: CellContext,
   { request, resolved, amount }: LaunchOrder,
   accountId: string,
+  offered: readonly string[] = [],
 ): Promise<readonly PlacedInstance[]> => {
   const { zone, freeAddresses } = resolved;
   const group = groupRowOf(resolved.placementGroup);
@@ -236,7 +255,11 @@ const placeAll = async (
   while (places.length < max) {
     const id = newCellId('instance', services.identity.cellNumber);
     const claim = claimOf({ id, account_id: accountId, spec }, 'instance', amount);
-    const placed = await placing.place({ claim, zone, group, count: max - places.length });
+    const hostId = offered[places.length];
+    const wanted = { claim, zone, group, count: max - places.length };
+    const there = hostId === undefined ? undefined : await placing.place({ ...wanted, hostId });
+    // A host that takes no VMs just now is no reason to break an offer, where another one has room.
+    const placed = there ?? (await placing.place(wanted));
     if (placed === undefined) break;
     places.push({ id, ...placed });
   }
@@ -260,7 +283,15 @@ const launch = async (
     if (made !== undefined)
       return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
   }
-  const places = await placeAll(placing, context, order, accountId);
+  const { offerId } = context.request;
+  const { amount } = order;
+  const { name: type } = request.size;
+  const taken =
+    offerId === undefined
+      ? undefined
+      : await context.offers.take(tx, { offerId, accountId, type, max: request.max, amount });
+  const places = await placeAll(placing, context, order, accountId, taken?.hostIds);
+  if (taken !== undefined) await context.offers.fulfil(tx, taken, reservationId);
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
   for (const [index, { id, partition, ...placed }] of places.entries()) {

@@ -48,6 +48,8 @@ export class Capacity {
   /** Hosts on which transactions of this processor are claiming just now. */
   readonly claiming = new Claiming();
   readonly #options: CapacityOptions;
+  /** Types that are waited for, as was told last. */
+  readonly #waited = new Map<string, Amount>();
   #reading: Promise<void> | undefined;
 
   constructor(options: CapacityOptions) {
@@ -56,7 +58,16 @@ export class Capacity {
   }
 
   /** How far a type may be used on a host, by adverse reports. */
-  readonly fitness: Fitness = (host, type) => this.#adverse.fitness(host, type, this.now());
+  readonly fitness: Fitness = (host, type) =>
+    this.takes(host.hostId, type) ? this.#adverse.fitness(host, type, this.now()) : 0;
+
+  /** Told of launches that found no place. */
+  onRefused: ((type: string, count: number) => void) | undefined;
+
+  /** Whether the host's pool gives slots of this type. */
+  takes(hostId: string, type: string): boolean {
+    return this.view.row(hostId)?.slot_types?.includes(type) ?? true;
+  }
 
   /** How free of pressure a host is, by its own reports alone: 1 wholly, 0 not at all. */
   readonly calm = (hostId: string): number => this.#adverse.calm(hostId, this.now());
@@ -92,7 +103,21 @@ export class Capacity {
   /** A launch of this type came, or found no place. */
   note(type: string, amount: Amount, kind: 'arrival' | 'refusal', count = 1): void {
     this.demand.note(type, amount, kind, this.now(), count);
+    if (kind === 'refusal') this.onRefused?.(type, count);
     if (this.view.slots.demand.length === 0) this.publishDemand();
+  }
+
+  /** What is waited for just now, by type: it counts as demand while it waits (S10.6). */
+  waitedFor(
+    types: readonly { readonly type: string; readonly amount: Amount; readonly count: number }[],
+  ): void {
+    const now = new Set(types.map(({ type }) => type));
+    for (const [type, amount] of this.#waited) if (!now.has(type)) this.demand.setPending(type, amount, 0);
+    this.#waited.clear();
+    for (const { type, amount, count } of types) {
+      this.demand.setPending(type, amount, count);
+      this.#waited.set(type, amount);
+    }
   }
 
   /** Slots follow demand: at once in what is published, a batch of hosts at a time in the order of placement. */

@@ -14,6 +14,8 @@ export interface CapacityRow extends HostCounters {
   readonly limit_network_mbps: number | null;
   readonly state: 'active' | 'draining';
   readonly card: string;
+  /** Instance types that its pool gives slots of; null: all. */
+  readonly slot_types: readonly string[] | null;
   readonly rack: string | null;
   readonly capabilities: readonly string[];
   readonly dedicated_to: string | null;
@@ -23,7 +25,7 @@ export interface CapacityRow extends HostCounters {
 
 export const readCapacity = (sql: Sql): Promise<CapacityRow[]> =>
   sql.query(
-    `select id, vtep, epoch, zone, accelerator, state, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
+    `select id, vtep, epoch, zone, accelerator, state, card, slot_types, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
        limit_vcpus_milli, limit_memory_mib, limit_network_mbps, used_vcpus_milli, used_memory_mib, used_disk_mib,
        used_network_mbps, rack, capabilities, dedicated_to, state = 'active' and heard_at > now() - make_interval(secs => $1) as open
      from hosts`,

@@ -25,6 +25,19 @@ export interface HostRow {
   /** Grows with each change of what is claimed or may be. */
   readonly epoch: number;
   readonly heard_at: Date;
+  /** The cell that it is on its way to (homes.ts). */
+  readonly leaving_to: string | null;
+  readonly pool: string | null;
+  /** Of a draining host: why. Null: an operator of the last release drains it. */
+  readonly phase: 'draining' | 'rebuilding' | 'out-of-service' | null;
+  /** For people: what made it so. */
+  readonly phase_reason: string;
+  /** Of its rebuilds; grows with each pass. */
+  readonly generation: number;
+  /** The workflow that has the host: a drain, a rebuild. */
+  readonly rebuild_id: string | null;
+  readonly rests_until: Date | null;
+  readonly slot_types: readonly string[] | null;
   readonly rack: string | null;
   readonly capabilities: readonly string[];
   /** The account whose dedicated instances it has; nobody else's come to it. */
@@ -73,7 +86,8 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
        card_changed_at = case when hosts.card is distinct from excluded.card then now() else hosts.card_changed_at end,
        card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
        capacity_memory_mib = excluded.capacity_memory_mib, capacity_disk_mib = excluded.capacity_disk_mib,
-       limit_vcpus_milli = excluded.limit_vcpus_milli, limit_memory_mib = excluded.limit_memory_mib,
+       limit_vcpus_milli = coalesce(floor(excluded.capacity_vcpus_milli * hosts.vcpu_oversubscription), excluded.limit_vcpus_milli),
+       limit_memory_mib = coalesce(floor(excluded.capacity_memory_mib * hosts.memory_oversubscription), excluded.limit_memory_mib),
        capacity_network_mbps = excluded.capacity_network_mbps, limit_network_mbps = excluded.limit_network_mbps,
        rack = excluded.rack, capabilities = excluded.capabilities, heard_at = now()`,
     [
@@ -97,6 +111,10 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
 
 export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefined> =>
   (await sql.query<HostRow>('select * from hosts where id = $1', [id]))[0];
+
+/** The host whose card has this end of the tunnels. */
+export const hostAt = async (sql: Sql, vtep: string): Promise<string | undefined> =>
+  (await sql.query<{ id: string }>('select id from hosts where vtep = $1', [vtep]))[0]?.id;
 
 export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
 

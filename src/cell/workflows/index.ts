@@ -2,9 +2,11 @@
 import type { CellServices } from '../services.ts';
 import type { ErasedDefinition } from '../workflow/definition.ts';
 import { cursorOrders } from './cursor-orders.ts';
+import { drainWorkflow } from './drain.ts';
 import { launchWorkflow } from './launch.ts';
 import { migrateWorkflow } from './migrate.ts';
 import { rebootWorkflow } from './reboot.ts';
+import { rebuildWorkflow } from './rebuild.ts';
 import { recoverWorkflow } from './recover.ts';
 import { startWorkflow } from './start.ts';
 import { stopWorkflow } from './stop.ts';
@@ -23,4 +25,6 @@ export const workflowDefinitions: readonly ErasedDefinition<CellServices>[] = [
   rebootWorkflow,
   terminateWorkflow,
   migrateWorkflow,
+  drainWorkflow,
+  rebuildWorkflow,
 ].map(withCursorOrder);

@@ -2,11 +2,9 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { PandoError } from '#contracts/errors.ts';
-import { sessionTokenCharsMax } from '#contracts/region.ts';
 import { isKnownAction, serviceOf } from '#wire/actions.ts';
 import { decodeRequest } from '#wire/decode.ts';
 import type { Service } from '#wire/schema.ts';
-import { verifySigV4 } from '#wire/sigv4/verify.ts';
 import { toTransport } from '#wire/transport.ts';
 import type { KnownAction } from '#wire/types.ts';
 import { isSafe, routeOf } from '../actions.ts';
@@ -17,6 +15,8 @@ import type { AccessKey } from '../regionLink.ts';
 import { type RegionNames, regionNames } from '../regionNames.ts';
 import type { Call } from '../request.ts';
 import type { Admission } from './admission.ts';
+import { authenticate } from './authenticate.ts';
+import { launchHeaders } from './launchHeaders.ts';
 import { readBody } from './readBody.ts';
 import type { Sources } from './sources.ts';
 
@@ -65,23 +65,8 @@ export const readRequest = async (
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
   const body = await readBody(request, options.bodyBytesMax, options.admission, reserved);
   reserved.defer(options.admission.enter());
-  const source = request.socket.remoteAddress;
-  const signature = await verifySigV4(
-    { method: request.method ?? '', path, query, headers: request.headersDistinct, body },
-    {
-      lookupKey: (id, token) => lookUp(options, id, token, source),
-      now: options.now,
-      ...(options.anyRegion === true ? {} : { regions: [options.regionName] }),
-      services: ['ec2', 'sts'],
-    },
-  ).catch((error: unknown) => {
-    if (isNobodys(error)) options.sources.failed(source);
-    throw error;
-  });
+  const signature = await authenticate(request, { path, query, body }, options, progress, reserved);
   const { accountId, arn, userId } = signature.key;
-  progress.accountId = accountId;
-  progress.caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
-  reserved.defer(options.admission.enterAccount(accountId));
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
   checkForm(request, body);
   const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
@@ -94,32 +79,11 @@ export const readRequest = async (
   const asked = toTransport(action, input);
   const sent = names?.inward(asked) ?? asked;
   progress.input = sent;
-  return { version, names, call: { requestId, action, input: sent, caller, attempt } };
+  const own = action === 'RunInstances' ? launchHeaders(request.headers) : {};
+  return { version, names, call: { requestId, action, input: sent, caller, attempt, ...own } };
 };
 
-/** An access key id or a token of no such form is not worth a question to the region. */
-const lookUp = async (
-  { keys, sources }: ReadOptions,
-  accessKeyId: string,
-  token: string | undefined,
-  source: string | undefined,
-) => {
-  if (!/^\w{16,128}$/.test(accessKeyId)) return undefined;
-  const temporary = accessKeyId.startsWith('ASIA');
-  if (temporary && (!token || token.length > sessionTokenCharsMax)) return undefined;
-  // A permanent key is looked up without the token, which the check of the signature then refuses.
-  const sessionToken = temporary ? token : undefined;
-  if (!keys.knows(accessKeyId, sessionToken)) sources.check(source);
-  return keys.get(accessKeyId, sessionToken);
-};
-
-/** What says that the caller is not who it claims to be, as opposed to: that we could not find out. */
-const isNobodys = (error: unknown): boolean => {
-  const { status } = PandoError.from(error);
-  return status >= 400 && status < 500;
-};
-
-const splitTarget = (target: string): { path: string; query: string } => {
+export const splitTarget = (target: string): { path: string; query: string } => {
   const mark = target.indexOf('?');
   return mark < 0
     ? { path: target, query: '' }
@@ -152,7 +116,7 @@ const checkAction = (form: string, progress: Progress): void => {
 };
 
 /** What a profile of an instance lets it do: with `read-only` what tells and changes nothing. */
-const checkAllowed = (
+export const checkAllowed = (
   { policy, arn }: Pick<AccessKey, 'policy' | 'arn'>,
   service: Service,
   action: KnownAction,

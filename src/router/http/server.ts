@@ -11,6 +11,7 @@ import type { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from '#wire/actions.ts';
 import { isSafe } from '../actions.ts';
 import type { AuditLog } from '../audit/log.ts';
+import { capacityPath, serveCapacity } from '../capacity/serve.ts';
 import type { RouterLimits } from '../config.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Parts } from '../request.ts';
@@ -65,6 +66,7 @@ const serve = async (
   response.on('error', () => undefined);
   const path = (request.url ?? '').split('?', 1)[0];
   if (path === healthPath) sendHealth(options.parts, request, response);
+  else if (path?.startsWith(capacityPath)) await serveCapacity(options, request, response);
   else if (request.method === 'GET' || request.method === 'POST')
     await serveAction(options, request, response);
   else sendMethods(request, response);
@@ -119,7 +121,11 @@ const answerAction = async (
   } catch (thrown) {
     const error = shownError(thrown);
     // A body that was not read to its end is still on its way: this connection is of no more use.
-    const headers = request.complete ? undefined : { connection: 'close' };
+    const { pendingId } = error.details ?? {};
+    const headers = {
+      ...(request.complete ? {} : { connection: 'close' }),
+      ...(pendingId === undefined ? {} : { 'x-pando-pending-id': pendingId }),
+    };
     if (!response.headersSent) sendError(response, error, requestId, progress.service, headers);
     audit(options, request, requestId, progress, { error });
     const cause = error.status >= 500 && { cause: shownMessage(thrown) };

@@ -141,7 +141,7 @@ function checkSignedHeaders(request: SignedRequest, claim: SignatureClaim): void
   const names = Object.keys(request.headers).filter((name) => headerValues(request.headers, name).length > 0);
   const mustSign = [
     'host',
-    ...names.map((name) => name.toLowerCase()).filter((name) => name.startsWith('x-amz-')),
+    ...names.map((name) => name.toLowerCase()).filter((name) => /^x-(?:amz|pando)-/.test(name)),
   ];
   const unsigned = mustSign.find((name) => !claim.signedHeaders.includes(name));
   if (unsigned !== undefined) {

@@ -36,7 +36,7 @@ const row = (id: string): CapacityRow => ({
   ...{ capacity_vcpus_milli: 8_000, capacity_memory_mib: 8_192, capacity_disk_mib: 100_000 },
   ...{ limit_vcpus_milli: 8_000, limit_memory_mib: 8_192, limit_network_mbps: 10_000 },
   ...{ used_vcpus_milli: 0, used_memory_mib: 0, used_disk_mib: 0, used_network_mbps: 0 },
-  ...{ rack: null, capabilities: [], dedicated_to: null, open: true },
+  ...{ rack: null, capabilities: [], dedicated_to: null, slot_types: null, open: true },
 });
 
 const setUp = () => {

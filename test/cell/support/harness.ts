@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { type Cell, type CellOptions, createCell } from '#cell/cell.ts';
 import { systemClock } from '#cell/clock.ts';
@@ -43,9 +44,13 @@ export interface ProcessorOptions {
   readonly leaseRenewEveryMs?: number;
   readonly hosts?: readonly SimHost[];
   readonly vmsMax?: number;
+  readonly hostsMax?: number;
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
+  readonly hostManifest?: CellOptions['hostManifest'];
+  readonly power?: CellOptions['power'];
+  readonly webhooks?: CellOptions['webhooks'];
   /** How it reaches the store: another way than directly, other limits. */
   readonly store?: Partial<OpenDatabaseOptions>;
 }
@@ -62,19 +67,23 @@ export class TestCell {
   readonly processors: TestProcessor[] = [];
   #nextProcessor = 1;
 
-  private constructor(database: TestDatabase, url: string) {
+  /** First digits of its ids. */
+  readonly number: number;
+
+  private constructor(database: TestDatabase, url: string, number: number) {
     this.database = database;
     this.url = url;
+    this.number = number;
   }
 
   /** Uses a database of its own on a server that may be shared by several test cells. */
-  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>): Promise<TestCell> {
+  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>, number = 1): Promise<TestCell> {
     const database = shared ?? (await startTestDatabase());
     const url = await ensureDatabase(
       database.url,
       `cell_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
     );
-    return new TestCell(database, url);
+    return new TestCell(database, url, number);
   }
 
   addHost(options: Partial<SimHostOptions> = {}): SimHost {
@@ -126,22 +135,26 @@ export class TestCell {
     });
     const cell = await createCell({
       identity: {
-        cellId: 'cell-1',
-        cellNumber: 1,
+        cellId: `cell-${this.number}`,
+        cellNumber: this.number,
         processorId: `p${this.#nextProcessor++}`,
         zone,
         region: 'test-1',
       },
-      limits: { hosts: 10_000, vms: options.vmsMax ?? 100_000 },
+      limits: { hosts: options.hostsMax ?? 10_000, vms: options.vmsMax ?? 100_000 },
       oversubscription: { vcpus: 1, memory: 1 },
       database: handle,
       region,
       log,
       clock: systemClock,
       wrapDatabase,
+      listenStore: (channel, heard) => listenStore({ url: this.url, channel, heard }),
       ...(options.faults === undefined ? {} : { faults: options.faults }),
+      ...(options.webhooks === undefined ? {} : { webhooks: options.webhooks }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.definitions === undefined ? {} : { definitions: options.definitions }),
+      hostManifest: options.hostManifest,
+      power: options.power,
       adoptionGraceMs: options.adoptionGraceMs ?? 1_000,
       leaseTtlMs: options.leaseTtlMs ?? 400,
       leaseRenewEveryMs: options.leaseRenewEveryMs ?? 100,

@@ -18,7 +18,7 @@ export const parseSpeed = (text: string): number | undefined => {
   return speed > 0 ? speed : undefined;
 };
 
-export class Underlay {
+export class UnderlayDevice {
   readonly #netns: string;
   readonly #device: string;
   #speedMbps: number | undefined;

@@ -1,0 +1,32 @@
+/** Empties a host by live migration and keeps it out of placement (S5.6). The host is the subject. */
+import type { CellServices } from '../services.ts';
+import { letGoOfHost } from '../store/rebuilds.ts';
+import { defineWorkflow } from '../workflow/definition.ts';
+import { type Emptied, emptyHost } from './steps/empty-host.ts';
+
+export interface DrainInput {
+  readonly hostId: string;
+}
+
+export const drainWorkflow = defineWorkflow<DrainInput, { moveVms: Emptied }, CellServices>({
+  kind: 'drain',
+  steps: [
+    {
+      name: 'moveVms',
+      why: 'what runs there goes on elsewhere; what cannot be moved is told',
+      do: (context) => emptyHost(context, context.input.hostId),
+      undo: { none: 'what has moved stays where it is' },
+    },
+  ],
+  onDone: async (tx, { input, workflowId, results }) => {
+    const left = results.moveVms?.left ?? [];
+    const reason = left.length === 0 ? 'drained: it is empty' : `drained, but for: ${left.join('; ')}`;
+    await letGoOfHost(tx, input.hostId, workflowId, { serves: false, phase: 'draining', reason });
+    return [];
+  },
+  onUndone: async (tx, { input, workflowId }, { message }) => {
+    const reason = `the drain ended before all had left: ${message}`;
+    await letGoOfHost(tx, input.hostId, workflowId, { serves: false, phase: 'draining', reason });
+    return [];
+  },
+});

@@ -1,0 +1,43 @@
+/** Turns the host off and on: from outside where that can be done, else its processes begin anew. Once a pass, however often it is asked. */
+import { PandoError } from '#contracts/errors.ts';
+import { powerCycleLookAgainMs, powerCycleMsMax } from '../../limits.ts';
+import type { CellServices } from '../../services.ts';
+import { TakenBack } from '../../workflow/attempt.ts';
+import type { StepContext } from '../../workflow/definition.ts';
+import { sleepFor, type Wait } from '../../workflow/wait.ts';
+import type { StepResult } from './rebuild-results.ts';
+
+interface CycledInput {
+  readonly hostId: string;
+  /** The boot before. */
+  readonly bootId: string;
+}
+
+export const cycledFromOutside = async <R>(
+  { services, input, signal, waitedMs }: StepContext<CycledInput, R, CellServices>,
+  power: NonNullable<CellServices['power']>,
+): Promise<StepResult | Wait> => {
+  const began = services.clock.monotonicMs();
+  const { hostId, bootId } = input;
+  const condition = await services.hosts.call(hostId, 'rebuild.condition', {}).catch((error: unknown) => {
+    // It is down, or on its way up: it was cycled, by this try or one before it.
+    if (waitedMs > 0 || PandoError.from(error).code !== 'HostUnreachable') throw error;
+    return undefined;
+  });
+  if (condition !== undefined && condition.bootId !== bootId) {
+    const ms = waitedMs + services.clock.monotonicMs() - began;
+    return {
+      ...{ skipped: false, ok: true, changed: false, condition, ms },
+      detail: 'the machine has booted',
+    };
+  }
+  if (waitedMs === 0)
+    await power.cycle(hostId, signal).catch((error: unknown) => {
+      const failure = PandoError.from(error);
+      if (failure.class === 'unreachable' || failure.class === 'busy') throw error;
+      throw new TakenBack(`powerCycle: ${failure.message}`);
+    });
+  if (waitedMs > powerCycleMsMax)
+    throw new TakenBack(`powerCycle: ${hostId} has not booted in ${powerCycleMsMax / 60_000} minutes`);
+  return sleepFor(powerCycleLookAgainMs);
+};

@@ -1,0 +1,156 @@
+/** `/capacity/v1/` over HTTP and JSON, signed like the EC2 API. Its description is `GET /capacity/v1/openapi.json`, for everybody. */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { monotonicMs } from '#base/monotonic.ts';
+import { traceOf, withTrace } from '#base/trace.ts';
+import { capacityLimits } from '#contracts/capacity.ts';
+import { PandoError } from '#contracts/errors.ts';
+import { authenticate } from '../http/authenticate.ts';
+import { readBody } from '../http/readBody.ts';
+import { type Progress, splitTarget } from '../http/readRequest.ts';
+import { shownError } from '../http/respond.ts';
+import type { EndpointOptions } from '../http/server.ts';
+import { shownMessage } from '../http/shownMessage.ts';
+import { parseCursor } from './cursor.ts';
+import { type EventsAsked, readEvents, Streams, streamEvents } from './events.ts';
+import { openApiDocument } from './openapi.ts';
+import { type CapacityRequest, dispatchCapacity, numberIn } from './operations.ts';
+
+export const capacityPath = '/capacity/v1/';
+const documentPath = 'openapi.json';
+
+const streams = new Streams();
+
+const sendJson = (
+  response: ServerResponse,
+  status: number,
+  requestId: string,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void => {
+  const bytes = Buffer.from(text);
+  response.writeHead(status, {
+    ...headers,
+    'content-type': 'application/json',
+    'content-length': bytes.length,
+    'x-amzn-requestid': requestId,
+    'cache-control': 'no-store',
+    server: 'Pando',
+  });
+  response.end(bytes);
+};
+
+export const serveCapacity = (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> => {
+  const requestId = randomUUID();
+  if (request.url === capacityPath + documentPath && request.method === 'GET') {
+    sendJson(response, 200, requestId, openApiDocument());
+    return Promise.resolve();
+  }
+  return withTrace(traceOf(requestId, request.headers.traceparent), () =>
+    answer(options, request, response, requestId),
+  );
+};
+
+const answer = async (
+  options: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: string,
+): Promise<void> => {
+  const startedMs = monotonicMs();
+  const progress: Progress = { service: 'ec2' };
+  const log = (facts: Readonly<Record<string, unknown>>): void => {
+    const ms = Math.round((monotonicMs() - startedMs) * 10) / 10;
+    options.log.info({ requestId, account: progress.accountId, action: progress.action, ms, ...facts });
+  };
+  try {
+    using reserved = new DisposableStack();
+    const asked = await read(options, request, requestId, progress, reserved);
+    if (asked.path === 'events' && asked.method === 'GET') {
+      progress.action = 'events';
+      await sendEvents(options, request, response, asked, reserved);
+      log({ status: 200 });
+      return;
+    }
+    const { operation, status, body } = await dispatchCapacity(options.parts, asked);
+    progress.action = operation;
+    sendJson(response, status, requestId, JSON.stringify(body));
+    log({ status });
+  } catch (thrown) {
+    const error = shownError(thrown);
+    const { code, message, details, status } = error;
+    const headers: Record<string, string> = request.complete ? {} : { connection: 'close' };
+    if (!response.headersSent)
+      sendJson(response, status, requestId, JSON.stringify({ code, message, requestId, details }), headers);
+    log({ status, code, ...(status >= 500 && { cause: shownMessage(thrown) }) });
+  }
+};
+
+const read = async (
+  { read: options }: EndpointOptions,
+  request: IncomingMessage,
+  requestId: string,
+  progress: Progress,
+  reserved: DisposableStack,
+): Promise<CapacityRequest> => {
+  const { path, query } = splitTarget(request.url ?? '/');
+  const body = await readBody(request, options.bodyBytesMax, options.admission, reserved);
+  reserved.defer(options.admission.enter());
+  const { key } = await authenticate(request, { path, query, body }, options, progress, reserved);
+  const method = request.method ?? '';
+  if (key.policy === 'read-only' && method !== 'GET')
+    throw new PandoError(
+      'UnauthorizedOperation',
+      `You are not authorized to perform this operation. User: ${key.arn} may only read.`,
+    );
+  return {
+    ...{ method, path: path.slice(capacityPath.length), query: new URLSearchParams(query) },
+    body: parse(body),
+    call: { requestId, accountId: key.accountId, principal: key.arn },
+  };
+};
+
+const parse = (body: Buffer): unknown => {
+  if (body.length === 0) return undefined;
+  try {
+    return JSON.parse(body.toString());
+  } catch (cause) {
+    throw new PandoError('InvalidRequest', 'The body is not JSON.', { cause });
+  }
+};
+
+const sendEvents = async (
+  { parts }: EndpointOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { call, query }: CapacityRequest,
+  reserved: DisposableStack,
+): Promise<void> => {
+  const lastEventId = request.headers['last-event-id'];
+  const asked: EventsAsked = {
+    call,
+    cursor: parseCursor(lastEventId === undefined ? query.get('cursor') : String(lastEventId)),
+    maxResults: numberIn(query, 'maxResults', capacityLimits.pageMax) ?? capacityLimits.pageDefault,
+    waitSeconds: numberIn(query, 'waitSeconds', capacityLimits.eventsWaitSecondsMax) ?? 0,
+    requestId: query.get('requestId') ?? undefined,
+  };
+  if (!/\btext\/event-stream\b/.test(request.headers.accept ?? '')) {
+    sendJson(response, 200, call.requestId, JSON.stringify(await readEvents(parts, asked)));
+    return;
+  }
+  using stream = new DisposableStack();
+  stream.defer(streams.enter(call.accountId));
+  // A stream is a request of its own kind: it takes none of the places of those that are answered at once.
+  reserved.dispose();
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-amzn-requestid': call.requestId,
+    server: 'Pando',
+  });
+  await streamEvents(parts, asked, response);
+};

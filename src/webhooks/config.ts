@@ -1,0 +1,14 @@
+/** The webhook sender's configuration file. */
+import { z } from 'zod';
+import { metricsEndpoint } from '#base/metricsListener.ts';
+
+export const webhooksConfig = z.object({
+  /** Where the cells of this machine ask it to send. */
+  socket: z.string(),
+  /** What they show to be them. */
+  key: z.string().min(32),
+  /** Ranges that may be reached beside public addresses; such as a test receiver's. */
+  allowed: z.array(z.string()).default([]),
+  metrics: metricsEndpoint.optional(),
+});
+export type WebhooksConfig = z.infer<typeof webhooksConfig>;

@@ -1,0 +1,89 @@
+/** A cell whose hosts are small, and what clients ask it about capacity. */
+import type { RequestView } from '#contracts/capacity.ts';
+import { accountId, ec2, type TestCell, type TestProcessor, until } from '../support/harness.ts';
+
+let calls = 0;
+
+export const capacityCall = async (
+  processor: TestProcessor,
+  action: string,
+  input: object = {},
+  account = accountId,
+): Promise<Record<string, unknown>> => {
+  calls += 1;
+  const output = await processor.cell.capacityCall({
+    ...{ requestId: `call-${calls}`, accountId: account, principal: 'arn:test', action, input },
+  });
+  return JSON.parse(JSON.stringify(output)) as Record<string, unknown>;
+};
+
+export const createRequest = async (
+  processor: TestProcessor,
+  input: object = {},
+  account = accountId,
+): Promise<RequestView> =>
+  (await capacityCall(
+    processor,
+    'createRequest',
+    { instanceType: 'p1.nano', diskGib: 1, ...input },
+    account,
+  )) as unknown as RequestView;
+
+export const showRequest = async (
+  processor: TestProcessor,
+  requestId: string,
+  account = accountId,
+): Promise<RequestView> =>
+  (await capacityCall(processor, 'showRequest', { requestId }, account)) as unknown as RequestView;
+
+/** Waits until a request is in this state. */
+export const reaches = (
+  processor: TestProcessor,
+  requestId: string,
+  state: string,
+  account = accountId,
+): Promise<RequestView> =>
+  until(`${requestId} ${state}`, async () => {
+    const request = await showRequest(processor, requestId, account);
+    return request.state === state && request;
+  });
+
+export const run = (cell: TestCell, count = 1, more: object = {}): object => ({
+  ...{ ImageId: cell.region.imageId, InstanceType: 'p1.nano', MinCount: count, MaxCount: count },
+  ...more,
+});
+
+/** A launch, with an offer or without. Gives the ids of its instances. */
+export const launch = async (
+  cell: TestCell,
+  processor: TestProcessor,
+  { count = 1, offerId, more = {} }: { count?: number; offerId?: string; more?: object } = {},
+): Promise<string[]> => {
+  calls += 1;
+  const { output } = await processor.cell.ec2Call({
+    ...{ requestId: `run-${calls}`, accountId, principal: 'arn:test', action: 'RunInstances' },
+    input: run(cell, count, more),
+    ...(offerId === undefined ? {} : { offerId }),
+  });
+  const { Instances: instances = [] } = output as { Instances?: { InstanceId: string }[] };
+  return instances.map(({ InstanceId: id }) => id);
+};
+
+export const running = (processor: TestProcessor, ids: readonly string[]): Promise<unknown> =>
+  until('instances run', async () => {
+    const { Reservations: found } = await ec2(processor.cell, 'DescribeInstances', { InstanceIds: ids });
+    const states = JSON.stringify(found).match(/"State":\{[^}]*\}/g) ?? [];
+    return states.length === ids.length && states.every((state) => state.includes('running'));
+  });
+
+export const terminate = (processor: TestProcessor, ids: readonly string[]): Promise<unknown> =>
+  ec2(processor.cell, 'TerminateInstances', { InstanceIds: ids });
+
+/** Events of an account, oldest first. */
+export const eventsOf = async (
+  processor: TestProcessor,
+  account = accountId,
+): Promise<{ eventId: string; kind: string; requestId: string }[]> => {
+  const { events } = await capacityCall(processor, 'events', { after: 0, maxResults: 1_000 }, account);
+  return events as { eventId: string; kind: string; requestId: string }[];
+};
