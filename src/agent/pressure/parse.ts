@@ -11,7 +11,7 @@ export interface Portion {
  * irq, softirq, steal; those of guests that follow are in user and nice already.
  */
 export const parseSteal = (stat: string): Portion | undefined => {
-  const line = /^cpu\s+(.*)$/m.exec(stat)?.[1];
+  const line = /^cpu (.*)$/m.exec(stat)?.[1];
   const ticks = line?.trim().split(/\s+/).slice(0, 8).map(Number) ?? [];
   const part = ticks[7];
   if (part === undefined || !ticks.every(Number.isFinite)) return undefined;
