@@ -16,6 +16,7 @@ import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
 import { UnderlayDevice } from './kernel/underlayDevice.ts';
+import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -47,6 +48,7 @@ if (process.argv.includes('--teardown')) {
 
 await requireConntrack();
 await card.adopt();
+new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const underlay = new UnderlayDevice(config.netns, config.underlayDevice);
 const self = { vtep: config.vtep, netns: config.netns, underlay };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
