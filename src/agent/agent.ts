@@ -80,10 +80,12 @@ export const startAgent = async (
     pin,
     hello: async () => {
       const { hostId, zone, vtep, rack } = config;
+      // First: with them comes what the card says of the network.
+      const vms = await host.reports();
       const capacity = await host.capacity();
       return {
         ...{ hostId, zone, vtep, rack, capacity, accelerator },
-        ...{ card: card.status, capabilities: hostCapabilities(), vms: await host.reports() },
+        ...{ card: card.status, capabilities: hostCapabilities(), vms },
       };
     },
   });

@@ -37,6 +37,8 @@ export const agentConfig = z.object({
     memoryMib: z.number().int().positive(),
     /** At most; less where the file system of `stateDir` has less. */
     diskMib: z.number().int().positive(),
+    /** Bandwidth that VMs share, in Mbit/s. Absent: what the card's underlay device says that it has. */
+    networkMbps: z.number().positive().optional(),
   }),
   /** Of that file system: what no VM is promised. */
   diskReserveMib: z.number().int().nonnegative().default(diskReserveMibDefault),

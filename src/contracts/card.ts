@@ -169,6 +169,15 @@ export const cardContract = {
           txPackets: z.number(),
         }),
       ),
+      /** The device towards the underlay. Absent: there is none just now, or a card of the last release. */
+      underlay: z
+        .object({
+          rxBytes: z.number(),
+          txBytes: z.number(),
+          /** Mbit/s. Absent: the device does not know. */
+          speedMbps: z.number().positive().optional(),
+        })
+        .optional(),
     }),
   },
 } as const;
