@@ -187,11 +187,19 @@ test('a scrub that fails keeps the host away (I8)', async () => {
 });
 
 test('one change at a time; a host that does not exist, a pool that does not', async () => {
-  const { hostId } = sim(3);
-  await operator()['operator.rebuildHost']({ hostId });
+  const host = sim(3);
+  const { hostId } = host;
+  const { workflowId } = await operator()['operator.rebuildHost']({ hostId });
+  // As while it starts anew: what it is told to do waits for it, and whoever asks hears what it is busy with.
+  processor.cut(host);
   await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'IncorrectState' });
   await assert.rejects(operator()['operator.drainHost']({ hostId }), { code: 'IncorrectState' });
+  assert.equal((await shown(hostId)).workflowId, workflowId, 'it is shown without its own word');
+  await processor.dial(host);
   await free(hostId);
+  processor.cut(host);
+  await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'HostUnreachable' });
+  await processor.dial(host);
   await assert.rejects(operator()['operator.rebuildHost']({ hostId: 'h-none' }), { code: 'NotFound' });
   await assert.rejects(operator()['operator.rebuildHost']({ hostId, pool: 'none' }), { code: 'NotFound' });
   const pool = { name: 'small', slotType: 'p1.nano', low: 3, target: 2, layout: {} };
