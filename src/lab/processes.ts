@@ -50,7 +50,11 @@ export const processorPort = (cell: PlannedCell, replica: number): number =>
 export const zoneName = ({ regionName }: Pick<RunRecord, 'regionName'>, zone: number): string =>
   `${regionName}${String.fromCharCode('a'.charCodeAt(0) + zone - 1)}`;
 
-const replicas = Array.from({ length: processorsPerCell }, (_, at) => at + 1);
+/** 1 to `count`; absent: 1 alone. */
+const replicaNumbers = (count = 1): number[] => Array.from({ length: count }, (_, at) => at + 1);
+const replicas = replicaNumbers(processorsPerCell);
+/** The first one keeps the name that it had when it was the only one. */
+const replicaName = (name: string, replica: number): string => (replica === 1 ? name : `${name}-${replica}`);
 const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
 /** Whose PostgreSQL it is: the region's, or a cell's. */
 type Store = { readonly name: 'region' } | PlannedCell;
@@ -84,7 +88,7 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
     ...storeOf({ name: 'region' }),
     region(context),
     gateway(context),
-    router(context),
+    ...replicaNumbers(run.routers).map((replica) => router(context, replica)),
     ...hosts,
   ]);
   // `ca` is put together last: by then everybody has an identity.
@@ -237,9 +241,11 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
   });
 }
 
-async function router(context: Context): Promise<ProcessSpec> {
+/** All replicas listen on one port: the kernel deals connections out among them, and forgets one with its death. */
+async function router(context: Context, replica: number): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
-  const name = 'router';
+  const name = replicaName('router', replica);
+  // One user for all of them: the kernel lets nobody else share their port.
   const user = userOf(plan.index, { role: 'router' });
   const auditDir = directory.state(name);
   return node(context, {
