@@ -1,5 +1,6 @@
 /** Pools, drains and rebuilds for operators. */
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
+import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { firstLevel, type PassLevel, strategyAt } from '#reconfiguration/passes.ts';
@@ -62,8 +63,9 @@ const show = (strategy: Strategy, level: PassLevel, kept: KeptSteps): ShownStrat
   };
 };
 
-const ifAway = (error: unknown): undefined => {
-  if (PandoError.from(error).class !== 'unreachable') throw error;
+/** Nothing can be said of a host that is away, or whose agent is of the last release and knows no rebuilds. */
+const ifSilent = (error: unknown): undefined => {
+  if (PandoError.from(error).class !== 'unreachable' && !isUnknownMethod(error)) throw error;
 };
 
 const notFound = (what: string): PandoError =>
@@ -143,7 +145,7 @@ export const hostOperations = ({ services, owner, pools, begun }: HostOperations
       const kept = await keptSteps(db, hostId);
       const pool = await poolOf(name, hostId);
       // A host that does not answer is shown all the same, with what is on record of it.
-      const outlook = await outlookOf(services, hostId, pool, full ?? false).catch(ifAway);
+      const outlook = await outlookOf(services, hostId, pool, full ?? false).catch(ifSilent);
       return {
         ...{ hostId, hostClass: hostClassOf(row), state: row.state, phaseReason: row.phase_reason },
         ...(row.pool === null ? {} : { pool: row.pool }),

@@ -1,6 +1,7 @@
 /** Rebuilds and pools of a cell on simulated hosts (S5): drains, passes, escalation, feedback, demand, bad input. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { PandoError } from '#contracts/errors.ts';
 import { rebuildSteps } from '#reconfiguration/steps.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
 import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
@@ -207,6 +208,18 @@ test('one change at a time; a host that does not exist, a pool that does not', a
   await assert.rejects(operator()['operator.setPool']({ ...pool, low: 1, slotType: 'p1.none' }), {
     code: 'InvalidParameterValue',
   });
+});
+
+test('a host whose agent knows no rebuilds is shown and drained all the same', async () => {
+  const { hostId, faults } = sim(3);
+  const error = new PandoError('UnsupportedOperation', 'rebuild.condition is not served here.');
+  faults.order('rebuild.condition', { kind: 'fail', error }, 3);
+  assert.equal((await shown(hostId)).strategy, undefined);
+  await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'UnsupportedOperation' });
+  await operator()['operator.drainHost']({ hostId });
+  await free(hostId);
+  assert.equal((await shown(hostId)).phase, 'draining');
+  await operator()['operator.drainHost']({ hostId, undo: true });
 });
 
 test('waiting demand for another type takes a host from the pool that can spare it; its slots are of that type then', async () => {
