@@ -41,7 +41,7 @@ const identity = {
 let cell: Cell | undefined;
 const region = openRegionLink({
   tls,
-  ...config.region,
+  at: [config.region, ...config.regionReplicas],
   log,
   cell: () => cell,
   onJoin: (name) => {

@@ -7,6 +7,7 @@
 export const runIndexMax = 99;
 export const cellsMax = 8;
 export const routersMax = 8;
+export const regionsMax = 4;
 export const hostsMax = 60;
 
 const firstHostOctet = 11;

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { z } from 'zod';
 import { planLab, routersMax } from '#lab/plan.ts';
 import { planProcesses } from '#lab/processes.ts';
 import type { RunRecord } from '#lab/runRecord.ts';
@@ -44,4 +45,25 @@ test('router replicas share port and user, and nothing else', async (t) => {
     assert.equal(new Set(routers.map((each) => each[own])).size, routersMax, own);
   const owned = routers.flatMap(({ owns = [] }) => owns);
   assert.equal(new Set(owned).size, owned.length, 'each writes an audit log of its own');
+});
+
+test('region replicas: everybody who needs the region is told of all of them, each with its own port and certificate', async (t) => {
+  const one = await listOf(t, {});
+  for (const { name, config } of one)
+    assert.ok(!JSON.stringify(config).includes('regionReplicas'), `${name}: as it always was`);
+  const specs = await listOf(t, { regions: 3 });
+  const regions = specs.filter(({ entry }) => entry.endsWith('region/main.ts'));
+  assert.deepEqual(regions.map(({ name }) => name).sort(), ['region', 'region-2', 'region-3']);
+  assert.equal(new Set(regions.map(({ ready }) => JSON.stringify(ready))).size, 3);
+  const told = z.object({
+    region: z.object({ port: z.number() }),
+    regionReplicas: z.array(z.object({ port: z.number() })),
+  });
+  const clients = specs.filter(({ entry }) => /\/(router|cell|gateway|agent)\/main\.ts$/.test(entry));
+  assert.equal(clients.length, 5);
+  for (const { name, config } of clients) {
+    const { region, regionReplicas } = told.parse(config);
+    const ports = [region, ...regionReplicas].map(({ port }) => port);
+    assert.deepEqual(ports.sort(), [7_100, 7_101, 7_102], name);
+  }
 });
