@@ -15,6 +15,7 @@ import { cardHandlers } from './handlers.ts';
 import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
+import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
@@ -46,6 +47,7 @@ if (process.argv.includes('--teardown')) {
 
 await requireConntrack();
 await card.adopt();
+new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const { agentIdentity } = config;

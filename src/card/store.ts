@@ -74,6 +74,7 @@ const readParts = ({ vpcId, state, parts }: StoredVpc): VpcParts => {
 const writeParts = (parts: VpcParts): Pick<StoredVpc, 'state' | 'parts'> => {
   const { vpcId, objects, places } = parts;
   const state = stateOf(parts);
+  if (objects.size === 0 && places.version === 0) return {};
   if (state === undefined)
     return {
       parts: {
@@ -121,9 +122,9 @@ export class VpcStore {
     }
   }
 
-  save(record: VpcRecord): Promise<void> {
+  save({ parts, ...record }: VpcRecord): Promise<void> {
     const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
-    const declared = writeParts(record.parts);
+    const declared = writeParts(parts);
     return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ...declared, ports }));
   }
 
