@@ -8,10 +8,10 @@ export const fullAlarmEveryMs = 60_000;
 
 /** For `onFull` of a store's pool. */
 export const fullAlarm = (log: Logger, now = monotonicMs): ((error: unknown) => void) => {
-  let saidMs = Number.NEGATIVE_INFINITY;
+  let loggedMs = Number.NEGATIVE_INFINITY;
   return (error) => {
-    if (now() - saidMs < fullAlarmEveryMs) return;
-    saidMs = now();
+    if (now() - loggedMs < fullAlarmEveryMs) return;
+    loggedMs = now();
     log.error(
       { alarm: 'store-full', err: error, sqlState: sqlStateOf(error) },
       'ALARM: the store cannot keep anything more, so requests are refused. Make room where its data and its write-ahead log lie; it goes on by itself.',
