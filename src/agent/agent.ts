@@ -43,7 +43,7 @@ export const startAgent = async (
   const changed = (): void => reporter?.poke();
   const accelerator = await chooseAccelerator(config.accelerator);
   const card = new CardLink(config.card, tls, changed);
-  const images = openImageSource(config.region, tls);
+  const images = openImageSource([config.region, ...config.regionReplicas], tls);
   const pin = await CellPin.open(config.stateDir);
   await warnOfAbstractSockets(log);
   let known: Host | undefined;

@@ -26,6 +26,8 @@ export const agentConfig = z.object({
   card: endpoint.extend({ netns: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/), identity: z.string() }),
   /** Where images are fetched, by digest. */
   region: endpoint.extend({ identity: z.string() }),
+  /** Further replicas of the region, asked for images while the ones before them are away. */
+  regionReplicas: z.array(endpoint.extend({ identity: z.string() })).default([]),
   vtep: z.string(),
   /** Hosts of one rack are near each other: a cluster placement group stays within one. Absent: all that say nothing are one rack. */
   rack: z.string().min(1).max(64).optional(),

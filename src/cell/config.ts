@@ -23,6 +23,8 @@ export const cellConfig = z.object({
   /** Routers, hosts and operators connect here; each is offered what its role may call. */
   listen: endpoint,
   region: endpoint,
+  /** Further replicas of the region: it dials all of them, so that each can push network state to it. */
+  regionReplicas: z.array(endpoint).default([]),
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),

@@ -6,6 +6,7 @@ import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { storeFaultOf } from '#base/postgres/faults.ts';
 import { listenStore } from '#base/postgres/listen.ts';
+import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { migrate } from '#base/postgres/migrate.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { knowCells } from './cells.ts';
@@ -77,6 +78,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     poolMax: config.poolMax,
     name: 'region',
     onConnectionError: (error) => log.warn({ err: error }, 'a database connection was lost'),
+    onFull: fullAlarm(log),
   });
   await prepareStore(db, config, log);
   const { publicDomainName = `${config.regionName}.compute.pando.internal` } = config;

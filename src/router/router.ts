@@ -56,7 +56,7 @@ export const startRouter = async ({
 }: RouterDependencies): Promise<Router> => {
   const { limits, regionName, anyRegion, listen } = config;
   const region = new RegionLink({
-    ...{ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs },
+    ...{ tls, at: [config.region, ...config.regionReplicas], callTimeoutMs: limits.callTimeoutMs },
     signingKeys: !anyRegion,
   });
   const cells = new CellDirectory(region, tls, limits, log);

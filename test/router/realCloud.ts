@@ -215,8 +215,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   undo.add(() => server.close());
   link = openRegionLink({
     tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
-    host: '127.0.0.1',
-    port: regionServer.port,
+    at: [{ host: '127.0.0.1', port: regionServer.port }],
     record: {
       cellId: identity.cellId,
       number: identity.cellNumber,
