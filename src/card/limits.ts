@@ -80,3 +80,5 @@ export const guestServicesRestartMsMax = 5_000;
 export const guestServicesSteadyMs = 10_000;
 export const guestServicesUnsentBytesMax = 8 * 1024 * 1024;
 export const leaseSeconds = 3600;
+/** The card's own guest goes when nobody has measured from it for so long. */
+export const probeIdleMs = 60_000;
