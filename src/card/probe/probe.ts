@@ -4,10 +4,10 @@ import type { Logger } from '#base/log.ts';
 import { partsOf } from '#base/network/parts.ts';
 import { checkMembers, probePort, probeState } from '#base/network/probe.ts';
 import {
-  probeAnswerMs,
   type ProbeMember,
   type ProbeReport,
   type ProbeRequest,
+  probeAnswerMs,
   probeVni,
   probeVpcId,
 } from '#contracts/card-probe.ts';
@@ -109,6 +109,9 @@ export class Probe {
       await guest.ready();
       await this.#places.prepareAdministrative(probeVpcId, port.eniId, metadata);
       await this.#places.attachPort(probeVpcId, port, tap, true);
+      // Each segment on its own: of a big one, cut only by the next card, no MTU in between would be noticed.
+      const vpc = device.vpc(probeVpcId);
+      await vpc.serialize(() => vpc.setOverlayOffloads(false));
       return guest;
     } catch (error) {
       await guest.close();
