@@ -28,6 +28,10 @@ export const canaryPolicy = (cards: readonly LabCard[], more: Partial<PolicySpec
     ...more,
   });
 
+/** Between two times of records. */
+export const seconds = (from: string | undefined, to: string | undefined): string =>
+  ((Date.parse(to ?? '') - Date.parse(from ?? '')) / 1_000).toFixed(2);
+
 export class RolloutLab implements AsyncDisposable {
   readonly lab: Lab;
   readonly cards: readonly LabCard[];
@@ -166,6 +170,39 @@ ip -o link | sed 's/^[0-9]*: //; s/ qdisc.*//'
       }),
     );
     return shown.join('\n');
+  }
+
+  card(index: number): LabCard {
+    const card = this.cards[index];
+    assert.ok(card !== undefined);
+    return card;
+  }
+
+  kernels(): Promise<string[]> {
+    return Promise.all(this.cards.map((card) => this.kernel(card)));
+  }
+
+  audit(rolloutId: string) {
+    return this.bench.as('alice').audit(rolloutId);
+  }
+
+  /** Detection and rollback as the records of what was done say. */
+  async timesOf(rolloutId: string): Promise<string> {
+    const records = await this.audit(rolloutId);
+    const commanded = records.find(({ to }) => to === 'commanded')?.at;
+    const back = records.find(({ what, to }) => what === 'phase' && to === 'rolling-back')?.at;
+    const over = records.find(({ what, to }) => what === 'phase' && to === 'rolled-back')?.at;
+    return `found after ${seconds(commanded, back)} s, taken back after ${seconds(back, over)} s`;
+  }
+
+  /** After it was taken back: the first card alone was ever told, and all is as it was. */
+  async isAsBefore(rolloutId: string, kernel: readonly string[]): Promise<void> {
+    const records = await this.audit(rolloutId);
+    const told = new Set(records.flatMap(({ to, deviceId }) => (to === 'commanded' ? deviceId : [])));
+    assert.deepEqual([...told], [`card/${this.card(0).vtep}`]);
+    for (const [index, card] of this.cards.entries())
+      assert.equal(await this.kernel(card), kernel[index], card.name);
+    await this.tenantsWork();
   }
 
   async fleetDigest(card: LabCard): Promise<string | undefined> {
