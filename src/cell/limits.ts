@@ -1,4 +1,6 @@
 /** Named limits of a request processor. */
+import { wireLimits } from '#wire/limits.ts';
+
 export const leaseTtlMs = 3_000;
 export const leaseRenewEveryMs = 1_000;
 export const takeoverBatchMax = 200;
@@ -73,9 +75,8 @@ export const hostAwayMsMax = 20_000;
 /** VMs of hosts whose judgement a processor remembers: as many as a cell has. */
 export const judgedMax = 100_000;
 export const instancesPerRequestMax = 100;
-export const userDataBytesMax = 16 * 1024;
 /** The same as base64, with line breaks and indentation to spare. */
-export const userDataCharsMax = userDataBytesMax * 2;
+export const userDataCharsMax = wireLimits.userDataBytesMax * 2;
 export const clientTokenCharsMax = 64;
 export const tagsPerResourceMax = 50;
 export const consoleBytesMax = 64 * 1024;
@@ -174,3 +175,7 @@ export const webhookBackoffMsMin = 5_000;
 export const webhookBackoffMsMax = 3_600_000;
 export const webhookAttemptsMax = 20;
 export const deadLettersShownMax = 1_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;

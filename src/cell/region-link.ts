@@ -6,6 +6,7 @@ import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
+import { cellContents } from './contents.ts';
 import { deviceHandlers } from './hosts/devices.ts';
 import { fleetHandlers } from './hosts/fleet.ts';
 import { regionResource } from './hosts/reach.ts';
@@ -49,6 +50,7 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
         await ready().services.vpcs.remove(vpcId);
         return {};
       },
+      'cell.contents': () => cellContents(ready().services),
       'cell.instances': ({ instanceIds }) => instanceFates(ready().services, instanceIds),
     },
     onConnect: async (stream) => {

@@ -15,10 +15,10 @@ const asked = { ...operatorContract, ...rolloutContract } as const;
 
 export type RegionCaller = Caller<typeof asked>;
 
-export async function withRegion(
+export async function withRegion<T>(
   opened: Pick<Region, 'directory' | 'run'>,
-  work: (region: RegionCaller) => Promise<void>,
-): Promise<void> {
+  work: (region: RegionCaller) => Promise<T>,
+): Promise<T> {
   const client = new RpcClient({
     tls: await operatorTls(opened),
     ...regionAddress(opened.run),
@@ -33,7 +33,7 @@ export async function withRegion(
         'The region does not answer. pando logs region shows why; pando up brings it back.',
       );
     });
-    await work(client).catch((error: unknown) => {
+    return await work(client).catch((error: unknown) => {
       // What there is not was named by whoever asked.
       if (error instanceof PandoError && error.code === 'NotFound') throw new UserError(error.message);
       throw error;

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
 import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
+import type { cardRebuildContract } from './card-rebuild.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
 import type { hostContract, hostEventsContract } from './host.ts';
@@ -52,6 +53,8 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -67,7 +70,6 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
-  'region.deviceObjects': { cell: { cell: ({ cellId }) => cellId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
   'region.validationImage': { cell: 'any' },
@@ -84,6 +86,9 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
 };
 
 export const rolloutAccess: Access<typeof rolloutContract> = {
@@ -118,6 +123,7 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.host': operator,
   'operator.drainHost': operator,
   'operator.rebuildHost': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -139,10 +145,12 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,
@@ -209,6 +217,15 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.activatePort': ofDevice,
   'card.heard': ofDevice,
   'card.counters': ofDevice,
+};
+
+/** Rebuilds are between a host's agent and its own card. */
+const ofAgent = { agent: 'any' } as const;
+export const cardRebuildAccess: Access<typeof cardRebuildContract> = {
+  'card.isolate': ofAgent,
+  'card.loop': ofAgent,
+  'card.scrub': ofAgent,
+  'card.restart': ofAgent,
 };
 
 /** VMs move within their cell: the target's agent is of the source's. */

@@ -185,6 +185,17 @@ export const hostContract = {
     }),
   },
   /** Makes the image present in the host's cache (fetched from the region by digest). */
+  /**
+   * The host belongs to another cell from now on (S3.2): its pin is changed under a generation, and it obeys this cell no more. The same
+   * move again answers again. @throws IncorrectState where it has VMs; StaleEpoch where it was moved under this generation or a newer one
+   */
+  'host.rehome': {
+    params: z.object({
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int(), region: z.string().optional() }),
+      generation: z.number().int().min(2),
+    }),
+    result: z.object({ generation: z.number().int() }),
+  },
   'vm.ensureImage': {
     params: z.object({ ...command, image: imageRef }),
     result: z.object({ fetched: z.boolean() }),
@@ -342,7 +353,14 @@ export const hostEventsContract = {
       /** What it can do beside running VMs with its accelerator: features of its processors, devices. */
       capabilities: z.array(z.string().max(64)).max(64).optional(),
       /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
-      pinnedTo: z.object({ cellId: z.string(), region: z.string().optional() }).optional(),
+      pinnedTo: z
+        .object({
+          cellId: z.string(),
+          region: z.string().optional(),
+          /** Grows with each move to another cell; absent: the first, 1. */
+          generation: z.number().int().optional(),
+        })
+        .optional(),
     }),
     /**
      * Refused with Conflict when the host belongs to another cell (S3.2). The host checks the answer by its own pin too, and serves

@@ -12,10 +12,18 @@ export const vpcPartsFor = async (
   region: Region,
   { cellId, vpcId, has }: Params<typeof regionContract, 'region.vpcParts'>,
 ): Promise<Result<typeof regionContract, 'region.vpcParts'>> => {
-  const number = region.cells.get(cellId)?.number;
-  if (number === undefined) throw new PandoError('NotFound', `Cell ${cellId} has not joined.`);
+  const cell = await region.db
+    .selectFrom('cell')
+    .select('number')
+    .where('cell_id', '=', cellId)
+    .executeTakeFirst();
+  if (cell === undefined) throw new PandoError('NotFound', `Cell ${cellId} has not joined.`);
   const parts = region.vpcParts.of(await vpcStateOf(region, vpcId));
-  const told = difference(knownOf(vpcId, has), parts, objectsForCell(parts, number));
+  const told = difference(
+    region.vpcParts.recent.resolve(vpcId, knownOf(vpcId, has)),
+    parts,
+    objectsForCell(parts, cell.number),
+  );
   const nothing = { vpcId, version: parts.places.version, set: [], removed: [] };
   return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
 };

@@ -15,6 +15,7 @@ import type { Device } from './push.ts';
 import { objectsForCell, VpcPartsCache } from './vpc-parts.ts';
 
 const applyTimeoutMs = 20_000;
+const contentsTimeoutMs = 3_000;
 
 /** A processor's (or the gateway's) stream, as far as pushing goes. */
 export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
@@ -34,11 +35,12 @@ export class CellDevice implements Device {
   readonly cellId: string;
   readonly number: number;
   readonly #streams = new Set<PushStream<typeof cellPushContract>>();
-  readonly #peers = new Peers<PushStream<typeof cellPushContract>>();
+  readonly #peers: Peers<PushStream<typeof cellPushContract>>;
   readonly #parts: VpcPartsCache;
 
   constructor(cellId: string, number: number, parts = new VpcPartsCache()) {
     this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
     this.name = `cell ${cellId}`;
     this.cellId = cellId;
     this.number = number;
@@ -113,6 +115,11 @@ export class CellDevice implements Device {
     });
   }
 
+  /** What the cell says that it has. */
+  contents(): Promise<Result<typeof cellPushContract, 'cell.contents'>> {
+    return this.#any((stream) => stream.call('cell.contents', {}, { timeoutMs: contentsTimeoutMs }));
+  }
+
   /** What the cell says of its own instances. */
   instances(instanceIds: readonly string[]): Promise<Result<typeof cellPushContract, 'cell.instances'>> {
     const params = { instanceIds: [...instanceIds] };
@@ -148,12 +155,13 @@ export class GatewayDevice implements Device {
   /** Since when those of them have had none; the longest first. */
   readonly #emptySinceMs = new Map<string, number>();
   readonly #keptMs: number;
-  readonly #peers = new Peers<PushStream<typeof cardContract>>();
+  readonly #peers: Peers<PushStream<typeof cardContract>>;
   readonly #parts: VpcPartsCache;
 
   constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache()) {
     this.#keptMs = keptMs;
     this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
   }
 
   get connected(): boolean {

@@ -2,6 +2,7 @@
 import { difference, type Known, knownOf } from '#base/network/needs.ts';
 import { keyOf } from '#base/network/objects.ts';
 import type { VpcParts } from '#base/network/parts.ts';
+import type { RecentPlaces } from '#base/network/recent.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { DeviceObjects, NetworkObject, ObjectChange, PlacesDelta } from '#contracts/network-objects.ts';
 
@@ -27,6 +28,12 @@ export class Peers<Stream extends object> {
   readonly #known = new WeakMap<Stream, Map<string, Known>>();
   /** They take whole documents alone. */
   readonly #former = new WeakSet<Stream>();
+
+  readonly #recent: RecentPlaces;
+
+  constructor(recent: RecentPlaces) {
+    this.#recent = recent;
+  }
 
   forget(stream: Stream, vpcId: string): void {
     this.#known.get(stream)?.delete(vpcId);
@@ -61,7 +68,7 @@ export class Peers<Stream extends object> {
     const known = this.#known.get(stream) ?? new Map<string, Known>();
     this.#known.set(stream, known);
     for (let tries = 1; ; tries++) {
-      const has = known.get(vpcId) ?? knownOf(vpcId, await ask(vpcId));
+      const has = known.get(vpcId) ?? this.#recent.resolve(vpcId, knownOf(vpcId, await ask(vpcId)));
       const nothing = { vpcId, version: places.version, set: [], removed: [] };
       const change = difference(has, parts, wanted) ?? { objects: [], places: nothing };
       // Also when it has everything: its own hosts may not.

@@ -14,6 +14,7 @@ import { ImageStore } from './images.ts';
 import { InterfaceSweeper } from './interface-sweep.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
+import { ObjectRecorder } from './object-recorder.ts';
 import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
@@ -82,12 +83,18 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   };
   const groupRules = new GroupRules();
   const compile = (vpcId: string) => compileVpcState(db, vpcId, network, groupRules);
+  const parts = new VpcPartsCache();
+  const recorder = new ObjectRecorder(db, log);
   const pusher = new Pusher({
-    compile,
+    // Written down before anybody is told.
+    compile: async (vpcId) => {
+      const state = await compile(vpcId);
+      if (state !== undefined) await recorder.record(parts.of(state));
+      return state;
+    },
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
   });
-  const parts = new VpcPartsCache();
   const gateway = new GatewayDevice(undefined, parts);
   pusher.add(gateway);
   const cells = new Map<string, CellDevice>();

@@ -1,6 +1,7 @@
 /** The parts of VPCs as they were compiled last: what has not changed keeps its objects, its version and its digest. */
 import { groupsCarried, objectsFor } from '#base/network/needs.ts';
 import { partsOf, type VpcParts } from '#base/network/parts.ts';
+import { RecentPlaces } from '#base/network/recent.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import type { NetworkObject } from '#contracts/network-objects.ts';
@@ -12,6 +13,7 @@ export class VpcPartsCache {
   /** The one used last comes last. */
   readonly #kept = new Map<string, VpcParts>();
   #ports = 0;
+  readonly recent = new RecentPlaces();
 
   of(state: VpcState): VpcParts {
     const known = this.#kept.get(state.vpcId);
@@ -19,12 +21,14 @@ export class VpcPartsCache {
     // A compilation that was overtaken by a later one must not put it back.
     if (known !== undefined && known.places.version > state.version) return partsOf(state);
     const parts = partsOf(state, known);
+    if (known !== undefined) this.recent.add(known);
     this.#drop(state.vpcId);
     this.#kept.set(state.vpcId, parts);
     this.#ports += parts.places.entries.size;
     for (const vpcId of this.#kept.keys()) {
       if (this.#ports <= portsKeptMax || vpcId === state.vpcId) break;
       this.#drop(vpcId);
+      this.recent.forget(vpcId);
     }
     return parts;
   }

@@ -2,6 +2,7 @@
 import { difference, type Known, knownOf, nothingKnown, objectsFor } from '#base/network/needs.ts';
 import { keyOf } from '#base/network/objects.ts';
 import type { VpcParts } from '#base/network/parts.ts';
+import type { RecentPlaces } from '#base/network/recent.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { DeviceObjects } from '#contracts/network-objects.ts';
 import { vpcPushTimeoutMs } from '../limits.ts';
@@ -19,8 +20,11 @@ export class CardObjects {
   /** Hosts whose card, or agent, takes whole documents alone. */
   readonly #former = new Set<string>();
 
-  constructor(hosts: HostSessions) {
+  readonly #recent: RecentPlaces;
+
+  constructor(hosts: HostSessions, recent: RecentPlaces) {
     this.#hosts = hosts;
+    this.#recent = recent;
   }
 
   isFormer(hostId: string): boolean {
@@ -56,7 +60,7 @@ export class CardObjects {
     for (let tries = 0; tries < triesMax; tries++) {
       const has = await this.#hasOf(hostId, parts.vpcId);
       if (has === undefined) return false;
-      const told = difference(has, parts, objectsFor(parts, groupIds));
+      const told = difference(this.#recent.resolve(parts.vpcId, has), parts, objectsFor(parts, groupIds));
       if (told === undefined) return true;
       const transaction = { objects: [...told.objects], places: [told.places] };
       const answer = await this.#unlessFormer(hostId, () =>

@@ -5,6 +5,7 @@
 import type { Logger } from '#base/log.ts';
 import { groupsByCard } from '#base/network/needs.ts';
 import { changeParts, isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
+import { RecentPlaces } from '#base/network/recent.ts';
 import { describeDevice } from '#base/network/transaction.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
@@ -48,6 +49,7 @@ const knows = (parts: VpcParts, groupIds: readonly string[]): boolean =>
 export class VpcStates {
   readonly #options: VpcStatesOptions;
   readonly #cards: CardObjects;
+  readonly #recent = new RecentPlaces();
   readonly #heard = new Map<string, Heard>();
   readonly #asking = new Map<string, Promise<VpcParts>>();
   readonly #unsaved = new Set<string>();
@@ -62,7 +64,7 @@ export class VpcStates {
 
   constructor(options: VpcStatesOptions) {
     this.#options = options;
-    this.#cards = new CardObjects(options.hosts);
+    this.#cards = new CardObjects(options.hosts, this.#recent);
   }
 
   /** Remembers a whole document unless a newer state is known. */
@@ -77,7 +79,9 @@ export class VpcStates {
   }
 
   #keep(parts: VpcParts): void {
-    if (this.#heard.get(parts.vpcId)?.parts === parts) return;
+    const before = this.#heard.get(parts.vpcId)?.parts;
+    if (before === parts) return;
+    if (before !== undefined) this.#recent.add(before);
     this.#heard.set(parts.vpcId, { parts, sequence: ++this.#sequence });
     this.#unsaved.add(parts.vpcId);
   }
@@ -211,6 +215,7 @@ export class VpcStates {
     this.#heard.delete(vpcId);
     this.#unsaved.delete(vpcId);
     this.#cards.forgetVpc(vpcId);
+    this.#recent.forget(vpcId);
     for (const key of this.#applied.keys()) if (key.endsWith(` ${vpcId}`)) this.#applied.delete(key);
     for (const [key, entry] of this.#behind) if (entry.vpcId === vpcId) this.#behind.delete(key);
     await deleteVpcState(this.#options.db, vpcId);

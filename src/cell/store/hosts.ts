@@ -25,6 +25,8 @@ export interface HostRow {
   /** Grows with each change of what is claimed or may be. */
   readonly epoch: number;
   readonly heard_at: Date;
+  /** The cell that it is on its way to (homes.ts). */
+  readonly leaving_to: string | null;
   readonly pool: string | null;
   /** Of a draining host: why. Null: an operator of the last release drains it. */
   readonly phase: 'draining' | 'rebuilding' | 'out-of-service' | null;

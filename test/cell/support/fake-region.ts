@@ -6,7 +6,7 @@ import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
 type Contract = typeof regionContract;
 
@@ -45,6 +45,8 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** That the cell has told of. */
+  readonly accounts = new Set<string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
   /** By name. */
@@ -99,7 +101,9 @@ export class FakeRegion implements Caller<Contract> {
     const { accountId, subnetId } = params;
     const instanceId = parseId('instance', params.instanceId);
     if (this.#gone.has(instanceId))
-      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`);
+      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`, {
+        details: interfaceReleased,
+      });
     this.#assertSubnet(subnetId);
     const known = this.interfaces.get(instanceId);
     if (known !== undefined) return { vpcId: this.vpcId, port: known };
@@ -263,6 +267,11 @@ export class FakeRegion implements Caller<Contract> {
         ...(count === undefined ? {} : { freeAddresses: addressesMax - this.interfaces.size }),
       };
     },
+    'region.noteAccounts': ({ accountIds }: Params<Contract, 'region.noteAccounts'>) => {
+      for (const id of accountIds) this.accounts.add(id);
+      return {};
+    },
+    'region.accountCells': () => ({ cellIds: [] }),
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;
       const mine = this.#tokens.get(key);
