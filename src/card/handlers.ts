@@ -31,6 +31,7 @@ export const cardHandlers = (
     await card.device.confirm(transactionId);
     return {};
   },
+  'card.probe': (request) => card.probe(request),
   'card.removeVpc': async ({ vpcId }) => {
     await card.removeVpc(vpcId);
     return {};

@@ -176,6 +176,7 @@ export const relayedToCard = {
   'card.objects': relay(cardContract['card.objects']),
   'card.transact': relay(cardContract['card.transact']),
   'card.confirm': relay(cardContract['card.confirm']),
+  'card.probe': relay(cardContract['card.probe']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),
   'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
   'card.attachPort': relay(cardContract['card.attachPort']),

@@ -150,7 +150,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
-  const rollouts = await openRollouts({ db, cells, gateway, log });
+  const rollouts = await openRollouts({ db, cells, gateway, log, mtu: config.vpcMtu });
   const close = async (): Promise<void> => {
     await rollouts.stop();
     await reconciler.stop();
