@@ -46,6 +46,7 @@ const routerPairs = 150;
 const idsPerCall = 50;
 const version = '2016-11-15';
 
+console.error('starting the processes');
 const cloud = await startSimulatedCloud({
   cells: Number(values.cells),
   processorsPerCell: Number(values.processors),
@@ -233,6 +234,7 @@ const atRest = async (): Promise<Costs> => {
   return between(before, costsNow(cloud));
 };
 
+const progress = (line: string): void => console.error(`${(performance.now() / 1000).toFixed(0)} s: ${line}`);
 const beside = new Set(['hosts', 'clients']);
 const shown = (value: number, digits = 1): string => value.toFixed(digits);
 
@@ -296,14 +298,19 @@ const tell = (all: readonly Figures[], rest: Costs): void => {
 try {
   const sizes = [1, 2, 4].filter((cells) => cells <= cloud.zones.length);
   const largest = cloud.zones.length;
+  progress('warming up');
   // Compiles what is run often, in each process, and fills caches.
   await round(largest, launches);
   const rests: Costs[] = [];
   const rounds = new Map<number, Round[]>(sizes.map((cells) => [cells, []]));
   for (let turn = 0; turn < times; turn++)
     for (const cells of sizes) {
+      progress(`${cells} cells, ${turn + 1} of ${times}`);
       rests.push(await atRest());
-      rounds.get(cells)?.push(await round(cells, launches));
+      const done = await round(cells, launches);
+      rounds.get(cells)?.push(done);
+      const { totalMs, perSecond } = figures(cells, [done], rests.at(-1) ?? done.costs);
+      progress(`${shown(totalMs, 2)} ms CPU a launch, ${shown(perSecond)}/s`);
     }
   const rest: Costs = {
     ms: rests.reduce((sum, each) => sum + each.ms, 0),
