@@ -354,6 +354,17 @@ export const cellOperatorContract = {
       misfits: z.array(z.object({ kind: z.string(), subject: z.string(), hostId: z.string() })),
     }),
   },
+  /**
+   * Gives a host to another cell: once it is draining and has nothing, its pin is changed and this cell forgets it. The same again is
+   * answered again. @throws NotFound, HostUnreachable; IncorrectState with what it still has
+   */
+  'operator.rehomeHost': {
+    params: z.object({
+      hostId: z.string(),
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int() }),
+    }),
+    result: z.object({ hostId: z.string(), cellId: z.string(), generation: z.number().int() }),
+  },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),
     result: z.object({

@@ -11,6 +11,7 @@ import { describeInstanceTypeOfferings } from './describe-instance-type-offering
 import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
+import { describeVolumeStatus } from './describe-volume-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
 import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
@@ -49,6 +50,7 @@ export const cellHandlers: Handlers<CellContext> = {
   GetConsoleOutput: getConsoleOutput,
   GetLaunchTemplateData: getLaunchTemplateData,
   DescribeVolumes: describeVolumes,
+  DescribeVolumeStatus: describeVolumeStatus,
   AssociateIamInstanceProfile: associateIamInstanceProfile,
   DisassociateIamInstanceProfile: disassociateIamInstanceProfile,
   ReplaceIamInstanceProfileAssociation: replaceIamInstanceProfileAssociation,

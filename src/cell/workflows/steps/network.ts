@@ -61,18 +61,17 @@ export const prepareNetwork = async <I, R>(
 ): Promise<NetworkResults> => {
   const { command, subject, services } = context;
   const row = await loadInstance(context);
-  const vpc = await services.vpcs.current(vpcId, port.groupIds);
   const { identity, credentials } = await allocated(context);
-  const answer = await services.hosts.call(place.hostId, 'vm.prepareNetwork', {
-    command,
-    instanceId: subject,
-    vpc,
-    port: { ...port, vtep: place.vtep, epoch: place.epoch },
-    metadata: metadataOf(services, row, { port, identity, credentials }),
-    activate,
-  });
-  services.vpcs.noteApplied(place.hostId, vpcId, vpc.version);
-  return answer;
+  return services.vpcs.withDeclared(place.hostId, vpcId, port.groupIds, (declaration) =>
+    services.hosts.call(place.hostId, 'vm.prepareNetwork', {
+      command,
+      instanceId: subject,
+      ...declaration,
+      port: { ...port, vtep: place.vtep, epoch: place.epoch },
+      metadata: metadataOf(services, row, { port, identity, credentials }),
+      activate,
+    }),
+  );
 };
 
 export interface Placed {
