@@ -6,8 +6,10 @@
  */
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import os from 'node:os';
+import path from 'node:path';
 import { type Signed, sign } from '../test/router/cloud.ts';
 import { regionName, startRealCloud } from '../test/router/realCloud.ts';
 import { startRouterProcess } from '../test/router/routerProcess.ts';
@@ -18,6 +20,8 @@ interface Job {
   readonly signed: Signed;
   /** Requests to time; 0: until the process is ended. */
   readonly samples: number;
+  /** Its `user-agent`. */
+  readonly name: string;
 }
 interface Timed {
   readonly times: number[];
@@ -37,7 +41,12 @@ else await measure();
 
 async function measure(): Promise<void> {
   const cloud = await startRealCloud({ checkedHosts: false });
+  const dir = await mkdtemp(path.join(os.tmpdir(), 'pando-neighbour-'));
+  const costFile = path.join(dir, 'cost.json');
+  process.env.NODE_OPTIONS = `--import=${new URL('support/requestCost.ts', import.meta.url).pathname}`;
+  process.env.PANDO_REQUEST_COST = costFile;
   const router = await startRouterProcess(cloud.authority, cloud.regionPort, { regionName });
+  delete process.env.NODE_OPTIONS;
   execFileSync('taskset', ['-a', '-c', '-p', '0', String(router.pid)], { stdio: 'ignore' });
   execFileSync('taskset', ['-a', '-c', '-p', String(lastProcessor), String(process.pid)], {
     stdio: 'ignore',
@@ -47,22 +56,28 @@ async function measure(): Promise<void> {
     const signed = (form: string, key: typeof mallory.key): Signed =>
       sign(router.port, form, { key, region: regionName });
     const describes = signed('Action=DescribeInstances&Version=2016-11-15', neighbour.key);
-    await timed({ port: router.port, signed: describes, samples: 300 });
+    await timed({ port: router.port, signed: describes, samples, name: 'warm' });
     console.log(`${'attack'.padEnd(46)} alone p50/p99 ms  beside p50/p99 ms  p99 ratio  attacks/s`);
     for (const [name, form] of Object.entries(worstForms)) {
       if (!name.includes(pattern)) continue;
-      const before = await timed({ port: router.port, signed: describes, samples });
+      const quiet = { port: router.port, signed: describes, samples, name: `alone ${name}` };
+      const before = await timed(quiet);
       const attack = Array.from({ length: attackers }, () => start());
       for (const child of attack) {
         os.setPriority(child.pid ?? 0, Math.min(19, os.getPriority() + attackersNicer));
-        child.send({ port: router.port, signed: signed(form, mallory.key), samples: 0 } satisfies Job);
+        child.send({
+          port: router.port,
+          signed: signed(form, mallory.key),
+          samples: 0,
+          name: 'attack',
+        } satisfies Job);
         await once(child, 'message');
       }
       const begun = performance.now();
-      const beside = await timed({ port: router.port, signed: describes, samples });
+      const beside = await timed({ ...quiet, name: `beside ${name}` });
       const seconds = (performance.now() - begun) / 1_000;
       const told = await Promise.all(attack.map(end));
-      const after = await timed({ port: router.port, signed: describes, samples });
+      const after = await timed(quiet);
       const alone = [...before.times, ...after.times];
       const statuses = told.map((one) => JSON.stringify(one.statuses)).join(' ');
       const rate = told.reduce((sum, { times }) => sum + times.length, 0) / seconds;
@@ -73,9 +88,28 @@ async function measure(): Promise<void> {
         `${name.padEnd(46)} ${pair(alone)} ${pair(beside.times)} ${ratio.toFixed(2).padStart(8)} ${rate.toFixed(0).padStart(8)}  ${statuses}`,
       );
     }
+    await router.stop();
+    await showCosts(costFile);
   } finally {
     await router.stop();
     await cloud.close();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Processor time of the router's event loop while a request of the neighbour was in it. */
+async function showCosts(file: string): Promise<void> {
+  const costs: Record<string, number[]> = JSON.parse(await readFile(file, 'utf8'));
+  console.log(
+    `\n${'router CPU ms while it is there'.padEnd(46)} alone p50/p99  beside p50/p99  ratio p50/p99`,
+  );
+  for (const name of Object.keys(worstForms)) {
+    const [alone, beside] = [costs[`alone ${name}`], costs[`beside ${name}`]];
+    if (alone === undefined || beside === undefined) continue;
+    const shown = [alone, beside].flatMap((times) => [at(times, 0.5), at(times, 0.99)]);
+    const [a50 = 1, a99 = 1, b50 = 0, b99 = 0] = shown;
+    const cells = [...shown, b50 / a50, b99 / a99].map((ms) => ms.toFixed(2).padStart(7));
+    console.log(`${name.padEnd(46)} ${cells.join(' ')}`);
   }
 }
 
@@ -100,8 +134,9 @@ async function end(child: ChildProcess): Promise<Timed> {
 }
 
 /** Sends one after another. Without a number of samples it says once that it goes, and at its end what came back. */
-async function client({ port, signed, samples: count }: Job): Promise<void> {
+async function client({ port, signed: plain, samples: count, name }: Job): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const signed = { ...plain, headers: { ...plain.headers, 'user-agent': name } };
   const times: number[] = [];
   const statuses: Record<string, number> = {};
   let over = false;
