@@ -7,6 +7,7 @@ import type { VmMetadata, VpcState } from '#contracts/network.ts';
 import type { FleetBody } from '#contracts/network-objects.ts';
 import { driftOf } from './kernel/drift.ts';
 import { readImported } from './kernel/imported.ts';
+import { lossOf } from './kernel/loss.ts';
 import {
   applyPlan,
   createNamespace,
@@ -134,13 +135,37 @@ export class Vpc {
   async adopt(): Promise<void> {
     const exists = await namespaceExists(this.namespace);
     if (exists) await removePlugs(this.namespace);
-    const devices = exists ? (await readKernel(this.namespace)).devices : [];
+    this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
+    if (!exists) this.forwards.clear();
+    await this.converge();
+  }
+
+  #seeTaps(devices: readonly string[]): void {
     for (const [eniId, local] of this.ports) {
       if (local.wired && !devices.includes(local.tap))
         this.#log.warn({ eniId, tap: local.tap }, 'the tap is gone');
       this.ports.set(eniId, { ...local, wired: devices.includes(local.tap) });
     }
-    if (!exists) this.forwards.clear();
+  }
+
+  /** What the kernel lacks of what was put there; undefined: nothing, or a change is under way. Waits for nobody, nobody waits for it. */
+  async loss(): Promise<string | undefined> {
+    if (!this.#open || !this.isIdle) return undefined;
+    const applied = this.#applied;
+    if (applied === undefined) return 'the last change did not come through';
+    const lost = (await namespaceExists(this.namespace))
+      ? await lossOf(this.namespace, applied)
+      : 'the namespace';
+    return this.isIdle && this.#applied === applied ? lost : undefined;
+  }
+
+  /** Reads the kernel, and makes it what it should be. Inside `serialize`. */
+  async mend(): Promise<void> {
+    if (!this.#open) return;
+    const exists = await namespaceExists(this.namespace);
+    if (!exists) await this.#close();
+    this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
+    if (exists) this.#applied = undefined;
     await this.converge();
   }
 

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
 import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
+import type { cardRebuildContract } from './card-rebuild.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
 import type { hostContract, hostEventsContract } from './host.ts';
@@ -69,7 +70,6 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
-  'region.deviceObjects': { cell: { cell: ({ cellId }) => cellId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
   'region.validationImage': { cell: 'any' },
@@ -214,6 +214,15 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.activatePort': ofDevice,
   'card.heard': ofDevice,
   'card.counters': ofDevice,
+};
+
+/** Rebuilds are between a host's agent and its own card. */
+const ofAgent = { agent: 'any' } as const;
+export const cardRebuildAccess: Access<typeof cardRebuildContract> = {
+  'card.isolate': ofAgent,
+  'card.loop': ofAgent,
+  'card.scrub': ofAgent,
+  'card.restart': ofAgent,
 };
 
 /** VMs move within their cell: the target's agent is of the source's. */

@@ -3,13 +3,7 @@ import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
-import {
-  deviceObjects,
-  deviceTransaction,
-  networkObject,
-  objectChange,
-  placesDelta,
-} from './network-objects.ts';
+import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
 import { profilePolicy, profileRecord, profileReference } from './profiles.ts';
 
 const empty = z.object({});
@@ -302,11 +296,6 @@ export const regionContract = {
   'region.vpcParts': {
     params: z.object({ cellId: z.string(), vpcId: z.string(), has: deviceObjects }),
     result: z.object({ objects: z.array(objectChange), places: placesDelta }),
-  },
-  /** The installation's objects that a device is to have by now. */
-  'region.deviceObjects': {
-    params: z.object({ cellId: z.string(), deviceId: z.string() }),
-    result: z.object({ objects: z.array(networkObject) }),
   },
   'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
   /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */

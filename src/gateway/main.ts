@@ -8,6 +8,7 @@ import type { Handlers } from '#base/rpc/contract.ts';
 import { exportSpans } from '#base/spanExport.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { requireConntrack } from '#card/kernel/requireConntrack.ts';
+import { KernelWatch } from '#card/kernelWatch.ts';
 import { logFailures } from '#card/logFailures.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -41,6 +42,7 @@ if (process.argv.includes('--teardown')) {
 await requireConntrack();
 await prepareMainNamespace(config.uplinkDevice);
 await gateway.adopt();
+new KernelWatch(gateway.device.vpcs, log, config.kernelLookEveryMs).start();
 
 const handlers: Handlers<typeof cardContract> = {
   'card.status': () => ({

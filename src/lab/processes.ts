@@ -233,6 +233,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       listen,
       region: regionAt(context),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
+      hostManifest: { image: codeDigest('agent') },
     },
   });
 }

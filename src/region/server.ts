@@ -32,7 +32,6 @@ import {
 import { resolveLaunch, validationImage } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
-import { desiredFleetObjects } from './network-devices.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
 import { changePlacementGroup, describePlacementGroups } from './placement-groups.ts';
 import { quotasOf, setQuota } from './quotas.ts';
@@ -133,9 +132,6 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   },
   'region.vpcState': async ({ vpcId }) => ({ state: await vpcStateOf(region, vpcId) }),
   'region.vpcParts': (params) => vpcPartsFor(region, params),
-  'region.deviceObjects': async ({ deviceId }) => ({
-    objects: await desiredFleetObjects(region.db, deviceId),
-  }),
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),

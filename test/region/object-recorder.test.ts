@@ -4,11 +4,8 @@ import { after, before, test } from 'node:test';
 import { pino } from 'pino';
 import { groupsByCard, objectsFor } from '#base/network/needs.ts';
 import { keyOf } from '#base/network/objects.ts';
-import { transact } from '#base/postgres/transaction.ts';
 import { digestOf } from '#contracts/network-digest.ts';
-import type { NetworkObject } from '#contracts/network-objects.ts';
 import { placeInterface, releaseInterface, vpcStateOf } from '#region/interfaces.ts';
-import { desiredFleetObjects, listDevices, saveFleetObject, setDesired } from '#region/network-devices.ts';
 import { ObjectRecorder, versionsKeptMax } from '#region/object-recorder.ts';
 import { VpcPartsCache } from '#region/vpc-parts.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
@@ -86,10 +83,6 @@ test('each card is to have the settings, the subnets and the groups of its own i
     assert.equal(made.digest, digestOf(made));
     assert.deepEqual([made.version, made.digest], [row.version, row.digest]);
   }
-  assert.deepEqual(
-    await listDevices(setup.region.db),
-    cards.map((vtep) => `card/${vtep}`),
-  );
   await releaseInterface(setup.region, onSecond.instanceId);
   assert.equal((await rowsOf(`card/${cards[1]}`)).size, 0, 'no interface of the VPC: nothing of it');
 });
@@ -150,24 +143,4 @@ test(`of an object ${versionsKeptMax} versions are kept, and those that some dev
   );
   const row = (await rowsOf(`card/${cards[0]}`)).get(`security-group/${web}`);
   assert.equal(row?.version, versions.at(-1)?.version);
-});
-
-test('what a device is to have of the installation’s objects is told by its rows', async () => {
-  const { db } = setup.region;
-  const device = `card/${cards[0]}`;
-  const made = (version: number, mtu: number): NetworkObject => {
-    const what = { kind: 'fleet' as const, id: 'fleet', body: { mtu } };
-    return { ...what, version, digest: digestOf(what) };
-  };
-  const [one, two] = [made(1, 1_400), made(2, 1_350)];
-  await transact(db, async (tx) => {
-    for (const object of [one, two, two]) await saveFleetObject(tx, object);
-    await setDesired(tx, device, one);
-  });
-  assert.deepEqual(await desiredFleetObjects(db, device), [one]);
-  await transact(db, (tx) => setDesired(tx, device, two));
-  assert.deepEqual(await desiredFleetObjects(db, device), [two]);
-  assert.deepEqual(await desiredFleetObjects(db, `card/${cards[1]}`), []);
-  await transact(db, (tx) => setDesired(tx, device, { kind: 'fleet', id: 'fleet' }));
-  assert.deepEqual(await desiredFleetObjects(db, device), []);
 });
