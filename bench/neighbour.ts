@@ -143,6 +143,8 @@ async function client({ port, signed: plain, samples: count, name }: Job): Promi
   process.once('message', () => {
     over = true;
   });
+  // An attacker does not outlive who measures.
+  process.once('disconnect', () => process.exit());
   while (!over && (count === 0 || times.length < count)) {
     const begun = performance.now();
     const status = await send(port, signed, agent).catch(() => 'broke off');
