@@ -25,6 +25,10 @@ export const routerLimits = z.object({
   accountInFlightMax: positive.default(128),
   /** Bodies of all requests together. */
   bufferedBytesMax: positive.default(64 * 1024 * 1024),
+  /** A longer body is a large one, read and parsed in slices: so many of a source at once, and so many of an account, of which one is served. */
+  largeBodyBytes: positive.default(64 * 1024),
+  largePerSourceMax: positive.default(16),
+  largePerAccountMax: positive.default(8),
   /** A client must have sent its headers, and its whole request, in this time. */
   headersTimeoutMs: positive.default(10_000),
   requestTimeoutMs: positive.default(20_000),
