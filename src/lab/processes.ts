@@ -246,6 +246,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       listen,
       ...regionsFor(regionPeers(context).map(bare), cell.number * processorsPerCell + replica),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
+      hostManifest: { image: codeDigest('agent') },
     },
   });
 }
