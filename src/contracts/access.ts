@@ -104,6 +104,8 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.host': operator,
   'operator.drainHost': operator,
   'operator.rebuildHost': operator,
+  'operator.deadLetters': operator,
+  'operator.replayDeadLetters': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */

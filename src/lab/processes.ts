@@ -1,4 +1,5 @@
 /** Which processes a run has, how each is configured, and which come first: from the plan to the supervisor's list. */
+import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
@@ -86,7 +87,13 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   // `ca` is put together last: by then everybody has an identity.
   const metrics = { host: '127.0.0.1', port: firstMetricsPort + plan.index };
   const otlp = run.otlp && { endpoint: run.otlp, socket: context.directory.spanSocket };
-  return { tls, metrics, rolling: true, ...(otlp && { otlp }), processes: [ca(context), ...others] };
+  return {
+    tls,
+    metrics,
+    rolling: true,
+    ...(otlp && { otlp }),
+    processes: [ca(context), webhooks(context), ...others],
+  };
 }
 
 const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
@@ -112,6 +119,27 @@ function ca(context: Context): ProcessSpec {
     owns: [dirname(directory.caSocket), key],
     ready: { kind: 'socket', path: directory.caSocket },
     config: { socket: directory.caSocket, certificate, key, identities: pki.identities },
+  });
+}
+
+/** What cells and the sender of webhooks are told of it. */
+const webhookDoor = ({ directory, run }: Context) => ({
+  socket: directory.webhooksSocket,
+  key: readFileSync(directory.webhooksKey, 'utf8'),
+  allowed: run.webhookRanges ?? [],
+});
+
+/** The only process that connects to where clients say: a user of its own, fenced off from every network of the run's. */
+function webhooks(context: Context): ProcessSpec {
+  const { directory, plan } = context;
+  return node(context, {
+    deployable: 'webhooks',
+    name: 'webhooks',
+    after: [],
+    user: userOf(plan.index, { role: 'webhooks' }),
+    owns: [dirname(directory.webhooksSocket)],
+    ready: { kind: 'socket', path: directory.webhooksSocket },
+    config: { ...webhookDoor(context), fencedFrom: regionAt(context) },
   });
 }
 
@@ -218,6 +246,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       listen,
       region: regionAt(context),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
+      webhooks: webhookDoor(context),
     },
   });
 }
