@@ -123,7 +123,7 @@ function ca(context: Context): ProcessSpec {
 }
 
 /** What cells and the sender of webhooks are told of it. */
-const webhookDoor = ({ directory, run }: Context) => ({
+const webhookListener = ({ directory, run }: Context) => ({
   socket: directory.webhooksSocket,
   key: readFileSync(directory.webhooksKey, 'utf8'),
   allowed: run.webhookRanges ?? [],
@@ -139,7 +139,7 @@ function webhooks(context: Context): ProcessSpec {
     user: userOf(plan.index, { role: 'webhooks' }),
     owns: [dirname(directory.webhooksSocket)],
     ready: { kind: 'socket', path: directory.webhooksSocket },
-    config: { ...webhookDoor(context), fencedFrom: regionAt(context) },
+    config: { ...webhookListener(context), fencedFrom: regionAt(context) },
   });
 }
 
@@ -246,7 +246,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       listen,
       region: regionAt(context),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
-      webhooks: webhookDoor(context),
+      webhooks: webhookListener(context),
     },
   });
 }

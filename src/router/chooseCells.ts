@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { CellRecord } from '#contracts/region.ts';
 import type { WireInput } from '#wire/types.ts';
+import { isRecord } from './outcome.ts';
 import { contentHash, textIn } from './request.ts';
 
 /** What a launch asks for, as far as it decides the cell. */
@@ -14,6 +15,9 @@ export interface Demand {
   /** Without a zone, the subnet decides it. */
   readonly subnetId: string | undefined;
   readonly tenancy: string | undefined;
+  /** A dedicated host or a reservation that the launch is to be on: its cell is the only one. */
+  readonly hostId: string | undefined;
+  readonly reservationId: string | undefined;
 }
 
 /** A launch as the decision sees it. */
@@ -33,6 +37,13 @@ export const demandOf = (input: WireInput): Demand => {
     zoneId: textIn(input.Placement, 'AvailabilityZoneId'),
     subnetId: textIn(input, 'SubnetId') ?? textIn(primary, 'SubnetId'),
     tenancy: textIn(input.Placement, 'Tenancy'),
+    hostId: textIn(input.Placement, 'HostId'),
+    reservationId: textIn(
+      isRecord(input.CapacityReservationSpecification)
+        ? input.CapacityReservationSpecification.CapacityReservationTarget
+        : undefined,
+      'CapacityReservationId',
+    ),
   };
 };
 

@@ -33,18 +33,18 @@ export const isReached = ({ host, port }: Endpoint): Promise<boolean> =>
 export class Fence {
   readonly #from: Endpoint;
   readonly #log: Logger;
-  #found: { readonly holds: Promise<boolean>; readonly atMs: number } | undefined;
+  #found: { readonly closed: Promise<boolean>; readonly atMs: number } | undefined;
 
   constructor(from: Endpoint, log: Logger) {
     this.#from = from;
     this.#log = log;
   }
 
-  holds(): Promise<boolean> {
+  closed(): Promise<boolean> {
     const now = monotonicMs();
     if (this.#found === undefined || now - this.#found.atMs > freshMs)
-      this.#found = { holds: this.#look(), atMs: now };
-    return this.#found.holds;
+      this.#found = { closed: this.#look(), atMs: now };
+    return this.#found.closed;
   }
 
   async #look(): Promise<boolean> {

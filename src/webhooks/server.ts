@@ -52,7 +52,7 @@ export const serveWebhooks = async (
       return { outcome: 'failed', reason: 'the sender is busy', retryAfterSeconds: 1 };
     sending += 1;
     try {
-      if (fence !== undefined && !(await fence.holds()))
+      if (fence !== undefined && !(await fence.closed()))
         return { outcome: 'failed', reason: 'the sender is not fenced off: its operator must see to that' };
       const outcome = await sendWebhook(delivery, rules);
       const { 'webhook-id': id } = delivery.headers;

@@ -20,7 +20,7 @@ const tries = `
   import { parseRanges } from '${join(codeDirectory, 'src/base/publicAddress.ts')}';
   const everywhere = { allowed: parseRanges(['0.0.0.0/0']) };
   const silent = { error: () => {} };
-  const found = { sent: [], reached: [], fenced: await new Fence({ host: '198.18.0.1', port: ${port} }, silent).holds() };
+  const found = { sent: [], reached: [], fenced: await new Fence({ host: '198.18.0.1', port: ${port} }, silent).closed() };
   for (const host of ${JSON.stringify(addresses)}) {
     if (await isReached({ host, port: ${port} })) found.reached.push(host);
     const url = 'http://' + host + ':${port}/';

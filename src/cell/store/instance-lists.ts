@@ -148,6 +148,20 @@ export const listTaggedVolumes = (sql: Sql, request: TagListRequest): Promise<Ta
   );
 };
 
+/** Tagged rows of a table that has an account, an id and tags, in the order of their ids. */
+export const listTaggedRows =
+  (table: 'capacity_reservations' | 'dedicated_hosts') =>
+  (sql: Sql, request: TagListRequest): Promise<TaggedRow[]> => {
+    const where = new Conditions();
+    where.add(`account_id = ${where.bind(request.accountId)}`);
+    where.add(`tags <> '[]'::jsonb and id >= ${where.bind(request.from)}`);
+    where.among('id', request.ids);
+    return sql.query(
+      `select id, tags from ${table} where ${where.text} order by id limit ${where.bind(request.limit)}`,
+      where.values,
+    );
+  };
+
 /** Takes instances that ended before out of the lists, a bounded number at a time. */
 export const fadeAll = async (sql: Sql, before: Date): Promise<void> => {
   for (;;) {

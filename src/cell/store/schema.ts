@@ -10,6 +10,7 @@ import { instanceProfilesStep } from './schema-0011-profiles.ts';
 import { placementStep } from './schema-0020-placement.ts';
 import { rebuildsStep } from './schema-0024-rebuilds.ts';
 import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
+import { reservationsStep } from './schema-0026-reservations.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -138,4 +139,5 @@ export const cellSchema: readonly SchemaStep[] = [
   placementStep,
   rebuildsStep,
   capacityRequestsStep,
+  reservationsStep,
 ];

@@ -21,6 +21,7 @@ import type { Cell } from '../cell.ts';
 import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+import { shareOut } from './ids.ts';
 import { demandedInput } from './launchTemplate.ts';
 
 /** Candidates beyond those that may be tried, to take the place of dead ones. */
@@ -80,13 +81,22 @@ const launchNow = async (parts: Parts, call: Call): Promise<Answer> => {
   });
 };
 
-const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
+export const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
   candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
 
 const cellsOf = (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> =>
-  call.offerId === undefined ? candidatesOf(parts, call, key) : offeringCell(parts, call.offerId);
+  call.offerId === undefined ? namedOr(parts, call, key) : offeringCell(parts, call.offerId);
 
-const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
+/** The cell of the reservation or the dedicated host that the launch names: no other has it. */
+const namedOr = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
+  const { hostId, reservationId } = demandOf(call.input);
+  const [kind, id] =
+    hostId === undefined ? (['capacityReservation', reservationId] as const) : (['host', hostId] as const);
+  if (id === undefined) return candidatesOf(parts, call, key);
+  return (await shareOut(parts, [id], kind)).map(({ cell }) => cell);
+};
+
+export const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
   const zone = await zoneOf(parts, call);
   const cells = await cellsFor(parts, zone);
   if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))
