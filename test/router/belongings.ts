@@ -147,6 +147,7 @@ const plain: Readonly<Record<string, string>> = {
   Description: 'text',
   GroupName: 'other',
   AvailabilityZone: zone,
+  AvailabilityZoneId: 'l1-az1',
   InstancePlatform: 'Linux/UNIX',
   InstanceCount: '1',
   Quantity: '1',

@@ -149,6 +149,8 @@ const companions = (
   [/^.*\.PrefixListIds\.1\./, 'PrefixListId', 'pl-12345678'],
   [/^TagSpecification\.1\./, 'ResourceType', taggedBy(action)],
   [/^TagSpecification\.1\./, 'Tag.1.Key', 'k'],
+  [/^TagSpecifications\.1\./, 'ResourceType', taggedBy(action)],
+  [/^TagSpecifications\.1\./, 'Tag.1.Key', 'k'],
   [/^Tag\.1\./, 'Key', 'k'],
   [/^Filter\.1\./, 'Name', action === 'DescribeInstanceCreditSpecifications' ? 'instance-id' : 'tag-key'],
   [/^Filter\.1\./, 'Value.1', 'x'],

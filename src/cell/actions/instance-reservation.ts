@@ -70,16 +70,15 @@ export const modifyInstanceCapacityReservationAttributes = async (
     );
   const spoken = readReservationChoice(input.CapacityReservationSpecification);
   const { accountId } = context.request;
-  await context.services.db.transaction(async (tx) => {
+  const { capacityReservationTarget: target } = spoken;
+  const { db } = context.services;
+  const found =
+    target === undefined ? undefined : await listReservations(db, { accountId, ids: [target], limit: 1 });
+  if (target !== undefined && found?.length === 0) throw notFound('capacityReservation', target);
+  await db.transaction(async (tx) => {
     const row = await lockOne(context, tx, input.InstanceId ?? '');
     permit('modifyStopped', row.id, row.state);
     assertNotMigrating(row, 'modifyStopped');
-    const { capacityReservationTarget: target } = spoken;
-    if (
-      target !== undefined &&
-      (await listReservations(tx, { accountId, ids: [target], limit: 1 })).length === 0
-    )
-      throw notFound('capacityReservation', target);
     endDryRun(input);
     const { capacityReservation: _former, capacityReservationTarget: _target, ...spec } = row.spec;
     await changeInstance(tx, row.id, { spec: { ...spec, ...spoken } });

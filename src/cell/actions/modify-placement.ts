@@ -4,11 +4,13 @@
  * (capacity/mending.ts), since its disk is where it is.
  */
 import { PandoError } from '#contracts/errors.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import type { In, Out } from '#wire/types.ts';
 import { groupNeeds, groupRowOf, lockKnown } from '../capacity/constrained.ts';
 import { permit } from '../instance-states.ts';
 import { assertNotMigrating } from '../lifecycle.ts';
 import { regroupClaim } from '../store/claims.ts';
+import { listDedicatedHosts } from '../store/dedicated-hosts.ts';
 import { changeInstance, type InstanceRow, type InstanceSpec } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
@@ -121,6 +123,15 @@ const write = async (
   });
 };
 
+/** @throws InvalidHostID.NotFound, InvalidHostID.Malformed */
+const checkHost = async ({ request, services }: CellContext, { host }: Wanted): Promise<void> => {
+  if (host?.hostId === undefined) return;
+  const id = parseId('host', host.hostId);
+  const { accountId } = request;
+  const found = await listDedicatedHosts(services.db, { accountId, ids: [id], limit: 1 });
+  if (found.length === 0) throw notFound('host', id);
+};
+
 const changeHost = async (
   context: CellContext,
   { instanceId, host }: Wanted,
@@ -141,6 +152,7 @@ export const modifyInstancePlacement = async (
   const wanted = readInput(input);
   const [seen] = await findInstances(context, [wanted.instanceId]);
   if (seen === undefined) return {};
+  await checkHost(context, wanted);
   checkTenancy(wanted, seen);
   if (!wanted.regroup) return changeHost(context, wanted);
   const { account_id: accountId, id: instanceId } = seen;

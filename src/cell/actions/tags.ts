@@ -58,7 +58,7 @@ const changeTags = async (
   const instanceIds = resources.filter((id) => isId('instance', id));
   const volumeIds = resources.filter((id) => isId('volume', id));
   const others = tables.map((each) => ({ ...each, ids: resources.filter((id) => isId(each.kind, id)) }));
-  const known = new Set([...instanceIds, ...volumeIds, ...others.flatMap(({ ids }) => ids)]);
+  const known = new Set<string>([...instanceIds, ...volumeIds, ...others.flatMap(({ ids }) => ids)]);
   const other = resources.find((id) => !known.has(id));
   if (resources.length === 0)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ResourceId');
