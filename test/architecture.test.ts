@@ -21,7 +21,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   slots: [],
   reconfiguration: [],
   cell: ['reconfiguration', 'slots', 'wire', 'base', 'contracts'],
-  region: ['wire', 'base', 'contracts'],
+  rollout: ['contracts'],
+  region: ['rollout', 'wire', 'base', 'contracts'],
   router: ['wire', 'base', 'contracts'],
   node: ['base', 'contracts'],
   lab: ['node', 'base', 'contracts'],
@@ -178,6 +179,7 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/router/router.ts': 'signatures are dated (SigV4)',
   'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
+  'src/region/rollouts/open.ts': 'bake times, time windows and records of rollouts outlive a process',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
   'src/cli/capacityClient.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':

@@ -7,6 +7,7 @@ import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
+import { cardPartsChecks } from './card-parts.suite.ts';
 
 export interface CardUnderTest {
   readonly caller: Caller<typeof cardContract>;
@@ -28,7 +29,7 @@ const notFound = 'InvalidNetworkInterfaceID.NotFound';
 let networks = 0;
 
 /** One VPC with one port. */
-class Subject {
+export class Subject {
   readonly card: CardUnderTest;
   readonly vpcId = newId('vpc');
   readonly port: VpcPort;
@@ -77,10 +78,14 @@ class Subject {
     return this.call('card.applyVpc', { state: this.state(version), from });
   }
 
-  async attach(epoch = this.port.epoch, activate = true) {
+  async tap(): Promise<string> {
     this.#tap ??= await this.card.tap(this.port);
+    return this.#tap;
+  }
+
+  async attach(epoch = this.port.epoch, activate = true) {
     const port = { ...this.port, epoch };
-    return this.call('card.attachPort', { vpcId: this.vpcId, port, tap: this.#tap, activate });
+    return this.call('card.attachPort', { vpcId: this.vpcId, port, tap: await this.tap(), activate });
   }
 
   administrative() {
@@ -345,4 +350,6 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     assert.deepEqual((await subject.call('card.exportFlows', { eniId })).flows, []);
     assert.deepEqual(await subject.has(), { version: 1, epochs: [4] });
   });
+
+  cardPartsChecks(check);
 };

@@ -51,4 +51,13 @@ describe('the tables of actions', () => {
       assert.ok(run.includes(part), part);
     assert.ok(tables.get('DescribeVpcs.md')?.includes('Filters: `cidr`'));
   });
+
+  it('name the errors that the action has, and none of the catalogue beside', () => {
+    const errorsIn = (action: string) => /^Errors: (.*)\.$/m.exec(tables.get(`${action}.md`) ?? '')?.[1];
+    assert.equal(errorsIn('GetConsoleOutput'), '`InvalidInstanceID.Malformed`, `InvalidInstanceID.NotFound`');
+    for (const code of ['NatGatewayMalformed', 'NatGatewayNotFound'])
+      assert.ok(errorsIn('DescribeNatGateways')?.includes(`\`${code}\``), code);
+    const having = [...tables.values()].filter((text) => text.includes('`InvalidCoipPoolID.NotFound`'));
+    assert.equal(having.length, 1, 'one action of all has such ids');
+  });
 });

@@ -53,6 +53,20 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     assert.notEqual(await subject.state(), 'running');
   });
 
+  check(
+    'a host with VMs is not given to another cell, and no order under an old generation is obeyed',
+    async (subject) => {
+      await subject.image();
+      await subject.launch(await subject.network());
+      const to = { cellId: 'cell-elsewhere', cellNumber: 4_000 };
+      const rehome = (generation: number) =>
+        codeOf(host().caller.call('host.rehome', { to, generation }, { timeoutMs }));
+      assert.equal(await rehome(2), 'IncorrectState');
+      assert.equal(await rehome(1), 'InvalidParameterValue', 'the first pin is generation 1');
+      assert.equal(await subject.state(), 'running', 'its own cell is obeyed on');
+    },
+  );
+
   check('a launch without network is refused (S1.4)', async (subject) => {
     await subject.image();
     const operation = {

@@ -1,11 +1,13 @@
 /** What every region must do for its cells, real or in memory: the same checks run against both. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { changeParts, noParts, partsOf, type VpcParts } from '#base/network/parts.ts';
+import { describeDevice } from '#base/network/transaction.ts';
 import type { Caller, Params } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId, newId } from '#contracts/ids.ts';
 import type { VpcPort } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
 export interface RegionUnderTest {
   readonly caller: Caller<typeof regionContract>;
@@ -114,6 +116,27 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     },
   );
 
+  check('a VPC in parts: what leads from what a cell has to what is now', async (subject) => {
+    await subject.allocate();
+    const { caller, cellNumber, vpcId } = subject.region;
+    const cellId = `cell-${cellNumber}`;
+    const ask = (parts: VpcParts) => {
+      const has = describeDevice(new Map(), parts.objects.size === 0 ? [] : [parts]);
+      return caller.call('region.vpcParts', { cellId, vpcId, has });
+    };
+    const first = await ask(noParts(vpcId));
+    const parts = changeParts(noParts(vpcId), first.objects, [first.places]);
+    const whole = partsOf(await subject.vpc());
+    assert.equal(parts.places.digest, whole.places.digest);
+    for (const [key, { current }] of parts.objects)
+      assert.equal(current?.digest, whole.objects.get(key)?.current?.digest);
+    assert.ok(parts.objects.has(`security-group/${subject.region.groupId}`));
+    const again = await ask(parts);
+    assert.deepEqual([again.objects, again.places.set, again.places.removed], [[], [], []]);
+    const unknown = { cellId, vpcId: newId('vpc'), has: { objects: [], places: [] } };
+    assert.equal(await codeOf(caller.call('region.vpcParts', unknown)), 'InvalidVpcID.NotFound');
+  });
+
   check(
     'the same instance gets the same interface again, at once and whatever else it asks for',
     async (subject) => {
@@ -210,6 +233,8 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     await subject.release();
     for (let n = 0; n < 3; n++) assert.equal(await codeOf(subject.allocate()), 'StaleEpoch');
     assert.equal(await subject.port(), undefined);
+    // Who asks can tell it from a command that comes too late.
+    await assert.rejects(subject.allocate(), { details: interfaceReleased });
   });
 
   check('an allocation after the release of an interface that was never made is refused', async (subject) => {

@@ -120,7 +120,7 @@ ${actions.map((action) => `- [${action}](${action}.md)`).join('\n')}
 
 /** All tables by their file names. */
 export const ec2Tables = (): ReadonlyMap<string, string> => {
-  const tables = [handlersIn('src/region/resources/*.ts'), handlersIn('src/cell/actions/*.ts')];
+  const tables = [handlersIn('src/region/{resources,absent}/*.ts'), handlersIn('src/cell/actions/*.ts')];
   const tests = testsByAction();
   const actions = [...routedActions].sort() as KnownAction[];
   const files = actions.map((action): [string, string] => {

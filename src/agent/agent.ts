@@ -61,7 +61,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     cell: config.cell,
     tls,
     log,
-    handlers: hostHandlers(host),
+    handlers: hostHandlers(host, pin),
     pin,
     hello: async () => {
       const { hostId, zone, vtep, rack } = config;

@@ -48,6 +48,8 @@ const behind = (
       if (admission === undefined)
         throw new PandoError('AccessDenied', `${context.peer} has not been greeted.`);
       await admission;
+      // The order to move is answered again where its answer was lost.
+      if (method !== 'host.rehome') pin.checkPeer(context.peer);
       if ('instanceId' in params && typeof params.instanceId === 'string')
         pin.checkInstance(params.instanceId);
       return Reflect.apply(handler, undefined, [params, context]);
@@ -101,7 +103,10 @@ export class CellLinks {
   async #hello(stream: Stream): Promise<void> {
     const { pin } = this.#options;
     const { current } = pin;
-    const pinnedTo = current === undefined ? undefined : { cellId: current.cellId, region: current.region };
+    const pinnedTo =
+      current === undefined
+        ? undefined
+        : { cellId: current.cellId, region: current.region, generation: current.generation };
     const answer = await stream.call('host.hello', { ...(await this.#options.hello()), pinnedTo });
     const { cellId, reportEveryMs, region, cellNumber } = answer;
     await pin.accept(stream.peer, { cellId, region, cellNumber });

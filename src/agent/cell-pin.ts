@@ -15,6 +15,8 @@ const pinShape = z.object({
   /** Absent until a processor has told it: those of the last release do not. */
   region: z.string().optional(),
   cellNumber: z.number().int().optional(),
+  /** Of the move that brought it there; absent: it was moved never, which is generation 1. */
+  generation: z.number().int().optional(),
 });
 export type Pin = z.infer<typeof pinShape>;
 
@@ -76,6 +78,44 @@ export class CellPin {
     );
   }
 
+  /** @throws AccessDenied for a processor of a cell that this host was moved away from */
+  checkPeer(peer: string): void {
+    const certified = cellOfIdentity(peer);
+    if (certified === undefined || this.#pin === undefined || certified === this.#pin.cellId) return;
+    throw new PandoError('AccessDenied', `${peer} commands this host no more: it is of ${name(this.#pin)}.`);
+  }
+
+  /**
+   * Changes the pin by the present cell's word. `isEmpty` is asked in turn with answers of cells, and nothing is served until the pin is
+   * on disk. @throws IncorrectState, StaleEpoch
+   */
+  rehome(to: Omit<Pin, 'generation'>, generation: number, isEmpty: () => boolean): Promise<void> {
+    const turn = this.#last.then(() => this.#rehome(to, generation, isEmpty));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #rehome(to: Omit<Pin, 'generation'>, generation: number, isEmpty: () => boolean): Promise<void> {
+    const before = this.#pin;
+    if (before?.generation === generation && agree(before, to)) return;
+    if (generation <= generationOf(before))
+      throw new PandoError(
+        'StaleEpoch',
+        `This host was moved under generation ${generationOf(before)} already.`,
+      );
+    if (!isEmpty())
+      throw new PandoError('IncorrectState', 'This host has VMs: they would be strangers to another cell.');
+    const pin: Pin = { ...definedOf(to), generation };
+    // In memory first: what comes from the former cell while the disk is written is refused.
+    this.#pin = pin;
+    try {
+      await writeAtomically(this.#path, JSON.stringify(pin));
+    } catch (error) {
+      this.#pin = before;
+      throw error;
+    }
+  }
+
   async #accept(peer: string, answer: Pin): Promise<void> {
     const certified = cellOfIdentity(peer);
     if (certified !== undefined && certified !== answer.cellId)
@@ -84,7 +124,7 @@ export class CellPin {
     if (before !== undefined && !agree(before, answer))
       throw new PandoError(
         'Conflict',
-        `This host belongs to ${name(before)}, not to ${name(answer)}. To move it: empty it, then remove ${this.#path}.`,
+        `This host belongs to ${name(before)}, not to ${name(answer)}. To move it: pando host rehome.`,
       );
     const pin: Pin = { ...before, ...definedOf(answer) };
     if (JSON.stringify(pin) === JSON.stringify(before)) return;
@@ -93,6 +133,8 @@ export class CellPin {
     this.#pin = pin;
   }
 }
+
+export const generationOf = (pin: Pin | undefined): number => pin?.generation ?? 1;
 
 const name = ({ cellId, region }: Pin): string => (region === undefined ? cellId : `${cellId} of ${region}`);
 

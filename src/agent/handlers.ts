@@ -2,6 +2,7 @@
 import type { Handlers } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
 import type { hostContract, RelayKey, relayedToCard } from '#contracts/host.ts';
+import type { CellPin } from './cell-pin.ts';
 import { consoleOutput } from './console-log.ts';
 import { destroyVm } from './destroy.ts';
 import type { Host } from './host.ts';
@@ -18,13 +19,18 @@ const nothing = async (work: Promise<void>): Promise<Record<string, never>> => {
   return {};
 };
 
-export const hostHandlers = (host: Host): Handlers<typeof hostContract> => {
-  const { config, card, accelerator } = host.context;
+export const hostHandlers = (host: Host, pin: CellPin): Handlers<typeof hostContract> => {
+  const { config, card, accelerator, log } = host.context;
   return {
     'host.describe': async () => ({
       ...{ hostId: config.hostId, zone: config.zone, vtep: config.vtep, capacity: await host.capacity() },
       ...{ accelerator, card: card.status, vms: await host.reports() },
     }),
+    'host.rehome': async ({ to, generation }) => {
+      await pin.rehome(to, generation, () => host.vms.length === 0);
+      log.warn({ to, generation }, 'this host belongs to another cell from now on');
+      return { generation };
+    },
     'vm.ensureImage': ({ command, instanceId, image }) => host.ensureImage(command, instanceId, image),
     'vm.prepareNetwork': async (params) =>
       host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
@@ -107,6 +113,9 @@ const relayed = (host: Host): Handlers<typeof relayedToCard> => {
   return {
     'card.status': (params) => passed(params, () => card.call('card.status', {})),
     'card.applyVpc': (params) => passed(params, () => card.call('card.applyVpc', params)),
+    'card.objects': (params) => passed(params, () => card.call('card.objects', params)),
+    'card.transact': (params) => passed(params, () => card.call('card.transact', params)),
+    'card.confirm': (params) => passed(params, () => card.call('card.confirm', params)),
     'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),
     'card.prepareAdministrative': (params) =>
       passed(params, () => card.call('card.prepareAdministrative', params)),

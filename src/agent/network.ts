@@ -18,7 +18,8 @@ export type NetworkResults = { administrative: NetworkOperation; vpc: NetworkOpe
  */
 export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> => {
   const { record } = vm;
-  const { vpc: state, port, activate } = params;
+  const { port, activate } = params;
+  const { vpcId, mtu } = declarationOf(params);
   if (await vm.alive()) {
     if (record.network?.port.eniId !== port.eniId)
       throw new PandoError('IncorrectInstanceState', `${record.instanceId} runs with another interface.`);
@@ -26,7 +27,6 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   }
   await releaseNetwork(vm);
   await createTap(record.tap, record.uid);
-  const { vpcId, mtu } = state;
   const { administrative, vpc } = await attach(vm, params);
   record.network = { vpcId, port, mtu, activate, administrative, vpc, tapAt: 'host' };
   record.recovered = undefined;
@@ -34,6 +34,15 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   // For a cell that has lost its row of this instance; a power cut may tear it, then it is as if it had never been written.
   await writeWhole(vm.paths.metadata, JSON.stringify(params.metadata));
   return { administrative, vpc };
+};
+
+const declarationOf = ({
+  vpc,
+  declared,
+}: PrepareNetwork): { readonly vpcId: string; readonly mtu: number } => {
+  const declaration = vpc ?? declared;
+  if (declaration !== undefined) return declaration;
+  throw new PandoError('InvalidParameterValue', 'A network is prepared in a VPC, whole or declared before.');
 };
 
 /** The metadata of a VM, if it was written down here. */
@@ -63,14 +72,12 @@ export const updateMetadata = async (vm: Vm, metadata: VmMetadata, revision: num
  * A VPC without ports may be removed from the card between its declaration and the attachment of its first port, by a processor
  * that compared the card with an older list: then it is declared again.
  */
-const attach = async (
-  vm: Vm,
-  { vpc: state, port, metadata, activate }: PrepareNetwork,
-): Promise<NetworkResults> => {
+const attach = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> => {
   const { card } = vm.context;
-  const { vpcId } = state;
+  const { vpc: state, port, metadata, activate } = params;
+  const { vpcId } = declarationOf(params);
   for (let tries = 1; ; tries++) {
-    await applyVpc(vm, state);
+    if (state !== undefined) await applyVpc(vm, state);
     const { eniId } = port;
     const administrative = await card.call('card.prepareAdministrative', { vpcId, eniId, metadata });
     try {
@@ -78,7 +85,8 @@ const attach = async (
       return { administrative, vpc };
     } catch (error) {
       const undeclared = PandoError.from(error).code === 'InvalidVpcID.NotFound';
-      if (!undeclared || tries >= declarationTriesMax) throw error;
+      // Who told the card in parts tells it again.
+      if (!undeclared || state === undefined || tries >= declarationTriesMax) throw error;
     }
   }
 };

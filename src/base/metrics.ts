@@ -80,6 +80,7 @@ export const metrics = {
     'amount',
   ),
   hostConnected: gauge('pando_host_connected', '1: the host has a stream to this processor.', 'host'),
+  cellFill: gauge('pando_cell_fill', 'Part of a cell’s limit that is taken, 0 to 1.', 'resource'),
   quarantinedVms: gauge('pando_quarantined_vms', 'VMs that no record accounts for.'),
   migrationDowntime: histogram(
     'pando_migration_downtime_seconds',

@@ -3,6 +3,7 @@ import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 import { Device } from './device.ts';
 import { EmptyVpcs } from './emptyVpcs.ts';
 import { flowStatements, parseFlows } from './flows.ts';
@@ -26,6 +27,7 @@ import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
 import { Plugs, toOverlay, toTap } from './plugs.ts';
 import type { Services } from './services.ts';
+import type { Underlay } from './underlay.ts';
 import type { Vpc } from './vpc.ts';
 
 export interface CardOptions {
@@ -37,6 +39,7 @@ export interface CardOptions {
   readonly hearing: Hearing;
   /** Default: {@link emptyVpcKeptMs}. */
   readonly emptyVpcKeptMs?: number | undefined;
+  readonly underlay?: Underlay | undefined;
 }
 
 export class Card {
@@ -72,6 +75,7 @@ export class Card {
         opened: async (vpc) => services.start(vpc),
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
+        underlay: options.underlay,
       },
       stateDir,
       log,
@@ -88,14 +92,22 @@ export class Card {
   }
 
   async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
-    const vpc = this.device.vpc(state.vpcId);
-    const newer = state.version > (vpc.state?.version ?? 0);
-    for (const { eniId, vtep } of newer ? state.ports : []) {
-      // The state itself knows now where the port went.
-      if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId))
-        this.#empty.keep(vpc.vpcId, { forwards: true });
-    }
+    this.#forwardNoMore(state.vpcId, state.version, state.ports);
     return this.device.applyVpc(state, from);
+  }
+
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
+    for (const { vpcId, version, set } of transaction.places) this.#forwardNoMore(vpcId, version, set);
+    return this.device.transact(transaction);
+  }
+
+  /** What is declared knows now where these ports went. */
+  #forwardNoMore(vpcId: string, version: number, ports: readonly VpcPort[]): void {
+    const vpc = this.device.vpcs.get(vpcId);
+    if (vpc === undefined || vpc.forwards.size === 0 || version <= vpc.parts.places.version) return;
+    for (const { eniId, vtep } of ports)
+      if (vtep !== undefined && vtep !== this.#vtep && vpc.forwards.delete(eniId))
+        this.#empty.keep(vpcId, { forwards: true });
   }
 
   async removeVpc(vpcId: string): Promise<void> {
@@ -289,7 +301,7 @@ export class Card {
   #desired(vpc: Vpc): Model | undefined {
     const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#empty.has(vpc.vpcId);
     if (vpc.state === undefined || !needed) return undefined;
-    return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep);
+    return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep, this.device.role.fleet());
   }
 
   /** Where the port was: what is sent on to it waits. Where it is now: it is reached without the tunnel from here on, behind a plug. */

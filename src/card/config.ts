@@ -19,6 +19,8 @@ export const deviceConfig = z.object({
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),
+  /** How often it looks whether the kernel still has what it put there; absent: as in limits.ts. */
+  kernelLookEveryMs: z.number().int().min(1).optional(),
 });
 
 export const cardConfig = deviceConfig.extend({

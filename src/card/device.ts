@@ -1,7 +1,23 @@
 /** What cards and gateways share: the VPCs that were declared to this device, adopted again after a restart. */
 import type { Logger } from '#base/log.ts';
+import { type Fence, obey } from '#base/network/fence.ts';
+import type { Objects } from '#base/network/objects.ts';
+import { isDeclared, type VpcParts } from '#base/network/parts.ts';
+import {
+  describeDevice,
+  fleetOf,
+  type HasNow,
+  type Planned,
+  planTransaction,
+  takeBack,
+  type Undo,
+  vpcsOf,
+} from '#base/network/transaction.ts';
+import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
+import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
+import { FleetStore } from './fleetStore.ts';
 import { destroyNamespace, guestDevices, listNamespaces } from './kernel/namespace.ts';
 import { VpcStore } from './store.ts';
 import { Vpc, type VpcRole } from './vpc.ts';
@@ -11,24 +27,46 @@ export class Device {
   readonly startedAt = new Date().toISOString();
   readonly role: VpcRole;
   readonly #store: VpcStore;
+  readonly #fleetStore: FleetStore;
+  /** The installation's objects, and what they say. */
+  #fleet: { readonly objects: Objects; readonly body: FleetBody } = { objects: new Map(), body: {} };
+  readonly #unconfirmed: Unconfirmed;
+  #fence: Fence | undefined;
+  /** Transactions that change the installation's objects happen one after another. */
+  #tail: Promise<unknown> = Promise.resolve();
   readonly #log: Logger;
 
-  constructor(role: VpcRole, stateDir: string, log: Logger) {
-    this.role = role;
+  constructor(role: Omit<VpcRole, 'fleet'>, stateDir: string, log: Logger) {
+    this.role = { ...role, fleet: () => this.#fleet.body };
+    this.#fleetStore = new FleetStore(stateDir, log);
+    this.#unconfirmed = new Unconfirmed((transactionId, undo) => this.#lapse(transactionId, undo));
     this.#store = new VpcStore(stateDir, log);
     this.#log = log;
   }
 
   /** Takes over what an earlier process left in the kernel: repairs differences, removes namespaces that nobody declared and no VM uses. */
   async adopt(): Promise<void> {
+    const { objects, unconfirmed, fence } = await this.#fleetStore.load();
+    this.#fence = fence;
+    // What nobody had confirmed when the process ended is taken back before the kernel is compared with anything.
+    const undo = unconfirmed.flatMap((each) => each.undo);
+    const ownUndo = undo.filter(({ vpcId }) => vpcId === undefined);
+    this.#setFleet(takeBack(objects, ownUndo));
+    await this.role.underlay
+      ?.settle(this.#fleet.body)
+      .catch((err: unknown) => this.#log.error({ err }, 'the underlay was not made what the settings say'));
     for (const record of await this.#store.load()) {
       const vpc = this.#make(record.vpcId);
-      vpc.restore(record);
+      vpc.restore({ ...record, parts: withoutChanges(record.parts, undo) });
       await vpc
         .serialize(() => vpc.adopt())
         .catch((error: unknown) => {
           this.#log.error({ err: error, vpcId: vpc.vpcId }, 'not adopted; the next change tries again');
         });
+    }
+    if (unconfirmed.length > 0) {
+      this.#log.warn({ unconfirmed: unconfirmed.map(({ transactionId }) => transactionId) }, takenBack);
+      await this.#saveFleet();
     }
     const known = new Set([...this.vpcs.values()].map(({ namespace }) => namespace));
     for (const name of await listNamespaces(this.role.namespacePrefix))
@@ -57,6 +95,162 @@ export class Device {
     return { version: await vpc.serialize(() => vpc.declare(state, from)) };
   }
 
+  /** What this device has, of these VPCs or of all. */
+  objects(vpcIds?: readonly string[]): DeviceObjects {
+    const asked = vpcIds === undefined ? undefined : new Set(vpcIds);
+    const vpcs = [...this.vpcs.values()].map(({ parts }) => parts);
+    return describeDevice(
+      this.#fleet.objects,
+      vpcs.filter(({ vpcId, objects }) => objects.size > 0 && asked?.has(vpcId) !== false),
+    );
+  }
+
+  /** From first states to second ones, all or nothing: a kernel that does not take one of them gets back what it had. */
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
+    if (!isFleetwide(transaction))
+      return this.#inQueues(vpcsOf(transaction), () => this.#carryOut(transaction, []));
+    const result = this.#tail.then(() => {
+      const all = [...new Set([...this.vpcs.keys(), ...vpcsOf(transaction)])];
+      return this.#inQueues(all, () => this.#carryOut(transaction, all));
+    });
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The transaction stays. @throws NotFound */
+  async confirm(transactionId: string): Promise<void> {
+    this.#unconfirmed.confirm(transactionId);
+    await this.#saveFleet();
+  }
+
+  /** Work in the queues of several VPCs at once; taken in one order, so that two of them do not wait for each other. */
+  #inQueues<T>(vpcIds: readonly string[], work: () => Promise<T>): Promise<T> {
+    const vpcs = [...vpcIds].sort().map((vpcId) => this.vpc(vpcId));
+    const nested = vpcs.reduceRight<() => Promise<T>>((inner, vpc) => () => vpc.serialize(inner), work);
+    return nested().finally(() => {
+      for (const vpc of vpcs) if (this.vpcs.get(vpc.vpcId) === vpc) this.#forget(vpc);
+    });
+  }
+
+  async #carryOut(transaction: DeviceTransaction, alsoVpcIds: readonly string[]): Promise<DeviceObjects> {
+    const { transactionId, confirmWithinMs } = transaction;
+    this.#fence = obey(this.#fence, transaction.fence);
+    const takesBack = this.#unconfirmed.check(transaction);
+    const isRepeated = this.#unconfirmed.has(transactionId);
+    const planned = planTransaction(this.#hasNow, transaction);
+    if (isFleetwide(transaction)) await this.#readBack(transaction, alsoVpcIds);
+    if (transactionId !== undefined && confirmWithinMs !== undefined) {
+      this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);
+      // Written first: a process that dies in between finds what to take back.
+      await this.#saveFleet();
+    }
+    try {
+      await this.#become(planned, alsoVpcIds);
+    } catch (error) {
+      if (transactionId !== undefined && !isRepeated) this.#unconfirmed.drop(transactionId);
+      await this.#saveFleet();
+      throw error;
+    }
+    for (const each of takesBack) this.#unconfirmed.drop(each);
+    // Whoever is refused later must be so by the next life of this process too.
+    if (transaction.fence !== undefined) await this.#saveFleet();
+    return describeDevice(planned.fleet, planned.vpcs.values());
+  }
+
+  /**
+   * On the way there, a kernel that somebody has changed by hand refuses like any other first state that is not the expected one. On the
+   * way back it is mended: to be back counts for more.
+   */
+  async #readBack({ confirmWithinMs, fence }: DeviceTransaction, vpcIds: readonly string[]): Promise<void> {
+    const vpcs = vpcIds.map((vpcId) => this.vpc(vpcId));
+    if (fence === undefined) return;
+    if (confirmWithinMs === undefined) for (const vpc of vpcs) vpc.doubt();
+    else {
+      const found = await Promise.all([this.role.underlay?.drift(), ...vpcs.map((vpc) => vpc.drift())]);
+      const drift = found.find((each) => each !== undefined);
+      if (drift === undefined) return;
+      const has = { ...this.objects([]).objects[0], drift };
+      throw new PandoError('Conflict', `The kernel is not as it was left: ${drift}`, {
+        details: { has: JSON.stringify(has) },
+      });
+    }
+  }
+
+  get #hasNow(): HasNow {
+    return {
+      fleet: this.#fleet.objects,
+      parts: (vpcId) => this.vpc(vpcId).parts,
+      attached: (vpcId) => [...this.vpc(vpcId).ports.values()].map(({ port }) => port),
+    };
+  }
+
+  async #become(
+    { fleet, vpcs }: Pick<Planned, 'fleet' | 'vpcs'>,
+    alsoVpcIds: readonly string[],
+  ): Promise<void> {
+    const before = this.#fleet;
+    const isNew = fleet !== before.objects;
+    if (isNew) this.#setFleet(fleet);
+    const done: [Vpc, VpcParts][] = [];
+    try {
+      if (isNew) await this.role.underlay?.settle(this.#fleet.body);
+      for (const vpcId of new Set([...vpcs.keys(), ...(isNew ? alsoVpcIds : [])])) {
+        const vpc = this.vpc(vpcId);
+        done.push([vpc, vpc.parts]);
+        await vpc.become(vpcs.get(vpcId) ?? vpc.parts, { anyway: isNew });
+      }
+    } catch (error) {
+      this.#fleet = before;
+      if (isNew)
+        await this.role.underlay
+          ?.settle(before.body)
+          .catch((err: unknown) => this.#log.error({ err }, 'the underlay was not put back'));
+      for (const [vpc, parts] of done.reverse())
+        await vpc
+          .become(parts, { anyway: true })
+          .catch((err: unknown) =>
+            this.#log.error({ err, vpcId: vpc.vpcId }, 'not put back; the next change tries again'),
+          );
+      throw error;
+    }
+    if (isNew) await this.#saveFleet();
+  }
+
+  /** Nobody confirmed it in time. */
+  #lapse(transactionId: string, undo: readonly Undo[]): void {
+    this.#log.warn({ transactionId }, takenBack);
+    const all = (): string[] => [
+      ...new Set([...this.vpcs.keys(), ...undo.flatMap(({ vpcId }) => vpcId ?? [])]),
+    ];
+    const result = this.#tail.then(() => {
+      const vpcIds = all();
+      return this.#inQueues(vpcIds, async () => {
+        const fleet = takeBack(
+          this.#fleet.objects,
+          undo.filter(({ vpcId }) => vpcId === undefined),
+        );
+        const vpcs = vpcIds.map((vpcId): [string, VpcParts] => [
+          vpcId,
+          withoutChanges(this.vpc(vpcId).parts, undo),
+        ]);
+        await this.#become({ fleet, vpcs: new Map(vpcs) }, vpcIds);
+        await this.#saveFleet();
+      });
+    });
+    this.#tail = result.catch((err: unknown) =>
+      this.#log.error({ err, transactionId }, 'a transaction that nobody confirmed was not taken back'),
+    );
+  }
+
+  #setFleet(objects: Objects): void {
+    this.#fleet = { objects, body: fleetOf(objects) };
+  }
+
+  #saveFleet(): Promise<void> {
+    const unconfirmed = this.#unconfirmed.all().map(([transactionId, undo]) => ({ transactionId, undo }));
+    return this.#fleetStore.save({ objects: this.#fleet.objects, unconfirmed, fence: this.#fence });
+  }
+
   /** Forgets a VPC that has no ports here; unknown: nothing. @throws Conflict while it has ports: a caller's list may be older than they are. */
   async removeVpc(vpcId: string): Promise<void> {
     const vpc = this.vpcs.get(vpcId);
@@ -72,7 +266,7 @@ export class Device {
 
   /** A change that waited behind the removal works on this same object: then it stays known. */
   #forget(vpc: Vpc): void {
-    const isEmpty = vpc.state === undefined && vpc.ports.size === 0;
+    const isEmpty = vpc.parts.objects.size === 0 && vpc.ports.size === 0 && vpc.metadata.size === 0;
     if (vpc.isIdle && isEmpty) this.vpcs.delete(vpc.vpcId);
   }
 
@@ -87,9 +281,9 @@ export class Device {
   }
 
   versions(): { vpcId: string; version: number }[] {
-    return [...this.vpcs.values()].flatMap(({ vpcId, state }) =>
-      state === undefined ? [] : [{ vpcId, version: state.version }],
-    );
+    return [...this.vpcs.values()]
+      .filter(({ parts }) => isDeclared(parts))
+      .map(({ vpcId, parts }) => ({ vpcId, version: parts.places.version }));
   }
 
   #make(vpcId: string): Vpc {
@@ -104,3 +298,14 @@ export class Device {
     return vpc;
   }
 }
+
+const isFleetwide = ({ objects }: DeviceTransaction): boolean =>
+  objects.some(({ vpcId }) => vpcId === undefined);
+
+const takenBack = 'what nobody confirmed in time is taken back';
+
+/** The same parts where there is nothing to take back. */
+const withoutChanges = (parts: VpcParts, undo: readonly Undo[]): VpcParts => {
+  const own = undo.filter(({ vpcId }) => vpcId === parts.vpcId);
+  return own.length === 0 ? parts : { ...parts, objects: takeBack(parts.objects, own) };
+};

@@ -24,6 +24,12 @@ export const cardHandlers = (
     })),
   }),
   'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
+  'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
+  'card.transact': (transaction) => card.transact(transaction),
+  'card.confirm': async ({ transactionId }) => {
+    await card.device.confirm(transactionId);
+    return {};
+  },
   'card.removeVpc': async ({ vpcId }) => {
     await card.removeVpc(vpcId);
     return {};

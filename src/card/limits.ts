@@ -34,6 +34,10 @@ export const lingerMs = 10_000;
 export const emptyVpcKeptMs = 60_000;
 export const emptyVpcsKeptMax = 8;
 
+/** How often a device looks whether the kernel still has what it put there; it rests so many times as long as a look took. */
+export const kernelLookEveryMs = 30_000;
+export const kernelLookRest = 100;
+
 /** Longest that a redirection waits for the VMM to read what was on its way to the tap. */
 export const tapEmptyMsMax = 20;
 /** Longest that a port's packets wait on a caller who asked for that and then was heard of no more. */

@@ -15,10 +15,12 @@ import { cardHandlers } from './handlers.ts';
 import { Hearing } from './hearing.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
+import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
 import { Services } from './services.ts';
+import { Underlay } from './underlay.ts';
 
 joinStarterMounts();
 const config = loadConfig(cardConfig);
@@ -35,6 +37,7 @@ const card = new Card({
     ...{ stateDir: config.stateDir, tokenKey: await loadTokenKey(config.stateDir), log, hearing },
   }),
   ...{ log, hearing, emptyVpcKeptMs: config.emptyVpcKeptMs },
+  underlay: new Underlay(config.underlayDevice, config.stateDir),
 });
 
 if (process.argv.includes('--teardown')) {
@@ -44,6 +47,7 @@ if (process.argv.includes('--teardown')) {
 
 await requireConntrack();
 await card.adopt();
+new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const { agentIdentity } = config;

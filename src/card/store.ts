@@ -6,14 +6,33 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
+import { keyOf, type ObjectVersions } from '#base/network/objects.ts';
+import { changeParts, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import { writeWhole } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
+import { type NetworkObject, networkObject, objectKind, placesDelta } from '#contracts/network-objects.ts';
 
 const endpoint = z.object({ ip: z.string(), port: z.number() });
 
-export const vpcRecord = z.object({
+const partsRecord = z.object({
+  objects: z.array(
+    z.object({
+      kind: objectKind,
+      id: z.string(),
+      /** Without its body where the whole document has it. */
+      current: networkObject.optional(),
+      previous: networkObject.optional(),
+    }),
+  ),
+  /** Where there is no whole document. */
+  places: placesDelta.optional(),
+});
+
+const storedVpc = z.object({
   vpcId: z.string(),
+  /** Written for the last release too: a card may go back to it. */
   state: vpcState.optional(),
+  parts: partsRecord.optional(),
   ports: z.array(
     z
       .object({
@@ -32,7 +51,45 @@ export const vpcRecord = z.object({
   forwards: z.array(z.tuple([z.string(), z.string()])),
   metadata: z.array(z.tuple([z.string(), vmMetadata])),
 });
-export type VpcRecord = z.infer<typeof vpcRecord>;
+type StoredVpc = z.infer<typeof storedVpc>;
+export type VpcRecord = Omit<StoredVpc, 'state' | 'parts'> & { readonly parts: VpcParts };
+
+const readParts = ({ vpcId, state, parts }: StoredVpc): VpcParts => {
+  const whole = state === undefined ? undefined : partsOf(state);
+  if (parts === undefined) return whole ?? noParts(vpcId);
+  const objects = new Map(
+    parts.objects.map(({ kind, id, current: stored, previous }): [string, ObjectVersions] => {
+      const key = keyOf({ kind, id });
+      const read = whole?.objects.get(key)?.current;
+      const current =
+        read !== undefined && stored !== undefined ? { ...read, version: stored.version } : stored;
+      return [key, { kind, id, current, previous }];
+    }),
+  );
+  const deltas = parts.places === undefined ? [] : [parts.places];
+  return { vpcId, objects, places: whole?.places ?? changeParts(noParts(vpcId), [], deltas).places };
+};
+
+/** The whole document is what the last release reads, and writes without the parts. */
+const writeParts = (parts: VpcParts): Pick<StoredVpc, 'state' | 'parts'> => {
+  const { vpcId, objects, places } = parts;
+  const state = stateOf(parts);
+  if (objects.size === 0 && places.version === 0) return {};
+  if (state === undefined)
+    return {
+      parts: {
+        objects: [...objects.values()],
+        ...(places.version === 0 ? {} : { places: places.since(vpcId, undefined) }),
+      },
+    };
+  const withoutBody = (object: NetworkObject | undefined) => object && { ...object, body: null };
+  return {
+    state,
+    parts: {
+      objects: [...objects.values()].map((each) => ({ ...each, current: withoutBody(each.current) })),
+    },
+  };
+};
 
 export class VpcStore {
   readonly #directory: string;
@@ -53,7 +110,8 @@ export class VpcStore {
   async #read(path: string): Promise<VpcRecord | undefined> {
     const text = await readFile(path, 'utf8');
     try {
-      return vpcRecord.parse(JSON.parse(text));
+      const stored = storedVpc.parse(JSON.parse(text));
+      return { ...stored, parts: readParts(stored) };
     } catch (error) {
       this.#log.error(
         { err: error, path },
@@ -64,9 +122,10 @@ export class VpcStore {
     }
   }
 
-  save(record: VpcRecord): Promise<void> {
+  save({ parts, ...record }: VpcRecord): Promise<void> {
     const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
-    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ports }));
+    const declared = writeParts(parts);
+    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ...declared, ports }));
   }
 
   remove(vpcId: string): Promise<void> {

@@ -1,9 +1,13 @@
 /** One VPC on one device: its declared state, its local ports, and the kernel kept equal to both. */
 
 import type { Logger } from '#base/log.ts';
+import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
+import type { FleetBody } from '#contracts/network-objects.ts';
+import { driftOf } from './kernel/drift.ts';
 import { readImported } from './kernel/imported.ts';
+import { lossOf } from './kernel/loss.ts';
 import {
   applyPlan,
   createNamespace,
@@ -21,6 +25,7 @@ import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
 import { removePlugs } from './plugs.ts';
 import type { VpcRecord, VpcStore } from './store.ts';
+import type { Underlay } from './underlay.ts';
 
 /** What differs between a card and a gateway. */
 export interface VpcRole {
@@ -28,6 +33,8 @@ export interface VpcRole {
   readonly namespacePrefix: string;
   /** Whether VMs are wired into the namespaces of this device. */
   readonly hasGuests: boolean;
+  /** The installation's settings, as this device holds them. */
+  fleet(): FleetBody;
   /** What the kernel should hold; undefined: no namespace is needed here. */
   desired(vpc: Vpc): Model | undefined;
   /** Who holds which address, of a VPC that has been declared. */
@@ -38,6 +45,8 @@ export interface VpcRole {
   changed?(vpc: Vpc): void;
   /** Before a namespace is removed. */
   closing(vpc: Vpc): Promise<void>;
+  /** What the installation's settings say of the device's own network namespace. */
+  readonly underlay?: Pick<Underlay, 'settle' | 'drift'> | undefined;
 }
 
 export class Vpc {
@@ -46,7 +55,11 @@ export class Vpc {
   readonly ports = new Map<string, LocalPort>();
   readonly forwards = new Map<string, string>();
   readonly metadata = new Map<string, VmMetadata>();
-  state: VpcState | undefined;
+  /** What has been declared, in parts. */
+  parts: VpcParts;
+  #state:
+    | { readonly of: VpcParts; readonly fleet: FleetBody; readonly state: VpcState | undefined }
+    | undefined;
   /** The namespace was found with taps that no record explains: it is never closed for want of known ports. */
   hasStrangeTaps = false;
   readonly #role: VpcRole;
@@ -66,10 +79,22 @@ export class Vpc {
 
   constructor(vpcId: string, role: VpcRole, store: VpcStore, log: Logger) {
     this.vpcId = vpcId;
+    this.parts = noParts(vpcId);
     this.namespace = `${role.namespacePrefix}${vpcId}`;
     this.#role = role;
     this.#store = store;
     this.#log = log.child({ vpcId });
+  }
+
+  /** What has been declared, as a whole, under the installation's settings; undefined: not declared. */
+  get state(): VpcState | undefined {
+    const { parts } = this;
+    const fleet = this.#role.fleet();
+    if (this.#state?.of !== parts || this.#state.fleet !== fleet) {
+      const state = stateOf(parts);
+      this.#state = { of: parts, fleet, state: state && underFleet(state, fleet) };
+    }
+    return this.#state.state;
   }
 
   /** Whether the namespace exists here as far as this process knows. */
@@ -93,7 +118,7 @@ export class Vpc {
   }
 
   restore(record: VpcRecord): void {
-    this.state = record.state;
+    this.parts = record.parts;
     for (const port of record.ports) this.ports.set(port.port.eniId, port);
     for (const [eniId, vtep] of record.forwards) this.forwards.set(eniId, vtep);
     for (const [eniId, metadata] of record.metadata) this.metadata.set(eniId, metadata);
@@ -110,13 +135,37 @@ export class Vpc {
   async adopt(): Promise<void> {
     const exists = await namespaceExists(this.namespace);
     if (exists) await removePlugs(this.namespace);
-    const devices = exists ? (await readKernel(this.namespace)).devices : [];
+    this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
+    if (!exists) this.forwards.clear();
+    await this.converge();
+  }
+
+  #seeTaps(devices: readonly string[]): void {
     for (const [eniId, local] of this.ports) {
       if (local.wired && !devices.includes(local.tap))
         this.#log.warn({ eniId, tap: local.tap }, 'the tap is gone');
       this.ports.set(eniId, { ...local, wired: devices.includes(local.tap) });
     }
-    if (!exists) this.forwards.clear();
+  }
+
+  /** What the kernel lacks of what was put there; undefined: nothing, or a change is under way. Waits for nobody, nobody waits for it. */
+  async loss(): Promise<string | undefined> {
+    if (!this.#open || !this.isIdle) return undefined;
+    const applied = this.#applied;
+    if (applied === undefined) return 'the last change did not come through';
+    const lost = (await namespaceExists(this.namespace))
+      ? await lossOf(this.namespace, applied)
+      : 'the namespace';
+    return this.isIdle && this.#applied === applied ? lost : undefined;
+  }
+
+  /** Reads the kernel, and makes it what it should be. Inside `serialize`. */
+  async mend(): Promise<void> {
+    if (!this.#open) return;
+    const exists = await namespaceExists(this.namespace);
+    if (!exists) await this.#close();
+    this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
+    if (exists) this.#applied = undefined;
     await this.converge();
   }
 
@@ -125,26 +174,45 @@ export class Vpc {
    * To be called inside `serialize`.
    */
   async declare(next: VpcState, from: number | undefined): Promise<number> {
-    const before = this.state;
-    if (before !== undefined && next.version < before.version)
-      throw new PandoError(
-        'StaleEpoch',
-        `${this.vpcId} is at version ${before.version} here, not ${next.version}.`,
-      );
-    if (before?.version === next.version && this.#applied !== undefined) return next.version;
-    if (from !== undefined && from !== (before?.version ?? 0) && before?.version !== next.version)
-      throw new PandoError(
-        'Conflict',
-        `${this.vpcId} is at version ${before?.version ?? 0} here, not ${from}.`,
-      );
-    this.state = next;
+    const { version } = this.parts.places;
+    const isSame = version === next.version && isDeclared(this.parts);
+    if (next.version < version)
+      throw new PandoError('StaleEpoch', `${this.vpcId} is at version ${version} here, not ${next.version}.`);
+    if (from !== undefined && from !== version && !isSame)
+      throw new PandoError('Conflict', `${this.vpcId} is at version ${version} here, not ${from}.`);
+    await this.become(isSame ? this.parts : partsOf(next, this.parts));
+    return next.version;
+  }
+
+  /**
+   * Takes other parts; the kernel has them when this resolves, or those of before when it fails. `anyway`: also when the parts are the
+   * same, as the installation's settings are others. To be called inside `serialize`.
+   *
+   * @throws Conflict: ports are attached here, and without the VPC's settings they would be cut off
+   */
+  async become(parts: VpcParts, { anyway = false } = {}): Promise<void> {
+    const before = this.parts;
+    if (parts === before && this.#applied !== undefined && !anyway) return;
+    const isInUse = this.ports.size > 0 || this.hasStrangeTaps;
+    if (isDeclared(before) && !isDeclared(parts) && isInUse)
+      throw new PandoError('Conflict', `${this.vpcId} has ports here: it stays declared.`);
+    this.parts = parts;
     try {
       await this.converge();
     } catch (error) {
-      this.state = before;
+      this.parts = before;
       throw error;
     }
-    return next.version;
+  }
+
+  /** What somebody else has changed in the kernel; undefined: nothing, as far as this process knows what it put there. */
+  async drift(): Promise<string | undefined> {
+    return this.#open && this.#applied !== undefined ? driftOf(this.namespace, this.#applied) : undefined;
+  }
+
+  /** The next change reads the kernel first and mends all of it. */
+  doubt(): void {
+    this.#applied = undefined;
   }
 
   /** Makes the kernel what it should be, then remembers. Inside `serialize`. */
@@ -170,7 +238,7 @@ export class Vpc {
   save(): Promise<void> {
     return this.#store.save({
       vpcId: this.vpcId,
-      state: this.state,
+      parts: this.parts,
       ports: [...this.ports.values()],
       forwards: [...this.forwards],
       metadata: [...this.metadata],
@@ -208,7 +276,7 @@ export class Vpc {
     await this.#close();
     await this.#store.remove(this.vpcId);
     // What waits behind this must not go on with a state that the device has forgotten.
-    this.state = undefined;
+    this.parts = noParts(this.vpcId);
     this.hasStrangeTaps = false;
     for (const entries of [this.ports, this.forwards, this.metadata]) entries.clear();
   }
@@ -232,18 +300,20 @@ export class Vpc {
    * one still knows who held them.
    */
   async #forgetMoved(): Promise<void> {
-    if (!this.#open || this.state === undefined) return;
+    const { state } = this;
+    if (!this.#open || state === undefined) return;
     const after = this.#holdersNow();
     if (this.#holders !== undefined && after !== undefined) {
       const moved = movedFlows(this.#holders, after);
       if (this.#mayHaveImported) this.#mayHaveImported = await forgetImported(this.namespace, moved);
-      await forgetFlows(this.namespace, moved, this.state.cidrs, this.#log);
+      await forgetFlows(this.namespace, moved, state.cidrs, this.#log);
     }
     this.#holders = after;
   }
 
   #holdersNow(): Holders | undefined {
-    return this.state === undefined ? undefined : this.#role.holders(this, this.state);
+    const { state } = this;
+    return state === undefined ? undefined : this.#role.holders(this, state);
   }
 
   async #change(after: Model): Promise<void> {
@@ -265,3 +335,18 @@ export class Vpc {
     this.#applied = after;
   }
 }
+
+/** A VPC under the installation's settings. */
+const underFleet = (state: VpcState, { mtu, dnsServers, blackholes = [] }: FleetBody): VpcState => {
+  const nowhere = blackholes.map((destination) => ({ destination, target: { kind: 'blackhole' as const } }));
+  return {
+    ...state,
+    mtu: Math.min(state.mtu, mtu ?? state.mtu),
+    // A VPC with DHCP options of its own has its own servers.
+    dnsServers: state.dhcp === undefined ? (dnsServers ?? state.dnsServers) : state.dnsServers,
+    subnets:
+      nowhere.length === 0
+        ? state.subnets
+        : state.subnets.map((subnet) => ({ ...subnet, routes: [...subnet.routes, ...nowhere] })),
+  };
+};

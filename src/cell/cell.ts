@@ -8,6 +8,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { type Amount, nothing } from '#slots/amount.ts';
+import { noteAccounts } from './account-notes.ts';
 import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.ts';
 import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
@@ -15,6 +16,7 @@ import { Capacity } from './capacity/capacity.ts';
 import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
+import { FillWatch } from './contents.ts';
 import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
@@ -86,6 +88,8 @@ export interface Cell {
   readonly pools: Pools;
   readonly ec2Call: Ec2Call;
   readonly capacityCall: CapacityCall;
+  /** Whether a limit of the cell nears, by the last look (S3.7). */
+  nearlyFull(): boolean;
   /** Whether the store answered lately. */
   ready(): boolean;
   /** Stops between steps and gives up the lease; another processor goes on. */
@@ -108,7 +112,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const lease = new CommandLease();
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
-  const vpcs = new VpcStates({ db, region, hosts, log });
+  const vpcs = new VpcStates({ db, cellId: identity.cellId, region, hosts, log });
   const capacity = new Capacity({ db, hosts, clock });
   const upkeep = new ClaimsUpkeep({ db, log });
   const services: CellServices = {
@@ -145,15 +149,18 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   });
   // A moment later: a host serves calls only once its hello is answered.
   hosts.onAttach = (hostId) => setImmediate(() => engine.reached(hostResource(hostId)));
+  const health = { at: clock.monotonicMs(), vms: 0 };
   const begun = ({ workflows, cancelled }: Begun): void => {
+    // Until the next count: the limit holds also for many launches at once.
+    health.vms += workflows.filter(({ kind }) => kind === 'launch').length;
     engine.start(workflows);
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
   const pools = new Pools({ services, owner, begun, ...options.pools });
+  const fill = new FillWatch(services);
   const stop = new AbortController();
-  const health = { at: clock.monotonicMs(), vms: 0 };
   const renew = async (): Promise<void> => {
     const askedAt = lease.now();
     await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
@@ -207,6 +214,14 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
+    { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
+    {
+      name: 'fill',
+      everyMs: limits.fillLookEveryMs,
+      turn: async () => {
+        health.vms = (await fill.look()).vms;
+      },
+    },
     { name: 'network', everyMs: limits.vpcPushTimeoutMs, turn: () => vpcs.retryBehind() },
     { name: 'metadata', everyMs: limits.metadataEveryMs, turn: () => metadata.turn() },
     { name: 'network-store', everyMs: limits.heardFlushEveryMs, turn: () => vpcs.save() },
@@ -242,6 +257,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     pools,
     ec2Call: createEc2Call(context),
     capacityCall: notices.call,
+    nearlyFull: () => fill.near,
     ready: () => clock.monotonicMs() - health.at < 2 * ttlMs,
     stop: async () => {
       untell();

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
 import { cellNumberMax } from '#contracts/ids.ts';
+import { cellTakes } from '#contracts/region.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
@@ -24,6 +25,8 @@ export const cellConfig = z.object({
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),
+  /** What its hosts can take at all; routers send nothing else here. Default: anything. */
+  takes: cellTakes.optional(),
   /** Fixed limits of a cell (S3.7). */
   limits: z
     .object({

@@ -1,4 +1,6 @@
 /** Named limits of a request processor. */
+import { wireLimits } from '#wire/limits.ts';
+
 export const leaseTtlMs = 3_000;
 export const leaseRenewEveryMs = 1_000;
 export const takeoverBatchMax = 200;
@@ -73,9 +75,8 @@ export const hostAwayMsMax = 20_000;
 /** VMs of hosts whose judgement a processor remembers: as many as a cell has. */
 export const judgedMax = 100_000;
 export const instancesPerRequestMax = 100;
-export const userDataBytesMax = 16 * 1024;
 /** The same as base64, with line breaks and indentation to spare. */
-export const userDataCharsMax = userDataBytesMax * 2;
+export const userDataCharsMax = wireLimits.userDataBytesMax * 2;
 export const clientTokenCharsMax = 64;
 export const tagsPerResourceMax = 50;
 export const consoleBytesMax = 64 * 1024;
@@ -109,6 +110,8 @@ export const stopGraceMs = 30_000;
 /** How long RunInstances waits for the interface's address before it answers without one. */
 export const interfaceWaitMsMax = 400;
 /** A device that did not take a VPC's state in this time is reported unreachable and is told again later. */
+/** Tries of a launch on a card that forgets the VPC in between. */
+export const declarationTriesMax = 3;
 export const vpcPushTimeoutMs = 5_000;
 /** How long an absent host delays a termination before the reconciler is left to finish it. */
 export const absentHostPatienceMs = 20_000;
@@ -182,3 +185,7 @@ export const webhookBackoffMsMin = 5_000;
 export const webhookBackoffMsMax = 3_600_000;
 export const webhookAttemptsMax = 20;
 export const deadLettersShownMax = 1_000;
+/** How often the region is told which accounts have instances here. */
+export const accountNotesEveryMs = 30_000;
+/** How often the cell's hosts and VMs are compared with its limits. */
+export const fillLookEveryMs = 5_000;

@@ -71,8 +71,10 @@ const healthHandlers = ({ cell, name }: ListenerOptions): Handlers<Contract> => 
     const ready = cell.ready();
     const { quarantined } = cell.reports;
     const alarm = quarantined === 0 ? '' : `, ALARM: ${quarantined} VMs in quarantine`;
-    const detail = `${cell.services.hosts.size} hosts${alarm}`;
-    return { name, ready, detail: ready ? detail : 'the store does not answer' };
+    const full = cell.nearlyFull() ? ', ALARM: nearly full, make the next cell (pando cell create)' : '';
+    const detail = `${cell.services.hosts.size} hosts${alarm}${full}`;
+    const nearlyFull = cell.nearlyFull() && { nearlyFull: true };
+    return { name, ready, detail: ready ? detail : 'the store does not answer', ...nearlyFull };
   },
 });
 

@@ -51,6 +51,7 @@ const region = openRegionLink({
     processors: config.processors ?? [`${config.listen.host}:${config.listen.port}`],
     zone: config.zone,
     state: 'active',
+    ...(config.takes === undefined ? {} : { takes: config.takes }),
   },
 });
 

@@ -4,6 +4,7 @@ import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { exactId } from '#contracts/ids.ts';
 import { adoptVm, removeVm } from './hosts/adoption.ts';
+import { homeOperations } from './hosts/homes.ts';
 import type { Begun } from './lifecycle.ts';
 import { beginMove } from './moves.ts';
 import { capacityOperations } from './operator-capacity.ts';
@@ -40,6 +41,7 @@ export const createOperator = ({ services, owner, engine, begun, pools }: Operat
   ...workflowOperations({ services, engine }),
   ...capacityOperations(services),
   ...webhookOperations(services),
+  ...homeOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {
     exactId('instance', instanceId);

@@ -6,6 +6,9 @@ import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
 import type { Cell } from './cell.ts';
+import { cellContents } from './contents.ts';
+import { deviceHandlers } from './hosts/devices.ts';
+import { fleetHandlers } from './hosts/fleet.ts';
 import { regionResource } from './hosts/reach.ts';
 import { instanceFates } from './instance-fates.ts';
 
@@ -39,10 +42,15 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
     access: cellPushAccess,
     handlers: {
       'cell.applyVpc': ({ state }) => ready().services.vpcs.push(state),
+      'cell.applyParts': ({ objects, places }) => ready().services.vpcs.applyParts(objects, places),
+      'cell.objects': ({ vpcIds }) => ready().services.vpcs.objects(vpcIds),
+      ...deviceHandlers(() => ready().services),
+      ...fleetHandlers(() => ready().services, options.record),
       'cell.removeVpc': async ({ vpcId }) => {
         await ready().services.vpcs.remove(vpcId);
         return {};
       },
+      'cell.contents': () => cellContents(ready().services),
       'cell.instances': ({ instanceIds }) => instanceFates(ready().services, instanceIds),
     },
     onConnect: async (stream) => {

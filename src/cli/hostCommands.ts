@@ -15,6 +15,7 @@ A stopped instance has its disk on its host: such a host is not empty, and is gi
   pando host list
   pando host show host-2                         what is on record of it, and what a rebuild would do now
   pando host drain host-2                        its VMs go elsewhere; --undo takes VMs again
+  pando host rehome host-2 --to cell-b           drained and empty, it is of another cell from then on
   pando host rebuild host-2 --dry-run            the strategy, and nothing else
   pando host rebuild host-2 --pool big           for another pool
   pando host rebuild host-2 --full               every step, whatever is on record`;
@@ -54,6 +55,12 @@ export const addHostCommands = (program: Command, { directoryOption, wholeNumber
     .addOption(directoryOption())
     .option('--undo', 'takes VMs again', false)
     .action(async (name, options) => (await import('./commands/host.ts')).drainHost(name, options));
+  host
+    .command('rehome <host>')
+    .description('gives a drained, empty host to another cell')
+    .addOption(directoryOption())
+    .requiredOption('--to <cell>', 'the cell that it is of then, for example cell-b')
+    .action(async (name, options) => (await import('./commands/rehome.ts')).rehomeHost(name, options));
   host
     .command('rebuild <host>')
     .description('empties it and rebuilds it, in as few steps as evidence allows')

@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { codeDirectory } from '#node/directory.ts';
+import { addCellCommands } from './cellCommands.ts';
 import { addHostCommands } from './hostCommands.ts';
 import { addRequestCommands } from './requestCommands.ts';
+import { addRolloutCommands } from './rolloutCommands.ts';
 import { directoryDefault } from './simulated/directory.ts';
 
 const examples = `
@@ -16,6 +18,7 @@ Examples:
   pando migrate i-0010123456789abcd   moves a running VM to another host, live
   pando workflow list                 what the cells are doing, and what is stuck
   pando capacity                      how many more VMs of each type fit, and where
+  pando cell list                     the cells, and what they have beside their limits
   pando top                           what the region does now
   pando logs --follow cell-a-1        what one process says
   pando down                          ends everything and leaves nothing behind`;
@@ -74,6 +77,11 @@ program
     ).env('PANDO_DIR'),
   )
   .option('--cells <n>', 'how many cells (first start only)', wholeNumber(1, 8))
+  .option(
+    '--zones <n>',
+    'how many zones the cells are dealt out over; default: each has its own (first start only)',
+    wholeNumber(1, 8),
+  )
   .option('--hosts-per-cell <n>', 'how many hosts in each cell (first start only)', wholeNumber(1, 20))
   .option('--port <port>', 'the API’s port on 127.0.0.1 (first start only)', wholeNumber(1, 65_535))
   .addOption(
@@ -101,6 +109,8 @@ program
   .option('--foreground', 'simulated: run until Ctrl-C')
   .addHelpText('after', simulatedHelp)
   .action(async ({ dir, ...options }) => {
+    if (options.simulated === true && options.zones !== undefined)
+      program.error('error: a simulated region has a zone for each cell');
     if (options.simulated === true)
       return (await import('./simulated/up.ts')).upSimulated({ ...options, dir });
     const alone = ['region', 'anyRegion', 'instant', 'persist', 'foreground'].find(
@@ -419,7 +429,9 @@ workflow
   .addOption(directoryOption())
   .action(async (id, options) => (await import('./commands/workflow.ts')).cancelWorkflow(id, options));
 
+addRolloutCommands(program, { directoryOption, wholeNumber });
 addHostCommands(program, { directoryOption, wholeNumber });
+addCellCommands(program, { directoryOption, wholeNumber });
 
 const image = program.command('image').description('guest images');
 image

@@ -17,8 +17,7 @@ export type CellCaller = Caller<typeof cellOperatorContract>;
 const connectTimeoutMs = 2_000;
 const loopback = '127.0.0.1';
 
-export const planOf = (run: RunRecord): LabPlan =>
-  planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
+export const planOf = (run: RunRecord): LabPlan => planLab(run);
 
 /**
  * The TLS material with which the command line speaks to processes. Only the supervisor and `up` renew files; this makes the
@@ -104,7 +103,7 @@ export function instanceOf(run: RunRecord, text: string): { id: InstanceId; cell
       `${text} is no instance's id: those look like i-0010123456789abcd. pando status shows them.`,
     );
   const cell = cellNumberOf(text);
-  if (cell < 1 || cell > run.cells)
+  if (!planOf(run).cells.some(({ number }) => number === cell))
     throw new UserError(`There is no instance ${text} in this region. pando status shows those there are.`);
   return { id: text, cell };
 }

@@ -1,7 +1,9 @@
 /** The region process, spoken to as its operator. */
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Caller } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
+import { rolloutContract } from '#contracts/rollout.ts';
 import { identityOf } from '#node/pkiFiles.ts';
 import { operatorTls, regionAddress } from './operator.ts';
 import { UserError } from './output.ts';
@@ -9,17 +11,19 @@ import type { Region } from './region.ts';
 
 const connectTimeoutMs = 2_000;
 
-export type RegionCaller = Caller<typeof operatorContract>;
+const asked = { ...operatorContract, ...rolloutContract } as const;
 
-export async function withRegion(
+export type RegionCaller = Caller<typeof asked>;
+
+export async function withRegion<T>(
   opened: Pick<Region, 'directory' | 'run'>,
-  work: (region: RegionCaller) => Promise<void>,
-): Promise<void> {
+  work: (region: RegionCaller) => Promise<T>,
+): Promise<T> {
   const client = new RpcClient({
     tls: await operatorTls(opened),
     ...regionAddress(opened.run),
     expect: identityOf('region', 'region'),
-    remote: operatorContract,
+    remote: asked,
     contract: {},
     handlers: {},
   });
@@ -29,7 +33,11 @@ export async function withRegion(
         'The region does not answer. pando logs region shows why; pando up brings it back.',
       );
     });
-    await work(client);
+    return await work(client).catch((error: unknown) => {
+      // What there is not was named by whoever asked.
+      if (error instanceof PandoError && error.code === 'NotFound') throw new UserError(error.message);
+      throw error;
+    });
   } finally {
     client.close();
   }

@@ -12,6 +12,7 @@ import type { hostContract, hostEventsContract } from './host.ts';
 import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
+import type { rolloutContract } from './rollout.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -51,6 +52,8 @@ export const regionAccess: Access<typeof regionContract> = {
   ...backendAccess,
   'region.accessKey': { router: 'any' },
   'region.cells': { router: 'any', ...operator },
+  'region.accountCells': { router: 'any' },
+  'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -65,6 +68,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
+  'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
   'region.validationImage': { cell: 'any' },
@@ -81,6 +85,20 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.cells': operator,
+  'operator.setCell': operator,
+  'operator.retireCell': operator,
+};
+
+export const rolloutAccess: Access<typeof rolloutContract> = {
+  'operator.createPolicy': operator,
+  'operator.policies': operator,
+  'operator.startRollout': operator,
+  'operator.objectVersions': operator,
+  'operator.rollouts': operator,
+  'operator.rollout': operator,
+  'operator.rolloutAudit': operator,
+  'operator.controlRollout': operator,
 };
 
 export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
@@ -106,6 +124,7 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.rebuildHost': operator,
   'operator.deadLetters': operator,
   'operator.replayDeadLetters': operator,
+  'operator.rehomeHost': operator,
 };
 
 /** A host speaks for itself alone, to its own cell. */
@@ -118,12 +137,20 @@ export const hostEventsAccess: Access<typeof hostEventsContract> = {
 
 export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.applyVpc': ofRegion,
+  'cell.applyParts': ofRegion,
+  'cell.objects': ofRegion,
+  'cell.deviceObjects': ofRegion,
+  'cell.transact': ofRegion,
+  'cell.confirm': ofRegion,
+  'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.contents': ofRegion,
 };
 
 export const hostAccess: Access<typeof hostContract> = {
   'host.describe': ofOwnCell,
+  'host.rehome': ofOwnCell,
   'vm.ensureImage': ofOwnCell,
   'vm.prepareNetwork': ofOwnCell,
   'vm.launch': ofOwnCell,
@@ -147,6 +174,9 @@ export const hostAccess: Access<typeof hostContract> = {
   'rebuild.step': ofOwnCell,
   'card.status': ofOwnCell,
   'card.applyVpc': ofOwnCell,
+  'card.objects': ofOwnCell,
+  'card.transact': ofOwnCell,
+  'card.confirm': ofOwnCell,
   'card.removeVpc': ofOwnCell,
   'card.prepareAdministrative': ofOwnCell,
   'card.attachPort': ofOwnCell,
@@ -167,6 +197,9 @@ export const hostAccess: Access<typeof hostContract> = {
 export const cardAccess: Access<typeof cardContract> = {
   'card.status': ofDevice,
   'card.applyVpc': ofDevice,
+  'card.objects': ofDevice,
+  'card.transact': ofDevice,
+  'card.confirm': ofDevice,
   'card.removeVpc': ofDevice,
   'card.prepareAdministrative': ofDevice,
   'card.attachPort': ofDevice,

@@ -18,6 +18,12 @@ export const backendContract = {
   },
   'process.health': {
     params: z.object({}),
-    result: z.object({ name: z.string(), ready: z.boolean(), detail: z.string().optional() }),
+    result: z.object({
+      name: z.string(),
+      ready: z.boolean(),
+      detail: z.string().optional(),
+      /** Of a cell: a limit nears, the next cell is due (S3.7). */
+      nearlyFull: z.boolean().optional(),
+    }),
   },
 } as const;

@@ -1,6 +1,7 @@
 /** What a card (or gateway) answers: agent → card, region → gateway. Every call is idempotent; repeated is the same as once. */
 import { z } from 'zod';
 import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
+import { deviceObjects, deviceTransaction } from './network-objects.ts';
 
 const empty = z.object({});
 const endpoint = z.object({ ip: z.string(), port: z.number().int() });
@@ -35,6 +36,18 @@ export const cardContract = {
     params: z.object({ from: z.number().int().optional(), state: vpcState }),
     result: z.object({ version: z.number() }),
   },
+  /** The objects and places that the device has, by digest; of these VPCs, or of all, and the installation's own. */
+  'card.objects': {
+    params: z.object({ vpcIds: z.array(z.string()).optional() }),
+    result: deviceObjects,
+  },
+  /**
+   * Network state in parts. Errors: `Conflict` (drift: `details.has`; or an object that an unconfirmed transaction has changed),
+   * `InvalidParameterValue`; nothing is touched then. Answers what it has of what the transaction is about.
+   */
+  'card.transact': { params: deviceTransaction, result: deviceObjects },
+  /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none. */
+  'card.confirm': { params: z.object({ transactionId: z.string() }), result: empty },
   /** Unknown: nothing. Errors: `Conflict` while a port is attached (who asks has not heard of it), and nothing is touched. */
   'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** Administrative operation: metadata service (and DHCP lease) of one VM. */

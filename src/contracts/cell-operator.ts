@@ -372,6 +372,17 @@ export const cellOperatorContract = {
     params: z.object({ eventId: z.string().max(64).optional(), accountId: z.string().max(64).optional() }),
     result: z.object({ replayed: z.number().int() }),
   },
+  /**
+   * Gives a host to another cell: once it is draining and has nothing, its pin is changed and this cell forgets it. The same again is
+   * answered again. @throws NotFound, HostUnreachable; IncorrectState with what it still has
+   */
+  'operator.rehomeHost': {
+    params: z.object({
+      hostId: z.string(),
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int() }),
+    }),
+    result: z.object({ hostId: z.string(), cellId: z.string(), generation: z.number().int() }),
+  },
   'operator.instances': {
     params: z.object({ hostId: z.string().optional() }),
     result: z.object({

@@ -150,6 +150,9 @@ const relay = <P extends z.ZodRawShape, R extends z.ZodType>(method: {
 export const relayedToCard = {
   'card.status': relay(cardContract['card.status']),
   'card.applyVpc': relay(cardContract['card.applyVpc']),
+  'card.objects': relay(cardContract['card.objects']),
+  'card.transact': relay(cardContract['card.transact']),
+  'card.confirm': relay(cardContract['card.confirm']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),
   'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
   'card.attachPort': relay(cardContract['card.attachPort']),
@@ -181,6 +184,17 @@ export const hostContract = {
     }),
   },
   /** Makes the image present in the host's cache (fetched from the region by digest). */
+  /**
+   * The host belongs to another cell from now on (S3.2): its pin is changed under a generation, and it obeys this cell no more. The same
+   * move again answers again. @throws IncorrectState where it has VMs; StaleEpoch where it was moved under this generation or a newer one
+   */
+  'host.rehome': {
+    params: z.object({
+      to: z.object({ cellId: z.string(), cellNumber: z.number().int(), region: z.string().optional() }),
+      generation: z.number().int().min(2),
+    }),
+    result: z.object({ generation: z.number().int() }),
+  },
   'vm.ensureImage': {
     params: z.object({ ...command, image: imageRef }),
     result: z.object({ fetched: z.boolean() }),
@@ -189,7 +203,10 @@ export const hostContract = {
   'vm.prepareNetwork': {
     params: z.object({
       ...command,
-      vpc: vpcState,
+      /** The whole of it, for an agent that the card's parts are not told by; absent: `declared`. */
+      vpc: vpcState.optional(),
+      /** The card has been told what it needs of this VPC; not so (it has been removed since): `InvalidVpcID.NotFound`. */
+      declared: z.object({ vpcId: z.string(), mtu: z.number().int() }).optional(),
       port: vpcPort,
       metadata: vmMetadata,
       /** false on the target of a migration: the port is attached but receives nothing yet. */
@@ -335,7 +352,14 @@ export const hostEventsContract = {
       /** What it can do beside running VMs with its accelerator: features of its processors, devices. */
       capabilities: z.array(z.string().max(64)).max(64).optional(),
       /** The cell that the host was pinned to when it first joined one; absent before that, and from hosts of the last release. */
-      pinnedTo: z.object({ cellId: z.string(), region: z.string().optional() }).optional(),
+      pinnedTo: z
+        .object({
+          cellId: z.string(),
+          region: z.string().optional(),
+          /** Grows with each move to another cell; absent: the first, 1. */
+          generation: z.number().int().optional(),
+        })
+        .optional(),
     }),
     /**
      * Refused with Conflict when the host belongs to another cell (S3.2). The host checks the answer by its own pin too, and serves

@@ -1,6 +1,7 @@
 /** What the region answers to its operator (`spiffe://pando/operator/-/<name>`), beside everything else it answers. */
 import { z } from 'zod';
 import { profilePolicy, profileRecord } from './profiles.ts';
+import { cellContents } from './region.ts';
 
 /** Quotas that can be set for an account. */
 export const quotaName = z.enum([
@@ -10,6 +11,21 @@ export const quotaName = z.enum([
   'security-groups-per-vpc',
 ]);
 export type QuotaName = z.infer<typeof quotaName>;
+
+export const operatorCell = z.object({
+  cellId: z.string(),
+  number: z.number().int(),
+  zone: z.string(),
+  state: z.enum(['active', 'draining', 'retired']),
+  canary: z.boolean(),
+  processors: z.array(z.string()),
+  processorsConnected: z.number().int(),
+  /** Accounts that have, or had, instances in it. */
+  accounts: z.number().int(),
+  /** Absent: it does not answer. */
+  contents: cellContents.optional(),
+});
+export type OperatorCell = z.infer<typeof operatorCell>;
 
 export const operatorContract = {
   /** Makes an account with a default VPC. The secret is told here once. A name that is taken: ResourceAlreadyExists. */
@@ -65,6 +81,25 @@ export const operatorContract = {
   'operator.identityCertificate': {
     params: z.object({}),
     result: z.object({ certificate: z.string().optional() }),
+  },
+  /** Every cell that has ever joined, with what it says of itself. */
+  'operator.cells': {
+    params: z.object({}),
+    result: z.object({ cells: z.array(operatorCell) }),
+  },
+  /** `drained`: whether it takes no launches; its VMs stay. @throws NotFound; IncorrectState for a retired one */
+  'operator.setCell': {
+    params: z.object({ cellId: z.string(), drained: z.boolean().optional(), canary: z.boolean().optional() }),
+    result: z.object({ cell: operatorCell }),
+  },
+  /**
+   * Ends a cell for ever; its number stays taken. The same again is answered again.
+   * @throws NotFound; HostUnreachable where it does not answer itself; IncorrectState with what it still has, or until launches that began
+   * before it was drained must have ended
+   */
+  'operator.retireCell': {
+    params: z.object({ cellId: z.string() }),
+    result: z.object({ cellId: z.string() }),
   },
   'operator.status': {
     params: z.object({}),

@@ -3,9 +3,19 @@ import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
+import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
 import { profilePolicy, profileRecord, profileReference } from './profiles.ts';
 
 const empty = z.object({});
+
+/** What a cell can take at all, by the make of its hosts; what is absent is not bounded. */
+export const cellTakes = z.object({
+  /** The biggest VM. */
+  vcpusMax: z.number().positive().optional(),
+  memoryMibMax: z.number().int().positive().optional(),
+  /** EC2's tenancies. */
+  tenancies: z.array(z.string()).optional(),
+});
 
 export const cellRecord = z.object({
   cellId: z.string(),
@@ -15,6 +25,9 @@ export const cellRecord = z.object({
   processors: z.array(z.string()),
   zone: z.string(),
   state: z.enum(['active', 'draining']),
+  takes: cellTakes.optional(),
+  /** It takes every change first (S3.12). Said by the region, never by the cell. */
+  canary: z.boolean().optional(),
 });
 export type CellRecord = z.infer<typeof cellRecord>;
 
@@ -48,6 +61,10 @@ export const signingKey = z.object({
 });
 export type SigningKeyRecord = z.infer<typeof signingKey>;
 const signingKeysMax = 64;
+/** An account's share of the cells (S3.9): the first that a launch is offered to, and as many others as it may be offered to (S3.8). */
+export const cellsPerAccountDefault = 3;
+/** Accounts in one message of a cell's. */
+export const accountsPerNoteMax = 1_000;
 /** Of a token that a region made: some hundred characters. */
 export const sessionTokenCharsMax = 2_048;
 
@@ -61,6 +78,9 @@ const placementGroupRecord = z.object({
   strategy: z.enum(['cluster', 'spread', 'partition']).optional(),
   partitionCount: z.number().int().positive().optional(),
 });
+
+/** Beside `StaleEpoch`, of an interface that was released: for good, at the end of its instance's life. A region of the last release says less. */
+export const interfaceReleased = { interface: 'released' } as const;
 
 export const regionContract = {
   ...backendContract,
@@ -89,7 +109,26 @@ export const regionContract = {
       policy: profilePolicy.optional(),
     }),
   },
-  'region.cells': { params: empty, result: z.object({ region: z.string(), cells: z.array(cellRecord) }) },
+  /** Every cell but those that were retired. */
+  'region.cells': {
+    params: empty,
+    result: z.object({
+      region: z.string(),
+      cells: z.array(cellRecord),
+      /** How many cells an account launches in (S3.9), the same for all routers; absent: a region of the last release. */
+      cellsPerAccount: z.number().int().positive().optional(),
+    }),
+  },
+  /** Router: the cells in which an account has, or had, instances: never fewer than it has them in. */
+  'region.accountCells': {
+    params: z.object({ accountId: z.string() }),
+    result: z.object({ cellIds: z.array(z.string()) }),
+  },
+  /** Cell processor: accounts that have instances in its cell. The index of a region that lost its last seconds is whole again. */
+  'region.noteAccounts': {
+    params: z.object({ cellId: z.string(), accountIds: z.array(z.string()).max(accountsPerNoteMax) }),
+    result: empty,
+  },
   /** Availability zones in which a cell takes launches. */
   'region.zones': {
     params: empty,
@@ -253,6 +292,11 @@ export const regionContract = {
   },
   /** Deletes the interface of a terminated instance, freeing its addresses, and sees to it that none is made any more. */
   'region.releaseInterface': { params: z.object({ instanceId: z.string() }), result: empty },
+  /** A VPC in parts for a cell: what leads from what it has to what its hosts need. Errors: `InvalidVpcID.NotFound`. */
+  'region.vpcParts': {
+    params: z.object({ cellId: z.string(), vpcId: z.string(), has: deviceObjects }),
+    result: z.object({ objects: z.array(objectChange), places: placesDelta }),
+  },
   'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
   /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */
   'region.interfaces': {
@@ -280,13 +324,66 @@ export type InstanceFate = z.infer<typeof instanceFate>;
 /** Instances in one question about their fates. */
 export const fatesPerCallMax = 500;
 
+/** What a cell's store says of it: counts beside their limits (S3.7). */
+export const cellContents = z.object({
+  cellId: z.string(),
+  hosts: z.number().int(),
+  hostsMax: z.number().int(),
+  /** Instances that are not terminated. */
+  vms: z.number().int(),
+  vmsMax: z.number().int(),
+  quarantined: z.number().int(),
+  /** Workflows that have not ended. */
+  workflows: z.number().int(),
+});
+export type CellContents = z.infer<typeof cellContents>;
+
+/** Part of a limit from which on a cell counts as nearly full: then the next one is due. */
+export const nearlyFullShare = 0.8;
+
+/** Whether the next cell is due (S3.7). */
+export const isNearlyFull = ({
+  hosts,
+  hostsMax,
+  vms,
+  vmsMax,
+}: Pick<CellContents, 'hosts' | 'hostsMax' | 'vms' | 'vmsMax'>): boolean =>
+  hosts >= hostsMax * nearlyFullShare || vms >= vmsMax * nearlyFullShare;
+
 /** Region → cell processor, over the stream that the processor opened. Answered when the cell's reachable hosts have it. */
 export const cellPushContract = {
   'cell.applyVpc': {
     params: z.object({ state: vpcState }),
     result: z.object({ version: z.number(), unreachable: z.array(z.string()) }),
   },
+  /** The same in parts: what leads from what this processor has to what the cell's hosts need. `has`: what it has then, of what was told. */
+  'cell.applyParts': {
+    params: z.object({ objects: z.array(objectChange), places: placesDelta }),
+    result: z.object({ has: deviceObjects, unreachable: z.array(z.string()) }),
+  },
+  /** What this processor has of these VPCs. */
+  'cell.objects': { params: z.object({ vpcIds: z.array(z.string()) }), result: deviceObjects },
+  /** A card of this cell's hosts, by its device id: as `card.objects`, `card.transact` and `card.confirm`. */
+  'cell.deviceObjects': {
+    params: z.object({ deviceId: z.string(), vpcIds: z.array(z.string()).optional() }),
+    result: deviceObjects,
+  },
+  'cell.transact': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: deviceObjects,
+  },
+  'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
+  /** The cards of all of this cell's hosts. `connected`: this processor reaches the host, and the host its card. */
+  'cell.devices': {
+    params: empty,
+    result: z.object({
+      cellId: z.string(),
+      zone: z.string(),
+      devices: z.array(z.object({ deviceId: z.string(), connected: z.boolean() })),
+    }),
+  },
   'cell.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
+  'cell.contents': { params: empty, result: cellContents },
   /** What became of instances of this cell, which answers under its own name. */
   'cell.instances': {
     params: z.object({ instanceIds: z.array(z.string()).max(fatesPerCallMax) }),

@@ -5,6 +5,7 @@ import { gatewayHolders } from '#card/model/holders.ts';
 import type { Model } from '#card/model/model.ts';
 import type { Vpc } from '#card/vpc.ts';
 import type { VpcState } from '#contracts/network.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 import { cableName, cutCable, layCable } from './cable.ts';
 import { desiredOnGateway, publicPorts } from './desired.ts';
 import { PublicRoutes } from './mainNamespace.ts';
@@ -54,6 +55,12 @@ export class Gateway {
 
   async applyVpc(state: VpcState, from: number | undefined): Promise<{ version: number }> {
     const result = await this.device.applyVpc(state, from);
+    await this.#route();
+    return result;
+  }
+
+  async transact(transaction: DeviceTransaction): Promise<DeviceObjects> {
+    const result = await this.device.transact(transaction);
     await this.#route();
     return result;
   }

@@ -8,6 +8,7 @@ import type { Handlers } from '#base/rpc/contract.ts';
 import { exportSpans } from '#base/spanExport.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { requireConntrack } from '#card/kernel/requireConntrack.ts';
+import { KernelWatch } from '#card/kernelWatch.ts';
 import { logFailures } from '#card/logFailures.ts';
 import { cardAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
@@ -41,6 +42,7 @@ if (process.argv.includes('--teardown')) {
 await requireConntrack();
 await prepareMainNamespace(config.uplinkDevice);
 await gateway.adopt();
+new KernelWatch(gateway.device.vpcs, log, config.kernelLookEveryMs).start();
 
 const handlers: Handlers<typeof cardContract> = {
   'card.status': () => ({
@@ -51,6 +53,12 @@ const handlers: Handlers<typeof cardContract> = {
     ports: [],
   }),
   'card.applyVpc': ({ state, from }) => gateway.applyVpc(state, from),
+  'card.objects': ({ vpcIds }) => gateway.device.objects(vpcIds),
+  'card.transact': (transaction) => gateway.transact(transaction),
+  'card.confirm': async ({ transactionId }) => {
+    await gateway.device.confirm(transactionId);
+    return {};
+  },
   'card.removeVpc': async ({ vpcId }) => {
     await gateway.removeVpc(vpcId);
     return {};

@@ -43,7 +43,7 @@ export async function bringUp(
   run: RunRecord,
   log: Log,
 ): Promise<SupervisedStatus[]> {
-  const plan = planLab({ index: run.index, cells: run.cells, hostsPerCell: run.hostsPerCell });
+  const plan = planLab(run);
   for (const map of ['/proc/self/uid_map', '/proc/self/gid_map']) {
     const objection = idsMissing(readFileSync(map, 'utf8'), run.index);
     if (objection !== undefined) throw new Error(objection);

@@ -8,7 +8,7 @@ import { sqlStateOf } from '#base/postgres/transaction.ts';
 import { confined } from '#node/confine.ts';
 import { codeDirectory } from '#node/directory.ts';
 import { userOf } from '#node/users.ts';
-import { cellName } from './plan.ts';
+import { cellName, layoutOf } from './plan.ts';
 import type { RunRecord } from './runRecord.ts';
 
 const versionMin = 15;
@@ -33,10 +33,20 @@ export const databaseName = ({ prefix }: External, owner: string): string =>
 export const databaseUrlOf = (external: External, owner: string): string =>
   withDatabase(external.url, databaseName(external, owner));
 
-const ownersOf = (run: RunRecord): string[] => [
-  'region',
-  ...Array.from({ length: run.cells }, (_, at) => cellName(at + 1)),
-];
+/** Where the store of the region or of a cell is; undefined: on a server of the run's own. */
+export const externalOf = (run: RunRecord, cell?: { readonly postgres?: External | undefined }) =>
+  cell?.postgres ?? run.postgres;
+
+/** Every database of the run on somebody else's server, those of retired cells too. */
+const databasesOf = (run: RunRecord): { external: External; name: string }[] => {
+  const ofCells = layoutOf(run).cells.map((cell) => ({
+    external: externalOf(run, cell),
+    owner: cellName(cell.number),
+  }));
+  return [{ external: run.postgres, owner: 'region' }, ...ofCells].flatMap(({ external, owner }) =>
+    external === undefined ? [] : [{ external, name: databaseName(external, owner) }],
+  );
+};
 
 /** The server's address without its password, for people. */
 export const shown = shownUrl;
@@ -97,22 +107,20 @@ const isSocket = (url: string): boolean => {
 
 /** Makes the databases that are missing. */
 export async function ensureDatabases(run: RunRecord): Promise<void> {
-  const { postgres } = run;
-  if (postgres === undefined) return;
-  for (const owner of ownersOf(run)) await ensureDatabase(postgres.url, databaseName(postgres, owner), 'C');
+  for (const { external, name } of databasesOf(run)) await ensureDatabase(external.url, name, 'C');
 }
 
 /** Removes the databases, whoever is still connected. A server that is away keeps them, and the caller is told their names. */
 export async function dropDatabases(run: RunRecord, log: (line: string) => void): Promise<void> {
-  const { postgres } = run;
-  if (postgres === undefined) return;
-  const names = ownersOf(run).map((owner) => databaseName(postgres, owner));
-  try {
-    await onServer(postgres.url, async (server) => {
-      for (const name of names) await server.query(`drop database if exists ${name} with (force)`, []);
-    });
-  } catch (error) {
-    const why = sqlStateOf(error) === insufficientPrivilege ? 'not allowed' : String(error);
-    log(`These databases stay on ${shown(postgres.url)} (${why}): ${names.join(' ')}`);
+  for (const [url, databases] of Map.groupBy(databasesOf(run), ({ external }) => external.url)) {
+    const names = databases.map(({ name }) => name);
+    try {
+      await onServer(url, async (server) => {
+        for (const name of names) await server.query(`drop database if exists ${name} with (force)`, []);
+      });
+    } catch (error) {
+      const why = sqlStateOf(error) === insufficientPrivilege ? 'not allowed' : String(error);
+      log(`These databases stay on ${shown(url)} (${why}): ${names.join(' ')}`);
+    }
   }
 }

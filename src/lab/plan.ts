@@ -16,6 +16,8 @@ export interface PlannedHost {
   readonly name: string;
   readonly hostId: string;
   readonly cell: number;
+  /** How many hosts shared the machine's memory when this one was made: its part stays what it is when others come. */
+  readonly sharers: number;
   readonly hostNetns: string;
   readonly cardNetns: string;
   /** Address of the host on the management network. */
@@ -29,6 +31,28 @@ export interface PlannedCell {
   readonly number: number;
   /** `cell-a`, `cell-b`, … */
   readonly name: string;
+  /** Counts from 1. */
+  readonly zone: number;
+  /** A PostgreSQL of somebody else's that has its store; absent: as the run's other stores. */
+  readonly postgres?: ExternalStore | undefined;
+}
+
+/** A server's URL, and what the names of databases on it begin with. */
+export interface ExternalStore {
+  readonly url: string;
+  readonly prefix: string;
+}
+
+/** What a run has become since its first start: cells that were made or retired, hosts that were added or have another cell. */
+export interface Layout {
+  readonly cells: readonly {
+    readonly number: number;
+    readonly zone: number;
+    readonly postgres?: ExternalStore | undefined;
+    /** Its number stays taken: it is in ids. */
+    readonly retired?: true | undefined;
+  }[];
+  readonly hosts: readonly { readonly number: number; readonly cell: number; readonly sharers: number }[];
 }
 
 export interface LabPlan {
@@ -50,14 +74,21 @@ export interface LabPlan {
   readonly uplink: string;
   readonly publicCidr: string;
   readonly publicPool: { readonly first: string; readonly last: string };
+  /** How many there are. Decided at the first start: accounts have a subnet in each. */
+  readonly zones: number;
   readonly cells: readonly PlannedCell[];
   readonly hosts: readonly PlannedHost[];
 }
 
 export interface PlanOptions {
   readonly index: number;
+  /** As it began. */
   readonly cells: number;
   readonly hostsPerCell: number;
+  /** Cells are dealt out over so many zones; absent: each has its own. */
+  readonly zones?: number | undefined;
+  /** What it has become; absent: it is as it began. */
+  readonly layout?: Layout | undefined;
 }
 
 /** Both ends of the link between a host and its card, the same in every pair. */
@@ -77,6 +108,22 @@ export const prefixOf = (index: number): string => `pd${within('run index', inde
 export const cellName = (number: number): string =>
   `cell-${String.fromCharCode('a'.charCodeAt(0) + number - 1)}`;
 
+/** The layout with which a run begins. */
+const firstLayout = ({ cells, hostsPerCell, zones = cells }: PlanOptions): Layout => {
+  const cellNumbers = Array.from({ length: cells }, (_, at) => at + 1);
+  const sharers = cells * hostsPerCell;
+  return {
+    cells: cellNumbers.map((number) => ({ number, zone: ((number - 1) % zones) + 1 })),
+    hosts: cellNumbers.flatMap((cell) =>
+      Array.from({ length: hostsPerCell }, (_, at) => ({
+        ...{ number: (cell - 1) * hostsPerCell + at + 1, cell, sharers },
+      })),
+    ),
+  };
+};
+
+export const layoutOf = (options: PlanOptions): Layout => options.layout ?? firstLayout(options);
+
 /** Names and addresses of everything that a run has. Pure: the same options give the same plan. */
 export function planLab(options: PlanOptions): LabPlan {
   const prefix = prefixOf(options.index);
@@ -86,10 +133,14 @@ export function planLab(options: PlanOptions): LabPlan {
   const management = `198.18.${options.index * 2}`;
   const underlay = `198.18.${options.index * 2 + 1}`;
   const open = options.index === 0 ? '203.0.113' : `198.19.${options.index}`;
-  const cells = Array.from({ length: options.cells }, (_, at) => ({
-    number: at + 1,
-    name: cellName(at + 1),
-  }));
+  const { zones = options.cells } = options;
+  within('number of zones', zones, 1, options.cells);
+  const layout = layoutOf(options);
+  within('number of cells', Math.max(...layout.cells.map(({ number }) => number)), 1, cellsMax);
+  within('number of hosts in all', Math.max(...layout.hosts.map(({ number }) => number)), 1, hostsMax);
+  const cells = layout.cells
+    .filter(({ retired }) => retired !== true)
+    .map(({ number, zone, postgres }) => ({ number, name: cellName(number), zone, postgres }));
   return {
     index: options.index,
     prefix,
@@ -106,13 +157,9 @@ export function planLab(options: PlanOptions): LabPlan {
     uplink: `${open}.1`,
     publicCidr: `${open}.0/24`,
     publicPool: { first: `${open}.16`, last: `${open}.250` },
+    zones,
     cells,
-    hosts: cells.flatMap((cell) =>
-      Array.from({ length: options.hostsPerCell }, (_, at) => {
-        const number = (cell.number - 1) * options.hostsPerCell + at + 1;
-        return planHost(prefix, management, underlay, cell.number, number);
-      }),
-    ),
+    hosts: layout.hosts.map((host) => planHost(prefix, management, underlay, host)),
   };
 }
 
@@ -120,8 +167,7 @@ function planHost(
   prefix: string,
   management: string,
   underlay: string,
-  cell: number,
-  number: number,
+  { cell, number, sharers }: Layout['hosts'][number],
 ): PlannedHost {
   const octet = firstHostOctet + number - 1;
   return {
@@ -129,6 +175,7 @@ function planHost(
     name: `host-${number}`,
     hostId: `h-${number.toString(16).padStart(17, '0')}`,
     cell,
+    sharers,
     hostNetns: `${prefix}-h-${number}`,
     cardNetns: `${prefix}-c-${number}`,
     management: `${management}.${octet}`,

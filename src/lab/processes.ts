@@ -10,7 +10,7 @@ import { cacheDirectory, codeDirectory, postgresPrefix, type RunDirectory } from
 import { authorityFiles, identityOf, type PkiFiles } from '#node/pkiFiles.ts';
 import type { NodeSpec, PostgresSpec, ProcessList, ProcessSpec } from '#node/processSpec.ts';
 import { userOf } from '#node/users.ts';
-import { databaseUrlOf } from './externalPostgres.ts';
+import { databaseUrlOf, externalOf } from './externalPostgres.ts';
 import { hostCardLink, type LabPlan, type PlannedCell, type PlannedHost } from './plan.ts';
 import type { RunRecord } from './runRecord.ts';
 
@@ -48,27 +48,31 @@ interface Context {
 export const processorName = (cell: PlannedCell, replica: number): string => `${cell.name}-${replica}`;
 export const processorPort = (cell: PlannedCell, replica: number): number =>
   firstProcessorPort + (cell.number - 1) * processorPortsPerCell + replica;
-export const zoneOf = (run: RunRecord, cell: number): string =>
-  `${run.regionName}${String.fromCharCode('a'.charCodeAt(0) + cell - 1)}`;
+export const zoneName = ({ regionName }: Pick<RunRecord, 'regionName'>, zone: number): string =>
+  `${regionName}${String.fromCharCode('a'.charCodeAt(0) + zone - 1)}`;
 
 const replicas = Array.from({ length: processorsPerCell }, (_, at) => at + 1);
 const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
-const databaseUrl = ({ directory, run }: Context, name: string): string =>
-  run.postgres === undefined
-    ? `postgresql://pando@localhost/postgres?host=${encodeURIComponent(directory.postgres(name).socketDir)}`
-    : databaseUrlOf(run.postgres, name);
-/** The server that a process needs, where it is one of the run's own. */
-const ownPostgres = ({ run }: Context, name: string): string[] =>
-  run.postgres === undefined ? [`${postgresPrefix}${name}`] : [];
-
 /** Whose PostgreSQL it is: the region's, or a cell's. */
 type Store = { readonly name: 'region' } | PlannedCell;
+
+const externalStoreOf = (run: RunRecord, store: Store) =>
+  externalOf(run, 'number' in store ? store : undefined);
+const databaseUrl = ({ directory, run }: Context, store: Store): string => {
+  const external = externalStoreOf(run, store);
+  return external === undefined
+    ? `postgresql://pando@localhost/postgres?host=${encodeURIComponent(directory.postgres(store.name).socketDir)}`
+    : databaseUrlOf(external, store.name);
+};
+/** The server that a process needs, where it is one of the run's own. */
+const ownPostgres = ({ run }: Context, store: Store): string[] =>
+  externalStoreOf(run, store) === undefined ? [`${postgresPrefix}${store.name}`] : [];
 
 /** The whole list. Issues the certificates that are missing. */
 export async function planProcesses(context: Context): Promise<ProcessList> {
   const { plan, pki, run } = context;
   const storeOf = (store: Store): ProcessSpec[] =>
-    run.postgres === undefined ? [postgres(context, store)] : [];
+    externalStoreOf(run, store) === undefined ? [postgres(context, store)] : [];
   const cells = plan.cells.flatMap((cell) => [
     ...storeOf(cell),
     ...replicas.map((replica) => processor(context, cell, replica)),
@@ -87,14 +91,20 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   // `ca` is put together last: by then everybody has an identity.
   const metrics = { host: '127.0.0.1', port: firstMetricsPort + plan.index };
   const otlp = run.otlp && { endpoint: run.otlp, socket: context.directory.spanSocket };
+  const growth = { command: growthCommand(context) };
   return {
-    tls,
-    metrics,
-    rolling: true,
-    ...(otlp && { otlp }),
+    ...{ tls, metrics, rolling: true, growth, ...(otlp && { otlp }) },
     processes: [ca(context), webhooks(context), ...others],
   };
 }
+
+/** What the supervisor runs when a cell nears its limits. */
+const growthCommand = ({ directory }: Context): string[] => [
+  process.execPath,
+  '--disable-warning=ExperimentalWarning',
+  join(codeDirectory, 'src', 'cli', 'main.ts'),
+  ...['cell', 'create', '--auto', '--dir', directory.root],
+];
 
 const postgres = ({ directory, plan }: Context, store: Store): PostgresSpec => ({
   kind: 'postgres',
@@ -204,17 +214,18 @@ async function region(context: Context): Promise<ProcessSpec> {
   return node(context, {
     deployable: 'region',
     name,
-    after: ownPostgres(context, 'region'),
+    after: ownPostgres(context, { name: 'region' }),
     user,
     owns: [imagesDir, directory.sealKey],
     ready: { kind: 'health', ...regionPeer(context) },
     config: {
       regionName: run.regionName,
-      zones: plan.cells.map((cell) => ({
-        name: zoneOf(run, cell.number),
-        id: `${run.regionName}-az${cell.number}`,
+      zones: Array.from({ length: plan.zones }, (_, at) => ({
+        name: zoneName(run, at + 1),
+        id: `${run.regionName}-az${at + 1}`,
       })),
-      databaseUrl: databaseUrl(context, 'region'),
+      ...(run.cellsPerAccount === undefined ? {} : { cellsPerAccount: run.cellsPerAccount }),
+      databaseUrl: databaseUrl(context, { name: 'region' }),
       listen: regionAt(context),
       tls: await pki.issue('region', name, user),
       publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
@@ -233,16 +244,17 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
   return node(context, {
     deployable: 'cell',
     name,
-    after: [...ownPostgres(context, cell.name), 'region'],
+    after: [...ownPostgres(context, cell), 'region'],
     user,
     ready: { kind: 'health', ...listen, identity: identityOf('cell', { cell: cell.name, name }) },
     config: {
       name,
       cellId: cell.name,
       cellNumber: cell.number,
-      zone: zoneOf(run, cell.number),
+      zone: zoneName(run, cell.zone),
+      ...(run.cellLimits === undefined ? {} : { limits: run.cellLimits }),
       processors: addresses(processorPeers(context, cell)),
-      databaseUrl: databaseUrl(context, cell.name),
+      databaseUrl: databaseUrl(context, cell),
       listen,
       region: regionAt(context),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
@@ -349,7 +361,7 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
     ready: { kind: 'host', hostId: host.hostId, processors },
     config: {
       hostId: host.hostId,
-      zone: zoneOf(run, host.cell),
+      zone: zoneName(run, cell.zone),
       stateDir: directory.state(host.name),
       imageCacheDir: join(directory.state(host.name), 'images'),
       cell: {
@@ -367,7 +379,7 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
       tls: await pki.issue('agent', { cell: cell.name, name: host.hostId }),
       capacity: {
         vcpus: hostVcpus,
-        memoryMib: Math.floor((totalmem() / 1024 ** 2) * (memoryShare / plan.hosts.length)),
+        memoryMib: Math.floor((totalmem() / 1024 ** 2) * (memoryShare / host.sharers)),
         diskMib: hostDiskMib,
       },
       uidBase: uidBase + (plan.index * hostsPerRunMax + host.number) * uidsPerHost,

@@ -5,16 +5,41 @@ import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import type { RunDirectory } from '#node/directory.ts';
 import { simulatedRun } from './simulatedRun.ts';
 
+const externalStore = z.object({ url: z.string(), prefix: z.string() });
+
+/** See `Layout`. */
+const layout = z.object({
+  cells: z.array(
+    z.object({
+      number: z.number().int(),
+      zone: z.number().int(),
+      postgres: externalStore.optional(),
+      retired: z.literal(true).optional(),
+    }),
+  ),
+  hosts: z.array(z.object({ number: z.number().int(), cell: z.number().int(), sharers: z.number().int() })),
+});
+
 export const runRecord = z.object({
   format: z.literal(1),
   index: z.number().int(),
   cells: z.number().int(),
   hostsPerCell: z.number().int(),
+  /** How many zones the cells are dealt out over; absent: each has its own. */
+  zones: z.number().int().optional(),
+  /** What has become of the cells and hosts that it began with; absent: nothing. */
+  layout: layout.optional(),
+  /** How many replicas; absent: one. */
+  routers: z.number().int().optional(),
+  regions: z.number().int().optional(),
+  /** How many cells an account launches in, and what a cell takes at most; absent: their defaults. */
+  cellsPerAccount: z.number().int().optional(),
+  cellLimits: z.object({ hosts: z.number().int().optional(), vms: z.number().int().optional() }).optional(),
   /** The API's port on 127.0.0.1. */
   port: z.number().int(),
   regionName: z.string(),
   /** A PostgreSQL of somebody else's, and what the names of this run's databases on it begin with; absent: the run has servers of its own. */
-  postgres: z.object({ url: z.string(), prefix: z.string() }).optional(),
+  postgres: externalStore.optional(),
   /** Where spans go: an OpenTelemetry collector's endpoint (OTLP over HTTP); absent: nowhere. */
   otlp: z.string().optional(),
   /** Ranges that webhooks are sent to beside public addresses. */

@@ -70,6 +70,8 @@ export const processList = z.object({
   metrics: endpoint.optional(),
   /** Where spans go, and the Unix socket by which processes in network namespaces of their own reach it. */
   otlp: z.object({ endpoint: z.url(), socket: z.string() }).optional(),
+  /** The command that makes the next cell where one is due (S3.7); absent: only an alarm tells of it. */
+  growth: z.object({ command: z.array(z.string()).min(1) }).optional(),
   processes: z.array(processSpec),
 });
 export type ProcessList = z.infer<typeof processList>;

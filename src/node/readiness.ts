@@ -16,6 +16,8 @@ export type Missing = (spec: ProcessSpec, pid: number) => Promise<string | undef
 
 export interface Readiness {
   readonly missing: Missing;
+  /** Whether some cell has said lately that a limit of it nears. */
+  nearlyFull(): boolean;
   close(): void;
 }
 
@@ -43,20 +45,28 @@ const shortName = (identity: string): string => identity.slice(identity.lastInde
 /** Readiness as each specification defines it. Processes are asked under the identity in `files`. */
 export function checkReadiness(files: TlsPaths): Readiness {
   const peers = new Peers(files);
+  const full = new Set<string>();
   return {
     missing: async (spec, pid) => {
       if (spec.kind === 'postgres') return undefined;
       try {
-        return await missing(peers, spec.ready, pid);
+        return await missing(peers, full, spec.ready, pid);
       } catch (error) {
+        if (spec.ready.kind === 'health') full.delete(spec.ready.identity);
         return error instanceof Error ? error.message : String(error);
       }
     },
+    nearlyFull: () => full.size > 0,
     close: () => peers.close(),
   };
 }
 
-async function missing(peers: Peers, ready: Ready, pid: number): Promise<string | undefined> {
+async function missing(
+  peers: Peers,
+  full: Set<string>,
+  ready: Ready,
+  pid: number,
+): Promise<string | undefined> {
   switch (ready.kind) {
     case 'alive':
       return undefined;
@@ -65,7 +75,7 @@ async function missing(peers: Peers, ready: Ready, pid: number): Promise<string 
     case 'socket':
       return answersAt(ready.path);
     case 'health':
-      return isListening(pid, ready.port) ? health(peers, ready) : 'does not listen yet';
+      return isListening(pid, ready.port) ? health(peers, full, ready) : 'does not listen yet';
     case 'router':
       return isListening(pid, ready.port) ? router(ready.port, pid) : 'does not listen yet';
     case 'gateway':
@@ -88,8 +98,10 @@ const answersAt = (path: string): Promise<string | undefined> =>
     socket.once('error', () => resolve(`does not answer at ${path} yet`));
   });
 
-async function health(peers: Peers, peer: Peer): Promise<string | undefined> {
-  const { ready, detail = 'not ready' } = await peers.ask(peer, 'process.health', {});
+async function health(peers: Peers, full: Set<string>, peer: Peer): Promise<string | undefined> {
+  const { ready, nearlyFull, detail = 'not ready' } = await peers.ask(peer, 'process.health', {});
+  if (nearlyFull === true) full.add(peer.identity);
+  else full.delete(peer.identity);
   return ready ? undefined : detail;
 }
 

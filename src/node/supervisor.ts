@@ -13,6 +13,7 @@ import type { TlsPaths } from '#base/config.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { keepCertificate, type Renewal } from '#base/renewal.ts';
 import type { RunDirectory } from './directory.ts';
+import { Growth } from './growth.ts';
 import { type MetricsView, showAllMetrics } from './metricsView.ts';
 import { type ProcessList, type ProcessSpec, processList, specDigest, startOrder } from './processSpec.ts';
 import { checkReadiness, type Missing, type Readiness } from './readiness.ts';
@@ -40,6 +41,8 @@ export class Supervisor {
   #renewal: Renewal | undefined;
   #metrics: MetricsView | undefined;
   #spans: SpanRelay | undefined;
+  readonly #growth: Growth;
+  #growthCommand: readonly string[] | undefined;
   #timer: NodeJS.Timeout | undefined;
   #rotateAtMs = 0;
   /** Work on the list runs one after the other: a tick never sees a list that is half changed. */
@@ -49,6 +52,7 @@ export class Supervisor {
   constructor(directory: RunDirectory, log: (line: string) => void) {
     this.#directory = directory;
     this.#log = log;
+    this.#growth = new Growth({ log: (line) => log(`growth: ${line}`) });
   }
 
   get status(): SupervisedStatus[] {
@@ -137,6 +141,7 @@ export class Supervisor {
     this.#askAs(list.tls);
     this.#showMetrics(list.metrics);
     this.#relaySpans(list.otlp);
+    this.#growthCommand = list.growth?.command;
     const wanted = startOrder(list.processes);
     this.#rollOrder = list.processes.map((spec) => spec.name);
     this.#rollAtMs = monotonicMs() + rollPatienceMs;
@@ -207,6 +212,7 @@ export class Supervisor {
       this.#processes.map((each) => each.tick(each.spec.after.every((name) => ready.has(name)))),
     );
     await this.#roll();
+    this.#growth.look(this.#isQuiet && this.#readiness?.nearlyFull() === true, this.#growthCommand);
     if (monotonicMs() < this.#rotateAtMs) return;
     this.#rotateAtMs = monotonicMs() + rotateEveryMs;
     for (const each of this.#processes) this.#rotate(each.spec.name);

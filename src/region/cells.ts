@@ -13,16 +13,24 @@ export const joinCell = async (
   record: CellRecord,
   stream: PushStream<typeof cellPushContract>,
 ): Promise<void> => {
-  const { cellId: cell_id, number, zone, state, processors } = record;
+  const { cellId: cell_id, number, zone, processors, takes } = record;
   if (!region.config.zones.some((one) => one.name === zone))
     throw new PandoError('InvalidParameterValue', `The region has no zone ${zone}.`);
-  const row = { number, zone, state, processors };
+  const row = { number, zone, state: record.state, processors, takes: takes ? JSON.stringify(takes) : null };
   const stored = await region.db
     .insertInto('cell')
-    .values({ cell_id, ...row })
-    // A cell's number is in its ids for ever: a cell that comes back under another is refused.
+    .values({ cell_id, drained_at: null, retired_at: null, ...row })
+    // A cell's number is in its ids for ever: a cell that comes back under another is refused, and one that was retired as well.
     .onConflict((conflict) =>
-      conflict.column('cell_id').doUpdateSet({ zone, state, processors }).where('cell.number', '=', number),
+      conflict
+        .column('cell_id')
+        .doUpdateSet({
+          ...{ zone, processors, takes: row.takes },
+          // An operator has drained it: its processors do not know, and need not.
+          state: sql`case when cell.drained_at is not null then 'draining' else ${record.state} end`,
+        })
+        .where('cell.number', '=', number)
+        .where('cell.retired_at', 'is', null),
     )
     .returning('cell_id')
     .executeTakeFirst()
@@ -31,10 +39,13 @@ export const joinCell = async (
       throw error;
     });
   if (stored === undefined)
-    throw new PandoError('Conflict', `Cell ${cell_id} or cell number ${number} is registered otherwise.`);
+    throw new PandoError(
+      'Conflict',
+      `Cell ${cell_id} or cell number ${number} is registered otherwise, or was retired.`,
+    );
   let device = region.cells.get(cell_id);
   if (device === undefined) {
-    device = new CellDevice(cell_id, number);
+    device = new CellDevice(cell_id, number, region.vpcParts);
     region.cells.set(cell_id, device);
     region.pusher.add(device);
   }
@@ -55,17 +66,20 @@ export const leave = (
 };
 
 /**
- * Every cell that has ever joined, whether or not it is connected: a cell that is away still owns its instances and the client tokens
- * that it took. A router that was told of fewer would say that instances do not exist, and launch again elsewhere.
+ * Every cell that has ever joined and was not retired, whether or not it is connected: a cell that is away still owns its instances and
+ * the client tokens that it took. A router that was told of fewer would say that instances do not exist, and launch again elsewhere.
  */
 export const listCells = async (region: Region): Promise<CellRecord[]> => {
-  const rows = await region.db.selectFrom('cell').selectAll().orderBy('number').execute();
-  return rows.map(({ cell_id: cellId, number, zone, state, processors }) => ({
-    cellId,
-    number,
-    zone,
-    state,
-    processors,
+  const rows = await region.db
+    .selectFrom('cell')
+    .selectAll()
+    .where('retired_at', 'is', null)
+    .orderBy('number')
+    .execute();
+  return rows.map(({ cell_id: cellId, number, zone, state, processors, takes, canary }) => ({
+    ...{ cellId, number, zone, state, processors },
+    ...(takes === null ? {} : { takes }),
+    ...(canary ? { canary } : {}),
   }));
 };
 

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
+import { cellsPerAccountDefault } from '#contracts/region.ts';
 
 export const zoneConfig = z.object({
   /** For example `pando-1a`. */
@@ -17,6 +18,8 @@ const ipv4 = z.ipv4();
 export const regionConfig = z.object({
   regionName: z.string().regex(/^[a-z0-9-]{1,64}$/),
   zones: z.array(zoneConfig).min(1).max(64),
+  /** How many cells an account launches in (S3.9): told to all routers. */
+  cellsPerAccount: z.number().int().min(1).max(64).default(cellsPerAccountDefault),
   /** A database of the region alone; its schema is brought up at the start. */
   databaseUrl: z.string(),
   poolMax: z.number().int().min(2).max(90).default(12),

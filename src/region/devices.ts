@@ -1,15 +1,20 @@
 /** The devices that are told network state: a cell through any of its connected processors, and the internet gateway. */
 
 import { monotonicMs } from '#base/monotonic.ts';
+import { objectsFor } from '#base/network/needs.ts';
 import type { Caller, Result } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { VpcState } from '#contracts/network.ts';
+import type { NetworkDevice } from '#contracts/network-objects.ts';
 import type { cellPushContract } from '#contracts/region.ts';
+import { Peers } from './peers.ts';
 import type { Device } from './push.ts';
+import { objectsForCell, VpcPartsCache } from './vpc-parts.ts';
 
 const applyTimeoutMs = 20_000;
+const contentsTimeoutMs = 3_000;
 
 /** A processor's (or the gateway's) stream, as far as pushing goes. */
 export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
@@ -29,8 +34,12 @@ export class CellDevice implements Device {
   readonly cellId: string;
   readonly number: number;
   readonly #streams = new Set<PushStream<typeof cellPushContract>>();
+  readonly #peers: Peers<PushStream<typeof cellPushContract>>;
+  readonly #parts: VpcPartsCache;
 
-  constructor(cellId: string, number: number) {
+  constructor(cellId: string, number: number, parts = new VpcPartsCache()) {
+    this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
     this.name = `cell ${cellId}`;
     this.cellId = cellId;
     this.number = number;
@@ -59,14 +68,53 @@ export class CellDevice implements Device {
   }
 
   apply(state: VpcState): Promise<readonly string[]> {
-    return this.#any(async (stream) => {
-      const told = await stream.call('cell.applyVpc', { state }, { timeoutMs: applyTimeoutMs });
-      return told.unreachable;
-    }).catch(newerIsFine);
+    return this.#any((stream) => this.#tell(stream, state)).catch(newerIsFine);
+  }
+
+  /** In parts; a processor of the last release the whole of it. */
+  async #tell(stream: PushStream<typeof cellPushContract>, state: VpcState): Promise<readonly string[]> {
+    const parts = this.#parts.of(state);
+    const wanted = objectsForCell(parts, this.number);
+    const told = await this.#peers.tell(stream, parts, wanted, {
+      ask: (vpcId) => stream.call('cell.objects', { vpcIds: [vpcId] }, { timeoutMs: applyTimeoutMs }),
+      tell: (change) => stream.call('cell.applyParts', change, { timeoutMs: applyTimeoutMs }),
+    });
+    return (told ?? (await stream.call('cell.applyVpc', { state }, { timeoutMs: applyTimeoutMs })))
+      .unreachable;
+  }
+
+  /** As of the device with this id, which is in this cell. */
+  device(deviceId: string): NetworkDevice {
+    const options = { timeoutMs: applyTimeoutMs };
+    return {
+      deviceId,
+      objects: (vpcIds) =>
+        this.#any((stream) =>
+          stream.call('cell.deviceObjects', { deviceId, vpcIds: vpcIds && [...vpcIds] }, options),
+        ),
+      transact: (transaction) =>
+        this.#any((stream) => stream.call('cell.transact', { deviceId, transaction }, options)),
+      confirm: async (transactionId) => {
+        await this.#any((stream) => stream.call('cell.confirm', { deviceId, transactionId }, options));
+      },
+    };
+  }
+
+  /** The cards of the cell's hosts, as one of its processors knows them. */
+  devices(): Promise<Result<typeof cellPushContract, 'cell.devices'>> {
+    return this.#any((stream) => stream.call('cell.devices', {}, { timeoutMs: applyTimeoutMs }));
   }
 
   async remove(vpcId: string): Promise<void> {
-    await this.#any((stream) => stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs }));
+    await this.#any((stream) => {
+      this.#peers.forget(stream, vpcId);
+      return stream.call('cell.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs });
+    });
+  }
+
+  /** What the cell says that it has. */
+  contents(): Promise<Result<typeof cellPushContract, 'cell.contents'>> {
+    return this.#any((stream) => stream.call('cell.contents', {}, { timeoutMs: contentsTimeoutMs }));
   }
 
   /** What the cell says of its own instances. */
@@ -104,9 +152,13 @@ export class GatewayDevice implements Device {
   /** Since when those of them have had none; the longest first. */
   readonly #emptySinceMs = new Map<string, number>();
   readonly #keptMs: number;
+  readonly #peers: Peers<PushStream<typeof cardContract>>;
+  readonly #parts: VpcPartsCache;
 
-  constructor(keptMs = emptyVpcKeptMs) {
+  constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache()) {
     this.#keptMs = keptMs;
+    this.#parts = parts;
+    this.#peers = new Peers(parts.recent);
   }
 
   get connected(): boolean {
@@ -146,15 +198,45 @@ export class GatewayDevice implements Device {
       this.#serves.add(state.vpcId);
       this.#emptySinceMs.delete(state.vpcId);
     }
-    return await this.#current()
-      // A gateway translates addresses; security groups are the cards' matter.
-      .call('card.applyVpc', { state: { ...state, groups: [] } }, { timeoutMs: applyTimeoutMs })
-      .then(() => [], newerIsFine);
+    return this.#tell(this.#current(), state).catch(newerIsFine);
+  }
+
+  async #tell(stream: PushStream<typeof cardContract>, state: VpcState): Promise<readonly string[]> {
+    const parts = this.#parts.of(state);
+    // A gateway translates addresses; security groups are the cards' matter.
+    const told = await this.#peers.tell(stream, parts, objectsFor(parts, new Set()), {
+      ask: (vpcId) => stream.call('card.objects', { vpcIds: [vpcId] }, { timeoutMs: applyTimeoutMs }),
+      tell: async ({ objects, places }) => {
+        const change = { objects, places: [places] };
+        return {
+          has: await stream.call('card.transact', change, { timeoutMs: applyTimeoutMs }),
+          unreachable: [],
+        };
+      },
+    });
+    if (told === undefined)
+      await stream.call('card.applyVpc', { state: { ...state, groups: [] } }, { timeoutMs: applyTimeoutMs });
+    return [];
+  }
+
+  /** As a device that is told objects; undefined: it is not here now. */
+  device(deviceId: string): NetworkDevice {
+    const options = { timeoutMs: applyTimeoutMs };
+    return {
+      deviceId,
+      objects: async (vpcIds) =>
+        this.#current().call('card.objects', { vpcIds: vpcIds && [...vpcIds] }, options),
+      transact: async (transaction) => this.#current().call('card.transact', transaction, options),
+      confirm: async (transactionId) => {
+        await this.#current().call('card.confirm', { transactionId }, options);
+      },
+    };
   }
 
   async remove(vpcId: string): Promise<void> {
     this.#serves.delete(vpcId);
     this.#emptySinceMs.delete(vpcId);
+    this.#peers.forget(this.#current(), vpcId);
     await this.#current().call('card.removeVpc', { vpcId }, { timeoutMs: applyTimeoutMs });
   }
 

@@ -7,6 +7,7 @@ import { type ErrorCode, PandoError } from '#contracts/errors.ts';
 import { exactId, newId } from '#contracts/ids.ts';
 import type { IdentityClaims, SignedIdentity, TemporaryCredentials } from '#contracts/metadata.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
+import { interfaceReleased } from '#contracts/region.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import { issueCredentials } from './instance-credentials.ts';
 import { signIdentity } from './instance-identity.ts';
@@ -129,7 +130,7 @@ const tellOfFormerHolders = async (region: Region, subnetId: string): Promise<vo
 
 const refused = (status: string): PandoError => {
   const { code, message } = refusals[status] ?? { code: 'InternalError' as const, message: status };
-  return new PandoError(code, message);
+  return new PandoError(code, message, status === 'released' ? { details: interfaceReleased } : {});
 };
 
 const tryAllocate = async (

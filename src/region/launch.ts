@@ -4,6 +4,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
 import type { ImageRecord } from '#contracts/region.ts';
+import { noteLaunch } from './account-cells.ts';
 import { systemAccountId } from './accounts.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
@@ -38,6 +39,8 @@ export interface LaunchRequest {
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
+  // First, so that the index has the cell whatever becomes of the launch.
+  if (request.cellId !== undefined) await noteLaunch(db, request.accountId, request.cellId);
   const [image, publicKey, subnet, metadataDefaults] = await Promise.all([
     findImage(db, request),
     findKey(db, request),

@@ -1,14 +1,17 @@
 /** The region's schema, as ordered steps. */
 import type { SchemaStep } from '#base/postgres/migrate.ts';
+import { cellsStep } from './migrations-cells.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
+import { networkObjectsStep } from './migrations-network-objects.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
+import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
 
 const begin = `
@@ -294,4 +297,7 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0012-launch-tokens', up: launchTokens },
   { name: '0013-untold-rules', up: untoldRules },
   { name: '0014-instance-profiles', up: instanceProfilesStep },
+  { name: '0022-cells', up: cellsStep },
+  { name: '0028-network-objects', up: networkObjectsStep },
+  { name: '0030-rollouts', up: rolloutsStep },
 ];

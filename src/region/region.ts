@@ -14,12 +14,15 @@ import { ImageStore } from './images.ts';
 import { InterfaceSweeper } from './interface-sweep.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
+import { ObjectRecorder } from './object-recorder.ts';
 import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
+import { openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
+import { VpcPartsCache } from './vpc-parts.ts';
 
 export interface Region {
   readonly config: RegionConfig;
@@ -40,7 +43,9 @@ export interface Region {
   /** Every cell that ever joined, connected or not. */
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
+  readonly vpcParts: VpcPartsCache;
   readonly images: ImageStore;
+  readonly rollouts: Rollouts;
   close(): Promise<void>;
 }
 
@@ -78,16 +83,23 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   };
   const groupRules = new GroupRules();
   const compile = (vpcId: string) => compileVpcState(db, vpcId, network, groupRules);
+  const parts = new VpcPartsCache();
+  const recorder = new ObjectRecorder(db, log);
   const pusher = new Pusher({
-    compile,
+    // Written down before anybody is told.
+    compile: async (vpcId) => {
+      const state = await compile(vpcId);
+      if (state !== undefined) await recorder.record(parts.of(state));
+      return state;
+    },
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
   });
-  const gateway = new GatewayDevice();
+  const gateway = new GatewayDevice(undefined, parts);
   pusher.add(gateway);
   const cells = new Map<string, CellDevice>();
   for (const row of await db.selectFrom('cell').select(['cell_id', 'number']).execute()) {
-    const cell = new CellDevice(row.cell_id, row.number);
+    const cell = new CellDevice(row.cell_id, row.number, parts);
     cells.set(row.cell_id, cell);
     pusher.add(cell);
   }
@@ -113,12 +125,14 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
+  const rollouts = await openRollouts({ db, cells, gateway, log });
   const close = async (): Promise<void> => {
+    await rollouts.stop();
     await reconciler.stop();
     await sweeper.stop();
     await db.destroy();
   };
-  const parts = {
+  const made = {
     config,
     db,
     log,
@@ -132,6 +146,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     cells,
     gateway,
     images,
+    vpcParts: parts,
   };
-  return { ...parts, sweeper, storeHealth: watchStore(db), close };
+  return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

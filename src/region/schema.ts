@@ -1,5 +1,7 @@
 /** The region's tables as Kysely sees them. One interface per table, in the order of the migrations. */
-import type { ColumnType, Generated, Kysely, Selectable, Transaction } from 'kysely';
+import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely';
+import type { ObjectKind } from '#contracts/network-objects.ts';
+import type { CellRecord } from '#contracts/region.ts';
 
 /** Set by the database on insert, never changed. */
 type CreatedAt = ColumnType<Date, Date | undefined, never>;
@@ -33,6 +35,16 @@ interface CellTable {
   state: 'active' | 'draining';
   processors: string[];
   joined_at: CreatedAt;
+  drained_at: Date | null;
+  canary: Generated<boolean>;
+  retired_at: Date | null;
+  takes: ColumnType<CellRecord['takes'] | null, string | null, string | null>;
+}
+
+interface AccountCellTable {
+  account_id: string;
+  cell_id: string;
+  noted_at: CreatedAt;
 }
 
 interface GatewayDeviceTable {
@@ -281,10 +293,36 @@ interface LaunchTokenTable {
   claimed_at: Generated<Date>;
 }
 
+interface NetworkObjectTable {
+  kind: ObjectKind;
+  id: string;
+  version: number;
+  digest: string;
+  vpc_id: string | null;
+  body: JSONColumnType<object>;
+  made_at: CreatedAt;
+}
+
+interface DeviceObjectTable {
+  device: string;
+  kind: ObjectKind;
+  id: string;
+  vpc_id: string | null;
+  version: number;
+  digest: string;
+  set_at: CreatedAt;
+}
+
+interface RecordedVpcTable {
+  vpc_id: string;
+  version: number;
+}
+
 export interface RegionSchema {
   account: AccountTable;
   account_quota: AccountQuotaTable;
   access_key: AccessKeyTable;
+  account_cell: AccountCellTable;
   cell: CellTable;
   gateway_device: GatewayDeviceTable;
   dhcp_options: DhcpOptionsTable;
@@ -312,6 +350,9 @@ export interface RegionSchema {
   tag: TagTable;
   client_token: ClientTokenTable;
   launch_token: LaunchTokenTable;
+  network_object: NetworkObjectTable;
+  device_object: DeviceObjectTable;
+  recorded_vpc: RecordedVpcTable;
 }
 
 export type Database = Kysely<RegionSchema>;

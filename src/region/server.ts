@@ -1,18 +1,23 @@
 /** The region's RPC server: which function answers. Who may call it is in `#contracts/access.ts`. */
 import { sql } from 'kysely';
 import { loadTls } from '#base/config.ts';
+import { parseIdentity } from '#base/identity.ts';
 import type { AccessFacts } from '#base/rpc/access.ts';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
-import { type Access, operatorAccess, regionAccess } from '#contracts/access.ts';
+import { type Access, operatorAccess, regionAccess, rolloutAccess } from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
+import { rolloutContract } from '#contracts/rollout.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
+import { accountCells, noteAccounts } from './account-cells.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
+import { describeCells, retireCell, setCell } from './cell-life.ts';
+import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
@@ -33,12 +38,12 @@ import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
 
-const served = { ...regionContract, ...operatorContract } as const;
+const served = { ...regionContract, ...operatorContract, ...rolloutContract } as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
 type Stream = RpcStream<Served, typeof pushed>;
 
-const access: Access<Served> = { ...regionAccess, ...operatorAccess };
+const access: Access<Served> = { ...regionAccess, ...operatorAccess, ...rolloutAccess };
 
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
@@ -84,7 +89,15 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     sessionToken === undefined
       ? findAccessKey(region, key)
       : findTemporaryKey(region, { ...key, sessionToken }),
-  'region.cells': async () => ({ region: region.config.regionName, cells: await listCells(region) }),
+  'region.cells': async () => {
+    const { regionName, cellsPerAccount } = region.config;
+    return { region: regionName, cells: await listCells(region), cellsPerAccount };
+  },
+  'region.accountCells': async ({ accountId }) => ({ cellIds: await accountCells(region.db, accountId) }),
+  'region.noteAccounts': async ({ cellId, accountIds }) => {
+    await noteAccounts(region.db, cellId, accountIds);
+    return {};
+  },
   'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);
@@ -94,7 +107,8 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await joinGateway(region, place, stream);
     return {};
   },
-  'region.resolveLaunch': (params) => resolveLaunch(region, params),
+  'region.resolveLaunch': (params, { peer }) =>
+    resolveLaunch(region, { ...params, cellId: parseIdentity(peer)?.cell }),
   'region.instanceProfile': ({ accountId, profile }) => resolveProfile(region.db, accountId, profile),
   'region.launchTemplate': (params) => launchTemplateOf(region, params),
   'region.releaseToken': async (claim) => {
@@ -117,6 +131,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'region.vpcState': async ({ vpcId }) => ({ state: await vpcStateOf(region, vpcId) }),
+  'region.vpcParts': (params) => vpcPartsFor(region, params),
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),
@@ -136,7 +151,14 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return {};
   },
   'operator.identityCertificate': () => ({ certificate: region.identityKey?.certificate }),
+  'operator.cells': async () => ({ cells: await describeCells(region) }),
+  'operator.setCell': async (change) => ({ cell: await setCell(region, change) }),
+  'operator.retireCell': async ({ cellId }) => {
+    await retireCell(region, cellId);
+    return { cellId };
+  },
   'operator.status': () => regionStatus(region),
+  ...region.rollouts.handlers,
 });
 
 type Handler = (params: unknown, context: CallContext) => unknown;

@@ -96,6 +96,7 @@ const instances = {
     ids: instanceIds,
   },
   DescribeVolumes: { to: 'gather', list: 'Volumes', ids: { name: 'VolumeIds', kind: 'volume' } },
+  DescribeVolumeStatus: { to: 'gather', list: 'VolumeStatuses', ids: { name: 'VolumeIds', kind: 'volume' } },
   AssociateIamInstanceProfile: oneInstance,
   DisassociateIamInstanceProfile: association,
   ReplaceIamInstanceProfileAssociation: association,

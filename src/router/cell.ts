@@ -31,14 +31,14 @@ export class Cell {
    * Asks one processor. If it was not delivered, the next; if it was delivered and not answered, the next
    * only when `repeatable` says that a second execution changes nothing (I4).
    */
-  async call(call: BackendCall, repeatable: boolean): Promise<Outcome> {
+  async call(call: BackendCall, repeatable: boolean, timeoutMs?: number): Promise<Outcome> {
     this.#lethal.assertHarmless(call);
     let worst: Outcome = {
       state: 'undelivered',
       error: new PandoError('HostUnreachable', `No processor of ${this.record.cellId} is connected.`),
     };
     for (const processor of this.#inTurn()) {
-      const outcome = await processor.attempt(call);
+      const outcome = await processor.attempt(call, timeoutMs);
       if (!isUnanswered(outcome)) return outcome;
       if (outcome.state === 'uncertain') {
         worst = outcome;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
+import { cellsPerAccountDefault } from '#contracts/region.ts';
 
 const positive = z.number().int().positive();
 
@@ -31,6 +32,10 @@ export const routerLimits = z.object({
   callTimeoutMs: positive.default(20_000),
   /** Cells tried after the first one (S3.8). */
   otherCellsMax: z.number().int().nonnegative().default(2),
+  /** How many cells an account launches in (S3.9), until a region of this release has said it. */
+  cellsPerAccount: positive.default(cellsPerAccountDefault),
+  /** How long a cell that does not seem to live is waited for by who gathers from several. */
+  silentCellMs: positive.default(700),
   /**
    * Clients that got no answer from a router that died ask again within this time. So long after its start a router
    * takes every client token for one that was sent before.

@@ -22,18 +22,25 @@ export class CellDirectory {
   /** Said once when it begins and once when it is over, not at every attempt. */
   #stale = false;
   #refreshing: Promise<void> | undefined;
+  #cellsPerAccount: number;
 
   constructor(region: RegionLink, tls: TlsMaterial, limits: RouterLimits, log: Logger) {
     this.#region = region;
     this.#tls = tls;
     this.#limits = limits;
     this.#log = log;
+    this.#cellsPerAccount = limits.cellsPerAccount;
     this.#timer = setInterval(() => void this.#tick(), limits.cellsEveryMs);
   }
 
   /** Whether the list was ever had. */
   get loaded(): boolean {
     return this.#loaded;
+  }
+
+  /** How many cells an account launches in (S3.9), as the region says it to all routers. */
+  get cellsPerAccount(): number {
+    return this.#cellsPerAccount;
   }
 
   /** Every cell, by number. @throws `Unavailable` if the region never told us. */
@@ -76,8 +83,9 @@ export class CellDirectory {
 
   async #fetch(): Promise<void> {
     try {
-      const records = await this.#region.cells();
-      if (this.#timer !== undefined) this.#apply(records);
+      const { cells, cellsPerAccount } = await this.#region.cells();
+      this.#cellsPerAccount = cellsPerAccount ?? this.#limits.cellsPerAccount;
+      if (this.#timer !== undefined) this.#apply(cells);
       if (this.#stale) this.#log.info('the list of cells is fetched again');
       this.#stale = false;
     } catch (error) {

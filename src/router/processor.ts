@@ -61,7 +61,7 @@ export class Processor {
   }
 
   /** Sends one call. Between the check of `connected` and the write nothing can run, so `undelivered` is certain. */
-  async attempt(call: BackendCall): Promise<Outcome> {
+  async attempt(call: BackendCall, timeoutMs = this.#options.callTimeoutMs): Promise<Outcome> {
     const backend = `${this.#options.cellId}@${this.address}`;
     if (!this.connected)
       return {
@@ -69,7 +69,7 @@ export class Processor {
         error: new PandoError('HostUnreachable', `${backend} is not connected.`),
       };
     try {
-      const options = { timeoutMs: this.#options.callTimeoutMs, requestId: call.requestId };
+      const options = { timeoutMs, requestId: call.requestId };
       const method = isCapacityOperation(call.action) ? 'capacity.call' : 'ec2.call';
       const { output } = await this.#client.call(method, call, options);
       this.#suspect = false;

@@ -37,6 +37,8 @@ export interface RegionLinkOptions {
 /** A lookup blocks a client's request: shorter than the deadline of a call that does work. */
 const lookupTimeoutMsMax = 5_000;
 const connectTimeoutMsMax = 2_000;
+/** Who cannot be told which cells to ask asks all of them: that must not take long. */
+const indexTimeoutMsMax = 400;
 
 export class RegionLink {
   readonly #client: RpcClient<Record<never, never>, typeof regionContract>;
@@ -106,9 +108,15 @@ export class RegionLink {
     };
   }
 
-  async cells(): Promise<readonly CellRecord[]> {
+  async cells(): Promise<{ cells: readonly CellRecord[]; cellsPerAccount?: number | undefined }> {
     if (!this.connected) await this.ready();
-    return (await this.#client.call('region.cells', {}, { timeoutMs: lookupTimeoutMsMax })).cells;
+    return this.#client.call('region.cells', {}, { timeoutMs: lookupTimeoutMsMax });
+  }
+
+  /** The cells in which an account has, or had, instances. @throws when the region cannot be asked in time, or is of the last release */
+  async accountCells(accountId: string): Promise<readonly string[]> {
+    const options = { timeoutMs: indexTimeoutMsMax };
+    return (await this.#client.call('region.accountCells', { accountId }, options)).cellIds;
   }
 
   /** One action. A call that repeats safely is sent once more when the stream breaks under it. */

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import type { KnownAction, WireInput } from '#wire/types.ts';
+import type { AccountCellIndex } from './accountCells.ts';
 import type { Caller, IdParameter } from './actions.ts';
 import type { CellDirectory } from './directory.ts';
 import type { LaunchMemory } from './launchMemory.ts';
@@ -36,11 +37,15 @@ export interface Answer {
 export interface Parts {
   readonly region: RegionLink;
   readonly cells: CellDirectory;
+  /** Which of them an account has instances in. */
+  readonly accountCells: AccountCellIndex;
   readonly launches: LaunchMemory;
   /** Zone by subnet id: a subnet never changes its zone. */
   readonly subnetZones: Lru<string, string>;
   /** Cells tried after the first (S3.8). */
   readonly otherCellsMax: number;
+  /** How long a cell that does not seem to live is waited for where others answer too. */
+  readonly silentCellMs: number;
 }
 
 /** The call as a backend gets it, with another input where only a share of it is meant. */

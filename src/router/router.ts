@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { AccountCellIndex } from './accountCells.ts';
 import { AuditLog } from './audit/log.ts';
 import type { RouterConfig } from './config.ts';
 import { CellDirectory } from './directory.ts';
@@ -70,9 +71,11 @@ export const startRouter = async ({
     parts: {
       region,
       cells,
+      accountCells: new AccountCellIndex(region, cells),
       launches: new LaunchMemory(limits.repeatsWithinMs),
       subnetZones: new Lru(subnetZonesMax),
       otherCellsMax: limits.otherCellsMax,
+      silentCellMs: limits.silentCellMs,
     },
     read: {
       keys,

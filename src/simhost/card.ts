@@ -1,10 +1,23 @@
 /** A simulated card: keeps VPC states, ports and queues with the rules of a real one, and moves no packet. */
 import { randomUUID } from 'node:crypto';
 import { monotonicMs } from '#base/monotonic.ts';
+import { type Fence, obey } from '#base/network/fence.ts';
+import type { Objects } from '#base/network/objects.ts';
+import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
+import {
+  describeDevice,
+  type HasNow,
+  planTransaction,
+  takeBack,
+  type Undo,
+  vpcsOf,
+} from '#base/network/transaction.ts';
+import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import type { Params, Result } from '#base/rpc/contract.ts';
 import { cardContract, presentQueueMode } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
+import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
 
 interface Port {
   readonly vpcId: string;
@@ -36,7 +49,11 @@ const queuePort = 20_000;
 export class SimCard {
   readonly vtep: string;
   readonly #startedAt = new Date().toISOString();
-  readonly vpcs = new Map<string, VpcState>();
+  readonly parts = new Map<string, VpcParts>();
+  /** The installation's objects. */
+  fleet: Objects = new Map();
+  #fence: Fence | undefined;
+  readonly #unconfirmed = new Unconfirmed((_id, undo) => this.#takeBack(undo));
   readonly ports = new Map<string, Port>();
   readonly queues = new Map<string, Queue>();
   readonly administrative = new Set<string>();
@@ -67,13 +84,65 @@ export class SimCard {
   }
 
   applyVpc(state: VpcState): number {
-    if (!/^[A-Za-z0-9-]{1,64}$/.test(state.vpcId))
-      throw new PandoError('InvalidParameterValue', `Not the id of a VPC: ${state.vpcId.slice(0, 80)}`);
-    const known = this.vpcs.get(state.vpcId);
-    if (known !== undefined && known.version > state.version)
-      throw new PandoError('StaleEpoch', `${state.vpcId} is at version ${known.version}.`);
-    this.vpcs.set(state.vpcId, state);
+    checkId(state.vpcId);
+    const known = this.parts.get(state.vpcId);
+    if (known !== undefined && known.places.version > state.version)
+      throw new PandoError('StaleEpoch', `${state.vpcId} is at version ${known.places.version}.`);
+    if (known?.places.version !== state.version) this.parts.set(state.vpcId, partsOf(state, known));
     return state.version;
+  }
+
+  /** The whole documents that its parts give. */
+  get vpcs(): ReadonlyMap<string, VpcState> {
+    const states = [...this.parts.values()].map(stateOf).filter((state) => state !== undefined);
+    return new Map(states.map((state) => [state.vpcId, state]));
+  }
+
+  transact(transaction: DeviceTransaction): DeviceObjects {
+    for (const vpcId of vpcsOf(transaction)) checkId(vpcId);
+    const fence = obey(this.#fence, transaction.fence);
+    const takesBack = this.#unconfirmed.check(transaction);
+    const planned = planTransaction(this.#hasNow, transaction);
+    for (const [vpcId, parts] of planned.vpcs)
+      if (!isDeclared(parts) && this.#hasPorts(vpcId))
+        throw new PandoError('Conflict', `${vpcId} has ports here.`);
+    this.fleet = planned.fleet;
+    for (const [vpcId, parts] of planned.vpcs) this.#keep(vpcId, parts);
+    this.#fence = fence;
+    for (const each of takesBack) this.#unconfirmed.drop(each);
+    const { transactionId, confirmWithinMs } = transaction;
+    if (transactionId !== undefined && confirmWithinMs !== undefined)
+      this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);
+    return describeDevice(planned.fleet, planned.vpcs.values());
+  }
+
+  get #hasNow(): HasNow {
+    const attached = (vpcId: string): VpcPort[] =>
+      [...this.ports.values()].flatMap((each) => (each.vpcId === vpcId ? [each.port] : []));
+    return { fleet: this.fleet, parts: (vpcId) => this.#partsOf(vpcId), attached };
+  }
+
+  #takeBack(undo: readonly Undo[]): void {
+    const byVpc = Map.groupBy(undo, ({ vpcId }) => vpcId);
+    this.fleet = takeBack(this.fleet, byVpc.get(undefined) ?? []);
+    for (const [vpcId, own] of byVpc) {
+      if (vpcId === undefined) continue;
+      const parts = this.#partsOf(vpcId);
+      this.#keep(vpcId, { ...parts, objects: takeBack(parts.objects, own) });
+    }
+  }
+
+  #partsOf(vpcId: string): VpcParts {
+    return this.parts.get(vpcId) ?? noParts(vpcId);
+  }
+
+  #keep(vpcId: string, parts: VpcParts): void {
+    if (parts.objects.size === 0 && parts.places.entries.size === 0) this.parts.delete(vpcId);
+    else this.parts.set(vpcId, parts);
+  }
+
+  #hasPorts(vpcId: string): boolean {
+    return [...this.ports.values()].some((port) => port.vpcId === vpcId);
   }
 
   prepareAdministrative(eniId: string): NetworkOperation {
@@ -82,7 +151,7 @@ export class SimCard {
   }
 
   attachPort(vpcId: string, port: VpcPort, tap: string, activate: boolean): NetworkOperation {
-    if (!this.vpcs.has(vpcId))
+    if (!isDeclared(this.#partsOf(vpcId)))
       throw new PandoError('InvalidVpcID.NotFound', `${vpcId} has not been declared to this card.`);
     const known = this.ports.get(port.eniId);
     if (known !== undefined && known.port.epoch > port.epoch)
@@ -115,7 +184,9 @@ export class SimCard {
       vtep: this.vtep,
       netns: 'sim',
       startedAt: this.#startedAt,
-      vpcs: [...this.vpcs.values()].map(({ vpcId, version }) => ({ vpcId, version })),
+      vpcs: [...this.parts.values()]
+        .filter(isDeclared)
+        .map(({ vpcId, places: { version } }) => ({ vpcId, version })),
       ports: [...this.ports].map(([eniId, { vpcId, tap, port }]) => ({
         eniId,
         vpcId,
@@ -124,16 +195,25 @@ export class SimCard {
       })),
     }),
     'card.applyVpc': ({ from, state }) => {
-      const version = this.vpcs.get(state.vpcId)?.version ?? 0;
+      const version = this.#partsOf(state.vpcId).places.version;
       // An older state is told that it is older, and a change whose answer was lost is there already.
       if (from !== undefined && from !== version && version < state.version)
         throw new PandoError('Conflict', `${state.vpcId} is at ${version}, not ${from}.`);
       return { version: this.applyVpc(state) };
     },
+    'card.objects': ({ vpcIds }) => {
+      const asked = vpcIds === undefined ? undefined : new Set(vpcIds);
+      const known = [...this.parts.values()].filter(({ vpcId }) => asked?.has(vpcId) !== false);
+      return describeDevice(this.fleet, known);
+    },
+    'card.transact': (transaction) => this.transact(transaction),
+    'card.confirm': ({ transactionId }) => {
+      this.#unconfirmed.confirm(transactionId);
+      return {};
+    },
     'card.removeVpc': ({ vpcId }) => {
-      if ([...this.ports.values()].some((port) => port.vpcId === vpcId))
-        throw new PandoError('Conflict', `${vpcId} has ports here.`);
-      this.vpcs.delete(vpcId);
+      if (this.#hasPorts(vpcId)) throw new PandoError('Conflict', `${vpcId} has ports here.`);
+      this.parts.delete(vpcId);
       return {};
     },
     'card.prepareAdministrative': ({ eniId }) => this.prepareAdministrative(eniId),
@@ -238,6 +318,10 @@ export class SimCard {
 
   /** The card's process is started again: what was in its memory is gone. */
   restart(): void {
+    for (const [transactionId, undo] of this.#unconfirmed.all()) {
+      this.#unconfirmed.drop(transactionId);
+      this.#takeBack(undo);
+    }
     for (const eniId of [...this.queues.keys()]) this.#closeQueue(eniId);
   }
 
@@ -248,6 +332,11 @@ export class SimCard {
     return port;
   }
 }
+
+const checkId = (vpcId: string): void => {
+  if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
+    throw new PandoError('InvalidParameterValue', `Not the id of a VPC: ${vpcId.slice(0, 80)}`);
+};
 
 /** The name of an interface's tap. */
 export const tapOf = (eniId: string): string => `tap-${eniId.slice(-8)}`;

@@ -10,6 +10,8 @@ export const instancesRememberedMax = 100_000;
 interface Remembered {
   epoch: number;
   readonly results: Map<string, Promise<unknown>>;
+  /** Steps whose result is not there yet. */
+  readonly underWay: Set<string>;
 }
 
 /** A command, and whether it takes the instance (contracts/fences.ts). */
@@ -76,20 +78,36 @@ export class CommandRecord {
   #now<T>(command: Command, work: () => Promise<T>): Promise<T> {
     const { workflowId, step } = command.key;
     this.pass(command);
-    const { results } = this.#workflow(workflowId);
+    const { results, underWay } = this.#workflow(workflowId);
     const done = results.get(step);
     // What was remembered is what this same step returned, of this same type.
     if (done !== undefined) return done as Promise<T>;
     const result = work();
     results.set(step, result);
-    result.catch(() => results.delete(step));
+    underWay.add(step);
+    result.then(
+      () => underWay.delete(step),
+      () => {
+        underWay.delete(step);
+        if (results.get(step) === result) results.delete(step);
+      },
+    );
     return result;
+  }
+
+  /** Those who did what has no result yet are gone: it is done again when it is asked for again. */
+  forgetUnfinished(): void {
+    this.#tails.clear();
+    for (const { results, underWay } of this.#workflows.values()) {
+      for (const step of underWay) results.delete(step);
+      underWay.clear();
+    }
   }
 
   #workflow(id: string): Remembered {
     const known = this.#workflows.get(id);
     if (known !== undefined) return known;
-    const made: Remembered = { epoch: 0, results: new Map() };
+    const made: Remembered = { epoch: 0, results: new Map(), underWay: new Set() };
     this.#workflows.set(id, made);
     const [oldest] = this.#workflows.keys();
     if (this.#workflows.size > workflowsRememberedMax && oldest !== undefined) this.#workflows.delete(oldest);

@@ -15,6 +15,9 @@ export const relayedHandlers = (
   return {
     'card.status': relay('card.status'),
     'card.applyVpc': relay('card.applyVpc'),
+    'card.objects': relay('card.objects'),
+    'card.transact': relay('card.transact'),
+    'card.confirm': relay('card.confirm'),
     'card.removeVpc': relay('card.removeVpc'),
     'card.prepareAdministrative': relay('card.prepareAdministrative'),
     'card.attachPort': relay('card.attachPort'),

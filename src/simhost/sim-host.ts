@@ -2,6 +2,7 @@
  * A host in process memory: the rules of a real agent (commands once, epochs, S1.2, S1.4, admission, VM states, migration phases),
  * without a guest behind them. Thousands fit into one process.
  */
+import { setTimeout as wait } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import type { Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { presentCardMethod } from '#contracts/card.ts';
@@ -10,6 +11,8 @@ import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
+import { cancelMigration, progressOf, reboot } from './guest.ts';
+import { SimPin, type SimPinned } from './pin.ts';
 import { SimRebuild } from './rebuild.ts';
 import { relayedHandlers } from './relayed.ts';
 import type { VmStore } from './saved.ts';
@@ -70,11 +73,12 @@ export class SimHost {
   /** Called when the agent dies: streams break. */
   readonly crashListeners = new Set<() => void>();
   #sequence = 0;
-  #pin: { readonly cellId: string; readonly region?: string | undefined } | undefined;
+  readonly #pin: SimPin;
 
   constructor(options: SimHostOptions) {
     this.#options = options;
     this.hostId = options.hostId;
+    this.#pin = new SimPin(options.hostId);
     this.zone = options.zone;
     this.card = new SimCard(options.vtep);
     this.capacity = options.capacity ?? capacityDefault;
@@ -99,15 +103,13 @@ export class SimHost {
       capacity: { ...capacity, diskMib: this.diskCapacityMib },
       card: 'ok' as const,
       vms: this.reports(),
-      ...(this.#pin === undefined ? {} : { pinnedTo: this.#pin }),
+      ...(this.#pin.current === undefined ? {} : { pinnedTo: this.#pin.current }),
     };
   }
 
   /** Takes a cell's answer, as a real host does: the first cell pins it. @throws Conflict when it is another cell's. */
-  joined({ cellId, region }: { readonly cellId: string; readonly region?: string | undefined }): void {
-    if (this.#pin !== undefined && this.#pin.cellId !== cellId)
-      throw new PandoError('Conflict', `${this.hostId} belongs to ${this.#pin.cellId}, not to ${cellId}.`);
-    this.#pin = { cellId, region };
+  joined(answer: SimPinned): void {
+    this.#pin.joined(answer);
   }
 
   report() {
@@ -135,6 +137,11 @@ export class SimHost {
   /** The agent dies and comes back: VMs run on (S1.13), streams break. */
   crash(): void {
     for (const listener of [...this.crashListeners]) listener();
+  }
+
+  /** The agent's process was killed: what it was in the middle of is not gone on with. VMs run on, and what it knows stays. */
+  forgetUnfinished(): void {
+    this.#record.forgetUnfinished();
   }
 
   /** A guest powers itself off. */
@@ -210,17 +217,19 @@ export class SimHost {
     return made;
   }
 
-  #prepareNetwork({ instanceId, vpc, port, activate, metadata }: In<'vm.prepareNetwork'>) {
+  #prepareNetwork({ instanceId, vpc, declared, port, activate, metadata }: In<'vm.prepareNetwork'>) {
+    const vpcId = (vpc ?? declared)?.vpcId;
+    if (vpcId === undefined) throw new PandoError('InvalidParameterValue', 'A network is prepared in a VPC.');
     const vm = this.#vmOrNew(instanceId);
     vm.eniId = port.eniId;
-    vm.network = { vpcId: vpc.vpcId, port };
+    vm.network = { vpcId, port };
     vm.metadata = metadata;
-    const known = this.card.vpcs.get(vpc.vpcId);
-    if (known === undefined || known.version < vpc.version) this.card.applyVpc(vpc);
+    if (vpc !== undefined && (this.card.parts.get(vpcId)?.places.version ?? 0) < vpc.version)
+      this.card.applyVpc(vpc);
     const administrative = this.card.prepareAdministrative(port.eniId);
     return {
       administrative,
-      vpc: this.card.attachPort(vpc.vpcId, port, tapOf(port.eniId), activate),
+      vpc: this.card.attachPort(vpcId, port, tapOf(port.eniId), activate),
     };
   }
 
@@ -299,20 +308,6 @@ export class SimHost {
     vm.outgoing = { phase: 'memory', until: this.#monotonicMs() + (this.#options.copyMs ?? 0), target };
   }
 
-  #progress(instanceId: string) {
-    const { outgoing } = this.#vm(instanceId);
-    const zero = { remainingBytes: 0, totalBytes: 0, expectedDowntimeMs: 0 };
-    if (outgoing === undefined) return { phase: 'none' as const, ...zero };
-    if (outgoing.phase === 'failed') return { phase: 'failed' as const, ...zero, reason: outgoing.reason };
-    if (outgoing.phase === 'completed') return { phase: 'completed' as const, ...zero };
-    if (outgoing.target.state !== 'incoming')
-      return { phase: 'failed' as const, ...zero, reason: 'the target is gone' };
-    return {
-      phase: this.#monotonicMs() >= outgoing.until ? ('converged' as const) : ('memory' as const),
-      ...zero,
-    };
-  }
-
   #switch({ instanceId, redirect, budgetMs }: In<'migrate.switch'>) {
     const vm = this.#vm(instanceId);
     const { outgoing } = vm;
@@ -367,15 +362,6 @@ export class SimHost {
       throw new PandoError('IncorrectState', `${instanceId} is ${state} on ${this.hostId}.`);
   }
 
-  #cancel(instanceId: string) {
-    const vm = this.#vm(instanceId);
-    if (vm.outgoing?.phase === 'completed')
-      throw new PandoError('IncorrectState', `${instanceId} was handed over: there is only forward (S7.4).`);
-    vm.outgoing = undefined;
-    if (vm.state === 'paused') vm.become('running');
-    return { state: vm.state };
-  }
-
   #stop(instanceId: string) {
     const vm = this.vms.get(instanceId);
     if (vm === undefined) return { state: 'absent' as const };
@@ -389,19 +375,6 @@ export class SimHost {
     if (vm.state === 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} runs.`);
     this.card.detachPort(vm.eniId);
     if (!vm.hasDisk) this.#destroy(instanceId);
-  }
-
-  #reboot(instanceId: string): void {
-    const vm = this.#vm(instanceId);
-    if (vm.state === 'incoming' || vm.outgoing?.phase === 'completed')
-      throw new PandoError(
-        'IncorrectInstanceState',
-        `${instanceId} is on its way to another host, or from one.`,
-      );
-    if (vm.state !== 'running' && vm.state !== 'paused')
-      throw new PandoError('IncorrectInstanceState', `${instanceId} does not run.`);
-    vm.consoleText += '[sim] reboot\n';
-    if (vm.state === 'paused') vm.become('running');
   }
 
   #updateMetadata({ instanceId, metadata, revision }: In<'vm.updateMetadata'>): void {
@@ -425,6 +398,7 @@ export class SimHost {
 
   readonly #handlers: Required<Handlers<typeof hostContract>> = {
     'host.describe': () => this.hello(),
+    'host.rehome': (params) => this.#pin.rehome(params, this.vms.size === 0),
     'vm.ensureImage': (params) =>
       this.#command('vm.ensureImage', params, () => {
         const { digest } = params.image;
@@ -436,7 +410,7 @@ export class SimHost {
       this.#command('vm.prepareNetwork', params, () => this.#prepareNetwork(params)),
     'vm.launch': (params) => this.#command('vm.launch', params, () => this.#launch(params)),
     'vm.stop': (params) => this.#command('vm.stop', params, () => this.#stop(params.instanceId)),
-    'vm.reboot': (params) => this.#void('vm.reboot', params, () => this.#reboot(params.instanceId)),
+    'vm.reboot': (params) => this.#void('vm.reboot', params, () => reboot(this.#vm(params.instanceId))),
     'vm.updateMetadata': (params) =>
       this.#void('vm.updateMetadata', params, () => this.#updateMetadata(params)),
     'vm.destroy': (params) => this.#void('vm.destroy', params, () => this.#destroy(params.instanceId)),
@@ -463,7 +437,7 @@ export class SimHost {
     'migrate.start': (params) => this.#void('migrate.start', params, () => this.#startMigration(params)),
     'migrate.progress': ({ command, instanceId }) => {
       this.#pass(command, instanceId);
-      return this.#progress(instanceId);
+      return progressOf(this.#vm(instanceId), this.#monotonicMs());
     },
     'migrate.flush': ({ command, instanceId }) => {
       this.#pass(command, instanceId);
@@ -476,7 +450,7 @@ export class SimHost {
     'migrate.confirm': (params) =>
       this.#void('migrate.confirm', params, () => this.#confirm(params.instanceId)),
     'migrate.cancel': (params) =>
-      this.#command('migrate.cancel', params, () => this.#cancel(params.instanceId)),
+      this.#command('migrate.cancel', params, () => cancelMigration(this.#vm(params.instanceId))),
     ...this.rebuild.handlers,
     ...this.#relayed,
     'card.call': async ({ command, instanceId, method, params }) => {
@@ -491,5 +465,3 @@ export class SimHost {
     return {};
   }
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

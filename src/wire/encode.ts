@@ -60,23 +60,55 @@ function closing(operation: Operation, requestId: string): string {
 }
 
 function* structureParts(shape: StructureShape, output: object): Generator<string, void, undefined> {
-  for (const member of shape.members) {
-    const value: unknown = Reflect.get(output, member.name);
-    if (member.shape.kind === 'list' && Array.isArray(value) && value.length > itemsPerPart) {
-      yield `<${member.xmlName}>`;
+  if (!isStructure(output)) return refuse('output', 'structure');
+  for (const member of writersOf(shape)) {
+    const value = output[member.name];
+    if (member.shape.kind === 'list' && Array.isArray(value) && value.length > 0) {
+      yield member.opening;
       for (let i = 0; i < value.length; i += itemsPerPart)
         yield items(member.shape, value.slice(i, i + itemsPerPart));
-      yield `</${member.xmlName}>`;
+      yield member.closing;
     } else {
-      const text = memberElement(shape, member, value);
+      const text = memberElement(member, value);
       if (text !== '') yield text;
     }
   }
 }
 
-function memberElement(shape: StructureShape, member: Member, value: unknown): string {
-  if (value === undefined || value === null || isNoTags(shape, member, value)) return '';
-  return element(member.xmlName, content(member.shape, value, member.name));
+/** A member with what never changes of its element. */
+interface MemberWriter {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly opening: string;
+  readonly closing: string;
+  readonly empty: string;
+  /** Whether EC2 leaves it out where it is an empty list. */
+  readonly onlyTags: boolean;
+}
+
+/** Made when a structure is first written: most of the schema's never are. */
+const writers = new WeakMap<StructureShape, readonly MemberWriter[]>();
+
+const writersOf = (shape: StructureShape): readonly MemberWriter[] => {
+  const known = writers.get(shape);
+  if (known !== undefined) return known;
+  const made = shape.members.map((member) => ({
+    name: member.name,
+    shape: member.shape,
+    opening: `<${member.xmlName}>`,
+    closing: `</${member.xmlName}>`,
+    empty: `<${member.xmlName}/>`,
+    onlyTags: isLeftOutEmpty(shape, member),
+  }));
+  writers.set(shape, made);
+  return made;
+};
+
+function memberElement(member: MemberWriter, value: unknown): string {
+  if (value === undefined || value === null) return '';
+  if (member.onlyTags && Array.isArray(value) && value.length === 0) return '';
+  const inner = content(member.shape, value, member.name);
+  return inner === '' ? member.empty : member.opening + inner + member.closing;
 }
 
 /**
@@ -95,12 +127,8 @@ const listsNoTags = [
 ] as const;
 
 /** EC2 leaves other resources' list of tags out where there are none, unlike every other list: users of its SDKs rely on it. */
-const isNoTags = (owner: StructureShape, { xmlName, shape }: Member, value: unknown): boolean =>
-  xmlName === 'tagSet' &&
-  Array.isArray(value) &&
-  value.length === 0 &&
-  isTagList(shape) &&
-  !listsNoTags.some((name) => owner.byName.has(name));
+const isLeftOutEmpty = (owner: StructureShape, { xmlName, shape }: Member): boolean =>
+  xmlName === 'tagSet' && isTagList(shape) && !listsNoTags.some((name) => owner.byName.has(name));
 
 /** DescribeTags has a list of this name too: what it lists says whose each tag is. */
 const isTagList = (shape: Shape): boolean =>
@@ -117,15 +145,18 @@ function content(shape: Shape, value: unknown, name: string): string {
     case 'list':
       return Array.isArray(value) ? items(shape, value) : refuse(name, 'list');
     case 'structure':
-      return typeof value === 'object' && value !== null ? members(shape, value) : refuse(name, 'structure');
+      return isStructure(value) ? members(shape, value) : refuse(name, 'structure');
   }
 }
 
-function members(shape: StructureShape, value: object): string {
+function members(shape: StructureShape, value: Readonly<Record<string, unknown>>): string {
   let text = '';
-  for (const member of shape.members) text += memberElement(shape, member, Reflect.get(value, member.name));
+  for (const member of writersOf(shape)) text += memberElement(member, value[member.name]);
   return text;
 }
+
+const isStructure = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null;
 
 function items(shape: ListShape, values: readonly unknown[]): string {
   let text = '';

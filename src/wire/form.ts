@@ -1,5 +1,7 @@
 import { PandoError } from '#contracts/errors.ts';
 import { wireLimits } from './limits.ts';
+import { decodeFormText } from './percent.ts';
+import { tooLong } from './scalars.ts';
 
 /** A parameter and what is below it: `Filter.1.Name=x` is `Filter` → `1` → `Name` with the value `x`. */
 export interface ParameterNode {
@@ -51,6 +53,9 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
   return { envelope, parameters };
 }
 
+/** Nine characters are the most that one UTF-16 unit takes when it is percent-encoded. */
+const valueRawCharsMax = 9 * wireLimits.valueCharsMax;
+
 function* textPairs(form: string): Generator<readonly [string, string]> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
   let start = 0;
@@ -65,14 +70,15 @@ function* textPairs(form: string): Generator<readonly [string, string]> {
 function textPair(pair: string): readonly [string, string] {
   const equals = pair.indexOf('=');
   if (equals === -1) return [decodeText(pair), ''];
-  return [decodeText(pair.slice(0, equals)), decodeText(pair.slice(equals + 1))];
+  const name = decodeText(pair.slice(0, equals));
+  // Its characters need not be read to know that there are too many of them.
+  if (pair.length - equals > valueRawCharsMax) throw tooLong(name);
+  return [name, decodeText(pair.slice(equals + 1))];
 }
 
 function decodeText(text: string): string {
-  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text;
-  if (!spaced.includes('%')) return spaced;
   try {
-    return decodeURIComponent(spaced);
+    return decodeFormText(text);
   } catch (cause) {
     throw new PandoError('MalformedQueryString', 'The request has a percent escape that is not UTF-8 text.', {
       cause,

@@ -3,6 +3,9 @@ export const wireLimits = {
   formBytesMax: 1 << 20,
   parametersMax: 5_000,
   parameterNameCharsMax: 256,
+  /** Of a single value: above all that EC2 takes, so what is longer is carried no further. */
+  valueCharsMax: 65_536,
+  userDataBytesMax: 16_384,
   /** Dots and indexes included: `LaunchSpecification.NetworkInterface.1.PrivateIpAddresses.1.Primary` has six. */
   nameSegmentsMax: 16,
   listItemsMax: 1_000,

@@ -1,4 +1,5 @@
 import { PandoError } from '#contracts/errors.ts';
+import { wireLimits } from './limits.ts';
 import type { Scalar } from './schema.ts';
 
 /** A scalar as handlers see it. */
@@ -15,6 +16,7 @@ const timestampText = /^(\d{4}-\d\d-(\d\d))(?:T(\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)
  * @throws `InvalidParameterValue` that names `path`.
  */
 export function parseScalar(scalar: Scalar, text: string, path: string): ScalarValue {
+  if (text.length > wireLimits.valueCharsMax) throw tooLong(path);
   switch (scalar) {
     case 'string':
       return text;
@@ -72,6 +74,15 @@ export function parseBase64(text: string): Uint8Array | undefined {
 function refuse(text: string, path: string, expected: string): never {
   throw invalidValue(text, path, expected);
 }
+
+/** User data is the one value that people make too long: EC2 has words of its own for it. */
+export const tooLong = (path: string): PandoError =>
+  new PandoError(
+    'InvalidParameterValue',
+    /(?:^|\.)UserData(?:\.|$)/.test(path)
+      ? `User data is limited to ${wireLimits.userDataBytesMax} bytes`
+      : `The value of parameter ${path.slice(0, wireLimits.parameterNameCharsMax)} is longer than ${wireLimits.valueCharsMax} characters.`,
+  );
 
 /** EC2's answer to a value that is not of its parameter's type. Long values are cut. */
 export function invalidValue(value: string, path: string, expected: string): PandoError {

@@ -221,14 +221,22 @@ const freeVmm = async (dir: string) => {
   const child = spawn('qemu-system-x86_64', args, { cwd: dir, stdio: 'ignore' });
   const gone = once(child, 'exit');
   const path = join(dir, 'free.sock');
-  await until('it listens', () => existsSync(path));
-  const qmp = await Qmp.connect(path, 5_000);
-  return {
-    qmp,
-    end: async () => {
-      qmp.close();
-      child.kill('SIGKILL');
-      await gone;
-    },
+  let qmp: Qmp | undefined;
+  const end = async (): Promise<void> => {
+    qmp?.close();
+    child.kill('SIGKILL');
+    await gone;
   };
+  try {
+    // Its socket has a name before it listens.
+    await until('it answers', async () => {
+      qmp = await Qmp.connect(path, 5_000).catch(() => undefined);
+      return qmp !== undefined;
+    });
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  assert.ok(qmp !== undefined);
+  return { qmp, end };
 };

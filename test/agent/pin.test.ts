@@ -56,6 +56,36 @@ describe('the pin', () => {
     await assert.rejects(CellPin.open(dir), /cannot be read/);
   });
 
+  it('is changed by its cell alone, under a generation, and only where there are no VMs', async () => {
+    const own = await mkdtemp(join(dir, 'moved-'));
+    const pin = await CellPin.open(own);
+    const [a, b] = ['spiffe://pando/cell/a/a-1', 'spiffe://pando/cell/b/b-1'];
+    await pin.accept(a, { cellId: 'a', cellNumber: 1, region: 'one' });
+    const to = { cellId: 'b', cellNumber: 2, region: 'one' };
+    await assert.rejects(
+      pin.rehome(to, 2, () => false),
+      { code: 'IncorrectState' },
+    );
+    await assert.rejects(
+      pin.rehome(to, 1, () => true),
+      { code: 'StaleEpoch' },
+    );
+    pin.checkPeer(a);
+    await Promise.all([pin.rehome(to, 2, () => true), pin.rehome(to, 2, () => true)]);
+    await assert.rejects(
+      pin.rehome({ cellId: 'c', cellNumber: 3 }, 2, () => true),
+      { code: 'StaleEpoch' },
+    );
+    assert.throws(() => pin.checkPeer(a), { code: 'AccessDenied' });
+    const again = await CellPin.open(own);
+    assert.deepEqual(again.current, { ...to, generation: 2 });
+    await assert.rejects(again.accept(a, { cellId: 'a', cellNumber: 1, region: 'one' }), {
+      code: 'Conflict',
+    });
+    await again.accept(b, { cellId: 'b', cellNumber: 2, region: 'one' });
+    assert.deepEqual((await CellPin.open(own)).current, { ...to, generation: 2 });
+  });
+
   it('refuses instances of another cell', async () => {
     const pin = await CellPin.open(await mkdtemp(join(dir, 'ids-')));
     await pin.accept(peer, { cellId: 'a', cellNumber: 7 });

@@ -118,7 +118,12 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
     {
       agentIdentity = 'spiffe://pando/agent/test',
       emptyVpcKeptMs,
-    }: { readonly agentIdentity?: string; readonly emptyVpcKeptMs?: number } = {},
+      kernelLookEveryMs,
+    }: {
+      readonly agentIdentity?: string;
+      readonly emptyVpcKeptMs?: number;
+      readonly kernelLookEveryMs?: number;
+    } = {},
   ): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
     const config = {
@@ -132,6 +137,7 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       tls: await this.tlsFiles('card', name),
       agentIdentity,
       emptyVpcKeptMs,
+      kernelLookEveryMs,
     };
     const path = join(this.directory, `${name}.json`);
     await writeFile(path, JSON.stringify(config));

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { difference, groupsCarried, nothingKnown, objectsFor } from '#base/network/needs.ts';
+import { changeParts, noParts, partsOf, stateOf } from '#base/network/parts.ts';
 import { desiredOnCard } from '#card/model/desired.ts';
 import { emptyModel } from '#card/model/model.ts';
 import type { LocalPort } from '#card/model/place.ts';
@@ -129,6 +131,22 @@ describe('plan', () => {
         assert.deepEqual(snapshot(kernel), snapshot(fresh));
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it('from the parts that a card needs it is the same as from the whole document', () => {
+    fc.assert(
+      fc.property(situation, ({ state, locals }) => {
+        const whole = partsOf(state);
+        const isOwn = ({ eniId, vtep }: VpcPort): boolean => vtep === ownVtep || locals.ports.has(eniId);
+        const wanted = objectsFor(whole, groupsCarried(whole, isOwn));
+        const told = difference(nothingKnown, whole, wanted);
+        assert.ok(told !== undefined);
+        const card = stateOf(changeParts(noParts(state.vpcId), told.objects, [told.places]));
+        assert.ok(card !== undefined);
+        const model = (of: VpcState) => desiredOnCard(of, locals, new Map(), ownVtep);
+        assert.deepEqual(model(card), model(state));
+      }),
     );
   });
 

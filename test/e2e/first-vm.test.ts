@@ -75,52 +75,110 @@ const aws = async <T>(...args: string[]): Promise<T> => {
   return (stdout.trim() === '' ? {} : JSON.parse(stdout)) as T;
 };
 
+interface Instance {
+  readonly InstanceId: string;
+  readonly State: { readonly Name: string };
+  readonly PublicIpAddress?: string;
+  readonly OwnerId: string;
+}
 interface Launched {
-  readonly Instances: readonly { readonly InstanceId: string; readonly State: { readonly Name: string } }[];
+  readonly Instances: readonly Instance[];
+}
+interface Described {
+  readonly Reservations: readonly Launched[];
 }
 
-test('AWS CLI: run, page, SSH, console, reboot-proof stop and start, terminate', async () => {
+const describedBy = ({ Reservations }: Described): Instance => {
+  const [found] = Reservations.flatMap(({ Instances }) => Instances);
+  assert.ok(found);
+  return found;
+};
+const automaticAddress = async (id: string): Promise<string> => {
+  const { PublicIpAddress } = describedBy(await aws('ec2', 'describe-instances', '--instance-ids', id));
+  assert.ok(PublicIpAddress, 'a default subnet gives an address');
+  return PublicIpAddress;
+};
+const answersAt = (address: string): Promise<boolean> =>
+  fetch(`http://${address}/`, { signal: AbortSignal.timeout(3_000) }).then(
+    () => true,
+    () => false,
+  );
+
+/** The environment of an AWS client inside the guest: what it reads of the metadata service, and no key of ours. */
+async function guestEnvironment(id: string, role: string): Promise<NodeJS.ProcessEnv> {
+  const path = 'meta-data/iam/security-credentials/';
+  const ask = `. /usr/lib/pando/metadata; metadata_token; metadata ${path}`;
+  assert.equal(await shell(id, ask), role);
+  const read = JSON.parse(await shell(id, `${ask}${role}`)) as Record<string, string>;
+  assert.equal(read.Code, 'Success');
+  const { AWS_PROFILE: _, AWS_CONFIG_FILE: __, AWS_SHARED_CREDENTIALS_FILE: ___, ...env } = region.env;
+  return {
+    ...env,
+    AWS_ACCESS_KEY_ID: read.AccessKeyId,
+    AWS_SECRET_ACCESS_KEY: read.SecretAccessKey,
+    AWS_SESSION_TOKEN: read.Token,
+  };
+}
+
+async function mayReadAndNoMore(id: string, role: string): Promise<void> {
+  const env = await guestEnvironment(id, role);
+  const call = (...args: string[]) =>
+    exec(findCommand('aws') ?? 'aws', ['--endpoint-url', region.endpoint, '--output', 'json', ...args], {
+      ...{ env, timeoutMs: clientTimeoutMs },
+    });
+  const { stdout } = await call('ec2', 'describe-instances', '--instance-ids', id);
+  assert.equal(describedBy(JSON.parse(stdout)).InstanceId, id);
+  const { Arn } = JSON.parse((await call('sts', 'get-caller-identity')).stdout) as { Arn: string };
+  assert.match(Arn, new RegExp(`assumed-role/${role}/${id}$`));
+  await assert.rejects(call('ec2', 'stop-instances', '--instance-ids', id), /UnauthorizedOperation/);
+}
+
+test('AWS CLI: run, page, SSH, console, its role’s keys, stop and start with another address, terminate', async () => {
+  const { Vpcs } = await aws<{ Vpcs: readonly { OwnerId: string }[] }>('ec2', 'describe-vpcs');
+  await region.cli(
+    'profile',
+    'create',
+    'reader',
+    '--account',
+    Vpcs[0]?.OwnerId ?? '',
+    '--policy',
+    'read-only',
+  );
   const launched = await aws<Launched>(
-    ...[
-      'ec2',
-      'run-instances',
-      '--image-id',
-      region.imageId,
-      '--instance-type',
-      't3.nano',
-      '--key-name',
-      keyName,
-    ],
-    ...['--security-group-ids', groupId],
+    ...['ec2', 'run-instances', '--image-id', region.imageId, '--instance-type', 't3.nano'],
+    ...['--key-name', keyName, '--security-group-ids', groupId],
+    ...['--iam-instance-profile', 'Name=reader'],
   );
   const instance = launched.Instances[0];
   assert.ok(instance);
   assert.equal(instance.State.Name, 'pending');
   const id = instance.InstanceId;
   await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
-  const address = await aws<{ PublicIp: string; AllocationId: string }>('ec2', 'allocate-address');
-  await aws('ec2', 'associate-address', '--instance-id', id, '--allocation-id', address.AllocationId);
+  const first = await automaticAddress(id);
 
-  assert.match(await waitPage(address.PublicIp, id), new RegExp(id));
+  assert.match(await waitPage(first, id), new RegExp(id));
   assert.equal(await shell(id, 'echo $((6 * 7))'), '42');
   await shell(id, 'echo kept >kept && sync');
   assert.notEqual((await region.cli('console', id)).stdout.trim(), '');
+  await mayReadAndNoMore(id, 'reader');
 
   await aws('ec2', 'stop-instances', '--instance-ids', id);
   await aws('ec2', 'wait', 'instance-stopped', '--instance-ids', id);
   await aws('ec2', 'start-instances', '--instance-ids', id);
   await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
-  await waitPage(address.PublicIp, id);
+  const second = await automaticAddress(id);
+  assert.notEqual(second, first, 'an automatic address goes back at a stop');
+  await waitPage(second, id);
+  assert.equal(await answersAt(first), false, 'nothing answers at the address that it had');
   assert.equal(await shell(id, 'cat kept'), 'kept', 'the disk outlives a stop');
 
   const status = JSON.parse((await region.cli('status', '--json')).stdout) as {
     addresses: Record<string, string>;
   };
-  assert.equal(status.addresses[id], address.PublicIp);
+  assert.equal(status.addresses[id], second);
 
   await aws('ec2', 'terminate-instances', '--instance-ids', id);
   await aws('ec2', 'wait', 'instance-terminated', '--instance-ids', id);
-  await aws('ec2', 'release-address', '--allocation-id', address.AllocationId);
 });
 
 const botoScript = `

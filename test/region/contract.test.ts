@@ -6,6 +6,7 @@ import { formatAddress, parseNetwork } from '#base/ipv4.ts';
 import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
+import { vpcPartsFor } from '#region/cell-parts.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
@@ -53,6 +54,7 @@ const callerOf = (region: Region): Caller<Contract> => {
       return {};
     },
     'region.vpcState': async ({ vpcId }: { vpcId: string }) => ({ state: await vpcStateOf(region, vpcId) }),
+    'region.vpcParts': (params: Parameters<typeof vpcPartsFor>[1]) => vpcPartsFor(region, params),
     'region.interfaces': async (params: { accountId: string; instanceIds: string[] }) => ({
       interfaces: await interfacesOf(region, params.accountId, params.instanceIds),
     }),
@@ -85,6 +87,11 @@ before(async () => {
   disk.writeUInt16LE(0xaa55, 510);
   await writeFile(file, disk);
   const image = await account.call('RegisterImage', { Name: 'image', ImageLocation: file });
+  const cell = { cell_id: `cell-${cellNumber}`, number: cellNumber, zone: 'test-1a', processors: [] };
+  await test.region.db
+    .insertInto('cell')
+    .values({ ...cell, state: 'active' })
+    .execute();
   under = {
     caller: callerOf(test.region),
     cellNumber,

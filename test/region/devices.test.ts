@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { cardContract } from '#contracts/card.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import type { PlacesDelta } from '#contracts/network-objects.ts';
 import { emptyVpcsKeptMax, GatewayDevice, type PushStream } from '#region/devices.ts';
 import { Pusher } from '#region/push.ts';
+import { SimCard } from '#simhost/card.ts';
 
 const port: VpcPort = {
   ...{ eniId: 'eni-1', instanceId: 'i-1', mac: '06:00:00:00:00:01', ip: '10.0.0.10', subnetId: 'subnet-a' },
@@ -20,10 +23,16 @@ const stateOf = (vpcId: string, version: number, ports: VpcPort[]): VpcState => 
 /** A gateway that notes what it is told, and a pusher of what `states` says. */
 const setUp = async (keptMs?: number) => {
   const told: string[] = [];
-  const call = async (method: string, params: { state?: VpcState; vpcId?: string }) => {
-    if (method === 'card.status') return { vpcs: [] };
-    told.push(params.state === undefined ? `remove ${params.vpcId}` : `${params.state.ports.length} ports`);
-    return {};
+  const card = new SimCard('198.51.100.2');
+  const call = async (
+    method: keyof typeof cardContract,
+    params: { places?: PlacesDelta[]; vpcId?: string },
+  ) => {
+    const answer = card.handle(method, params);
+    if (method === 'card.removeVpc') told.push(`remove ${params.vpcId}`);
+    for (const { vpcId } of params.places ?? [])
+      told.push(`${card.parts.get(vpcId)?.places.entries.size ?? 0} ports`);
+    return answer;
   };
   const gateway = new GatewayDevice(keptMs);
   await gateway.join({ closed: false, call } as unknown as PushStream<never>);

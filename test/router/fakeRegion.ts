@@ -29,6 +29,9 @@ export class FakeRegion {
   /** How often each key was asked for. */
   readonly lookups = new Map<string, number>();
   cells: () => readonly CellRecord[] = () => [];
+  /** The index of accounts' cells; absent: a region of the last release, which has none. */
+  accountCells: ((accountId: string) => readonly string[]) | undefined;
+  cellsPerAccount: number | undefined;
   readonly subnets = new Map<string, string>();
   /** Answers in place of the built-in ones. */
   /** Knows no signing keys: tells secrets. */
@@ -61,7 +64,15 @@ export class FakeRegion {
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
         'region.accessKey': (params) => this.#key(params),
-        'region.cells': () => ({ region: 'lab-1', cells: [...this.cells()] }),
+        'region.cells': () => ({
+          ...{ region: 'lab-1', cells: [...this.cells()] },
+          ...(this.cellsPerAccount === undefined ? {} : { cellsPerAccount: this.cellsPerAccount }),
+        }),
+        'region.accountCells': async ({ accountId }) => {
+          if (this.accountCells === undefined)
+            throw new PandoError('UnsupportedOperation', 'region.accountCells is not served here.');
+          return { cellIds: [...this.accountCells(accountId)] };
+        },
         'ec2.call': async (params) => {
           this.calls.push(params);
           return { output: (await this.override?.(params)) ?? this.#act(params) };

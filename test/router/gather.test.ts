@@ -51,6 +51,65 @@ describe('gathering', () => {
   });
 });
 
+describe('gathering by the index of accounts’ cells (S3.10)', () => {
+  let cloud: Cloud;
+  beforeEach(async () => {
+    cloud = await startCloud();
+    cloud.region.accountCells = (account) => (account === accountId ? ['cell-1', 'cell-3'] : []);
+  });
+  afterEach(() => cloud.close());
+
+  const asked = (): readonly number[] =>
+    cloud.cells.map(({ actions }) => actions.filter((action) => action === 'DescribeInstances').length);
+
+  it('asks the cells of the account alone: a dead one of others is not even named', async () => {
+    const ids = [0, 2].flatMap((at) => cloud.cells[at]?.seed(accountId, 2) ?? []);
+    await cloud.cells[1]?.kill();
+    const reply = await cloud.act('DescribeInstances');
+    assert.deepEqual(textsOf(reply, 'instanceId').toSorted(), ids.toSorted());
+    assert.equal(reply.headers['x-pando-unreachable-cells'], undefined);
+    assert.deepEqual(asked(), [1, 0, 1]);
+    await cloud.cells[2]?.kill();
+    const less = await cloud.act('DescribeInstances');
+    assert.equal(less.headers['x-pando-unreachable-cells'], 'cell-3');
+    assert.equal(textsOf(less, 'instanceId').length, 2);
+  });
+
+  it('has one cell judge the request of an account without instances, whichever lives', async () => {
+    const others = { key: keys.second };
+    assert.equal((await cloud.act('DescribeInstances', {}, others)).status, 200);
+    const bad = await cloud.act('DescribeInstances', { MaxResults: '4' }, others);
+    assert.equal(codeOf(bad), 'InvalidParameterValue');
+    assert.equal(
+      asked().reduce((sum, count) => sum + count),
+      1,
+      'the router itself judges pages',
+    );
+    await cloud.cells[0]?.kill();
+    await cloud.cells[1]?.kill();
+    const reply = await cloud.act('DescribeInstances', {}, others);
+    assert.equal(reply.status, 200);
+    assert.equal(reply.headers['x-pando-unreachable-cells'], undefined);
+  });
+
+  it('names a cell that the index has and no list: nothing is hidden', async () => {
+    cloud.region.accountCells = () => ['cell-1', 'cell-lost'];
+    cloud.cells[0]?.seed(accountId, 1);
+    const reply = await cloud.act('DescribeInstances');
+    assert.equal(reply.headers['x-pando-unreachable-cells'], 'cell-lost');
+    assert.equal(textsOf(reply, 'instanceId').length, 1);
+  });
+
+  it('asks all cells while the region cannot be asked', async () => {
+    const ids = cloud.cells.flatMap((cell) => cell.seed(accountId, 1));
+    // So that the key is known.
+    assert.equal((await cloud.act('DescribeInstances')).status, 200);
+    await cloud.region.kill();
+    const reply = await cloud.act('DescribeInstances');
+    assert.deepEqual(textsOf(reply, 'instanceId').toSorted(), ids.toSorted());
+  });
+});
+
 describe('pages', () => {
   let cloud: Cloud;
   let ids: readonly string[];

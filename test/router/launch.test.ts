@@ -127,6 +127,35 @@ describe('RunInstances', () => {
     assert.equal(cloud.cells.flatMap(({ calls }) => calls).length - before, 3);
   });
 
+  it('keeps an account to its share of the cells, and to others only when none of them lives (S3.9)', async () => {
+    cloud.region.cellsPerAccount = 2;
+    await waitForRefresh(cloud);
+    const go = async (name: string) =>
+      (await Promise.all(Array.from({ length: 12 }, (_, i) => run(`${name}-${i}`, inZoneA)))).map(cellOf);
+    const own = new Set(await go('share'));
+    assert.equal(own.size, 2);
+    for (const cell of own) cell.mode = 'full';
+    assert.equal(codeOf(await run('no-room', inZoneA)), 'InsufficientInstanceCapacity');
+    for (const cell of own) await cell.kill();
+    await cloud.until(({ cells }) => cells.filter(({ live }) => !live).length === 2);
+    const [other] = new Set(await go('elsewhere'));
+    assert.ok(other !== undefined && !own.has(other) && other.zone === 'lab-1a');
+  });
+
+  it('sends nothing to cells whose hosts are too small, and says so where all are (S3.1)', async () => {
+    const [first] = cloud.cells;
+    assert.ok(first !== undefined);
+    cloud.region.cells = () =>
+      cloud.cells.map((cell) => ({ ...cell.record, ...(cell === first ? {} : { takes: { vcpusMax: 1 } }) }));
+    await waitForRefresh(cloud);
+    for (const token of ['big-1', 'big-2', 'big-3'])
+      assert.equal(cellOf(await run(token, { InstanceType: 'm5.large' })), first);
+    assert.equal((await run('small', { InstanceType: 'custom.1000m.512' })).status, 200);
+    cloud.region.cells = () => cloud.cells.map(({ record }) => ({ ...record, takes: { vcpusMax: 1 } }));
+    await waitForRefresh(cloud);
+    assert.equal(codeOf(await run('too-big', { InstanceType: 'm5.large' })), 'Unsupported');
+  });
+
   it('skips a dead cell within seconds, and the others feel nothing', async () => {
     const home = cellOf(await run('probe', inZoneA));
     await home.kill();

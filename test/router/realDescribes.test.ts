@@ -271,6 +271,35 @@ describe('describing', () => {
       assert.equal(codeOf(await alice.act(action)), 'UnsupportedOperation', action);
   });
 
+  it('DescribeVolumeStatus: of the same volumes, by id, filter and page', async () => {
+    const { Volumes = [] } = await alice.call('DescribeVolumes', {});
+    const volumeIds = Volumes.map(({ VolumeId = '' }) => VolumeId);
+    const { VolumeStatuses: all = [] } = await alice.call('DescribeVolumeStatus', {});
+    assert.deepEqual(
+      all.map(({ VolumeId }) => VolumeId),
+      volumeIds,
+    );
+    for (const { AvailabilityZone, VolumeStatus, Events, Actions } of all) {
+      assert.equal(AvailabilityZone, zone);
+      assert.ok(['ok', 'insufficient-data'].includes(VolumeStatus?.Status ?? ''));
+      assert.deepEqual([Events, Actions], [[], []]);
+    }
+    const [first = ''] = volumeIds;
+    const named = await alice.call('DescribeVolumeStatus', { VolumeIds: [first] });
+    assert.deepEqual(named.VolumeStatuses, all.slice(0, 1));
+    const { VolumeStatuses: page = [], NextToken } = await alice.call('DescribeVolumeStatus', {
+      MaxResults: 5,
+    });
+    assert.equal(NextToken === undefined, page.length === volumeIds.length);
+    await assert.rejects(mallory.call('DescribeVolumeStatus', { VolumeIds: [first] }), {
+      name: 'InvalidVolume.NotFound',
+    });
+    await assert.rejects(
+      alice.call('DescribeVolumeStatus', { Filters: [{ Name: 'status', Values: ['ok'] }] }),
+      { name: 'InvalidParameterValue' },
+    );
+  });
+
   it('DescribeInstanceCreditSpecifications: of live instances, by id and filter', async () => {
     const [first = ''] = ids;
     const all = await alice.call('DescribeInstanceCreditSpecifications', {});

@@ -434,7 +434,7 @@ describe('instances', () => {
     const before = await cloud.fingerprint();
     const unsupported: Parameters<RealClient['run']>[0][] = [
       { KernelId: 'aki-1' },
-      { Placement: { Tenancy: 'dedicated' } },
+      { Placement: { Tenancy: 'host' } },
       { CapacityReservationSpecification: { CapacityReservationPreference: 'capacity-reservations-only' } },
       { PrivateDnsNameOptions: { HostnameType: 'resource-name' } },
       { HibernationOptions: { Configured: true } },

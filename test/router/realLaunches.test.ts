@@ -183,6 +183,24 @@ describe('launches', () => {
     );
   });
 
+  it('shows a dedicated tenancy wherever EC2 does, and finds by it', async () => {
+    const [made] = await alice.run({ Placement: { Tenancy: 'dedicated' } });
+    const id = made?.InstanceId ?? '';
+    await alice.reaches(id, 'running');
+    assert.equal((await alice.instance(id)).Placement?.Tenancy, 'dedicated');
+    const { Reservations = [] } = await alice.call('DescribeInstances', {
+      Filters: [{ Name: 'tenancy', Values: ['dedicated'] }],
+    });
+    assert.deepEqual(
+      Reservations.flatMap(({ Instances = [] }) => Instances.map(({ InstanceId }) => InstanceId)),
+      [id],
+    );
+    const { LaunchTemplateData } = await alice.call('GetLaunchTemplateData', { InstanceId: id });
+    assert.equal(LaunchTemplateData?.Placement?.Tenancy, 'dedicated');
+    await alice.call('TerminateInstances', { InstanceIds: [id] });
+    await alice.reaches(id, 'terminated');
+  });
+
   it('shows what a launch said of capacity reservations', async () => {
     for (const CapacityReservationPreference of ['open', 'none'] as const) {
       const [made] = await alice.run({

@@ -97,6 +97,10 @@ describe('pages and filters', () => {
     await assert.rejects(alice.call('DescribeVpcs', { MaxResults, VpcIds: [vpc?.VpcId ?? ''] }), combination);
     const volume = (await alice.call('DescribeVolumes', {})).Volumes?.[0]?.VolumeId ?? '';
     await assert.rejects(alice.call('DescribeVolumes', { MaxResults, VolumeIds: [volume] }), combination);
+    await assert.rejects(
+      alice.call('DescribeVolumeStatus', { MaxResults, VolumeIds: [volume] }),
+      combination,
+    );
   });
 
   it('matches filters as EC2 does: all of them, any of their values, with * and ?', async () => {

@@ -41,6 +41,8 @@ export interface TestRegionOptions {
   readonly postgres?: string;
   /** Collector of spans. */
   readonly otlp?: string;
+  /** What else its record says: zones, replicas, limits. */
+  readonly record?: Partial<RunRecord>;
   /** Directory of another release's code, by whose own `up` it is brought up. */
   readonly tree?: string;
 }
@@ -67,6 +69,7 @@ export async function withRegion(
       regionName: regionNameDefault,
       ...(options.otlp === undefined ? {} : { otlp: options.otlp }),
       ...(options.postgres === undefined ? {} : { postgres: newExternal(options.postgres) }),
+      ...options.record,
     };
     writeRun(directory, run);
     const { region, imageId } =

@@ -150,6 +150,24 @@ describe('a hostile request', () => {
     assert.equal(Reflect.get({}, 'polluted'), undefined);
   });
 
+  it('refuses a value that is longer than any of EC2’s, in its words for user data, however it is encoded', () => {
+    const { valueCharsMax } = wireLimits;
+    for (const one of ['A', '+', '%3D', '%E2%82%AC', 'é']) {
+      const many = one.repeat(valueCharsMax + 1);
+      refuses(`Action=CreateKeyPair&Version=2016-11-15&KeyName=${many}`, 'InvalidParameterValue', 'KeyName');
+      refuses(
+        `${runInstances}&UserData=${many}`,
+        'InvalidParameterValue',
+        'User data is limited to 16384 bytes',
+      );
+    }
+    const whole = 'A'.repeat(valueCharsMax);
+    assert.equal(
+      decodeRequest(`Action=CreateKeyPair&Version=2016-11-15&KeyName=${whole}`).input.KeyName,
+      whole,
+    );
+  });
+
   it('is refused for broken escapes, and keeps strange characters as they are', () => {
     for (const broken of ['%', '%4', '%zz', '%ff', '%c3%28', '%ed%a0%80']) {
       refuses(`${describeInstances}&InstanceId.1=${broken}`, 'MalformedQueryString');

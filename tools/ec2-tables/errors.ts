@@ -36,7 +36,7 @@ const kindRead = (node: AnyNode): IdKind | undefined => {
 };
 
 /** Of the tables that are named whole (all codes, all kinds) nothing is taken. */
-const isTable = ({ file }: Code): boolean => /contracts\/(errorCatalogue|idKinds)\.ts$/.test(file);
+const isTable = ({ file }: Code): boolean => /contracts\/(errorCatalogue\w*|idKinds)\.ts$/.test(file);
 
 export const errorsOf = (handler: Code): readonly string[] => {
   const codes = new Set<string>();

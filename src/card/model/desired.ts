@@ -1,5 +1,6 @@
 /** What a card's kernel should hold for a VPC. Pure. */
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
+import type { FleetBody } from '#contracts/network-objects.ts';
 import { vxlanPort } from '../limits.ts';
 import { cardFirewall } from './firewall.ts';
 import type { Model } from './model.ts';
@@ -12,9 +13,10 @@ export const desiredOnCard = (
   locals: LocalState,
   metadata: ReadonlyMap<string, VmMetadata>,
   vtep: string,
+  fleet: FleetBody = {},
 ): Model => {
   const ports = placePorts(state, locals, vtep, vxlanPort);
   const routes = portRoutes(state, ports, vxlanPort);
   addCardRoutes(routes, state, ports, vxlanPort);
-  return { ...routes, ...cardFirewall(state, ports, metadata) };
+  return { ...routes, ...cardFirewall(state, ports, metadata, fleet) };
 };

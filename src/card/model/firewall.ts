@@ -8,8 +8,9 @@
  *   to_vm        to the overlay → accept · to a tap → its groups' ingress
  */
 import type { VmMetadata, VpcState } from '#contracts/network.ts';
+import type { FleetBody } from '#contracts/network-objects.ts';
 import { linkLocalPacketsPerS, metadataAddress, metadataPort, overlayDevice } from '../limits.ts';
-import { egressChain, groupRules, ingressChain, table } from './groups.ts';
+import { compileRule, egressChain, groupRules, ingressChain, table } from './groups.ts';
 import type { Model, NftChain, NftSet } from './model.ts';
 import type { PlacedPort } from './place.ts';
 import { word } from './safe.ts';
@@ -24,6 +25,7 @@ export const cardFirewall = (
   state: VpcState,
   placed: readonly PlacedPort[],
   metadata: ReadonlyMap<string, VmMetadata>,
+  fleet: FleetBody = {},
 ): Pick<Model, 'sets' | 'chains'> => {
   const ports = placed.flatMap(({ port, local }) =>
     local === undefined ? [] : [{ ...port, tap: word(local.tap) }],
@@ -90,9 +92,9 @@ export const cardFirewall = (
       ];
     }),
     [`${table} to_vm`, { rules: [`oifname "${overlayDevice}" accept`, 'oifname vmap @ingress', 'drop'] }],
-    [`${table} spoof`, spoofChain],
-    [`${table} input`, inputChain],
-    [`${table} forward`, forwardChain],
+    [`${table} spoof`, spoofChain(fleet.linkLocalPacketsPerS ?? linkLocalPacketsPerS)],
+    [`${table} input`, inputChain(fleet)],
+    [`${table} forward`, forwardChain(fleet)],
     [`${table} output`, outputChain(ports, metadata)],
     ['arp pando input', arpChain],
     ...overlayIngress,
@@ -104,26 +106,28 @@ export const cardFirewall = (
 const probe = ({ tap, mac }: { tap: string; mac: string }): string => `"${tap}" . ${mac} . 0.0.0.0`;
 
 /** Counted for each tap: metadata and the other link-local services, DHCP, the router. */
-const limitRate = `update @link_local { iifname limit rate over ${linkLocalPacketsPerS}/second burst ${linkLocalPacketsPerS} packets } drop`;
+const limitRate = (perS: number): string =>
+  `update @link_local { iifname limit rate over ${perS}/second burst ${perS} packets } drop`;
 
-const spoofChain: NftChain = {
+const spoofChain = (perS: number): NftChain => ({
   hook: 'type filter hook prerouting priority raw; policy drop;',
   rules: [
     'meta nfproto ipv6 drop',
     `iifname { "lo", "${overlayDevice}" } accept`,
-    `ip daddr 169.254.0.0/16 ${limitRate}`,
-    `ip daddr @routers ${limitRate}`,
-    `ip daddr 255.255.255.255 ${limitRate}`,
+    `ip daddr 169.254.0.0/16 ${limitRate(perS)}`,
+    `ip daddr @routers ${limitRate(perS)}`,
+    `ip daddr 255.255.255.255 ${limitRate(perS)}`,
     'iifname . ether saddr . ip saddr @own accept',
     'iifname . ether saddr @own_mac ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
     'iifname . ether saddr @unchecked accept',
   ],
-};
+});
 
-const inputChain: NftChain = {
+const inputChain = (fleet: FleetBody): NftChain => ({
   hook: 'type filter hook input priority filter; policy drop;',
   rules: [
     'iifname "lo" accept',
+    ...fleetRules(fleet, 'guest-services'),
     'udp sport 68 udp dport 67 ip daddr 255.255.255.255 accept',
     // From here on only with the tap's own address, also where forwarding of others' is allowed.
     'iifname . ether saddr . ip saddr != @own drop',
@@ -132,17 +136,35 @@ const inputChain: NftChain = {
     `ip daddr ${metadataAddress} tcp dport ${metadataPort} accept`,
     'ct state related accept',
   ],
-};
+});
 
-const forwardChain: NftChain = {
+const forwardChain = (fleet: FleetBody): NftChain => ({
   hook: 'type filter hook forward priority filter; policy drop;',
   rules: [
     'ip daddr 169.254.0.0/16 drop',
+    ...fleetRules(fleet, 'from-guest'),
+    ...fleetRules(fleet, 'to-guest'),
     'ct state established,related accept',
     'meta l4proto . ip saddr . th sport . ip daddr . th dport @imported accept',
     `iifname "${overlayDevice}" goto to_vm`,
     'iifname vmap @egress',
   ],
+});
+
+/** Before tracked flows are let through: what the installation refuses ends at once. */
+const fleetRules = (
+  { defaultRules = [] }: FleetBody,
+  on: NonNullable<FleetBody['defaultRules']>[number]['on'],
+): string[] => {
+  const guestSide = on === 'to-guest' ? `oifname != "${overlayDevice}"` : `iifname != "${overlayDevice}"`;
+  const peer = on === 'from-guest' ? 'daddr' : 'saddr';
+  return defaultRules
+    .filter((rule) => rule.on === on)
+    .flatMap((rule) =>
+      compileRule({ ...rule, cidr: rule.cidr ?? '0.0.0.0/0' }, peer, 'drop').map(
+        (text) => `${guestSide} ${text}`,
+      ),
+    );
 };
 
 /** Frames over the overlay carry the destination VM's MAC: the namespace takes them as its own and routes them. */

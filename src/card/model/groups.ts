@@ -51,7 +51,8 @@ const membersOf = (state: VpcState, groupIds: ReadonlySet<string>): ReadonlyMap<
   return members;
 };
 
-const compileRule = (rule: SecurityRule, side: 'saddr' | 'daddr', verdict: string): string[] => {
+/** None for a range of another family, which no packet here has. */
+export const compileRule = (rule: SecurityRule, side: 'saddr' | 'daddr', verdict: string): string[] => {
   const peer = matchPeer(rule, side);
   if (peer === undefined) return [];
   return [[peer, matchProtocol(rule), verdict].filter((part) => part !== '').join(' ')];

@@ -5,15 +5,13 @@ import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, compileFilters, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
-import type { InstanceHealth } from '../health/judge.ts';
-import { type ShownCheck, shownChecks } from '../health/shown.ts';
+import type { ShownCheck, ShownChecks } from '../health/shown.ts';
 import { ec2State } from '../instance-states.ts';
-import { hostAwayMsMax } from '../limits.ts';
-import { ailingHosts, healthOf } from '../store/health.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { findInstances } from './find.ts';
 import { cursorOf, narrowingOf, scanInstances } from './scan.ts';
+import { checksOf } from './status-checks.ts';
 
 const reachability = {
   ok: 'passed',
@@ -32,22 +30,7 @@ const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['Sys
   };
 };
 
-type Hosts = Awaited<ReturnType<typeof ailingHosts>>;
-
-const render = (
-  context: CellContext,
-  hosts: Hosts,
-  row: InstanceRow,
-  health: InstanceHealth | undefined,
-): InstanceStatus => {
-  const hostId = row.host_id ?? '';
-  const sessions = context.services.hosts;
-  const host = {
-    facts: hosts.get(hostId),
-    connected: sessions.has(hostId),
-    silentOnHealth: sessions.isSilentOnHealth(hostId),
-  };
-  const { instance, system, disk } = shownChecks(row, health, host, context.services.clock.now());
+const render = (row: InstanceRow, { instance, system, disk }: ShownChecks): InstanceStatus => {
   return {
     InstanceId: row.id,
     AvailabilityZone: row.spec.zone,
@@ -91,15 +74,13 @@ export const describeInstanceStatus = async (
     ids: { parameter: 'instancesSet', values: input.InstanceIds },
   });
   const matches = compileFilters(input.Filters, statusFilters);
-  const hosts = await ailingHosts(context.services.db, hostAwayMsMax);
   const cursors = new Map<string, string>();
   const select = async (rows: readonly InstanceRow[]): Promise<InstanceStatus[]> => {
-    const running = rows.filter((row) => row.state === 'running').map((row) => row.id);
-    const health = await healthOf(context.services.db, running);
+    const checks = await checksOf(context, rows);
     return rows.flatMap((row) => {
       if (row.state !== 'running' && !input.IncludeAllInstances) return [];
       cursors.set(row.id, cursorOf(row));
-      const status = render(context, hosts, row, health.get(row.id));
+      const status = render(row, checks(row));
       return matches(status) ? [status] : [];
     });
   };

@@ -1,13 +1,13 @@
 /** DescribeVolumes: the root devices of instances, shown as the volumes that EC2's clients expect them to be. */
 import type { Volume } from '@aws-sdk/client-ec2';
-import { notFound, parseId, snapshotIdOf } from '#contracts/ids.ts';
+import { snapshotIdOf } from '#contracts/ids.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { compileFilters, type FilterSpec, type Tag } from '#wire/filters.ts';
-import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
+import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
-import { listVolumesAfter } from '../store/instance-lists.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
+import { selectVolumes } from './volume-rows.ts';
 
 const gp3IopsDefault = 3_000;
 const gp3ThroughputDefault = 125;
@@ -72,35 +72,6 @@ const tagsOf = (volume: Volume): readonly Tag[] => volume.Tags ?? [];
 
 const cursorOf = (volume: Volume): string => volume.VolumeId ?? '';
 
-/** All of these, or an error. */
-const namedVolumes = async (context: CellContext, ids: readonly string[]): Promise<Volume[]> => {
-  const volumeIds = [...new Set(ids)];
-  const { accountId } = context.request;
-  const rows = await listVolumesAfter(context.services.db, { accountId, volumeIds, limit: volumeIds.length });
-  const found = new Set(rows.map((row) => row.spec.volumeId));
-  const missing = volumeIds.filter((id) => !found.has(id));
-  if (missing.length > 0) throw notFound('volume', missing);
-  return rows.map(render);
-};
-
-/** Those that match, from the page's place on, until the page is full. */
-const nextVolumes = async (
-  context: CellContext,
-  page: PageRequest,
-  matches: (volume: Volume) => boolean,
-): Promise<Volume[]> => {
-  const { accountId } = context.request;
-  const limit = page.items + 1;
-  const found: Volume[] = [];
-  let { after } = page;
-  for (;;) {
-    const rows = await listVolumesAfter(context.services.db, { accountId, after, limit });
-    found.push(...rows.map(render).filter(matches));
-    after = rows.at(-1)?.spec.volumeId;
-    if (rows.length < limit || found.length >= limit) return found;
-  }
-};
-
 export const describeVolumes = async (
   input: In<'DescribeVolumes'>,
   context: CellContext,
@@ -110,14 +81,13 @@ export const describeVolumes = async (
     scope: `${context.request.accountId}/DescribeVolumes`,
     ids: { parameter: 'volumesSet', values: input.VolumeIds },
   });
-  const wanted = (input.VolumeIds ?? []).map((id) => parseId('volume', id));
   const matches = compileFilters(input.Filters, volumeFilters, tagsOf);
-  const found = await (wanted.length > 0
-    ? namedVolumes(context, wanted)
-    : nextVolumes(context, page, matches));
+  const matching = await selectVolumes(context, {
+    volumeIds: input.VolumeIds ?? [],
+    page,
+    select: (rows) => rows.map(render).filter(matches),
+  });
   endDryRun(input);
-  const matching = found.filter(matches);
-  matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
   const cut = cutPage(matching, page, cursorOf);
   return { Volumes: [...cut.items], ...(cut.nextToken === undefined ? {} : { NextToken: cut.nextToken }) };
 };

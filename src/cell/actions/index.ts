@@ -18,6 +18,7 @@ import { describeInstanceTypeOfferings } from './describe-instance-type-offering
 import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
+import { describeVolumeStatus } from './describe-volume-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
 import { modifyInstanceCapacityReservationAttributes } from './instance-reservation.ts';
 import { getLaunchTemplateData } from './launch-template-data.ts';
@@ -66,6 +67,7 @@ export const cellHandlers: Handlers<CellContext> = {
   GetConsoleOutput: getConsoleOutput,
   GetLaunchTemplateData: getLaunchTemplateData,
   DescribeVolumes: describeVolumes,
+  DescribeVolumeStatus: describeVolumeStatus,
   AssociateIamInstanceProfile: associateIamInstanceProfile,
   DisassociateIamInstanceProfile: disassociateIamInstanceProfile,
   ReplaceIamInstanceProfileAssociation: replaceIamInstanceProfileAssociation,

@@ -166,7 +166,7 @@ const ownFilters: FilterSpec<Item> = {
   'state-reason-code': ({ instance }) => instance.StateReason?.Code,
   'state-reason-message': ({ instance }) => instance.StateReason?.Message,
   'subnet-id': ({ instance }) => instance.SubnetId,
-  tenancy: () => 'default',
+  tenancy: ({ row }) => row.spec.tenancy ?? 'default',
   'tpm-support': none,
   'usage-operation': () => 'RunInstances',
   'usage-operation-update-time': ({ row }) => row.created_at,

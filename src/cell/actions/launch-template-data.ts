@@ -42,7 +42,7 @@ const dataOf = (row: InstanceRow): ResponseLaunchTemplateData => {
     },
     Placement: {
       AvailabilityZone: spec.zone,
-      Tenancy: 'default',
+      Tenancy: spec.tenancy ?? 'default',
       ...(spec.placementGroup === undefined ? {} : { GroupName: spec.placementGroup.groupName }),
     },
     BlockDeviceMappings: [

@@ -102,6 +102,10 @@ export const cellMembers: MemberTable = {
     effect: ['VolumeIds', ...page],
     always: { IncludeManagedResources: nothingMore },
   },
+  DescribeVolumeStatus: {
+    effect: ['VolumeIds', ...page],
+    always: { IncludeManagedResources: nothingMore },
+  },
   AssociateIamInstanceProfile: { effect: '*' },
   DisassociateIamInstanceProfile: { effect: '*' },
   ReplaceIamInstanceProfileAssociation: { effect: '*' },

@@ -4,15 +4,11 @@ import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
 import type { MetadataDefaults } from '#contracts/region.ts';
+import { wireLimits } from '#wire/limits.ts';
 import { parseTagSpecifications, type ValidTag } from '#wire/tags.ts';
 import type { In } from '#wire/types.ts';
 import { creditsDefault, defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
-import {
-  clientTokenCharsMax,
-  instancesPerRequestMax,
-  userDataBytesMax,
-  userDataCharsMax,
-} from '../limits.ts';
+import { clientTokenCharsMax, instancesPerRequestMax, userDataCharsMax } from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
 import { readTenancy } from './host-placement.ts';
 import { readProfile } from './instance-profile.ts';
@@ -88,6 +84,7 @@ const readCounts = (input: Input): { min: number; max: number } => {
   return { min, max };
 };
 
+const { userDataBytesMax } = wireLimits;
 const tooMuchUserData = (): PandoError => invalid(`User data is limited to ${userDataBytesMax} bytes`);
 
 /** User data as clients send it: base64, in lines or not. @throws InvalidUserData.Malformed */

@@ -6,8 +6,10 @@ import type { hostEventsContract, VmReport } from '#contracts/host.ts';
 import { HealthRecorder } from '../health/recorder.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
 import { setReserve } from '../store/claims.ts';
+import { setHomeGeneration } from '../store/homes.ts';
 import { countHosts, findHost, type Heard, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
+import { checkHome } from './homes.ts';
 import { PressureWatch } from './pressure.ts';
 import { HostReconciler, type ReconcilerOptions } from './reconcile.ts';
 import type { HostCaller } from './sessions.ts';
@@ -51,21 +53,7 @@ export class HostReports {
   async hello(hello: Hello, caller: HostCaller): Promise<Result<typeof hostEventsContract, 'host.hello'>> {
     const { services } = this.#options;
     const { db, identity, limits, oversubscription, log } = services;
-    const { pinnedTo } = hello;
-    const otherRegion =
-      pinnedTo?.region !== undefined && identity.region !== '' && pinnedTo.region !== identity.region;
-    // Before anything is written down of it: to this cell its VMs would be strangers.
-    if (pinnedTo !== undefined && (pinnedTo.cellId !== identity.cellId || otherRegion)) {
-      const whose = [pinnedTo.cellId, pinnedTo.region].filter((part) => part !== undefined).join(' of ');
-      log.error(
-        { host: hello.hostId, pinnedTo },
-        'ALARM: a host of another cell has dialled this one: refused',
-      );
-      throw new PandoError(
-        'Conflict',
-        `Host ${hello.hostId} belongs to ${whose}, this is ${identity.cellId}.`,
-      );
-    }
+    await checkHome(services, hello);
     if (hello.zone !== identity.zone)
       throw new PandoError(
         'Conflict',
@@ -74,6 +62,7 @@ export class HostReports {
     if ((await countHosts(db)) >= limits.hosts && (await findHost(db, hello.hostId)) === undefined)
       throw new PandoError('Conflict', `Cell ${identity.cellId} is full: ${limits.hosts} hosts (S3.7).`);
     await upsertHost(db, hello, oversubscription);
+    await setHomeGeneration(db, hello.hostId, hello.pinnedTo?.generation ?? 1);
     if (!(await db.transaction((tx) => setReserve(tx, hello.hostId, services.reserve))))
       log.warn({ host: hello.hostId }, 'a host has no room for its reserve: it is tried with its next hello');
     services.hosts.attach(hello.hostId, caller);

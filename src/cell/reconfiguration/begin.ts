@@ -50,6 +50,11 @@ const assertFree = (row: HostRow): void => {
       'IncorrectState',
       `${row.id} is being changed by ${row.rebuild_id} already: pando workflow show ${row.rebuild_id} tells how far it is.`,
     );
+  if (row.leaving_to !== null)
+    throw new PandoError(
+      'IncorrectState',
+      `${row.id} is on its way to ${row.leaving_to}: go on with pando host rehome.`,
+    );
 };
 
 const hostWorkflow = (services: CellServices, kind: string, hostId: string, input: unknown): NewWorkflow => ({

@@ -25,6 +25,8 @@ export interface HostRow {
   /** Grows with each change of what is claimed or may be. */
   readonly epoch: number;
   readonly heard_at: Date;
+  /** The cell that it is on its way to (homes.ts). */
+  readonly leaving_to: string | null;
   readonly pool: string | null;
   /** Of a draining host: why. Null: an operator of the last release drains it. */
   readonly phase: 'draining' | 'rebuilding' | 'out-of-service' | null;
@@ -104,6 +106,10 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
 
 export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefined> =>
   (await sql.query<HostRow>('select * from hosts where id = $1', [id]))[0];
+
+/** The host whose card has this end of the tunnels. */
+export const hostAt = async (sql: Sql, vtep: string): Promise<string | undefined> =>
+  (await sql.query<{ id: string }>('select id from hosts where vtep = $1', [vtep]))[0]?.id;
 
 export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
 

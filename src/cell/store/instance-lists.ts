@@ -1,6 +1,6 @@
 /** Lists of an account's instances, page by page: a page costs what it shows, whatever the account has had before. */
 import { fadeBatchMax } from '../limits.ts';
-import type { InstanceRow, Tags } from './instances.ts';
+import { type InstanceRow, instanceColumns, type Tags } from './instances.ts';
 import type { Sql } from './sql.ts';
 
 /** A place in the order of an account's instances. */
@@ -64,7 +64,12 @@ const addNarrowing = (where: Conditions, only: Narrowing): void => {
   }
 };
 
-/** The next instances of an account in the order of their creation. */
+/** User data is most of a row that has some, and no list shows it. */
+const listedColumns = instanceColumns
+  .map((column) => (column === 'spec' ? `spec - 'userData' as spec` : column))
+  .join(', ');
+
+/** The next instances of an account in the order of their creation, without their user data. */
 export const listInstancesAfter = (sql: Sql, request: ListRequest): Promise<InstanceRow[]> => {
   const { accountId, endedSince, only = {}, after, limit } = request;
   const where = new Conditions();
@@ -79,7 +84,7 @@ export const listInstancesAfter = (sql: Sql, request: ListRequest): Promise<Inst
     );
   }
   return sql.query(
-    `select * from instances where ${where.text}
+    `select ${listedColumns} from instances where ${where.text}
      order by created_at, reservation_id, launch_index, id limit ${where.bind(limit)}`,
     where.values,
   );

@@ -128,7 +128,7 @@ export interface InstanceRow {
   readonly credentials_due?: Date | null;
 }
 
-const columns = [
+export const instanceColumns = [
   'id',
   'account_id',
   'reservation_id',
@@ -172,12 +172,12 @@ const jsonColumns: ReadonlySet<string> = new Set([
 const encode = (column: string, value: unknown): unknown =>
   jsonColumns.has(column) && value !== null && value !== undefined ? JSON.stringify(value) : value;
 
-const insertText = `insert into instances (${columns.join(', ')}) values (${columns.map((_, at) => `$${at + 1}`).join(', ')})`;
+const insertText = `insert into instances (${instanceColumns.join(', ')}) values (${instanceColumns.map((_, at) => `$${at + 1}`).join(', ')})`;
 
 export const insertInstance = async (tx: Sql, row: InstanceRow): Promise<void> => {
   await tx.query(
     insertText,
-    columns.map((column) => encode(column, row[column])),
+    instanceColumns.map((column) => encode(column, row[column])),
   );
 };
 

@@ -11,6 +11,7 @@ import { withLock } from '#node/lock.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { instanceState, launchFirstVm, waitPage } from '../firstVm.ts';
 import { interruptible } from '../interrupt.ts';
+import { planOf } from '../operator.ts';
 import { paint, print, progress, seconds, step, ticking, UserError } from '../output.ts';
 import { assertPortFree } from '../port.ts';
 import { prepareRegion } from '../prepareRegion.ts';
@@ -22,6 +23,7 @@ import { ensureImage } from './image.ts';
 export interface UpOptions {
   readonly dir: string;
   readonly cells?: number;
+  readonly zones?: number;
   readonly hostsPerCell?: number;
   readonly port?: number;
   readonly postgres?: string;
@@ -83,6 +85,7 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
 function assertAsStarted(present: RunRecord, options: UpOptions): void {
   const asked = [
     ['--cells', options.cells, present.cells],
+    ['--zones', options.zones, present.zones ?? present.cells],
     ['--hosts-per-cell', options.hostsPerCell, present.hostsPerCell],
     ['--port', options.port, present.port],
   ] as const;
@@ -142,10 +145,14 @@ async function decide(
       `Another region has taken the addresses of ${directory.root}. End it, then run again.`,
     );
   }
+  const cells = options.cells ?? 2;
+  if ((options.zones ?? 1) > cells)
+    throw new UserError(`--zones: ${cells} cells have ${cells} zones at most.`);
   const run: RunRecord = {
     format: 1,
     index,
-    cells: options.cells ?? 2,
+    cells,
+    ...(options.zones === undefined ? {} : { zones: options.zones }),
     hostsPerCell: options.hostsPerCell ?? 2,
     port: options.port ?? portDefault + index,
     regionName: regionNameDefault,
@@ -175,9 +182,10 @@ const count = (many: number, what: string): string => `${many} ${what}${many ===
 
 function greet({ directory, run, endpoint }: Region, tookMs: number): void {
   const dir = dirOption(directory);
+  const plan = planOf(run);
   const vm = run.firstVm;
   print(
-    `${paint('ok', '✔')} ${paint('bold', `The region ${run.regionName} is up`)} (${seconds(tookMs)}): ${count(run.cells, 'cell')}, ${count(run.cells * run.hostsPerCell, 'host')}`,
+    `${paint('ok', '✔')} ${paint('bold', `The region ${run.regionName} is up`)} (${seconds(tookMs)}): ${count(plan.cells.length, 'cell')}, ${count(plan.hosts.length, 'host')}`,
   );
   print(`  endpoint   ${endpoint}`);
   print(`  keys       . ${directory.env}     (an AWS profile of its own; ~/.aws is not touched)`);

@@ -1,5 +1,6 @@
 /** What a version of a launch template holds: kept as plain JSON, told as the schema has it. */
 import { PandoError } from '#contracts/errors.ts';
+import { wireLimits } from '#wire/limits.ts';
 import { reviveInput, toTransport } from '#wire/transport.ts';
 import type { In, Out } from '#wire/types.ts';
 
@@ -10,7 +11,7 @@ export type ResponseData = NonNullable<
 export type StoredData = Readonly<Record<string, unknown>>;
 
 const dataBytesMax = 64 * 1024;
-const userDataBytesMax = 16 * 1024;
+const { userDataBytesMax } = wireLimits;
 const descriptionCharsMax = 255;
 
 /** As it is kept. What a launch makes of it is looked at by the launch, as at EC2. @throws InvalidParameterValue for what is too large */

@@ -2,7 +2,7 @@
 import { type CapacityOperation, capacityLimits } from '#contracts/capacity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf, isId, notFound } from '#contracts/ids.ts';
-import { chooseCells } from '../chooseCells.ts';
+import { chooseCells } from '../demand.ts';
 import { type Outcome, outputOf, unavailable } from '../outcome.ts';
 import type { BackendCall } from '../processor.ts';
 import { contentHash, listIn, type Parts, textIn } from '../request.ts';
@@ -61,9 +61,11 @@ const create = async (parts: Parts, request: CapacityRequest): Promise<unknown> 
   const token = textIn(request.body, 'clientToken');
   const cells = await parts.cells.all();
   const key = token ?? contentHash([request.call.requestId]);
-  const chosen = chooseCells(
-    { accountId: request.call.accountId, key, zone },
+  const demand = { key, zone, size: undefined, tenancy: 'default' };
+  const { shard: chosen } = chooseCells(
+    { accountId: request.call.accountId, ...demand },
     cells.map(({ record }) => record),
+    parts.cells.cellsPerAccount,
   );
   const ordered = chosen.flatMap(({ cellId }) => cells.filter(({ record }) => record.cellId === cellId));
   if (ordered.length === 0)

@@ -1,10 +1,12 @@
-/** Describe calls over all cells (S3.10): at once, or page by page; cells that do not answer are named. */
+/** Describe calls over the account's cells (S3.10): at once, or page by page; cells that do not answer are named. */
 
 import { PandoError } from '#contracts/errors.ts';
+import { cellNumberMax } from '#contracts/ids.ts';
 import { wireLimits } from '#wire/limits.ts';
 import { type PageRequest, readPage } from '#wire/pagination.ts';
 import type { WireInput } from '#wire/types.ts';
 import type { IdParameter } from '../actions.ts';
+import type { Cell } from '../cell.ts';
 import { type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, idsIn, listIn, type Parts, textIn } from '../request.ts';
 import { callByIds } from './ids.ts';
@@ -31,22 +33,41 @@ export const gather = async (parts: Parts, call: Call, route: GatherRoute): Prom
   const paged = call.input.MaxResults !== undefined || call.input.NextToken !== undefined;
   const page = paged ? pageOf(call, route, ids) : undefined;
   if (route.ids !== undefined && ids.length > 0) return callByIds(parts, call, { ...route, ids: route.ids });
-  const sources = await sourcesOf(parts, route);
+  const sources = await sourcesOf(parts, call, route);
   return page === undefined ? gatherAll(call, route, sources) : gatherPage(call, route, sources, page);
 };
 
-const sourcesOf = async (parts: Parts, route: GatherRoute): Promise<readonly Source[]> => {
-  const cells = (await parts.cells.all()).map(
-    (cell): Source => ({
-      number: cell.record.number,
-      name: cell.record.cellId,
-      call: (call, input) => cell.call(backendCall(call, input), true),
-    }),
-  );
-  if (route.region === undefined) return cells;
-  const call = (call: Call, input: WireInput) => parts.region.call(backendCall(call, input), true);
-  return [{ number: regionNumber, name: 'region', call }, ...cells];
+const sourcesOf = async (parts: Parts, { caller }: Call, route: GatherRoute): Promise<readonly Source[]> => {
+  const { cells, unknown } = await parts.accountCells.of(caller.accountId);
+  const sources = [...cells.map((cell) => cellSource(parts, cell)), ...unknown.map(unknownSource)];
+  if (route.region !== undefined) {
+    const call = (call: Call, input: WireInput) => parts.region.call(backendCall(call, input), true);
+    return [{ number: regionNumber, name: 'region', call }, ...sources];
+  }
+  return sources.length > 0 ? sources : [anyCellSource(parts)];
 };
+
+const cellSource = (parts: Parts, cell: Cell): Source => ({
+  number: cell.record.number,
+  name: cell.record.cellId,
+  // One that does not seem to live is asked all the same, since it may have come back; the others' answer waits a moment for it.
+  call: (call, input) =>
+    cell.call(backendCall(call, input), true, cell.live ? undefined : parts.silentCellMs),
+});
+
+/** The region's index names it, and no list that this router was told has it. */
+const unknownSource = (name: string): Source => ({
+  number: cellNumberMax + 1,
+  name,
+  call: async () => ({ state: 'undelivered', error: unavailable(`${name} is not known here.`) }),
+});
+
+/** Of an account without instances: some cell says whether the request is well formed. */
+const anyCellSource = (parts: Parts): Source => ({
+  number: 0,
+  name: 'any cell',
+  call: (call, input) => callAnyCell(parts, call, input),
+});
 
 /** All at once. A source with more than a page of its own ends the answer there, with a token. */
 const gatherAll = async (call: Call, route: GatherRoute, sources: readonly Source[]): Promise<Answer> => {
@@ -158,14 +179,19 @@ const parseCursor = (cursor: string): { number: number; token?: string } => {
 
 /** Facts that every cell knows alike: the first live cell that answers. */
 export const askAnyCell = async (parts: Parts, call: Call): Promise<Answer> => {
+  const last = await callAnyCell(parts, call, call.input);
+  const output = outputOf(last, 'Every cell that was asked');
+  return { output, backend: last.state === 'answered' ? last.backend : '' };
+};
+
+const callAnyCell = async (parts: Parts, call: Call, input: WireInput): Promise<Outcome> => {
   const cells = await parts.cells.all();
   const inOrder = [...cells.filter(({ live }) => live), ...cells.filter(({ live }) => !live)];
   let last: Outcome | undefined;
   for (const cell of inOrder.slice(0, 1 + parts.otherCellsMax)) {
-    last = await cell.call(backendCall(call), true);
+    last = await cell.call(backendCall(call, input), true, cell.live ? undefined : parts.silentCellMs);
     if (last.state === 'answered' || (last.state === 'refused' && last.error.status < 500)) break;
   }
   if (last === undefined) throw unavailable('There is no cell yet. Retry your request.');
-  const output = outputOf(last, 'Every cell that was asked');
-  return { output, backend: last.state === 'answered' ? last.backend : '' };
+  return last;
 };

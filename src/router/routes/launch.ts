@@ -1,5 +1,6 @@
 /**
- * RunInstances: to the cell of the demand, and when it has no room or is down, to at most k others (S3.8).
+ * RunInstances: to the cell of the demand, and when it has no room or is down, to at most k others (S3.8), all of them cells of the
+ * account (S3.9). Only when none of its own lives the next ones in its order take their place.
  *
  * The rules that keep "never carried out twice" (I4):
  * 1. A cell without a live processor gets nothing: the next one is asked.
@@ -18,14 +19,11 @@ import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf, notFound } from '#contracts/ids.ts';
 import type { WireInput } from '#wire/types.ts';
 import type { Cell } from '../cell.ts';
-import { chooseCells, demandOf, launchKey } from '../chooseCells.ts';
+import { type CellChoice, chooseCells, demandOf, type LaunchRequest } from '../demand.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
 import { shareOut } from './ids.ts';
 import { demandedInput } from './launchTemplate.ts';
-
-/** Candidates beyond those that may be tried, to take the place of dead ones. */
-const spareCells = 2;
 
 export const launch = (parts: Parts, call: Call): Promise<Answer> =>
   call.pendingSeconds === undefined || call.input.DryRun === true
@@ -36,8 +34,8 @@ export const launch = (parts: Parts, call: Call): Promise<Answer> =>
 const orWait = async (parts: Parts, call: Call, thrown: unknown): Promise<never> => {
   const error = PandoError.from(thrown);
   if (error.code !== 'InsufficientInstanceCapacity' || error.details?.pendingId !== undefined) throw thrown;
-  const demand = await demandedInput(parts, call);
-  const [home] = liveOf(parts, await candidatesOf(parts, { ...call, input: demand }, launchKey(call.input)));
+  const demanded = { ...call, input: await demandedInput(parts, call) };
+  const [home] = liveOf(parts, await choiceOf(parts, demanded, demandOf(call.input).key));
   const token = textIn(call.input, 'ClientToken') ?? call.requestId;
   throw home === undefined
     ? thrown
@@ -59,57 +57,78 @@ const waitIn = async (home: Cell, call: Call, error: PandoError): Promise<PandoE
 };
 
 /** The cell that made an offer has what it reserved: no other is asked. */
-const offeringCell = async (parts: Parts, offerId: string): Promise<readonly Cell[]> => {
+const offeringCell = async (parts: Parts, offerId: string): Promise<CellChoice<Cell>> => {
   const cell = await parts.cells.byNumber(cellNumberOf(offerId));
   if (cell === undefined) throw notFound('capacityOffer', offerId);
-  return [cell];
+  return { shard: [cell], others: [] };
 };
 
 const launchNow = async (parts: Parts, call: Call): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken');
-  const key = launchKey(call.input);
-  const demand = await demandedInput(parts, call);
+  // What the client sent, without its template: a token or content means the same cell whatever the template says by now.
+  const { key } = demandOf(call.input);
+  const demanded = { ...call, input: await demandedInput(parts, call) };
   if (token === undefined) {
     const input = { ...call.input, ClientToken: call.requestId };
-    const candidates = await cellsOf(parts, { ...call, input: demand }, key);
-    return tryInTurn(parts, { ...call, input }, liveOf(parts, candidates));
+    const choice = await cellsOf(parts, demanded, key);
+    return tryInTurn(parts, { ...call, input }, liveOf(parts, choice));
   }
   return parts.launches.oneByOne(call.caller.accountId, token, async () => {
-    const candidates = await cellsOf(parts, { ...call, input: demand }, key);
-    const earlier = await findEarlier(parts, call, token, candidates);
-    return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, candidates) : [earlier]);
+    const choice = await cellsOf(parts, demanded, key);
+    const earlier = await findEarlier(parts, call, token, choice);
+    return tryInTurn(parts, call, earlier === undefined ? liveOf(parts, choice) : [earlier]);
   });
 };
 
-export const liveOf = (parts: Parts, candidates: readonly Cell[]): readonly Cell[] =>
-  candidates.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax);
+/** At most k after the first, of the account's own; where none of its own lives, as many of the others. */
+export const liveOf = (parts: Parts, { shard, others }: CellChoice<Cell>): readonly Cell[] => {
+  const own = shard.filter(({ live }) => live);
+  const asked = own.length > 0 ? own : others.filter(({ live }) => live).slice(0, shard.length);
+  return asked.slice(0, 1 + parts.otherCellsMax);
+};
 
-const cellsOf = (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> =>
+const cellsOf = (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> =>
   call.offerId === undefined ? namedOr(parts, call, key) : offeringCell(parts, call.offerId);
 
 /** The cell of the reservation or the dedicated host that the launch names: no other has it. */
-const namedOr = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
-  const { hostId, reservationId } = demandOf(call.input);
+const namedOr = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
+  const { Placement, CapacityReservationSpecification: words } = call.input;
+  const hostId = textIn(Placement, 'HostId');
+  const target = isRecord(words) ? words.CapacityReservationTarget : undefined;
   const [kind, id] =
-    hostId === undefined ? (['capacityReservation', reservationId] as const) : (['host', hostId] as const);
-  if (id === undefined) return candidatesOf(parts, call, key);
-  return (await shareOut(parts, [id], kind)).map(({ cell }) => cell);
+    hostId === undefined
+      ? (['capacityReservation', textIn(target, 'CapacityReservationId')] as const)
+      : (['host', hostId] as const);
+  if (id === undefined) return choiceOf(parts, call, key);
+  return { shard: (await shareOut(parts, [id], kind)).map(({ cell }) => cell), others: [] };
 };
 
-export const candidatesOf = async (parts: Parts, call: Call, key: string): Promise<readonly Cell[]> => {
+export const choiceOf = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
   const zone = await zoneOf(parts, call);
   const cells = await cellsFor(parts, zone);
   if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))
     throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
   const byId = new Map(cells.map((cell) => [cell.record.cellId, cell]));
-  const request = { accountId: call.caller.accountId, key, zone };
-  const chosen = chooseCells(
-    request,
-    cells.map(({ record }) => record),
+  const { size, tenancy } = demandOf(call.input);
+  const request = { accountId: call.caller.accountId, key, zone, size, tenancy };
+  const records = cells.map(({ record }) => record);
+  const { shard, others } = chooseCells(request, records, parts.cells.cellsPerAccount);
+  if (shard.length === 0) refuseUnsuited(request, records);
+  const known = ({ cellId }: { readonly cellId: string }) => byId.get(cellId) ?? [];
+  return { shard: shard.flatMap(known), others: others.flatMap(known) };
+};
+
+/** EC2's words where no cell of the zone is of the make that the launch needs: another try would not help. */
+const refuseUnsuited = (request: LaunchRequest, cells: readonly Cell['record'][]): void => {
+  const inZone = cells.filter(
+    ({ state, zone }) => state === 'active' && (request.zone === undefined || zone === request.zone),
   );
-  return chosen
-    .slice(0, 1 + parts.otherCellsMax + spareCells)
-    .flatMap(({ cellId }) => byId.get(cellId) ?? []);
+  if (inZone.length === 0 || request.size === undefined) return;
+  const zones = [...new Set(inZone.map(({ zone }) => zone))].join(', ');
+  throw new PandoError(
+    'Unsupported',
+    `Your requested instance type (${request.size.name}) or tenancy (${request.tenancy.slice(0, 16)}) is not supported in your requested Availability Zone (${zones}).`,
+  );
 };
 
 /** Every cell; a zone that none of them has may be that of a cell that has only just joined, so the list is fetched again. */
@@ -159,12 +178,15 @@ const askZone = async (
   return found;
 };
 
-/** Rule 4: the candidate that has this token, if the request is a repetition. */
+/**
+ * Rule 4: the candidate that has this token, if the request is a repetition. One of the other cells has it only if none of the account's
+ * own lived at the time, so those are asked where they live, and a dead one of them holds nobody up: rule 6 knows it.
+ */
 const findEarlier = async (
   parts: Parts,
   call: Call,
   token: string,
-  candidates: readonly Cell[],
+  { shard, others }: CellChoice<Cell>,
 ): Promise<Cell | undefined> => {
   const fate = parts.launches.get(call.caller.accountId, token);
   if (fate === undefined && call.attempt === 1 && parts.launches.complete) return undefined;
@@ -172,10 +194,11 @@ const findEarlier = async (
   if (fate?.state === 'refused' && fate.attempt + 1 === call.attempt) return undefined;
   const Filters = [{ Name: 'client-token', Values: [token.replaceAll(/[\\*?]/g, '\\$&')] }];
   const lookup = backendCall(call, { Filters }, 'DescribeInstances');
+  const candidates = [...shard, ...others.filter(({ live }) => live).slice(0, shard.length)];
   const asked = await Promise.all(candidates.map((cell) => cell.call(lookup, true)));
   const at = asked.findIndex((outcome) => knowsToken(outcome));
   if (at >= 0) return candidates[at];
-  if (!asked.some(cannotTell)) return undefined;
+  if (!asked.slice(0, shard.length).some(cannotTell)) return undefined;
   throw unavailable(
     'A cell that may have accepted this client token before cannot be asked. Retry your request.',
   );

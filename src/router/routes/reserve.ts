@@ -9,7 +9,7 @@ import type { KnownAction, WireInput } from '#wire/types.ts';
 import type { Cell } from '../cell.ts';
 import { type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
-import { candidatesOf, liveOf } from './launch.ts';
+import { choiceOf, liveOf } from './launch.ts';
 
 interface ReserveRoute {
   readonly refusal: ErrorCode;
@@ -25,12 +25,14 @@ export const reserve = async (parts: Parts, call: Call, route: ReserveRoute): Pr
   if (zone === undefined && zoneId === undefined)
     throw new PandoError('MissingParameter', 'The request must contain the parameter AvailabilityZone');
   const token = textIn(call.input, 'ClientToken');
-  const Placement = { AvailabilityZone: zone, AvailabilityZoneId: zoneId };
-  const candidates = await candidatesOf(parts, { ...call, input: { Placement } }, token ?? call.requestId);
-  if (token === undefined) return tryEach(call, liveOf(parts, candidates), route);
+  const { InstanceType, Tenancy } = call.input;
+  const Placement = { AvailabilityZone: zone, AvailabilityZoneId: zoneId, Tenancy };
+  const demanded = { ...call, input: { InstanceType, Placement } };
+  const choice = await choiceOf(parts, demanded, token ?? call.requestId);
+  if (token === undefined) return tryEach(call, liveOf(parts, choice), route);
   return parts.launches.oneByOne(call.caller.accountId, `${call.action}/${token}`, async () => {
-    const earlier = await holderOf(call, token, candidates, route);
-    return tryEach(call, earlier === undefined ? liveOf(parts, candidates) : [earlier], route);
+    const earlier = await holderOf(call, token, [...choice.shard, ...choice.others], route);
+    return tryEach(call, earlier === undefined ? liveOf(parts, choice) : [earlier], route);
   });
 };
 

@@ -1,7 +1,7 @@
 /** DescribeInstanceStatus over simulated hosts: what a host tells of a VM is what clients see, and stays known. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { InstanceStatus } from '@aws-sdk/client-ec2';
+import type { InstanceStatus, VolumeStatusItem } from '@aws-sdk/client-ec2';
 import { guestConfiguresMsMax, resetsMax } from '#cell/limits.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
@@ -98,10 +98,23 @@ test('a host’s full disk: both checks, found by their filters, and ok again by
     (InstanceStatuses as InstanceStatus[]).map(({ InstanceId }) => InstanceId),
     [id],
   );
+  const volumes = async (...Filters: { Name: string; Values: string[] }[]) => {
+    const { VolumeStatuses } = await ec2(processor.cell, 'DescribeVolumeStatus', { Filters });
+    return (VolumeStatuses as VolumeStatusItem[]).map((each) => ({
+      id: each.AttachmentStatuses?.[0]?.InstanceId,
+      status: each.VolumeStatus?.Status,
+      enabled: each.VolumeStatus?.Details?.find(({ Name }) => Name === 'io-enabled')?.Status,
+    }));
+  };
+  assert.deepEqual(await volumes({ Name: 'volume-status.status', Values: ['impaired'] }), [
+    { id, status: 'impaired', enabled: 'failed' },
+  ]);
   vm.become('running');
   vm.guest = { ...vm.guest, runState: 'running', noSpace: false };
   await instanceIs(id, 'ok');
+  assert.deepEqual(await volumes(), [{ id, status: 'ok', enabled: 'passed' }]);
   await terminate(id);
+  assert.deepEqual(await volumes(), [], 'it went with its instance');
 });
 
 test('paused by whomever, or in a reset loop: impaired; a reboot lets a paused one run', async () => {

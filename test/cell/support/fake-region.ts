@@ -1,10 +1,12 @@
 /** A region in process memory that keeps the rules of the real one: addresses once, places by epoch, versions that grow. */
+import { difference, knownOf, objectsFor } from '#base/network/needs.ts';
+import { partsOf } from '#base/network/parts.ts';
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
 type Contract = typeof regionContract;
 
@@ -43,6 +45,8 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** That the cell has told of. */
+  readonly accounts = new Set<string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
   /** By name. */
@@ -97,7 +101,9 @@ export class FakeRegion implements Caller<Contract> {
     const { accountId, subnetId } = params;
     const instanceId = parseId('instance', params.instanceId);
     if (this.#gone.has(instanceId))
-      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`);
+      throw new PandoError('StaleEpoch', `${instanceId} had its interface released.`, {
+        details: interfaceReleased,
+      });
     this.#assertSubnet(subnetId);
     const known = this.interfaces.get(instanceId);
     if (known !== undefined) return { vpcId: this.vpcId, port: known };
@@ -261,6 +267,11 @@ export class FakeRegion implements Caller<Contract> {
         ...(count === undefined ? {} : { freeAddresses: addressesMax - this.interfaces.size }),
       };
     },
+    'region.noteAccounts': ({ accountIds }: Params<Contract, 'region.noteAccounts'>) => {
+      for (const id of accountIds) this.accounts.add(id);
+      return {};
+    },
+    'region.accountCells': () => ({ cellIds: [] }),
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;
       const mine = this.#tokens.get(key);
@@ -314,6 +325,14 @@ export class FakeRegion implements Caller<Contract> {
       if (vpcId !== this.vpcId)
         throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
       return { state: this.state() };
+    },
+    'region.vpcParts': ({ vpcId, has }: Params<Contract, 'region.vpcParts'>) => {
+      if (vpcId !== this.vpcId)
+        throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
+      const parts = partsOf(this.state());
+      const told = difference(knownOf(vpcId, has), parts, objectsFor(parts, new Set([this.groupId])));
+      const nothing = { vpcId, version: this.#version, set: [], removed: [] };
+      return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
     },
     'region.interfaces': () => ({ interfaces: {} }),
     'region.validationImage': () => ({

@@ -44,6 +44,7 @@ export interface ProcessorOptions {
   readonly leaseRenewEveryMs?: number;
   readonly hosts?: readonly SimHost[];
   readonly vmsMax?: number;
+  readonly hostsMax?: number;
   readonly timing?: Partial<EngineTiming>;
   readonly adoptionGraceMs?: number;
   readonly definitions?: CellOptions['definitions'];
@@ -66,19 +67,23 @@ export class TestCell {
   readonly processors: TestProcessor[] = [];
   #nextProcessor = 1;
 
-  private constructor(database: TestDatabase, url: string) {
+  /** First digits of its ids. */
+  readonly number: number;
+
+  private constructor(database: TestDatabase, url: string, number: number) {
     this.database = database;
     this.url = url;
+    this.number = number;
   }
 
   /** Uses a database of its own on a server that may be shared by several test cells. */
-  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>): Promise<TestCell> {
+  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>, number = 1): Promise<TestCell> {
     const database = shared ?? (await startTestDatabase());
     const url = await ensureDatabase(
       database.url,
       `cell_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
     );
-    return new TestCell(database, url);
+    return new TestCell(database, url, number);
   }
 
   addHost(options: Partial<SimHostOptions> = {}): SimHost {
@@ -130,13 +135,13 @@ export class TestCell {
     });
     const cell = await createCell({
       identity: {
-        cellId: 'cell-1',
-        cellNumber: 1,
+        cellId: `cell-${this.number}`,
+        cellNumber: this.number,
         processorId: `p${this.#nextProcessor++}`,
         zone,
         region: 'test-1',
       },
-      limits: { hosts: 10_000, vms: options.vmsMax ?? 100_000 },
+      limits: { hosts: options.hostsMax ?? 10_000, vms: options.vmsMax ?? 100_000 },
       oversubscription: { vcpus: 1, memory: 1 },
       database: handle,
       region,

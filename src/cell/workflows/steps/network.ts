@@ -1,9 +1,10 @@
 /** The instance's interface: allocated, made ready on a host, placed. */
 
 import type { Result } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { GuestProfile, TemporaryCredentials } from '#contracts/metadata.ts';
 import type { NetworkOperation, VmMetadata, VpcPort } from '#contracts/network.ts';
-import type { regionContract } from '#contracts/region.ts';
+import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 import type { CellServices } from '../../services.ts';
 import type { InstanceRow, ProfileAssociation } from '../../store/instances.ts';
 import type { StepContext } from '../../workflow/definition.ts';
@@ -60,18 +61,17 @@ export const prepareNetwork = async <I, R>(
 ): Promise<NetworkResults> => {
   const { command, subject, services } = context;
   const row = await loadInstance(context);
-  const vpc = await services.vpcs.current(vpcId, port.groupIds);
   const { identity, credentials } = await allocated(context);
-  const answer = await services.hosts.call(place.hostId, 'vm.prepareNetwork', {
-    command,
-    instanceId: subject,
-    vpc,
-    port: { ...port, vtep: place.vtep, epoch: place.epoch },
-    metadata: metadataOf(services, row, { port, identity, credentials }),
-    activate,
-  });
-  services.vpcs.noteApplied(place.hostId, vpcId, vpc.version);
-  return answer;
+  return services.vpcs.withDeclared(place.hostId, vpcId, port.groupIds, (declaration) =>
+    services.hosts.call(place.hostId, 'vm.prepareNetwork', {
+      command,
+      instanceId: subject,
+      ...declaration,
+      port: { ...port, vtep: place.vtep, epoch: place.epoch },
+      metadata: metadataOf(services, row, { port, identity, credentials }),
+      activate,
+    }),
+  );
 };
 
 export interface Placed {
@@ -97,12 +97,24 @@ export const placeInterface = async <I, R>(
   return { unreachable, publicIp };
 };
 
-/** Of an instance that is stopped: nowhere. Its automatic public address goes back, an elastic one stays (EC2). Answers what it has then. */
+const isReleased = (error: unknown): boolean =>
+  error instanceof PandoError && error.details?.interface === interfaceReleased.interface;
+
+/**
+ * Of an instance that is stopped: nowhere. Its automatic public address goes back, an elastic one stays (EC2). Answers what it has then;
+ * null: its interface was released, which a store that has lost commits does not know. Then no device sends there either, and the
+ * instance must not stand still for it.
+ */
 export const unplaceStopped = async <I, R>(
   context: StepContext<I, R, CellServices>,
   epoch: number,
-): Promise<{ readonly port: VpcPort }> => {
-  const { port } = await interfaceOf(context);
+): Promise<{ readonly port: VpcPort } | null> => {
+  const found = await interfaceOf(context).catch((error: unknown) => {
+    if (isReleased(error)) return undefined;
+    throw error;
+  });
+  if (found === undefined) return null;
+  const { port } = found;
   const { publicIp } = await placeInterface(context, port.eniId, undefined, epoch, true);
   return { port: withPlaced(port, publicIp) };
 };

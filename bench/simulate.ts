@@ -1,0 +1,96 @@
+/**
+ * The region simulator: the production code of router, region and cells over simulated hosts, in one process, in virtual time.
+ *
+ *   node bench/simulate.ts [--seeds 100] [--from 1] [--seconds 30] [--cells 3] [--hosts 4] [--clients 4] [--faults kill,cut]
+ *   node bench/simulate.ts --seed S --replay     the trace of one seed; with the same sizes it has the same hash
+ */
+import { parseArgs } from 'node:util';
+import { faultKinds } from '../test/simulation/faults.ts';
+import { simulate } from '../test/simulation/simulate.ts';
+import { makeTemplate } from '../test/simulation/template.ts';
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '100' },
+    from: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    replay: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '30' },
+    cells: { type: 'string', default: '3' },
+    hosts: { type: 'string', default: '4' },
+    clients: { type: 'string', default: '4' },
+    faults: { type: 'string' },
+    every: { type: 'string', default: '4' },
+    logs: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  console.log(
+    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS]\nnode bench/simulate.ts --seed S --replay',
+  );
+  process.exit(0);
+}
+const shape = {
+  cells: Number(values.cells),
+  processorsPerCell: 2,
+  hostsPerCell: Number(values.hosts),
+  routers: 2,
+  accounts: 3,
+};
+const sizes = ['seconds', 'cells', 'hosts', 'clients', 'faults', 'every'] as const;
+const sized = sizes
+  .flatMap((name) => (values[name] === undefined ? [] : [`--${name} ${values[name]}`]))
+  .join(' ');
+const faults =
+  values.faults === undefined
+    ? undefined
+    : faultKinds.filter((kind) => values.faults?.split(',').includes(kind));
+const template = await makeTemplate(shape);
+const seeds =
+  values.seed === undefined
+    ? Array.from({ length: Number(values.seeds) }, (_, at) => Number(values.from) + at)
+    : [Number(values.seed)];
+const totals = { seeds: 0, failed: 0, events: 0, virtualMs: 0, realMs: 0, cpuMs: 0, instances: 0, checks: 0 };
+for (const seed of seeds) {
+  const result = await simulate({
+    ...{ template, seed, workMs: Number(values.seconds) * 1_000, clients: Number(values.clients) },
+    ...(faults === undefined ? {} : { faults }),
+    faultEveryMs: Number(values.every) * 1_000,
+    ...(values.replay ? { tell: (line: string) => console.log(line) } : {}),
+  });
+  totals.seeds++;
+  for (const name of ['events', 'virtualMs', 'realMs', 'cpuMs', 'instances', 'checks'] as const)
+    totals[name] += result[name];
+  const { hash, events, virtualMs, realMs, cpuMs, broken } = result;
+  console.log(
+    JSON.stringify({
+      seed,
+      hash: hash.slice(0, 16),
+      events,
+      virtualS: Math.round(virtualMs / 1000),
+      realS: Number((realMs / 1000).toFixed(2)),
+      timesReal: Number((virtualMs / realMs).toFixed(1)),
+      timesCpu: Number((virtualMs / cpuMs).toFixed(1)),
+      instances: result.instances,
+      faults: result.faults,
+      broken: broken.length,
+    }),
+  );
+  if (values.logs) for (const line of result.logged) console.log(line.trimEnd());
+  if (values.seed !== undefined) console.log(JSON.stringify(result.calls, null, 1));
+  if (broken.length === 0) continue;
+  totals.failed++;
+  console.log(
+    `${result.tail.slice(-40).join('\n')}\n\nSEED ${seed} FAILED\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay ${sized}\n`,
+  );
+}
+console.log(
+  JSON.stringify({
+    ...totals,
+    timesReal: Number((totals.virtualMs / totals.realMs).toFixed(1)),
+    timesCpu: Number((totals.virtualMs / totals.cpuMs).toFixed(1)),
+  }),
+);
+await template.close();
+process.exitCode = totals.failed > 0 ? 1 : 0;

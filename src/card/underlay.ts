@@ -1,0 +1,98 @@
+/**
+ * The installation's settings of a device's own network namespace (S8): its underlay device, permanent neighbours, ranges that lead nowhere,
+ * ports that are closed. Kernel state that this class alone owns: a table, a routing protocol number, permanent neighbours.
+ */
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeWhole } from '#base/writeAtomically.ts';
+import type { FleetBody } from '#contracts/network-objects.ts';
+import { runHere } from './kernel/namespace.ts';
+import { word } from './model/safe.ts';
+
+const table = 'inet pando_fleet';
+/** Marks our routes; in the range that the kernel leaves to programs. */
+const routeProtocol = 201;
+
+const original = z.object({ mtu: z.number().int() });
+
+export type UnderlaySettings = NonNullable<FleetBody['underlay']>;
+
+/** What the kernel is to be told, a line each. */
+export const underlayLines = (device: string, settings: UnderlaySettings, originalMtu: number): string[] => {
+  const { mtu = originalMtu, neighbours = [], blackholes = [], closed = [] } = settings;
+  const rules = closed.map(({ protocol, port }) => `add rule ${table} input ${protocol} dport ${port} drop`);
+  return [
+    `nft -f - <<'END-OF-RULES'`,
+    `add table ${table}`,
+    `delete table ${table}`,
+    ...(rules.length === 0
+      ? []
+      : [
+          `add table ${table}`,
+          `add chain ${table} input { type filter hook input priority -10; policy accept; }`,
+          ...rules,
+        ]),
+    'END-OF-RULES',
+    `ip link set dev ${device} mtu ${mtu}`,
+    `ip neigh flush dev ${device} nud permanent`,
+    ...neighbours.map(
+      ({ ip, mac }) => `ip neigh replace ${word(ip)} lladdr ${word(mac)} dev ${device} nud permanent`,
+    ),
+    `ip route flush proto ${routeProtocol}`,
+    ...blackholes.map((range) => `ip route replace blackhole ${range} proto ${routeProtocol}`),
+  ];
+};
+
+export class Underlay {
+  readonly #device: string;
+  readonly #path: string;
+  readonly #directory: string;
+  /** What the tools show right after the last change; undefined: nothing was changed by this process. */
+  #shown: string | undefined;
+  #isOurs = false;
+
+  constructor(device: string, stateDir: string) {
+    this.#device = word(device);
+    this.#directory = stateDir;
+    this.#path = join(stateDir, 'underlay.json');
+  }
+
+  /** Makes the namespace what the settings say. Where there never were any, nothing is touched. */
+  async settle({ underlay }: FleetBody): Promise<void> {
+    if (underlay === undefined && !this.#isOurs && (await this.#original()) === undefined) return;
+    const { mtu } = (await this.#original()) ?? (await this.#keepOriginal());
+    this.#isOurs = true;
+    await runHere(`${underlayLines(this.#device, underlay ?? {}, mtu).join('\n')}\n`);
+    this.#shown = await this.#show();
+  }
+
+  /** What somebody else has changed since; undefined: nothing. */
+  async drift(): Promise<string | undefined> {
+    if (this.#shown === undefined) return undefined;
+    const now = (await this.#show()).split('\n');
+    const before = this.#shown.split('\n');
+    const changed = now.find((line) => !before.includes(line)) ?? before.find((line) => !now.includes(line));
+    return changed && `underlay: ${changed.trim()}`;
+  }
+
+  #show(): Promise<string> {
+    return runHere(`nft -s list table ${table} 2>/dev/null || true
+cat /sys/class/net/${this.#device}/mtu
+ip neigh show dev ${this.#device} nud permanent
+ip route show table all proto ${routeProtocol}
+`);
+  }
+
+  async #original(): Promise<z.infer<typeof original> | undefined> {
+    const text = await readFile(this.#path, 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : original.parse(JSON.parse(text));
+  }
+
+  async #keepOriginal(): Promise<z.infer<typeof original>> {
+    const mtu = Number(await runHere(`cat /sys/class/net/${this.#device}/mtu\n`));
+    await mkdir(this.#directory, { recursive: true });
+    await writeWhole(this.#path, JSON.stringify({ mtu }));
+    return { mtu };
+  }
+}

@@ -1,0 +1,138 @@
+/** The commands `pando policy` and `pando rollout`. */
+import { type Command, Option } from 'commander';
+
+interface Options {
+  directoryOption(): Option;
+  wholeNumber(min: number, max: number): (text: string) => number;
+}
+
+export const addRolloutCommands = (program: Command, options: Options): void => {
+  addPolicyCommands(program, options);
+  addRolloutCommand(program, options);
+};
+
+const addPolicyCommands = (program: Command, { directoryOption, wholeNumber }: Options): void => {
+  const policy = program
+    .command('policy')
+    .description('how changes spread over the devices: waves, bake time, health, what happens on failure')
+    .addHelpText(
+      'after',
+      `
+A policy is stored before and apart from any change, and has versions; a rollout keeps the version that it began with.
+Its waves take devices by name, by percentage, by cell, by zone, the canary cell, or the rest; the next wave begins when the one before
+is complete, has baked and was measured healthy. Without a policy of yours a change goes by the default of its class.
+  pando policy create --example > careful.json       a policy to begin with
+  pando policy create careful --file careful.json    stores it (again: its next version)
+  pando policy list
+  pando policy show careful`,
+    );
+  policy
+    .command('create [name]')
+    .description('stores a policy; under a name that there is, its next version')
+    .option('--file <file>', 'JSON of the policy; - for stdin')
+    .option('--example', 'prints a policy to begin with', false)
+    .addOption(directoryOption())
+    .action(async (name, options) => (await import('./commands/policy.ts')).createPolicy(name, options));
+  policy
+    .command('list')
+    .description('the newest version of each policy, and the defaults')
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (options) => (await import('./commands/policy.ts')).listPolicies(options));
+  policy
+    .command('show <name>')
+    .description('one policy, in its newest version unless another is named')
+    .option('--version <n>', 'this version', wholeNumber(1, 1_000_000))
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (name, options) => (await import('./commands/policy.ts')).showPolicy(name, options));
+};
+
+const addRolloutCommand = (program: Command, { directoryOption, wholeNumber }: Options): void => {
+  const rollout = program
+    .command('rollout')
+    .description('changes of cards and gateways in waves: start, watch, pause, abort, approve')
+    .addHelpText(
+      'after',
+      `
+A rollout takes every device of its policy from a first state to a second one. A device that has neither refuses (drift). A device that
+hears nothing after it applied goes back by itself. When a wave is unhealthy, every device that was touched goes back.
+  pando rollout start --set mtu=1400 --dry-run      what would change, and in which waves
+  pando rollout start --set mtu=1400 --policy careful --watch
+  pando rollout list                                those under way; --all: also those that have ended
+  pando rollout show ro-0123456789abcdef0           waves, devices in trouble, what it waits for
+  pando rollout watch ro-0123456789abcdef0          the same, live
+  pando rollout approve ro-0123456789abcdef0        lets the wave begin that waits for it
+  pando rollout pause ro-0123456789abcdef0          nothing new begins; resume goes on
+  pando rollout abort ro-0123456789abcdef0          every device that was touched goes back
+  pando rollout audit ro-0123456789abcdef0          who did what to which device, and when`,
+    );
+  rollout
+    .command('start')
+    .description('begins a change of the fleet’s settings')
+    .option('--set <member=value...>', 'members to change: mtu=1400; an empty value takes the member away')
+    .option('--file <file>', 'JSON of the whole settings; - for stdin')
+    .option('--policy <name>', 'the policy; default: that of the class')
+    .option('--policy-version <n>', 'this version of it; default: the newest', wholeNumber(1, 1_000_000))
+    .addOption(
+      new Option('--class <class>', 'the class of the change')
+        .choices(['urgent', 'fleet', 'program'])
+        .default('fleet'),
+    )
+    .option(
+      '--from <version>',
+      'the version that devices must have; default: the one they should have now',
+      wholeNumber(1, 1_000_000),
+    )
+    .option(
+      '--token <token>',
+      'a token of yours: the same token begins one rollout, however often it is sent',
+    )
+    .option('--dry-run', 'shows what would be done', false)
+    .option('--watch', 'follows it to its end', false)
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (options) => (await import('./commands/rollout.ts')).startRollout(options));
+  rollout
+    .command('list')
+    .description('rollouts under way')
+    .option('--all', 'those too that have ended', false)
+    .option('-n, --limit <n>', 'at most so many', wholeNumber(1, 500), 50)
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (options) => (await import('./commands/rollout.ts')).listRollouts(options));
+  rollout
+    .command('show <rollout>')
+    .description('one rollout: its change, its waves, devices in trouble, what it waits for')
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (id, options) => (await import('./commands/rollout.ts')).showRollout(id, options));
+  rollout
+    .command('watch <rollout>')
+    .description('the same, live, until it has ended; exits with 1 unless it is done')
+    .addOption(directoryOption())
+    .action(async (id, options) => (await import('./commands/rollout.ts')).watchRollout(id, options));
+  rollout
+    .command('audit <rollout>')
+    .description('the record of everything that was done: who, what, from, to, when')
+    .option('--json', 'a JSON object a line', false)
+    .addOption(directoryOption())
+    .action(async (id, options) => (await import('./commands/rollout.ts')).showAudit(id, options));
+  const rolloutActions = {
+    pause: 'nothing new begins; devices that have applied stay as they are',
+    resume: 'goes on; in a halted rollout, accepts what has failed so far',
+    abort: 'takes every device that was touched back to the first state',
+    approve: 'lets the wave begin that waits for an approval of yours',
+  } as const;
+  for (const [action, description] of Object.entries(rolloutActions) as [
+    keyof typeof rolloutActions,
+    string,
+  ][])
+    rollout
+      .command(`${action} <rollout>`)
+      .description(description)
+      .addOption(directoryOption())
+      .action(async (id, options) =>
+        (await import('./commands/rollout.ts')).controlRollout(id, action, options),
+      );
+};

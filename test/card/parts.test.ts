@@ -1,0 +1,148 @@
+/** Network state in parts on real cards, with real packets; what nobody confirms is taken back, also by the next process. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { exec } from '#base/exec.ts';
+import { difference, groupsCarried, nothingKnown, objectsFor } from '#base/network/needs.ts';
+import { partsOf } from '#base/network/parts.ts';
+import type { VpcState } from '#contracts/network.ts';
+import { digestOf } from '#contracts/network-digest.ts';
+import {
+  type FleetBody,
+  fleetId,
+  type NetworkObject,
+  type ObjectChange,
+} from '#contracts/network-objects.ts';
+import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
+
+const ping = (ip: string): string => `ping -c 1 -W 1 ${ip} >/dev/null`;
+const icmp = (groupId: string, cidr: string) => ({
+  groupId,
+  ingress: [{ protocol: '1', fromPort: -1, toPort: -1, cidr }],
+  egress: [{ protocol: '-1', cidr: '0.0.0.0/0' }],
+});
+
+/** Sets are listed in no order; counted rates come and go with the packets. */
+const sorted = (text: string): string =>
+  text
+    .split('\n')
+    .filter((line) => !line.includes('elements = { "tapa" limit rate'))
+    .sort()
+    .join('\n');
+
+const fleet = (body: FleetBody, version: number): NetworkObject => {
+  const what = { kind: 'fleet' as const, id: fleetId, body };
+  return { ...what, version, digest: digestOf(what) };
+};
+const change = (to: NetworkObject, from?: string | null): ObjectChange => ({
+  kind: to.kind,
+  id: to.id,
+  to,
+  from,
+});
+
+describe('network state in parts', () => {
+  let lab: Lab;
+  let one: LabCard;
+  let two: LabCard;
+  let a: LabVm;
+  let b: LabVm;
+  let state: VpcState;
+
+  const tell = async (card: LabCard, next: VpcState, before = nothingKnown): Promise<void> => {
+    const parts = partsOf(next);
+    const own = groupsCarried(parts, ({ vtep }) => vtep === card.vtep);
+    const told = difference(before, parts, objectsFor(parts, own));
+    assert.ok(told !== undefined);
+    await card.client.call('card.transact', { objects: [...told.objects], places: [told.places] });
+  };
+
+  before(async () => {
+    lab = await Lab.create();
+    [one, two] = await Promise.all([lab.card('c1'), lab.card('c2')]);
+    a = await lab.vm('a', one, portOf(10, one.vtep, { groupIds: ['sg-a'] }));
+    b = await lab.vm('b', two, portOf(11, two.vtep, { groupIds: ['sg-b'] }));
+    state = {
+      ...vpcOf('vpc-1', 410, 1, [a.port, b.port]),
+      groups: [icmp('sg-a', '10.0.0.0/24'), icmp('sg-b', '10.0.0.0/24')],
+    };
+    for (const card of [one, two]) await tell(card, state);
+    await attach(one, 'vpc-1', a);
+    await attach(two, 'vpc-1', b);
+  });
+  after(() => lab[Symbol.asyncDispose]());
+
+  const ruleset = async (card: LabCard): Promise<string> =>
+    (await exec('nsenter', [`--net=/run/netns/${card.namespacePrefix}vpc-1`, 'nft', 'list', 'ruleset']))
+      .stdout;
+  const passes = async (vm: LabVm, ip: string): Promise<boolean> => (await vm.run(ping(ip))).ok;
+  const comesToPass = (vm: LabVm, ip: string): Promise<boolean> =>
+    eventually(
+      () => passes(vm, ip),
+      (ok) => ok,
+    );
+
+  it('packets pass by the groups that each card was given, and no card has another’s', async () => {
+    await comesToPass(a, '10.0.0.11');
+    await comesToPass(b, '10.0.0.10');
+    assert.doesNotMatch(await ruleset(one), /sg-b/);
+    assert.doesNotMatch(await ruleset(two), /sg-a/);
+  });
+
+  it('a rule that changes is one object for one card', async () => {
+    const parts = partsOf({ ...state, version: 2, groups: [icmp('sg-b', '192.0.2.0/24')] });
+    const group = parts.objects.get('security-group/sg-b')?.current;
+    assert.ok(group !== undefined);
+    const places = [{ vpcId: 'vpc-1', version: 2, set: [], removed: [] }];
+    const objects = [{ kind: group.kind, id: group.id, vpcId: 'vpc-1', to: group }];
+    await two.client.call('card.transact', { objects, places });
+    assert.equal(await passes(a, '10.0.0.11'), false);
+    assert.equal(await passes(b, '10.0.0.10'), true);
+    await tell(two, { ...state, version: 3 });
+    await comesToPass(a, '10.0.0.11');
+  });
+
+  it('the installation’s rules come before tracked flows and groups, and go again when nobody confirms them', async () => {
+    const before = await ruleset(one);
+    const strict = fleet({ defaultRules: [{ on: 'from-guest', protocol: '1' }] }, 1);
+    await one.client.call('card.transact', {
+      ...{ transactionId: 't1', confirmWithinMs: 1_500 },
+      ...{ objects: [change(strict, null)], places: [] },
+    });
+    assert.equal(await passes(a, '10.0.0.11'), false);
+    await comesToPass(a, '10.0.0.11');
+    assert.equal(sorted(await ruleset(one)), sorted(before));
+  });
+
+  it('a process that dies before the confirmation: the next one puts the kernel back', async () => {
+    const before = await ruleset(one);
+    const strict = fleet({ defaultRules: [{ on: 'guest-services', protocol: '1' }], mtu: 1_280 }, 1);
+    assert.equal(await passes(a, '10.0.0.1'), true);
+    await one.client.call('card.transact', {
+      ...{ transactionId: 't2', confirmWithinMs: 600_000 },
+      ...{ objects: [change(strict, null)], places: [] },
+    });
+    assert.equal(await passes(a, '10.0.0.1'), false);
+    await one.stop('SIGKILL');
+    await one.start();
+    await comesToPass(a, '10.0.0.1');
+    assert.equal(sorted(await ruleset(one)), sorted(before));
+    const { objects } = await one.client.call('card.objects', {});
+    assert.equal(objects.find(({ kind }) => kind === 'fleet')?.current, undefined);
+  });
+
+  it('what was confirmed, versions and first states outlive the process', async () => {
+    const kind = fleet({ mtu: 1_280 }, 4);
+    const transaction = { objects: [change(kind, null)], places: [] };
+    await one.client.call('card.transact', { ...transaction, transactionId: 't3', confirmWithinMs: 600_000 });
+    await one.client.call('card.confirm', { transactionId: 't3' });
+    const before = await one.client.call('card.objects', {});
+    await one.stop('SIGKILL');
+    await one.start();
+    assert.deepEqual(await one.client.call('card.objects', {}), before);
+    const link = await exec('nsenter', [
+      `--net=/run/netns/${one.namespacePrefix}vpc-1`,
+      ...['ip', '-o', 'link', 'show', 'dev', 'vx0'],
+    ]);
+    assert.match(link.stdout, /mtu 1280/);
+  });
+});

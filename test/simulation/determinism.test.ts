@@ -1,0 +1,40 @@
+/** One seed is one history: what ran before in the process, and in which process it runs, makes no difference. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { simulate } from './simulate.ts';
+import { makeTemplate, type Template } from './template.ts';
+
+let template: Template;
+before(async () => {
+  template = await makeTemplate({ cells: 2, processorsPerCell: 2, hostsPerCell: 2, routers: 2, accounts: 2 });
+});
+after(() => template.close());
+
+const traceOf = async (
+  seed: number,
+): Promise<{ readonly hash: string; readonly lines: readonly string[] }> => {
+  const lines: string[] = [];
+  const { hash } = await simulate({
+    template,
+    seed,
+    workMs: 3_000,
+    clients: 3,
+    faultEveryMs: 800,
+    tell: (line) => lines.push(line),
+  });
+  return { hash, lines };
+};
+
+test('the same seed has the same trace, whatever ran before it; another seed has another', async () => {
+  const first = await traceOf(9);
+  const other = await traceOf(10);
+  const again = await traceOf(9);
+  const differs = again.lines.findIndex((line, at) => line !== first.lines[at]);
+  assert.equal(
+    differs,
+    -1,
+    `line ${differs}:\n${first.lines.slice(differs - 3, differs + 1).join('\n')}\nand then\n${again.lines[differs]}`,
+  );
+  assert.equal(again.hash, first.hash);
+  assert.notEqual(other.hash, first.hash);
+});

@@ -1,0 +1,44 @@
+/** Seeds of the region simulator, as many as its time allows, and those that once found a fault. `bench/simulate.ts` runs more. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { regressions } from './regressions.ts';
+import { type SimulationResult, simulate } from './simulate.ts';
+import { makeTemplate, type Template } from './template.ts';
+
+/** Short runs find most: there is more of a beginning and of an end in them. */
+const shape = { cells: 3, processorsPerCell: 2, hostsPerCell: 2, routers: 2, accounts: 3 };
+const size = { workMs: 4_000, clients: 4, faultEveryMs: 1_000 };
+const seedsMax = 100;
+const seedsMin = 8;
+const boxMs = 45_000;
+
+let template: Template;
+before(async () => {
+  template = await makeTemplate(shape);
+});
+after(() => template.close());
+
+const shown = ({ seed, broken, tail }: SimulationResult): string =>
+  `${tail.slice(-30).join('\n')}\n\nseed ${seed}:\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay --cells 3 --hosts 2 --seconds 4 --every 1`;
+
+test('seeds: I1, I3, I4 and I5 hold after every event, and all comes to rest', async (t) => {
+  const began = performance.now();
+  const faults = new Map<string, number>();
+  let ran = 0;
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    if (ran >= seedsMin && performance.now() - began > boxMs) break;
+    const result = await simulate({ template, seed, ...size });
+    assert.deepEqual(result.broken, [], shown(result));
+    for (const [kind, count] of Object.entries(result.faults))
+      faults.set(kind, (faults.get(kind) ?? 0) + count);
+    ran++;
+  }
+  t.diagnostic(`${ran} seeds, faults: ${[...faults].map(([kind, count]) => `${kind} ${count}`).join(', ')}`);
+  assert.ok(ran >= seedsMin);
+});
+
+for (const { seed, found, ...run } of regressions)
+  test(`seed ${seed} found: ${found}`, async () => {
+    const result = await simulate({ template, ...size, ...run, seed });
+    assert.deepEqual(result.broken, [], shown(result));
+  });

@@ -1,0 +1,263 @@
+/**
+ * A PostgreSQL server of the simulation: the real engine (PGlite) behind the real protocol, so that pool, client and SQL are production's.
+ * The engine has one session, so transactions take turns: what is run between a BEGIN and its end is never mixed with others'.
+ */
+import type { PGlite } from '@electric-sql/pglite';
+import type { Network } from './network.ts';
+import * as protocol from './protocol.ts';
+import { type Random, randomOf } from './random.ts';
+import { SimServer, type SimSocket } from './sockets.ts';
+import { type Dump, dumpOf, restoreInto } from './storeDump.ts';
+import type { SimProcess, World } from './world.ts';
+
+export const storePort = 5432;
+/** A session that stands still inside of a transaction for so long, while others wait, is ended. */
+const idleInTransactionMs = 500;
+const statementTimeoutMs = 6_000;
+const serviceMsMax = 1;
+const parseCompleteType = 0x31;
+const shownSqlChars = 70;
+const writes = /\b(?:insert|update|delete)\b/i;
+
+interface Session {
+  readonly socket: SimSocket;
+  readonly peer: string;
+  readonly reader: protocol.MessageReader;
+  gathered: protocol.Message[];
+  readonly batches: { readonly messages: readonly protocol.Message[]; readonly sinceMs: number }[];
+  /** Monotonic moment of its last answer. */
+  answeredMs: number;
+  /** What the transaction that is open wrote. */
+  wrote: string[];
+}
+
+export interface Committed {
+  readonly store: string;
+  readonly by: string;
+  /** The writing statements. */
+  readonly statements: readonly string[];
+}
+
+export class SimStore {
+  readonly name: string;
+  readonly #engine: PGlite;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #random: Random;
+  readonly #prepared = new Map<string, string>();
+  readonly #sessions = new Set<Session>();
+  readonly #inside: SimProcess;
+  #process: SimProcess | undefined;
+  #owner: Session | undefined;
+  commits = 0;
+  statements = 0;
+  onCommit: ((committed: Committed) => void) | undefined;
+
+  constructor(name: string, engine: PGlite, network: Network) {
+    this.name = name;
+    this.#engine = engine;
+    this.#network = network;
+    this.#world = network.world;
+    this.#random = randomOf(network.world.seed, name);
+    this.#inside = { ...network.world.process(`${name} inside`), state: 'dead' };
+  }
+
+  get process(): SimProcess | undefined {
+    return this.#process;
+  }
+
+  get isBusy(): boolean {
+    return this.#owner !== undefined;
+  }
+
+  /** Rows as texts. For checks: it takes no time, and shows what is committed only while no transaction is open. */
+  look(sql: string): readonly (string | null)[][] {
+    const { rows, error } = protocol.answerIn(this.#ask(protocol.queryOf(sql)), true);
+    if (error !== undefined) throw new Error(`${this.name}: ${error}`);
+    return rows;
+  }
+
+  /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
+  #ask(bytes: Buffer): Uint8Array {
+    this.#inside.wallAheadMs = this.#process?.wallAheadMs ?? 0;
+    return this.#world.as(this.#inside, () => this.#engine.execProtocolRawSync(bytes));
+  }
+
+  start(): void {
+    const process = this.#world.process(this.name);
+    this.#process = process;
+    this.#world.as(process, () => {
+      const server = new SimServer(this.#network, {});
+      server.on('connection', (socket: SimSocket) => this.#begin(socket));
+      server.listen(storePort, this.name);
+    });
+    process.onEnd.add(() => {
+      for (const session of [...this.#sessions]) this.#end(session);
+    });
+  }
+
+  dump(): Dump {
+    return dumpOf((sql) => this.look(sql));
+  }
+
+  /** Makes it what it was. The server must not run. */
+  restore(dump: Dump): void {
+    this.#prepared.clear();
+    restoreInto((sql) => this.look(sql), dump);
+  }
+
+  #begin(socket: SimSocket): void {
+    const session: Session = {
+      ...{ socket, peer: socket.peer?.process.name ?? '?', reader: new protocol.MessageReader() },
+      ...{ gathered: [], batches: [], answeredMs: this.#world.nowMs, wrote: [] },
+    };
+    this.#sessions.add(session);
+    socket.on('data', (chunk: Buffer) => {
+      for (const message of session.reader.push(chunk)) this.#take(session, message);
+      this.#pump();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.#end(session);
+      this.#pump();
+    });
+  }
+
+  #take(session: Session, message: protocol.Message): void {
+    if (message.type === 'startup') session.socket.write(protocol.welcome);
+    else if (message.type === 'X') session.socket.end();
+    else {
+      session.gathered.push(message);
+      if (message.type !== 'Q' && message.type !== 'S') return;
+      session.batches.push({ messages: session.gathered, sinceMs: this.#world.nowMs });
+      session.gathered = [];
+      this.#watch(session);
+    }
+  }
+
+  /** Waiters are not kept waiting by somebody who has gone away, nor for ever by anybody. */
+  #watch(waiter: Session): void {
+    const look = (): void => {
+      const [batch] = waiter.batches;
+      if (batch === undefined || !this.#sessions.has(waiter)) return;
+      const owner = this.#owner;
+      if (
+        owner !== undefined &&
+        owner !== waiter &&
+        this.#world.nowMs - owner.answeredMs > idleInTransactionMs
+      ) {
+        this.#world.tell(`${this.name} ends the idle transaction of ${owner.peer}`);
+        owner.socket.write(
+          protocol.errorOf('FATAL', '25P03', 'terminating connection due to idle-in-transaction timeout'),
+        );
+        owner.socket.destroy();
+        this.#end(owner);
+        this.#pump();
+      } else if (this.#world.nowMs - batch.sinceMs > statementTimeoutMs) {
+        waiter.batches.shift();
+        waiter.socket.write(
+          Buffer.concat([
+            protocol.errorOf('ERROR', '57014', 'canceling statement due to statement timeout'),
+            protocol.readyFor('I'),
+          ]),
+        );
+      } else if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
+    };
+    if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
+  }
+
+  #end(session: Session): void {
+    if (!this.#sessions.delete(session)) return;
+    if (this.#owner !== session) return;
+    this.look('rollback');
+    this.#owner = undefined;
+    this.#world.tell(`${this.name} rolls back ${session.peer}`);
+  }
+
+  /** Whose turn it is: who is inside of a transaction, else whoever has waited longest. */
+  #pump(): void {
+    for (;;) {
+      const next = this.#owner ?? this.#longestWaiting();
+      const batch = next?.batches.shift();
+      if (next === undefined || batch === undefined) return;
+      this.#execute(next, batch.messages);
+    }
+  }
+
+  #longestWaiting(): Session | undefined {
+    let found: Session | undefined;
+    for (const session of this.#sessions) {
+      const since = session.batches[0]?.sinceMs;
+      if (since !== undefined && since < (found?.batches[0]?.sinceMs ?? Number.POSITIVE_INFINITY))
+        found = session;
+    }
+    return found;
+  }
+
+  #execute(session: Session, messages: readonly protocol.Message[]): void {
+    const { sent, known, fresh, sql } = this.#unprepared(messages);
+    const bytes = Buffer.concat(sent.map(({ whole }) => whole));
+    const reply = this.#ask(bytes);
+    const { error, status } = protocol.answerIn(reply);
+    this.statements++;
+    if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
+    this.#world.tell(
+      `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
+      given(messages),
+    );
+    this.#world.trace.add(this.#world.nowMs, '', parsedAlready(reply));
+    if (writes.test(sql)) session.wrote.push(sql);
+    session.answeredMs = this.#world.nowMs;
+    this.#owner = status === 'I' ? undefined : session;
+    const answer = Buffer.concat([...Array.from({ length: known }, () => protocol.parseComplete), reply]);
+    const service = this.#random.next() * serviceMsMax;
+    if (this.#process !== undefined)
+      this.#world.after(this.#process, service, () => session.socket.write(answer));
+    if (status === 'I') this.#committed(session, error !== undefined || /^\s*rollback/i.test(sql));
+  }
+
+  #committed(session: Session, failed: boolean): void {
+    const statements = session.wrote;
+    session.wrote = [];
+    if (failed || statements.length === 0) return;
+    this.commits++;
+    this.onCommit?.({ store: this.name, by: session.peer, statements });
+  }
+
+  /** All connections prepare a text under the same name; the engine has one session, which needs it once. */
+  #unprepared(messages: readonly protocol.Message[]) {
+    const fresh: string[] = [];
+    let known = 0;
+    let sql = '';
+    const sent = messages.filter((message) => {
+      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
+      if (message.type === 'B') sql = this.#prepared.get(protocol.textsOf(message, 2)[1] ?? '') ?? sql;
+      if (message.type !== 'P') return true;
+      const [name = '', text = ''] = protocol.textsOf(message, 2);
+      sql = text;
+      if (name === '') return true;
+      if (this.#prepared.get(name) === text) {
+        known++;
+        return false;
+      }
+      this.#prepared.set(name, text);
+      fresh.push(name);
+      return true;
+    });
+    return { sent, known, fresh, sql };
+  }
+}
+
+/** Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs. */
+const parsedAlready = (reply: Uint8Array): Uint8Array =>
+  reply[0] === parseCompleteType ? reply.subarray(protocol.parseComplete.length) : reply;
+
+/** What is bound. Names of prepared statements are of the whole process, and tell of earlier runs. */
+const given = (messages: readonly protocol.Message[]): Buffer =>
+  Buffer.concat(
+    messages
+      .filter(({ type }) => type === 'B')
+      .map(({ whole }) => whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1))),
+  );
+
+const shown = (sql: string): string => sql.replaceAll(/\s+/g, ' ').trim().slice(0, shownSqlChars);

@@ -1,0 +1,170 @@
+/** What every run begins with: engines, certificates, and stores with a schema, an image and accounts in them. Made once a process. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PGlite } from '@electric-sql/pglite';
+import { idKinds } from '#contracts/ids.ts';
+import { imageManifest } from '#contracts/image-manifest.ts';
+import { createAccount, ensureSystemAccount, type NewAccount, systemAccountId } from '#region/accounts.ts';
+import type { Region } from '#region/region.ts';
+import { imageColumns } from '#region/resources/images.ts';
+import { writeSimulatedImage } from '#simulated/image.ts';
+import { type Certificates, issueAll } from './certificates.ts';
+import { Cloud } from './cloud.ts';
+import { Network } from './network.ts';
+import { answerIn, queryOf } from './protocol.ts';
+import { install } from './runtime.ts';
+import * as names from './shape.ts';
+import { SimStore } from './store.ts';
+import type { Dump } from './storeDump.ts';
+import { World } from './world.ts';
+
+const setUpMs = 120_000;
+const setUpSeed = 1;
+
+export interface Template {
+  readonly shape: names.Shape;
+  readonly engines: ReadonlyMap<string, PGlite>;
+  readonly dumps: ReadonlyMap<string, Dump>;
+  readonly certificates: Certificates;
+  readonly accounts: readonly NewAccount[];
+  readonly imageId: string;
+  readonly directory: string;
+  close(): Promise<void>;
+}
+
+/** The engine keeps a store of real randomness, and what it draws would not come from the seed. Found first, this is what columns default to. */
+const seededUuid = `
+  create sequence simulated_uuid;
+  create function public.gen_random_uuid() returns uuid language sql volatile
+    as $body$ select md5('uuid ' || nextval('public.simulated_uuid')::text)::uuid $body$`;
+const settings = [
+  "timezone = 'UTC'",
+  'plan_cache_mode = force_generic_plan',
+  'search_path = public, pg_catalog',
+];
+
+const prepared = (engine: PGlite): PGlite => {
+  for (const setting of settings) ask(engine, `set ${setting}`);
+  return engine;
+};
+
+const ask = (engine: PGlite, sql: string): void => {
+  const { error } = answerIn(engine.execProtocolRawSync(queryOf(sql)));
+  if (error !== undefined) throw new Error(error);
+};
+
+/** One is made, the others are its copies, which is sooner done. */
+const makeEngines = async (stores: readonly string[]): Promise<Map<string, PGlite>> => {
+  const [first = '', ...others] = stores;
+  const engine = prepared(await PGlite.create());
+  ask(engine, seededUuid);
+  const data = await engine.dumpDataDir('none');
+  const engines = new Map([[first, engine]]);
+  for (const name of others) engines.set(name, prepared(await PGlite.create({ loadDataDir: data })));
+  return engines;
+};
+
+export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
+  const directory = mkdtempSync(join(tmpdir(), 'pando-simulation-'));
+  mkdirSync(join(directory, 'images'));
+  // Always the same key: what is sealed is part of what is compared.
+  writeFileSync(join(directory, 'seal.key'), Buffer.alloc(32, 7), { mode: 0o600 });
+  const certificates = await issueAll(shape, directory);
+  const manifest = imageManifest.parse(
+    JSON.parse(readFileSync(join(await writeSimulatedImage(directory), 'manifest.json'), 'utf8')),
+  );
+  const stores = [names.regionStore, ...names.numbers(shape.cells).map(names.cellStore)];
+  const engines = await makeEngines(stores);
+  const world = new World(setUpSeed);
+  const network = new Network(world);
+  const made = new Map([...engines].map(([name, engine]) => [name, new SimStore(name, engine, network)]));
+  const cloud = new Cloud({
+    world,
+    network,
+    stores: made,
+    certificates,
+    shape: { ...shape, hostsPerCell: 0, routers: 0 },
+    directory,
+  });
+  const uninstall = install(world, network);
+  try {
+    for (const name of stores) cloud.start(name);
+    await world.run(10);
+    const region = await openFirst(world, cloud, made.get(names.regionStore));
+    const accounts: NewAccount[] = [];
+    for (const number of names.numbers(shape.accounts))
+      accounts.push(
+        await world.finish(regionOf(cloud), () => createAccount(region, `account-${number}`), setUpMs),
+      );
+    const imageId = await world.finish(regionOf(cloud), () => addImage(region, manifest), setUpMs);
+    for (const cell of names.numbers(shape.cells)) cloud.start(names.processorName(cell, 1));
+    await world.run(world.nowMs + setUpMs, () => cloud.cells.size === shape.cells);
+    for (const name of names.processNames(shape)) cloud.kill(name);
+    await world.run(world.nowMs + 100);
+    for (const cell of names.numbers(shape.cells))
+      made.get(names.cellStore(cell))?.look('delete from processors');
+    const dumps = new Map([...made].map(([name, store]) => [name, store.dump()]));
+    const close = async (): Promise<void> => {
+      for (const engine of engines.values()) await engine.close();
+      rmSync(directory, { recursive: true, force: true });
+    };
+    return { shape, engines, dumps, certificates, accounts, imageId, directory, close };
+  } finally {
+    uninstall();
+  }
+};
+
+const trouble = (world: World): Error =>
+  new Error(
+    `the region did not come up: ${world.uncaught.map(({ error }) => String(error)).join()}\n${world.trace.tail(40).join('\n')}`,
+  );
+
+/** The region is started once to make its schema, and again beside a key that cannot be opened: none of RSA's comes from a seed. */
+const openFirst = async (world: World, cloud: Cloud, store: SimStore | undefined): Promise<Region> => {
+  const hasTable = (): boolean =>
+    store?.isBusy === false &&
+    store?.look("select to_regclass('identity_key')::text")[0]?.[0] === 'identity_key';
+  cloud.start(names.regionProcess);
+  if (!(await world.run(world.nowMs + setUpMs, hasTable))) throw trouble(world);
+  cloud.kill(names.regionProcess);
+  await world.run(world.nowMs + 100);
+  store?.look(
+    "insert into identity_key (certificate, sealed_key) values ('none', '\\x00') on conflict do nothing",
+  );
+  cloud.start(names.regionProcess);
+  await world.run(world.nowMs + setUpMs, () => cloud.region !== undefined);
+  if (cloud.region === undefined) throw trouble(world);
+  return cloud.region;
+};
+
+const regionOf = (cloud: Cloud) => {
+  const process = cloud.processes.get(names.regionProcess);
+  if (process === undefined) throw new Error('there is no region');
+  return process;
+};
+
+/** As an operator's registration of a public image leaves it. */
+const addImage = async (
+  region: Region,
+  manifest: ReturnType<typeof imageManifest.parse>,
+): Promise<string> => {
+  const imageId = `${idKinds.image.prefix}-${manifest.digest.slice(0, 17)}`;
+  await region.db.transaction().execute(async (tx) => {
+    await ensureSystemAccount(tx);
+    await tx
+      .insertInto('image')
+      .values({
+        ...{
+          image_id: imageId,
+          account_id: systemAccountId,
+          name: 'pando-simulated',
+          description: manifest.description,
+        },
+        ...{ location: 'nowhere', is_public: true, root_device_name: '/dev/vda', imds_support: 'v2.0' },
+        ...imageColumns(manifest),
+      })
+      .execute();
+  });
+  return imageId;
+};
