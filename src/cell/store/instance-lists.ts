@@ -65,7 +65,7 @@ const addNarrowing = (where: Conditions, only: Narrowing): void => {
 };
 
 /** User data is most of a row that has some, and no list shows it. */
-const listedColumns = instanceColumns
+const listedColumns = [...instanceColumns, 'capacity_reservation_id']
   .map((column) => (column === 'spec' ? `spec - 'userData' as spec` : column))
   .join(', ');
 
