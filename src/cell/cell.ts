@@ -173,6 +173,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const notices = await openNotices({
     ...{ services, owner },
     sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    demand: (type, count) => pools.demand(type, count),
     ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
     webhooks: options.webhooks,
   });
