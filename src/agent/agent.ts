@@ -1,4 +1,5 @@
 /** The agent put together from its configuration. */
+import { join } from 'node:path';
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
 import { metrics, onCollect } from '#base/metrics.ts';
@@ -15,6 +16,9 @@ import { Host } from './host.ts';
 import { openImageSource } from './image-source.ts';
 import { resumeTargets, serveHandover } from './migration/handover.ts';
 import { resumeSources } from './migration/source.ts';
+import { HostRebuild } from './rebuild/host-rebuild.ts';
+import { Machine } from './rebuild/machine.ts';
+import { RebuildRecord } from './rebuild/record.ts';
 import { Reporter } from './reports.ts';
 
 const mib = 1024 ** 2;
@@ -25,8 +29,16 @@ export interface Agent {
   close(): void;
 }
 
-/** Adopts what runs on this host, then dials its cell. */
-export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Logger): Promise<Agent> => {
+/** Where the agent's code lies. */
+const codeTree = join(import.meta.dirname, '..', '..');
+
+/** Adopts what runs on this host, then dials its cell. `restart`: ends the process, which is started again. */
+export const startAgent = async (
+  config: AgentConfig,
+  tls: TlsMaterial,
+  log: Logger,
+  restart: () => void,
+): Promise<Agent> => {
   let reporter: Reporter | undefined;
   const changed = (): void => reporter?.poke();
   const accelerator = await chooseAccelerator(config.accelerator);
@@ -41,11 +53,14 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
       return undefined;
     },
   );
+  const record = await RebuildRecord.open(config.stateDir);
   const host = await Host.open({
     ...{ config, tls, log, card, readImage: images.read, accelerator, changed },
+    hides: (instanceId) => record.state.validating === instanceId,
     handover: handover && { host: config.migrationAddress, port: handover.port },
   });
   known = host;
+  const rebuild = new HostRebuild({ host, record, machine: new Machine(), codeTree, restart });
   const uncollect = onCollect(async () => {
     metrics.vms.reset();
     for (const { state } of await host.reports()) metrics.vms.inc({ state });
@@ -61,7 +76,7 @@ export const startAgent = async (config: AgentConfig, tls: TlsMaterial, log: Log
     cell: config.cell,
     tls,
     log,
-    handlers: hostHandlers(host, pin),
+    handlers: hostHandlers(host, pin, rebuild),
     pin,
     hello: async () => {
       const { hostId, zone, vtep, rack } = config;

@@ -9,15 +9,17 @@ import {
   formerCardMethods,
   presentCardMethod,
 } from '#contracts/card.ts';
+import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { AgentConfig } from './config.ts';
-import { cardCallTimeoutMs } from './limits.ts';
+import { cardCallTimeoutMs, cardRebuildTimeoutMs } from './limits.ts';
 
 type CardContract = typeof cardContract;
 export type CardMethod = Method<CardContract>;
+type Rebuild = typeof cardRebuildContract;
 
 export class CardLink {
-  readonly #client: RpcClient<Record<never, never>, CardContract>;
+  readonly #client: RpcClient<Record<never, never>, CardContract & Rebuild>;
 
   constructor(config: AgentConfig['card'], tls: TlsMaterial, onChange: () => void) {
     this.#client = new RpcClient({
@@ -25,7 +27,7 @@ export class CardLink {
       host: config.host,
       port: config.port,
       expect: config.identity,
-      remote: withFormerNames(cardContract, formerCardMethods),
+      remote: { ...withFormerNames(cardContract, formerCardMethods), ...cardRebuildContract },
       contract: {},
       handlers: {},
       // The client counts as connected just after this returns.
@@ -43,6 +45,11 @@ export class CardLink {
       timeoutMs: cardCallTimeoutMs,
       former: formerCardMethods,
     });
+  }
+
+  /** What only a rebuild asks. */
+  rebuild<M extends Method<Rebuild>>(method: M, params: Params<Rebuild, M>): Promise<Result<Rebuild, M>> {
+    return this.#client.call(method, params, { timeoutMs: cardRebuildTimeoutMs });
   }
 
   /**

@@ -53,6 +53,8 @@ export const agentConfig = z.object({
   migrationTls: z.enum(['required', 'off']).default('required'),
   /** How long the copy of a VM that moves away may stand still before it is given up. */
   migrationStallMsMax: z.number().int().positive().default(migrationStallMsMaxDefault),
+  /** Swap whose key is lost with the boot: pages of guests on it tell nobody anything. As `/proc/swaps` names it. */
+  encryptedSwap: z.array(z.string()).default([]),
   /** Where the control groups are mounted; default: found. */
   cgroupRoot: z.string().optional(),
 });

@@ -1,9 +1,12 @@
 /** The console's log: bounded, and read without trusting the directory that a VMM may write. */
 import { constants } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { consoleBytesMax, consoleShownBytes } from './limits.ts';
 import { openRegular } from './untrusted.ts';
 import type { VmPaths } from './vm-store.ts';
+
+/** A log grows by little between two looks; one that claims more was made longer by who broke out of a VMM. */
+const overwrittenBytesMax = 64 * consoleBytesMax;
 
 const tailOf = async (path: string, bytesMax: number): Promise<Buffer> => {
   const file = await openRegular(path, constants.O_RDONLY);
@@ -26,6 +29,26 @@ export const consoleOutput = async (paths: VmPaths): Promise<string> => {
   return Buffer.concat([before, now]).subarray(-consoleShownBytes).toString('utf8');
 };
 
+/** Always of the same length, so in place: no block of it is given back to the file system with what a guest said (I8). */
+const keepTail = async (path: string, tail: Buffer): Promise<void> => {
+  const file = await open(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+  try {
+    await file.write(tail, 0, tail.length, 0);
+  } finally {
+    await file.close();
+  }
+};
+
+/** On the disk too: blocks that are cut off before they are written keep what they held. */
+const overwrite = async (file: FileHandle): Promise<void> => {
+  const zeros = Buffer.alloc(consoleShownBytes);
+  const { size } = await file.stat();
+  const until = Math.min(size, overwrittenBytesMax);
+  for (let at = 0; at < until; at += zeros.length)
+    await file.write(zeros, 0, Math.min(zeros.length, until - at), at);
+  await file.datasync();
+};
+
 /** Cuts a log that has grown above the limit; the writer appends, so it goes on at the start. A few bytes may be lost between copy and cut. */
 export const trimLogs = async (paths: VmPaths): Promise<void> => {
   for (const path of [paths.consoleLog, paths.vmmLog]) {
@@ -34,7 +57,8 @@ export const trimLogs = async (paths: VmPaths): Promise<void> => {
     try {
       if ((await file.stat()).size <= consoleBytesMax) continue;
       if (path === paths.consoleLog)
-        await writeFile(paths.consoleBefore, await tailOf(path, consoleShownBytes), { mode: 0o600 });
+        await keepTail(paths.consoleBefore, await tailOf(path, consoleShownBytes));
+      await overwrite(file);
       await file.truncate(0);
     } finally {
       await file.close();

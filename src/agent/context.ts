@@ -16,7 +16,7 @@ export interface AgentContext {
   readonly tls: TlsMaterial;
   readonly log: Logger;
   readonly store: VmStore;
-  readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
+  readonly card: Pick<CardLink, 'call' | 'relay' | 'rebuild' | 'status'>;
   readonly images: ImageCache;
   readonly cgroups: Cgroups;
   /** What VMMs may reach on the network. */

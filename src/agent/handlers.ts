@@ -12,6 +12,7 @@ import { flush, switchOver } from './migration/switch.ts';
 import { commission, confirm } from './migration/target.ts';
 import { detachNetwork, metadataOf, prepareNetwork, updateMetadata } from './network.ts';
 import { rebootVm, stopVm } from './power.ts';
+import type { HostRebuild } from './rebuild/host-rebuild.ts';
 import { absentReport } from './vm.ts';
 
 const nothing = async (work: Promise<void>): Promise<Record<string, never>> => {
@@ -19,7 +20,11 @@ const nothing = async (work: Promise<void>): Promise<Record<string, never>> => {
   return {};
 };
 
-export const hostHandlers = (host: Host, pin: CellPin): Handlers<typeof hostContract> => {
+export const hostHandlers = (
+  host: Host,
+  pin: CellPin,
+  rebuild: HostRebuild,
+): Handlers<typeof hostContract> => {
   const { config, card, accelerator, log } = host.context;
   return {
     'host.describe': async () => ({
@@ -28,16 +33,25 @@ export const hostHandlers = (host: Host, pin: CellPin): Handlers<typeof hostCont
     }),
     'host.rehome': async ({ to, generation }) => {
       await pin.rehome(to, generation, () => host.vms.length === 0);
+      await rebuild.rehomed();
       log.warn({ to, generation }, 'this host belongs to another cell from now on');
       return { generation };
     },
-    'vm.ensureImage': ({ command, instanceId, image }) => host.ensureImage(command, instanceId, image),
-    'vm.prepareNetwork': async (params) =>
-      host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params)),
-    'vm.launch': (params) =>
-      host.command(params.command, host.commanded(params.command, params.instanceId), (vm) =>
+    'vm.ensureImage': async ({ command, instanceId, image }) => {
+      rebuild.assertOpen();
+      return host.ensureImage(command, instanceId, image);
+    },
+    'vm.prepareNetwork': async (params) => {
+      // No wait from here until the VM is known: who looks whether the host is empty sees it.
+      rebuild.assertOpen();
+      return host.commandNew(params.command, params.instanceId, (vm) => prepareNetwork(vm, params));
+    },
+    'vm.launch': async (params) => {
+      rebuild.assertOpen();
+      return host.command(params.command, host.commanded(params.command, params.instanceId), (vm) =>
         launchVm(vm, params),
-      ),
+      );
+    },
     'vm.stop': async ({ command, instanceId, force, graceMs }) => {
       const vm = host.find(instanceId);
       if (vm !== undefined) return host.command(command, vm, () => stopVm(vm, force, graceMs));
@@ -92,6 +106,7 @@ export const hostHandlers = (host: Host, pin: CellPin): Handlers<typeof hostCont
       host.command(command, host.commanded(command, instanceId), (vm) => nothing(confirm(vm))),
     'migrate.cancel': ({ command, instanceId }) =>
       host.command(command, host.commanded(command, instanceId), (vm) => cancelMigration(vm)),
+    ...rebuild.handlers,
     ...relayed(host),
     'card.call': async ({ command, instanceId, method, params }) => {
       await host.pass(command, instanceId);

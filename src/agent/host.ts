@@ -8,12 +8,12 @@ import { exactId } from '#contracts/ids.ts';
 import type { Accelerator } from './accelerator.ts';
 import { admit } from './admission.ts';
 import { adoptVm, removeOrphans } from './adopt.ts';
-import type { CardLink } from './card-link.ts';
 import { openCgroups } from './cgroup/cgroups.ts';
 import { fence, recall, record as recordCommand } from './command-record.ts';
 import type { AgentConfig } from './config.ts';
 import { trimLogs } from './console-log.ts';
 import type { AgentContext } from './context.ts';
+import { Discards } from './discards.ts';
 import { Fences } from './fences.ts';
 import { HostDisk } from './host-disk.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
@@ -36,12 +36,14 @@ export interface HostParts {
   readonly config: AgentConfig;
   readonly tls: TlsMaterial;
   readonly log: Logger;
-  readonly card: Pick<CardLink, 'call' | 'relay' | 'status'>;
+  readonly card: AgentContext['card'];
   readonly readImage: ReadChunk;
   readonly accelerator: Accelerator;
   /** Where the agents of targets ask whether a guest was handed over; undefined: nowhere, their cell tells them. */
   readonly handover?: { readonly host: string; readonly port: number } | undefined;
   changed(): void;
+  /** A VM that is nobody's but this host's own: nobody is told of it. */
+  hides?(instanceId: string): boolean;
 }
 
 export class Host {
@@ -52,18 +54,25 @@ export class Host {
   readonly #tombstones: Tombstones;
   readonly #imagePins = new ImagePins();
   readonly disk: HostDisk;
+  readonly discards: Discards;
   #closed = false;
 
   private constructor(
     parts: HostParts,
     store: VmStore,
-    heard: { readonly fences: Fences; readonly tombstones: Tombstones; readonly disk: HostDisk },
+    heard: {
+      readonly fences: Fences;
+      readonly tombstones: Tombstones;
+      readonly disk: HostDisk;
+      readonly discards: Discards;
+    },
     { cgroups, fence, bootId }: Pick<AgentContext, 'cgroups' | 'fence' | 'bootId'>,
   ) {
     this.#parts = parts;
     this.#fences = heard.fences;
     this.#tombstones = heard.tombstones;
     this.disk = heard.disk;
+    this.discards = heard.discards;
     const { config, tls, log, card, accelerator, readImage } = parts;
     const images = new ImageCache({
       dir: config.imageCacheDir,
@@ -71,6 +80,7 @@ export class Host {
       read: readImage,
       owner: config.hostId,
       inUse: () => this.#imagesInUse(),
+      discard: (path) => store.discard(path),
     });
     const isClosed = (): boolean => this.#closed;
     this.#context = {
@@ -88,7 +98,16 @@ export class Host {
     const { config, log } = parts;
     const disk = new HostDisk(config);
     const write: Write = (work) => disk.spare.write(work);
-    const store = new VmStore(config.stateDir, write);
+    const discards = new Discards({
+      stateDir: config.stateDir,
+      failed: (name, err) =>
+        log.error(
+          { err, name, alarm: 'not-overwritten' },
+          'what a VM has left could not be overwritten: it is kept',
+        ),
+    });
+    await write(() => discards.open());
+    const store = new VmStore(config.stateDir, write, (path) => discards.take(path));
     const { records, unreadable } = await store.load();
     await disk.spare
       .refill()
@@ -99,13 +118,14 @@ export class Host {
     const heard = {
       fences: await Fences.open(config.stateDir, write),
       tombstones: await Tombstones.open(config.stateDir, undefined, write),
-      disk,
+      ...{ disk, discards },
     };
     const fence = await VmmFence.open(config.runPrefix, config.uidBase, records);
     const host = new Host(parts, store, heard, { cgroups, fence, bootId: await readBootId() });
     for (const record of records) host.#vms.set(record.instanceId, new Vm(record, host.#context));
     await host.#recover(unreadable);
     await host.#adopt();
+    discards.poke();
     return host;
   }
 
@@ -375,8 +395,9 @@ export class Host {
   /** Reports of all VMs, with the traffic that the card counted when it can be asked. */
   async reports(): Promise<VmReport[]> {
     const traffic = await this.#traffic();
+    const told = this.vms.filter(({ record }) => this.#parts.hides?.(record.instanceId) !== true);
     return Promise.all(
-      this.vms.map(async (vm) => {
+      told.map(async (vm) => {
         const report = await vm.report();
         return { ...report, ...(report.eniId === undefined ? undefined : traffic.get(report.eniId)) };
       }),

@@ -25,6 +25,8 @@ export interface ImageCacheOptions {
   readonly owner: string;
   /** Digests that VMs of this host stand on. */
   inUse(): ReadonlySet<string>;
+  /** Where an image goes that is not kept: it may be a tenant's own. Default: removed. */
+  discard?(path: string): Promise<void>;
 }
 
 const isDigest = (text: string): boolean => /^[0-9a-f]{64}$/.test(text);
@@ -117,14 +119,14 @@ export class ImageCache {
 
   /** Removes the images used longest ago, but none that a VM stands on, until `bytes` more fit. */
   async #makeRoom(bytes: number): Promise<void> {
-    const { dir, bytesMax, inUse } = this.#options;
+    const { dir, bytesMax, inUse, discard = removed } = this.#options;
     const images = await Promise.all((await readdir(dir)).filter(isDigest).map((name) => sizeOf(dir, name)));
     let total = images.reduce((sum, image) => sum + image.bytes, 0);
     const used = inUse();
     for (const image of images.sort((a, b) => a.usedAt - b.usedAt)) {
       if (total + bytes <= bytesMax) return;
       if (used.has(image.name) || this.#fetching.has(image.name)) continue;
-      await rm(join(dir, image.name), { recursive: true, force: true });
+      await discard(join(dir, image.name));
       total -= image.bytes;
     }
     if (total + bytes > bytesMax)
@@ -142,6 +144,8 @@ export class ImageCache {
         await rm(join(this.#options.dir, name), { recursive: true, force: true });
   }
 }
+
+const removed = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
 
 const zeros = Buffer.alloc(imageChunkBytes);
 const isZero = (data: Buffer): boolean => data.equals(zeros.subarray(0, data.length));

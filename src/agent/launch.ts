@@ -1,5 +1,4 @@
 /** Starts a VM's VMM: checks, disk, groups, jail, tap handed to the card, guest running. Each part may be repeated. */
-import { rm } from 'node:fs/promises';
 import type { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
@@ -111,7 +110,7 @@ const startVmm = async (
   vm.starting(exit.promise);
   await vm.save();
   await makeRunDirs(paths, uid);
-  if (incoming) await rm(paths.disk, { force: true });
+  if (incoming) await context.store.discard(paths.disk);
   await ensureDisk(paths, uid, image, requirement);
   // A uid that another VM had here may have been given to this one.
   await context.fence.set(uid, undefined);

@@ -12,6 +12,8 @@ export const vmsPerHostMax = 1024;
 /** How often a VPC that was removed from the card in the middle of a launch is declared again. */
 export const declarationTriesMax = 3;
 export const cardCallTimeoutMs = 10_000;
+/** A card with many VPCs removes them one after the other. */
+export const cardRebuildTimeoutMs = 120_000;
 export const monitorCallTimeoutMs = 10_000;
 export const monitorCallsInFlightMax = 64;
 export const monitorLineBytesMax = 4 * mib;
@@ -90,3 +92,18 @@ export const resetPollMs = 20;
 export const changedReportMs = 100;
 export const reportEveryMsDefault = 2_000;
 export const reportEveryMsMin = 100;
+
+/** Steps of a rebuild that wait behind one that is under way. */
+export const rebuildStepsWaitingMax = 4;
+/** Memory and disk that diagnostics test: by default, and all that they test of a host under suspicion. */
+export const memoryTestMib = 64;
+export const memoryTestThoroughMib = 1_024;
+export const diskTestMib = 32;
+export const diskTestThoroughMib = 512;
+/** Patterns that are sent through the card and back. */
+export const cardLoops = 32;
+/** From the launch of the VM by which a host shows itself fit until its guest is heard; guests are slow without KVM. */
+export const validationHeardMsMax = 5 * 60_000;
+export const validationLookMs = 500;
+/** How long what is being discarded is waited for by a scrub. */
+export const discardPauseMs = 5_000;

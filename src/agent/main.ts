@@ -12,10 +12,10 @@ const log = createLogger(`agent ${config.hostId}`);
 showMetrics(config.metrics, log, { host: config.hostId });
 exportSpans(`agent-${config.hostId}`, log);
 keepCertificate(config.tls, log);
-const agent = await startAgent(config, loadTls(config.tls), log);
+const leave = (): void => {
+  agent.close();
+  process.exit(0);
+};
+const agent = await startAgent(config, loadTls(config.tls), log, leave);
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const)
-  process.once(signal, () => {
-    agent.close();
-    process.exit(0);
-  });
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, leave);

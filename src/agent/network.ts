@@ -1,7 +1,7 @@
 /** The network operations of a launch (S1.2): the tap, the metadata and the place in the VPC, the latter two on the card. */
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
-import { writeWhole } from '#base/writeAtomically.ts';
+import { writeKept } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
 import { type NetworkOperation, type VmMetadata, type VpcState, vmMetadata } from '#contracts/network.ts';
@@ -32,7 +32,7 @@ export const prepareNetwork = async (vm: Vm, params: PrepareNetwork): Promise<Ne
   record.recovered = undefined;
   await vm.save();
   // For a cell that has lost its row of this instance; a power cut may tear it, then it is as if it had never been written.
-  await writeWhole(vm.paths.metadata, JSON.stringify(params.metadata));
+  await writeKept(vm.paths.metadata, JSON.stringify(params.metadata));
   return { administrative, vpc };
 };
 
@@ -65,7 +65,7 @@ export const updateMetadata = async (vm: Vm, metadata: VmMetadata, revision: num
   const { vpcId, port } = network;
   await vm.context.card.call('card.prepareAdministrative', { vpcId, eniId: port.eniId, metadata });
   vm.record.metadataRevision = revision;
-  await writeWhole(vm.paths.metadata, JSON.stringify(metadata));
+  await writeKept(vm.paths.metadata, JSON.stringify(metadata));
 };
 
 /**

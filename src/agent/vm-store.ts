@@ -52,13 +52,20 @@ export const vmPaths = (stateDir: string, instanceId: string): VmPaths => {
 export class VmStore {
   readonly #stateDir: string;
   readonly #write: Write;
+  /** Takes a file or a directory that a tenant has written to out of the way (discards.ts). Absent: nothing. */
+  readonly discard: (path: string) => Promise<void>;
   /** Last write per VM: writes of one VM follow each other, so that an older snapshot never lands last. */
   readonly #writes = new Map<string, Promise<void>>();
 
-  /** `write`: how records are written, see spare-room.ts. */
-  constructor(stateDir: string, write: Write = writeOnce) {
+  /** `write`: how records are written, see spare-room.ts. `discard`: where what a tenant has written goes. */
+  constructor(
+    stateDir: string,
+    write: Write = writeOnce,
+    discard: (path: string) => Promise<void> = removed,
+  ) {
     this.#stateDir = stateDir;
     this.#write = write;
+    this.discard = discard;
   }
 
   paths(instanceId: string): VmPaths {
@@ -102,9 +109,11 @@ export class VmStore {
   async remove(instanceId: string): Promise<void> {
     const { dir } = this.paths(instanceId);
     await this.#writes.get(dir)?.catch(() => undefined);
-    await rm(dir, { recursive: true, force: true });
+    await this.#write(() => this.discard(dir));
   }
 }
+
+const removed = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
 
 const parseJson = (text: string): unknown => {
   try {

@@ -65,12 +65,14 @@ const nft = (input: string): Promise<unknown> => exec('nft', ['-f', '-'], { inpu
 
 export class VmmFence {
   readonly #name: string;
+  readonly #uidBase: number;
   readonly #reach = new Map<number, Reach>();
   /** Changes of one table follow each other. */
   #tail: Promise<unknown> = Promise.resolve();
 
-  private constructor(name: string) {
+  private constructor(name: string, uidBase: number) {
     this.#name = name;
+    this.#uidBase = uidBase;
   }
 
   /**
@@ -82,10 +84,9 @@ export class VmmFence {
     uidBase: number,
     present: readonly { readonly uid: number; readonly migration?: MigrationRecord | undefined }[],
   ): Promise<VmmFence> {
-    const fence = new VmmFence(`pando-vmm-${runPrefix}`.replaceAll('-', '_'));
+    const fence = new VmmFence(`pando-vmm-${runPrefix}`.replaceAll('-', '_'), uidBase);
     for (const { uid, migration } of present) fence.#reach.set(uid, reachOf(uid, migration));
-    const exceptions = [...fence.#reach.values()].flatMap((reach) => change(fence.#name, nothing, reach));
-    await nft(`${fenceTable(fence.#name, uidBase)}${exceptions.join('\n')}\n`);
+    await nft(fence.#table());
     return fence;
   }
 
@@ -101,6 +102,26 @@ export class VmmFence {
     if (lines.length > 0) await nft(`${lines.join('\n')}\n`);
     if (after.peers.length + after.listening.length > 0) this.#reach.set(uid, after);
     else this.#reach.delete(uid);
+  }
+
+  /** Whether the kernel has the rules. */
+  async isInPlace(): Promise<boolean> {
+    const { exitCode, stdout } = await exec('nft', ['list', 'table', 'inet', this.#name], { allow: [1] });
+    return (
+      exitCode === 0 && stdout.includes(`${this.#uidBase}-${this.#uidBase + vmsPerHostMax - 1} goto vmm`)
+    );
+  }
+
+  /** Puts the table in place once more, whatever has become of it. */
+  renew(): Promise<void> {
+    const done = this.#tail.then(() => nft(this.#table())).then(() => undefined);
+    this.#tail = done.catch(() => undefined);
+    return done;
+  }
+
+  #table(): string {
+    const exceptions = [...this.#reach.values()].flatMap((reach) => change(this.#name, nothing, reach));
+    return `${fenceTable(this.#name, this.#uidBase)}${exceptions.join('\n')}\n`;
   }
 
   /** For the end of a host: its VMs are gone. */

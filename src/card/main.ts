@@ -6,21 +6,27 @@ import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { cardAccess } from '#contracts/access.ts';
+import { cardAccess, cardRebuildAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
+import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import { isExpected } from '#contracts/identity.ts';
 import { Card } from './card.ts';
 import { cardConfig } from './config.ts';
 import { cardHandlers } from './handlers.ts';
 import { Hearing } from './hearing.ts';
+import { Isolation } from './isolation.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
 import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
 import { Queues } from './queues.ts';
+import { cardRebuildHandlers } from './rebuild.ts';
 import { Services } from './services.ts';
 import { Underlay } from './underlay.ts';
+
+/** From the order to begin anew until it is obeyed. */
+const restartAfterMs = 50;
 
 joinStarterMounts();
 const config = loadConfig(cardConfig);
@@ -46,20 +52,30 @@ if (process.argv.includes('--teardown')) {
 }
 
 await requireConntrack();
+const isolation = new Isolation(config.stateDir, config.underlayDevice);
+await isolation.adopt();
 await card.adopt();
 new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const self = { vtep: config.vtep, netns: config.netns };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
+const rebuildHandlers = logFailures(
+  cardRebuildHandlers({
+    ...{ device: card.device, isolation, stateDir: config.stateDir, underlayDevice: config.underlayDevice },
+    // The answer is on its way first.
+    restart: () => void setTimeout(() => process.exit(0), restartAfterMs),
+  }),
+  log,
+);
 const { agentIdentity } = config;
 const server = await serveRpc({
   tls: loadTls(config.tls),
   host: config.listen.host,
   port: config.listen.port,
-  contract: withFormerNames(cardContract, formerCardMethods),
+  contract: { ...withFormerNames(cardContract, formerCardMethods), ...cardRebuildContract },
   remote: {},
-  access: withFormerNames(cardAccess, formerCardMethods),
+  access: { ...withFormerNames(cardAccess, formerCardMethods), ...cardRebuildAccess },
   authorize: (identity) => isExpected(agentIdentity, identity),
-  handlers: () => withFormerNames(handlers, formerCardMethods),
+  handlers: () => ({ ...withFormerNames(handlers, formerCardMethods), ...rebuildHandlers }),
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
 

@@ -2,13 +2,14 @@
  * What a device remembers across restarts of its process: one file per VPC, replaced as a whole. A power cut takes all that it tells of
  * along (namespaces, taps, VMs), so nobody waits for the disk, and a file that a cut has torn is put aside.
  */
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Logger } from '#base/log.ts';
 import { keyOf, type ObjectVersions } from '#base/network/objects.ts';
 import { changeParts, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
-import { writeWhole } from '#base/writeAtomically.ts';
+import { wipe } from '#base/wipe.ts';
+import { keptPaths, writeKept } from '#base/writeAtomically.ts';
 import { vmMetadata, vpcPort, vpcState } from '#contracts/network.ts';
 import { type NetworkObject, networkObject, objectKind, placesDelta } from '#contracts/network-objects.ts';
 
@@ -125,11 +126,12 @@ export class VpcStore {
   save({ parts, ...record }: VpcRecord): Promise<void> {
     const ports = record.ports.map(({ preparedRedirect: aim, ...port }) => ({ ...port, aim }));
     const declared = writeParts(parts);
-    return writeWhole(this.#path(record.vpcId), JSON.stringify({ ...record, ...declared, ports }));
+    return writeKept(this.#path(record.vpcId), JSON.stringify({ ...record, ...declared, ports }));
   }
 
-  remove(vpcId: string): Promise<void> {
-    return rm(this.#path(vpcId), { force: true });
+  /** Overwritten first: user data is in it, and what guests are told about themselves. */
+  async remove(vpcId: string): Promise<void> {
+    for (const path of keptPaths(this.#path(vpcId))) await wipe(path);
   }
 
   #path(vpcId: string): string {

@@ -4,6 +4,7 @@ import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
 import { cellNumberMax } from '#contracts/ids.ts';
 import { cellTakes } from '#contracts/region.ts';
+import { redfishMachines } from './reconfiguration/redfish.ts';
 
 const endpoint = z.object({ host: z.string(), port: z.number().int().min(0).max(65_535) });
 
@@ -51,5 +52,16 @@ export const cellConfig = z.object({
       networkMbps: z.number().int().min(0).default(0),
     })
     .prefault({}),
+  /** Management controllers of hosts, by the host's id: how a rebuild turns the machine off and on. Without one its processes begin anew. */
+  redfish: redfishMachines.default({}),
+  /** What hosts shall run: a rebuild checks it (S5.2). Absent: whatever they run. */
+  hostManifest: z
+    .object({
+      /** Versions by component; one that a host does not have is not asked of it. */
+      firmware: z.record(z.string().max(64), z.string().max(128)).optional(),
+      /** Digest of the agent's code. */
+      image: z.string().max(64).optional(),
+    })
+    .optional(),
 });
 export type CellConfig = z.infer<typeof cellConfig>;

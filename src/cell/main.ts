@@ -11,6 +11,7 @@ import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
 import { webhookClient } from './notices/webhook-client.ts';
+import { RedfishPower } from './reconfiguration/redfish.ts';
 import { openRegionLink } from './region-link.ts';
 import type { CellSchema } from './store/sql.ts';
 
@@ -59,11 +60,12 @@ const region = openRegionLink({
 const start = async (): Promise<Cell> => {
   for (;;) {
     try {
-      const { limits, oversubscription } = config;
+      const { limits, oversubscription, hostManifest } = config;
       const { vcpus, ...parts } = config.reserve;
       const reserve = { vcpusMilli: Math.ceil(vcpus * 1000), ...parts };
       return await createCell({
-        ...{ identity, limits, oversubscription, reserve, database, region, log },
+        ...{ identity, limits, oversubscription, reserve, hostManifest, database, region, log },
+        power: new RedfishPower(config.redfish),
         ...(config.webhooks === undefined
           ? {}
           : { webhooks: { send: webhookClient(config.webhooks), allowed: config.webhooks.allowed } }),

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { backendContract } from './backend.ts';
 import type { capacityContract } from './capacity.ts';
 import type { cardContract } from './card.ts';
+import type { cardRebuildContract } from './card-rebuild.ts';
 import type { cellOperatorContract } from './cell-operator.ts';
 import type { handoverContract } from './handover.ts';
 import type { hostContract, hostEventsContract } from './host.ts';
@@ -215,6 +216,15 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.activatePort': ofDevice,
   'card.heard': ofDevice,
   'card.counters': ofDevice,
+};
+
+/** Rebuilds are between a host's agent and its own card. */
+const ofAgent = { agent: 'any' } as const;
+export const cardRebuildAccess: Access<typeof cardRebuildContract> = {
+  'card.isolate': ofAgent,
+  'card.loop': ofAgent,
+  'card.scrub': ofAgent,
+  'card.restart': ofAgent,
 };
 
 /** VMs move within their cell: the target's agent is of the source's. */

@@ -259,6 +259,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       region: regionAt(context),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
       webhooks: webhookListener(context),
+      hostManifest: { image: codeDigest('agent') },
     },
   });
 }

@@ -76,7 +76,7 @@ export class SimRebuild {
 
   /** A host that is being rebuilt takes no VM. @throws IncorrectState */
   assertOpen(method: string): void {
-    if (method !== 'vm.prepareNetwork' && method !== 'vm.launch') return;
+    if (method !== 'vm.ensureImage' && method !== 'vm.prepareNetwork' && method !== 'vm.launch') return;
     if (this.#emptyIn !== undefined)
       throw new PandoError('IncorrectState', `${this.#parts.hostId} is being rebuilt: it takes no VM.`);
     this.machine.residue = true;

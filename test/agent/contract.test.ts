@@ -1,6 +1,7 @@
 /** A real host passes what every host must do: the same checks as the simulated one. */
 import { after, before } from 'node:test';
 import { hostContractSuite } from '../host-contract.suite.ts';
+import { hostRebuildSuite, type RebuiltHost } from '../host-rebuild.suite.ts';
 import { Lab, type TestHost } from './lab.ts';
 
 let lab: Lab;
@@ -11,7 +12,7 @@ before(async () => {
 });
 after(() => lab.close());
 
-hostContractSuite('real host', () => ({
+const underTest = (): RebuiltHost => ({
   caller: host.caller,
   vtep: host.config.vtep,
   image: host.imageRef,
@@ -19,4 +20,8 @@ hostContractSuite('real host', () => ({
   killVmm: (instanceId) => host.killVmm(instanceId),
   pauseVmm: async (instanceId) => void (await host.qmp(instanceId, 'stop', {})),
   guestShutdown: (instanceId) => host.guestShutdown(instanceId),
-}));
+  guestAnswers: (eniId) => void lab.heard.set(eniId, { arpMs: 10 }),
+});
+
+hostContractSuite('real host', underTest);
+hostRebuildSuite('real host', underTest);

@@ -15,11 +15,13 @@ import { openAccess } from '#base/rpc/access.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { cardContract } from '#contracts/card.ts';
+import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 import { regionContract } from '#contracts/region.ts';
 import { labName } from '../support/labName.ts';
 import { makeImage, type TestImage } from './images.ts';
+import { RebuildingCard } from './rebuildingCard.ts';
 
 export { imageMib, makeImage, type TestImage, writingSector } from './images.ts';
 
@@ -48,6 +50,8 @@ export class Lab {
   cellId = 'a';
   /** What cards have heard of guests, by interface: ages in milliseconds. */
   readonly heard = new Map<string, { dhcpMs?: number; arpMs?: number; listenedMs?: number }>();
+  /** What all of this lab's cards are in a rebuild. */
+  readonly rebuilding = new RebuildingCard();
   /** What cards wait for before they say that a port is redirected. */
   onRedirect: (() => Promise<void> | void) | undefined;
   readonly #run = labName();
@@ -133,15 +137,17 @@ export class Lab {
       tls: await this.issue(`spiffe://pando/card/${netns}`),
       host: '127.0.0.1',
       port,
-      contract: cardContract,
-      access: openAccess(cardContract),
+      contract: { ...cardContract, ...cardRebuildContract },
+      access: openAccess({ ...cardContract, ...cardRebuildContract }),
       remote: {},
       authorize: () => true,
       handlers: () => ({
+        ...this.rebuilding.handlers,
+        'card.removeVpc': () => ({}),
         'card.status': () => ({
           vtep: '198.18.1.11',
           netns,
-          startedAt: new Date().toISOString(),
+          startedAt: this.rebuilding.startedAt,
           vpcs: [],
           ports: [...taps].map(([eniId, tap]) => ({ eniId, vpcId: 'vpc-1', tap, epoch: 1 })),
         }),
@@ -279,7 +285,10 @@ export class TestHost {
   async start(
     log = pino({ level: process.env.PANDO_TEST_LOG === undefined ? 'silent' : 'warn' }),
   ): Promise<this> {
-    this.#agent = await startAgent(this.config, this.#tls, log);
+    this.#agent = await startAgent(this.config, this.#tls, log, () => {
+      this.stop();
+      void this.start(log);
+    });
     await this.lab.caller(this.config.hostId);
     return this;
   }

@@ -7,12 +7,13 @@ import { exec } from '#base/exec.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { cardContract } from '#contracts/card.ts';
+import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { cardCapabilities } from '#node/capabilities.ts';
 import { withCapabilities } from '../support/keptCapabilities.ts';
 import { labName } from '../support/labName.ts';
 
-export type CardClient = RpcClient<Record<string, never>, typeof cardContract>;
+export type CardClient = RpcClient<Record<string, never>, typeof cardContract & typeof cardRebuildContract>;
 
 export interface LabCard {
   readonly name: string;
@@ -112,6 +113,24 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
     return paths;
   }
 
+  /** A link to the card that is not the underlay, as an agent has one; answers the card's address on it. */
+  async #ownLink(netns: string): Promise<string> {
+    const number = this.#nextNode++;
+    const link = `${this.prefix}l${number}`;
+    const [here, there] = [1, 2].map(
+      (end) => `${this.net.replace('100.127', '100.126')}.${4 * number + end}`,
+    );
+    await exec('sh', ['-e', '-s'], {
+      input: `ip link add name ${link} type veth peer name own netns ${netns}
+ip addr add ${here}/30 dev ${link}
+ip link set ${link} up
+ip -n ${netns} addr add ${there}/30 dev own
+ip -n ${netns} link set own up
+`,
+    });
+    return there ?? '';
+  }
+
   /** A card that obeys the test itself, and this agent (a prefix if it ends in `/`). */
   async card(
     name: string,
@@ -119,13 +138,17 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       agentIdentity = 'spiffe://pando/agent/test',
       emptyVpcKeptMs,
       kernelLookEveryMs,
+      ownLink = false,
     }: {
       readonly agentIdentity?: string;
       readonly emptyVpcKeptMs?: number;
       readonly kernelLookEveryMs?: number;
+      /** Its agent reaches it by a link that is not the underlay. */
+      readonly ownLink?: boolean;
     } = {},
   ): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
+    const reached = ownLink ? await this.#ownLink(netns) : ip;
     const config = {
       name,
       stateDir: join(this.directory, `state-${name}`),
@@ -133,7 +156,7 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
       netns,
       underlayDevice: 'ul',
       vtep: ip,
-      listen: { host: ip, port: 7000 },
+      listen: { host: reached, port: 7000 },
       tls: await this.tlsFiles('card', name),
       agentIdentity,
       emptyVpcKeptMs,
@@ -143,10 +166,10 @@ ${oneReceiver(`${this.prefix}-fabric`, `p${number}`)}
     await writeFile(path, JSON.stringify(config));
     const client: CardClient = new RpcClient({
       tls: await issueCertificate(this.authority, 'spiffe://pando/agent/test'),
-      host: ip,
+      host: reached,
       port: 7000,
       expect: `spiffe://pando/card/${name}`,
-      remote: cardContract,
+      remote: { ...cardContract, ...cardRebuildContract },
       contract: {},
       handlers: {},
     });

@@ -6,18 +6,34 @@ import { SimCaller } from '#simhost/caller.ts';
 import { SimHost } from '#simhost/sim-host.ts';
 import { SimWorld } from '#simhost/world.ts';
 import { hostContractSuite } from '../host-contract.suite.ts';
+import { hostRebuildSuite, type RebuiltHost } from '../host-rebuild.suite.ts';
 
 const zone = 'z';
 const host = new SimHost({ hostId: 'h-1', zone, vtep: '198.18.1.11', world: new SimWorld() });
-const caller = new SimCaller(host, { checked: true });
+let stream = new SimCaller(host, { checked: true });
+/** A host whose agent begins anew dials again. */
+const caller: RebuiltHost['caller'] = {
+  call: async (method, params, options) => {
+    try {
+      return await stream.call(method, params, options);
+    } catch (error) {
+      if (PandoError.from(error).code === 'HostUnreachable') stream = new SimCaller(host, { checked: true });
+      throw error;
+    }
+  },
+};
 const image = { imageId: 'ami-00000000000000001', digest: 'sha256:x' };
 
-hostContractSuite('simulated host', () => ({
+const underTest = (): RebuiltHost => ({
   ...{ caller, vtep: '198.18.1.11', image, memoryMib: 64 },
   killVmm: (instanceId) => host.killVmm(instanceId),
   pauseVmm: (instanceId) => host.pauseVmm(instanceId),
   guestShutdown: (instanceId) => host.guestShutdown(instanceId),
-}));
+  guestAnswers: () => undefined,
+});
+
+hostContractSuite('simulated host', underTest);
+hostRebuildSuite('simulated host', underTest);
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(

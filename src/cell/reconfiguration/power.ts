@@ -3,7 +3,7 @@
 export interface HostManifest {
   /** Versions by component (`bios`, `bmc`, `nic`); a component that a host does not name is not of it. */
   readonly firmware?: Readonly<Record<string, string>> | undefined;
-  /** Digest of the agent's code (`treeDigest`). */
+  /** Digest of the agent's code (`codeDigest`). */
   readonly image?: string | undefined;
 }
 

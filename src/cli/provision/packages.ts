@@ -45,5 +45,6 @@ export const testPackages: readonly NeededPackage[] = [
   { name: 'curl', proof: 'curl', why: 'asks the metadata service as a guest would' },
   { name: 'iperf3', proof: 'iperf3', why: 'measures rate limits' },
   { name: 'tcpdump', proof: 'tcpdump', why: 'looks at packets' },
+  { name: 'openssl', proof: 'openssl', why: 'certificates and signatures as others check them' },
   { name: 'chromium', proof: 'chromium', why: 'opens the pages of applications' },
 ];
