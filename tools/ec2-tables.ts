@@ -24,6 +24,7 @@ export const tablesDir = 'docs/ec2';
 const places: Readonly<Record<Route['to'], string>> = {
   region: 'the region',
   launch: 'a cell that the demand chooses',
+  reserve: 'a cell of the zone that has room',
   ids: 'the cells that the ids name',
   gather: 'every cell, or those that the ids name',
   tags: 'the region and the cells, each for its own',

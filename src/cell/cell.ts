@@ -30,6 +30,7 @@ import { type CapacityCall, openNotices, type WebhooksOptions } from './notices/
 import { createOperator, type Operator } from './operator.ts';
 import { type PeriodicTask, startPeriodicTasks } from './periodic-tasks.ts';
 import { Pools, type PoolTimes } from './reconfiguration/pools.ts';
+import { ReservationUpkeep } from './reservations/upkeep.ts';
 import type { CellIdentity, CellLimits, CellServices } from './services.ts';
 import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
@@ -127,6 +128,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     capacity,
     starts: { owner, start: (rows) => engine.start(rows) },
   };
+  const reservations = new ReservationUpkeep(services);
   const { adoptionGraceMs } = options;
   const gate = await AdoptionGate.open({
     ...{ db, hosts, clock },
@@ -173,6 +175,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const notices = await openNotices({
     ...{ services, owner },
     sized: (input, request) => sizeLaunch(input, { ...context, request }),
+    demand: (type, count) => pools.demand(type, count),
     ...(options.listenStore === undefined ? {} : { listenStore: options.listenStore }),
     webhooks: options.webhooks,
   });
@@ -205,6 +208,12 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     },
     ...notices.tasks,
     { name: 'claims-expiry', everyMs: limits.claimsSweepEveryMs, turn: () => upkeep.sweep() },
+    {
+      name: 'reservations',
+      everyMs: limits.reservationsEveryMs,
+      turn: () => reservations.turn(),
+    },
+    { name: 'reservations-ended', everyMs: limits.housekeepingEveryMs, turn: () => reservations.purge() },
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },

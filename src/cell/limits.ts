@@ -166,6 +166,16 @@ export const rebuildStepTimeoutMs = 30 * 60_000;
 /** How often a machine that is turned off and on is looked for, and how long it may take. */
 export const powerCycleLookAgainMs = 2_000;
 export const powerCycleMsMax = 30 * 60_000;
+/** Capacity reservations and dedicated hosts that an account may have in a cell; instances of one reservation; hosts of one request. */
+export const reservationsMax = 100;
+export const reservedInstancesMax = 1_000;
+export const dedicatedHostsMax = 20;
+/** Disk that a reserved slot keeps; an instance with a bigger one finds the rest where it can. */
+export const reservedDiskGib = 8;
+export const reservationsEveryMs = 2_000;
+export const reservationsPerTurnMax = 100;
+/** Ended reservations and released hosts stay visible for an hour. */
+export const reservationsKeptMs = 3_600_000;
 /** How often waiting requests for capacity are looked at without an event; what ran out ends then too. */
 export const capacityQueueEveryMs = 1_000;
 /** Requests of one class that one look reads: more than it can serve. */

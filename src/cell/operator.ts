@@ -9,6 +9,7 @@ import type { Begun } from './lifecycle.ts';
 import { beginMove } from './moves.ts';
 import { capacityOperations } from './operator-capacity.ts';
 import { hostOperations } from './operator-hosts.ts';
+import { webhookOperations } from './operator-webhooks.ts';
 import { workflowOperations } from './operator-workflows.ts';
 import type { Pools } from './reconfiguration/pools.ts';
 import type { CellServices } from './services.ts';
@@ -39,6 +40,7 @@ export const createOperator = ({ services, owner, engine, begun, pools }: Operat
   ...hostOperations({ services, owner, pools, begun }),
   ...workflowOperations({ services, engine }),
   ...capacityOperations(services),
+  ...webhookOperations(services),
   ...homeOperations(services),
 
   'operator.migrate': async ({ instanceId, targetHostId }) => {

@@ -101,6 +101,10 @@ program
       'an OpenTelemetry collector to send spans of requests to, by OTLP over HTTP: http://127.0.0.1:4318 (stays set; "none" ends it)',
     ).env('OTEL_EXPORTER_OTLP_ENDPOINT'),
   )
+  .option(
+    '--webhook-range <cidr...>',
+    'ranges that webhooks may be sent to beside public addresses, such as 203.0.113.0/24 (stays set; "none" ends it)',
+  )
   .option('--no-first-vm', 'do not launch a first VM')
   .option('--simulated', 'the API over simulated hosts: no root, no VMs, up in seconds (see below)')
   .option('--region <name>', 'simulated: the region’s name (default: us-east-1)')

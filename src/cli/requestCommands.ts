@@ -24,6 +24,8 @@ for some minutes. A launch with the header x-pando-hold and the offer's id claim
   pando request show pr-0010123456789abcd
   pando request events --follow
   pando request cancel pr-0010123456789abcd
+  pando request dead-letters
+  pando request replay --all
 From a program: GET /capacity/v1/openapi.json on the API's endpoint describes the same over HTTP.`,
     );
   request
@@ -61,6 +63,21 @@ From a program: GET /capacity/v1/openapi.json on the API's endpoint describes th
     .description('waits no longer; what was reserved for it is given back')
     .addOption(directoryOption())
     .action(async (id, options) => (await import('./commands/request.ts')).cancelRequest(id, options));
+  request
+    .command('dead-letters')
+    .description('webhooks of all accounts that were given up, for the operator')
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (options) => (await import('./commands/deadLetters.ts')).listDeadLetters(options));
+  request
+    .command('replay [event]')
+    .description('tries webhooks again that were given up')
+    .option('--account <id>', 'all of one account')
+    .option('--all', 'all that there are', false)
+    .addOption(directoryOption())
+    .action(async (event, options) =>
+      (await import('./commands/deadLetters.ts')).replayDeadLetters(event, options),
+    );
   request
     .command('events')
     .description('what became of the requests, oldest first')

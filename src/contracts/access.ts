@@ -123,6 +123,8 @@ export const cellOperatorAccess: Access<typeof cellOperatorContract> = {
   'operator.host': operator,
   'operator.drainHost': operator,
   'operator.rebuildHost': operator,
+  'operator.deadLetters': operator,
+  'operator.replayDeadLetters': operator,
   'operator.rehomeHost': operator,
 };
 

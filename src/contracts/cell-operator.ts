@@ -354,6 +354,24 @@ export const cellOperatorContract = {
       misfits: z.array(z.object({ kind: z.string(), subject: z.string(), hostId: z.string() })),
     }),
   },
+  /** Webhooks that were given up, the last ones first. */
+  'operator.deadLetters': {
+    params: z.object({ limit: z.number().int().min(1).max(1_000).optional() }),
+    result: z.object({
+      cellId: z.string(),
+      letters: z.array(
+        z.object({
+          ...{ eventId: z.string(), requestId: z.string(), accountId: z.string(), kind: z.string() },
+          ...{ url: z.string(), attempts: z.number().int(), reason: z.string(), at: z.string() },
+        }),
+      ),
+    }),
+  },
+  /** They are tried again, with all their tries before them: one, an account's, or all. @throws NotFound */
+  'operator.replayDeadLetters': {
+    params: z.object({ eventId: z.string().max(64).optional(), accountId: z.string().max(64).optional() }),
+    result: z.object({ replayed: z.number().int() }),
+  },
   /**
    * Gives a host to another cell: once it is draining and has nothing, its pin is changed and this cell forgets it. The same again is
    * answered again. @throws NotFound, HostUnreachable; IncorrectState with what it still has

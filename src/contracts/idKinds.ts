@@ -174,6 +174,12 @@ export const idKinds = {
     malformed: 'InvalidPrefixListId.Malformed',
     missing: absent('prefix list ID'),
   },
+  capacityReservation: {
+    prefix: 'cr',
+    notFound: 'InvalidCapacityReservationId.NotFound',
+    malformed: 'InvalidCapacityReservationId.Malformed',
+    missing: absent('capacity reservation ID'),
+  },
   capacityRequest: {
     prefix: 'pr',
     notFound: 'InvalidCapacityRequest.NotFound',

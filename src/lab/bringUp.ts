@@ -14,6 +14,7 @@ import { planLab } from './plan.ts';
 import { planProcesses } from './processes.ts';
 import type { RunRecord } from './runRecord.ts';
 import { ensureTopology } from './topology.ts';
+import { ensureWebhookFence } from './webhookFence.ts';
 
 type Log = (line: string) => void;
 
@@ -27,11 +28,13 @@ const passages = (directory: RunDirectory): string[] => [
   dirname(directory.postgres('region').socketDir),
   dirname(directory.state('region')),
   dirname(directory.caSocket),
+  dirname(directory.webhooksSocket),
 ];
 
-/** The region cannot make it itself: the directory is root's. */
-function makeSealKey({ sealKey }: RunDirectory): void {
+/** Whoever uses them cannot make them: the directory is root's. */
+function makeKeys({ sealKey, webhooksKey }: RunDirectory): void {
   if (!existsSync(sealKey)) writeAtomicallySync(sealKey, randomBytes(sealKeyBytes));
+  if (!existsSync(webhooksKey)) writeAtomicallySync(webhooksKey, randomBytes(sealKeyBytes).toString('hex'));
 }
 
 /** Starts what is missing of the run and waits until every process is ready. */
@@ -50,8 +53,9 @@ export async function bringUp(
   for (const path of passages(directory)) passable(path);
   for (const name of ['gateway', ...plan.hosts.map(({ number }) => `card-${number}`)])
     closed(directory.state(name));
-  makeSealKey(directory);
+  makeKeys(directory);
   await ensureTopology(plan, log);
+  await ensureWebhookFence(plan, run.webhookRanges ?? []);
   await ensureDatabases(run);
   const openPki = (keepFormer: boolean): Promise<PkiFiles> =>
     PkiFiles.open(directory.pki, `pando ${plan.prefix}`, { socket: directory.caSocket, keepFormer });

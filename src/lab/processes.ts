@@ -1,4 +1,5 @@
 /** Which processes a run has, how each is configured, and which come first: from the plan to the supervisor's list. */
+import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TlsPaths } from '#base/config.ts';
@@ -95,7 +96,10 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   const metrics = { host: '127.0.0.1', port: firstMetricsPort + plan.index };
   const otlp = run.otlp && { endpoint: run.otlp, socket: context.directory.spanSocket };
   const growth = { command: growthCommand(context) };
-  return { tls, metrics, rolling: true, growth, ...(otlp && { otlp }), processes: [ca(context), ...others] };
+  return {
+    ...{ tls, metrics, rolling: true, growth, ...(otlp && { otlp }) },
+    processes: [ca(context), webhooks(context), ...others],
+  };
 }
 
 /** What the supervisor runs when a cell nears its limits. */
@@ -129,6 +133,27 @@ function ca(context: Context): ProcessSpec {
     owns: [dirname(directory.caSocket), key],
     ready: { kind: 'socket', path: directory.caSocket },
     config: { socket: directory.caSocket, certificate, key, identities: pki.identities },
+  });
+}
+
+/** What cells and the sender of webhooks are told of it. */
+const webhookListener = ({ directory, run }: Context) => ({
+  socket: directory.webhooksSocket,
+  key: readFileSync(directory.webhooksKey, 'utf8'),
+  allowed: run.webhookRanges ?? [],
+});
+
+/** The only process that connects to where clients say: a user of its own, fenced off from every network of the run's. */
+function webhooks(context: Context): ProcessSpec {
+  const { directory, plan } = context;
+  return node(context, {
+    deployable: 'webhooks',
+    name: 'webhooks',
+    after: [],
+    user: userOf(plan.index, { role: 'webhooks' }),
+    owns: [dirname(directory.webhooksSocket)],
+    ready: { kind: 'socket', path: directory.webhooksSocket },
+    config: { ...webhookListener(context), fencedFrom: regionAt(context) },
   });
 }
 
@@ -246,6 +271,7 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       listen,
       ...regionsFor(regionPeers(context).map(bare), cell.number * processorsPerCell + replica),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
+      webhooks: webhookListener(context),
       hostManifest: { image: codeDigest('agent') },
     },
   });

@@ -42,6 +42,8 @@ export const runRecord = z.object({
   postgres: externalStore.optional(),
   /** Where spans go: an OpenTelemetry collector's endpoint (OTLP over HTTP); absent: nowhere. */
   otlp: z.string().optional(),
+  /** Ranges that webhooks are sent to beside public addresses. */
+  webhookRanges: z.array(z.string()).optional(),
   /** The user's account and its key, as the region made them; absent until then. */
   account: z.object({ accountId: z.string(), accessKeyId: z.string(), secret: z.string() }).optional(),
   /** It is a simulated region; absent: a real one. */

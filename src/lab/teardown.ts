@@ -16,6 +16,7 @@ import { dropDatabases } from './externalPostgres.ts';
 import { prefixOf } from './plan.ts';
 import { readRun } from './runRecord.ts';
 import { namespacesOf, removeTopology, topologyLeft } from './topology.ts';
+import { removeWebhookFence } from './webhookFence.ts';
 
 const stopTimeoutMs = 60_000;
 const graceMs = 3_000;
@@ -35,6 +36,7 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   );
   await removeDatabases(directory, log);
   await removeTopology(prefix);
+  await removeWebhookFence(prefix);
   await removeCgroups(prefix);
   await unmountBelow(directory.root);
   if (existsSync(directory.runFile)) await rm(directory.root, { recursive: true, force: true });

@@ -29,6 +29,10 @@ export interface RunDirectory {
   readonly spanSocket: string;
   /** Where the certificate authority's process answers; in a directory of its own. */
   readonly caSocket: string;
+  /** Where the webhook sender takes what is to be sent; in a directory of its own. */
+  readonly webhooksSocket: string;
+  /** What the sender knows its cells by. */
+  readonly webhooksKey: string;
   /** Seals access keys' secrets in the region's database. */
   readonly sealKey: string;
 }
@@ -56,6 +60,8 @@ export const runDirectory = (root: string): RunDirectory => {
     metricsSocket: (name) => join(root, 'sockets', `${name}.metrics`, 'http'),
     spanSocket: join(root, 'sockets', 'spans', 'otlp'),
     caSocket: join(root, 'state', 'ca', 'ca.sock'),
+    webhooksSocket: join(root, 'state', 'webhooks', 'deliver.sock'),
+    webhooksKey: join(root, 'keys', 'webhooks.key'),
     sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),
     pidFile: (name) => join(run, `${name}.pid`),

@@ -4,7 +4,7 @@
  * (up to 1 879 048 191) has: 2 100 000 000 and up, a hundred for each run of a machine. VMs have others: from 200 000 up, see `uidBase`
  * of the agent.
  *
- *   +0 ca   +1 region   +2 router   +3 postgres-region   +4 group of the region's store
+ *   +0 ca   +1 region   +2 router   +3 postgres-region   +4 group of the region's store   +5 webhooks
  *   +10n group of cell n's store   +10n+1 … its processors   +10n+9 its postgres
  */
 import { z } from 'zod';
@@ -18,7 +18,7 @@ export type User = z.infer<typeof user>;
 
 /** Whose process it is. A store's group is the primary group of all who may reach its socket. */
 export type Account =
-  | { readonly role: 'ca' | 'region' | 'router' | 'region-store' }
+  | { readonly role: 'ca' | 'region' | 'router' | 'region-store' | 'webhooks' }
   | { readonly role: 'processor'; readonly cell: number; readonly replica: number }
   | { readonly role: 'cell-store'; readonly cell: number };
 
@@ -32,6 +32,8 @@ const offsets = (account: Account): User => {
       return { uid: 2, gid: 2 };
     case 'region-store':
       return { uid: 3, gid: 4 };
+    case 'webhooks':
+      return { uid: 5, gid: 5 };
     case 'processor':
       return { uid: account.cell * uidsPerCell + account.replica, gid: account.cell * uidsPerCell };
     case 'cell-store':

@@ -4,11 +4,17 @@
  *
  * Adding an action: build its handler in the region or in the cell, then name its route here.
  */
+import type { ErrorCode } from '#contracts/errorCatalogue.ts';
 import type { KnownAction, WireInput } from '#wire/types.ts';
 import { moreRegionalActions } from './regionalActions.ts';
 
 /** The kinds of ids that name their cell (S3.4). */
-export type CellIdKind = 'instance' | 'volume' | 'instanceProfileAssociation';
+export type CellIdKind =
+  | 'instance'
+  | 'volume'
+  | 'instanceProfileAssociation'
+  | 'capacityReservation'
+  | 'host';
 
 /** A parameter with ids (a list) or an id, of things that cells own. */
 export interface IdParameter {
@@ -22,8 +28,16 @@ export type Route =
   | { readonly to: 'region' }
   /** A cell that is chosen by the demand (S3.1). */
   | { readonly to: 'launch' }
-  /** The cells that the ids name; `list` of the answers is joined. */
-  | { readonly to: 'ids'; readonly ids: IdParameter; readonly list?: string }
+  /** A cell of the zone that has the room; `refusal` says that it has not, `describe` finds what an earlier request made. */
+  | {
+      readonly to: 'reserve';
+      readonly refusal: ErrorCode;
+      readonly describe: KnownAction;
+      readonly filters: string;
+      readonly list: string;
+    }
+  /** The cells that the ids name; `list` of the answers is joined, and so is `more`. */
+  | { readonly to: 'ids'; readonly ids: IdParameter; readonly list?: string; readonly more?: string }
   /** Every cell, or those that the ids name if there are any (S3.10). */
   | {
       readonly to: 'gather';
@@ -54,6 +68,11 @@ const association: Route = {
   to: 'ids',
   ids: { name: 'AssociationId', kind: 'instanceProfileAssociation' },
 };
+const reservation: Route = {
+  to: 'ids',
+  ids: { name: 'CapacityReservationId', kind: 'capacityReservation' },
+};
+const hostIds: IdParameter = { name: 'HostIds', kind: 'host' };
 const instanceIds: IdParameter = { name: 'InstanceIds', kind: 'instance' };
 
 const instances = {
@@ -88,6 +107,28 @@ const instances = {
   },
   DescribeInstanceTypes: { to: 'anyCell' },
   DescribeInstanceTypeOfferings: { to: 'anyCell' },
+} satisfies Partial<Record<KnownAction, Route>>;
+
+const reserved = {
+  CreateCapacityReservation: {
+    ...{ to: 'reserve', refusal: 'InsufficientInstanceCapacity', filters: 'Filters' },
+    ...{ describe: 'DescribeCapacityReservations', list: 'CapacityReservations' },
+  },
+  DescribeCapacityReservations: {
+    to: 'gather',
+    list: 'CapacityReservations',
+    ids: { name: 'CapacityReservationIds', kind: 'capacityReservation' },
+  },
+  ModifyCapacityReservation: reservation,
+  CancelCapacityReservation: reservation,
+  ModifyInstanceCapacityReservationAttributes: oneInstance,
+  AllocateHosts: {
+    ...{ to: 'reserve', refusal: 'InsufficientHostCapacity', filters: 'Filter' },
+    ...{ describe: 'DescribeHosts', list: 'Hosts' },
+  },
+  DescribeHosts: { to: 'gather', list: 'Hosts', ids: hostIds },
+  ModifyHosts: { to: 'ids', ids: hostIds, list: 'Successful', more: 'Unsuccessful' },
+  ReleaseHosts: { to: 'ids', ids: hostIds, list: 'Successful', more: 'Unsuccessful' },
 } satisfies Partial<Record<KnownAction, Route>>;
 
 const regional = {
@@ -168,6 +209,7 @@ const more: Readonly<Partial<Record<KnownAction, Route>>> = Object.fromEntries(
 
 const table: Readonly<Partial<Record<KnownAction, Route>>> = {
   ...instances,
+  ...reserved,
   ...regional,
   ...network,
   ...more,

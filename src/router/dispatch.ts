@@ -6,6 +6,7 @@ import { type Answer, backendCall, type Call, type Parts } from './request.ts';
 import { askAnyCell, gather } from './routes/gather.ts';
 import { callByIds } from './routes/ids.ts';
 import { launch } from './routes/launch.ts';
+import { reserve } from './routes/reserve.ts';
 import { tag } from './routes/tags.ts';
 
 /** @throws `PandoError` with EC2's codes; `UnsupportedOperation` for an action that is not built. */
@@ -17,6 +18,8 @@ export const dispatch = async (parts: Parts, call: Call): Promise<Answer> => {
       return askRegion(parts, call);
     case 'launch':
       return launch(parts, call);
+    case 'reserve':
+      return reserve(parts, call, route);
     case 'ids':
       return callByIds(parts, call, route);
     case 'gather':

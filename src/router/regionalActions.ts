@@ -4,7 +4,6 @@ import type { KnownAction } from '#wire/types.ts';
 /** Collections that are empty here (`src/region/absent`). */
 const absentCollections = [
   'DescribeAddressTransfers',
-  'DescribeCapacityReservations',
   'DescribeCarrierGateways',
   'DescribeCoipPools',
   'DescribeCustomerGateways',
@@ -13,7 +12,6 @@ const absentCollections = [
   'DescribeFleets',
   'DescribeFlowLogs',
   'DescribeHostReservations',
-  'DescribeHosts',
   'DescribeImportImageTasks',
   'DescribeImportSnapshotTasks',
   'DescribeInstanceConnectEndpoints',

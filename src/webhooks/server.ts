@@ -6,6 +6,7 @@ import type { Logger } from '#base/log.ts';
 import { parseRanges } from '#base/publicAddress.ts';
 import { type WebhookOutcome, webhookDelivery, webhookLimits } from '#contracts/webhooks.ts';
 import type { WebhooksConfig } from './config.ts';
+import { Fence } from './fence.ts';
 import { type SendRules, sendWebhook } from './send.ts';
 
 const bodyBytesMax = 4 * webhookLimits.bodyCharsMax;
@@ -43,6 +44,7 @@ export const serveWebhooks = async (
     ...(lookup === undefined ? {} : { lookup }),
   };
   let sending = 0;
+  const fence = config.fencedFrom && new Fence(config.fencedFrom, log);
 
   const deliver = async (request: IncomingMessage): Promise<WebhookOutcome> => {
     const delivery = webhookDelivery.parse(await bodyOf(request));
@@ -50,6 +52,8 @@ export const serveWebhooks = async (
       return { outcome: 'failed', reason: 'the sender is busy', retryAfterSeconds: 1 };
     sending += 1;
     try {
+      if (fence !== undefined && !(await fence.closed()))
+        return { outcome: 'failed', reason: 'the sender is not fenced off: its operator must see to that' };
       const outcome = await sendWebhook(delivery, rules);
       const { 'webhook-id': id } = delivery.headers;
       // The receiver's host alone: paths of callbacks may be secret.

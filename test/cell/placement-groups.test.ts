@@ -157,7 +157,7 @@ test('ModifyInstancePlacement: of a stopped instance alone; row, claim, region a
     [{ GroupName: 'later', PartitionNumber: 4 }, 'InvalidParameterValue'],
     [{ GroupName: 'apart', PartitionNumber: 1 }, 'InvalidParameterCombination'],
     [{ GroupName: 'later', GroupId: groupId }, 'InvalidParameterCombination'],
-    [{ HostId: 'h-1' }, 'UnsupportedOperation'],
+    [{ HostId: 'h-1' }, 'InvalidHostID.NotFound'],
     [{ GroupName: 'later', Tenancy: 'dedicated' }, 'InvalidParameterValue'],
   ] as const)
     await assert.rejects(modify(more), { code }, JSON.stringify(more));

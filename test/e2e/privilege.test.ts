@@ -44,7 +44,7 @@ describe('least privilege', () => {
 
   it('gives each process of the control plane a user of its own, and no capability', async () => {
     const running = await processesOf(region.directory);
-    const confinedKinds = ['router', 'region', 'cell', 'ca', 'postgres'];
+    const confinedKinds = ['router', 'region', 'cell', 'ca', 'webhooks', 'postgres'];
     const seen = new Map<string, string>();
     for (const { name, kind, pid } of running.filter((each) => confinedKinds.includes(each.kind))) {
       const field = statusOf(pid);
@@ -57,8 +57,8 @@ describe('least privilege', () => {
         assert.equal(Number(`0x${field(set)}`), 0, name);
       assert.ok(confinedKinds.includes(kind));
     }
-    // router, region, ca, three stores, two processors of each of two cells.
-    assert.equal(seen.size, 10);
+    // router, region, ca, webhook sender, three stores, two processors of each of two cells.
+    assert.equal(seen.size, 11);
   });
 
   it('leaves root’s processes only the capabilities that are listed', async () => {

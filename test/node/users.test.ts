@@ -6,7 +6,7 @@ import { processorsPerCell } from '#lab/processes.ts';
 import { type Account, idsMissing, uidFirst, uidsPerRun, userOf } from '#node/users.ts';
 
 const accounts: Account[] = [
-  ...(['ca', 'region', 'router', 'region-store'] as const).map((role) => ({ role })),
+  ...(['ca', 'region', 'router', 'region-store', 'webhooks'] as const).map((role) => ({ role })),
   ...Array.from({ length: cellsMax }, (_, at) => at + 1).flatMap((cell): Account[] => [
     { role: 'cell-store', cell },
     ...Array.from(

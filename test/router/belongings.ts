@@ -25,6 +25,8 @@ const kinds = [
   'template',
   'profile',
   'profileAssociation',
+  'reservation',
+  'host',
 ] as const;
 type Kind = (typeof kinds)[number];
 
@@ -70,8 +72,15 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
     InstanceId: instance.InstanceId,
     IamInstanceProfile: { Name: profile },
   });
+  const { CapacityReservation: reserved } = await call('CreateCapacityReservation', {
+    ...{ InstanceType: 'p1.nano' as never, InstancePlatform: 'Linux/UNIX', AvailabilityZone: zone },
+    ...{ InstanceCount: 1, InstanceMatchCriteria: 'targeted' },
+  });
   await cloud.quiet();
   return {
+    reservation: reserved?.CapacityReservationId ?? '',
+    // A whole host would be too much: it is looked for, and not there.
+    host: 'h-00100000000000001',
     profile,
     profileAssociation: associated?.AssociationId ?? '',
     instance: instance.InstanceId ?? '',
@@ -97,6 +106,8 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
 /** Members that name a thing, by the pattern of their names; the first that fits. */
 const meanings: readonly (readonly [RegExp, Kind])[] = [
   [/^InstanceIds?$/, 'instance'],
+  [/^CapacityReservationIds?$/, 'reservation'],
+  [/^HostIds?$/, 'host'],
   [/^(VpcIds?|NetworkId)$/, 'vpc'],
   [/^SubnetIds?$/, 'subnet'],
   [/^SecurityGroupRuleIds?$/, 'rule'],
@@ -136,6 +147,10 @@ const plain: Readonly<Record<string, string>> = {
   Description: 'text',
   GroupName: 'other',
   AvailabilityZone: zone,
+  AvailabilityZoneId: 'l1-az1',
+  InstancePlatform: 'Linux/UNIX',
+  InstanceCount: '1',
+  Quantity: '1',
   InstanceType: 'p1.nano',
   PublicKeyMaterial: Buffer.from(publicKey).toString('base64'),
 };

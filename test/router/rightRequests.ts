@@ -3,6 +3,7 @@ import { operationOf } from '#wire/actions.ts';
 import type { KnownAction } from '#wire/types.ts';
 import { type Belongings, valueFor } from './belongings.ts';
 import type { InputMember } from './idMembers.ts';
+import { zone } from './realCloud.ts';
 
 export type Parameters = Record<string, string>;
 
@@ -22,6 +23,13 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
     AssociateRouteTable: { SubnetId: own.subnet },
     AuthorizeSecurityGroupEgress: permission,
     AuthorizeSecurityGroupIngress: { GroupId: own.group, ...permission },
+    AllocateHosts: { InstanceType: 'p1.nano', AvailabilityZone: zone, Quantity: '1' },
+    CreateCapacityReservation: { AvailabilityZone: zone },
+    ModifyCapacityReservation: { InstanceCount: '1' },
+    ModifyHosts: { AutoPlacement: 'on' },
+    ModifyInstanceCapacityReservationAttributes: {
+      'CapacityReservationSpecification.CapacityReservationPreference': 'open',
+    },
     CreateDhcpOptions: {
       'DhcpConfiguration.1.Key': 'domain-name',
       'DhcpConfiguration.1.Value.1': 'x.example',
@@ -67,6 +75,11 @@ const instead: Readonly<Record<string, readonly string[]>> = {
   'AssociateAddress.PublicIp': ['AllocationId'],
   'AssociateIamInstanceProfile.IamInstanceProfile.Arn': ['IamInstanceProfile.Name'],
   'ReplaceIamInstanceProfileAssociation.IamInstanceProfile.Arn': ['IamInstanceProfile.Name'],
+  'AllocateHosts.InstanceFamily': ['InstanceType'],
+  'CreateCapacityReservation.AvailabilityZoneId': ['AvailabilityZone'],
+  'AllocateHosts.AvailabilityZoneId': ['AvailabilityZone'],
+  'ModifyInstanceCapacityReservationAttributes.CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId':
+    ['CapacityReservationSpecification.CapacityReservationPreference'],
   'AssociateRouteTable.GatewayId': ['SubnetId'],
   'CreateRoute.InstanceId': ['GatewayId'],
   'CreateRoute.NetworkInterfaceId': ['GatewayId'],
@@ -136,6 +149,8 @@ const companions = (
   [/^.*\.PrefixListIds\.1\./, 'PrefixListId', 'pl-12345678'],
   [/^TagSpecification\.1\./, 'ResourceType', taggedBy(action)],
   [/^TagSpecification\.1\./, 'Tag.1.Key', 'k'],
+  [/^TagSpecifications\.1\./, 'ResourceType', taggedBy(action)],
+  [/^TagSpecifications\.1\./, 'Tag.1.Key', 'k'],
   [/^Tag\.1\./, 'Key', 'k'],
   [/^Filter\.1\./, 'Name', action === 'DescribeInstanceCreditSpecifications' ? 'instance-id' : 'tag-key'],
   [/^Filter\.1\./, 'Value.1', 'x'],
@@ -150,6 +165,7 @@ const taggedBy = (action: string): string => {
   if (action.startsWith('AuthorizeSecurityGroup')) return 'security-group-rule';
   if (action === 'AllocateAddress') return 'elastic-ip';
   if (action === 'RunInstances') return 'instance';
+  if (action === 'AllocateHosts') return 'dedicated-host';
   return action
     .replace(/^(Create|Import|Register)/, '')
     .replaceAll(/(?<=[a-z])(?=[A-Z])/g, '-')

@@ -5,14 +5,22 @@ import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import type { Handlers } from '#wire/types.ts';
 import { describeInstanceAttribute } from './attributes.ts';
+import {
+  cancelCapacityReservation,
+  createCapacityReservation,
+  describeCapacityReservations,
+  modifyCapacityReservation,
+} from './capacity-reservations.ts';
 import { getConsoleOutput } from './console.ts';
 import type { CellContext, CellRequest } from './context.ts';
+import { allocateHosts, describeHosts, modifyHosts, releaseHosts } from './dedicated-hosts.ts';
 import { describeInstanceTypeOfferings } from './describe-instance-type-offerings.ts';
 import { describeInstanceTypes } from './describe-instance-types.ts';
 import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumeStatus } from './describe-volume-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
+import { modifyInstanceCapacityReservationAttributes } from './instance-reservation.ts';
 import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
 import { modifyInstanceMaintenanceOptions } from './maintenance-options.ts';
@@ -44,6 +52,15 @@ export const cellHandlers: Handlers<CellContext> = {
   ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
   ModifyInstancePlacement: modifyInstancePlacement,
+  CreateCapacityReservation: createCapacityReservation,
+  DescribeCapacityReservations: describeCapacityReservations,
+  ModifyCapacityReservation: modifyCapacityReservation,
+  CancelCapacityReservation: cancelCapacityReservation,
+  ModifyInstanceCapacityReservationAttributes: modifyInstanceCapacityReservationAttributes,
+  AllocateHosts: allocateHosts,
+  DescribeHosts: describeHosts,
+  ModifyHosts: modifyHosts,
+  ReleaseHosts: releaseHosts,
   DescribeInstanceTypes: describeInstanceTypes,
   DescribeInstanceTypeOfferings: describeInstanceTypeOfferings,
   DescribeInstanceCreditSpecifications: describeInstanceCreditSpecifications,

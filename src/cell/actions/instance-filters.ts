@@ -94,7 +94,8 @@ const interfaceFilters: FilterSpec<Item> = {
 
 /** Of what the cell knows by itself. */
 const ownFilters: FilterSpec<Item> = {
-  affinity: none,
+  affinity: ({ row }) =>
+    row.spec.tenancy === 'host' ? (row.spec.dedicatedHost?.affinity ?? 'default') : undefined,
   architecture: ({ row }) => row.spec.image.architecture,
   'availability-zone': ({ row }) => row.spec.zone,
   'availability-zone-id': ({ row }) => row.spec.zoneId,
@@ -104,10 +105,11 @@ const ownFilters: FilterSpec<Item> = {
   'block-device-mapping.status': () => 'attached',
   'block-device-mapping.volume-id': ({ row }) => row.spec.volumeId,
   'boot-mode': none,
-  'capacity-reservation-id': none,
+  'capacity-reservation-id': ({ row }) => row.capacity_reservation_id ?? undefined,
   'capacity-reservation-specification.capacity-reservation-preference': ({ row }) =>
     row.spec.capacityReservation ?? 'open',
-  'capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id': none,
+  'capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id': ({ row }) =>
+    row.spec.capacityReservationTarget,
   'capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn':
     none,
   'client-token': ({ row }) => row.spec.clientToken,
@@ -116,7 +118,7 @@ const ownFilters: FilterSpec<Item> = {
   'ena-support': ({ instance }) => instance.EnaSupport,
   'enclave-options.enabled': () => false,
   'hibernation-options.configured': () => false,
-  'host-id': none,
+  'host-id': ({ row }) => row.spec.dedicatedHost?.hostId,
   hypervisor: () => 'xen',
   'iam-instance-profile.arn': ({ instance }) => instance.IamInstanceProfile?.Arn,
   'iam-instance-profile.id': ({ instance }) => instance.IamInstanceProfile?.Id,

@@ -31,10 +31,13 @@ export const checkPartition = (
 
 /** What of an instance's specification constrains where it may be. */
 export const constraintsOf = (
-  { partition, dedicated }: Pick<RunRequest, 'partition' | 'dedicated'>,
+  { partition, tenancy, hostId, affinity }: Pick<RunRequest, 'partition' | 'tenancy' | 'hostId' | 'affinity'>,
   { placementGroup }: { readonly placementGroup?: ResolvedGroup | undefined },
-): Pick<InstanceSpec, 'placementGroup' | 'tenancy'> => ({
-  ...(dedicated ? { tenancy: 'dedicated' } : {}),
+): Pick<InstanceSpec, 'placementGroup' | 'tenancy' | 'dedicatedHost'> => ({
+  ...(tenancy === 'default' ? {} : { tenancy }),
+  ...(tenancy !== 'host' || hostId === undefined
+    ? {}
+    : { dedicatedHost: { hostId, ...(affinity === undefined ? {} : { affinity }) } }),
   ...(placementGroup === undefined
     ? {}
     : {

@@ -12,11 +12,14 @@ import {
   byUser,
   type Change,
 } from '../lifecycle.ts';
+import { slotsForStart } from '../reservations/matching.ts';
 import { lockHosts } from '../store/hosts.ts';
 import type { InstanceRow } from '../store/instances.ts';
+import { releaseSlots, type Slot, useSlot } from '../store/reservations.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
 import { lockNamed } from './find.ts';
+import { choiceOf } from './instance-reservation.ts';
 
 type Begin = (tx: Sql, row: InstanceRow) => Promise<Begun>;
 
@@ -57,23 +60,41 @@ const shown = (changes: readonly Change[]) =>
     PreviousState: ec2State(change.previous),
   }));
 
+const startAll = (input: In<'StartInstances'>, context: CellContext): Promise<readonly Change[]> => {
+  let slots: ReadonlyMap<string, Slot> = new Map();
+  return changeAll(
+    context,
+    input,
+    async (tx, row) => {
+      const begun = await beginStart(context, tx, row);
+      const slot = slots.get(row.id);
+      if (slot !== undefined) await useSlot(tx, row.id, slot.reservation_id);
+      return begun;
+    },
+    // Instances of one request may lie on several hosts, and slots on others: their rows are locked in one order.
+    async (tx, rows) => {
+      const stopped = rows.filter((row) => row.state === 'stopped');
+      slots = await slotsForStart(tx, stopped.map(startingOf), context.services.clock.now());
+      const taken = [...slots.values()];
+      await lockHosts(tx, [
+        ...rows.flatMap((row) => row.host_id ?? []),
+        ...taken.map((slot) => slot.host_id),
+      ]);
+      await releaseSlots(tx, taken);
+    },
+  );
+};
+
+const startingOf = ({ id, account_id: accountId, host_id: hostId, spec }: InstanceRow) => ({
+  ...{ id, accountId, hostId, type: spec.instanceType, zone: spec.zone, choice: choiceOf(spec) },
+  tenancy: spec.tenancy ?? ('default' as const),
+});
+
 export const startInstances = async (
   input: In<'StartInstances'>,
   context: CellContext,
 ): Promise<Out<'StartInstances'>> => ({
-  StartingInstances: shown(
-    await changeAll(
-      context,
-      input,
-      (tx, row) => beginStart(context, tx, row),
-      // Instances of one request may lie on several hosts: their rows are locked in one order.
-      (tx, rows) =>
-        lockHosts(
-          tx,
-          rows.flatMap((row) => row.host_id ?? []),
-        ),
-    ),
-  ),
+  StartingInstances: shown(await startAll(input, context)),
 });
 
 export const stopInstances = async (

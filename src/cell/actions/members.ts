@@ -51,6 +51,44 @@ export const cellMembers: MemberTable = {
   ModifyInstanceMetadataOptions: { effect: '*' },
   // What it does not have it refuses itself: modify-placement.ts.
   ModifyInstancePlacement: { effect: '*' },
+  CreateCapacityReservation: {
+    effect: [
+      ...[
+        'ClientToken',
+        'InstanceType',
+        'InstancePlatform',
+        'AvailabilityZone',
+        'AvailabilityZoneId',
+        'Tenancy',
+      ],
+      ...[
+        'InstanceCount',
+        'EbsOptimized',
+        'EphemeralStorage',
+        'EndDate',
+        'EndDateType',
+        'InstanceMatchCriteria',
+      ],
+      ...['TagSpecifications', 'DryRun'],
+    ],
+  },
+  DescribeCapacityReservations: { effect: ['CapacityReservationIds', ...page] },
+  ModifyCapacityReservation: {
+    effect: ['CapacityReservationId', 'InstanceCount', 'EndDate', 'EndDateType', 'DryRun'],
+  },
+  CancelCapacityReservation: { effect: ['CapacityReservationId', 'DryRun'] },
+  ModifyInstanceCapacityReservationAttributes: { effect: '*' },
+  AllocateHosts: {
+    effect: [
+      ...['AutoPlacement', 'ClientToken', 'InstanceType', 'InstanceFamily', 'Quantity', 'AvailabilityZone'],
+      ...['AvailabilityZoneId', 'HostRecovery', 'HostMaintenance', 'TagSpecifications'],
+    ],
+  },
+  DescribeHosts: { effect: ['HostIds', 'Filter', 'MaxResults', 'NextToken'] },
+  ModifyHosts: {
+    effect: ['HostIds', 'AutoPlacement', 'HostRecovery', 'HostMaintenance', 'InstanceType', 'InstanceFamily'],
+  },
+  ReleaseHosts: { effect: ['HostIds'] },
   DescribeInstanceTypes: {
     effect: ['InstanceTypes', ...page],
     always: { IncludeUnsupportedInRegion: nothingMore },

@@ -4,26 +4,24 @@
  * (capacity/mending.ts), since its disk is where it is.
  */
 import { PandoError } from '#contracts/errors.ts';
+import { notFound, parseId } from '#contracts/ids.ts';
 import type { In, Out } from '#wire/types.ts';
 import { groupNeeds, groupRowOf, lockKnown } from '../capacity/constrained.ts';
 import { permit } from '../instance-states.ts';
 import { assertNotMigrating } from '../lifecycle.ts';
 import { regroupClaim } from '../store/claims.ts';
+import { listDedicatedHosts } from '../store/dedicated-hosts.ts';
 import { changeInstance, type InstanceRow, type InstanceSpec } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
 import { findInstances, lockOne } from './find.ts';
+import { checkAffinity } from './host-placement.ts';
 import { checkPartition, type ResolvedGroup } from './launch-placement.ts';
 
 type Input = In<'ModifyInstancePlacement'>;
 
 /** @throws UnsupportedOperation for what is another instance's host, MissingParameter where nothing is asked for */
 const readGroup = (input: Input): { id?: string; name?: string } | undefined => {
-  for (const name of ['HostId', 'HostResourceGroupArn'] as const)
-    if (input[name] !== undefined)
-      throw new PandoError('UnsupportedOperation', `The parameter ${name} is not supported.`);
-  if (input.Affinity !== undefined && input.Affinity !== 'default')
-    throw new PandoError('UnsupportedOperation', 'The parameter Affinity is not supported.');
   if (input.GroupId !== undefined && input.GroupName !== undefined)
     throw new PandoError(
       'InvalidParameterCombination',
@@ -41,14 +39,48 @@ const readGroup = (input: Input): { id?: string; name?: string } | undefined => 
 interface Wanted {
   readonly instanceId: string;
   /** Undefined: out of every group. */
-  readonly group: { readonly id?: string; readonly name?: string } | undefined;
+  readonly group?: { readonly id?: string; readonly name?: string } | undefined;
   readonly partition?: number | undefined;
   readonly tenancy?: string | undefined;
+  readonly host: { readonly hostId: string | undefined; readonly affinity: string | undefined } | undefined;
+  /** Whether its group is to change at all. */
+  readonly regroup: boolean;
 }
 
 const readInput = (input: Input): Wanted => {
   const { InstanceId: instanceId, PartitionNumber: partition, Tenancy: tenancy } = input;
-  return { instanceId, partition, tenancy, group: readGroup(input) };
+  const { HostId: hostId, Affinity: affinity } = input;
+  if (input.HostResourceGroupArn !== undefined)
+    throw new PandoError('UnsupportedOperation', 'The parameter HostResourceGroupArn is not supported.');
+  checkAffinity(affinity);
+  const host = hostId === undefined && affinity === undefined ? undefined : { hostId, affinity };
+  const grouped = input.GroupId !== undefined || input.GroupName !== undefined || partition !== undefined;
+  const regroup = grouped || (host === undefined && tenancy === undefined);
+  return { instanceId, partition, tenancy, host, ...(regroup ? { group: readGroup(input) } : {}), regroup };
+};
+
+/**
+ * Its disk lies on its dedicated host, so it stays with that one; whether it is bound to it may change.
+ *
+ * @throws InvalidParameterCombination, UnsupportedOperation
+ */
+const rehosted = (row: InstanceRow, { hostId, affinity }: NonNullable<Wanted['host']>): InstanceSpec => {
+  const { dedicatedHost } = row.spec;
+  if (dedicatedHost === undefined)
+    throw new PandoError(
+      'InvalidParameterCombination',
+      `The instance '${row.id}' does not have the tenancy host: HostId and Affinity do not apply to it.`,
+    );
+  if (hostId !== undefined && hostId !== dedicatedHost.hostId)
+    throw new PandoError(
+      'UnsupportedOperation',
+      `The instance '${row.id}' has its disk on the Dedicated Host '${dedicatedHost.hostId}' and cannot change to another one.`,
+    );
+  const bound = (affinity ?? dedicatedHost.affinity ?? 'default') === 'host';
+  return {
+    ...row.spec,
+    dedicatedHost: { hostId: dedicatedHost.hostId, ...(bound ? { affinity: 'host' } : {}) },
+  };
 };
 
 const checkTenancy = ({ tenancy }: Wanted, row: InstanceRow): void => {
@@ -91,6 +123,27 @@ const write = async (
   });
 };
 
+/** @throws InvalidHostID.NotFound, InvalidHostID.Malformed */
+const checkHost = async ({ request, services }: CellContext, { host }: Wanted): Promise<void> => {
+  if (host?.hostId === undefined) return;
+  const id = parseId('host', host.hostId);
+  const { accountId } = request;
+  const found = await listDedicatedHosts(services.db, { accountId, ids: [id], limit: 1 });
+  if (found.length === 0) throw notFound('host', id);
+};
+
+const changeHost = async (
+  context: CellContext,
+  { instanceId, host }: Wanted,
+): Promise<Out<'ModifyInstancePlacement'>> => {
+  await context.services.db.transaction(async (tx) => {
+    const row = await lockOne(context, tx, instanceId);
+    checkState(row);
+    if (host !== undefined) await changeInstance(tx, row.id, { spec: rehosted(row, host) });
+  });
+  return { Return: true };
+};
+
 export const modifyInstancePlacement = async (
   input: Input,
   context: CellContext,
@@ -99,7 +152,9 @@ export const modifyInstancePlacement = async (
   const wanted = readInput(input);
   const [seen] = await findInstances(context, [wanted.instanceId]);
   if (seen === undefined) return {};
+  await checkHost(context, wanted);
   checkTenancy(wanted, seen);
+  if (!wanted.regroup) return changeHost(context, wanted);
   const { account_id: accountId, id: instanceId } = seen;
   const tell = async (group: Wanted['group'], check = false): Promise<ResolvedGroup | undefined> =>
     (await region.call('region.changePlacementGroup', { accountId, instanceId, group, check }))
@@ -112,7 +167,8 @@ export const modifyInstancePlacement = async (
     await db.transaction(async (tx) => {
       const row = await lockOne(context, tx, instanceId);
       checkState(row);
-      await write(tx, row, group, wanted.partition);
+      const spec = wanted.host === undefined ? row.spec : rehosted(row, wanted.host);
+      await write(tx, { ...row, spec }, group, wanted.partition);
     });
   } catch (error) {
     // What was told is taken back; where that fails too, the instance's next start tells it.

@@ -4,6 +4,7 @@ import { ec2State } from '../instance-states.ts';
 import { guestVcpus } from '../instance-types.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
+import { renderReservationChoice } from './instance-reservation.ts';
 
 /** Interfaces by instance id, as the region tells them. */
 export type InterfacesOf = Readonly<Record<string, readonly InstanceNetworkInterface[]>>;
@@ -37,6 +38,9 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
         ? {}
         : { PartitionNumber: spec.placementGroup.partition }),
       Tenancy: spec.tenancy ?? 'default',
+      ...(spec.dedicatedHost === undefined
+        ? {}
+        : { HostId: spec.dedicatedHost.hostId, Affinity: spec.dedicatedHost.affinity ?? 'default' }),
     },
     Monitoring: { State: spec.monitoring ? 'enabled' : 'disabled' },
     ...(spec.instanceProfile === undefined || ended(row)
@@ -62,7 +66,10 @@ export const renderInstance = (row: InstanceRow, interfaces: InterfacesOf): Inst
     SecurityGroups: ended(row) ? [] : (primary?.Groups ?? groupsOf(row)),
     Tags: [...row.tags],
     CpuOptions: { CoreCount: guestVcpus(row.vcpus_milli), ThreadsPerCore: 1 },
-    CapacityReservationSpecification: { CapacityReservationPreference: spec.capacityReservation ?? 'open' },
+    CapacityReservationSpecification: renderReservationChoice(spec),
+    ...(row.capacity_reservation_id === null || row.capacity_reservation_id === undefined
+      ? {}
+      : { CapacityReservationId: row.capacity_reservation_id }),
     HibernationOptions: { Configured: false },
     EnclaveOptions: { Enabled: false },
     MetadataOptions: renderMetadataOptions(row),

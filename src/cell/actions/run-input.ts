@@ -10,7 +10,9 @@ import type { In } from '#wire/types.ts';
 import { creditsDefault, defaultInstanceType, type InstanceSize, sizeOf } from '../instance-types.ts';
 import { clientTokenCharsMax, instancesPerRequestMax, userDataCharsMax } from '../limits.ts';
 import type { InstanceSpec } from '../store/instances.ts';
+import { readTenancy } from './host-placement.ts';
 import { readProfile } from './instance-profile.ts';
+import { readReservationChoice } from './instance-reservation.ts';
 import { type NetworkPart, readNetwork } from './run-network.ts';
 import { type RootDevice, readRoot } from './run-root.ts';
 import { checkCpuOptions, refuseUnsupported } from './run-unsupported.ts';
@@ -34,7 +36,10 @@ export interface RunRequest extends NetworkPart, TokenPart {
   readonly placementGroup?: { readonly id?: string; readonly name?: string };
   /** Of the group of partitions; absent: the one that is due. */
   readonly partition?: number;
-  readonly dedicated: boolean;
+  readonly tenancy: 'default' | 'dedicated' | 'host';
+  /** Of the tenancy `host`: which one; absent: any that takes instances by itself. */
+  readonly hostId?: string;
+  readonly affinity?: 'host';
   readonly instanceProfile?: ProfileReference;
   readonly instanceTags: readonly ValidTag[];
   readonly volumeTags: readonly ValidTag[];
@@ -50,6 +55,7 @@ export interface RunRequest extends NetworkPart, TokenPart {
     | 'monitoring'
     | 'cpuCredits'
     | 'capacityReservation'
+    | 'capacityReservationTarget'
     | 'metadata'
   >;
   /** As they were given: what they leave open is the image's to say. */
@@ -186,10 +192,7 @@ const readAttributes = (input: Input, size: InstanceSize): RunRequest['attribute
     input.CreditSpecification?.CpuCredits,
     creditsDefault(size.name),
   ),
-  // There are no reservations yet: an instance runs in none either way, and says what it was asked for.
-  ...(input.CapacityReservationSpecification?.CapacityReservationPreference === 'none'
-    ? { capacityReservation: 'none' as const }
-    : {}),
+  ...readReservationChoice(input.CapacityReservationSpecification),
   metadata: readMetadataOptions(input.MetadataOptions),
 });
 
@@ -264,7 +267,7 @@ export const readRunInput = (input: Input, given: Input = input): RunRequest => 
     ...(userData === undefined ? {} : { userData }),
     ...(placementGroup === undefined ? {} : { placementGroup }),
     ...(partition === undefined ? {} : { partition }),
-    dedicated: input.Placement?.Tenancy === 'dedicated',
+    ...readTenancy(input.Placement),
     ...(instanceProfile === undefined ? {} : { instanceProfile }),
   };
 };

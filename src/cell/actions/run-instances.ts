@@ -12,18 +12,24 @@ import type { regionContract } from '#contracts/region.ts';
 import type { Amount } from '#slots/amount.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import type { In, Out } from '#wire/types.ts';
-import { claimOf, groupRowOf } from '../capacity/constrained.ts';
+import { claimOf, groupRowOf, lockKnown } from '../capacity/constrained.ts';
 import type { Placed, Placing } from '../capacity/placing.ts';
 import { firstPlaceEpoch } from '../generation.ts';
 import { insufficientCapacity } from '../insufficient-capacity.ts';
 import { interfaceWaitMsMax } from '../limits.ts';
 import { newAssociation } from '../profile-association.ts';
+import { findSlots, onlyReserved, takeSlots } from '../reservations/matching.ts';
+import { lockTenants, placeOnTenants, tenantsFull } from '../reservations/tenants.ts';
 import { claimToken, findToken } from '../store/client-tokens.ts';
+import type { DedicatedHostRow } from '../store/dedicated-hosts.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
+import { returnSlots, useSlot } from '../store/reservations.ts';
 import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { CellContext } from './context.ts';
+import { checkOffered } from './host-placement.ts';
+import { choiceOf } from './instance-reservation.ts';
 import { interfacesOf } from './interfaces.ts';
 import { checkPartition, constraintsOf } from './launch-placement.ts';
 import { fromTemplate } from './launch-template.ts';
@@ -237,6 +243,17 @@ interface LaunchOrder {
 
 interface PlacedInstance extends Placed {
   readonly id: string;
+  /** Of the tenancy `host`: the one that it is on. */
+  readonly tenantId?: string;
+}
+
+/** Where a launch may go, with everything locked that it takes. */
+interface Room {
+  /** A host for each of the first instances: what was reserved there is free to this transaction. */
+  readonly offered: readonly string[];
+  readonly max: number;
+  /** Of the tenancy `host`: the dedicated hosts that will do. */
+  readonly tenants?: readonly DedicatedHostRow[];
 }
 
 /** As many as fit up to the maximum; fewer than the minimum: nothing (the transaction is rolled back). */
@@ -245,25 +262,39 @@ const placeAll = async (
   { services }: CellContext,
   { request, resolved, amount }: LaunchOrder,
   accountId: string,
-  offered: readonly string[] = [],
+  { offered, max, tenants }: Room,
 ): Promise<readonly PlacedInstance[]> => {
-  const { zone, freeAddresses } = resolved;
+  const { zone } = resolved;
   const group = groupRowOf(resolved.placementGroup);
-  const spec = { instanceType: request.size.name, ...constraintsOf(request, resolved) };
-  const max = Math.min(request.max, freeAddresses ?? request.max);
   const places: PlacedInstance[] = [];
   while (places.length < max) {
     const id = newCellId('instance', services.identity.cellNumber);
-    const claim = claimOf({ id, account_id: accountId, spec }, 'instance', amount);
+    const claimFor = (dedicatedHost?: { readonly hostId: string }) => {
+      const spec = { instanceType: request.size.name, ...constraintsOf(request, resolved) };
+      return claimOf(
+        { id, account_id: accountId, spec: { ...spec, ...(dedicatedHost && { dedicatedHost }) } },
+        'instance',
+        amount,
+      );
+    };
+    if (tenants !== undefined) {
+      const placed = await placeOnTenants(placing, tenants, (tenant) => ({
+        ...{ claim: claimFor({ hostId: tenant.id }), zone, group, hostId: tenant.host_id },
+      }));
+      if (placed === undefined) break;
+      places.push({ id, ...placed });
+      continue;
+    }
     const hostId = offered[places.length];
-    const wanted = { claim, zone, group, count: max - places.length };
+    const wanted = { claim: claimFor(), zone, group, count: max - places.length };
     const there = hostId === undefined ? undefined : await placing.place({ ...wanted, hostId });
     // A host that takes no VMs just now is no reason to break an offer, where another one has room.
     const placed = there ?? (await placing.place(wanted));
     if (placed === undefined) break;
     places.push({ id, ...placed });
   }
-  if (places.length < request.min) throw insufficientCapacity();
+  if (places.length < request.min)
+    throw tenants === undefined ? insufficientCapacity() : tenantsFull(request.hostId);
   return places;
 };
 
@@ -286,20 +317,50 @@ const launch = async (
   const { offerId } = context.request;
   const { amount } = order;
   const { name: type } = request.size;
+  const { freeAddresses } = order.resolved;
+  const most = Math.min(request.max, freeAddresses ?? request.max);
+  const choice = choiceOf(request.attributes);
+  checkOffered(context.request, request, choice);
+  // Locks in the order of ARCHITECTURE.md: queue, reservations and dedicated hosts, group, hosts.
   const taken =
     offerId === undefined
       ? undefined
-      : await context.offers.take(tx, { offerId, accountId, type, max: request.max, amount });
-  const places = await placeAll(placing, context, order, accountId, taken?.hostIds);
+      : await context.offers.find(tx, { offerId, accountId, type, max: request.max, amount });
+  const wanted = { accountId, type, zone: order.resolved.zone, tenancy: request.tenancy, choice };
+  const slots =
+    taken === undefined
+      ? await findSlots(tx, { ...wanted, min: request.min, max: most }, services.clock.now())
+      : [];
+  const tenants =
+    request.tenancy === 'host'
+      ? await lockTenants(tx, { accountId, type, hostId: request.hostId })
+      : undefined;
+  const group = order.resolved.placementGroup;
+  if (group !== undefined) await lockKnown(tx, group.groupId, groupRowOf(group));
+  if (taken !== undefined) await context.offers.take(tx, taken);
+  if (slots.length > 0) await takeSlots(tx, slots);
+  const places = await placeAll(placing, context, order, accountId, {
+    offered: taken?.hostIds ?? slots.map((slot) => slot.host_id),
+    max: onlyReserved(choice) ? Math.min(most, slots.length) : most,
+    ...(tenants === undefined ? {} : { tenants }),
+  });
   if (taken !== undefined) await context.offers.fulfil(tx, taken, reservationId);
+  if (slots.length > places.length) await returnSlots(tx, slots.slice(places.length));
   const rows: InstanceRow[] = [];
   const workflows: WorkflowRow[] = [];
-  for (const [index, { id, partition, ...placed }] of places.entries()) {
-    const placedOrder = partition === undefined ? order : { ...order, request: { ...request, partition } };
+  for (const [index, { id, partition, tenantId, ...placed }] of places.entries()) {
+    const placedRequest = {
+      ...request,
+      ...(partition === undefined ? {} : { partition }),
+      ...(tenantId === undefined ? {} : { hostId: tenantId }),
+    };
+    const placedOrder = { ...order, request: placedRequest };
     const row = newInstance(context, placedOrder, { reservationId, index, id, placed });
     const workflow = newWorkflow(services, 'launch', row.id, { ...placed, epoch: firstPlaceEpoch });
     const owned = { ...row, workflow_id: workflow.id };
     await insertInstance(tx, owned);
+    const slot = slots[index];
+    if (slot !== undefined) await useSlot(tx, row.id, slot.reservation_id);
     workflows.push(await insertWorkflow(tx, workflow, owner));
     rows.push(owned);
   }

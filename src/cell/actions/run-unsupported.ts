@@ -8,9 +8,6 @@ type Input = In<'RunInstances'>;
 const unlessDefault = <T>(value: T | undefined, usual: T): T | undefined =>
   value === usual ? undefined : value;
 
-const unlessOneOf = <T>(value: T | undefined, usual: readonly T[]): T | undefined =>
-  value !== undefined && usual.includes(value) ? undefined : value;
-
 const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] => [
   ['InstanceMarketOptions', input.InstanceMarketOptions],
   ['ElasticGpuSpecification', input.ElasticGpuSpecification],
@@ -31,14 +28,6 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
   ],
   ['Operator', input.Operator],
   ['SecondaryInterface', input.SecondaryInterfaces],
-  [
-    'CapacityReservationSpecification.CapacityReservationPreference',
-    unlessOneOf(input.CapacityReservationSpecification?.CapacityReservationPreference, ['open', 'none']),
-  ],
-  [
-    'CapacityReservationSpecification.CapacityReservationTarget',
-    input.CapacityReservationSpecification?.CapacityReservationTarget,
-  ],
   ['PrivateDnsNameOptions.HostnameType', unlessDefault(input.PrivateDnsNameOptions?.HostnameType, 'ip-name')],
   [
     'PrivateDnsNameOptions.EnableResourceNameDnsARecord',
@@ -48,11 +37,8 @@ const unsupportedOf = (input: Input): readonly (readonly [string, unknown])[] =>
     'PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord',
     unlessDefault(input.PrivateDnsNameOptions?.EnableResourceNameDnsAAAARecord, false),
   ],
-  ['Placement.Affinity', unlessDefault<string>(input.Placement?.Affinity, 'default')],
-  ['Placement.HostId', input.Placement?.HostId],
   ['Placement.HostResourceGroupArn', input.Placement?.HostResourceGroupArn],
   ['Placement.SpreadDomain', input.Placement?.SpreadDomain],
-  ['Placement.Tenancy', unlessOneOf<string>(input.Placement?.Tenancy, ['default', 'dedicated'])],
 ];
 
 const isGiven = (value: unknown): boolean =>

@@ -7,7 +7,7 @@ import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
 import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import { checkRemovedTags, mergeTags, validateTags } from '#wire/tags.ts';
 import type { In, Out } from '#wire/types.ts';
-import { listTaggedInstances, listTaggedVolumes } from '../store/instance-lists.ts';
+import { listTaggedInstances, listTaggedRows, listTaggedVolumes } from '../store/instance-lists.ts';
 import { changeInstance, type InstanceRow, metadataDue, type Tags } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
 import type { CellContext } from './context.ts';
@@ -15,6 +15,27 @@ import { lockNamed, visibleSince } from './find.ts';
 import { checkVisibleTags } from './metadata-tags.ts';
 
 type Change = (tags: Tags) => Tags;
+
+/** What has tags beside instances and volumes: a table's rows by themselves. */
+const tables = [
+  { kind: 'capacityReservation', type: 'capacity-reservation', table: 'capacity_reservations' },
+  { kind: 'host', type: 'dedicated-host', table: 'dedicated_hosts' },
+] as const;
+
+const changeRows = async (
+  context: CellContext,
+  tx: Sql,
+  { kind, table }: (typeof tables)[number],
+  ids: readonly string[],
+): Promise<readonly { readonly id: string; readonly tags: Tags }[]> => {
+  const rows = await tx.query<{ id: string; tags: Tags }>(
+    `select id, tags from ${table} where account_id = $1 and id = any($2) order by id for update`,
+    [context.request.accountId, ids],
+  );
+  const missing = ids.filter((id) => !rows.some((row) => row.id === id));
+  if (missing.length > 0) throw notFound(kind, missing);
+  return rows;
+};
 
 const volumesOf = async (context: CellContext, tx: Sql, ids: readonly string[]): Promise<InstanceRow[]> => {
   const rows = await tx.query<InstanceRow>(
@@ -36,7 +57,9 @@ const changeTags = async (
   const resources = [...new Set(input.Resources ?? [])];
   const instanceIds = resources.filter((id) => isId('instance', id));
   const volumeIds = resources.filter((id) => isId('volume', id));
-  const other = resources.find((id) => !isId('instance', id) && !isId('volume', id));
+  const others = tables.map((each) => ({ ...each, ids: resources.filter((id) => isId(each.kind, id)) }));
+  const known = new Set<string>([...instanceIds, ...volumeIds, ...others.flatMap(({ ids }) => ids)]);
+  const other = resources.find((id) => !known.has(id));
   if (resources.length === 0)
     throw new PandoError('MissingParameter', 'The request must contain the parameter ResourceId');
   if (other !== undefined) throw invalidId(other);
@@ -45,7 +68,14 @@ const changeTags = async (
     const volumes = volumeIds.length > 0 ? await volumesOf(context, tx, volumeIds) : [];
     const changed = instances.map((row) => ({ row, tags: change(row.tags) }));
     for (const { row, tags } of changed) checkVisibleTags(row.spec.metadata.instanceTags, tags);
+    const rest = [];
+    for (const one of others)
+      if (one.ids.length > 0)
+        for (const row of await changeRows(context, tx, one, one.ids))
+          rest.push({ table: one.table, id: row.id, tags: change(row.tags) });
     endDryRun(input);
+    for (const { table, id, tags } of rest)
+      await tx.query(`update ${table} set tags = $2::jsonb where id = $1`, [id, JSON.stringify(tags)]);
     for (const { row, tags } of changed) {
       const seen = row.spec.metadata.instanceTags === 'enabled';
       await changeInstance(tx, row.id, { tags, ...(seen ? metadataDue(row) : {}) });
@@ -91,6 +121,8 @@ const asTag = (tag: TagDescription) => [{ Key: tag.Key ?? '', Value: tag.Value ?
 
 /** What has tags, in the order in which their ids sort. */
 const tagSources = [
+  { type: 'capacity-reservation', list: listTaggedRows('capacity_reservations') },
+  { type: 'dedicated-host', list: listTaggedRows('dedicated_hosts') },
   { type: 'instance', list: listTaggedInstances },
   { type: 'volume', list: listTaggedVolumes },
 ] as const;

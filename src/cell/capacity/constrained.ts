@@ -9,7 +9,7 @@ import { knowGroup, listMembers, lockGroup, type PlacementGroupRow } from '../st
 import type { Sql } from '../store/sql.ts';
 
 type Constrained = Pick<InstanceRow, 'id' | 'account_id'> & {
-  readonly spec: Pick<InstanceRow['spec'], 'instanceType' | 'placementGroup' | 'tenancy'>;
+  readonly spec: Pick<InstanceRow['spec'], 'instanceType' | 'placementGroup' | 'tenancy' | 'dedicatedHost'>;
 };
 
 /** An instance's claim for this purpose. */
@@ -18,11 +18,12 @@ export const claimOf = (
   purpose: Extract<ClaimPurpose, 'instance' | 'migration'>,
   amount: Amount,
 ): NewClaim & { readonly type: string } => {
-  const { instanceType: type, placementGroup, tenancy } = spec;
+  const { instanceType: type, placementGroup, tenancy, dedicatedHost } = spec;
   const capabilities = findSize(type)?.needs ?? [];
   return {
-    ...{ purpose, holder: id, type, amount, accountId: account_id },
-    ...(tenancy === 'dedicated' ? { dedicated: true } : {}),
+    // A dedicated host is a tenant of its own: not even its account's other instances may be there.
+    ...{ purpose, holder: id, type, amount, accountId: dedicatedHost?.hostId ?? account_id },
+    ...(tenancy === undefined ? {} : { dedicated: true }),
     ...(capabilities.length === 0 ? {} : { capabilities }),
     ...(placementGroup === undefined ? {} : { group: groupOf(placementGroup) }),
   };

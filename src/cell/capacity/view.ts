@@ -21,6 +21,8 @@ interface Known {
   occupants: Occupants;
   /** Of claims whose transaction has not ended, by their id. */
   readonly inFlight: Map<string, Amount>;
+  /** Something was committed here since `occupants` were read: the counters are known, who is there is not. */
+  occupantsBehind: boolean;
   /** When `row` was last changed by a commit of this processor, in the clock of refreshes. */
   committedAt: number;
 }
@@ -38,7 +40,7 @@ export class CapacityView {
     return rows
       .filter((row) => {
         const known = this.#known.get(row.id);
-        return known === undefined || !sameRow(known.row, row);
+        return known === undefined || known.occupantsBehind || !sameRow(known.row, row);
       })
       .map(({ id }) => id);
   }
@@ -58,6 +60,7 @@ export class CapacityView {
           row,
           occupants: there,
           inFlight: new Map(),
+          occupantsBehind: false,
           committedAt: Number.NEGATIVE_INFINITY,
         });
         this.#put(row.id);
@@ -67,6 +70,7 @@ export class CapacityView {
       const same = sameRow(known.row, row) && there === known.occupants;
       known.row = row;
       known.occupants = there;
+      if (occupants.has(row.id)) known.occupantsBehind = false;
       if (!same) this.#put(row.id);
     }
     for (const id of this.#known.keys()) if (!seen.has(id)) this.#forget(id);
@@ -94,6 +98,7 @@ export class CapacityView {
     // Of several commits the last one's counters stand, in whatever order their answers come.
     if (counters.epoch > known.row.epoch) known.row = { ...known.row, ...counters };
     known.committedAt = at;
+    known.occupantsBehind = true;
     this.#put(counters.id);
   }
 

@@ -20,6 +20,8 @@ export interface NoticesOptions {
   readonly services: CellServices;
   readonly owner: string;
   sized(input: In<'RunInstances'>, caller: CapacityCaller): ReturnType<CapacityRequestsOptions['sizeLaunch']>;
+  /** So many instances of a type wait; 0: none any more (S10.6). */
+  demand(type: string, count: number): void;
   listenStore?(channel: string, heard: () => void): () => void;
   readonly webhooks?: WebhooksOptions | undefined;
 }
@@ -43,6 +45,7 @@ export const openNotices = async ({
   services,
   owner,
   sized,
+  demand,
   listenStore,
   webhooks,
 }: NoticesOptions): Promise<Notices> => {
@@ -62,6 +65,13 @@ export const openNotices = async ({
     callbackObjection: callbackCheck(webhooks),
   });
   const deliveries = webhooks && new Deliveries({ services, send: webhooks.send, signingSecretOf: secretOf });
+  let demanded: ReadonlySet<string> = new Set();
+  const tellPools = (waited: readonly { readonly type: string; readonly count: number }[]): void => {
+    const now = new Set(waited.map(({ type }) => type));
+    for (const type of demanded) if (!now.has(type)) demand(type, 0);
+    for (const { type, count } of waited) demand(type, count);
+    demanded = now;
+  };
   const close = listenStore?.(freedChannel, () => queue.hint());
   return {
     offers: new Offers({ services, queue, told }),
@@ -73,7 +83,9 @@ export const openNotices = async ({
         turn: async () => {
           await queue.turn();
           deliveries?.hint();
-          services.capacity.waitedFor(await readWaitedFor(services.db, demandTypesMaxDefault));
+          const waited = await readWaitedFor(services.db, demandTypesMaxDefault);
+          tellPools(waited);
+          services.capacity.waitedFor(waited);
         },
       },
       {

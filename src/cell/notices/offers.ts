@@ -32,7 +32,7 @@ export interface OfferedLaunch {
 export interface TakenOffer {
   readonly offer: OfferRow;
   readonly request: RequestRow;
-  /** Where its parts were reserved, once for each; they are free to this transaction. None: it is a race. */
+  /** Where its parts are reserved, once for each. None: it is a race. */
   readonly hostIds: readonly string[];
   readonly nowMs: number;
 }
@@ -71,8 +71,8 @@ export class Offers {
     this.#told = options.told;
   }
 
-  /** Takes an offer for this launch. @throws InvalidCapacityOffer.NotFound, InvalidCapacityOfferState */
-  async take(tx: Sql, launch: OfferedLaunch): Promise<TakenOffer> {
+  /** The offer for this launch, under the queue's lock. @throws InvalidCapacityOffer.NotFound, InvalidCapacityOfferState */
+  async find(tx: Sql, launch: OfferedLaunch): Promise<TakenOffer> {
     const { elapsed_ms: nowMs } = await lockQueue(tx);
     const offer = await findOffer(tx, launch.offerId);
     const request = offer === undefined ? undefined : await findRequest(tx, offer.request_id);
@@ -81,9 +81,13 @@ export class Offers {
     checkOpen(offer);
     checkSize(offer, request, launch);
     const parts = await partsOf(tx, offer.id);
-    await lockHosts(tx, parts.map(({ hostId }) => hostId).toSorted());
-    await releaseParts(tx, offer.id);
     return { offer, request, hostIds: parts.map(({ hostId }) => hostId), nowMs };
+  }
+
+  /** Takes it: what it reserved is free to this transaction alone, which has its hosts' locks from here on. */
+  async take(tx: Sql, { offer, hostIds }: TakenOffer): Promise<void> {
+    await lockHosts(tx, hostIds);
+    await releaseParts(tx, offer.id);
   }
 
   /** The launch has its places: the request is fulfilled, and what else was offered to it is given back. */

@@ -238,7 +238,7 @@ export class CapacityQueue {
     const { zone } = this.#services.identity;
     const rows = await readCapacity(tx);
     return rows
-      .filter((row) => row.state === 'active' && row.zone === zone)
+      .filter((row) => row.state === 'active' && row.zone === zone && row.dedicated_to === null)
       .map((row) => ({ hostId: row.id, free: row.open ? freeOf(row) : nothing, limit: limitOf(row) }));
   }
 
@@ -259,6 +259,7 @@ export class CapacityQueue {
         part,
         type: chosen.type,
         amount: chosen.amount,
+        accountId: request.account_id,
       } as const;
       const placed = await placing.place({ claim, zone: request.zone, hostId });
       if (placed === undefined) throw new NotTaken(hostId, chosen.type);
@@ -297,7 +298,7 @@ export class CapacityQueue {
     const [original] = request.options;
     if (original === undefined) return;
     const id = before?.id ?? newCellId('capacityOffer', this.#services.identity.cellNumber);
-    await this.#reserveParts(tx, { id, type: original.type }, parts, claims);
+    await this.#reserveParts(tx, { id, type: original.type, accountId: request.account_id }, parts, claims);
     const offer: OfferRow = {
       ...{ id, request_id: request.id, account_id: request.account_id, mode: request.mode, option: 0 },
       ...{ type: original.type, count: original.count, reservation_id: null },
@@ -315,7 +316,7 @@ export class CapacityQueue {
   /** Claims become these parts. Hosts are locked in order first, since there are several. */
   async #reserveParts(
     tx: Sql,
-    offer: { readonly id: string; readonly type: string },
+    offer: { readonly id: string; readonly type: string; readonly accountId: string },
     parts: readonly Part[],
     claims: readonly PartClaim[],
   ): Promise<void> {
@@ -325,7 +326,14 @@ export class CapacityQueue {
       if (!parts.some(({ part, hostId }) => part === claim.part && hostId === claim.hostId))
         await releaseClaim(tx, claimIdOf('notice', offer.id, claim.part));
     for (const { part, hostId, amount } of parts) {
-      const claim = { purpose: 'notice', holder: offer.id, part, type: offer.type, amount } as const;
+      const claim = {
+        purpose: 'notice',
+        holder: offer.id,
+        part,
+        type: offer.type,
+        amount,
+        accountId: offer.accountId,
+      } as const;
       if ((await setClaim(tx, hostId, claim)) === undefined) throw new NotTaken(hostId, offer.type);
     }
   }

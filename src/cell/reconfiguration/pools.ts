@@ -48,6 +48,8 @@ interface HostPicture extends HostRow {
   readonly vms: number;
   readonly memory_mib: number;
   readonly stopped: string | null;
+  /** The dedicated host that it is. */
+  readonly allocated: string | null;
 }
 
 const picture = (sql: Sql): Promise<HostPicture[]> =>
@@ -58,7 +60,8 @@ const picture = (sql: Sql): Promise<HostPicture[]> =>
        (select count(*)::int from claims c where c.host_id = h.id and c.purpose in ('instance', 'migration') and c.memory_mib > 0) as vms,
        (select coalesce(sum(c.memory_mib), 0)::bigint from claims c where c.host_id = h.id and c.purpose in ('instance', 'migration'))
          as memory_mib,
-       (select min(i.id) from instances i where i.host_id = h.id and i.terminated_at is null and i.state = 'stopped') as stopped
+       (select min(i.id) from instances i where i.host_id = h.id and i.terminated_at is null and i.state = 'stopped') as stopped,
+       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose = 'dedicated-host') as allocated
      from hosts h left join workflows w on w.id = h.rebuild_id order by h.id`,
     [hostSilenceMsMax / 1000],
   );
@@ -224,6 +227,7 @@ const slotsIn = (free: Amount | undefined, amount: Amount): number =>
 
 /** Why a host cannot be emptied by migration. */
 const whyItStays = (row: HostPicture, all: readonly HostPicture[]): string | undefined => {
+  if (row.allocated !== null) return `it is allocated as the Dedicated Host ${row.allocated}`;
   if (row.stopped !== null) return `${row.stopped} is stopped there, and has its disk`;
   if (row.memory_mib === 0) return undefined;
   const elsewhere = all

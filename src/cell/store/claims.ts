@@ -13,9 +13,17 @@ import type { Sql } from './sql.ts';
 
 /**
  * `instance`: all of a running one, the disk of a stopped one. `migration`: the other host of a move, the target before the switch and
- * the source after it. `notice`: capacity that a client was told of. `reserve`: what a host keeps for itself.
+ * the source after it. `notice`: capacity that a client was told of. `reserve`: what a host keeps for itself. `reservation`: a free
+ * slot of a capacity reservation. `dedicated-host`: the machine of a dedicated host, so that it is nobody else's.
  */
-export const claimPurposes = ['instance', 'migration', 'notice', 'reserve'] as const;
+export const claimPurposes = [
+  'instance',
+  'migration',
+  'notice',
+  'reserve',
+  'reservation',
+  'dedicated-host',
+] as const;
 export type ClaimPurpose = (typeof claimPurposes)[number];
 
 export interface ClaimRow extends AmountColumns {
@@ -312,6 +320,15 @@ export const regroupClaim = async (
     group?.groupId ?? null,
     group?.partition ?? null,
   ]);
+};
+
+/** These claims use, or are, slots of the reservation; null: of none any more. */
+export const nameReservation = async (
+  tx: Sql,
+  claimIds: readonly string[],
+  reservationId: string | null,
+): Promise<void> => {
+  await tx.query('update claims set reservation_id = $1 where id = any($2)', [reservationId, claimIds]);
 };
 
 /** Claims that have run out, oldest first. */

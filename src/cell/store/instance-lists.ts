@@ -65,7 +65,7 @@ const addNarrowing = (where: Conditions, only: Narrowing): void => {
 };
 
 /** User data is most of a row that has some, and no list shows it. */
-const listedColumns = instanceColumns
+const listedColumns = [...instanceColumns, 'capacity_reservation_id']
   .map((column) => (column === 'spec' ? `spec - 'userData' as spec` : column))
   .join(', ');
 
@@ -152,6 +152,20 @@ export const listTaggedVolumes = (sql: Sql, request: TagListRequest): Promise<Ta
     where.values,
   );
 };
+
+/** Tagged rows of a table that has an account, an id and tags, in the order of their ids. */
+export const listTaggedRows =
+  (table: 'capacity_reservations' | 'dedicated_hosts') =>
+  (sql: Sql, request: TagListRequest): Promise<TaggedRow[]> => {
+    const where = new Conditions();
+    where.add(`account_id = ${where.bind(request.accountId)}`);
+    where.add(`tags <> '[]'::jsonb and id >= ${where.bind(request.from)}`);
+    where.among('id', request.ids);
+    return sql.query(
+      `select id, tags from ${table} where ${where.text} order by id limit ${where.bind(request.limit)}`,
+      where.values,
+    );
+  };
 
 /** Takes instances that ended before out of the lists, a bounded number at a time. */
 export const fadeAll = async (sql: Sql, before: Date): Promise<void> => {

@@ -40,7 +40,9 @@ export interface InstanceSpec {
     readonly partition?: number;
   };
   /** Absent: `default`. */
-  readonly tenancy?: 'dedicated';
+  readonly tenancy?: 'dedicated' | 'host';
+  /** Of the tenancy `host`: the dedicated host that it is on, and whether it stays with that one. */
+  readonly dedicatedHost?: { readonly hostId: string; readonly affinity?: 'host' };
   readonly instanceProfile?: ProfileAssociation;
   readonly groups: readonly { readonly groupId: string; readonly groupName: string }[];
   readonly privateIp?: string;
@@ -65,7 +67,9 @@ export interface InstanceSpec {
   readonly monitoring: boolean;
   readonly cpuCredits: 'standard' | 'unlimited';
   /** Absent: `open`. */
-  readonly capacityReservation?: 'none';
+  readonly capacityReservation?: 'none' | 'capacity-reservations-only';
+  /** The one reservation that it runs in. */
+  readonly capacityReservationTarget?: string;
   readonly metadata: {
     readonly httpTokens: 'optional' | 'required';
     readonly httpEndpoint: 'enabled' | 'disabled';
@@ -118,6 +122,8 @@ export interface InstanceRow {
   readonly recovery?: Recovery | null;
   /** The version that first changed what its guest reads of the metadata service and was not told to its host yet; absent or null: none. */
   readonly metadata_due?: number | null;
+  /** The Capacity Reservation whose slot it uses; kept by the store's triggers. */
+  readonly capacity_reservation_id?: string | null;
   /** When its guest is to be given new credentials of its profile; absent or null: it has no profile. */
   readonly credentials_due?: Date | null;
 }

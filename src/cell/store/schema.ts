@@ -12,6 +12,7 @@ import { violationsStep } from './schema-0020-violations.ts';
 import { homesStep } from './schema-0022-homes.ts';
 import { rebuildsStep } from './schema-0024-rebuilds.ts';
 import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
+import { reservationsStep } from './schema-0026-reservations.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -142,4 +143,5 @@ export const cellSchema: readonly SchemaStep[] = [
   homesStep,
   rebuildsStep,
   capacityRequestsStep,
+  reservationsStep,
 ];

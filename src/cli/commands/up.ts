@@ -1,5 +1,7 @@
 import { resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { monotonicMs } from '#base/monotonic.ts';
+import { parseRanges } from '#base/publicAddress.ts';
 import { bringUp } from '#lab/bringUp.ts';
 import { claimIndex } from '#lab/claims.ts';
 import { newExternal, objection, shown } from '#lab/externalPostgres.ts';
@@ -29,6 +31,8 @@ export interface UpOptions {
   readonly postgres?: string;
   /** `none`: spans go nowhere any more. */
   readonly otlp?: string;
+  /** `none`: public addresses alone again. */
+  readonly webhookRange?: readonly string[];
   readonly firstVm: boolean;
 }
 
@@ -57,13 +61,15 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   // What was asked wrongly is said before anything that takes time.
   const present = readRun(directory);
   const otlp = otlpOf(options.otlp, present?.otlp);
+  const webhookRanges = webhookRangesOf(options.webhookRange, present?.webhookRanges);
   if (present !== undefined) assertAsStarted(present, options);
   else if (options.postgres !== undefined) await assertUsable(options.postgres);
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const decided = await decide(directory, present, options);
-  const run = { ...decided, otlp, routers: options.routers ?? decided.routers };
-  if (otlp !== decided.otlp || run.routers !== decided.routers) writeRun(directory, run);
+  const run = { ...decided, otlp, webhookRanges, routers: options.routers ?? decided.routers };
+  const before = { otlp: undefined, webhookRanges: undefined, routers: undefined, ...decided };
+  if (!isDeepStrictEqual(run, before)) writeRun(directory, run);
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
@@ -105,6 +111,21 @@ function otlpOf(asked: string | undefined, before: string | undefined): string |
   if (!/^https?:\/\/[^/\s]/.test(asked) || !URL.canParse(asked))
     throw new UserError(`--otlp: ${asked} is no URL of a collector. Such is http://127.0.0.1:4318`);
   return asked;
+}
+
+/** Where webhooks are sent beside public addresses: as asked now, else as before. */
+function webhookRangesOf(
+  asked: readonly string[] | undefined,
+  before: readonly string[] | undefined,
+): string[] | undefined {
+  if (asked === undefined) return before === undefined ? undefined : [...before];
+  if (asked.length === 1 && asked[0] === 'none') return undefined;
+  try {
+    parseRanges(asked);
+  } catch (error) {
+    throw new UserError(`--webhook-range: ${error instanceof Error ? error.message : error}`);
+  }
+  return [...asked];
 }
 
 async function assertUsable(postgresUrl: string): Promise<void> {

@@ -130,28 +130,6 @@ export const absentCapacityHandlers: Handlers<ActionContext> = {
     },
   }),
 
-  DescribeHosts: absent({
-    action: 'DescribeHosts',
-    lists: ['Hosts'],
-    filters: [
-      'auto-placement',
-      'availability-zone',
-      'availability-zone-id',
-      'client-token',
-      'host-reservation-id',
-      'instance-type',
-      'state',
-    ],
-    tagged: true,
-    ids: {
-      member: 'HostIds',
-      prefix: 'h',
-      notFound: 'InvalidHostID.NotFound',
-      malformed: 'InvalidHostID.Malformed',
-      noun: 'host ID',
-    },
-  }),
-
   DescribeHostReservations: absent({
     action: 'DescribeHostReservations',
     lists: ['HostReservationSet'],
@@ -163,34 +141,6 @@ export const absentCapacityHandlers: Handlers<ActionContext> = {
       notFound: 'InvalidHostReservationId.NotFound',
       malformed: 'InvalidHostReservationId.Malformed',
       noun: 'host reservation ID',
-    },
-  }),
-
-  DescribeCapacityReservations: absent({
-    action: 'DescribeCapacityReservations',
-    lists: ['CapacityReservations'],
-    filters: [
-      'availability-zone',
-      'availability-zone-id',
-      'end-date',
-      'end-date-type',
-      'instance-match-criteria',
-      'instance-platform',
-      'instance-type',
-      'outpost-arn',
-      'owner-id',
-      'placement-group-arn',
-      'start-date',
-      'state',
-      'tenancy',
-    ],
-    tagged: true,
-    ids: {
-      member: 'CapacityReservationIds',
-      prefix: 'cr',
-      notFound: 'InvalidCapacityReservationId.NotFound',
-      malformed: 'InvalidCapacityReservationId.Malformed',
-      noun: 'capacity reservation ID',
     },
   }),
 

@@ -19,6 +19,7 @@ import { type CapacityRequest, dispatchCapacity, numberIn } from './operations.t
 export const capacityPath = '/capacity/v1/';
 const capacityBodyBytesMax = 64 * 1024;
 const documentPath = 'openapi.json';
+const auditedActionCharsMax = 128;
 
 const streams = new Streams();
 
@@ -68,25 +69,42 @@ const answer = async (
     const ms = Math.round((monotonicMs() - startedMs) * 10) / 10;
     options.log.info({ requestId, account: progress.accountId, action: progress.action, ms, ...facts });
   };
+  let asked: CapacityRequest | undefined;
+  const audited = (outcome: { readonly output?: unknown; readonly error?: PandoError }): void => {
+    const { caller, service, action } = progress;
+    if (caller === undefined || asked === undefined) return;
+    options.audit?.add({
+      ...{ requestId, atMs: options.read.now(), region: options.read.regionName, service, caller },
+      action: action ?? `${asked.method} ${capacityPath}${asked.path}`.slice(0, auditedActionCharsMax),
+      readOnly: asked.method === 'GET',
+      input: { path: asked.path, query: Object.fromEntries(asked.query), body: asked.body },
+      sourceAddress: request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '',
+      userAgent: request.headers['user-agent'] ?? '',
+      ...outcome,
+    });
+  };
   try {
     using reserved = new DisposableStack();
-    const asked = await read(options, request, requestId, progress, reserved);
+    asked = await read(options, request, requestId, progress, reserved);
     if (asked.path === 'events' && asked.method === 'GET') {
       progress.action = 'events';
       await sendEvents(options, request, response, asked, reserved);
       log({ status: 200 });
+      audited({});
       return;
     }
     const { operation, status, body } = await dispatchCapacity(options.parts, asked);
     progress.action = operation;
     sendJson(response, status, requestId, JSON.stringify(body));
     log({ status });
+    audited({ output: body });
   } catch (thrown) {
     const error = shownError(thrown);
     const { code, message, details, status } = error;
     const headers: Record<string, string> = request.complete ? {} : { connection: 'close' };
     if (!response.headersSent)
       sendJson(response, status, requestId, JSON.stringify({ code, message, requestId, details }), headers);
+    audited({ error });
     log({ status, code, ...(status >= 500 && { cause: shownMessage(thrown) }) });
   }
 };

@@ -26,6 +26,8 @@ export interface Share {
 const lookups: Readonly<Record<CellIdKind, { readonly describe: KnownAction; readonly ids: string }>> = {
   instance: { describe: 'DescribeInstances', ids: 'InstanceIds' },
   volume: { describe: 'DescribeVolumes', ids: 'VolumeIds' },
+  capacityReservation: { describe: 'DescribeCapacityReservations', ids: 'CapacityReservationIds' },
+  host: { describe: 'DescribeHosts', ids: 'HostIds' },
   instanceProfileAssociation: {
     describe: 'DescribeIamInstanceProfileAssociations',
     ids: 'AssociationIds',
@@ -39,7 +41,7 @@ const lookups: Readonly<Record<CellIdKind, { readonly describe: KnownAction; rea
 export const callByIds = async (
   parts: Parts,
   call: Call,
-  route: { readonly ids: IdParameter; readonly list?: string },
+  route: { readonly ids: IdParameter; readonly list?: string; readonly more?: string },
 ): Promise<Answer> => {
   const ids = idsIn(call.input, route.ids);
   if (ids.length === 0) throw noIds(route.ids);
@@ -49,7 +51,7 @@ export const callByIds = async (
     shares.length === 1 ? call.input : { ...call.input, [route.ids.name]: share.ids },
   );
   return {
-    output: join(outputs, route.list),
+    output: route.more === undefined ? join(outputs, route.list) : joinBoth(outputs, route.list, route.more),
     backend: shares.map(({ cell }) => cell.record.cellId).join(),
   };
 };
@@ -109,6 +111,12 @@ export const join = (outputs: readonly WireInput[], list: string | undefined): W
   if (list === undefined || outputs.length < 2) return first;
   return { ...first, [list]: outputs.flatMap((output) => listIn(output, list)) };
 };
+
+/** Of an answer with two lists: what was done, and what was not. */
+const joinBoth = (outputs: readonly WireInput[], list: string | undefined, more: string): WireInput => ({
+  ...join(outputs, list),
+  [more]: outputs.flatMap((output) => listIn(output, more)),
+});
 
 /** Waits for all of them, so that nothing goes on behind an answer. */
 const firstError = async <T>(promises: readonly Promise<T>[]): Promise<T[]> => {

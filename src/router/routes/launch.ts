@@ -22,6 +22,7 @@ import type { Cell } from '../cell.ts';
 import { type CellChoice, chooseCells, demandOf, type LaunchRequest } from '../demand.ts';
 import { isRecord, isUnanswered, type Outcome, outputOf, unavailable } from '../outcome.ts';
 import { type Answer, backendCall, type Call, listIn, type Parts, textIn } from '../request.ts';
+import { shareOut } from './ids.ts';
 import { demandedInput } from './launchTemplate.ts';
 
 export const launch = (parts: Parts, call: Call): Promise<Answer> =>
@@ -80,16 +81,29 @@ const launchNow = async (parts: Parts, call: Call): Promise<Answer> => {
 };
 
 /** At most k after the first, of the account's own; where none of its own lives, as many of the others. */
-const liveOf = (parts: Parts, { shard, others }: CellChoice<Cell>): readonly Cell[] => {
+export const liveOf = (parts: Parts, { shard, others }: CellChoice<Cell>): readonly Cell[] => {
   const own = shard.filter(({ live }) => live);
   const asked = own.length > 0 ? own : others.filter(({ live }) => live).slice(0, shard.length);
   return asked.slice(0, 1 + parts.otherCellsMax);
 };
 
 const cellsOf = (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> =>
-  call.offerId === undefined ? choiceOf(parts, call, key) : offeringCell(parts, call.offerId);
+  call.offerId === undefined ? namedOr(parts, call, key) : offeringCell(parts, call.offerId);
 
-const choiceOf = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
+/** The cell of the reservation or the dedicated host that the launch names: no other has it. */
+const namedOr = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
+  const { Placement, CapacityReservationSpecification: words } = call.input;
+  const hostId = textIn(Placement, 'HostId');
+  const target = isRecord(words) ? words.CapacityReservationTarget : undefined;
+  const [kind, id] =
+    hostId === undefined
+      ? (['capacityReservation', textIn(target, 'CapacityReservationId')] as const)
+      : (['host', hostId] as const);
+  if (id === undefined) return choiceOf(parts, call, key);
+  return { shard: (await shareOut(parts, [id], kind)).map(({ cell }) => cell), others: [] };
+};
+
+export const choiceOf = async (parts: Parts, call: Call, key: string): Promise<CellChoice<Cell>> => {
   const zone = await zoneOf(parts, call);
   const cells = await cellsFor(parts, zone);
   if (zone !== undefined && cells.length > 0 && !cells.some(({ record }) => record.zone === zone))

@@ -1,6 +1,6 @@
 /** CreateTags and DeleteTags: each resource's tags are where the resource is. */
-import { checkTaggedId } from '#contracts/ids.ts';
-import { isSafe } from '../actions.ts';
+import { checkTaggedId, idKinds } from '#contracts/ids.ts';
+import { type CellIdKind, isSafe } from '../actions.ts';
 import { outputOf } from '../outcome.ts';
 import { type Answer, backendCall, type Call, idsIn, missingParameter, type Parts } from '../request.ts';
 import { callShares, checkExist, type Share, shareOut } from './ids.ts';
@@ -13,13 +13,12 @@ export const tag = async (parts: Parts, call: Call): Promise<Answer> => {
   const ids = idsIn(call.input, { name: 'Resources', kind: 'instance' });
   if (ids.length === 0) throw missingParameter('ResourceId');
   for (const id of ids) checkTaggedId(id);
-  const { instances, volumes, rest } = byOwner(ids);
-  const instanceShares = await shareOut(parts, instances, 'instance');
-  const volumeShares = await shareOut(parts, volumes, 'volume');
-  const shares = byCell([...instanceShares, ...volumeShares]);
+  const { owned, rest } = byOwner(ids);
+  const byKind = [];
+  for (const { kind, ids: own } of owned) byKind.push({ kind, shares: await shareOut(parts, own, kind) });
+  const shares = byCell(byKind.flatMap(({ shares: own }) => own));
   if (shares.length + (rest.length > 0 ? 1 : 0) > 1) {
-    await checkExist(call, instanceShares, 'instance');
-    await checkExist(call, volumeShares, 'volume');
+    for (const { kind, shares: own } of byKind) await checkExist(call, own, kind);
   }
   const outputs = rest.length > 0 ? [await tagInRegion(parts, call, rest)] : [];
   outputs.push(...(await callShares(call, shares, (share) => ({ ...call.input, Resources: share.ids }))));
@@ -34,10 +33,20 @@ const byCell = (shares: readonly Share[]): readonly Share[] =>
     ids: own.flatMap(({ ids }) => ids),
   }));
 
+/** What cells own. */
+const taggedKinds = [
+  'instance',
+  'volume',
+  'capacityReservation',
+  'host',
+] as const satisfies readonly CellIdKind[];
+
 const byOwner = (ids: readonly string[]) => {
-  const instances = ids.filter((id) => id.startsWith('i-'));
-  const volumes = ids.filter((id) => id.startsWith('vol-'));
-  return { instances, volumes, rest: ids.filter((id) => !id.startsWith('i-') && !id.startsWith('vol-')) };
+  const is = (kind: CellIdKind, id: string): boolean => id.startsWith(`${idKinds[kind].prefix}-`);
+  return {
+    owned: taggedKinds.map((kind) => ({ kind, ids: ids.filter((id) => is(kind, id)) })),
+    rest: ids.filter((id) => !taggedKinds.some((kind) => is(kind, id))),
+  };
 };
 
 const tagInRegion = async (parts: Parts, call: Call, ids: readonly string[]) =>

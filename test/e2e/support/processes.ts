@@ -7,7 +7,16 @@ import { processList } from '#node/processSpec.ts';
 import { until } from './until.ts';
 
 /** The folder of `src/` that a process runs, or `postgres`. */
-export type ProcessKind = 'ca' | 'router' | 'region' | 'cell' | 'agent' | 'card' | 'gateway' | 'postgres';
+export type ProcessKind =
+  | 'ca'
+  | 'router'
+  | 'region'
+  | 'cell'
+  | 'agent'
+  | 'card'
+  | 'gateway'
+  | 'webhooks'
+  | 'postgres';
 
 export interface LabProcess {
   readonly name: string;
@@ -24,6 +33,7 @@ const kinds: readonly ProcessKind[] = [
   'agent',
   'card',
   'gateway',
+  'webhooks',
   'postgres',
 ];
 
