@@ -1,134 +1,338 @@
 /**
- * Launches per second and CPU per launch of a cell with simulated hosts and a real PostgreSQL with fsync on. The CPU of this process
- * (cell, simulated hosts and region) and of PostgreSQL are both counted.
+ * Launches through all of Pando's own processes over simulated hosts: client → router → cell's processor → region → hosts, mutual TLS
+ * between them, a PostgreSQL of each store with fsync on. With 1, 2 and 4 cells at work, by turns in one run; and what the router adds.
  *
- *   node bench/launch-simulated.ts [launches=500] [at once=32] [hosts=50]
+ *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12]
+ *
+ * `launches` and `clients` are of each cell that is at work. Cells that are not rest beside them; what all processes use at rest is
+ * measured in between and taken off (`rest`). Hosts stand for machines and clients for customers: their CPU is shown, and in no sum.
  */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pino } from 'pino';
+import { randomUUID } from 'node:crypto';
+import { Agent, request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { CompiledQuery, type Kysely } from 'kysely';
 import { openDatabase } from '#base/postgres/database.ts';
-import { createCell } from '#cell/cell.ts';
 import type { CellSchema } from '#cell/store/sql.ts';
-import { startPostgres } from '#node/embedded-postgres.ts';
-import { SimCaller } from '#simhost/caller.ts';
-import { SimHost } from '#simhost/sim-host.ts';
-import { SimWorld } from '#simhost/world.ts';
-import { FakeRegion } from '../test/cell/support/fake-region.ts';
+import { table } from '#cli/output.ts';
+import { signedHeaders } from '#cli/sign.ts';
+import { median, runs } from './support/figures.ts';
+import { cpuSeconds } from './support/processCosts.ts';
+import {
+  type Account,
+  regionName,
+  type SimulatedCloud,
+  startSimulatedCloud,
+} from './support/simulatedCloud.ts';
 
-const [launches = 500, atOnce = 32, hostCount = 50] = process.argv.slice(2).map(Number);
-const zone = 'bench-1a';
-const ticksPerSecond = 100;
-
-/** CPU seconds of a process and of all children that it has or had. */
-const cpuOf = async (pid: number): Promise<number> => {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-  return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at] ?? 0), 0) / ticksPerSecond;
-};
-
-const ownCpuOf = async (pid: number): Promise<number> => {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / ticksPerSecond;
-};
-
-const childrenOf = async (pid: number): Promise<number[]> => {
-  const tasks = await readdir(`/proc/${pid}/task`);
-  const lists = await Promise.all(
-    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '')),
-  );
-  return lists.join(' ').split(' ').filter(Boolean).map(Number);
-};
-
-const postgresCpu = async (pid: number): Promise<number> => {
-  const children = await childrenOf(pid);
-  const live = await Promise.all(children.map((child) => ownCpuOf(child).catch(() => 0)));
-  return (await cpuOf(pid)) + live.reduce((sum, each) => sum + each, 0);
-};
-
-const dir = await mkdtemp(join(tmpdir(), 'pando-bench-'));
-const postgres = await startPostgres({
-  dataDir: join(dir, 'data'),
-  socketDir: join(dir, 's'),
-  dieWithParent: true,
-  settings: { fsync: 'on', synchronous_commit: 'on', shared_buffers: '64MB' },
+const { values } = parseArgs({
+  options: {
+    launches: { type: 'string', default: '150' },
+    cells: { type: 'string', default: '4' },
+    hosts: { type: 'string', default: '20' },
+    processors: { type: 'string', default: '2' },
+    accounts: { type: 'string', default: '20' },
+    clients: { type: 'string', default: '12' },
+  },
 });
-try {
-  const database = openDatabase<CellSchema>({ url: postgres.url, poolMax: 16 });
-  const region = new FakeRegion({ zone });
-  const cell = await createCell({
-    identity: { cellId: 'bench', cellNumber: 1, processorId: 'p1', zone, region: 'bench-1' },
-    limits: { hosts: 10_000, vms: 1_000_000 },
-    oversubscription: { vcpus: 4, memory: 1 },
-    database,
-    region,
-    log: pino({ level: 'silent' }),
-  });
-  const world = new SimWorld();
-  for (let number = 1; number <= hostCount; number++) {
-    const host = new SimHost({
-      hostId: `h-${number}`,
-      zone,
-      vtep: `198.18.${number >> 8}.${number & 255}`,
-      world,
-      capacity: { vcpus: 64, memoryMib: 65_536, diskMib: 1_048_576 },
-    });
-    const caller = new SimCaller(host);
-    await cell.reports.hello(host.hello(), caller);
-  }
-  const launchOne = async (): Promise<void> => {
-    const input = { ImageId: region.imageId, InstanceType: 'p1.nano', MinCount: 1, MaxCount: 1 };
-    await cell.ec2Call({
-      requestId: 'r',
-      accountId: '111122223333',
-      principal: 'arn:bench',
-      action: 'RunInstances',
-      input,
-    });
-  };
-  const runMany = async (count: number): Promise<void> => {
-    let left = count;
-    await Promise.all(
-      Array.from({ length: atOnce }, async () => {
-        while (left-- > 0) await launchOne();
-      }),
-    );
-    await cell.engine.idle();
-  };
-  await runMany(50);
-  const cpu = process.cpuUsage();
-  const storeCpu = await postgresCpu(postgres.pid);
-  const began = performance.now();
-  await runMany(launches);
-  const seconds = (performance.now() - began) / 1000;
-  const used = process.cpuUsage(cpu);
-  const cellCpu = (used.user + used.system) / 1e6;
-  const storeUsed = (await postgresCpu(postgres.pid)) - storeCpu;
-  const running = await database.executeQuery<{ n: number }>(
-    (await import('kysely')).CompiledQuery.raw(
-      "select count(*)::int as n from instances where state = 'running'",
-    ),
-  );
-  console.log(
-    JSON.stringify({
-      launches,
-      atOnce,
-      hosts: hostCount,
-      running: running.rows[0]?.n,
-      seconds: Number(seconds.toFixed(2)),
-      launchesPerSecond: Number((launches / seconds).toFixed(1)),
-      cpuMsPerLaunch: {
-        cell: Number(((cellCpu / launches) * 1000).toFixed(2)),
-        postgresql: Number(((storeUsed / launches) * 1000).toFixed(2)),
-        total: Number((((cellCpu + storeUsed) / launches) * 1000).toFixed(2)),
+const launches = Number(values.launches);
+const clients = Number(values.clients);
+const times = runs(3);
+const restMs = 3_000;
+const settleMs = 1_000;
+const pollMs = 100;
+const doneMsMax = 120_000;
+const routerPairs = 150;
+const idsPerCall = 50;
+const version = '2016-11-15';
+
+console.error('starting the processes');
+const cloud = await startSimulatedCloud({
+  cells: Number(values.cells),
+  processorsPerCell: Number(values.processors),
+  hostsPerCell: Number(values.hosts),
+  accounts: Number(values.accounts),
+});
+const databases = cloud.stores.map((url) => openDatabase<CellSchema>({ url, poolMax: 1 }));
+const agent = new Agent({ keepAlive: true });
+
+interface Costs {
+  readonly ms: number;
+  /** CPU seconds by kind. */
+  readonly cpu: Readonly<Record<string, number>>;
+}
+
+const costsNow = ({ pids }: SimulatedCloud): Costs => {
+  const own = process.cpuUsage();
+  const kinds = Object.entries(pids).map(([kind, of]) => [kind, cpuSeconds(of)] as const);
+  const clientCpu = (own.user + own.system) / 1e6;
+  return { ms: performance.now(), cpu: { ...Object.fromEntries(kinds), clients: clientCpu } };
+};
+
+const between = (before: Costs, after: Costs): Costs => ({
+  ms: after.ms - before.ms,
+  cpu: Object.fromEntries(
+    Object.entries(after.cpu).map(([kind, seconds]) => [kind, seconds - (before.cpu[kind] ?? 0)]),
+  ),
+});
+
+/** Sends an action to the router; answers the body, or fails with it. */
+const act = (account: Account, action: string, parameters: Record<string, string>): Promise<string> => {
+  const body = new URLSearchParams({ Action: action, Version: version, ...parameters }).toString();
+  const credentials = { accessKeyId: account.accessKeyId, secret: account.secretAccessKey };
+  const target = { host: `127.0.0.1:${cloud.port}`, region: regionName, service: 'ec2' };
+  const headers = { host: target.host, ...signedHeaders(credentials, target, body, new Date()) };
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      { host: '127.0.0.1', port: cloud.port, method: 'POST', path: '/', headers, agent },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.once('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          if (response.statusCode === 200) resolve(text);
+          else reject(new Error(`${action}: ${response.statusCode} ${text}`));
+        });
       },
-      launchesPerSecondPerCore: Number((launches / (cellCpu + storeUsed)).toFixed(1)),
-      violations: world.violations.length,
-    }),
+    );
+    sent.once('error', reject);
+    sent.end(body);
+  });
+};
+
+const accountAt = (at: number): Account => {
+  const account = cloud.accounts[at % cloud.accounts.length];
+  if (account === undefined) throw new Error('there is no account');
+  return account;
+};
+
+const launchParameters = (cell: number): Record<string, string> => ({
+  ImageId: cloud.imageId,
+  InstanceType: 'p1.nano',
+  MinCount: '1',
+  MaxCount: '1',
+  ClientToken: randomUUID(),
+  'Placement.AvailabilityZone': cloud.zones[cell] ?? '',
+});
+
+/** How many instances of a cell are in a state. */
+const countIn = async (database: Kysely<CellSchema>, where: string): Promise<number> => {
+  const query = CompiledQuery.raw(`select count(*)::int as n from instances where ${where}`);
+  return (await database.executeQuery<{ n: number }>(query)).rows[0]?.n ?? 0;
+};
+
+const until = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
+  const end = performance.now() + doneMsMax;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`not within ${doneMsMax} ms: ${what}`);
+    await pause(pollMs);
+  }
+};
+
+const ends: { account: Account; id: string }[] = [];
+const noteEnd = (account: Account, id: string | undefined): void => {
+  if (id !== undefined) ends.push({ account, id });
+};
+
+/** Launches `count` in each of the first `cells` cells, and waits until all of them run. */
+const launchIn = async (cells: number, count: number): Promise<number[]> => {
+  const latencies: number[] = [];
+  const client = async (cell: number, turns: { left: number }): Promise<void> => {
+    while (turns.left-- > 0) {
+      const account = accountAt(turns.left);
+      const began = performance.now();
+      const body = await act(account, 'RunInstances', launchParameters(cell));
+      latencies.push(performance.now() - began);
+      noteEnd(account, /<instanceId>([^<]+)</.exec(body)?.[1]);
+    }
+  };
+  const groups = Array.from({ length: cells }, (_, cell) => {
+    const turns = { left: count };
+    return Array.from({ length: clients }, () => client(cell, turns));
+  });
+  await Promise.all(groups.flat());
+  const asked = databases.slice(0, cells);
+  await until('all run', async () => {
+    const pending = await Promise.all(asked.map((each) => countIn(each, "state = 'pending'")));
+    return pending.every((each) => each === 0);
+  });
+  const running = await Promise.all(asked.map((each) => countIn(each, "state = 'running'")));
+  if (running.some((each) => each !== count)) throw new Error(`running: ${running.join()}, not ${count}`);
+  return latencies;
+};
+
+/** Ends all that was launched, which is in no figure. */
+const clear = async (): Promise<void> => {
+  const byAccount = Map.groupBy(ends.splice(0), ({ account }) => account);
+  for (const [account, all] of byAccount)
+    for (let from = 0; from < all.length; from += idsPerCall) {
+      const ids = all
+        .slice(from, from + idsPerCall)
+        .map(({ id }, at) => [`InstanceId.${at + 1}`, id] as const);
+      await act(account, 'TerminateInstances', Object.fromEntries(ids));
+    }
+  await until('all are gone', async () => {
+    const left = await Promise.all(databases.map((each) => countIn(each, "state <> 'terminated'")));
+    return left.every((each) => each === 0);
+  });
+  await pause(settleMs);
+};
+
+interface Round {
+  readonly launched: number;
+  readonly costs: Costs;
+  readonly latencyMs: number;
+}
+
+const round = async (cells: number, count: number): Promise<Round> => {
+  const before = costsNow(cloud);
+  const latencies = await launchIn(cells, count);
+  const costs = between(before, costsNow(cloud));
+  await clear();
+  return { launched: cells * count, costs, latencyMs: median(latencies) };
+};
+
+/** The same launch through the router and straight to the processor, by turns, one at a time. */
+const routerAdds = async (): Promise<{ through: number; direct: number; added: number; cpuMs: number }> => {
+  const through: number[] = [];
+  const direct: number[] = [];
+  const { accountId } = accountAt(0);
+  const router = cloud.pids.router ?? [];
+  let cpu = 0;
+  for (let pair = 0; pair < routerPairs; pair++) {
+    const cpuBefore = cpuSeconds(router);
+    const began = performance.now();
+    const body = await act(accountAt(0), 'RunInstances', launchParameters(0));
+    through.push(performance.now() - began);
+    cpu += cpuSeconds(router) - cpuBefore;
+    noteEnd(accountAt(0), /<instanceId>([^<]+)</.exec(body)?.[1]);
+    const token = randomUUID();
+    const input = {
+      ...{ ImageId: cloud.imageId, InstanceType: 'p1.nano', MinCount: 1, MaxCount: 1, ClientToken: token },
+      Placement: { AvailabilityZone: cloud.zones[0] },
+    };
+    const call = { requestId: token, accountId, principal: `arn:aws:iam::${accountId}:root` };
+    const beganDirect = performance.now();
+    const { output } = await cloud.direct.call('ec2.call', { ...call, action: 'RunInstances', input });
+    direct.push(performance.now() - beganDirect);
+    const made = output as { Instances: { InstanceId: string }[] };
+    noteEnd(accountAt(0), made.Instances[0]?.InstanceId);
+  }
+  await until('all run', async () => (await countIn(databases[0] ?? raise(), "state = 'pending'")) === 0);
+  await clear();
+  const [a, b] = [median(through), median(direct)];
+  return { through: a, direct: b, added: a - b, cpuMs: (cpu / routerPairs) * 1000 };
+};
+
+const raise = (): never => {
+  throw new Error('there is no cell');
+};
+
+const atRest = async (): Promise<Costs> => {
+  const before = costsNow(cloud);
+  await pause(restMs);
+  return between(before, costsNow(cloud));
+};
+
+const progress = (line: string): void => console.error(`${(performance.now() / 1000).toFixed(0)} s: ${line}`);
+const beside = new Set(['hosts', 'clients']);
+const shown = (value: number, digits = 1): string => value.toFixed(digits);
+
+interface Figures {
+  readonly cells: number;
+  readonly perSecond: number;
+  readonly latencyMs: number;
+  /** CPU milliseconds a launch by kind, less what is used at rest. */
+  readonly cpuMs: Readonly<Record<string, number>>;
+  readonly totalMs: number;
+  readonly withRestMs: number;
+}
+
+const figures = (cells: number, rounds: readonly Round[], rest: Costs): Figures => {
+  const launched = rounds.reduce((sum, each) => sum + each.launched, 0);
+  const ms = rounds.reduce((sum, each) => sum + each.costs.ms, 0);
+  const cpuOf = (kind: string): number =>
+    rounds.reduce((sum, each) => sum + (each.costs.cpu[kind] ?? 0), 0) * 1000;
+  const kinds = Object.keys(rest.cpu);
+  const restOf = (kind: string): number => ((rest.cpu[kind] ?? 0) / rest.ms) * 1000 * ms;
+  const cpuMs = Object.fromEntries(
+    kinds.map((kind) => [
+      kind,
+      Math.max(0, cpuOf(kind) - (kind === 'clients' ? 0 : restOf(kind))) / launched,
+    ]),
   );
-  await cell.stop();
-  await database.destroy();
+  const ours = kinds.filter((kind) => !beside.has(kind));
+  return {
+    ...{ cells, cpuMs, perSecond: (launched / ms) * 1000, latencyMs: median(rounds.map((r) => r.latencyMs)) },
+    totalMs: ours.reduce((sum, kind) => sum + (cpuMs[kind] ?? 0), 0),
+    withRestMs: ours.reduce((sum, kind) => sum + cpuOf(kind), 0) / launched,
+  };
+};
+
+const tell = (all: readonly Figures[], rest: Costs): void => {
+  const kinds = Object.keys(rest.cpu);
+  const row = (name: string, of: (each: Figures) => number, digits = 1): string[] => [
+    name,
+    ...all.map((each) => shown(of(each), digits)),
+  ];
+  const ofCells = ({ cpuMs }: Figures): number => (cpuMs.processors ?? 0) + (cpuMs['cells, PostgreSQL'] ?? 0);
+  const first = all[0]?.totalMs ?? Number.NaN;
+  console.log(
+    table([
+      ['cells at work', ...all.map(({ cells }) => String(cells))],
+      row('launches/s', (each) => each.perSecond),
+      row('RunInstances, ms, median', (each) => each.latencyMs),
+      ...kinds.map((kind) => row(`CPU ms: ${kind}`, (each) => each.cpuMs[kind] ?? 0, 2)),
+      row('CPU ms a launch, all of Pando', (each) => each.totalMs, 2),
+      row('the same with what is used at rest', (each) => each.withRestMs, 2),
+      row('launches/s a core, all of Pando', (each) => 1000 / each.totalMs),
+      row('launches/s a core, a cell alone', (each) => 1000 / ofCells(each)),
+      row('linear: CPU a launch with 1 ÷ with these', (each) => first / each.totalMs, 2),
+    ]),
+  );
+  const ours = kinds.filter((kind) => !beside.has(kind));
+  const restCpu = ours.reduce((sum, kind) => sum + (rest.cpu[kind] ?? 0), 0);
+  console.log(`\nat rest: ${shown((restCpu / rest.ms) * 1e6)} ms CPU a second, ${values.cells} cells`);
+};
+
+try {
+  const sizes = [1, 2, 4].filter((cells) => cells <= cloud.zones.length);
+  const largest = cloud.zones.length;
+  progress('warming up');
+  // Compiles what is run often, in each process, and fills caches.
+  await round(largest, launches);
+  const rests: Costs[] = [];
+  const rounds = new Map<number, Round[]>(sizes.map((cells) => [cells, []]));
+  for (let turn = 0; turn < times; turn++)
+    for (const cells of sizes) {
+      progress(`${cells} cells, ${turn + 1} of ${times}`);
+      rests.push(await atRest());
+      const done = await round(cells, launches);
+      rounds.get(cells)?.push(done);
+      const { totalMs, perSecond } = figures(cells, [done], rests.at(-1) ?? done.costs);
+      progress(`${shown(totalMs, 2)} ms CPU a launch, ${shown(perSecond)}/s`);
+    }
+  const rest: Costs = {
+    ms: rests.reduce((sum, each) => sum + each.ms, 0),
+    cpu: Object.fromEntries(
+      Object.keys(rests[0]?.cpu ?? {}).map((kind) => [
+        kind,
+        rests.reduce((sum, each) => sum + (each.cpu[kind] ?? 0), 0),
+      ]),
+    ),
+  };
+  tell(
+    sizes.map((cells) => figures(cells, rounds.get(cells) ?? [], rest)),
+    rest,
+  );
+  const { through, direct, added, cpuMs } = await routerAdds();
+  console.log(
+    `\nthe router adds ${shown(added, 2)} ms at the median (${shown(through, 2)} through it, ${shown(direct, 2)} straight), ${shown(cpuMs, 2)} ms CPU a request`,
+  );
+  const violations = await cloud.violations();
+  if (violations.length > 0) throw new Error(`hosts saw ${JSON.stringify(violations.slice(0, 3))}`);
 } finally {
-  await postgres.stop();
-  await rm(dir, { recursive: true, force: true });
+  agent.destroy();
+  await Promise.all(databases.map((each) => each.destroy()));
+  await cloud.end();
 }

@@ -2,12 +2,12 @@
  * The region simulator: the production code of router, region and cells over simulated hosts, in one process, in virtual time.
  *
  *   node bench/simulate.ts [--seeds 100] [--from 1] [--seconds 30] [--cells 3] [--hosts 4] [--clients 4] [--faults kill,cut]
+ *   node bench/simulate.ts --break NAME          a rule of the code broken (`mutations.ts`): succeeds when a seed finds it
  *   node bench/simulate.ts --seed S --replay     the trace of one seed; with the same sizes it has the same hash
  */
 import { parseArgs } from 'node:util';
 import { faultKinds } from '../test/simulation/faults.ts';
-import { simulate } from '../test/simulation/simulate.ts';
-import { makeTemplate } from '../test/simulation/template.ts';
+import { breakRule, mutations } from '../test/simulation/mutations.ts';
 
 const { values } = parseArgs({
   options: {
@@ -21,16 +21,23 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '4' },
     faults: { type: 'string' },
     every: { type: 'string', default: '4' },
+    break: { type: 'string' },
     logs: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) {
   console.log(
-    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS]\nnode bench/simulate.ts --seed S --replay',
+    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS] [--break NAME]\nnode bench/simulate.ts --seed S --replay',
   );
   process.exit(0);
 }
+const mutation = mutations.find(({ name }) => name === values.break);
+if (values.break !== undefined && mutation === undefined)
+  throw new RangeError(`--break takes one of ${mutations.map(({ name }) => name).join(', ')}`);
+if (mutation !== undefined) breakRule(mutation);
+const { simulate } = await import('../test/simulation/simulate.ts');
+const { makeTemplate } = await import('../test/simulation/template.ts');
 const shape = {
   cells: Number(values.cells),
   processorsPerCell: 2,
@@ -74,6 +81,7 @@ for (const seed of seeds) {
       timesCpu: Number((virtualMs / cpuMs).toFixed(1)),
       instances: result.instances,
       faults: result.faults,
+      holds: result.holds,
       broken: broken.length,
     }),
   );
@@ -81,6 +89,10 @@ for (const seed of seeds) {
   if (values.seed !== undefined) console.log(JSON.stringify(result.calls, null, 1));
   if (broken.length === 0) continue;
   totals.failed++;
+  if (mutation !== undefined) {
+    console.log(`found by seed ${seed}: ${mutation.name}: ${broken[0]}`);
+    break;
+  }
   console.log(
     `${result.tail.slice(-40).join('\n')}\n\nSEED ${seed} FAILED\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay ${sized}\n`,
   );
@@ -93,4 +105,4 @@ console.log(
   }),
 );
 await template.close();
-process.exitCode = totals.failed > 0 ? 1 : 0;
+process.exitCode = totals.failed > 0 === (mutation !== undefined) ? 0 : 1;

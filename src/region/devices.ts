@@ -4,6 +4,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { objectsFor } from '#base/network/needs.ts';
 import type { Caller, Result } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
+import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { VpcState } from '#contracts/network.ts';
@@ -109,6 +110,8 @@ export class CellDevice implements Device {
       confirm: async (transactionId) => {
         await this.#any((stream) => stream.call('cell.confirm', { deviceId, transactionId }, options));
       },
+      probe: (probe) =>
+        this.#any((stream) => stream.call('cell.probe', { deviceId, probe }, { timeoutMs: probeTimeoutMs })),
     };
   }
 

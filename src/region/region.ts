@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { storeFaultOf } from '#base/postgres/faults.ts';
+import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { migrate } from '#base/postgres/migrate.ts';
 import type { VpcState } from '#contracts/network.ts';
@@ -77,6 +78,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     poolMax: config.poolMax,
     name: 'region',
     onConnectionError: (error) => log.warn({ err: error }, 'a database connection was lost'),
+    onFull: fullAlarm(log),
   });
   await prepareStore(db, config, log);
   const { publicDomainName = `${config.regionName}.compute.pando.internal` } = config;
@@ -148,7 +150,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
-  const rollouts = await openRollouts({ db, cells, gateway, log });
+  const rollouts = await openRollouts({ db, cells, gateway, log, mtu: config.vpcMtu });
   const close = async (): Promise<void> => {
     await rollouts.stop();
     await reconciler.stop();

@@ -1,5 +1,5 @@
 /** A client of the API: signs, speaks HTTP to a router, waits a bounded time, and asks again with what it sent before. */
-import { signedHeaders } from '#cli/sign.ts';
+import { type SignedCall, signedHeaders } from '#cli/sign.ts';
 import type { NewAccount } from '#region/accounts.ts';
 import type { Network } from './network.ts';
 import type { Random } from './random.ts';
@@ -7,6 +7,10 @@ import * as names from './shape.ts';
 import { SimSocket } from './sockets.ts';
 
 const version = '2016-11-15';
+const toCapacity: SignedCall = {
+  ...{ method: 'POST', path: '/capacity/v1/requests', query: '' },
+  contentType: 'application/json',
+};
 const attemptMs = 8_000;
 const attemptsMax = 8;
 const pauseMsMin = 100;
@@ -41,15 +45,29 @@ export class Client {
   }
 
   async call(action: string, parameters: Readonly<Record<string, string>>): Promise<Outcome> {
-    const { random } = this.#options;
     const body = new URLSearchParams({ Action: action, Version: version, ...parameters }).toString();
+    return this.#send(body);
+  }
+
+  /** Asks for capacity that is held for it, once there is some. */
+  request(input: object): Promise<Outcome> {
+    return this.#send(JSON.stringify(input), toCapacity);
+  }
+
+  async #send(body: string, to?: SignedCall): Promise<Outcome> {
+    const { random } = this.#options;
     // Some clients say that they repeat themselves, some do not.
     const tells = random.chance(0.5);
     let doubtful = false;
     for (let attempt = 1; ; attempt++) {
-      const reply = await this.#attempt(body, tells ? `attempt=${attempt}; max=${attemptsMax}` : undefined);
+      const reply = await this.#attempt(
+        body,
+        tells ? `attempt=${attempt}; max=${attemptsMax}` : undefined,
+        to,
+      );
       const code = reply === undefined ? undefined : /<Code>([^<]+)<\/Code>/.exec(reply.body)?.[1];
-      if (reply?.status === 200) return { kind: 'done', body: reply.body, code, doubtful };
+      if (reply?.status === 200 || reply?.status === 201)
+        return { kind: 'done', body: reply.body, code, doubtful };
       const passes = reply === undefined || reply.status >= 500;
       if (!passes) return { kind: 'refused', body: reply.body, code, doubtful };
       // A lack of capacity is an answer, and says that nothing was taken.
@@ -61,12 +79,16 @@ export class Client {
     }
   }
 
-  #attempt(body: string, attempt: string | undefined): Promise<Reply | undefined> {
+  #attempt(
+    body: string,
+    attempt: string | undefined,
+    to: SignedCall | undefined,
+  ): Promise<Reply | undefined> {
     const { network, account, routers, random } = this.#options;
     const host = names.routerName(random.between(1, routers + 1));
     const { accessKeyId, secretAccessKey } = account;
     const target = { host, region: names.regionName, service: 'ec2' };
-    const signed = signedHeaders({ accessKeyId, secret: secretAccessKey }, target, body, new Date());
+    const signed = signedHeaders({ accessKeyId, secret: secretAccessKey }, target, body, new Date(), to);
     const headers = {
       host,
       ...signed,
@@ -91,7 +113,9 @@ export class Client {
         const reply = replyIn(Buffer.concat(chunks).toString());
         if (reply !== undefined) end(reply);
       });
-      socket.once('connect', () => socket.write(`POST / HTTP/1.1\r\n${head.join('')}\r\n${body}`));
+      socket.once('connect', () =>
+        socket.write(`POST ${to?.path ?? '/'} HTTP/1.1\r\n${head.join('')}\r\n${body}`),
+      );
       socket.connect(names.routerPort, host);
     });
   }

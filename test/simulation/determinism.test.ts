@@ -17,9 +17,9 @@ const traceOf = async (
   const { hash } = await simulate({
     template,
     seed,
-    workMs: 3_000,
+    workMs: 1_500,
     clients: 3,
-    faultEveryMs: 800,
+    faultEveryMs: 400,
     tell: (line) => lines.push(line),
   });
   return { hash, lines };

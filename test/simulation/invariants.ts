@@ -1,11 +1,13 @@
 /** What must hold: after each event, after each commit, and when everything has come to rest. */
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { Cloud } from './cloud.ts';
+import { Holds } from './holds.ts';
 import * as names from './shape.ts';
 import type { Committed, SimStore } from './store.ts';
 import type { Owned } from './workload.ts';
 
 const touchesCapacity = /\b(?:claims|hosts)\b/;
+const touchesHolds = /\bcapacity_offers\b|(?:delete from|insert into|update) claims\b/;
 const saysHeardOnly = /update hosts set heard_at|update hosts h? ?set heard_at/i;
 
 /** Counters and limits against the sums of claims, and running VMs against what machines have. */
@@ -23,11 +25,13 @@ export class Invariants {
   #toldCalls = 0;
   #toldUncaught = 0;
   readonly #toldOverfull = new Set<string>();
+  readonly holds: Holds;
   checks = 0;
 
   constructor(cloud: Cloud, tell: (what: string) => void) {
     this.#cloud = cloud;
     this.#tell = tell;
+    this.holds = new Holds(cloud.world, tell);
   }
 
   /** I1, I5, and that no process would have died of an error. */
@@ -44,9 +48,11 @@ export class Invariants {
     }
   }
 
-  /** I3: what is promised of a host never exceeds what it has, and its counters are the sums of the claims. */
+  /** I3: what is promised of a host never exceeds what it has, and its counters are the sums of the claims. I9: `Holds`. */
   afterCommit({ store, statements }: Committed): void {
     if (store === names.regionStore) return;
+    if (statements.some((sql) => touchesHolds.test(sql)))
+      this.holds.afterCommit(store, (sql) => this.#look(store, sql));
     if (!statements.some((sql) => touchesCapacity.test(sql) && !saysHeardOnly.test(sql))) return;
     this.checks++;
     for (const [host = ''] of this.#look(store, overfull)) {

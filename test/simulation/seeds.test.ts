@@ -9,8 +9,9 @@ import { makeTemplate, type Template } from './template.ts';
 const shape = { cells: 3, processorsPerCell: 2, hostsPerCell: 2, routers: 2, accounts: 3 };
 const size = { workMs: 4_000, clients: 4, faultEveryMs: 1_000 };
 const seedsMax = 100;
-const seedsMin = 8;
-const boxMs = 45_000;
+/** On a busy machine, whatever its time: each has an end in virtual time, hence a bounded number of events. */
+const seedsMin = 2;
+const boxMs = 20_000;
 
 let template: Template;
 before(async () => {
@@ -21,7 +22,7 @@ after(() => template.close());
 const shown = ({ seed, broken, tail }: SimulationResult): string =>
   `${tail.slice(-30).join('\n')}\n\nseed ${seed}:\n${broken.join('\n')}\nreplay: node bench/simulate.ts --seed ${seed} --replay --cells 3 --hosts 2 --seconds 4 --every 1`;
 
-test('seeds: I1, I3, I4 and I5 hold after every event, and all comes to rest', async (t) => {
+test('seeds: I1, I3, I4, I5 and I9 hold after every event, and all comes to rest', async (t) => {
   const began = performance.now();
   const faults = new Map<string, number>();
   let ran = 0;

@@ -40,6 +40,8 @@ export interface SimulationResult {
   readonly calls: Readonly<Record<string, number>>;
   readonly instances: number;
   readonly checks: number;
+  /** Capacity that was held for requests, and how often it was let go at its time. */
+  readonly holds: { readonly seen: number; readonly lapsed: number };
   readonly logged: readonly string[];
 }
 
@@ -148,6 +150,7 @@ const run = async (
     calls: Object.fromEntries([...workload.counts].sort(([one], [other]) => (one < other ? -1 : 1))),
     instances: workload.owned.length,
     checks: invariants.checks,
+    holds: { seen: invariants.holds.seen, lapsed: invariants.holds.lapsed },
     logged: cloud.logged.map(({ line }) => line),
   };
 };

@@ -32,6 +32,9 @@ export interface WorkloadOptions {
 const types = ['p1.nano', 'p1.micro', 't3.small', 'custom.250m.192'];
 const instancesPerClientMax = 8;
 const thinkMsMax = 800;
+/** Of a request for capacity: no longer than the run takes to come to rest. */
+const offerSeconds = 10;
+const validSeconds = 30;
 
 const idsIn = (body: string): string[] =>
   [...body.matchAll(/<instanceId>(i-[0-9a-f]+)<\/instanceId>/g)].map(([, id = '']) => id);
@@ -128,7 +131,8 @@ class Actor {
     const roll = random.next();
     if (roll < 0.3) return living < instancesPerClientMax ? 'launch' : 'terminate';
     if (roll < 0.4) return 'repeat';
-    if (roll < 0.6) return 'describe';
+    if (roll < 0.55) return 'describe';
+    if (roll < 0.6) return 'request';
     if (roll < 0.7) return 'stop';
     if (roll < 0.8) return 'start';
     if (roll < 0.85) return 'reboot';
@@ -140,6 +144,8 @@ class Actor {
     switch (choice) {
       case 'repeat':
         return this.#repeat();
+      case 'request':
+        return this.#request();
       case 'describe':
         return this.#describe(one);
       case 'migrate':
@@ -153,6 +159,14 @@ class Actor {
       default:
         return this.#change(one, 'TerminateInstances', 'terminated');
     }
+  }
+
+  /** What is offered is not claimed: it is held until its time is over (I9). */
+  async #request(): Promise<string> {
+    const { client, random, name } = this.#options;
+    const clientToken = `${name}-${++this.#tokens}`;
+    const [instanceType, count] = [random.pick(types), random.between(1, 4)];
+    return told(await client.request({ clientToken, instanceType, count, offerSeconds, validSeconds }));
   }
 
   async #launch(): Promise<string> {

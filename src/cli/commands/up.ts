@@ -25,6 +25,8 @@ export interface UpOptions {
   readonly cells?: number;
   readonly zones?: number;
   readonly hostsPerCell?: number;
+  /** Replicas; absent: as before, at first one. */
+  readonly routers?: number;
   readonly port?: number;
   readonly postgres?: string;
   /** `none`: spans go nowhere any more. */
@@ -65,8 +67,9 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const decided = await decide(directory, present, options);
-  const run = { ...decided, otlp, webhookRanges };
-  if (!isDeepStrictEqual(run, { otlp: undefined, webhookRanges: undefined, ...decided }))
+  const run = { ...decided, otlp, webhookRanges, routers: options.routers ?? decided.routers };
+  const { otlp: spans, webhookRanges: ranges, routers } = decided;
+  if (!isDeepStrictEqual([run.otlp, run.webhookRanges, run.routers], [spans, ranges, routers]))
     writeRun(directory, run);
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
