@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import aws4 from 'aws4';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { AuditLog } from '#router/audit/log.ts';
@@ -187,6 +188,12 @@ describe('a router with an audit log', () => {
     await cloud.act('DescribeRegions', {}, { headers: { 'user-agent': 'tester/1' } });
     await cloud.act('NoSuchAction');
     await cloud.act('DescribeRegions', {}, { key: { ...keys.first, secretAccessKey: 'wrong' } });
+    const target = { method: 'GET', host: `127.0.0.1:${cloud.router.port}`, path: '/capacity/v1/nowhere' };
+    const asked = aws4.sign(
+      { ...target, body: '', headers: {}, service: 'ec2', region: 'lab-1' },
+      keys.first,
+    );
+    await cloud.raw({ ...target, headers: asked.headers as Record<string, string>, body: '' });
     await cloud.close();
     const lines = await linesOf(path);
     assert.deepEqual(
@@ -199,6 +206,7 @@ describe('a router with an audit log', () => {
       [
         ['DescribeRegions', undefined, true, '127.0.0.1'],
         ['NoSuchAction', 'InvalidAction', false, '127.0.0.1'],
+        ['GET /capacity/v1/nowhere', 'InvalidAction', true, '127.0.0.1'],
       ],
     );
     assert.equal(lines[0]?.userAgent, 'tester/1');
