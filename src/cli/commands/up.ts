@@ -68,14 +68,9 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const decided = await decide(directory, present, options);
   const run = { ...decided, otlp, webhookRanges, routers: options.routers ?? decided.routers };
-<<<<<<< HEAD
-  const before = { otlp: undefined, webhookRanges: undefined, routers: undefined, ...decided };
-  if (!isDeepStrictEqual(run, before)) writeRun(directory, run);
-=======
   const { otlp: spans, webhookRanges: ranges, routers } = decided;
   if (!isDeepStrictEqual([run.otlp, run.webhookRanges, run.routers], [spans, ranges, routers]))
     writeRun(directory, run);
->>>>>>> h-notices
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
