@@ -293,4 +293,38 @@ export const cardPartsChecks = (check: Check): void => {
     assert.equal(await codeOf(transact(subject, { objects: [elsewhere] })), 'InvalidParameterValue');
     assert.equal(await heldDigest(subject, subject.vpcId), a.digest);
   });
+
+  check('a guest of the card’s own measures, and shows nowhere among the tenants’', async (subject) => {
+    await transact(subject, all(subject.state(1)));
+    await subject.attach();
+    const { vtep } = subject.card;
+    const shown = async () => {
+      const { vpcs, ports } = await subject.call('card.status', {});
+      return { vpcs, ports, ...(await subject.call('card.objects', {})) };
+    };
+    const before = await shown();
+    const probe = {
+      ...{ members: [{ vtep, ip: '198.19.0.7' }], mtu: 1_400, targets: [] },
+      checks: ['metadata', 'counters'] as const,
+    };
+    const ask = (more: object = {}) =>
+      subject.call('card.probe', { ...probe, checks: [...probe.checks], ...more });
+    const [first, again] = [await ask(), await ask()];
+    for (const { metadata, peers, counters } of [first, again]) {
+      assert.equal(metadata?.ok, true, metadata?.detail);
+      assert.deepEqual(peers, []);
+      assert.ok(counters !== undefined);
+    }
+    const other = { vtep: '198.51.100.7', ip: '198.19.0.8' };
+    assert.equal(await codeOf(ask({ members: [other] })), 'InvalidParameterValue', 'it is no member');
+    assert.equal(await codeOf(ask({ targets: ['198.19.0.9'] })), 'InvalidParameterValue', 'no member');
+    assert.equal(
+      await codeOf(ask({ members: [...probe.members, { ...other, ip: '198.19.0.7' }] })),
+      'InvalidParameterValue',
+      'one address twice',
+    );
+    assert.deepEqual(await shown(), before);
+    const { ports } = await subject.call('card.counters', {});
+    assert.ok(ports.every(({ eniId }) => !eniId.startsWith('eni-probe')));
+  });
 };

@@ -43,7 +43,7 @@ export const startAgent = async (
   const changed = (): void => reporter?.poke();
   const accelerator = await chooseAccelerator(config.accelerator);
   const card = new CardLink(config.card, tls, changed);
-  const images = openImageSource(config.region, tls);
+  const images = openImageSource([config.region, ...config.regionReplicas], tls);
   const pin = await CellPin.open(config.stateDir);
   await warnOfAbstractSockets(log);
   let known: Host | undefined;
@@ -80,10 +80,12 @@ export const startAgent = async (
     pin,
     hello: async () => {
       const { hostId, zone, vtep, rack } = config;
+      // First: with them comes what the card says of the network.
+      const vms = await host.reports();
       const capacity = await host.capacity();
       return {
         ...{ hostId, zone, vtep, rack, capacity, accelerator },
-        ...{ card: card.status, capabilities: hostCapabilities(), vms: await host.reports() },
+        ...{ card: card.status, capabilities: hostCapabilities(), vms },
       };
     },
   });

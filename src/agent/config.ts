@@ -26,6 +26,8 @@ export const agentConfig = z.object({
   card: endpoint.extend({ netns: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/), identity: z.string() }),
   /** Where images are fetched, by digest. */
   region: endpoint.extend({ identity: z.string() }),
+  /** Further replicas of the region, asked for images while the ones before them are away. */
+  regionReplicas: z.array(endpoint.extend({ identity: z.string() })).default([]),
   vtep: z.string(),
   /** Hosts of one rack are near each other: a cluster placement group stays within one. Absent: all that say nothing are one rack. */
   rack: z.string().min(1).max(64).optional(),
@@ -37,6 +39,8 @@ export const agentConfig = z.object({
     memoryMib: z.number().int().positive(),
     /** At most; less where the file system of `stateDir` has less. */
     diskMib: z.number().int().positive(),
+    /** Bandwidth that VMs share, in Mbit/s. Absent: what the card's underlay device says that it has. */
+    networkMbps: z.number().positive().optional(),
   }),
   /** Of that file system: what no VM is promised. */
   diskReserveMib: z.number().int().nonnegative().default(diskReserveMibDefault),

@@ -131,6 +131,7 @@ const relayed = (host: Host): Handlers<typeof relayedToCard> => {
     'card.objects': (params) => passed(params, () => card.call('card.objects', params)),
     'card.transact': (params) => passed(params, () => card.call('card.transact', params)),
     'card.confirm': (params) => passed(params, () => card.call('card.confirm', params)),
+    'card.probe': (params) => passed(params, () => card.call('card.probe', params)),
     'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),
     'card.prepareAdministrative': (params) =>
       passed(params, () => card.call('card.prepareAdministrative', params)),

@@ -1,6 +1,8 @@
 /** All VMs of this host, and the rule by which commands reach them: fenced, answered once, one at a time for each VM. */
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
+import type { Result } from '#base/rpc/contract.ts';
+import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type InstanceFence, newerFence, passFence } from '#contracts/fences.ts';
 import type { CommandKey, ImageRef, MigrationCredential, VmReport, VmRequirement } from '#contracts/host.ts';
@@ -32,6 +34,8 @@ import type { VmRecord } from './vm-record.ts';
 import { VmStore } from './vm-store.ts';
 import { VmmFence } from './vmm-fence.ts';
 
+type Underlay = NonNullable<Result<typeof cardContract, 'card.counters'>['underlay']>;
+
 export interface HostParts {
   readonly config: AgentConfig;
   readonly tls: TlsMaterial;
@@ -55,6 +59,7 @@ export class Host {
   readonly #imagePins = new ImagePins();
   readonly disk: HostDisk;
   readonly discards: Discards;
+  #underlay: Underlay | undefined;
   #closed = false;
 
   private constructor(
@@ -389,7 +394,14 @@ export class Host {
 
   /** What is told of this host's size: declared, and of the disk what there really is. */
   async capacity(): Promise<AgentConfig['capacity']> {
-    return { ...this.#parts.config.capacity, diskMib: await this.disk.capacityMib(this.vms) };
+    const { capacity } = this.#parts.config;
+    const networkMbps = capacity.networkMbps ?? this.#underlay?.speedMbps;
+    return { ...capacity, diskMib: await this.disk.capacityMib(this.vms), networkMbps };
+  }
+
+  /** What the device of the underlay has carried, as the card said last; undefined: it does not tell. */
+  get underlay(): Underlay | undefined {
+    return this.#underlay;
   }
 
   /** Reports of all VMs, with the traffic that the card counted when it can be asked. */
@@ -406,9 +418,11 @@ export class Host {
 
   async #traffic(): Promise<Map<string, { rxBytes: number; txBytes: number }>> {
     const { card, log } = this.#parts;
-    if (card.status !== 'ok' || this.#vms.size === 0) return new Map();
+    this.#underlay = card.status === 'ok' ? this.#underlay : undefined;
+    if (card.status !== 'ok') return new Map();
     try {
-      const { ports } = await card.call('card.counters', {});
+      const { ports, underlay } = await card.call('card.counters', {});
+      this.#underlay = underlay;
       return new Map(ports.map(({ eniId, rxBytes, txBytes }) => [eniId, { rxBytes, txBytes }]));
     } catch (error) {
       log.debug({ err: error }, 'the card did not tell its counters');

@@ -1,6 +1,6 @@
 /** Reads images from the region, over a stream that is opened when the first image is wanted. */
 import type { TlsMaterial } from '#base/identity.ts';
-import { RpcClient } from '#base/rpc/client.ts';
+import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { regionContract } from '#contracts/region.ts';
 import type { AgentConfig } from './config.ts';
 import type { ReadChunk } from './image-cache.ts';
@@ -13,14 +13,13 @@ export interface ImageSource {
   close(): void;
 }
 
-export const openImageSource = (region: AgentConfig['region'], tls: TlsMaterial): ImageSource => {
-  let client: RpcClient<Record<never, never>, typeof regionContract> | undefined;
+export const openImageSource = (at: readonly AgentConfig['region'][], tls: TlsMaterial): ImageSource => {
+  let client: ReplicaClient<Record<never, never>, typeof regionContract> | undefined;
   const dial = () =>
-    new RpcClient({
+    new ReplicaClient({
       tls,
-      host: region.host,
-      port: region.port,
-      expect: region.identity,
+      at,
+      expect: 'spiffe://pando/region/',
       remote: regionContract,
       contract: {},
       handlers: {},

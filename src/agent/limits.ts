@@ -107,3 +107,8 @@ export const validationHeardMsMax = 5 * 60_000;
 export const validationLookMs = 500;
 /** How long what is being discarded is waited for by a scrub. */
 export const discardPauseMs = 5_000;
+/** Pressure is measured over this time; reports that are closer together look at the same moment. */
+export const pressureWindowMs = 10_000;
+export const pressureSampleMs = 1_000;
+/** A window that is shorter says nothing: a few ticks of the kernel's clock would be all of it. */
+export const pressureWindowMsMin = 2_000;

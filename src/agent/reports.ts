@@ -5,11 +5,14 @@ import type { CellLinks } from './cell-link.ts';
 import type { Host } from './host.ts';
 import { changedReportMs } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
+import { readKernelCounters } from './pressure/counters.ts';
+import { PressureWindow } from './pressure/window.ts';
 
 export class Reporter {
   readonly #host: Host;
   readonly #links: CellLinks;
   readonly #log: Logger;
+  readonly #pressure = new PressureWindow();
   #sequence = 0;
   #timer: NodeJS.Timeout | undefined;
   #running = false;
@@ -63,7 +66,8 @@ export class Reporter {
     const { config, card, cgroups } = this.#host.context;
     const vms = await this.#host.reports();
     const memoryAvailable = await memoryAvailableMib(cgroups);
-    const { diskMib } = await this.#host.capacity();
+    const { diskMib, networkMbps } = await this.#host.capacity();
+    const pressure = this.#pressure.look(readKernelCounters(this.#host, networkMbps));
     this.#sequence += 1;
     await this.#links.report({
       hostId: config.hostId,
@@ -72,6 +76,8 @@ export class Reporter {
       memoryAvailableMib: memoryAvailable,
       loadAverage1: loadavg()[0] ?? 0,
       diskCapacityMib: diskMib,
+      networkMbps,
+      pressure,
       vms,
     });
   }

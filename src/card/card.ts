@@ -1,6 +1,7 @@
 /** The operations of a card on its ports. Each is idempotent and serialized per VPC. */
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { type ProbeReport, type ProbeRequest, probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
@@ -26,6 +27,7 @@ import type { Endpoint, LocalPort } from './model/place.ts';
 import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
 import { Plugs, toOverlay, toTap } from './plugs.ts';
+import { Probe } from './probe/probe.ts';
 import type { Services } from './services.ts';
 import type { Underlay } from './underlay.ts';
 import type { Vpc } from './vpc.ts';
@@ -56,6 +58,7 @@ export class Card {
   readonly #probedAt = new Map<string, number>();
   /** Redirections that are for now, and what takes each back. */
   readonly #lapses = new Map<string, NodeJS.Timeout>();
+  readonly #ownGuest: Probe;
 
   constructor(options: CardOptions) {
     const { vtep, namespacePrefix, stateDir, services, log, hearing, emptyVpcKeptMs: keptMs } = options;
@@ -80,11 +83,13 @@ export class Card {
       stateDir,
       log,
     );
+    this.#ownGuest = new Probe(vtep, stateDir, this, log);
   }
 
   /** Takes over what an earlier process left. A redirection that was for now is so for as long again. */
   async adopt(): Promise<void> {
     await this.device.adopt();
+    await this.#ownGuest.remove();
     for (const { local } of this.ports()) {
       this.#letLapse(local.port.eniId, local.redirectLapseMs);
       this.#hearing.listen(local.port.eniId);
@@ -239,15 +244,21 @@ export class Card {
     });
   }
 
-  /** Every local port with its VPC. */
+  probe(request: ProbeRequest): Promise<ProbeReport> {
+    return this.#ownGuest.measure(request);
+  }
+
+  /** Every local port of a tenant with its VPC. */
   ports(): { vpcId: string; local: LocalPort }[] {
     return [...this.device.vpcs.values()].flatMap(({ vpcId, ports }) =>
-      [...ports.values()].map((local) => ({ vpcId, local })),
+      vpcId === probeVpcId ? [] : [...ports.values()].map((local) => ({ vpcId, local })),
     );
   }
 
   async counters(): Promise<Awaited<ReturnType<typeof portCounters>>> {
-    const open = [...this.device.vpcs.values()].filter((vpc) => vpc.isOpen && vpc.ports.size > 0);
+    const open = [...this.device.vpcs.values()].filter(
+      (vpc) => vpc.isOpen && vpc.ports.size > 0 && vpc.vpcId !== probeVpcId,
+    );
     return (await Promise.all(open.map(countersOf))).flat();
   }
 

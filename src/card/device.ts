@@ -14,6 +14,7 @@ import {
   vpcsOf,
 } from '#base/network/transaction.ts';
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
+import { probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
@@ -101,7 +102,9 @@ export class Device {
     const vpcs = [...this.vpcs.values()].map(({ parts }) => parts);
     return describeDevice(
       this.#fleet.objects,
-      vpcs.filter(({ vpcId, objects }) => objects.size > 0 && asked?.has(vpcId) !== false),
+      vpcs.filter(
+        ({ vpcId, objects }) => objects.size > 0 && vpcId !== probeVpcId && asked?.has(vpcId) !== false,
+      ),
     );
   }
 
@@ -282,7 +285,7 @@ export class Device {
 
   versions(): { vpcId: string; version: number }[] {
     return [...this.vpcs.values()]
-      .filter(({ parts }) => isDeclared(parts))
+      .filter(({ vpcId, parts }) => vpcId !== probeVpcId && isDeclared(parts))
       .map(({ vpcId, parts }) => ({ vpcId, version: parts.places.version }));
   }
 

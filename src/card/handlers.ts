@@ -2,6 +2,7 @@
 import type { Handlers } from '#base/rpc/contract.ts';
 import { type cardContract, presentQueueMode } from '#contracts/card.ts';
 import type { Card } from './card.ts';
+import type { UnderlayDevice } from './kernel/underlayDevice.ts';
 import type { Queues } from './queues.ts';
 
 /** Silence after which the queue of a port that is gone is closed. */
@@ -10,7 +11,7 @@ const detachedIdleMs = 50;
 export const cardHandlers = (
   card: Card,
   queues: Queues,
-  self: { readonly vtep: string; readonly netns: string },
+  { underlay, ...self }: { readonly vtep: string; readonly netns: string; readonly underlay: UnderlayDevice },
 ): Handlers<typeof cardContract> => ({
   'card.status': () => ({
     ...self,
@@ -30,6 +31,7 @@ export const cardHandlers = (
     await card.device.confirm(transactionId);
     return {};
   },
+  'card.probe': (request) => card.probe(request),
   'card.removeVpc': async ({ vpcId }) => {
     await card.removeVpc(vpcId);
     return {};
@@ -73,5 +75,8 @@ export const cardHandlers = (
     return {};
   },
   'card.heard': ({ probe = [] }) => ({ ports: card.heard(probe) }),
-  'card.counters': async () => ({ ports: await card.counters() }),
+  'card.counters': async () => ({
+    ports: await card.counters(),
+    underlay: await underlay.counters(),
+  }),
 });

@@ -84,3 +84,7 @@ export const guestServicesRestartMsMax = 5_000;
 export const guestServicesSteadyMs = 10_000;
 export const guestServicesUnsentBytesMax = 8 * 1024 * 1024;
 export const leaseSeconds = 3600;
+/** How often the underlay's device is asked how fast it is. */
+export const speedReadEveryMs = 60_000;
+/** The card's own guest goes when nobody has measured from it for so long. */
+export const probeIdleMs = 60_000;

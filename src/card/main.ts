@@ -17,6 +17,7 @@ import { Hearing } from './hearing.ts';
 import { Isolation } from './isolation.ts';
 import { joinStarterMounts } from './kernel/mounts.ts';
 import { requireConntrack } from './kernel/requireConntrack.ts';
+import { UnderlayDevice } from './kernel/underlayDevice.ts';
 import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
@@ -56,7 +57,8 @@ const isolation = new Isolation(config.stateDir, config.underlayDevice);
 await isolation.adopt();
 await card.adopt();
 new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
-const self = { vtep: config.vtep, netns: config.netns };
+const underlay = new UnderlayDevice(config.netns, config.underlayDevice);
+const self = { vtep: config.vtep, netns: config.netns, underlay };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const rebuildHandlers = logFailures(
   cardRebuildHandlers({

@@ -76,9 +76,14 @@ export class Underlay {
     return changed && `underlay: ${changed.trim()}`;
   }
 
+  /** Not by /sys, which is of the namespace of who mounted it. */
+  get #showMtu(): string {
+    return `ip -o link show dev ${this.#device} | sed -n 's/.* mtu \\([0-9]*\\) .*/\\1/p'`;
+  }
+
   #show(): Promise<string> {
     return runHere(`nft -s list table ${table} 2>/dev/null || true
-cat /sys/class/net/${this.#device}/mtu
+${this.#showMtu}
 ip neigh show dev ${this.#device} nud permanent
 ip route show table all proto ${routeProtocol}
 `);
@@ -90,7 +95,7 @@ ip route show table all proto ${routeProtocol}
   }
 
   async #keepOriginal(): Promise<z.infer<typeof original>> {
-    const mtu = Number(await runHere(`cat /sys/class/net/${this.#device}/mtu\n`));
+    const mtu = Number(await runHere(`${this.#showMtu}\n`));
     await mkdir(this.#directory, { recursive: true });
     await writeWhole(this.#path, JSON.stringify({ mtu }));
     return { mtu };

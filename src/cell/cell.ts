@@ -13,6 +13,7 @@ import { type CellContext, createEc2Call, type Ec2Call } from './actions/index.t
 import { sizeLaunch } from './actions/run-instances.ts';
 import { AdoptionGate } from './adoption.ts';
 import { Capacity } from './capacity/capacity.ts';
+import { Mending } from './capacity/mending.ts';
 import { ClaimsUpkeep, keepGroups } from './capacity/upkeep.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { CommandLease, leasedRegion } from './command-lease.ts';
@@ -155,6 +156,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     for (const id of cancelled) engine.cancel(id);
   };
   const reports = new HostReports({ services, owner, begun });
+  const mending = new Mending({ services, owner, begun });
   const metadata = new MetadataRefresh(services);
   const pools = new Pools({ services, owner, begun, ...options.pools });
   const fill = new FillWatch(services);
@@ -206,6 +208,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     { name: 'claims-check', everyMs: limits.claimsCheckEveryMs, turn: () => upkeep.check() },
     { name: 'pools', everyMs: limits.poolsEveryMs, turn: () => pools.turn() },
     { name: 'placement-groups', everyMs: limits.claimsCheckEveryMs, turn: () => keepGroups(db, region) },
+    { name: 'mending', everyMs: limits.mendingEveryMs, turn: () => mending.turn() },
     { name: 'accounts', everyMs: limits.accountNotesEveryMs, turn: () => noteAccounts(services) },
     {
       name: 'fill',

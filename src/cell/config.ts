@@ -23,6 +23,8 @@ export const cellConfig = z.object({
   /** Routers, hosts and operators connect here; each is offered what its role may call. */
   listen: endpoint,
   region: endpoint,
+  /** Further replicas of the region: it dials all of them, so that each can push network state to it. */
+  regionReplicas: z.array(endpoint).default([]),
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),
@@ -35,9 +37,16 @@ export const cellConfig = z.object({
       vms: z.number().int().positive().default(20_000),
     })
     .prefault({}),
-  /** How much of a host's vCPUs and memory may be promised: 1 is none beyond what it has (S1.7, I3). */
+  /**
+   * How much of a host's vCPUs, memory and bandwidth may be promised: 1 is none beyond what it has (S1.7, I3). Few guests use their
+   * bandwidth at the same time; a network that is full is reported, and lowers what is placed there.
+   */
   oversubscription: z
-    .object({ vcpus: z.number().min(1).max(64).default(4), memory: z.number().min(1).max(20).default(1) })
+    .object({
+      vcpus: z.number().min(1).max(64).default(4),
+      memory: z.number().min(1).max(20).default(1),
+      network: z.number().min(1).max(64).default(4),
+    })
     .prefault({}),
   /** The webhook sender's socket, what it knows its cells by, and the ranges beside public addresses to which it sends. */
   webhooks: z

@@ -47,6 +47,16 @@ export const heardFlushEveryMs = 1_000;
 /** A host whose run queue is that many times its processors, or with less of its memory available, is under pressure. */
 export const loadPerProcessorMax = 2;
 export const memoryAvailablePartMin = 0.03;
+/**
+ * Shares of a host's last seconds above which it is short of something: processors that its own host gives to others, quota of the groups
+ * above its VMs, memory that somebody waits for, a disk that is busy and waited for, a network that is full.
+ */
+export const stealShareMax = 0.1;
+export const throttledShareMax = 0.25;
+export const memoryStallShareMax = 0.1;
+export const diskBusyShareMax = 0.9;
+export const ioStallShareMax = 0.3;
+export const networkShareMax = 0.9;
 /** Pressure counts once in this time for each host. */
 export const pressureEveryMs = 60_000;
 /** Even an unchanged report is compared with the store this often. */
@@ -131,6 +141,13 @@ export const metadataRetryMsMax = 60_000;
 /** A reboot of an instance whose guest is just changing hosts, or starts again, looks again after this long, and for so long at most. */
 export const rebootLookAgainMs = 250;
 export const rebootPatienceMs = 120_000;
+/** How often VMs are looked for that violate their group's constraint, and how many groups, hosts and VMs of a host in one turn. */
+export const mendingEveryMs = 3_000;
+export const mendingGroupsMax = 100;
+export const mendingHostsMax = 20;
+export const mendingVmsPerHostMax = 50;
+/** A measured violation that no processor has seen for this long is over: one that has just begun has measured nothing yet. */
+export const mendingForgottenMs = 120_000;
 /** Migrations at a time that empty one host, and that empty hosts of the cell in all. */
 export const drainsPerHostMax = 2;
 export const drainsPerCellMax = 8;

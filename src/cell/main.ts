@@ -4,6 +4,7 @@ import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
@@ -28,6 +29,7 @@ const database = openDatabase<CellSchema>({
   poolMax: config.poolMax,
   name: config.name,
   onConnectionError: (error) => log.warn({ err: error.message }, 'a connection to the store broke'),
+  onFull: fullAlarm(log),
 });
 const identity = {
   cellId: config.cellId,
@@ -40,7 +42,7 @@ const identity = {
 let cell: Cell | undefined;
 const region = openRegionLink({
   tls,
-  ...config.region,
+  at: [config.region, ...config.regionReplicas],
   log,
   cell: () => cell,
   onJoin: (name) => {

@@ -1,5 +1,6 @@
 /** Pools, drains and rebuilds for operators. */
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
+import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { firstLevel, type PassLevel, strategyAt } from '#reconfiguration/passes.ts';
@@ -8,7 +9,7 @@ import { rebuildSteps, typicalMs } from '#reconfiguration/steps.ts';
 import { expectedMs, fullStrategy, type Strategy, skips } from '#reconfiguration/strategy.ts';
 import { sizeOf } from './instance-types.ts';
 import type { Begun } from './lifecycle.ts';
-import { beginDrain, beginRebuild, endDrain, outlookOf } from './reconfiguration/begin.ts';
+import { beginDrain, beginRebuild, endDrain, outlookOf, outlookToBegin } from './reconfiguration/begin.ts';
 import { hostClassOf } from './reconfiguration/facts.ts';
 import type { Pools } from './reconfiguration/pools.ts';
 import type { CellServices } from './services.ts';
@@ -60,6 +61,11 @@ const show = (strategy: Strategy, level: PassLevel, kept: KeptSteps): ShownStrat
     expectedMs: expectedMs(strategy, took),
     fullMs: expectedMs(fullStrategy('all'), took),
   };
+};
+
+/** Nothing can be said of a host that is away, or whose agent is of the last release and knows no rebuilds. */
+const ifSilent = (error: unknown): undefined => {
+  if (PandoError.from(error).class !== 'unreachable' && !isUnknownMethod(error)) throw error;
 };
 
 const notFound = (what: string): PandoError =>
@@ -138,9 +144,8 @@ export const hostOperations = ({ services, owner, pools, begun }: HostOperations
       if (row === undefined) throw notFound(hostId);
       const kept = await keptSteps(db, hostId);
       const pool = await poolOf(name, hostId);
-      const outlook = services.hosts.has(hostId)
-        ? await outlookOf(services, hostId, pool, full ?? false)
-        : undefined;
+      // A host that does not answer is shown all the same, with what is on record of it.
+      const outlook = await outlookOf(services, hostId, pool, full ?? false).catch(ifSilent);
       return {
         ...{ hostId, hostClass: hostClassOf(row), state: row.state, phaseReason: row.phase_reason },
         ...(row.pool === null ? {} : { pool: row.pool }),
@@ -170,7 +175,7 @@ export const hostOperations = ({ services, owner, pools, begun }: HostOperations
 
     'operator.rebuildHost': async ({ hostId, pool: name, full = false, diagnose = false }) => {
       const pool = await poolOf(name, hostId);
-      const outlook = await outlookOf(services, hostId, pool, full || diagnose);
+      const outlook = await outlookToBegin(services, hostId, pool, full || diagnose);
       const { strategy } = outlook;
       const level = diagnose ? 'diagnostics' : firstLevel(strategy);
       const reason = 'an operator asked for it';

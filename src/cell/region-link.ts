@@ -1,7 +1,7 @@
 /** The processor's stream to the region: what it asks, and the network state that the region pushes over the same stream. */
 import type { TlsMaterial } from '#base/identity.ts';
 import type { Logger } from '#base/log.ts';
-import { RpcClient } from '#base/rpc/client.ts';
+import { type ReplicaAddress, ReplicaClient } from '#base/rpc/replicas.ts';
 import { cellPushAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type CellRecord, cellPushContract, regionContract } from '#contracts/region.ts';
@@ -14,8 +14,8 @@ import { instanceFates } from './instance-fates.ts';
 
 export interface RegionLinkOptions {
   readonly tls: TlsMaterial;
-  readonly host: string;
-  readonly port: number;
+  /** Where its replicas are. */
+  readonly at: readonly ReplicaAddress[];
   readonly record: CellRecord;
   readonly log: Logger;
   /** The cell, once it is made; pushes before that are asked for again by the region. */
@@ -24,7 +24,7 @@ export interface RegionLinkOptions {
   onJoin(region: string): void;
 }
 
-export type RegionLink = RpcClient<typeof cellPushContract, typeof regionContract>;
+export type RegionLink = ReplicaClient<typeof cellPushContract, typeof regionContract>;
 
 export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
   const ready = (): Cell => {
@@ -32,10 +32,9 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
     if (cell === undefined) throw new PandoError('NotReady', 'The cell is starting.');
     return cell;
   };
-  return new RpcClient({
+  return new ReplicaClient({
     tls: options.tls,
-    host: options.host,
-    port: options.port,
+    at: options.at,
     expect: 'spiffe://pando/region/',
     remote: regionContract,
     contract: cellPushContract,

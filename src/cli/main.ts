@@ -83,6 +83,11 @@ program
     wholeNumber(1, 8),
   )
   .option('--hosts-per-cell <n>', 'how many hosts in each cell (first start only)', wholeNumber(1, 20))
+  .option(
+    '--routers <n>',
+    'how many routers share the API’s port; one that dies takes only the calls that it was answering along (stays set; default: 1)',
+    wholeNumber(1, 8),
+  )
   .option('--port <port>', 'the API’s port on 127.0.0.1 (first start only)', wholeNumber(1, 65_535))
   .addOption(
     new Option(
@@ -107,6 +112,8 @@ program
   .action(async ({ dir, ...options }) => {
     if (options.simulated === true && options.zones !== undefined)
       program.error('error: a simulated region has a zone for each cell');
+    if (options.simulated === true && options.routers !== undefined)
+      program.error('error: a simulated region has one router');
     if (options.simulated === true)
       return (await import('./simulated/up.ts')).upSimulated({ ...options, dir });
     const alone = ['region', 'anyRegion', 'instant', 'persist', 'foreground'].find(

@@ -1,5 +1,6 @@
 /** What a card (or gateway) answers: agent → card, region → gateway. Every call is idempotent; repeated is the same as once. */
 import { z } from 'zod';
+import { probeReport, probeRequest } from './card-probe.ts';
 import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction } from './network-objects.ts';
 
@@ -48,6 +49,11 @@ export const cardContract = {
   'card.transact': { params: deviceTransaction, result: deviceObjects },
   /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none. */
   'card.confirm': { params: z.object({ transactionId: z.string() }), result: empty },
+  /**
+   * Measures from a guest of the card's own; see card-probe.ts. Errors: `InvalidParameterValue` when the members are not the card's (it is
+   * not among them, or a target is not).
+   */
+  'card.probe': { params: probeRequest, result: probeReport },
   /** Unknown: nothing. Errors: `Conflict` while a port is attached (who asks has not heard of it), and nothing is touched. */
   'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** Administrative operation: metadata service (and DHCP lease) of one VM. */
@@ -169,6 +175,15 @@ export const cardContract = {
           txPackets: z.number(),
         }),
       ),
+      /** The device towards the underlay. Absent: there is none just now, or a card of the last release. */
+      underlay: z
+        .object({
+          rxBytes: z.number(),
+          txBytes: z.number(),
+          /** Mbit/s. Absent: the device does not know. */
+          speedMbps: z.number().positive().optional(),
+        })
+        .optional(),
     }),
   },
 } as const;

@@ -91,6 +91,29 @@ export const vmHealth = z.object({
 });
 export type VmHealth = z.infer<typeof vmHealth>;
 
+const share = z.number().min(0).max(1);
+
+/**
+ * How hard a host is pressed, for those who judge it: shares of the last `windowMs`, by the kernel's own counters. Facts alone: what the
+ * host cannot know is absent.
+ */
+export const hostPressure = z.object({
+  windowMs: z.number().positive(),
+  /** Time of its processors that whoever runs this machine gave to others. */
+  stealShare: share.optional(),
+  /** Periods in which a control group above all VMs had used up its quota. */
+  throttledShare: share.optional(),
+  /** Time in which somebody waited for memory. */
+  memoryStallShare: share.optional(),
+  /** Time in which somebody waited for a disk. */
+  ioStallShare: share.optional(),
+  /** Time in which the disk of the VMs had something to do. */
+  diskBusyShare: share.optional(),
+  /** The busier direction of its network, of the bandwidth that it has. */
+  networkShare: share.optional(),
+});
+export type HostPressure = z.infer<typeof hostPressure>;
+
 export const vmReport = z.object({
   instanceId: z.string(),
   state: vmState,
@@ -153,6 +176,7 @@ export const relayedToCard = {
   'card.objects': relay(cardContract['card.objects']),
   'card.transact': relay(cardContract['card.transact']),
   'card.confirm': relay(cardContract['card.confirm']),
+  'card.probe': relay(cardContract['card.probe']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),
   'card.prepareAdministrative': relay(cardContract['card.prepareAdministrative']),
   'card.attachPort': relay(cardContract['card.attachPort']),
@@ -382,6 +406,10 @@ export const hostEventsContract = {
       loadAverage1: z.number(),
       /** What its disk can take of VMs in all, as the file system is now; absent: as the host said at its hello. */
       diskCapacityMib: z.number().int().nonnegative().optional(),
+      /** Bandwidth that its VMs share, as it is known now; absent: as the host said at its hello. */
+      networkMbps: z.number().positive().optional(),
+      /** Absent: not measured yet, and from hosts of the last release. */
+      pressure: hostPressure.optional(),
       vms: z.array(vmReport),
     }),
     result: empty,

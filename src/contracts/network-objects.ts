@@ -7,6 +7,7 @@
  * each interface the greater epoch wins, then the greater version of the VPC.
  */
 import { z } from 'zod';
+import type { ProbeReport, ProbeRequest } from './card-probe.ts';
 import { routeTarget, securityRule, vpcPort } from './network.ts';
 
 export const objectKinds = ['fleet', 'vpc', 'subnet', 'security-group', 'network-acl', 'gateway'] as const;
@@ -212,4 +213,6 @@ export interface NetworkDevice {
   transact(transaction: DeviceTransaction): Promise<DeviceObjects>;
   /** The transaction stays. Unknown (it has lapsed, or there was none): NotFound. */
   confirm(transactionId: string): Promise<void>;
+  /** Absent: it has no guests, so nothing can be measured from it. */
+  probe?(request: ProbeRequest): Promise<ProbeReport>;
 }

@@ -1,6 +1,7 @@
 /** What the region answers to routers, cells and gateways, and what it pushes to them over the same stream. */
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
+import { probeReport, probeRequest } from './card-probe.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
@@ -373,6 +374,8 @@ export const cellPushContract = {
     result: deviceObjects,
   },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
+  /** As `card.probe`. */
+  'cell.probe': { params: z.object({ deviceId: z.string(), probe: probeRequest }), result: probeReport },
   /** The cards of all of this cell's hosts. `connected`: this processor reaches the host, and the host its card. */
   'cell.devices': {
     params: empty,

@@ -15,6 +15,10 @@ export const reservedRanges: readonly string[] = [
   '224.0.0.0/3',
 ];
 
+const region = endpoint.extend({
+  identity: z.string().startsWith('spiffe://').default('spiffe://pando/region/'),
+});
+
 export const gatewayConfig = deviceConfig.extend({
   /** Device towards the machine (or a router); its namespace has the default route there. */
   uplinkDevice: z.string(),
@@ -23,8 +27,8 @@ export const gatewayConfig = deviceConfig.extend({
    * uplink: where the control plane and the underlay are.
    */
   denied: z.array(z.cidrv4()).default(['198.18.0.0/15']),
-  region: endpoint.extend({
-    identity: z.string().startsWith('spiffe://').default('spiffe://pando/region/'),
-  }),
+  region,
+  /** Further replicas of the region: it dials all of them, so that each can push network state to it. */
+  regionReplicas: z.array(region).default([]),
 });
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

@@ -3,8 +3,8 @@ import { loadConfig, loadTls } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
-import { RpcClient } from '#base/rpc/client.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
+import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { exportSpans } from '#base/spanExport.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { requireConntrack } from '#card/kernel/requireConntrack.ts';
@@ -64,10 +64,9 @@ const handlers: Handlers<typeof cardContract> = {
     return {};
   },
 };
-new RpcClient({
+new ReplicaClient({
   tls: loadTls(config.tls),
-  host: region.host,
-  port: region.port,
+  at: [region, ...config.regionReplicas],
   expect: region.identity,
   remote: regionContract,
   contract: cardContract,

@@ -6,6 +6,8 @@
 /** Highest run index: the second octet pair of 198.18.0.0/15 has room for this many (management, underlay) pairs. */
 export const runIndexMax = 99;
 export const cellsMax = 8;
+export const routersMax = 8;
+export const regionsMax = 4;
 export const hostsMax = 60;
 
 const firstHostOctet = 11;

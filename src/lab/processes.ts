@@ -50,7 +50,11 @@ export const processorPort = (cell: PlannedCell, replica: number): number =>
 export const zoneName = ({ regionName }: Pick<RunRecord, 'regionName'>, zone: number): string =>
   `${regionName}${String.fromCharCode('a'.charCodeAt(0) + zone - 1)}`;
 
-const replicas = Array.from({ length: processorsPerCell }, (_, at) => at + 1);
+/** 1 to `count`; absent: 1 alone. */
+const replicaNumbers = (count = 1): number[] => Array.from({ length: count }, (_, at) => at + 1);
+const replicas = replicaNumbers(processorsPerCell);
+/** The first one keeps the name that it had when it was the only one. */
+const replicaName = (name: string, replica: number): string => (replica === 1 ? name : `${name}-${replica}`);
 const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
 /** Whose PostgreSQL it is: the region's, or a cell's. */
 type Store = { readonly name: 'region' } | PlannedCell;
@@ -82,9 +86,9 @@ export async function planProcesses(context: Context): Promise<ProcessList> {
   const others = await Promise.all([
     ...cells,
     ...storeOf({ name: 'region' }),
-    region(context),
+    ...replicaNumbers(run.regions).map((replica) => region(context, replica)),
     gateway(context),
-    router(context),
+    ...replicaNumbers(run.routers).map((replica) => router(context, replica)),
     ...hosts,
   ]);
   // `ca` is put together last: by then everybody has an identity.
@@ -164,11 +168,19 @@ interface Endpoint {
   readonly port: number;
 }
 
-const regionAt = ({ plan }: Context): Endpoint => ({ host: plan.management, port: regionPort });
-const regionPeer = (context: Context) => ({
-  ...regionAt(context),
-  identity: identityOf('region', 'region'),
+const regionPeer = ({ plan }: Context, replica: number) => ({
+  ...{ host: plan.management, port: regionPort + replica - 1 },
+  identity: identityOf('region', replicaName('region', replica)),
 });
+const regionPeers = (context: Context) =>
+  replicaNumbers(context.run.regions).map((replica) => regionPeer(context, replica));
+const bare = ({ host, port }: Endpoint): Endpoint => ({ host, port });
+/** Of a process's configuration: where the region's replicas are, beginning with another one for each process, so that they share the work. */
+const regionsFor = <T extends Endpoint>(replicas: readonly T[], turn: number) => {
+  const first = turn % replicas.length;
+  const [region, ...regionReplicas] = [...replicas.slice(first), ...replicas.slice(0, first)];
+  return { region, ...(regionReplicas.length === 0 ? {} : { regionReplicas }) };
+};
 const processorAt = ({ plan }: Context, cell: PlannedCell, replica: number): Endpoint => ({
   host: plan.management,
   port: processorPort(cell, replica),
@@ -181,9 +193,10 @@ const processorPeers = (context: Context, cell: PlannedCell) =>
 const addresses = (endpoints: readonly Endpoint[]): string[] =>
   endpoints.map(({ host, port }) => `${host}:${port}`);
 
-async function region(context: Context): Promise<ProcessSpec> {
+async function region(context: Context, replica: number): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
-  const name = 'region';
+  const name = replicaName('region', replica);
+  const { identity, ...listen } = regionPeer(context, replica);
   const user = userOf(plan.index, { role: 'region' });
   const imagesDir = directory.state('region-images');
   return node(context, {
@@ -192,7 +205,7 @@ async function region(context: Context): Promise<ProcessSpec> {
     after: ownPostgres(context, { name: 'region' }),
     user,
     owns: [imagesDir, directory.sealKey],
-    ready: { kind: 'health', ...regionPeer(context) },
+    ready: { kind: 'health', ...listen, identity },
     config: {
       regionName: run.regionName,
       zones: Array.from({ length: plan.zones }, (_, at) => ({
@@ -201,7 +214,7 @@ async function region(context: Context): Promise<ProcessSpec> {
       })),
       ...(run.cellsPerAccount === undefined ? {} : { cellsPerAccount: run.cellsPerAccount }),
       databaseUrl: databaseUrl(context, { name: 'region' }),
-      listen: regionAt(context),
+      listen,
       tls: await pki.issue('region', name, user),
       publicPool: { cidr: plan.publicCidr, ...plan.publicPool },
       imagesDir,
@@ -231,16 +244,18 @@ async function processor(context: Context, cell: PlannedCell, replica: number): 
       processors: addresses(processorPeers(context, cell)),
       databaseUrl: databaseUrl(context, cell),
       listen,
-      region: regionAt(context),
+      ...regionsFor(regionPeers(context).map(bare), cell.number * processorsPerCell + replica),
       tls: await pki.issue('cell', { cell: cell.name, name }, user),
       hostManifest: { image: codeDigest('agent') },
     },
   });
 }
 
-async function router(context: Context): Promise<ProcessSpec> {
+/** All replicas listen on one port: the kernel deals connections out among them, and forgets one with its death. */
+async function router(context: Context, replica: number): Promise<ProcessSpec> {
   const { directory, plan, pki, run } = context;
-  const name = 'router';
+  const name = replicaName('router', replica);
+  // One user for all of them: the kernel lets nobody else share their port.
   const user = userOf(plan.index, { role: 'router' });
   const auditDir = directory.state(name);
   return node(context, {
@@ -256,7 +271,7 @@ async function router(context: Context): Promise<ProcessSpec> {
       name,
       regionName: run.regionName,
       listen: { host: '127.0.0.1', port: run.port },
-      region: regionAt(context),
+      ...regionsFor(regionPeers(context).map(bare), replica),
       tls: await pki.issue('router', name, user),
       audit: { path: join(auditDir, 'audit.jsonl') },
     },
@@ -286,12 +301,12 @@ async function gateway(context: Context): Promise<ProcessSpec> {
     netns,
     capabilities: namesOf(gatewayCapabilities),
     after: ['region'],
-    ready: { kind: 'gateway', region: regionPeer(context) },
+    ready: { kind: 'gateway', region: regionPeer(context, 1) },
     config: {
       ...device(context, name, { name: 'gw', netns, vtep: plan.gatewayVtep, tls }),
       uplinkDevice: 'up0',
       denied,
-      region: regionPeer(context),
+      ...regionsFor(regionPeers(context), 0),
     },
   });
 }
@@ -349,7 +364,7 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
         netns: host.cardNetns,
         identity: identityOf('card', { cell: cell.name, name: `card-${host.number}` }),
       },
-      region: regionPeer(context),
+      ...regionsFor(regionPeers(context), host.number),
       vtep: host.vtep,
       tls: await pki.issue('agent', { cell: cell.name, name: host.hostId }),
       capacity: {

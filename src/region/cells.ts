@@ -6,6 +6,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { CellRecord, cellPushContract } from '#contracts/region.ts';
 import { CellDevice, type PushStream } from './devices.ts';
 import type { Region } from './region.ts';
+import type { Database } from './schema.ts';
 
 /** Records a cell and takes the processor's stream as a way to tell it network state. */
 export const joinCell = async (
@@ -43,17 +44,30 @@ export const joinCell = async (
       'Conflict',
       `Cell ${cell_id} or cell number ${number} is registered otherwise, or was retired.`,
     );
-  let device = region.cells.get(cell_id);
-  if (device === undefined) {
-    device = new CellDevice(cell_id, number, region.vpcParts);
-    region.cells.set(cell_id, device);
-    region.pusher.add(device);
-  }
+  const device = cellDevice(region, cell_id, number);
   // The first processor to come back may find that the cell's hosts have missed something.
   if (device.connected === 0) region.pusher.forget(device);
   if (stream.closed) return;
   device.join(stream);
+  void region.replicas.say();
   region.reconciler.wake();
+};
+
+type Registry = Pick<Region, 'cells' | 'vpcParts' | 'pusher' | 'replicas'>;
+
+const cellDevice = (region: Registry, cellId: string, number: number): CellDevice => {
+  const known = region.cells.get(cellId);
+  if (known !== undefined) return known;
+  const device = new CellDevice(cellId, number, region.vpcParts, region.replicas);
+  region.cells.set(cellId, device);
+  region.pusher.add(device);
+  return device;
+};
+
+/** Cells that are registered, by whichever process of the region they joined. */
+export const knowCells = async (db: Database, region: Registry): Promise<void> => {
+  const cells = db.selectFrom('cell').select(['cell_id', 'number']).where('retired_at', 'is', null);
+  for (const { cell_id, number } of await cells.execute()) cellDevice(region, cell_id, number);
 };
 
 /** Forgets a stream that ended. */
@@ -63,6 +77,7 @@ export const leave = (
 ): void => {
   for (const cell of region.cells.values()) cell.leave(stream);
   region.gateway.leave(stream);
+  void region.replicas.say();
 };
 
 /**
@@ -117,5 +132,8 @@ export const joinGateway = async (
     .join(stream)
     .then((vpcIds) => region.pusher.assume(region.gateway, vpcIds))
     .catch((err: unknown) => region.log.warn({ err }, 'the gateway did not say what it has'))
-    .finally(() => region.reconciler.wake());
+    .finally(() => {
+      void region.replicas.say();
+      region.reconciler.wake();
+    });
 };

@@ -4,6 +4,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { objectsFor } from '#base/network/needs.ts';
 import type { Caller, Result } from '#base/rpc/contract.ts';
 import type { cardContract } from '#contracts/card.ts';
+import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import type { VpcState } from '#contracts/network.ts';
@@ -11,6 +12,7 @@ import type { NetworkDevice } from '#contracts/network-objects.ts';
 import type { cellPushContract } from '#contracts/region.ts';
 import { Peers } from './peers.ts';
 import type { Device } from './push.ts';
+import type { Replicas } from './replicas.ts';
 import { objectsForCell, VpcPartsCache } from './vpc-parts.ts';
 
 const applyTimeoutMs = 20_000;
@@ -20,6 +22,9 @@ const contentsTimeoutMs = 3_000;
 export interface PushStream<C extends typeof cellPushContract | typeof cardContract> extends Caller<C> {
   readonly closed: boolean;
 }
+
+/** The region's other processes, as far as pushing goes. */
+export type Relay = Pick<Replicas, 'tell'>;
 
 /** An older state than the device's own is no failure: it has a newer one. */
 const newerIsFine = (error: unknown): readonly string[] => {
@@ -36,8 +41,10 @@ export class CellDevice implements Device {
   readonly #streams = new Set<PushStream<typeof cellPushContract>>();
   readonly #peers: Peers<PushStream<typeof cellPushContract>>;
   readonly #parts: VpcPartsCache;
+  readonly #relay: Relay | undefined;
 
-  constructor(cellId: string, number: number, parts = new VpcPartsCache()) {
+  constructor(cellId: string, number: number, parts = new VpcPartsCache(), relay?: Relay) {
+    this.#relay = relay;
     this.#parts = parts;
     this.#peers = new Peers(parts.recent);
     this.name = `cell ${cellId}`;
@@ -67,7 +74,13 @@ export class CellDevice implements Device {
     );
   }
 
-  apply(state: VpcState): Promise<readonly string[]> {
+  get isHere(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  async apply(state: VpcState): Promise<readonly string[]> {
+    const relayed = this.isHere ? undefined : this.#relay?.tell(this.name, state.vpcId, state.version);
+    if (relayed !== undefined) return relayed;
     return this.#any((stream) => this.#tell(stream, state)).catch(newerIsFine);
   }
 
@@ -97,6 +110,8 @@ export class CellDevice implements Device {
       confirm: async (transactionId) => {
         await this.#any((stream) => stream.call('cell.confirm', { deviceId, transactionId }, options));
       },
+      probe: (probe) =>
+        this.#any((stream) => stream.call('cell.probe', { deviceId, probe }, { timeoutMs: probeTimeoutMs })),
     };
   }
 
@@ -154,9 +169,11 @@ export class GatewayDevice implements Device {
   readonly #keptMs: number;
   readonly #peers: Peers<PushStream<typeof cardContract>>;
   readonly #parts: VpcPartsCache;
+  readonly #relay: Relay | undefined;
 
-  constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache()) {
+  constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache(), relay?: Relay) {
     this.#keptMs = keptMs;
+    this.#relay = relay;
     this.#parts = parts;
     this.#peers = new Peers(parts.recent);
   }
@@ -193,11 +210,17 @@ export class GatewayDevice implements Device {
     return now - sinceMs < this.#keptMs && !(isOldest && this.#emptySinceMs.size > emptyVpcsKeptMax);
   }
 
+  get isHere(): boolean {
+    return this.connected;
+  }
+
   async apply(state: VpcState): Promise<readonly string[]> {
     if (hasPlacedPorts(state)) {
       this.#serves.add(state.vpcId);
       this.#emptySinceMs.delete(state.vpcId);
     }
+    const relayed = this.isHere ? undefined : this.#relay?.tell(this.name, state.vpcId, state.version);
+    if (relayed !== undefined) return relayed;
     return this.#tell(this.#current(), state).catch(newerIsFine);
   }
 

@@ -18,6 +18,8 @@ import type { VpcState } from '#contracts/network.ts';
 export interface Device {
   /** For people and for `unreachable`. */
   readonly name: string;
+  /** Whether it is connected to this very process; absent: it is. */
+  readonly isHere?: boolean;
   /** Whether this VPC concerns it at all. */
   wants(state: VpcState): boolean;
   /** Resolves with the names of parts that could not be told; rejects when none could. */
@@ -27,6 +29,8 @@ export interface Device {
 
 export interface PushResult {
   readonly state: VpcState;
+  /** Devices that are connected here and want it, whether or not they have it now. */
+  readonly here: readonly string[];
   /** Devices, or parts of them, that do not have the state yet. They are told when they can be reached. */
   readonly unreachable: readonly string[];
 }
@@ -165,7 +169,11 @@ export class Pusher {
     const state = await this.#options.compile(vpcId);
     const calls = [...this.#devices].map(([device, vpcs]) => this.#tell(device, vpcs, vpcId, state));
     const unreachable = (await Promise.all(calls)).flat();
-    return state && { state, unreachable };
+    if (state === undefined) return undefined;
+    const here = [...this.#devices.keys()].flatMap((device) =>
+      device.isHere !== false && device.wants(state) ? [device.name] : [],
+    );
+    return { state, here, unreachable };
   }
 
   /** Brings one device to `state`; resolves with the parts of it that do not have it after the bounded wait. */

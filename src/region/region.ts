@@ -1,13 +1,17 @@
 /** The region as its handlers see it: store, settings, devices. Made once by `openRegion`. */
 
 import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { storeFaultOf } from '#base/postgres/faults.ts';
+import { fullAlarm } from '#base/postgres/fullAlarm.ts';
+import { listenStore } from '#base/postgres/listen.ts';
 import { migrate } from '#base/postgres/migrate.ts';
 import type { VpcState } from '#contracts/network.ts';
+import { knowCells } from './cells.ts';
 import type { RegionConfig } from './config.ts';
-import { CellDevice, GatewayDevice } from './devices.ts';
+import { type CellDevice, GatewayDevice } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
 import { type IdentityKey, loadIdentityKey } from './identity-key.ts';
 import { ImageStore } from './images.ts';
@@ -18,6 +22,7 @@ import { ObjectRecorder } from './object-recorder.ts';
 import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
+import { Replicas, replicasChannel } from './replicas.ts';
 import { openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
@@ -44,6 +49,7 @@ export interface Region {
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
+  readonly replicas: Replicas;
   readonly images: ImageStore;
   readonly rollouts: Rollouts;
   close(): Promise<void>;
@@ -72,6 +78,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     poolMax: config.poolMax,
     name: 'region',
     onConnectionError: (error) => log.warn({ err: error }, 'a database connection was lost'),
+    onFull: fullAlarm(log),
   });
   await prepareStore(db, config, log);
   const { publicDomainName = `${config.regionName}.compute.pando.internal` } = config;
@@ -95,14 +102,24 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
   });
-  const gateway = new GatewayDevice(undefined, parts);
-  pusher.add(gateway);
   const cells = new Map<string, CellDevice>();
-  for (const row of await db.selectFrom('cell').select(['cell_id', 'number']).execute()) {
-    const cell = new CellDevice(row.cell_id, row.number, parts);
-    cells.set(row.cell_id, cell);
-    pusher.add(cell);
-  }
+  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, replicas });
+  const replicas = new Replicas({
+    log,
+    waitMsMax: config.pushWaitMsMax,
+    notify: async (payload) => void (await sql`select pg_notify(${replicasChannel}, ${payload})`.execute(db)),
+    connected: () => [gateway, ...cells.values()].flatMap(({ isHere, name }) => (isHere ? [name] : [])),
+    push: (vpcId) => pusher.push(vpcId),
+    onMissed: () => reconciler.wake(),
+    onDevices: (names) => {
+      const known = new Set([gateway.name, ...[...cells.values()].map(({ name }) => name)]);
+      if (names.some((name) => !known.has(name)))
+        know().catch((err: unknown) => log.warn({ err }, 'the cells of other processes were not read'));
+    },
+  });
+  const gateway = new GatewayDevice(undefined, parts, replicas);
+  pusher.add(gateway);
+  await know();
   const reconciler = new Reconciler({
     db,
     pusher,
@@ -120,16 +137,26 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     ],
     onError: (err) => log.warn({ err }, 'network state was not reconciled; the next pass tries again'),
   });
+  const stopListening = listenStore({
+    url: config.databaseUrl,
+    channel: replicasChannel,
+    name: 'region-listen',
+    heard: (payload) => replicas.heard(payload),
+    onConnectionError: (error) => log.debug({ err: error }, 'other processes of the region are not heard'),
+  });
+  replicas.start();
   const sealer = await loadSealer(config.secretKeyFile);
   const identityKey = await loadIdentityKey(db, sealer, config.regionName, log);
   const pageSecret = sealer.derive('pages');
   const images = new ImageStore({ dir: config.imagesDir, sources: config.imageSourceDirs });
   const sweeper = new InterfaceSweeper({ config, db, log, pusher, cells });
-  const rollouts = await openRollouts({ db, cells, gateway, log });
+  const rollouts = await openRollouts({ db, cells, gateway, log, mtu: config.vpcMtu });
   const close = async (): Promise<void> => {
     await rollouts.stop();
     await reconciler.stop();
     await sweeper.stop();
+    await replicas.stop();
+    stopListening();
     await db.destroy();
   };
   const made = {
@@ -147,6 +174,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     gateway,
     images,
     vpcParts: parts,
+    replicas,
   };
   return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

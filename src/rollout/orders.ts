@@ -41,6 +41,9 @@ export const timingDefault: RunTiming = {
   revertTriesMax: 8,
 };
 
+/** Times that what is healthy is asked for before a change, while nobody can say. */
+export const baselineTriesMax = 5;
+
 /** Answers that may be lost before a device is. */
 export const triesMax = 3;
 

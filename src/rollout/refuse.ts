@@ -10,6 +10,7 @@ export type Refusal =
   | 'UnknownDevice'
   | 'EmptyChange'
   | 'VersionGone'
+  | 'NotMeasured'
   | 'NotAnApprover'
   | 'NotAwaitingApproval'
   | 'WrongPhase';

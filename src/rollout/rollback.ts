@@ -18,7 +18,8 @@ export class WayBack {
     this.#policy = policy;
     this.#devices = devices;
     this.#timing = timing;
-    this.#left = new Set(devices.touchedLatestFirst());
+    // Who drifted did nothing, and what it has is not this rollout's to mend; what it may have done before, it takes back by itself.
+    this.#left = new Set(devices.touchedLatestFirst().filter(({ state }) => state !== 'drifted'));
   }
 
   /** Nothing more can be done by now. */

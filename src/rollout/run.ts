@@ -8,6 +8,7 @@
 import { DeviceBook } from './devices.ts';
 import {
   backoffMs,
+  baselineTriesMax,
   type Order,
   patienceMs,
   type RunTiming,
@@ -48,6 +49,7 @@ export class RolloutRun {
   /** undefined: not going back. */
   #wayBack: WayBack | undefined;
   #measuring = false;
+  #baselineTries = 0;
   #measuredMs = Number.NEGATIVE_INFINITY;
   #strikes = 0;
   #healthySinceMs = Number.NEGATIVE_INFINITY;
@@ -108,6 +110,10 @@ export class RolloutRun {
   baselineMeasured(baseline: unknown, verdict: Verdict, nowMs: number): void {
     this.#measuring = false;
     if (this.#record.phase !== 'pending') return;
+    // Who cannot be asked now may be in a moment.
+    this.#baselineTries += 1;
+    this.#measuredMs = nowMs;
+    if (verdict.kind === 'unknown' && this.#baselineTries < baselineTriesMax) return;
     if (verdict.kind !== 'healthy') {
       this.#set({ failure: { kind: 'no-baseline', detail: verdict.detail, atMs: nowMs } });
       this.#enter('refused', nowMs, verdict.detail);
@@ -191,9 +197,14 @@ export class RolloutRun {
     const { policy, baseline } = this.#record;
     const waits = this.#devices.wave(0).some(({ deviceId }) => world.turn(deviceId) === 'wait');
     if (waits || !this.#mayCommand(world)) return [];
-    if (policy.health.checks.length > 0 && baseline === undefined) return this.#measureOnce(true);
+    if (policy.health.checks.length > 0 && baseline === undefined)
+      return world.nowMs - this.#measuredMs < this.#baselinePauseMs ? [] : this.#measureOnce(true);
     this.#enter('applying', world.nowMs, 'wave 1');
     return [];
+  }
+
+  get #baselinePauseMs(): number {
+    return this.#baselineTries === 0 ? 0 : this.#record.policy.health.everyMs;
   }
 
   /** Devices of the present wave and of earlier ones, as many as may be told at the same time. */

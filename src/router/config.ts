@@ -6,6 +6,8 @@ import { cellsPerAccountDefault } from '#contracts/region.ts';
 
 const positive = z.number().int().positive();
 
+const address = z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) });
+
 /** Limits of one router process. Times in milliseconds, sizes in bytes. */
 export const routerLimits = z.object({
   /** Longest form. Longer: `RequestEntityTooLarge`, 413. */
@@ -23,6 +25,10 @@ export const routerLimits = z.object({
   accountInFlightMax: positive.default(128),
   /** Bodies of all requests together. */
   bufferedBytesMax: positive.default(64 * 1024 * 1024),
+  /** A longer body is a large one, read and parsed in slices: so many of a source at once, and so many of an account, of which one is served. */
+  largeBodyBytes: positive.default(64 * 1024),
+  largePerSourceMax: positive.default(16),
+  largePerAccountMax: positive.default(8),
   /** A client must have sent its headers, and its whole request, in this time. */
   headersTimeoutMs: positive.default(10_000),
   requestTimeoutMs: positive.default(20_000),
@@ -60,7 +66,9 @@ export const routerConfig = z.object({
   /** Requests may be signed for any region and are answered in its terms (`regionNames.ts`). For simulated regions: it needs secrets. */
   anyRegion: z.boolean().default(false),
   listen: z.object({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) }),
-  region: z.object({ host: z.string(), port: z.number().int().min(1).max(65_535) }),
+  region: address,
+  /** Further replicas of the region, asked while the ones before them are away. */
+  regionReplicas: z.array(address).default([]),
   tls: tlsFiles,
   /** Where its metrics are read; absent: nowhere. */
   metrics: metricsEndpoint.optional(),

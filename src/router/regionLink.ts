@@ -1,7 +1,7 @@
 /** The region as the router sees it. */
 
 import type { TlsMaterial } from '#base/identity.ts';
-import { RpcClient } from '#base/rpc/client.ts';
+import { type ReplicaAddress, ReplicaClient } from '#base/rpc/replicas.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { ProfilePolicy } from '#contracts/profiles.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
@@ -27,8 +27,8 @@ export interface AccessKey {
 
 export interface RegionLinkOptions {
   readonly tls: TlsMaterial;
-  readonly host: string;
-  readonly port: number;
+  /** Where its replicas are. */
+  readonly at: readonly ReplicaAddress[];
   readonly callTimeoutMs: number;
   /** Ask for keys of single days, good for the region's own name alone; else for the secret, from which those of any name are derived. */
   readonly signingKeys: boolean;
@@ -41,19 +41,18 @@ const connectTimeoutMsMax = 2_000;
 const indexTimeoutMsMax = 400;
 
 export class RegionLink {
-  readonly #client: RpcClient<Record<never, never>, typeof regionContract>;
+  readonly #client: ReplicaClient<Record<never, never>, typeof regionContract>;
   readonly #callTimeoutMs: number;
   readonly #signingKeys: boolean;
   #met = false;
 
-  constructor({ tls, host, port, callTimeoutMs, signingKeys }: RegionLinkOptions) {
+  constructor({ tls, at, callTimeoutMs, signingKeys }: RegionLinkOptions) {
     this.#callTimeoutMs = callTimeoutMs;
     this.#signingKeys = signingKeys;
     const expect = 'spiffe://pando/region/';
-    this.#client = new RpcClient({
+    this.#client = new ReplicaClient({
       tls,
-      host,
-      port,
+      at,
       expect,
       remote: regionContract,
       contract: {},

@@ -9,6 +9,7 @@ import { AuditLog } from './audit/log.ts';
 import type { RouterConfig } from './config.ts';
 import { CellDirectory } from './directory.ts';
 import { Admission } from './http/admission.ts';
+import { LargeBodies } from './http/largeBodies.ts';
 import { createEndpoint } from './http/server.ts';
 import { Sources } from './http/sources.ts';
 import { KeyCache } from './keyCache.ts';
@@ -56,7 +57,7 @@ export const startRouter = async ({
 }: RouterDependencies): Promise<Router> => {
   const { limits, regionName, anyRegion, listen } = config;
   const region = new RegionLink({
-    ...{ tls, ...config.region, callTimeoutMs: limits.callTimeoutMs },
+    ...{ tls, at: [config.region, ...config.regionReplicas], callTimeoutMs: limits.callTimeoutMs },
     signingKeys: !anyRegion,
   });
   const cells = new CellDirectory(region, tls, limits, log);
@@ -84,6 +85,7 @@ export const startRouter = async ({
       bodyBytesMax: limits.bodyBytesMax,
       now,
       admission: new Admission(limits),
+      large: new LargeBodies(limits),
       sources: new Sources(limits),
     },
     audit,

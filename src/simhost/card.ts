@@ -4,6 +4,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { type Fence, obey } from '#base/network/fence.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
+import { checkMembers, datagramsPerProbe } from '#base/network/probe.ts';
 import {
   describeDevice,
   type HasNow,
@@ -15,6 +16,7 @@ import {
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import type { Params, Result } from '#base/rpc/contract.ts';
 import { cardContract, presentQueueMode } from '#contracts/card.ts';
+import type { ProbeReport, ProbeRequest } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
@@ -211,6 +213,7 @@ export class SimCard {
       this.#unconfirmed.confirm(transactionId);
       return {};
     },
+    'card.probe': (request) => simulatedProbe(this.vtep, request),
     'card.removeVpc': ({ vpcId }) => {
       if (this.#hasPorts(vpcId)) throw new PandoError('Conflict', `${vpcId} has ports here.`);
       this.parts.delete(vpcId);
@@ -351,3 +354,18 @@ const operation = (
   at: new Date().toISOString(),
   ...more,
 });
+
+/** Whatever is measured among simulated cards is as it should be. */
+const simulatedProbe = (vtep: string, request: ProbeRequest): ProbeReport => {
+  checkMembers(vtep, request);
+  const { checks, targets } = request;
+  const fine = { ok: true, ms: 1 };
+  return {
+    peers: targets.map((ip) => ({
+      ...{ ip, sent: datagramsPerProbe, received: datagramsPerProbe, latencyMs: 0.5 },
+      ...(checks.includes('tcp') && { tcp: fine }),
+    })),
+    ...(checks.includes('metadata') && { metadata: fine }),
+    ...(checks.includes('counters') && { counters: { packets: 0, dropped: 0 } }),
+  };
+};

@@ -18,6 +18,7 @@ export const relayedHandlers = (
     'card.objects': relay('card.objects'),
     'card.transact': relay('card.transact'),
     'card.confirm': relay('card.confirm'),
+    'card.probe': relay('card.probe'),
     'card.removeVpc': relay('card.removeVpc'),
     'card.prepareAdministrative': relay('card.prepareAdministrative'),
     'card.attachPort': relay('card.attachPort'),

@@ -7,7 +7,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import type { Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { presentCardMethod } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { CommandKey, hostContract, VmReport } from '#contracts/host.ts';
+import type { CommandKey, HostPressure, hostContract, VmReport } from '#contracts/host.ts';
 import { SimCard, tapOf } from './card.ts';
 import { CommandRecord } from './command-record.ts';
 import { HostFaults } from './faults.ts';
@@ -19,12 +19,20 @@ import type { VmStore } from './saved.ts';
 import { SimVm } from './vm.ts';
 import type { SimWorld } from './world.ts';
 
+export interface SimCapacity {
+  readonly vcpus: number;
+  readonly memoryMib: number;
+  readonly diskMib: number;
+  /** Absent: it tells of no bandwidth. */
+  readonly networkMbps?: number;
+}
+
 export interface SimHostOptions {
   readonly hostId: string;
   readonly zone: string;
   readonly vtep: string;
   readonly world: SimWorld;
-  readonly capacity?: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
+  readonly capacity?: SimCapacity;
   /** Memory that may be promised beyond what there is; admission refuses above it (S1.7). Default 1. */
   readonly memoryOversubscription?: number;
   /** How long a method takes. Default: no time at all. */
@@ -59,10 +67,12 @@ export class SimHost {
   readonly zone: string;
   readonly card: SimCard;
   readonly faults = new HostFaults();
+  readonly capacity: SimCapacity;
   readonly rebuild = new SimRebuild(this);
-  readonly capacity: { readonly vcpus: number; readonly memoryMib: number; readonly diskMib: number };
   /** What its file system can take of VMs in all. */
   diskCapacityMib: number;
+  /** How hard it says that it is pressed; undefined: it does not say. */
+  pressure: HostPressure | undefined;
   readonly vms = new Map<string, SimVm>();
   /** Digests in the image cache. */
   readonly images = new Set<string>();
@@ -121,6 +131,7 @@ export class SimHost {
       memoryAvailableMib: this.capacity.memoryMib - used,
       loadAverage1: 0,
       diskCapacityMib: this.diskCapacityMib,
+      ...(this.pressure === undefined ? {} : { pressure: this.pressure }),
       vms: this.reports(),
     };
   }

@@ -59,7 +59,7 @@ export const startSimulatedCell = async (options: SimulatedCellOptions, parts: P
   const server = await listen({ cell, name, tls, ...loopback, log });
   parts.add(() => server.close());
   const opened = openRegionLink({
-    ...{ tls, host: loopback.host, port: options.regionPort, log },
+    ...{ tls, at: [{ host: loopback.host, port: options.regionPort }], log },
     cell: () => cell,
     onJoin: () => undefined,
     record: {

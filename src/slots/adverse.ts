@@ -1,7 +1,8 @@
 /**
  * Reports that a type does badly somewhere (S4.4): failed launches, steal time, pressure on memory, a disk or an uplink that is full.
  * They count on the host itself, and half on all hosts of its class with such neighbours; what is old counts less. Few reports lower a
- * type's slots there, many withdraw it, until they have decayed.
+ * type's slots there, many failed launches withdraw it, until they have decayed. Pressure is about the host and whatever comes to it; of
+ * its class it makes us wary only for the types that it was felt by.
  */
 
 export const adverseKinds = ['launch-failed', 'steal', 'memory-pressure', 'disk', 'network'] as const;
@@ -44,6 +45,8 @@ const lowersAbove = 1.5;
 const withdrawsAt = 4;
 /** What pressure alone leaves of a type. */
 const pressureFloor = 0.25;
+/** What pressure elsewhere in the class leaves of a type: it is a guess about this host. */
+const classPressureFloor = 0.5;
 /** Reports about the class count as much here. */
 const classShare = 0.5;
 
@@ -80,6 +83,9 @@ export class AdverseBook {
     const weight = worth[kind];
     if (type === undefined) {
       this.#add(`host ${hostId}`, weight, nowMs);
+      const near = neighboursOf(running);
+      for (const each of running.keys())
+        this.#add(`pressed ${hostClass} ${each} ${near}`, weight * classShare, nowMs);
       return;
     }
     this.#add(`host ${hostId} ${type}`, weight, nowMs);
@@ -97,11 +103,21 @@ export class AdverseBook {
     nowMs: number,
   ): number {
     if (this.#scores.size === 0) return 1;
+    const { hostId, hostClass } = place;
+    const near = neighboursOf(place.running);
     const own =
-      this.#score(`host ${place.hostId} ${type}`, nowMs) +
-      this.#score(`class ${place.hostClass} ${type} ${neighboursOf(place.running)}`, nowMs);
-    const pressure = this.#score(`host ${place.hostId}`, nowMs);
-    return Math.min(lowered(own), Math.max(pressureFloor, lowered(pressure)));
+      this.#score(`host ${hostId} ${type}`, nowMs) + this.#score(`class ${hostClass} ${type} ${near}`, nowMs);
+    const pressedClass = this.#score(`pressed ${hostClass} ${type} ${near}`, nowMs);
+    return Math.min(
+      lowered(own),
+      Math.max(pressureFloor, this.calm(hostId, nowMs)),
+      Math.max(classPressureFloor, lowered(pressedClass)),
+    );
+  }
+
+  /** How free of pressure a host is by its own reports alone: 1 nothing speaks against it, 0 it has been pressed for long. */
+  calm(hostId: string, nowMs: number): number {
+    return lowered(this.#score(`host ${hostId}`, nowMs));
   }
 
   /** Forgets what has decayed to nothing. Returns whether anything is left. */

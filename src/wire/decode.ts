@@ -1,6 +1,6 @@
 import { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from './actions.ts';
-import { type ParameterNode, parseForm, tooMany } from './form.ts';
+import { type ParameterForm, type ParameterNode, parseForm, tooMany } from './form.ts';
 import { wireLimits } from './limits.ts';
 import { invalidValue, parseScalar } from './scalars.ts';
 import { findOperation, type ListShape, type Shape, type StructureShape } from './schema.ts';
@@ -21,7 +21,11 @@ export interface DecodedRequest {
  * `MalformedQueryString` or `RequestEntityTooLarge`; nothing else.
  */
 export function decodeRequest(form: URLSearchParams | string): DecodedRequest {
-  const { envelope, parameters } = parseForm(form);
+  return decodeForm(parseForm(form));
+}
+
+/** The same of a form that has been read. @throws as {@link decodeRequest} */
+export function decodeForm({ envelope, parameters }: ParameterForm): DecodedRequest {
   const action = envelope.get('Action');
   if (action === undefined || action === '') {
     throw new PandoError('MissingAction', 'The request must contain the parameter Action.');

@@ -1,7 +1,7 @@
 import { PandoError } from '#contracts/errors.ts';
 import { wireLimits } from './limits.ts';
-import { decodeFormText } from './percent.ts';
-import { tooLong } from './scalars.ts';
+import { decodeFormBytes, decodeFormText } from './percent.ts';
+import { isUserData, tooLong } from './scalars.ts';
 
 /** A parameter and what is below it: `Filter.1.Name=x` is `Filter` → `1` → `Name` with the value `x`. */
 export interface ParameterNode {
@@ -16,6 +16,9 @@ export interface ParameterForm {
   readonly parameters: ParameterNode;
 }
 
+/** How much of a long form is read between two turns that others have. */
+export const formSliceBytes = 32 * 1024;
+
 /** Names about the request and its signature; no action has a parameter of these names. */
 const envelopeNames: ReadonlySet<string> = new Set([
   'Action',
@@ -29,19 +32,53 @@ const envelopeNames: ReadonlySet<string> = new Set([
   'Expires',
 ]);
 
+/** A name and its value, decoded; `undefined` where a slice of the work is done. */
+type Pair = readonly [name: string, value: string] | undefined;
+
 /**
  * Reads a form (`a=1&b.1=2`).
  *
  * @throws `RequestEntityTooLarge`, `MalformedQueryString` or `InvalidParameterValue`.
  */
 export function parseForm(form: URLSearchParams | string): ParameterForm {
+  const work = parsePairs(typeof form === 'string' ? textPairs(form) : form);
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/**
+ * Reads a form of UTF-8 text as {@link parseForm} does, and yields after each `formSliceBytes` of it, so that others have a turn.
+ *
+ * @param query pairs of the URL, before those of the body.
+ * @throws as {@link parseForm}.
+ */
+export function parseFormInSlices(query: string, body: Buffer): Generator<undefined, ParameterForm> {
+  return parsePairs(bothPairs(query, body));
+}
+
+function* bothPairs(query: string, body: Buffer): Generator<Pair> {
+  yield* textPairs(query);
+  yield* bytePairs(body);
+}
+
+function* parsePairs(pairs: Iterable<Pair>): Generator<undefined, ParameterForm> {
   const envelope = new Map<string, string>();
   const parameters: ParameterNode = { value: undefined, children: new Map() };
   let count = 0;
   let chars = 0;
-  for (const [name, value] of typeof form === 'string' ? textPairs(form) : form) {
+  let valueChars = 0;
+  for (const pair of pairs) {
+    if (pair === undefined) {
+      yield;
+      continue;
+    }
+    const [name, value] = pair;
     chars += name.length + value.length;
+    valueChars += value.length;
     if (chars > wireLimits.formBytesMax) throw tooLarge();
+    if (valueChars > wireLimits.allValuesCharsMax) throw valuesTooLarge();
     if (++count > wireLimits.parametersMax) throw tooMany('parameters', wireLimits.parametersMax);
     if (envelopeNames.has(name)) {
       if (envelope.has(name)) throw duplicate(name);
@@ -54,45 +91,104 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
 }
 
 /** Nine characters are the most that one UTF-16 unit takes when it is percent-encoded. */
-const valueRawCharsMax = 9 * wireLimits.valueCharsMax;
+const encodedCharsMax = 9;
+/** A text of so many bytes has more characters than a name may, also encoded. */
+const nameBytesMax = 4 * (encodedCharsMax * wireLimits.parameterNameCharsMax + 1);
+/** User data is base64, whose characters take three. Twice its bytes: also when it is in lines. */
+const userDataRawCharsMax = 3 * 2 * wireLimits.userDataBytesMax;
 
-function* textPairs(form: string): Generator<readonly [string, string]> {
+/** A value of more characters need not be read to know that it is too long. */
+const valueRawCharsMax = (name: string): number =>
+  isUserData(name) ? userDataRawCharsMax : encodedCharsMax * wireLimits.valueCharsMax;
+
+function* textPairs(form: string): Generator<Pair> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
   let start = 0;
   while (start < form.length) {
     const ampersand = form.indexOf('&', start);
     const end = ampersand === -1 ? form.length : ampersand;
-    if (end > start) yield textPair(form.slice(start, end));
+    if (end > start) yield yield* textPair(form.slice(start, end));
     start = end + 1;
   }
 }
 
-function textPair(pair: string): readonly [string, string] {
+function* textPair(pair: string): Generator<undefined, Pair> {
+  // A long one is read in slices, and so that both ways refuse it alike.
+  if (pair.length > formSliceBytes) return yield* bytePair(Buffer.from(pair));
   const equals = pair.indexOf('=');
-  if (equals === -1) return [decodeText(pair), ''];
-  const name = decodeText(pair.slice(0, equals));
-  // Its characters need not be read to know that there are too many of them.
-  if (pair.length - equals > valueRawCharsMax) throw tooLong(name);
-  return [name, decodeText(pair.slice(equals + 1))];
+  const name = decodeName(equals === -1 ? pair : pair.slice(0, equals));
+  return [name, equals === -1 ? '' : decodeText(pair.slice(equals + 1))];
+}
+
+/** @throws InvalidParameterValue where it need not be read to know that it is too long. */
+function decodeName(text: string): string {
+  if (text.length > encodedCharsMax * wireLimits.parameterNameCharsMax) throw nameTooLong();
+  return decodeText(text);
+}
+
+const [ampersandByte, equalsByte] = [0x26, 0x3d];
+
+function* bytePairs(form: Buffer): Generator<Pair> {
+  if (form.length > wireLimits.formBytesMax) throw tooLarge();
+  let start = 0;
+  let sliceEnd = formSliceBytes;
+  while (start < form.length) {
+    const ampersand = form.indexOf(ampersandByte, start);
+    const end = ampersand === -1 ? form.length : ampersand;
+    // What is looked at next would end in another slice.
+    if (end > sliceEnd) {
+      yield undefined;
+      sliceEnd = start + formSliceBytes;
+    }
+    if (end > start) yield yield* bytePair(form.subarray(start, end));
+    start = end + 1;
+  }
+}
+
+function* bytePair(pair: Buffer): Generator<undefined, Pair> {
+  const equals = pair.indexOf(equalsByte);
+  // More bytes than its longest name has are as good as all of them, and are not made text of.
+  const nameEnd = equals === -1 ? pair.length : equals;
+  const name = decodeName(pair.toString('utf8', 0, Math.min(nameEnd, nameBytesMax)));
+  if (equals === -1) return [name, ''];
+  const value = pair.subarray(equals + 1);
+  if (value.length > valueRawCharsMax(name)) throw tooLong(name);
+  if (value.length <= formSliceBytes) return [name, decodeText(value.toString())];
+  const bytes = yield* malformedFor(
+    decodeFormBytes(value, formSliceBytes, utf8BytesPerChar * wireLimits.valueCharsMax),
+  );
+  if (bytes === undefined) throw tooLong(name);
+  yield;
+  return [name, bytes];
+}
+
+/** The most bytes that one UTF-16 unit takes in UTF-8. */
+const utf8BytesPerChar = 3;
+
+function* malformedFor<T>(work: Generator<undefined, T>): Generator<undefined, T> {
+  try {
+    return yield* work;
+  } catch (cause) {
+    throw malformed(cause);
+  }
 }
 
 function decodeText(text: string): string {
   try {
     return decodeFormText(text);
   } catch (cause) {
-    throw new PandoError('MalformedQueryString', 'The request has a percent escape that is not UTF-8 text.', {
-      cause,
-    });
+    throw malformed(cause);
   }
 }
 
+function malformed(cause: unknown): PandoError {
+  return new PandoError('MalformedQueryString', 'The request has a percent escape that is not UTF-8 text.', {
+    cause,
+  });
+}
+
 function insert(root: ParameterNode, name: string, value: string): void {
-  if (name.length > wireLimits.parameterNameCharsMax) {
-    throw new PandoError(
-      'InvalidParameterValue',
-      `A parameter's name is longer than ${wireLimits.parameterNameCharsMax} characters.`,
-    );
-  }
+  if (name.length > wireLimits.parameterNameCharsMax) throw nameTooLong();
   // No store holds it as text, and no text of EC2's has it.
   if (value.includes('\u0000') || name.includes('\u0000'))
     throw new PandoError(
@@ -121,6 +217,20 @@ function tooLarge(): PandoError {
   return new PandoError(
     'RequestEntityTooLarge',
     `The request is larger than ${wireLimits.formBytesMax} bytes.`,
+  );
+}
+
+function valuesTooLarge(): PandoError {
+  return new PandoError(
+    'RequestEntityTooLarge',
+    `The values of the request are longer than ${wireLimits.allValuesCharsMax} characters together.`,
+  );
+}
+
+function nameTooLong(): PandoError {
+  return new PandoError(
+    'InvalidParameterValue',
+    `A parameter's name is longer than ${wireLimits.parameterNameCharsMax} characters.`,
   );
 }
 

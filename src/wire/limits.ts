@@ -5,6 +5,8 @@ export const wireLimits = {
   parameterNameCharsMax: 256,
   /** Of a single value: above all that EC2 takes, so what is longer is carried no further. */
   valueCharsMax: 65_536,
+  /** Of all values of one request: the longest list, each item with the longest description. */
+  allValuesCharsMax: 384 * 1024,
   userDataBytesMax: 16_384,
   /** Dots and indexes included: `LaunchSpecification.NetworkInterface.1.PrivateIpAddresses.1.Primary` has six. */
   nameSegmentsMax: 16,

@@ -13,12 +13,34 @@ export const decodeFormText = (text: string): string => {
     return spaced.includes('%') ? decodeURIComponent(spaced) : spaced;
   }
   if (!text.includes('+') && !text.includes('%')) return text;
-  const bytes = Buffer.from(text);
+  const work = decodeFormBytes(Buffer.from(text), text.length * 3, Number.POSITIVE_INFINITY);
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value ?? '';
+  }
+};
+
+/**
+ * The same of bytes, yielding after each `sliceBytes` that were read. `undefined`: the text takes more than `bytesMax`, and is not
+ * read further. @throws URIError as `decodeFormText`
+ */
+export function* decodeFormBytes(
+  text: Buffer,
+  sliceBytes: number,
+  bytesMax: number,
+): Generator<undefined, string | undefined> {
+  const bytes = Buffer.allocUnsafe(Math.min(text.length, bytesMax + 1));
   let length = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at] ?? 0;
+  let sliceEnd = sliceBytes;
+  for (let at = 0; at < text.length; at++) {
+    if (at >= sliceEnd) {
+      yield;
+      sliceEnd = at + sliceBytes;
+    }
+    if (length >= bytesMax) return undefined;
+    const byte = text[at] ?? 0;
     if (byte === percent) {
-      bytes[length++] = (digit(bytes[at + 1]) << 4) | digit(bytes[at + 2]);
+      bytes[length++] = (digit(text[at + 1]) << 4) | digit(text[at + 2]);
       at += 2;
     } else bytes[length++] = byte === plus ? space : byte;
   }
@@ -27,7 +49,7 @@ export const decodeFormText = (text: string): string => {
   } catch (cause) {
     throw new URIError('not UTF-8 text', { cause });
   }
-};
+}
 
 const digit = (byte = 0): number => {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;

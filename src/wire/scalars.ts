@@ -75,11 +75,14 @@ function refuse(text: string, path: string, expected: string): never {
   throw invalidValue(text, path, expected);
 }
 
+/** Whether a parameter is user data, in an action of its own or inside others. */
+export const isUserData = (path: string): boolean => /(?:^|\.)UserData(?:\.|$)/.test(path);
+
 /** User data is the one value that people make too long: EC2 has words of its own for it. */
 export const tooLong = (path: string): PandoError =>
   new PandoError(
     'InvalidParameterValue',
-    /(?:^|\.)UserData(?:\.|$)/.test(path)
+    isUserData(path)
       ? `User data is limited to ${wireLimits.userDataBytesMax} bytes`
       : `The value of parameter ${path.slice(0, wireLimits.parameterNameCharsMax)} is longer than ${wireLimits.valueCharsMax} characters.`,
   );

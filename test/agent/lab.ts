@@ -14,6 +14,7 @@ import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts'
 import { openAccess } from '#base/rpc/access.ts';
 import type { Caller, Params, Result } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
+import type { UnderlayCounters } from '#card/kernel/underlayDevice.ts';
 import { cardContract } from '#contracts/card.ts';
 import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
@@ -52,6 +53,8 @@ export class Lab {
   readonly heard = new Map<string, { dhcpMs?: number; arpMs?: number; listenedMs?: number }>();
   /** What all of this lab's cards are in a rebuild. */
   readonly rebuilding = new RebuildingCard();
+  /** What cards tell of their device towards the underlay. */
+  underlay: (() => Promise<UnderlayCounters | undefined>) | undefined;
   /** What cards wait for before they say that a port is redirected. */
   onRedirect: (() => Promise<void> | void) | undefined;
   readonly #run = labName();
@@ -186,7 +189,8 @@ export class Lab {
           }));
           return { ports };
         },
-        'card.counters': () => ({
+        'card.counters': async () => ({
+          underlay: await this.underlay?.(),
           ports: [...taps.keys()].map((eniId) => ({
             eniId,
             rxBytes: 5,

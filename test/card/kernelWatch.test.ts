@@ -11,13 +11,14 @@ const ping = (ip: string): string => `ping -c 1 -W 1 ${ip} >/dev/null`;
 describe('a card looks whether the kernel still has what it put there', () => {
   let lab: Lab;
   let one: LabCard;
+  let two: LabCard;
   let a: LabVm;
   let b: LabVm;
 
   before(async () => {
     lab = await Lab.create();
     one = await lab.card('c1', { kernelLookEveryMs: 100 });
-    const two = await lab.card('c2');
+    two = await lab.card('c2');
     a = await lab.vm('a', one, portOf(10, one.vtep));
     b = await lab.vm('b', two, portOf(11, two.vtep));
     const state = vpcOf('vpc-1', 430, 1, [a.port, b.port]);
@@ -65,6 +66,24 @@ describe('a card looks whether the kernel still has what it put there', () => {
       () => a.run(ping('10.0.0.11')),
       ({ ok }) => ok,
     );
+  });
+
+  it('a namespace that is gone as a whole is made anew, and a VM that is attached after that is reached', async () => {
+    const c = await lab.vm('c', one, portOf(12, one.vtep));
+    const name = `${one.namespacePrefix}vpc-1`;
+    await exec('ip', ['netns', 'del', name]);
+    await eventually(
+      () => inside('ip -4 addr show lo; ip link show vx0').catch(() => ''),
+      (found) => found.includes('10.0.0.1/32') && found.includes('vx0'),
+    );
+    const state = vpcOf('vpc-1', 430, 3, [a.port, b.port, c.port]);
+    for (const card of [one, two]) await card.client.call('card.applyVpc', { state });
+    await attach(one, 'vpc-1', c);
+    await eventually(
+      () => c.run(ping('10.0.0.11')),
+      ({ ok }) => ok,
+    );
+    assert.ok((await b.run(ping('10.0.0.12'))).ok);
   });
 });
 

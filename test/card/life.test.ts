@@ -131,8 +131,11 @@ describe('life of a card', () => {
     assert.equal((await d.run(ping('10.0.0.10'))).ok, false);
     await one.client.call('card.attachPort', { vpcId: 'vpc-1', port, tap: 'tapd', activate: true });
     assert.ok((await d.run(ping('10.0.0.11'))).ok);
-    const { ports } = await one.client.call('card.counters', {});
+    const { ports, underlay } = await one.client.call('card.counters', {});
     assert.ok(ports.find(({ eniId }) => eniId === 'eni-20')?.rxPackets);
+    assert.ok(underlay !== undefined && underlay.txBytes > 0 && underlay.rxBytes > 0);
+    // What the kernel says of a veth.
+    assert.equal(underlay.speedMbps, 10_000);
     await one.client.call('card.detachPort', { eniId: 'eni-20' });
   });
 

@@ -12,9 +12,15 @@ tap1:1 2 0 0 0 0 0 0 12345678901 4 0 5 0 0 0 0
   assert.deepEqual(
     [...parseNetDev(text)],
     [
-      ['lo', { rx: { bytes: 0, packets: 0 }, tx: { bytes: 0, packets: 0, dropped: 0 } }],
-      ['tap0', { rx: { bytes: 9152, packets: 101 }, tx: { bytes: 1296, packets: 16, dropped: 3 } }],
-      ['tap1', { rx: { bytes: 1, packets: 2 }, tx: { bytes: 12345678901, packets: 4, dropped: 5 } }],
+      ['lo', { rx: { bytes: 0, packets: 0 }, tx: { bytes: 0, packets: 0, dropped: 0, errors: 0 } }],
+      [
+        'tap0',
+        { rx: { bytes: 9152, packets: 101 }, tx: { bytes: 1296, packets: 16, dropped: 3, errors: 0 } },
+      ],
+      [
+        'tap1',
+        { rx: { bytes: 1, packets: 2 }, tx: { bytes: 12345678901, packets: 4, dropped: 5, errors: 0 } },
+      ],
     ],
   );
   assert.equal(parseNetDev('').size, 0);

@@ -1,6 +1,7 @@
 /** Rebuilds and pools of a cell on simulated hosts (S5): drains, passes, escalation, feedback, demand, bad input. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { PandoError } from '#contracts/errors.ts';
 import { rebuildSteps } from '#reconfiguration/steps.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
 import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
@@ -187,11 +188,19 @@ test('a scrub that fails keeps the host away (I8)', async () => {
 });
 
 test('one change at a time; a host that does not exist, a pool that does not', async () => {
-  const { hostId } = sim(3);
-  await operator()['operator.rebuildHost']({ hostId });
+  const host = sim(3);
+  const { hostId } = host;
+  const { workflowId } = await operator()['operator.rebuildHost']({ hostId });
+  // As while it starts anew: what it is told to do waits for it, and whoever asks hears what it is busy with.
+  processor.cut(host);
   await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'IncorrectState' });
   await assert.rejects(operator()['operator.drainHost']({ hostId }), { code: 'IncorrectState' });
+  assert.equal((await shown(hostId)).workflowId, workflowId, 'it is shown without its own word');
+  await processor.dial(host);
   await free(hostId);
+  processor.cut(host);
+  await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'HostUnreachable' });
+  await processor.dial(host);
   await assert.rejects(operator()['operator.rebuildHost']({ hostId: 'h-none' }), { code: 'NotFound' });
   await assert.rejects(operator()['operator.rebuildHost']({ hostId, pool: 'none' }), { code: 'NotFound' });
   const pool = { name: 'small', slotType: 'p1.nano', low: 3, target: 2, layout: {} };
@@ -199,6 +208,18 @@ test('one change at a time; a host that does not exist, a pool that does not', a
   await assert.rejects(operator()['operator.setPool']({ ...pool, low: 1, slotType: 'p1.none' }), {
     code: 'InvalidParameterValue',
   });
+});
+
+test('a host whose agent knows no rebuilds is shown and drained all the same', async () => {
+  const { hostId, faults } = sim(3);
+  const error = new PandoError('UnsupportedOperation', 'rebuild.condition is not served here.');
+  faults.order('rebuild.condition', { kind: 'fail', error }, 3);
+  assert.equal((await shown(hostId)).strategy, undefined);
+  await assert.rejects(operator()['operator.rebuildHost']({ hostId }), { code: 'UnsupportedOperation' });
+  await operator()['operator.drainHost']({ hostId });
+  await free(hostId);
+  assert.equal((await shown(hostId)).phase, 'draining');
+  await operator()['operator.drainHost']({ hostId, undo: true });
 });
 
 test('waiting demand for another type takes a host from the pool that can spare it; its slots are of that type then', async () => {

@@ -10,7 +10,9 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
+import { pino } from 'pino';
 import { openDatabase } from '#base/postgres/database.ts';
+import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import type { PandoError } from '#contracts/errors.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
@@ -34,13 +36,21 @@ let proxy: StoreProxy;
 let one: TestProcessor;
 let two: TestProcessor;
 let launched = 0;
+/** SQLSTATE of each alarm that the store is full. */
+const alarms: string[] = [];
+const sqlStateIn = (line: string): string => {
+  const { alarm, sqlState }: { alarm: string; sqlState: string } = JSON.parse(line);
+  assert.equal(alarm, 'store-full');
+  return sqlState;
+};
 const token = (): string => `store-fault-${launched++}`;
 
 before(async () => {
   cell = await TestCell.start();
   proxy = await StoreProxy.of(cell.url);
   for (let n = 0; n < 3; n++) cell.addHost({ latencyMs: () => 20 });
-  const store = { ...shortTimes, url: proxy.url(cell.url) };
+  const onFull = fullAlarm(pino({ base: null }, { write: (line: string) => alarms.push(sqlStateIn(line)) }));
+  const store = { ...shortTimes, url: proxy.url(cell.url), onFull };
   one = await cell.addProcessor({ ...lease, store });
   two = await cell.addProcessor({ ...lease, store });
   const ids = await Promise.all(Array.from({ length: 6 }, () => launch(cell, one, token())));
@@ -154,12 +164,14 @@ test('a server that takes no writes any more, until it does', async () => {
 });
 
 test('a disk that is full (53100), until it is not', async () => {
+  const before = alarms.length;
   const refused = await launchesThrough(async () => {
     proxy.error = { sqlState: '53100', statements: /\b(insert into|update) / };
     await delay(2_500);
     proxy.error = undefined;
   });
   assert.ok(refused.length > 0, 'clients were told');
+  assert.deepEqual(alarms.slice(before), ['53100'], 'and an operator, once');
 });
 
 test('the last commits are gone: VMs without a row live on', async () => {

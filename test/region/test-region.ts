@@ -38,6 +38,8 @@ export interface TestRegion {
   readonly region: Region;
   readonly dir: string;
   account(name?: string): Promise<Client>;
+  /** An account, by whichever process of the region it was made. */
+  as(account: NewAccount): Client;
   stop(): Promise<void>;
 }
 
@@ -84,10 +86,17 @@ export type Overrides = Partial<
   >
 >;
 
-export const startTestRegion = async (overrides: Overrides = {}): Promise<TestRegion> => {
-  const dir = await mkdtemp(path.join(tmpdir(), 'pando-region-'));
-  await mkdir(path.join(dir, 'sources'));
-  const database = await startTestDatabase();
+/** `beside`: another process of the same region, on its store and its files. It is stopped last. */
+export const startTestRegion = async (
+  overrides: Overrides = {},
+  beside?: TestRegion,
+): Promise<TestRegion> => {
+  const dir = beside?.dir ?? (await mkdtemp(path.join(tmpdir(), 'pando-region-')));
+  if (beside === undefined) await mkdir(path.join(dir, 'sources'));
+  const database =
+    beside === undefined
+      ? await startTestDatabase()
+      : { url: beside.region.config.databaseUrl, stop: async () => undefined };
   const config = regionConfig.parse({
     regionName: 'test-1',
     zones: [
@@ -111,10 +120,11 @@ export const startTestRegion = async (overrides: Overrides = {}): Promise<TestRe
     region,
     dir,
     account: async (name = `account-${accounts++}`) => clientOf(region, await createAccount(region, name)),
+    as: (account) => clientOf(region, account),
     stop: async () => {
       await region.close();
       await database.stop();
-      await rm(dir, { recursive: true, force: true });
+      if (beside === undefined) await rm(dir, { recursive: true, force: true });
     },
   };
 };

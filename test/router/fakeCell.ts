@@ -35,6 +35,8 @@ export class FakeCell {
   readonly instances: FakeInstance[] = [];
   readonly calls: BackendParams[] = [];
   mode: Mode = 'well';
+  /** Cells that cluster groups are in, by the group's name: as the region tells a cell that is asked to add a member. */
+  groups: ReadonlyMap<string, string> = new Map();
   /** What its processors say of their health; `mute`: nothing, as frozen ones do. */
   ready: boolean | 'mute' = true;
   readonly number: number;
@@ -152,6 +154,12 @@ export class FakeCell {
     const token = String(input.ClientToken);
     const known = this.instances.filter((i) => i.ClientToken === token && i.accountId === accountId);
     if (known.length > 0) return reservation(known);
+    const { GroupName } = (input.Placement ?? {}) as { GroupName?: string };
+    const tokenCellId = this.groups.get(GroupName ?? '') ?? this.cellId;
+    if (tokenCellId !== this.cellId)
+      throw new PandoError('Unavailable', 'The placement group is in another cell.', {
+        details: { tokenCellId },
+      });
     if (this.mode === 'full')
       throw new PandoError('InsufficientInstanceCapacity', 'There is not enough capacity for now.');
     const count = Number(input.MinCount ?? 1);

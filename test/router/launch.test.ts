@@ -127,6 +127,28 @@ describe('RunInstances', () => {
     assert.equal(cloud.cells.flatMap(({ calls }) => calls).length - before, 3);
   });
 
+  it('follows a cluster group to the cell that it is in, and to no other where that one is full', async () => {
+    const [home] = cloud.cells;
+    assert.ok(home !== undefined);
+    for (const cell of cloud.cells) cell.groups = new Map([['near', home.cellId]]);
+    const near = { ...inZoneA, 'Placement.GroupName': 'near' };
+    const replies = await Promise.all(Array.from({ length: 12 }, (_, n) => run(`near-${n}`, near)));
+    for (const reply of replies) assert.equal(cellOf(reply), home);
+    assert.ok(
+      cloud.cells.some((cell) => cell !== home && cell.actions.includes('RunInstances')),
+      'tokens lead elsewhere first',
+    );
+    assert.equal(home.instances.length, 12, 'each once');
+    // Again with the same token: the same instance, wherever the request begins.
+    assert.deepEqual(
+      textsOf(await run('near-3', near), 'instanceId'),
+      textsOf(replies[3] ?? assert.fail(), 'instanceId'),
+    );
+    home.mode = 'full';
+    assert.equal(codeOf(await run('near-full', near)), 'InsufficientInstanceCapacity');
+    assert.equal(cellOf(await run('free', { ...inZoneA, 'Placement.GroupName': 'free' })) === home, false);
+  });
+
   it('keeps an account to its share of the cells, and to others only when none of them lives (S3.9)', async () => {
     cloud.region.cellsPerAccount = 2;
     await waitForRefresh(cloud);

@@ -8,7 +8,7 @@ import { sql } from 'kysely';
 import { type DestinationStream, pino } from 'pino';
 import { parseIdentity } from '#base/identity.ts';
 import { type Logger, loggerTo, logServed } from '#base/log.ts';
-import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { type ServedCall, servedCalls } from '#base/rpc/served.ts';
@@ -53,6 +53,9 @@ export interface RealClient {
 
 export interface RealCloud {
   readonly port: number;
+  /** What another router needs to join: who signs its certificate, and where the region is. */
+  readonly authority: Authority;
+  readonly regionPort: number;
   readonly region: Region;
   readonly cell: Cell;
   readonly hosts: readonly SimHost[];
@@ -215,8 +218,7 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   undo.add(() => server.close());
   link = openRegionLink({
     tls: await certificate(`cell/${identity.cellId}/${identity.processorId}`),
-    host: '127.0.0.1',
-    port: regionServer.port,
+    at: [{ host: '127.0.0.1', port: regionServer.port }],
     record: {
       cellId: identity.cellId,
       number: identity.cellNumber,
@@ -263,6 +265,8 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   let accounts = 0;
   return {
     port: router.port,
+    authority,
+    regionPort: regionServer.port,
     region,
     cell,
     hosts,

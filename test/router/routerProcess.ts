@@ -24,7 +24,7 @@ export const startRouterProcess = async (
   config: Readonly<Record<string, unknown>> = {},
 ): Promise<RouterProcess> => {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'pando-router-'));
-  const material = await issueCertificate(authority, 'spiffe://pando/router/r-2');
+  const material = await issueCertificate(authority, 'spiffe://pando/router/-/r-2');
   const tls = { ca: '', cert: '', key: '' };
   for (const name of ['ca', 'cert', 'key'] as const) {
     tls[name] = path.join(directory, `${name}.pem`);

@@ -173,7 +173,7 @@ export class Cloud {
       .numbers(shape.processorsPerCell)
       .map((one) => `${names.processorName(number, one)}:${names.processorPort}`);
     const region = openRegionLink({
-      ...{ tls, host: names.regionProcess, port: names.regionPort, log },
+      ...{ tls, at: [{ host: names.regionProcess, port: names.regionPort }], log },
       cell: () => cell,
       onJoin: (joined) => {
         identity.region = joined;

@@ -11,6 +11,15 @@ export interface CgroupLimits {
   readonly kvm: boolean;
 }
 
+/** Of the groups above all VMs' own; each only grows. */
+export interface GroupCounters {
+  /** Periods in which a group that has a quota ran, and those in which it had used it up. */
+  readonly periods: number;
+  readonly throttledPeriods: number;
+  /** Microseconds in which somebody in the VMs' groups waited for memory. Absent: this version does not tell. */
+  readonly memoryStallUs?: number | undefined;
+}
+
 export interface Cgroups {
   /** undefined: no limits can be set here (degraded). */
   readonly version: 1 | 2 | undefined;
@@ -24,6 +33,7 @@ export interface Cgroups {
   setLowCpuShares(name: string, low: boolean): Promise<void>;
   /** What the groups above the VMs' own leave of their memory limits, in MiB; infinite where none limits. */
   memoryFreeMib(): Promise<number>;
+  counters(): GroupCounters;
   /** Ids of the processes inside the VM's group. */
   processes(name: string): Promise<number[]>;
   /** Removes the VM's groups, once its processes are gone. */
@@ -51,6 +61,7 @@ const noCgroups: Cgroups = {
   setMigrationCpuQuota: async () => undefined,
   setLowCpuShares: async () => undefined,
   memoryFreeMib: async () => Number.POSITIVE_INFINITY,
+  counters: () => ({ periods: 0, throttledPeriods: 0 }),
   processes: async () => [],
   remove: async () => undefined,
   list: async () => [],

@@ -3,6 +3,8 @@ import { access, constants, readdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readKernelFile, writeKernelFile } from '../kernel-files.ts';
+import { parseThrottling } from '../pressure/parse.ts';
+import type { GroupCounters } from './cgroups.ts';
 
 const removalTriesMax = 50;
 const removalPauseMs = 20;
@@ -27,6 +29,15 @@ const numberIn = (path: string): number | undefined => {
 export const reclaimableBytes = (stat: string): number => {
   const [, bytes] = /^total_inactive_file (\d+)$/m.exec(stat) ?? /^inactive_file (\d+)$/m.exec(stat) ?? [];
   return Number(bytes ?? 0);
+};
+
+/** Of these groups together: a VM waits whichever of them has used up its quota. */
+export const throttling = (dirs: readonly string[]): GroupCounters => {
+  const stats = dirs.map((dir) => parseThrottling(readKernelFile(join(dir, 'cpu.stat'))));
+  return {
+    periods: stats.reduce((sum, { periods }) => sum + periods, 0),
+    throttledPeriods: stats.reduce((sum, { throttledPeriods }) => sum + throttledPeriods, 0),
+  };
 };
 
 export const writable = async (path: string): Promise<boolean> =>

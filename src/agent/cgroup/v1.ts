@@ -4,13 +4,14 @@ import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeKernelFile } from '../kernel-files.ts';
 import { cpuPeriodUs, overheadLimitMib, threadsPerVmMax } from '../limits.ts';
-import type { CgroupLimits, Cgroups } from './cgroups.ts';
+import type { CgroupLimits, Cgroups, GroupCounters } from './cgroups.ts';
 import {
   groupsBelow,
   memoryLeftMib,
   processesIn,
   removeGroup,
   type Setting,
+  throttling,
   writable,
   writeIfPresent,
 } from './files.ts';
@@ -101,6 +102,10 @@ export class CgroupsV1 implements Cgroups {
     const above = [join(this.#root, 'memory'), this.#dir('memory')];
     const left = above.map((dir) => memoryLeftMib(dir, 'memory.limit_in_bytes', 'memory.usage_in_bytes'));
     return Math.min(...(await Promise.all(left)));
+  }
+
+  counters(): GroupCounters {
+    return throttling([join(this.#root, 'cpu'), this.#dir('cpu')]);
   }
 
   async processes(name: string): Promise<number[]> {

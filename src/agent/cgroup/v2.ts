@@ -1,15 +1,17 @@
 /** Control groups, version 2: one hierarchy for all controllers, which have to be handed down to the VMs' groups. */
 import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeKernelFile } from '../kernel-files.ts';
+import { readKernelFile, writeKernelFile } from '../kernel-files.ts';
 import { cpuPeriodUs, overheadLimitMib, threadsPerVmMax } from '../limits.ts';
-import type { CgroupLimits, Cgroups } from './cgroups.ts';
+import { parsePressure } from '../pressure/parse.ts';
+import type { CgroupLimits, Cgroups, GroupCounters } from './cgroups.ts';
 import {
   groupsBelow,
   memoryLeftMib,
   processesIn,
   removeGroup,
   type Setting,
+  throttling,
   writable,
   writeIfPresent,
 } from './files.ts';
@@ -78,6 +80,11 @@ export class CgroupsV2 implements Cgroups {
     const above = [this.#root, this.#dir()];
     const left = above.map((dir) => memoryLeftMib(dir, 'memory.max', 'memory.current'));
     return Math.min(...(await Promise.all(left)));
+  }
+
+  counters(): GroupCounters {
+    const stall = parsePressure(readKernelFile(join(this.#dir(), 'memory.pressure')));
+    return { ...throttling([this.#root, this.#dir()]), memoryStallUs: stall };
   }
 
   async processes(name: string): Promise<number[]> {

@@ -24,6 +24,8 @@ export interface ConnectionEvents {
   released(connection: StoreConnection): void;
   /** It ended, or was thrown away: `error` says why, if for a fault. Told once. */
   ended(connection: StoreConnection, error: Error | undefined): void;
+  /** Its server could not store something for want of room. */
+  full(error: unknown): void;
 }
 
 /** Statement text → the name under which connections prepare it. Texts are constants of the program, so few. */
@@ -166,6 +168,7 @@ export class StoreConnection implements PostgresPoolClient {
       lost && !(error instanceof ConnectionLost) ? new ConnectionLost('it ended', { cause: error }) : error;
     const fault = storeFaultOf(cause);
     if (fault === 'away' || fault === 'read-only') this.#end(cause instanceof Error ? cause : undefined);
+    if (fault === 'full') this.#events.full(cause);
     // The server may have committed before it went away.
     if (text === commitText && fault === 'away') return unknownOutcome(cause);
     return storeError(cause);

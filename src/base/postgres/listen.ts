@@ -11,7 +11,8 @@ export interface ListenOptions {
   readonly url: string;
   readonly channel: string;
   readonly name?: string;
-  heard(): void;
+  /** `payload`: of a notification; undefined after a connect. */
+  heard(payload?: string): void;
   onConnectionError?(error: Error): void;
 }
 
@@ -58,7 +59,7 @@ export const listenStore = (options: ListenOptions): (() => void) => {
     };
     own.on('error', end);
     own.on('end', () => end());
-    own.on('notification', () => options.heard());
+    own.on('notification', ({ payload }) => options.heard(payload ?? ''));
     own
       .connect()
       .then(() => own.query(`listen ${options.channel}`))

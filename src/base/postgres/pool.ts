@@ -26,6 +26,8 @@ export interface StorePoolOptions {
   readonly name?: string;
   /** Told of each connection that broke, and of each round in which no server could be reached. */
   onConnectionError?(error: Error): void;
+  /** Told of each statement that the server had no room for. */
+  onFull?(error: unknown): void;
   readonly connectTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
   readonly queryTimeoutMs?: number;
@@ -241,6 +243,7 @@ export class StorePool implements PostgresPool {
     const connection = await StoreConnection.open(options, {
       released: (one) => this.#offer(one),
       ended: (one, error) => this.#onEnded(one, error),
+      full: (error) => this.#settings.onFull?.(error),
     });
     if (connection.usable) this.#live.add(connection);
     else throw new ConnectionLost('it ended at once');

@@ -69,6 +69,9 @@ export class Capacity {
     return this.view.row(hostId)?.slot_types?.includes(type) ?? true;
   }
 
+  /** How free of pressure a host is, by its own reports alone: 1 wholly, 0 not at all. */
+  readonly calm = (hostId: string): number => this.#adverse.calm(hostId, this.now());
+
   /** A type did badly on a host, or everything did. The host's slots follow at once. */
   adverse(hostId: string, kind: AdverseKind, type?: string): void {
     const host = this.view.slots.host(hostId);

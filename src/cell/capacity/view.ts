@@ -9,7 +9,7 @@ import type { HostCounters } from '../store/claims.ts';
 
 const nobody: Occupants = { running: new Map(), accounts: new Set() };
 
-const usedOf = (row: HostCounters): Amount => ({
+export const usedOf = (row: HostCounters): Amount => ({
   vcpusMilli: row.used_vcpus_milli,
   memoryMib: row.used_memory_mib,
   diskMib: row.used_disk_mib,

@@ -12,7 +12,7 @@ import type { HostSessions } from './sessions.ts';
 const triesMax = 2;
 
 export class CardObjects {
-  readonly #hosts: HostSessions;
+  readonly #hosts: Pick<HostSessions, 'call'>;
   /** By host and VPC. */
   readonly #known = new Map<string, Map<string, Known>>();
   /** Hosts that were asked for everything: what is not known of them they do not have. */
@@ -22,7 +22,7 @@ export class CardObjects {
 
   readonly #recent: RecentPlaces;
 
-  constructor(hosts: HostSessions, recent: RecentPlaces) {
+  constructor(hosts: Pick<HostSessions, 'call'>, recent: RecentPlaces) {
     this.#hosts = hosts;
     this.#recent = recent;
   }

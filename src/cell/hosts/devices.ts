@@ -1,12 +1,13 @@
 /** The cards of this cell's hosts as devices of the region's: what is told to one of them is passed on. */
 import type { Handlers } from '#base/rpc/contract.ts';
+import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { cellPushContract } from '#contracts/region.ts';
 import { vpcPushTimeoutMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { hostAt } from '../store/hosts.ts';
 
-type DeviceMethod = 'cell.deviceObjects' | 'cell.transact' | 'cell.confirm';
+type DeviceMethod = 'cell.deviceObjects' | 'cell.transact' | 'cell.confirm' | 'cell.probe';
 
 /** @throws NotFound: no host of this cell has this card */
 const hostOf = async ({ db }: CellServices, deviceId: string): Promise<string> => {
@@ -33,6 +34,10 @@ export const deviceHandlers = (
     'cell.confirm': async ({ deviceId, transactionId }) => {
       const hostId = await hostOf(services(), deviceId);
       return services().hosts.call(hostId, 'card.confirm', { transactionId }, options);
+    },
+    'cell.probe': async ({ deviceId, probe }) => {
+      const hostId = await hostOf(services(), deviceId);
+      return services().hosts.call(hostId, 'card.probe', probe, { timeoutMs: probeTimeoutMs });
     },
   };
 };

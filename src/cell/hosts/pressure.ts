@@ -1,21 +1,48 @@
 /** Hosts that report to be under pressure (S4.4): their slots are lowered while it lasts, so that new VMs go elsewhere. */
 import type { ParsedParams } from '#base/rpc/contract.ts';
-import type { hostEventsContract } from '#contracts/host.ts';
-import type { AdverseKind } from '#slots/adverse.ts';
+import type { HostPressure, hostEventsContract } from '#contracts/host.ts';
+import { type AdverseKind, adverseKinds } from '#slots/adverse.ts';
 import type { Capacity } from '../capacity/capacity.ts';
 import type { Clock } from '../clock.ts';
-import { loadPerProcessorMax, memoryAvailablePartMin, pressureEveryMs } from '../limits.ts';
+import {
+  diskBusyShareMax,
+  ioStallShareMax,
+  loadPerProcessorMax,
+  memoryAvailablePartMin,
+  memoryStallShareMax,
+  networkShareMax,
+  pressureEveryMs,
+  stealShareMax,
+  throttledShareMax,
+} from '../limits.ts';
 
 type Report = Pick<
   ParsedParams<typeof hostEventsContract, 'host.report'>,
-  'hostId' | 'loadAverage1' | 'memoryAvailableMib'
+  'hostId' | 'loadAverage1' | 'memoryAvailableMib' | 'pressure'
 >;
 
+/**
+ * What a host's own figures say that it is short of. A disk that is busy all the time may still be quick: it is full once somebody also
+ * waits for it. Pure.
+ */
+export const kindsOfPressure = (pressure: HostPressure | undefined): AdverseKind[] => {
+  if (pressure === undefined) return [];
+  const { stealShare = 0, throttledShare = 0, memoryStallShare = 0, networkShare = 0 } = pressure;
+  const { diskBusyShare = 0, ioStallShare = diskBusyShare } = pressure;
+  const short: Readonly<Partial<Record<AdverseKind, boolean>>> = {
+    steal: stealShare > stealShareMax || throttledShare > throttledShareMax,
+    'memory-pressure': memoryStallShare > memoryStallShareMax,
+    disk: diskBusyShare > diskBusyShareMax && ioStallShare > ioStallShareMax,
+    network: networkShare > networkShareMax,
+  };
+  return adverseKinds.filter((kind) => short[kind] === true);
+};
+
 export class PressureWatch {
-  readonly #options: { readonly capacity: Capacity; readonly clock: Clock };
+  readonly #options: { readonly capacity: Capacity; readonly clock: Pick<Clock, 'monotonicMs'> };
   readonly #toldAt = new Map<string, number>();
 
-  constructor(options: { readonly capacity: Capacity; readonly clock: Clock }) {
+  constructor(options: { readonly capacity: Capacity; readonly clock: Pick<Clock, 'monotonicMs'> }) {
     this.#options = options;
   }
 
@@ -34,16 +61,16 @@ export class PressureWatch {
     this.#toldAt.delete(hostId);
   }
 
-  #kindsOf({ hostId, loadAverage1, memoryAvailableMib }: Report): AdverseKind[] {
+  #kindsOf({ hostId, loadAverage1, memoryAvailableMib, pressure }: Report): AdverseKind[] {
     const row = this.#options.capacity.view.row(hostId);
     if (row === undefined) return [];
     const steal = loadAverage1 > loadPerProcessorMax * (row.capacity_vcpus_milli / 1_000);
     const memory = memoryAvailableMib < memoryAvailablePartMin * row.capacity_memory_mib;
     // A simulated host whose VMs take all that it has shows no memory: only what is used beyond what was promised is pressure.
     const promised = row.used_memory_mib >= row.capacity_memory_mib * (1 - memoryAvailablePartMin);
-    return [
-      ...(steal ? (['steal'] as const) : []),
-      ...(memory && !promised ? (['memory-pressure'] as const) : []),
-    ];
+    const kinds = new Set(kindsOfPressure(pressure));
+    if (steal) kinds.add('steal');
+    if (memory && !promised) kinds.add('memory-pressure');
+    return [...kinds];
   }
 }

@@ -83,9 +83,9 @@ export class HostReports {
   }
 
   report(report: Report): Record<string, never> {
-    const { hostId, card, diskCapacityMib, vms } = report;
+    const { hostId, card, diskCapacityMib, networkMbps, vms } = report;
     const { hosts, log } = this.#options.services;
-    this.#heard.set(hostId, { card, diskCapacityMib });
+    this.#heard.set(hostId, { card, diskCapacityMib, networkMbps });
     hosts.tellsHealth(hostId, diskCapacityMib !== undefined);
     this.#health
       .record(hostId, vms)
@@ -115,7 +115,8 @@ export class HostReports {
     if (this.#heard.size === 0) return;
     const heard = [...this.#heard].map(([hostId, told]) => ({ hostId, ...told }));
     this.#heard.clear();
-    await touchHosts(this.#options.services.db, heard);
+    const { db, oversubscription } = this.#options.services;
+    await touchHosts(db, heard, oversubscription);
   }
 
   async #reconcileNetwork(hostId: string): Promise<void> {

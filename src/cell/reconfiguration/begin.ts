@@ -57,6 +57,26 @@ const assertFree = (row: HostRow): void => {
     );
 };
 
+/**
+ * As `outlookOf`, for who begins with it. A host that is being changed is away while it starts anew: that it is being changed is what
+ * the caller must hear then, so its row is looked at before it is asked, and again where it does not answer.
+ * @throws NotFound, IncorrectState, HostUnreachable
+ */
+export const outlookToBegin = async (...asked: Parameters<typeof outlookOf>): Promise<Outlook> => {
+  const [{ db }, hostId] = asked;
+  const assertStillFree = async (): Promise<void> => {
+    const row = await findHost(db, hostId);
+    if (row !== undefined) assertFree(row);
+  };
+  await assertStillFree();
+  try {
+    return await outlookOf(...asked);
+  } catch (error) {
+    await assertStillFree();
+    throw error;
+  }
+};
+
 const hostWorkflow = (services: CellServices, kind: string, hostId: string, input: unknown): NewWorkflow => ({
   ...newWorkflow(services, kind, hostId, input),
   subjectKind: 'host',

@@ -13,7 +13,7 @@ import type { CellServices } from '../services.ts';
 import type { HostRow } from '../store/hosts.ts';
 import { listPools } from '../store/pools.ts';
 import type { Sql } from '../store/sql.ts';
-import { beginRebuild, outlookOf } from './begin.ts';
+import { beginRebuild, outlookToBegin } from './begin.ts';
 import { hostClassOf } from './facts.ts';
 
 export interface PoolTimes {
@@ -187,7 +187,7 @@ export class Pools {
   async #begin({ hostId, why, from }: PoolChange, pool: Pool): Promise<void> {
     const { services, owner, begun } = this.#options;
     try {
-      const outlook = await outlookOf(services, hostId, pool, false);
+      const outlook = await outlookToBegin(services, hostId, pool, false);
       const workflow = await beginRebuild({ services, owner }, outlook, {
         ...{ pool, reason: why },
         check: (tx) => this.#assertRoom(tx, hostId, from),

@@ -65,11 +65,15 @@ export interface HostHello {
   readonly capabilities?: readonly string[] | undefined;
 }
 
-/** How much of a host's vCPUs and memory may be promised: 1 is none beyond what it has (S1.7, I3). */
+/** How much of a host's vCPUs, memory and bandwidth may be promised: 1, the default, is none beyond what it has (S1.7, I3). */
 export interface Oversubscription {
   readonly vcpus: number;
   readonly memory: number;
+  readonly network?: number;
 }
+
+const networkLimit = (mbps: number | undefined, { network = 1 }: Oversubscription): number | null =>
+  mbps === undefined ? null : Math.floor(mbps * network);
 
 export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscription): Promise<void> => {
   const milli = Math.floor(hello.capacity.vcpus * 1000);
@@ -77,7 +81,7 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
     `insert into hosts (id, zone, vtep, accelerator, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
        limit_vcpus_milli, limit_memory_mib, capacity_network_mbps, limit_network_mbps, rack, capabilities,
        heard_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, now())
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $14, $12, $13, now())
      on conflict (id) do update set zone = excluded.zone, vtep = excluded.vtep, accelerator = excluded.accelerator,
        card_changed_at = case when hosts.card is distinct from excluded.card then now() else hosts.card_changed_at end,
        card = excluded.card, capacity_vcpus_milli = excluded.capacity_vcpus_milli,
@@ -100,6 +104,7 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
       hello.capacity.networkMbps === undefined ? null : Math.floor(hello.capacity.networkMbps),
       hello.rack ?? null,
       [...new Set([hello.accelerator, ...(hello.capabilities ?? [])])],
+      networkLimit(hello.capacity.networkMbps, over),
     ],
   );
 };
@@ -130,30 +135,46 @@ export interface Heard {
   readonly card: string;
   /** What its disk can take of VMs in all; undefined: as it said at its hello. */
   readonly diskCapacityMib?: number | undefined;
+  /** Bandwidth that its VMs share; undefined: as it said at its hello. */
+  readonly networkMbps?: number | undefined;
 }
 
 /**
  * Records that these hosts were heard just now, and their card's health: first those whose rows are free, in one statement that waits for
  * nobody; then those that a placement has locked, each in a statement of its own, so that no lock is held while waiting for one.
  */
-export const touchHosts = async (sql: Sql, heard: readonly Heard[]): Promise<void> => {
-  const touched = await touch(sql, heard, 'for update skip locked');
+export const touchHosts = async (
+  sql: Sql,
+  heard: readonly Heard[],
+  over: Oversubscription,
+): Promise<void> => {
+  const touched = await touch(sql, heard, over, 'for update skip locked');
   const left = heard.filter(({ hostId }) => !touched.has(hostId));
-  for (const host of left) await touch(sql, [host], 'for update');
+  for (const host of left) await touch(sql, [host], over, 'for update');
 };
 
-const touch = async (sql: Sql, heard: readonly Heard[], lock: string): Promise<ReadonlySet<string>> => {
+const touch = async (
+  sql: Sql,
+  heard: readonly Heard[],
+  over: Oversubscription,
+  lock: string,
+): Promise<ReadonlySet<string>> => {
   const rows = await sql.query<{ id: string }>(
     `with free as materialized (select id from hosts where id = any($1) order by id ${lock})
      update hosts set heard_at = now(), card = heard.card,
        card_changed_at = case when hosts.card is distinct from heard.card then now() else card_changed_at end,
-       capacity_disk_mib = coalesce(heard.disk_mib, capacity_disk_mib)
-     from free join unnest($1::text[], $2::text[], $3::bigint[]) as heard (id, card, disk_mib) using (id)
+       capacity_disk_mib = coalesce(heard.disk_mib, capacity_disk_mib),
+       capacity_network_mbps = coalesce(heard.network_mbps, capacity_network_mbps),
+       limit_network_mbps = coalesce(heard.network_limit, limit_network_mbps)
+     from free join unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+       as heard (id, card, disk_mib, network_mbps, network_limit) using (id)
      where hosts.id = free.id returning hosts.id`,
     [
       heard.map((host) => host.hostId),
       heard.map((host) => host.card),
       heard.map((host) => host.diskCapacityMib ?? null),
+      heard.map(({ networkMbps: mbps }) => (mbps === undefined ? null : Math.floor(mbps))),
+      heard.map((host) => networkLimit(host.networkMbps, over)),
     ],
   );
   return new Set(rows.map(({ id }) => id));

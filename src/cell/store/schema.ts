@@ -8,6 +8,7 @@ import { keptConsoles } from './schema-0008-consoles.ts';
 import { claimsStep } from './schema-0010-claims.ts';
 import { instanceProfilesStep } from './schema-0011-profiles.ts';
 import { placementStep } from './schema-0020-placement.ts';
+import { violationsStep } from './schema-0020-violations.ts';
 import { homesStep } from './schema-0022-homes.ts';
 import { rebuildsStep } from './schema-0024-rebuilds.ts';
 import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
@@ -137,6 +138,7 @@ export const cellSchema: readonly SchemaStep[] = [
   },
   instanceProfilesStep,
   placementStep,
+  violationsStep,
   homesStep,
   rebuildsStep,
   capacityRequestsStep,

@@ -23,6 +23,8 @@ export interface UpOptions {
   readonly cells?: number;
   readonly zones?: number;
   readonly hostsPerCell?: number;
+  /** Replicas; absent: as before, at first one. */
+  readonly routers?: number;
   readonly port?: number;
   readonly postgres?: string;
   /** `none`: spans go nowhere any more. */
@@ -60,8 +62,8 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const decided = await decide(directory, present, options);
-  const run = { ...decided, otlp };
-  if (otlp !== decided.otlp) writeRun(directory, run);
+  const run = { ...decided, otlp, routers: options.routers ?? decided.routers };
+  if (otlp !== decided.otlp || run.routers !== decided.routers) writeRun(directory, run);
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));

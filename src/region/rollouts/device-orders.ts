@@ -38,6 +38,11 @@ const backward = ({ transitions }: RolloutRecord, fence: Fence): DeviceTransacti
 const digestOn = (answer: OnDevice, { kind, id }: Transition): string | undefined =>
   answer.objects.find((each) => each.kind === kind && each.id === id)?.current?.digest;
 
+const mismatch = {
+  refused: 'NonsenseAnswer',
+  lapsed: 'Lapsed: it went back by itself before it could be told that it stays',
+} as const;
+
 /** Read back and compared (S8.3): an answer that says something else than was asked for is no answer. */
 const readBack = (
   answer: OnDevice,
@@ -49,7 +54,7 @@ const readBack = (
   if (wrong === undefined) return { kind: 'ok' };
   const has = digestOn(answer, wrong) ?? 'nothing';
   const detail = `it has ${has} of ${objectKey(wrong)}, not ${wrong[side]?.digest ?? 'nothing'}`;
-  return { kind: otherwise, detail: otherwise === 'refused' ? `NonsenseAnswer: ${detail}` : detail };
+  return { kind: otherwise, detail: `${mismatch[otherwise]}: ${detail}` };
 };
 
 /** Sends one order. Never throws: what went wrong is an outcome. */

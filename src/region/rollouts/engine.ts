@@ -8,6 +8,7 @@ import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { transact } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { HealthCheck } from '#contracts/rollout-policy.ts';
 import type { DeviceOrder, RunTiming, World } from '#rollout/orders.ts';
 import type { RolloutRecord } from '#rollout/record.ts';
 import { type Drained, RolloutRun, type Verdict } from '#rollout/run.ts';
@@ -23,8 +24,13 @@ import { type DesiredRow, loadDesired, loadDevices, loadOpen, writeDesired, writ
 
 /** Measures whether devices do what they are there for. */
 export interface HealthMeter {
-  /** Before anything is changed: what is healthy, for later. */
-  baseline(record: RolloutRecord): Promise<{ readonly baseline: unknown; readonly verdict: Verdict }>;
+  /** What can be measured: a policy that names another check is refused. */
+  readonly measures: ReadonlySet<HealthCheck>;
+  /** Before anything is changed: what is healthy at these devices, for later. */
+  baseline(
+    record: RolloutRecord,
+    firstWave: readonly string[],
+  ): Promise<{ readonly baseline: unknown; readonly verdict: Verdict }>;
   /** `changed`: devices that have the second state. */
   measure(record: RolloutRecord, changed: readonly string[]): Promise<Verdict>;
 }
@@ -216,7 +222,7 @@ export class RolloutEngine {
     });
     if (baseline) {
       const measured = await meter
-        .baseline(run.record)
+        .baseline(run.record, firstOf(run))
         .catch((error: unknown) => ({ baseline: undefined, verdict: unknown(error) }));
       run.baselineMeasured(measured.baseline, measured.verdict, now());
     } else run.measured(await meter.measure(run.record, changedOf(run)).catch(unknown), now());
@@ -251,6 +257,12 @@ const isAt = (run: RolloutRun, device: NonNullable<ReturnType<RolloutRun['device
   device.touched !== undefined && device.state !== 'confirmed' && device.state !== 'reverted'
     ? true
     : run.record.phase === 'rolling-back' && device.touched !== undefined;
+
+const firstOf = (run: RolloutRun): string[] =>
+  run.devices
+    .wave(0)
+    .slice(0, measuredMax)
+    .map(({ deviceId }) => deviceId);
 
 const changedOf = (run: RolloutRun): string[] => {
   const changed: string[] = [];

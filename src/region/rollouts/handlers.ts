@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { parseIdentity } from '#contracts/identity.ts';
 import type { rolloutContract } from '#contracts/rollout.ts';
+import type { HealthCheck } from '#contracts/rollout-policy.ts';
 import type { Database } from '../schema.ts';
 import type { RolloutEngine } from './engine.ts';
 import type { Fleet } from './fleet.ts';
@@ -22,6 +23,7 @@ export interface RolloutServices {
   readonly db: Database;
   readonly fleet: Fleet;
   readonly engine: Pick<RolloutEngine, 'hint'>;
+  readonly measures: ReadonlySet<HealthCheck>;
   now(): number;
   /** What a change would do to a device's kernel; empty where it does not say. */
   preview?(deviceId: string, started: Awaited<ReturnType<typeof startRollout>>): Promise<readonly string[]>;
@@ -36,13 +38,16 @@ const nameOf = (peer: string): string => parseIdentity(peer)?.name ?? peer;
 const whoOf = ({ peer }: CallContext): string => `operator/${nameOf(peer)}`;
 
 export const rolloutHandlers = (services: RolloutServices): Required<Handlers<typeof rolloutContract>> => {
-  const { db, fleet, engine, now } = services;
+  const { db, fleet, engine, measures, now } = services;
   return {
     'operator.createPolicy': ({ name, spec }, context) =>
       createPolicy(db, { name, spec, createdBy: whoOf(context) }),
     'operator.policies': async ({ name }) => ({ policies: await listPolicies(db, name) }),
     'operator.startRollout': async (request, context) => {
-      const started = await startRollout({ db, fleet, now }, { ...request, createdBy: whoOf(context) });
+      const started = await startRollout(
+        { db, fleet, measures, now },
+        { ...request, createdBy: whoOf(context) },
+      );
       if (started.rolloutId !== undefined) engine.hint();
       const { rolloutId, policy, waves, transitions } = started;
       const first = (waves[0] ?? []).slice(0, previewedMax);

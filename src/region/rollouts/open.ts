@@ -1,12 +1,22 @@
 /** Rollouts of one region process: its devices, its engine, its answers to operators. */
 import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
 import type { Logger } from '#base/log.ts';
 import type { CellDevice, GatewayDevice } from '../devices.ts';
 import type { Database } from '../schema.ts';
 import { RolloutEngine } from './engine.ts';
 import { rolloutHandlers } from './handlers.ts';
-import { CallMeter } from './meter.ts';
+import { ProbeMeter } from './probe-meter.ts';
 import { RegionFleet } from './region-fleet.ts';
+
+/** One address of a tenant on each of these cards: what is wrong with a range of theirs shows at a guest that has it too. */
+const tenantAddresses = async (db: Database, vteps: readonly string[]): Promise<Map<string, string>> => {
+  const { rows } = await sql<{ vtep: string; ip: string }>`
+    select distinct on (vtep) vtep, ip from eni where vtep = any(${[...vteps]}) order by vtep, eni_id`.execute(
+    db,
+  );
+  return new Map(rows.map(({ vtep, ip }) => [vtep, ip]));
+};
 
 /** Bake times, time windows and records of rollouts outlive a process. */
 const now = (): number => Date.now();
@@ -21,15 +31,19 @@ export const openRollouts = async (options: {
   readonly cells: ReadonlyMap<string, CellDevice>;
   readonly gateway: GatewayDevice;
   readonly log: Logger;
+  /** Of the overlay, in bytes. */
+  readonly mtu: number;
 }): Promise<Rollouts> => {
   const { db, log } = options;
   const fleet = new RegionFleet(options);
   await fleet.start();
   const name = `region-${process.pid}-${randomBytes(4).toString('hex')}`;
-  const engine = new RolloutEngine({ db, fleet, log, name, now, meter: new CallMeter(fleet, now) });
+  const addresses = (vteps: readonly string[]) => tenantAddresses(db, vteps);
+  const meter = new ProbeMeter({ fleet, now, mtu: options.mtu, addresses });
+  const engine = new RolloutEngine({ db, fleet, log, name, now, meter });
   engine.start();
   return {
-    handlers: rolloutHandlers({ db, fleet, engine, now }),
+    handlers: rolloutHandlers({ db, fleet, engine, measures: meter.measures, now }),
     stop: async () => {
       await engine.stop();
       await fleet.stop();

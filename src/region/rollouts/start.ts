@@ -6,7 +6,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { digestOf } from '#contracts/network-digest.ts';
 import { type NetworkObject, objectBodies } from '#contracts/network-objects.ts';
 import type { ChangedObject } from '#contracts/rollout.ts';
-import type { ChangeClass, PolicyVersion } from '#contracts/rollout-policy.ts';
+import type { ChangeClass, HealthCheck, PolicyVersion } from '#contracts/rollout-policy.ts';
 import type { DeviceRecord, RolloutRecord, Transition } from '#rollout/record.ts';
 import { refusal } from '#rollout/refuse.ts';
 import { objectKey } from '#rollout/schedule.ts';
@@ -32,15 +32,26 @@ export interface Started {
   readonly transitions: readonly Transition[];
 }
 
+export interface StartContext {
+  readonly db: Database;
+  readonly fleet: Fleet;
+  /** What health can be measured. */
+  readonly measures: ReadonlySet<HealthCheck>;
+  now(): number;
+}
+
 /** @throws what is wrong, by `details.refusal`; nothing is kept of it. */
 export const startRollout = async (
-  { db, fleet, now }: { readonly db: Database; readonly fleet: Fleet; now(): number },
+  { db, fleet, measures, now }: StartContext,
   request: StartRequest,
 ): Promise<Started> => {
   const policy = await findPolicy(db, request.policy, request.class);
   const known = await byToken(db, request.clientToken);
   if (known !== undefined) return { ...known, policy };
   if (request.objects.length === 0) throw refusal('EmptyChange', 'the change names no object.');
+  const unmeasured = policy.spec.health.checks.find((check) => !measures.has(check));
+  if (unmeasured !== undefined)
+    throw refusal('NotMeasured', `the policy asks for the check ${unmeasured}, which nothing measures here.`);
   const waves = planWaves(policy.spec, fleet.devices());
   const keys = request.objects.map(objectKey);
   if (new Set(keys).size !== keys.length) throw refusal('EmptyChange', 'the change names an object twice.');

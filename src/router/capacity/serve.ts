@@ -17,6 +17,7 @@ import { openApiDocument } from './openapi.ts';
 import { type CapacityRequest, dispatchCapacity, numberIn } from './operations.ts';
 
 export const capacityPath = '/capacity/v1/';
+const capacityBodyBytesMax = 64 * 1024;
 const documentPath = 'openapi.json';
 
 const streams = new Streams();
@@ -98,7 +99,9 @@ const read = async (
   reserved: DisposableStack,
 ): Promise<CapacityRequest> => {
   const { path, query } = splitTarget(request.url ?? '/');
-  const body = await readBody(request, options.bodyBytesMax, options.admission, reserved);
+  // Read and parsed at once: no request of this API is so long that it would take slices.
+  const bodyBytesMax = Math.min(options.bodyBytesMax, capacityBodyBytesMax);
+  const body = await readBody(request, { ...options, bodyBytesMax }, reserved);
   reserved.defer(options.admission.enter());
   const { key } = await authenticate(request, { path, query, body }, options, progress, reserved);
   const method = request.method ?? '';
@@ -109,7 +112,7 @@ const read = async (
     );
   return {
     ...{ method, path: path.slice(capacityPath.length), query: new URLSearchParams(query) },
-    body: parse(body),
+    body: parse(body.bytes),
     call: { requestId, accountId: key.accountId, principal: key.arn },
   };
 };

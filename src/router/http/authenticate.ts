@@ -10,7 +10,7 @@ import type { Progress, ReadOptions } from './readRequest.ts';
 export interface SignedParts {
   readonly path: string;
   readonly query: string;
-  readonly body: Buffer;
+  readonly body: { readonly sha256: string };
 }
 
 /** `reserved` collects what the request takes of the account's limit. @throws every error of `verifySigV4`; `RequestLimitExceeded` */

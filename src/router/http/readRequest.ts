@@ -3,7 +3,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { PandoError } from '#contracts/errors.ts';
 import { isKnownAction, serviceOf } from '#wire/actions.ts';
-import { decodeRequest } from '#wire/decode.ts';
+import { decodeForm } from '#wire/decode.ts';
+import { parseForm, parseFormInSlices } from '#wire/form.ts';
 import type { Service } from '#wire/schema.ts';
 import { toTransport } from '#wire/transport.ts';
 import type { KnownAction } from '#wire/types.ts';
@@ -16,6 +17,7 @@ import { type RegionNames, regionNames } from '../regionNames.ts';
 import type { Call } from '../request.ts';
 import type { Admission } from './admission.ts';
 import { authenticate } from './authenticate.ts';
+import { inSlices, type LargeBodies } from './largeBodies.ts';
 import { launchHeaders } from './launchHeaders.ts';
 import { readBody } from './readBody.ts';
 import type { Sources } from './sources.ts';
@@ -28,6 +30,7 @@ export interface ReadOptions {
   readonly bodyBytesMax: number;
   readonly now: () => number;
   readonly admission: Admission;
+  readonly large: LargeBodies;
   readonly sources: Sources;
 }
 
@@ -63,15 +66,23 @@ export const readRequest = async (
 ): Promise<ReadResult> => {
   const { path, query } = splitTarget(request.url ?? '/');
   if (path !== '/') throw new PandoError('MalformedQueryString', 'Requests are served at the path / alone.');
-  const body = await readBody(request, options.bodyBytesMax, options.admission, reserved);
-  reserved.defer(options.admission.enter());
+  const { admission, large } = options;
+  const isLarge = large.isLarge(request.headers);
+  reserved.defer(isLarge ? large.enterSource(request.socket.remoteAddress) : large.enterSmall());
+  const body = await readBody(request, options, reserved);
+  reserved.defer(admission.enter());
   const signature = await authenticate(request, { path, query, body }, options, progress, reserved);
   const { accountId, arn, userId } = signature.key;
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
-  checkForm(request, body);
-  const form = body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
-  checkAction(form, progress);
-  const { action, version, input } = decodeRequest(form);
+  if (isLarge) reserved.defer(await large.enterAccount(accountId));
+  checkForm(request, body.bytes);
+  checkAction(query, body.bytes, progress);
+  const form = isLarge
+    ? await inSlices(parseFormInSlices(query, body.bytes), large)
+    : parseForm(joined(query, body.bytes));
+  if (isLarge) await large.slice();
+  const { action, version, input } = decodeForm(form);
+  if (isLarge) await large.slice();
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   checkAllowed(signature.key, progress.service, action);
   const caller = { accountId, arn, userId };
@@ -106,14 +117,29 @@ const checkForm = (request: IncomingMessage, body: Buffer): void => {
  * The action must be one of the signed service, and built: said before its parameters are looked at, so that
  * nobody corrects the parameters of something that does not exist.
  */
-const checkAction = (form: string, progress: Progress): void => {
-  const action = /(?:^|&)Action=([A-Za-z0-9]{1,128})(?:&|$)/.exec(form)?.[1];
+const checkAction = (query: string, body: Buffer, progress: Progress): void => {
+  const action = actionIn(Buffer.from(query)) ?? actionIn(body);
   if (action === undefined) return;
   progress.action = action;
   if (!isKnownAction(action) || serviceOf(action) !== progress.service)
     throw new PandoError('InvalidAction', `The action ${action} is not valid for this web service.`);
   if (routeOf(action) === undefined) throw notBuilt();
 };
+
+const actionName = 'Action=';
+const actionCharsMax = 128;
+
+/** Looked for as bytes: the form is not text yet. */
+const actionIn = (form: Buffer): string | undefined => {
+  const first = form.subarray(0, actionName.length).equals(Buffer.from(actionName));
+  const at = first ? 0 : form.indexOf(`&${actionName}`) + 1;
+  if (at === 0 && !first) return undefined;
+  const from = at + actionName.length;
+  return /^([A-Za-z0-9]+)(?:&|$)/.exec(form.toString('latin1', from, from + actionCharsMax + 1))?.[1];
+};
+
+const joined = (query: string, body: Buffer): string =>
+  body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;
 
 /** What a profile of an instance lets it do: with `read-only` what tells and changes nothing. */
 export const checkAllowed = (

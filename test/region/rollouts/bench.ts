@@ -4,15 +4,17 @@ import { pino } from 'pino';
 import { monotonicMs } from '#base/monotonic.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate } from '#base/postgres/migrate.ts';
-import { type PolicySpec, policySpec } from '#contracts/rollout-policy.ts';
+import { healthCheck, type PolicySpec, policySpec } from '#contracts/rollout-policy.ts';
 import { regionMigrations } from '#region/migrations.ts';
 import { type HealthMeter, RolloutEngine } from '#region/rollouts/engine.ts';
+import type { Fleet } from '#region/rollouts/fleet.ts';
 import { rolloutHandlers } from '#region/rollouts/handlers.ts';
 import type { Database, RegionSchema } from '#region/schema.ts';
 import { startTestDatabase } from '../../base/postgres/test-database.ts';
 import type { SimFleet } from './sim-fleet.ts';
 
 export const healthyMeter: HealthMeter = {
+  measures: new Set(healthCheck.options),
   baseline: async () => ({ baseline: {}, verdict: { kind: 'healthy', detail: '', beganMs: Date.now() } }),
   measure: async () => ({ kind: 'healthy', detail: '', beganMs: Date.now() }),
 };
@@ -29,22 +31,24 @@ export interface Running {
 export const policyOf = (spec: Partial<PolicySpec> & Pick<PolicySpec, 'waves'>): PolicySpec =>
   policySpec.parse({ bakeMs: 0, confirmMs: 500, ...spec });
 
-export class RolloutBench implements AsyncDisposable {
+export class RolloutBench<F extends Fleet = SimFleet> implements AsyncDisposable {
   readonly db: Database;
-  readonly fleet: SimFleet;
+  readonly fleet: F;
   readonly url: string;
+  /** What policies may ask for. */
+  measures: HealthMeter['measures'] = healthyMeter.measures;
   #engines: Running[] = [];
   readonly #stopDatabase: () => Promise<void>;
   #names = 0;
 
-  private constructor(db: Database, url: string, fleet: SimFleet, stop: () => Promise<void>) {
+  private constructor(db: Database, url: string, fleet: F, stop: () => Promise<void>) {
     this.db = db;
     this.url = url;
     this.fleet = fleet;
     this.#stopDatabase = stop;
   }
 
-  static async create(fleet: SimFleet): Promise<RolloutBench> {
+  static async create<F extends Fleet>(fleet: F): Promise<RolloutBench<F>> {
     const database = await startTestDatabase();
     const db = open(database.url);
     await migrate(db, regionMigrations);
@@ -52,7 +56,7 @@ export class RolloutBench implements AsyncDisposable {
   }
 
   /** Starts an engine with connections of its own. */
-  start(meter: HealthMeter = healthyMeter, fleet = this.fleet): Running {
+  start(meter: HealthMeter = healthyMeter, fleet: Fleet = this.fleet): Running {
     const db = open(this.url);
     const engine = new RolloutEngine({
       ...{ db, fleet, meter, log: pino({ level: process.env.PANDO_LOG ?? 'silent' }) },
@@ -97,13 +101,23 @@ export class RolloutBench implements AsyncDisposable {
   }
 }
 
-const callerOf = (bench: RolloutBench, name: string, hint: () => void) => {
+const callerOf = (
+  bench: Pick<RolloutBench<Fleet>, 'db' | 'fleet' | 'measures'>,
+  name: string,
+  hint: () => void,
+) => {
   const context = {
     peer: `spiffe://pando/operator/-/${name}`,
     requestId: 'test',
     signal: AbortSignal.timeout(60_000),
   };
-  const handlers = rolloutHandlers({ db: bench.db, fleet: bench.fleet, engine: { hint }, now: Date.now });
+  const handlers = rolloutHandlers({
+    db: bench.db,
+    fleet: bench.fleet,
+    engine: { hint },
+    measures: bench.measures,
+    now: Date.now,
+  });
   return {
     createPolicy: (policy: string, spec: PolicySpec) =>
       handlers['operator.createPolicy']({ name: policy, spec }, context),
