@@ -183,6 +183,8 @@ const startRegion = async (run: Run, pki: PkiFiles, zones: readonly string[]): P
     imagesDir: join(run.directory, 'images'),
     imageSourceDirs: [run.directory],
     secretKeyFile: join(run.directory, 'seal.key'),
+    // Each account launches in all cells: which one a launch goes to is the benchmark's to say.
+    cellsPerAccount: zones.length,
     privateRestMs: restMs,
     publicRestMs: restMs,
   };

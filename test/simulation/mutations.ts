@@ -1,6 +1,8 @@
 /**
- * Deliberate faults in production code, one rule broken by each: the simulation must find every one of them, else its checks prove nothing.
- * `node bench/simulate.ts --break NAME` runs with one; `mutations.test.ts` sees that each still names a place in the code.
+ * Deliberate faults in production code, one rule broken by each. `node bench/simulate.ts --break NAME` runs with one and succeeds when a seed
+ * finds it; `mutations.test.ts` sees that each still names a place in the code. Found so far: `token` and `counters`, by the first seed.
+ * Six seeds did not find `destroy`: cells' reconciliation destroys the VM that was left, before all has come to rest. The others have not
+ * been run to an end.
  */
 import { registerHooks } from 'node:module';
 
