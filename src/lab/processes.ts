@@ -153,7 +153,7 @@ function webhooks(context: Context): ProcessSpec {
     user: userOf(plan.index, { role: 'webhooks' }),
     owns: [dirname(directory.webhooksSocket)],
     ready: { kind: 'socket', path: directory.webhooksSocket },
-    config: { ...webhookListener(context), fencedFrom: regionAt(context) },
+    config: { ...webhookListener(context), fencedFrom: { host: plan.management, port: regionPort } },
   });
 }
 
