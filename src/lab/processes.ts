@@ -153,7 +153,7 @@ function webhooks(context: Context): ProcessSpec {
     user: userOf(plan.index, { role: 'webhooks' }),
     owns: [dirname(directory.webhooksSocket)],
     ready: { kind: 'socket', path: directory.webhooksSocket },
-    config: { ...webhookListener(context), fencedFrom: bare(regionPeer(context, 1)) },
+    config: { ...webhookListener(context), fencedFrom: { host: plan.management, port: regionPort } },
   });
 }
 
