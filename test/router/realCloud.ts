@@ -376,7 +376,7 @@ const cellTables = {
   hosts: 'concat(t.id, t.used_vcpus_milli, t.used_memory_mib, t.used_disk_mib)',
   workflows: 't.id',
 };
-const regionTablesLeftOut = ['cell', 'gateway_device'];
+const regionTablesLeftOut = ['cell', 'gateway_device', 'fleet_device', 'rollout_engine'];
 
 const digestOf = (table: string, row: string): string =>
   `select '${table}' as name, count(*)::text || md5(coalesce(string_agg(${row}, ',' order by ${row}), '')) as digest from ${table} t`;
