@@ -61,11 +61,8 @@ test('launches of several, starts, stops, terminations, moves and reports at onc
   const inGroup = () => ({ Placement: { GroupName: shuffled(strategies)[0] } });
   const mine = { Placement: { Tenancy: 'dedicated' } };
   // Nobody else's, so that dedicated ones find room on every host.
-  const ids = [
-    ...(await launch(one, 6)),
-    ...(await launch(two, 6, inGroup())),
-    ...(await launch(one, 2, mine)),
-  ];
+  const grouped = await launch(two, 6, inGroup());
+  const ids = [...(await launch(one, 6)), ...grouped, ...(await launch(one, 2, mine))];
   const stop = new AbortController();
   const heard = processors.map((processor) => hear(processor, cell.hosts, stop.signal));
   const work = processors.flatMap((processor) => [
@@ -75,7 +72,7 @@ test('launches of several, starts, stops, terminations, moves and reports at onc
     repeat(() => change(processor, 'StopInstances', shuffled(ids).slice(0, 6))),
     repeat(() => change(processor, 'StartInstances', shuffled(ids).slice(0, 6))),
     repeat(async () => change(processor, 'TerminateInstances', await launch(processor, 3))),
-    repeat(() => move(processor, shuffled(ids)[0] ?? '')),
+    repeat(() => move(processor, shuffled(ids)[0] ?? '', grouped)),
   ]);
   await Promise.all(work);
   stop.abort();
@@ -90,13 +87,20 @@ const repeat = async (work: () => Promise<void>): Promise<void> => {
   for (let n = 0; n < rounds; n++) await work();
 };
 
-const move = async (processor: TestProcessor, instanceId: string): Promise<void> => {
+/** A member of a partition may be on the only host that its partition has: there is no place for it, and that is no false want. */
+const move = async (
+  processor: TestProcessor,
+  instanceId: string,
+  grouped: readonly string[],
+): Promise<void> => {
   const call = processor.cell.operator['operator.migrate'];
   assert.ok(call !== undefined);
   try {
     await call({ instanceId });
   } catch (error) {
-    if (!expected.has(PandoError.from(error).code)) throw error;
+    const { code } = PandoError.from(error);
+    const keptByGroup = code === 'InsufficientInstanceCapacity' && grouped.includes(instanceId);
+    if (!expected.has(code) && !keptByGroup) throw error;
   }
 };
 

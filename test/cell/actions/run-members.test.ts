@@ -17,6 +17,7 @@ const effects: Readonly<Record<string, unknown>> = {
   'BlockDeviceMappings.Ebs.VolumeType': 'gp2',
   'BlockDeviceMappings.DeviceName': '/dev/xvda',
   'CapacityReservationSpecification.CapacityReservationPreference': 'none',
+  'CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId': 'cr-0123456789abcdef0',
   ClientToken: 'token',
   'CreditSpecification.CpuCredits': 'standard',
   DisableApiStop: true,
@@ -45,6 +46,7 @@ const effects: Readonly<Record<string, unknown>> = {
   'Placement.AvailabilityZoneId': 'lab1-az1',
   'Placement.GroupId': 'pg-0123456789abcdef0',
   'Placement.GroupName': 'apart',
+  'Placement.Tenancy': 'dedicated',
   PrivateIpAddress: '10.0.0.9',
   SecurityGroupIds: ['sg-0123456789abcdef0'],
   SecurityGroups: ['web'],
@@ -55,6 +57,7 @@ const effects: Readonly<Record<string, unknown>> = {
 /** Members that say what kind of thing the others are about, with an input in which they have their effect. */
 const parts: Readonly<Record<string, Partial<Input>>> = {
   MinCount: { MinCount: 2, MaxCount: 2 },
+  'Placement.HostId': { Placement: { Tenancy: 'host', HostId: 'h-0123456789abcdef0' } },
   'TagSpecifications.ResourceType': {
     TagSpecifications: [{ ResourceType: 'volume', Tags: [{ Key: 'a', Value: 'b' }] }],
   },
@@ -91,7 +94,6 @@ const fixed: Readonly<Record<string, { readonly usual: unknown; readonly other: 
   'NetworkInterfaces.SecondaryPrivateIpAddressCount': { usual: 0, other: 1 },
   'NetworkPerformanceOptions.BandwidthWeighting': { usual: 'default', other: 'vpc-1' },
   'Placement.Affinity': { usual: 'default', other: 'host' },
-  'Placement.Tenancy': { usual: 'default', other: 'host' },
   'PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord': { usual: false, other: true },
   'PrivateDnsNameOptions.EnableResourceNameDnsARecord': { usual: false, other: true },
   'PrivateDnsNameOptions.HostnameType': { usual: 'ip-name', other: 'resource-name' },
