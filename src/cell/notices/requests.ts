@@ -36,6 +36,7 @@ import type { Sql } from '../store/sql.ts';
 import { hostsOf, partsOf } from './parts.ts';
 import { type CapacityQueue, classOf } from './queue.ts';
 import { showRequest } from './show.ts';
+import { readTypeUse, suggest } from './suggest.ts';
 
 export interface CapacityCaller {
   readonly requestId: string;
@@ -148,7 +149,7 @@ export class CapacityRequests {
         token: `request/${clientToken ?? caller.requestId}`,
         requestHash: hashOf(asked),
         mode: input.mode === 'race' ? 'race' : 'reserve',
-        options: optionsOf(input, this.#options.services.identity.zone),
+        options: await this.#optionsOf(input, caller.accountId),
         offerSeconds: input.offerSeconds,
         validSeconds: input.validSeconds,
         callbackUrl: input.callback?.url ?? null,
@@ -197,6 +198,15 @@ export class CapacityRequests {
       }
     },
   };
+
+  /** The suggested ones come after those that the client named. */
+  async #optionsOf(input: CreateRequestInput, accountId: string): Promise<OptionColumn[]> {
+    const { db, identity } = this.#options.services;
+    const named = optionsOf(input, identity.zone);
+    return input.suggestAlternatives
+      ? [...named, ...suggest(named, await readTypeUse(db, accountId))]
+      : named;
+  }
 
   async create(caller: CapacityCaller, request: NewRequest): Promise<RequestView> {
     const { services, queue } = this.#options;
