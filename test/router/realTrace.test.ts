@@ -83,9 +83,9 @@ test('a change of network state is told to hosts under the request that made it'
   assert.equal(status, 200, body);
   const requestId = /<requestId>([^<]+)</.exec(body)?.[1] ?? '';
   await until('the host has it', () =>
-    of(requestId).some((line) => line.name === 'h-1' && line.method === 'card.applyVpc'),
+    of(requestId).some((line) => line.name === 'h-1' && line.method === 'card.transact'),
   );
-  assert.ok(of(requestId).some((line) => line.name === 'cell' && line.method === 'cell.applyVpc'));
+  assert.ok(of(requestId).some((line) => line.name === 'cell' && line.method === 'cell.applyParts'));
 });
 
 test('beats that are for no request leave no line', () => {

@@ -120,8 +120,9 @@ const regionProblems = async (url: string, rows: ReadonlyMap<string, Row>): Prom
   return [
     ...orphans.map((each) => `orphan: interface ${each.eni_id} of ${each.instance_id}`),
     ...wrong.map(({ id, eni }) => `${id} has no interface ${eni} in the region`),
+    // A stopped instance has given its automatic address back.
     ...enis
-      .filter((each) => each.public !== 1)
+      .filter((each) => each.public !== (rows.get(each.instance_id)?.state === 'stopped' ? 0 : 1))
       .map((each) => `${each.eni_id} has ${each.public} public addresses`),
     ...loose.map(({ ip }) => `orphan: public address ${ip}`),
     ...counts.map(({ vpc_id: id }) => `${id} counts its ports wrongly`),
