@@ -26,6 +26,8 @@ import { RebuildingCard } from './rebuildingCard.ts';
 
 export { imageMib, makeImage, type TestImage, writingSector } from './images.ts';
 
+const helloMsMax = 60_000;
+
 export const until = async (
   what: string,
   condition: () => Promise<boolean> | boolean,
@@ -61,6 +63,7 @@ export class Lab {
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
   readonly #streams = new Map<string, HostCaller>();
+  readonly #awaited = new Map<string, ((stream: HostCaller) => void)[]>();
   readonly #closers: (() => Promise<void> | void)[] = [];
   #hosts = 0;
 
@@ -98,6 +101,8 @@ export class Lab {
       handlers: (stream) => ({
         'host.hello': ({ hostId }) => {
           this.#streams.set(hostId, stream);
+          for (const greet of this.#awaited.get(hostId) ?? []) greet(stream);
+          this.#awaited.delete(hostId);
           return { cellId: this.cellId, reportEveryMs: 200 };
         },
         'host.report': (report) => {
@@ -241,10 +246,15 @@ export class Lab {
 
   /** The stream on which this host's agent is reached, once it has said hello. */
   async caller(hostId: string): Promise<HostCaller> {
-    await until(`${hostId} says hello`, () => this.#streams.has(hostId));
-    const stream = this.#streams.get(hostId);
-    if (stream === undefined) throw new Error('lost again');
-    return stream;
+    const known = this.#streams.get(hostId);
+    if (known !== undefined) return known;
+    // Told rather than looked for: a host that does not like this cell is gone again at once.
+    const { promise, resolve } = Promise.withResolvers<HostCaller>();
+    this.#awaited.set(hostId, [...(this.#awaited.get(hostId) ?? []), resolve]);
+    const late = sleep(helloMsMax, undefined, { ref: false }).then(() => {
+      throw new Error(`waited in vain: ${hostId} says hello`);
+    });
+    return Promise.race([promise, late]);
   }
 
   connected(hostId: string): boolean {
