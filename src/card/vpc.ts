@@ -72,6 +72,8 @@ export class Vpc {
   /** The firewall may let flows in that a migration brought along. */
   #mayHaveImported = false;
   #open = false;
+  /** The namespace was found gone, and has not been made anew since. */
+  #vanished = false;
   /** undefined: as an earlier process left it. */
   #offloads: boolean | undefined;
   #tail: Promise<unknown> = Promise.resolve();
@@ -150,7 +152,8 @@ export class Vpc {
 
   /** What the kernel lacks of what was put there; undefined: nothing, or a change is under way. Waits for nobody, nobody waits for it. */
   async loss(): Promise<string | undefined> {
-    if (!this.#open || !this.isIdle) return undefined;
+    if (!this.isIdle) return undefined;
+    if (!this.#open) return this.#vanished ? 'the namespace' : undefined;
     const applied = this.#applied;
     if (applied === undefined) return 'the last change did not come through';
     const lost = (await namespaceExists(this.namespace))
@@ -161,12 +164,18 @@ export class Vpc {
 
   /** Reads the kernel, and makes it what it should be. Inside `serialize`. */
   async mend(): Promise<void> {
-    if (!this.#open) return;
+    if (!this.#open && !this.#vanished) return;
     const exists = await namespaceExists(this.namespace);
-    if (!exists) await this.#close();
+    if (!exists) {
+      this.#vanished = true;
+      // Its tools may still stand in the namespace that has lost its name, whose overlay device keeps the network id taken.
+      await runInside(this.namespace, `ip link del dev ${overlayDevice}\n`).catch(() => undefined);
+      await this.#close();
+    }
     this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
     if (exists) this.#applied = undefined;
     await this.converge();
+    this.#vanished = false;
   }
 
   /**
