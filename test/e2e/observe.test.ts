@@ -22,7 +22,7 @@ describe('what can be seen', { timeout: 10 * 60_000 }, () => {
   after(() => region?.[Symbol.asyncDispose]());
 
   const processes = (): string[] => [
-    ...['ca', 'router', 'region', 'gateway'],
+    ...['ca', 'webhooks', 'router', 'region', 'gateway'],
     ...region.plan.cells.flatMap(({ name }) => [`${name}-1`, `${name}-2`]),
     ...region.plan.hosts.flatMap(({ number }) => [`card-${number}`, `agent-${number}`]),
   ];
