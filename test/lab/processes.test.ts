@@ -1,8 +1,8 @@
 /** The list of a run's processes: replicas. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
 import { planLab, routersMax } from '#lab/plan.ts';
@@ -21,6 +21,8 @@ const listOf = async (t: TestContext, more: Partial<RunRecord>): Promise<NodeSpe
   const root = mkdtempSync(join(tmpdir(), 'pando-plan-'));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const directory = runDirectory(root);
+  mkdirSync(dirname(directory.webhooksKey), { recursive: true });
+  writeFileSync(directory.webhooksKey, 'k'.repeat(64));
   const run = { ...record, ...more };
   const pki = await PkiFiles.open(directory.pki, 'test');
   const { processes } = await planProcesses({ directory, plan: planLab(run), run, pki });
