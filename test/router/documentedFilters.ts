@@ -11,6 +11,18 @@ const models = path.join(
 /** Listed in the same form: the head of `tag:<key>`, and the values of one filter. */
 const noFilters: ReadonlySet<string> = new Set(['tag', 'informational', 'low', 'medium', 'high', 'critical']);
 
+/** Without lists inside of the list: the values of a filter, in the form of filters. */
+const outerList = (html: string): string => {
+  let depth = 0;
+  let outer = '';
+  for (const part of html.split(/(<\/?ul>)/)) {
+    if (part === '<ul>') depth += 1;
+    else if (part === '</ul>') depth -= 1;
+    else if (depth <= 1) outer += part;
+  }
+  return outer;
+};
+
 let text: string | undefined;
 
 /** Names of the filters that an action's request documents; `tag:<key>` and its like are left out. */
@@ -24,7 +36,7 @@ export const documentedFilters = (action: string): readonly string[] => {
   const member = body.indexOf('    Filters?:');
   if (member < 0) return [];
   const comment = body.slice(body.lastIndexOf('/**', member), member);
-  const names = [...comment.matchAll(/<code>([a-z][a-z0-9.-]+)<\/code>\s*-\s/g)].map(
+  const names = [...outerList(comment).matchAll(/<code>([a-z][a-z0-9.-]+)<\/code>\s*-\s/g)].map(
     ([, name]) => name ?? '',
   );
   return [...new Set(names)].filter((name) => !noFilters.has(name));

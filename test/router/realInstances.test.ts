@@ -434,8 +434,6 @@ describe('instances', () => {
     const before = await cloud.fingerprint();
     const unsupported: Parameters<RealClient['run']>[0][] = [
       { KernelId: 'aki-1' },
-      { Placement: { Tenancy: 'host' } },
-      { CapacityReservationSpecification: { CapacityReservationPreference: 'capacity-reservations-only' } },
       { PrivateDnsNameOptions: { HostnameType: 'resource-name' } },
       { HibernationOptions: { Configured: true } },
       { BlockDeviceMappings: [{ DeviceName: '/dev/vda', Ebs: { DeleteOnTermination: false } }] },
