@@ -8,7 +8,7 @@
  */
 import { z } from 'zod';
 import type { ProbeReport, ProbeRequest } from './card-probe.ts';
-import { routeTarget, securityRule, vpcPort } from './network.ts';
+import { routeTarget, securityRule, vpcPort, vpcState } from './network.ts';
 
 export const objectKinds = ['fleet', 'vpc', 'subnet', 'security-group', 'network-acl', 'gateway'] as const;
 export const objectKind = z.enum(objectKinds);
@@ -78,20 +78,9 @@ export const fleetBody = z.object({
 export type FleetBody = z.infer<typeof fleetBody>;
 
 /** A VPC's settings: all of `VpcState` that is not another object's or a place. */
-export const vpcBody = z.object({
-  vni: z.number().int().min(1).max(0xffffff),
-  cidrs: z.array(z.string()).min(1),
-  dnsServers: z.array(z.string()),
-  domainName: z.string(),
-  publicDomainName: z.string().optional(),
-  dhcp: z
-    .object({
-      ntpServers: z.array(z.string()),
-      netbiosNameServers: z.array(z.string()),
-      netbiosNodeType: z.number().int().min(0).max(255).optional(),
-    })
-    .optional(),
-  mtu: z.number().int(),
+export const vpcBody = vpcState.pick({
+  ...{ vni: true, cidrs: true, dnsServers: true, domainName: true, publicDomainName: true, dhcp: true },
+  mtu: true,
 });
 
 export const subnetBody = z.object({

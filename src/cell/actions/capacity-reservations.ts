@@ -19,25 +19,12 @@ import {
 } from '../reservations/reserving.ts';
 import { countSlots, listReservations, type ReservationRow, type SlotCounts } from '../store/reservations.ts';
 import type { CellContext } from './context.ts';
+import { oneOf } from './run-input.ts';
 
 const platform = 'Linux/UNIX';
 
 const invalid = (message: string): PandoError => new PandoError('InvalidParameterValue', message);
 const combination = (message: string): PandoError => new PandoError('InvalidParameterCombination', message);
-
-export const oneOf = <T extends string>(
-  name: string,
-  words: readonly T[],
-  given: string | undefined,
-  otherwise: T,
-): T => {
-  if (given === undefined) return otherwise;
-  const word = words.find((one) => one === given);
-  if (word !== undefined) return word;
-  throw invalid(
-    `Value (${given.slice(0, 64)}) for parameter ${name} is invalid. Expecting ${words.join(' or ')}.`,
-  );
-};
 
 export const readClientToken = (token: string | undefined): string | undefined => {
   if (token === undefined || token === '') return undefined;

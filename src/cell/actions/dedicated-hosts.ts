@@ -26,8 +26,9 @@ import {
   type Machine,
   type TenantInstance,
 } from '../store/dedicated-hosts.ts';
-import { checkZone, oneOf, readClientToken, requestHashOf } from './capacity-reservations.ts';
+import { checkZone, readClientToken, requestHashOf } from './capacity-reservations.ts';
 import type { CellContext } from './context.ts';
+import { oneOf } from './run-input.ts';
 
 type Kind = { readonly InstanceType?: string | undefined; readonly InstanceFamily?: string | undefined };
 

@@ -153,7 +153,7 @@ export const readMetadataOptions = (
 };
 
 /** One of a parameter's words, or its default. @throws InvalidParameterValue */
-const oneOf = <T extends string>(
+export const oneOf = <T extends string>(
   name: string,
   words: readonly T[],
   given: string | undefined,

@@ -24,7 +24,7 @@ const example = {
   unreachable: 'skip',
   confirmMs: 10_000,
   window: { days: ['mon', 'tue', 'wed', 'thu'], from: '09:00', to: '16:00' },
-  approval: { before: 'second', by: ['alice'] },
+  approval: { before: 'second', by: ['operator'] },
 };
 
 /** JSON of a file, or of stdin for `-`. */
