@@ -138,6 +138,8 @@ describe('a host that moves to another cell (S3.2)', () => {
     const outcomes = await Promise.all([codeOf(rehome(2)), codeOf(rehome(3, twin))]);
     assert.deepEqual(outcomes.toSorted(), ['IncorrectState', 'ok']);
     assert.deepEqual(await hostsOf(first), []);
+    const [lost] = [2, 3].filter((_, i) => outcomes[i] !== 'ok');
+    await assert.rejects(rehome(lost), /h-moving has gone to cell-[23]\./, 'also once the other has ended');
   });
 
   it('is unknown: said so', async () => {

@@ -99,7 +99,7 @@ export const homeOperations = (services: CellServices): HomeOperations => {
 const beginLeaving = (services: CellServices, hostId: string, toCell: string): Promise<number> =>
   services.db.transaction(async (tx) => {
     const home = await lockHome(tx, hostId);
-    if (home === undefined) throw notFound(hostId);
+    if (home === undefined) throw await noHostOfThisCell(tx, hostId);
     if (home.leaving_to !== null && home.leaving_to !== toCell)
       throw new PandoError('IncorrectState', `${hostId} is on its way to ${home.leaving_to}.`);
     if (home.state !== 'draining')
@@ -135,4 +135,13 @@ const stay = async (
   throw error;
 };
 
-const notFound = (id: string): PandoError => new PandoError('NotFound', `${id} is not known in this cell.`);
+/** A host that has gone is not unknown: whoever came second of two that moved it is told where it went. */
+const noHostOfThisCell = async (
+  db: Parameters<typeof findReleased>[0],
+  hostId: string,
+): Promise<PandoError> => {
+  const released = await findReleased(db, hostId);
+  return released === undefined
+    ? new PandoError('NotFound', `${hostId} is not known in this cell.`)
+    : new PandoError('IncorrectState', `${hostId} has gone to ${released.to_cell}.`);
+};
