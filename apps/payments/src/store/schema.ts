@@ -1,5 +1,5 @@
 /** Every schema step of the application, in order. */
-import { idempotencySchema } from '../ledger/idempotency.ts';
+import { idempotencyClaimSchema, idempotencySchema } from '../ledger/idempotency.ts';
 import { ledgerSchema } from '../ledger/schema.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
@@ -12,4 +12,5 @@ export const schema: readonly SchemaStep[] = [
   peopleSchema,
   locationSchema,
   paymentsSchema,
+  idempotencyClaimSchema,
 ];
