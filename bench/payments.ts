@@ -245,7 +245,7 @@ try {
     const progressAt = process.argv.indexOf('--progress');
     await ledgerSoak(
       await ensureDatabase(server.url, 'soak'),
-      Number(process.argv[soakAt + 1] ?? 1_000_000),
+      operations,
       progressAt >= 0 ? process.argv[progressAt + 1] : undefined,
     );
   } else {

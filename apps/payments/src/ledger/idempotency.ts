@@ -16,7 +16,7 @@ import type { ErrorCode } from '../contract/codes.ts';
 import { idempotencyKeyCharsMax, idempotencyKeyHoursMin } from '../contract/limits.ts';
 import type { SchemaStep } from '../store/migrate.ts';
 import { first, type Pool, type Queryable, run } from '../store/pool.ts';
-import { sqlStateOf, transaction } from '../store/transaction.ts';
+import { asOneWrite, sqlStateOf, transaction } from '../store/transaction.ts';
 
 export const idempotencySchema: SchemaStep = {
   name: '0002-idempotency',
@@ -142,47 +142,47 @@ export async function once<Answer>(
 
 type Claim = Once & { readonly fingerprint: Buffer };
 
-async function carryOut<Answer>(
+/** Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. */
+const carryOut = <Answer>(
   pool: Pool,
   request: Claim,
   work: (client: pg.PoolClient) => Promise<Answer>,
-): Promise<OnceResult<Answer>> {
-  try {
-    return await keep(pool, request, async (client) => ({ answer: await work(client) }));
-  } catch (error) {
-    if (
-      !(error instanceof PaymentsError) ||
-      passing.includes(error.code) ||
-      error.code === 'idempotency_key_reused'
-    )
-      throw error;
-    // In a transaction of its own: the first one is rolled back with all that it wrote. Whoever took the key in between was first.
-    const { code, message } = error;
-    return keep<Answer>(pool, request, async () => ({ error: { code, message } }));
-  }
-}
-
-/** Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. */
-const keep = <Answer>(
-  pool: Pool,
-  request: Claim,
-  work: (client: pg.PoolClient) => Promise<Outcome<Answer>>,
 ): Promise<OnceResult<Answer>> =>
   transaction(
     pool,
     async (client) => {
       const kept = await claim<Answer>(client, request);
       if (kept !== undefined) return replayOf(kept, request.fingerprint);
-      const outcome = await work(client);
-      await run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
+      const outcome = await outcomeOf(client, work);
+      // COMMIT goes out right behind it; should this fail, that is told there.
+      run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
         request.personId,
         request.key,
         JSON.stringify(outcome),
-      ]);
+      ]).catch(() => undefined);
       return { outcome, replayed: false };
     },
     { repeatable: true },
   );
+
+/** The answer of `work`; or its refusal, with what it wrote undone and the key still ours. Other errors end the transaction. */
+async function outcomeOf<Answer>(
+  client: pg.PoolClient,
+  work: (client: pg.PoolClient) => Promise<Answer>,
+): Promise<Outcome<Answer>> {
+  const [saved, working] = asOneWrite(
+    client,
+    () => [client.query('savepoint before_work'), work(client)] as const,
+  );
+  saved.catch(() => undefined);
+  try {
+    return { answer: await working };
+  } catch (error) {
+    if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
+    await client.query('rollback to savepoint before_work');
+    return { error: { code: error.code, message: error.message } };
+  }
+}
 
 /** Undefined: the key is ours. Else what another transaction with this key has committed. */
 async function claim<Answer>(client: pg.PoolClient, request: Claim): Promise<Kept<Answer> | undefined> {

@@ -96,9 +96,7 @@ export async function proveDay(client: pg.ClientBase, day: string, nowMs: number
 }
 
 const brokenIn = (health: Health): string[] => [
-  ...health.sums
-    .filter((sum) => sum.sumMinor !== 0n)
-    .map((sum) => `${sum.currency} sums to ${sum.sumMinor}`),
+  ...health.sums.filter((sum) => sum.sumMinor !== 0n).map((sum) => `${sum.currency} sums to ${sum.sumMinor}`),
   ...health.unbalanced.map((id) => `${id} is unbalanced`),
   ...health.drifted.map((name) => `${name} has drifted`),
 ];

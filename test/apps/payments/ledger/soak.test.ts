@@ -23,6 +23,7 @@ test('no charge twice, no other answer than the first, and the books balance', a
   const shown = JSON.stringify(result, (_, value) => (typeof value === 'bigint' ? `${value}` : value));
   assert.equal(result.booked + result.refused, operations, shown);
   assert.ok(result.booked > operations / 3 && result.refused > 0, shown);
+  assert.ok(result.raced > operations / 3 && result.racedByAll > operations / 20, shown);
   assert.ok(result.wrongBodies > 0 && result.lateReplays > 0 && result.calls > 8 * operations, shown);
   assert.equal(result.postings, 2n * BigInt(result.booked + 20), shown);
   assert.deepEqual(

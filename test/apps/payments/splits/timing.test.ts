@@ -50,12 +50,21 @@ async function world(changes: readonly Change[] = []): Promise<World> {
   return {
     on,
     eve,
-    idOf: { near: ana.personId, far: ben.personId, 'opted out': cleo.personId, nobody: `per_${'0'.repeat(26)}` },
+    idOf: {
+      near: ana.personId,
+      far: ben.personId,
+      'opted out': cleo.personId,
+      nobody: `per_${'0'.repeat(26)}`,
+    },
   };
 }
 
 /** Makes the request ready; what is returned sends it. Signing is the phone's work and is not measured. */
-async function ready({ eve, idOf }: World, attempt: Attempt, about: Stranger): Promise<() => Promise<unknown>> {
+async function ready(
+  { eve, idOf }: World,
+  attempt: Attempt,
+  about: Stranger,
+): Promise<() => Promise<unknown>> {
   const personId = idOf[about];
   switch (attempt) {
     case 'pay': {
@@ -84,7 +93,10 @@ async function differentWork(world: World): Promise<string[]> {
       const send = await ready(world, attempt, about);
       work.push((await statementsOf(world.on.app.pool, send)).join('\n'));
     }
-    assert.ok(work.every((lines) => lines.includes('device') || lines.includes('session')), work[0]);
+    assert.ok(
+      work.every((lines) => lines.includes('device') || lines.includes('session')),
+      work[0],
+    );
     if (new Set(work).size > 1) different.push(attempt);
   }
   return different;

@@ -26,7 +26,10 @@ export async function mutant(changes: readonly Change[]): Promise<typeof start> 
     const path = join(copy, 'src', file);
     const text = await readFile(path, 'utf8');
     if (text.split(from).length !== 2) throw new Error(`${file} does not hold this once: ${from}`);
-    await writeFile(path, text.replace(from, () => to));
+    await writeFile(
+      path,
+      text.replace(from, () => to),
+    );
   }
   const changed = (await import(join(copy, 'src/start.ts'))) as { start: typeof start };
   return changed.start;

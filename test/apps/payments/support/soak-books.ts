@@ -21,11 +21,7 @@ const absolute = (minor: bigint): bigint => (minor < 0n ? -minor : minor);
 /** Recomputing millions of postings takes longer than any statement of the service may. */
 const checkMinutesMax = 15;
 
-export const booksOf = (
-  pool: Pool,
-  expected: ReadonlyMap<string, bigint>,
-  booked: number,
-): Promise<Books> =>
+export const booksOf = (pool: Pool, expected: ReadonlyMap<string, bigint>, booked: number): Promise<Books> =>
   transaction(pool, async (client) => {
     await client.query(`set local statement_timeout = '${checkMinutesMax}min'`);
     const health = await healthOf(client);

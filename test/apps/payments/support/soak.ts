@@ -15,11 +15,12 @@ const currencies = ['EUR', 'USD'] as const;
 /** Of how many past keys the answers are kept, to be asked for again later. */
 const rememberedMax = 1_000;
 const lateShare = 0.02;
+/** Of the payments: how many go to an account that is as likely in another currency, and are refused then. */
+const otherCurrencyShare = 0.1;
 const attemptsMax = 100;
 const passing = ['busy', 'idempotency_in_progress'];
 const unexpected = 'unexpected';
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? `${error.code}` : '';
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? `${error.code}` : '');
 
 export interface SoakOptions {
   /** One pool for each process of the service that the retries of a key are spread over. */
@@ -42,6 +43,9 @@ export interface SoakCounts {
   operations: number;
   /** Calls of all keys together, with late ones and wrong bodies. */
   calls: number;
+  /** Keys whose retries reached several processes, and every process, at once. The others' reached one. */
+  raced: number;
+  racedByAll: number;
   booked: number;
   refused: number;
   wrongBodies: number;
@@ -94,6 +98,9 @@ async function openAll(pool: Pool, count: number): Promise<Account[]> {
   return accounts;
 }
 
+/** Half of the keys are raced for: by two, four or eight processes. */
+const widthOf = (share: number): number => (share < 0.5 ? 1 : share < 0.75 ? 2 : share < 0.875 ? 4 : 8);
+
 interface Order {
   readonly key: string;
   readonly body: string;
@@ -111,6 +118,8 @@ class Soak {
   readonly counts: SoakCounts = {
     operations: 0,
     calls: 0,
+    raced: 0,
+    racedByAll: 0,
     booked: 0,
     refused: 0,
     wrongBodies: 0,
@@ -149,16 +158,19 @@ class Soak {
   }
 
   #order(number: number): Order {
-    const [from, to] = [this.#account(), this.#account()];
+    const from = this.#account();
+    const to = this.#account(this.#next() < otherCurrencyShare ? undefined : from.currency);
     const amountMinor = BigInt(1 + Math.floor(this.#next() * 400));
     const body = `${from.accountId}>${to.accountId}:${amountMinor}`;
     return { key: `soak-${this.#options.seed}-${number}`, body, from, to, amountMinor };
   }
 
-  #account(): Account {
-    const account = this.#accounts[Math.floor(this.#next() * this.#accounts.length)];
-    if (account === undefined) throw new Error('there are no accounts');
-    return account;
+  #account(currency?: string): Account {
+    for (;;) {
+      const account = this.#accounts[Math.floor(this.#next() * this.#accounts.length)];
+      if (account === undefined) throw new Error('there are no accounts');
+      if (currency === undefined || account.currency === currency) return account;
+    }
   }
 
   /** The answer as text; undefined: refused because the key was used with another body. */
@@ -196,12 +208,15 @@ class Soak {
     });
   }
 
-  /** All retries at once, over one, two, four or eight processes from a random one on, and perhaps a wrong body among them. */
+  /** All retries at once, over some of the processes from a random one on, and perhaps a wrong body among them. */
   async #operation(order: Order, isWrong: boolean): Promise<void> {
     const { processes, retries } = this.#options;
-    const width = Math.min(processes.length, 2 ** Math.floor(this.#next() * 4));
+    const width = Math.min(processes.length, widthOf(this.#next()));
+    if (width > 1) this.counts.raced += 1;
+    if (width === processes.length) this.counts.racedByAll += 1;
     const offset = Math.floor(this.#next() * processes.length);
-    const poolOf = (at: number): Pool => processes[(offset + (at % width)) % processes.length] ?? processes[0];
+    const poolOf = (at: number): Pool =>
+      processes[(offset + (at % width)) % processes.length] ?? processes[0];
     const wrongAt = isWrong ? Math.floor(this.#next() * retries) : -1;
     const wrongBody = `${order.body} and more`;
     let wrong: Promise<string | undefined> | undefined;

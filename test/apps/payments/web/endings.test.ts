@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { healthOf } from '#payments/ledger/proof.ts';
 import { openPages, type Phone, shot, violations } from './support/phones.ts';
-import { ask, balance, balanceIs, comesTo, outcome, pay, reasonsOn, setRule, shows } from './support/steps.ts';
+import {
+  ask,
+  balance,
+  balanceIs,
+  comesTo,
+  outcome,
+  pay,
+  reasonsOn,
+  setRule,
+  shows,
+} from './support/steps.ts';
 
 const restMs = 60_000;
 const pages = await openPages({ partnerRestMs: restMs });
@@ -71,7 +81,9 @@ test('S9.1 nobody confirms: both phones hear that it has expired, live', { timeo
   await balanceIs(ana, before);
 });
 
-test('S9.1 step-up by one’s own other device: the paying one has nothing to press', { timeout: 60_000 }, async () => {
+test('S9.1 step-up by one’s own other device: the paying one has nothing to press', {
+  timeout: 60_000,
+}, async () => {
   await setRule(ana, 'Who confirms', 'Another device of yours');
   const tablet = await pages.phone('Ana', { at: [8, 40] });
   assert.equal(await pay(ana, 'Dan', '5'), 'awaiting_confirmation');
@@ -103,7 +115,9 @@ test('S9.1 unknown: a phone that gives no position pays small amounts where its 
   assert.ok((await reasonsOn(ben)).includes('below_allowance'));
   assert.equal(await pay(ben, 'Cleo', '5.01'), 'declined');
   const reasons = await reasonsOn(ben);
-  assert.ok(reasons.includes('above_allowance') && reasons.some((reason) => reason?.startsWith('payer_position')));
+  assert.ok(
+    reasons.includes('above_allowance') && reasons.some((reason) => reason?.startsWith('payer_position')),
+  );
   await shot(ben.page, 'unknown');
   await ben.context.grantPermissions(['geolocation']);
   await ben.page.reload();

@@ -103,7 +103,12 @@ export async function openPages(options: PagesOptions = {}): Promise<Pages> {
     await browser.close();
   });
   const fresh = async (options: PhoneOptions = {}): Promise<Phone> => {
-    const phone = await openPhone(browser, url, options, `globalThis.clockAheadMs = ${aheadMs}; ${clockOfTests}`);
+    const phone = await openPhone(
+      browser,
+      url,
+      options,
+      `globalThis.clockAheadMs = ${aheadMs}; ${clockOfTests}`,
+    );
     opened.push(phone);
     return phone;
   };
