@@ -4,7 +4,7 @@ import { ledgerSchema } from '../ledger/schema.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
 import { paymentsSchema } from './schema-payments.ts';
-import { peopleSchema } from './schema-people.ts';
+import { merchantsSchema, peopleSchema } from './schema-people.ts';
 
 export const schema: readonly SchemaStep[] = [
   ledgerSchema,
@@ -13,4 +13,5 @@ export const schema: readonly SchemaStep[] = [
   locationSchema,
   paymentsSchema,
   idempotencyClaimSchema,
+  merchantsSchema,
 ];

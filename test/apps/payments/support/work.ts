@@ -31,13 +31,14 @@ function touched(before: Result, after: Result): string[] {
 
 /** The statements that the application runs meanwhile with their row counts, and after each transaction the rows that it touched. */
 export async function statementsOf(pool: Pool, work: () => Promise<unknown>): Promise<string[]> {
-  const seen: string[] = [];
   const client = await pool.connect();
   client.release();
   const prototype = Object.getPrototypeOf(client) as { query: Query };
   const { query } = prototype;
   const starts = new WeakMap<object, Promise<Result>>();
-  const notes: Promise<unknown>[] = [];
+  // In the order in which they are sent, whenever their answers come.
+  const lines: Promise<readonly string[]>[] = [];
+  const note = (line: Promise<readonly string[]>): void => void lines.push(line.catch(() => ['  refused']));
   const look = (on: object): Promise<Result> => {
     const looked = query.call(on, rowsTouched) as Promise<Result>;
     looked.catch(() => undefined);
@@ -45,39 +46,32 @@ export async function statementsOf(pool: Pool, work: () => Promise<unknown>): Pr
   };
   prototype.query = function (this: object, ...args: unknown[]): unknown {
     const text = textOf(args[0]);
+    const done = (result: Result | undefined): readonly string[] => [`${text} → ${result?.rowCount}`];
     const callback = args.at(-1);
-    if (typeof callback === 'function')
+    if (typeof callback === 'function') {
+      const { promise, resolve } = Promise.withResolvers<readonly string[]>();
+      note(promise);
       return query.call(this, ...args.slice(0, -1), (error: unknown, result: Result | undefined) => {
-        seen.push(`${text} → ${result?.rowCount}`);
+        resolve(done(result));
         callback(error, result);
       });
+    }
     const start = starts.get(this);
     if (start !== undefined && (text === 'commit' || text === 'rollback')) {
       starts.delete(this);
-      notes.push(
-        Promise.all([start, look(this)]).then(
-          ([before, after]) => seen.push(...touched(before, after)),
-          () => seen.push('  aborted'),
-        ),
-      );
+      note(Promise.all([start, look(this)]).then(([before, after]) => touched(before, after)));
     }
     const running = query.call(this, ...args) as Promise<Result>;
     if (text === 'begin') starts.set(this, look(this));
-    notes.push(
-      running.then(
-        (result) => seen.push(`${text} → ${result.rowCount}`),
-        () => seen.push(`${text} → refused`),
-      ),
-    );
+    note(running.then(done));
     return running;
   };
   try {
     await work();
-    await Promise.all(notes);
   } finally {
     prototype.query = query;
   }
-  return seen;
+  return (await Promise.all(lines)).flat();
 }
 
 /** Processor time of this thread (the phone and the service) and of the service's one connection, in microseconds. */
