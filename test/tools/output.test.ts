@@ -42,10 +42,16 @@ test('property: every event comes, in its file’s order, and no other file’s 
       await new Promise((resolve) => output.stream.once('end', resolve));
       const order = [...new Set(seen.map((each) => each.split(':')[0] ?? ''))];
       const expected = order.flatMap((file) =>
-        Array.from({ length: counts[Number(file)] ?? 0 }, (_, at) => `${file}:${(counts[Number(file)] ?? 0) - at}`),
+        Array.from(
+          { length: counts[Number(file)] ?? 0 },
+          (_, at) => `${file}:${(counts[Number(file)] ?? 0) - at}`,
+        ),
       );
       assert.deepEqual(seen, expected);
-      assert.equal(seen.length, counts.reduce((sum, count) => sum + count, 0));
+      assert.equal(
+        seen.length,
+        counts.reduce((sum, count) => sum + count, 0),
+      );
     }),
   );
 });
@@ -54,7 +60,8 @@ test('the file that runs the longest is shown as it goes', () => {
   const output = new Output();
   const seen: string[] = [];
   const read = (): void => {
-    for (let event = output.stream.read(); event !== null; event = output.stream.read()) seen.push(event.type);
+    for (let event = output.stream.read(); event !== null; event = output.stream.read())
+      seen.push(event.type);
   };
   output.begin('one');
   output.begin('two');

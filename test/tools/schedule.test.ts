@@ -16,25 +16,32 @@ const load = (shares: readonly Share[]): number => shares.reduce((sum, { cores }
 
 test('property: every file runs once, in company that it may have', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(share, { maxLength: 30 }), fc.integer({ min: 1, max: 8 }), async (shares, cores) => {
-      const jobs = shares.map((each, at): Job => ({ file: `f${at}`, share: each }));
-      const running = new Set<Job>();
-      const done: string[] = [];
-      const work = async (job: Job): Promise<void> => {
-        running.add(job);
-        const now = [...running].map((each) => each.share);
-        if (now.length > 1) {
-          assert.ok(now.every(({ alone }) => !alone), 'beside one that must be alone');
-          assert.ok(now.filter(({ real }) => real).length <= 1, 'two on real parts');
-          assert.ok(load(now) <= cores + 0.5, `${load(now)} on ${cores}`);
-        }
-        for (let turn = 0; turn < job.share.seconds % 7; turn++) await Promise.resolve();
-        running.delete(job);
-        done.push(job.file);
-      };
-      await runAll(jobs, cores, work, () => false);
-      assert.deepEqual(done.sort(), jobs.map(({ file }) => file).sort());
-    }),
+    fc.asyncProperty(
+      fc.array(share, { maxLength: 30 }),
+      fc.integer({ min: 1, max: 8 }),
+      async (shares, cores) => {
+        const jobs = shares.map((each, at): Job => ({ file: `f${at}`, share: each }));
+        const running = new Set<Job>();
+        const done: string[] = [];
+        const work = async (job: Job): Promise<void> => {
+          running.add(job);
+          const now = [...running].map((each) => each.share);
+          if (now.length > 1) {
+            assert.ok(
+              now.every(({ alone }) => !alone),
+              'beside one that must be alone',
+            );
+            assert.ok(now.filter(({ real }) => real).length <= 1, 'two on real parts');
+            assert.ok(load(now) <= cores + 0.5, `${load(now)} on ${cores}`);
+          }
+          for (let turn = 0; turn < job.share.seconds % 7; turn++) await Promise.resolve();
+          running.delete(job);
+          done.push(job.file);
+        };
+        await runAll(jobs, cores, work, () => false);
+        assert.deepEqual(done.sort(), jobs.map(({ file }) => file).sort());
+      },
+    ),
   );
 });
 
@@ -52,7 +59,13 @@ test('once it is interrupted nothing more begins, and what runs is waited for', 
     },
     () => begun.length >= 2,
   );
-  assert.deepEqual([begun, ended], [['a', 'b'], ['a', 'b']]);
+  assert.deepEqual(
+    [begun, ended],
+    [
+      ['a', 'b'],
+      ['a', 'b'],
+    ],
+  );
 });
 
 test('what must be alone comes first, then the longest', () => {

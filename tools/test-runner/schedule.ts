@@ -13,9 +13,7 @@ const beyondCores = 0.5;
 export const inOrder = (jobs: readonly Job[]): Job[] =>
   jobs.toSorted(
     ({ share: one, file }, { share: other, file: otherFile }) =>
-      Number(other.alone) - Number(one.alone) ||
-      other.seconds - one.seconds ||
-      (file < otherFile ? -1 : 1),
+      Number(other.alone) - Number(one.alone) || other.seconds - one.seconds || (file < otherFile ? -1 : 1),
   );
 
 /** Whether `next` may start beside what runs. Pure. */
@@ -37,9 +35,19 @@ export async function runAll(
   const running = new Map<Job, Promise<Job>>();
   for (;;) {
     for (const job of ended() ? [] : [...waiting]) {
-      if (!fits(job.share, [...running.keys()].map(({ share }) => share), cores)) continue;
+      if (
+        !fits(
+          job.share,
+          [...running.keys()].map(({ share }) => share),
+          cores,
+        )
+      )
+        continue;
       waiting.splice(waiting.indexOf(job), 1);
-      running.set(job, work(job).then(() => job));
+      running.set(
+        job,
+        work(job).then(() => job),
+      );
     }
     if (running.size === 0) return;
     running.delete(await Promise.race(running.values()));

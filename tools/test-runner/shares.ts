@@ -11,7 +11,16 @@ export interface Share {
   readonly real: boolean;
 }
 
-const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab', 'cell/fault-matrix-real', 'cell/critical-real'];
+const realParts = [
+  'e2e',
+  'images',
+  'agent',
+  'card',
+  'gateway',
+  'lab',
+  'cell/fault-matrix-real',
+  'cell/critical-real',
+];
 
 const usual: Share = { cores: 1, seconds: 5, alone: false, real: false };
 

@@ -43,7 +43,8 @@ export class Usages {
   /** Lines of a table, the slowest first, and one with the sums of all. */
   table(count: number): string[] {
     const slowest = this.#all.toSorted((one, other) => other.seconds - one.seconds).slice(0, count);
-    const sum = (of: (usage: Usage) => number): number => this.#all.reduce((total, each) => total + of(each), 0);
+    const sum = (of: (usage: Usage) => number): number =>
+      this.#all.reduce((total, each) => total + of(each), 0);
     const wall = sum(({ seconds }) => seconds);
     const cpu = sum(({ cpuSeconds }) => cpuSeconds ?? 0);
     return [
