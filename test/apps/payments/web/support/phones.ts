@@ -41,6 +41,8 @@ export interface Pages {
   readonly url: string;
   readonly app: App;
   readonly network: Network;
+  /** Moves the clocks of the service and of all its phones on. */
+  pass(ms: number): Promise<void>;
   /** A phone that nobody is signed in on. Without a place its position is not allowed. */
   fresh(options?: PhoneOptions): Promise<Phone>;
   /** A phone of a demo person. */
@@ -55,22 +57,42 @@ export interface PhoneOptions {
   readonly size?: { readonly width: number; readonly height: number };
 }
 
-export async function openPages(): Promise<Pages> {
+export interface PagesOptions {
+  /** A partner counts this long after being named. Default: at once. */
+  readonly partnerRestMs?: number;
+}
+
+/** In a page: its clock and its positions' are ahead by `clockAheadMs`. */
+const clockOfTests = `{
+  const now = Date.now.bind(Date);
+  const ahead = () => globalThis.clockAheadMs ?? 0;
+  Date.now = () => now() + ahead();
+  if (typeof GeolocationPosition === 'function') {
+    const { get } = Object.getOwnPropertyDescriptor(GeolocationPosition.prototype, 'timestamp');
+    Object.defineProperty(GeolocationPosition.prototype, 'timestamp', { get() { return get.call(this) + ahead(); } });
+  }
+}`;
+
+export async function openPages(options: PagesOptions = {}): Promise<Pages> {
   ensurePages();
   const network = await openNetwork();
   atEnd(() => network.close());
   const { url: databaseUrl } = await testDatabase();
   // Passkeys are bound to a name; numbers of hosts have none.
   const url = `http://localhost:${network.port}`;
-  const running = await start({
-    databaseUrl,
-    mode: 'demo',
-    port: 0,
-    origin: url,
-    operatorToken,
-    accountRequestsPerS: 1_000,
-    partnerRestMs: 0,
-  });
+  let aheadMs = 0;
+  const running = await start(
+    {
+      databaseUrl,
+      mode: 'demo',
+      port: 0,
+      origin: url,
+      operatorToken,
+      accountRequestsPerS: 1_000,
+      partnerRestMs: options.partnerRestMs ?? 0,
+    },
+    { clock: () => Date.now() + aheadMs },
+  );
   atEnd(() => running.close());
   network.target(Number(new URL(running.url).port));
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
@@ -81,7 +103,12 @@ export async function openPages(): Promise<Pages> {
     await browser.close();
   });
   const fresh = async (options: PhoneOptions = {}): Promise<Phone> => {
-    const phone = await openPhone(browser, url, options);
+    const phone = await openPhone(
+      browser,
+      url,
+      options,
+      `globalThis.clockAheadMs = ${aheadMs}; ${clockOfTests}`,
+    );
     opened.push(phone);
     return phone;
   };
@@ -89,6 +116,11 @@ export async function openPages(): Promise<Pages> {
     url,
     app: running.app,
     network,
+    pass: async (ms) => {
+      aheadMs += ms;
+      for (const { page } of opened)
+        if (!page.isClosed()) await page.evaluate(`globalThis.clockAheadMs = ${aheadMs}`);
+    },
     fresh,
     phone: async (name, options) => {
       const phone = await fresh({ at: [5, 0], ...options });
@@ -99,7 +131,12 @@ export async function openPages(): Promise<Pages> {
   };
 }
 
-async function openPhone(browser: Browser, url: string, options: PhoneOptions): Promise<Phone> {
+async function openPhone(
+  browser: Browser,
+  url: string,
+  options: PhoneOptions,
+  script: string,
+): Promise<Phone> {
   const place = (metres: number, degrees: number) => ({ ...near(metres, degrees), accuracy: 8 });
   const context = await browser.newContext({
     baseURL: url,
@@ -112,6 +149,7 @@ async function openPhone(browser: Browser, url: string, options: PhoneOptions): 
     ...(options.at && { geolocation: place(...options.at), permissions: ['geolocation'] }),
   });
   context.setDefaultTimeout(actionMsMax);
+  await context.addInitScript(script);
   const page = await context.newPage();
   // A violation of the content security policy, or a crash of a page, fails the test that meets it.
   page.on('console', (message) => {
