@@ -66,6 +66,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changePlacementGroup': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placementGroups': { cell: 'any' },
+  'region.eventWindows': { cell: { instances: ({ instances }) => instances.map((each) => each.instanceId) } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
@@ -147,6 +148,7 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.dedicatedHosts': ofRegion,
   'cell.contents': ofRegion,
 };
 

@@ -138,6 +138,17 @@ export class CellDevice implements Device {
     return this.#any((stream) => stream.call('cell.instances', params, { timeoutMs: applyTimeoutMs }));
   }
 
+  /** Which of these dedicated hosts it says that the account has. */
+  dedicatedHosts(
+    accountId: string,
+    hostIds: readonly string[],
+  ): Promise<Result<typeof cellPushContract, 'cell.dedicatedHosts'>> {
+    const params = { accountId, hostIds: [...hostIds] };
+    return this.#any((stream) =>
+      stream.call('cell.dedicatedHosts', params, { timeoutMs: contentsTimeoutMs }),
+    );
+  }
+
   /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */
   async #any<T>(call: (stream: PushStream<typeof cellPushContract>) => Promise<T>): Promise<T> {
     let last: unknown = new PandoError('HostUnreachable', `${this.name} has no connected processor.`);

@@ -19,6 +19,7 @@ import { createAccount, findAccessKey } from './accounts.ts';
 import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
+import { windowsOf } from './event-windows/targets.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
@@ -124,6 +125,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.placementGroups': async ({ groupIds }) => ({
     groups: await describePlacementGroups(region.db, groupIds),
   }),
+  'region.eventWindows': async ({ instances }) => ({ windows: await windowsOf(region.db, instances) }),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
     changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {

@@ -6,6 +6,7 @@ import type { Found } from '#reconfiguration/passes.ts';
 import type { SlotLayout } from '#reconfiguration/pools.ts';
 import type { RebuildStep } from '#reconfiguration/steps.ts';
 import type { HostRow } from './hosts.ts';
+import { endPlannedMoves } from './instance-events.ts';
 import type { Sql } from './sql.ts';
 
 /** What is kept of a step: of the last time when it was carried out. */
@@ -57,6 +58,7 @@ export const letGoOfHost = async (
   workflowId: string,
   to: { readonly serves: boolean; readonly phase: HostPhase | null; readonly reason: string },
 ): Promise<boolean> => {
+  await endPlannedMoves(tx, workflowId);
   const rows = await tx.query(
     `update hosts set state = $3, phase = $4, phase_reason = $5, rebuild_id = null, epoch = epoch + 1
      where id = $1 and rebuild_id = $2 returning id`,
