@@ -36,7 +36,7 @@ import type { Sql } from '../store/sql.ts';
 import { hostsOf, partsOf } from './parts.ts';
 import { type CapacityQueue, classOf } from './queue.ts';
 import { showRequest } from './show.ts';
-import { readTypeUse, suggest } from './suggest.ts';
+import { readMeasuredUse, readTypeUse, suggest } from './suggest.ts';
 
 export interface CapacityCaller {
   readonly requestId: string;
@@ -201,11 +201,11 @@ export class CapacityRequests {
 
   /** The suggested ones come after those that the client named. */
   async #optionsOf(input: CreateRequestInput, accountId: string): Promise<OptionColumn[]> {
-    const { db, identity } = this.#options.services;
+    const { db, identity, usage } = this.#options.services;
     const named = optionsOf(input, identity.zone);
-    return input.suggestAlternatives
-      ? [...named, ...suggest(named, await readTypeUse(db, accountId))]
-      : named;
+    if (!input.suggestAlternatives) return named;
+    const measured = await readMeasuredUse(db, usage, accountId, input.instanceType);
+    return [...named, ...suggest(named, await readTypeUse(db, accountId), measured)];
   }
 
   async create(caller: CapacityCaller, request: NewRequest): Promise<RequestView> {
