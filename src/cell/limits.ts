@@ -202,6 +202,9 @@ export const lapsedPerLookMax = 200;
 export const offersLapsedMax = 3;
 /** For how long one request may accumulate before it gives all back and queues anew. */
 export const accumulateMsMax = 6 * 3_600_000;
+/** How often requests in several zones hear of each other, and how many in one turn. */
+export const companionsEveryMs = 2_000;
+export const companionsPerTurnMax = 500;
 /** Ended requests, and events, stay visible for a week. */
 export const capacityKeptMs = 7 * 24 * 3_600_000;
 /** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */

@@ -19,6 +19,7 @@ import { createAccount, findAccessKey } from './accounts.ts';
 import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
+import { endedRequests } from './ended-requests.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
@@ -98,6 +99,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await noteAccounts(region.db, cellId, accountIds);
     return {};
   },
+  'region.endedRequests': (params) => endedRequests(region.db, params),
   'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);

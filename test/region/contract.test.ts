@@ -7,6 +7,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { vpcPartsFor } from '#region/cell-parts.ts';
+import { endedRequests } from '#region/ended-requests.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
@@ -49,6 +50,7 @@ const callerOf = (region: Region): Caller<Contract> => {
     'region.placementGroups': async ({ groupIds }: { groupIds: string[] }) => ({
       groups: await describePlacementGroups(region.db, groupIds),
     }),
+    'region.endedRequests': (params: Parameters<typeof endedRequests>[1]) => endedRequests(region.db, params),
     'region.releaseToken': async (claim: TokenClaim) => {
       await releaseLaunchToken(region.db, claim);
       return {};

@@ -205,7 +205,8 @@ export class CapacityQueue {
   ): Promise<void> {
     const { kind, state, message, offer } = event;
     const shown = offer === undefined ? {} : { offer: showOffer(request, offer) };
-    const body: NewEvent['body'] = { state, message, ...shown };
+    const companion = request.companion_of === null ? {} : { companionOf: request.companion_of };
+    const body: NewEvent['body'] = { ...companion, state, message, ...shown };
     await insertEvent(tx, { cellNumber: this.#services.identity.cellNumber, request, kind, body, nowMs });
   }
 
