@@ -55,6 +55,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.cells': { router: 'any', ...operator },
   'region.accountCells': { router: 'any' },
   'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
+  'region.endedRequests': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },

@@ -3,6 +3,7 @@ import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { cellsStep } from './migrations-cells.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
+import { endedRequestsStep } from './migrations-ended-requests.ts';
 import { eventWindowsStep } from './migrations-event-windows.ts';
 import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
@@ -301,5 +302,6 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0022-cells', up: cellsStep },
   { name: '0028-network-objects', up: networkObjectsStep },
   { name: '0030-rollouts', up: rolloutsStep },
+  { name: '0042-ended-requests', up: endedRequestsStep },
   { name: '0044-event-windows', up: eventWindowsStep },
 ];

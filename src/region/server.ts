@@ -20,6 +20,7 @@ import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { windowsOf } from './event-windows/targets.ts';
+import { endedRequests } from './ended-requests.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
@@ -99,6 +100,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await noteAccounts(region.db, cellId, accountIds);
     return {};
   },
+  'region.endedRequests': (params) => endedRequests(region.db, params),
   'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);
