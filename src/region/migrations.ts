@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { cellsStep } from './migrations-cells.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
+import { deviceCallsStep } from './migrations-device-calls.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
@@ -300,4 +301,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0022-cells', up: cellsStep },
   { name: '0028-network-objects', up: networkObjectsStep },
   { name: '0030-rollouts', up: rolloutsStep },
+  { name: '0048-device-calls', up: deviceCallsStep },
 ];

@@ -87,13 +87,13 @@ export class RegionFleet implements Fleet {
     if (vtep === undefined) return;
     const id = `gateway/${vtep}`;
     await this.#keep([{ id, cell: undefined, zone: undefined }], (device) => device.cell === undefined);
-    this.#mark(id, gateway.connected);
+    this.#mark(id, gateway.isReached);
   }
 
   /** A cell that does not answer has the devices that it had; none of them can be reached. */
   async #lookAt(cell: CellDevice): Promise<void> {
     const isOfCell = (device: FleetDevice): boolean => device.cell === cell.cellId;
-    const told = cell.connected === 0 ? undefined : await cell.devices().catch(() => undefined);
+    const told = cell.isReached ? await cell.devices().catch(() => undefined) : undefined;
     if (told === undefined) {
       for (const device of this.#devices.values()) if (isOfCell(device)) this.#connected.delete(device.id);
       return;
