@@ -105,9 +105,10 @@ export class DeviceRelay {
       answered: resolve,
       fail: reject,
     });
-    // Whoever asks waits for it a moment later.
-    promise.catch(() => undefined);
-    return promise.finally(() => clearTimeout(timer));
+    const over = promise.finally(() => clearTimeout(timer));
+    // Whoever asks waits for it a moment later: it may have failed by then.
+    over.catch(() => undefined);
+    return over;
   }
 
   async #answerOf(callId: string, device: string): Promise<unknown> {

@@ -41,12 +41,20 @@ export class RegionFleet implements Fleet {
 
   /** Reads what was known, then asks the cells every so often. */
   async start(): Promise<void> {
+    await this.refresh();
+    this.#loop = this.#run();
+  }
+
+  /** Takes in what other processes of the region have written down. */
+  async refresh(): Promise<void> {
     const { rows } = await sql<Row>`select device_id, cell_id, zone from fleet_device`.execute(
       this.#options.db,
     );
     for (const { device_id: id, cell_id, zone } of rows)
-      this.#devices.set(id, { id, cell: cell_id ?? undefined, zone: zone ?? undefined });
-    this.#loop = this.#run();
+      if (!this.#devices.has(id)) {
+        this.#devices.set(id, { id, cell: cell_id ?? undefined, zone: zone ?? undefined });
+        this.#list = undefined;
+      }
   }
 
   async stop(): Promise<void> {
