@@ -2,6 +2,7 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { cellsStep } from './migrations-cells.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
+import { deviceCallsStep } from './migrations-device-calls.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { endedRequestsStep } from './migrations-ended-requests.ts';
 import { eventWindowsStep } from './migrations-event-windows.ts';
@@ -304,4 +305,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0030-rollouts', up: rolloutsStep },
   { name: '0042-ended-requests', up: endedRequestsStep },
   { name: '0044-event-windows', up: eventWindowsStep },
+  { name: '0048-device-calls', up: deviceCallsStep },
 ];
