@@ -7,6 +7,7 @@ import type { cardContract } from '#contracts/card.ts';
 import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
+import { previewTimeoutMs } from '#contracts/kernel-preview.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { NetworkDevice } from '#contracts/network-objects.ts';
 import type { cellPushContract } from '#contracts/region.ts';
@@ -107,6 +108,10 @@ export class CellDevice implements Device {
         ),
       transact: (transaction) =>
         this.#any((stream) => stream.call('cell.transact', { deviceId, transaction }, options)),
+      preview: (transaction) =>
+        this.#any((stream) =>
+          stream.call('cell.preview', { deviceId, transaction }, { timeoutMs: previewTimeoutMs }),
+        ),
       confirm: async (transactionId) => {
         await this.#any((stream) => stream.call('cell.confirm', { deviceId, transactionId }, options));
       },
@@ -250,6 +255,8 @@ export class GatewayDevice implements Device {
       objects: async (vpcIds) =>
         this.#current().call('card.objects', { vpcIds: vpcIds && [...vpcIds] }, options),
       transact: async (transaction) => this.#current().call('card.transact', transaction, options),
+      preview: async (transaction) =>
+        this.#current().call('card.preview', transaction, { timeoutMs: previewTimeoutMs }),
       confirm: async (transactionId) => {
         await this.#current().call('card.confirm', { transactionId }, options);
       },
