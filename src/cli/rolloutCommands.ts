@@ -1,5 +1,6 @@
-/** The commands `pando policy` and `pando rollout`. */
+/** The commands `pando policy`, `pando rollout` and `pando operator`. */
 import { type Command, Option } from 'commander';
+import { addOperatorCommands } from './operatorCommands.ts';
 
 interface Options {
   directoryOption(): Option;
@@ -10,6 +11,7 @@ export const addRolloutCommands = (program: Command, options: Options): void => 
   addPolicyCommands(program, options);
   addRolloutCommand(program, options);
   addProgramCommands(program, options);
+  addOperatorCommands(program, options);
 };
 
 const addProgramCommands = (program: Command, { directoryOption }: Options): void => {
@@ -84,8 +86,9 @@ const addRolloutCommand = (program: Command, { directoryOption, wholeNumber }: O
       `
 A rollout takes every device of its policy from a first state to a second one. A device that has neither refuses (drift). A device that
 hears nothing after it applied goes back by itself. When a wave is unhealthy, every device that was touched goes back.
-  pando rollout start --set mtu=1400 --dry-run      what would change, and in which waves
+  pando rollout start --set mtu=1400 --dry-run      what would change, in which waves, and in which kernel: rules, routes, entries
   pando rollout start --set mtu=1400 --policy careful --watch
+  pando rollout diff ro-0123456789abcdef0           what it would change yet in the kernels of its devices
   pando rollout list                                those under way; --all: also those that have ended
   pando rollout show ro-0123456789abcdef0           waves, devices in trouble, what it waits for
   pando rollout watch ro-0123456789abcdef0          the same, live
@@ -134,6 +137,13 @@ hears nothing after it applied goes back by itself. When a wave is unhealthy, ev
     .option('--json', 'for programs', false)
     .addOption(directoryOption())
     .action(async (id, options) => (await import('./commands/rollout.ts')).showRollout(id, options));
+  rollout
+    .command('diff <rollout>')
+    .description('what it would change yet in the kernels of its devices: rules, routes, addresses, entries')
+    .option('--device <device>', 'of this device alone, card/198.18.1.11')
+    .option('--json', 'for programs', false)
+    .addOption(directoryOption())
+    .action(async (id, options) => (await import('./commands/rollout.ts')).showDiff(id, options));
   rollout
     .command('watch <rollout>')
     .description('the same, live, until it has ended; exits with 1 unless it is done')

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { probeReport, probeRequest } from './card-probe.ts';
 import { instanceWindow, windowedInstance, windowedInstancesMax } from './event-windows.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
@@ -404,6 +405,11 @@ export const cellPushContract = {
   'cell.transact': {
     params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
     result: deviceObjects,
+  },
+  /** As `card.preview`. */
+  'cell.preview': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: kernelPreview,
   },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
   /** As `card.probe`. */

@@ -11,6 +11,7 @@ import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
 import { networkObjectsStep } from './migrations-network-objects.ts';
+import { operatorsStep } from './migrations-operators.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
@@ -303,6 +304,7 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0022-cells', up: cellsStep },
   { name: '0028-network-objects', up: networkObjectsStep },
   { name: '0030-rollouts', up: rolloutsStep },
+  { name: '0046-operators', up: operatorsStep },
   { name: '0042-ended-requests', up: endedRequestsStep },
   { name: '0044-event-windows', up: eventWindowsStep },
   { name: '0048-device-calls', up: deviceCallsStep },

@@ -6,12 +6,19 @@ import type { AccessFacts } from '#base/rpc/access.ts';
 import type { CallContext, Handlers } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
-import { type Access, operatorAccess, regionAccess, rolloutAccess } from '#contracts/access.ts';
+import {
+  type Access,
+  operatorAccess,
+  regionAccess,
+  rolloutAccess,
+  rolloutHttpAccess,
+} from '#contracts/access.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { rolloutContract } from '#contracts/rollout.ts';
+import { rolloutHttpContract } from '#contracts/rollout-http.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { accountCells, noteAccounts } from './account-cells.ts';
@@ -35,17 +42,25 @@ import { resolveLaunch, validationImage } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { createOperatorKey, deleteOperatorKey, listOperatorKeys } from './operator-keys.ts';
 import { changePlacementGroup, describePlacementGroups } from './placement-groups.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
+import { serveRolloutHttp } from './rollouts/http/serve.ts';
 
-const served = { ...regionContract, ...operatorContract, ...rolloutContract } as const;
+const served = {
+  ...{ ...regionContract, ...operatorContract },
+  ...{ ...rolloutContract, ...rolloutHttpContract },
+} as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
 type Stream = RpcStream<Served, typeof pushed>;
 
-const access: Access<Served> = { ...regionAccess, ...operatorAccess, ...rolloutAccess };
+const access: Access<Served> = {
+  ...{ ...regionAccess, ...operatorAccess },
+  ...{ ...rolloutAccess, ...rolloutHttpAccess },
+};
 
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
@@ -162,6 +177,17 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return { cellId };
   },
   'operator.status': () => regionStatus(region),
+  'operator.createKey': ({ operator }, { peer }) =>
+    createOperatorKey(region, { operator, createdBy: `operator/${parseIdentity(peer)?.name ?? peer}` }),
+  'operator.keys': async () => ({ keys: await listOperatorKeys(region.db) }),
+  'operator.deleteKey': async ({ accessKeyId }) => {
+    await deleteOperatorKey(region.db, accessKeyId);
+    return {};
+  },
+  'rollout.http': (asked, context) => {
+    const { regionName } = region.config;
+    return serveRolloutHttp({ ...region, ...region.rollouts, regionName }, asked, context);
+  },
   ...region.rollouts.handlers,
 });
 

@@ -134,10 +134,15 @@ const callerOf = (
         context,
       );
     },
-    show: async (rolloutId: string) => await handlers['operator.rollout']({ rolloutId }, context),
+    show: async (rolloutId: string) => await handlers['operator.rollout']({ rolloutId, waitMs: 0 }, context),
     list: async (ended: boolean) => await handlers['operator.rollouts']({ ended, limit: 50 }, context),
     audit: async (rolloutId: string) =>
       (await handlers['operator.rolloutAudit']({ rolloutId, after: 0, limit: 5_000 }, context)).records,
+    diff: async (rolloutId: string, deviceId?: string) =>
+      await handlers['operator.rolloutDiff'](
+        { rolloutId, ...(deviceId !== undefined && { deviceId }) },
+        context,
+      ),
     control: (rolloutId: string, action: 'pause' | 'resume' | 'abort' | 'approve') =>
       handlers['operator.controlRollout']({ rolloutId, action }, context),
   };
