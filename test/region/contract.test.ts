@@ -7,8 +7,8 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { vpcPartsFor } from '#region/cell-parts.ts';
-import { windowsOf } from '#region/event-windows/targets.ts';
 import { endedRequests } from '#region/ended-requests.ts';
+import { windowsOf } from '#region/event-windows/targets.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,

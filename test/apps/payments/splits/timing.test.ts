@@ -103,10 +103,7 @@ async function differentWork(world: World): Promise<string[]> {
 }
 
 /** `pay: near and far`: pairs that a client could tell apart by the processor time that their answers take. */
-async function differentTime(
-  world: World,
-  measured: readonly Attempt[] = attempts,
-): Promise<string[]> {
+async function differentTime(world: World, measured: readonly Attempt[] = attempts): Promise<string[]> {
   const meter = await cpuMeter(world.on.app.pool);
   const next = seeded(11);
   const times = new Map<string, number[]>();
