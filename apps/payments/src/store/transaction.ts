@@ -71,7 +71,7 @@ export async function transaction<Result>(
 }
 
 /** What is sent at once goes out in one write: each one wakes the server's process. */
-export function asOneWrite<Sent>(client: pg.ClientBase, send: () => Sent): Sent {
+export function asOneWrite<Sent>(client: pg.Client, send: () => Sent): Sent {
   const { stream } = client.connection;
   stream.cork();
   try {

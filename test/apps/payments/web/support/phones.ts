@@ -35,6 +35,8 @@ export interface Phone {
   open(path: string): Promise<void>;
   /** Moves: metres and degrees from the square. */
   move(metres: number, degrees?: number): Promise<void>;
+  /** Measures again where it is: a mocked position keeps the time at which it was set. */
+  measure(): Promise<void>;
 }
 
 export interface Pages {
@@ -118,8 +120,13 @@ export async function openPages(options: PagesOptions = {}): Promise<Pages> {
     network,
     pass: async (ms) => {
       aheadMs += ms;
-      for (const { page } of opened)
-        if (!page.isClosed()) await page.evaluate(`globalThis.clockAheadMs = ${aheadMs}`);
+      const script = `globalThis.clockAheadMs = ${aheadMs}`;
+      for (const { page, context } of opened) {
+        if (page.isClosed()) continue;
+        await page.evaluate(script);
+        // And whatever is loaded there from now on.
+        await context.addInitScript(script);
+      }
     },
     fresh,
     phone: async (name, options) => {
@@ -151,6 +158,7 @@ async function openPhone(
   context.setDefaultTimeout(actionMsMax);
   await context.addInitScript(script);
   const page = await context.newPage();
+  let at = options.at ?? [0, 0];
   // A violation of the content security policy, or a crash of a page, fails the test that meets it.
   page.on('console', (message) => {
     if (/Content Security Policy|Refused to/.test(message.text())) throw new Error(message.text());
@@ -168,8 +176,10 @@ async function openPhone(
       );
     },
     move: async (metres, degrees = 0) => {
+      at = [metres, degrees];
       await context.setGeolocation(place(metres, degrees));
     },
+    measure: () => context.setGeolocation(place(...at)),
   };
 }
 
