@@ -3,11 +3,13 @@
  *
  *   node bench/simulate.ts [--seeds 100] [--from 1] [--seconds 30] [--cells 3] [--hosts 4] [--clients 4] [--faults kill,cut]
  *   node bench/simulate.ts --break NAME          a rule of the code broken (`mutations.ts`): succeeds when a seed finds it
+ *   node bench/simulate.ts --mutations           each of them in turn, in a process of its own
  *   node bench/simulate.ts --seed S --replay     the trace of one seed; with the same sizes it has the same hash
  */
 import { parseArgs } from 'node:util';
 import { faultKinds } from '../test/simulation/faults.ts';
 import { breakRule, mutations } from '../test/simulation/mutations.ts';
+import { runMutations } from './support/simulatedMutations.ts';
 
 const { values } = parseArgs({
   options: {
@@ -22,21 +24,25 @@ const { values } = parseArgs({
     faults: { type: 'string' },
     every: { type: 'string', default: '4' },
     break: { type: 'string' },
+    mutations: { type: 'boolean', default: false },
     logs: { type: 'boolean', default: false },
+    costs: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 if (values.help) {
   console.log(
-    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS] [--break NAME]\nnode bench/simulate.ts --seed S --replay',
+    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS] [--break NAME] [--costs]\nnode bench/simulate.ts --seed S --replay\nnode bench/simulate.ts --mutations',
   );
   process.exit(0);
 }
+if (values.mutations) process.exit(await runMutations());
 const mutation = mutations.find(({ name }) => name === values.break);
 if (values.break !== undefined && mutation === undefined)
   throw new RangeError(`--break takes one of ${mutations.map(({ name }) => name).join(', ')}`);
 if (mutation !== undefined) breakRule(mutation);
 const { simulate } = await import('../test/simulation/simulate.ts');
+const { engineCosts } = await import('../test/simulation/store.ts');
 const { makeTemplate } = await import('../test/simulation/template.ts');
 const shape = {
   cells: Number(values.cells),
@@ -104,5 +110,15 @@ console.log(
     timesCpu: Number((totals.virtualMs / totals.cpuMs).toFixed(1)),
   }),
 );
+if (values.costs) {
+  const all = [...engineCosts].sort(([, one], [, other]) => other.ms - one.ms);
+  const ms = all.reduce((sum, [, cost]) => sum + cost.ms, 0);
+  const count = all.reduce((sum, [, cost]) => sum + cost.count, 0);
+  console.log(`engine: ${ms.toFixed(0)} ms in ${count} statements`);
+  for (const [sql, cost] of all.slice(0, 40))
+    console.log(
+      `${cost.ms.toFixed(0).padStart(7)} ms ${String(cost.count).padStart(7)} × ${sql.replaceAll(/\s+/g, ' ').trim().slice(0, 120)}`,
+    );
+}
 await template.close();
 process.exitCode = totals.failed > 0 === (mutation !== undefined) ? 0 : 1;

@@ -34,6 +34,15 @@ export const welcome = Buffer.concat([
 export const parseComplete = messageOf('1', Buffer.alloc(0));
 export const queryOf = (sql: string): Buffer => messageOf('Q', text(sql));
 
+/** Runs a prepared statement without parameters; prepares it first where its text is given. */
+export const preparedQueryOf = (name: string, sql: string | undefined): Buffer =>
+  Buffer.concat([
+    ...(sql === undefined ? [] : [messageOf('P', Buffer.concat([text(name), text(sql), Buffer.alloc(2)]))]),
+    messageOf('B', Buffer.concat([text(''), text(name), Buffer.alloc(6)])),
+    messageOf('E', Buffer.concat([text(''), Buffer.alloc(4)])),
+    messageOf('S', Buffer.alloc(0)),
+  ]);
+
 export const errorOf = (severity: 'ERROR' | 'FATAL', code: string, message: string): Buffer =>
   messageOf(
     'E',
@@ -83,6 +92,14 @@ export const textsOf = ({ whole }: Message, count: number): string[] => {
     from = end + 1;
   }
   return texts;
+};
+
+/** A Parse message with another statement in it. */
+export const withText = (message: Message, statement: string): Message => {
+  const { whole } = message;
+  const [name = '', former = ''] = textsOf(message, 2);
+  const rest = whole.subarray(5 + Buffer.byteLength(name) + 1 + Buffer.byteLength(former) + 1);
+  return { type: 'P', whole: messageOf('P', Buffer.concat([text(name), text(statement), rest])) };
 };
 
 /** What an engine answered: its rows as texts, whether it failed, and whether a transaction is open now. */

@@ -22,6 +22,10 @@ export interface SimulationOptions {
   /** Default: some of all, as the seed says. */
   readonly faults?: readonly FaultKind[];
   readonly faultEveryMs?: number;
+  /** A deliberate fault in what stores are asked. */
+  rewrite?(sql: string): string;
+  /** Told when all processes have ended. */
+  atEnd?(stores: ReadonlyMap<string, SimStore>): void;
   /** Gets each line of the trace. */
   tell?(line: string): void;
 }
@@ -68,10 +72,11 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   const world = new World(seed, trace);
   const network = new Network(world);
   const stores = new Map<string, SimStore>();
-  for (const [name, engine] of template.engines) {
+  for (const [name, { engine, image }] of template.stores) {
     const store = new SimStore(name, engine, network);
-    const dump = template.dumps.get(name);
-    if (dump !== undefined) store.restore(dump);
+    if (image === undefined) store.reset();
+    else store.restore(image);
+    if (options.rewrite !== undefined) store.rewrite = (sql) => options.rewrite?.(sql) ?? sql;
     stores.set(name, store);
   }
   const { certificates, shape, directory } = template;
@@ -88,6 +93,7 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   } finally {
     for (const name of names.processNames(shape)) cloud.kill(name);
     await world.run(world.nowMs + 10);
+    options.atEnd?.(stores);
     process.off('unhandledRejection', onError);
     uninstall();
   }
@@ -120,6 +126,7 @@ const run = async (
     everyMs: options.faultEveryMs ?? 4_000,
   });
   const isForgetful = (instanceId: string): boolean => faults.rewound.has(cellNumberOf(instanceId) ?? 0);
+  invariants.isForgetful = isForgetful;
   const { accounts, imageId } = template;
   const workload = new Workload({
     cloud,

@@ -2,12 +2,12 @@
  * A PostgreSQL server of the simulation: the real engine (PGlite) behind the real protocol, so that pool, client and SQL are production's.
  * The engine has one session, so transactions take turns: what is run between a BEGIN and its end is never mixed with others'.
  */
-import type { PGlite } from '@electric-sql/pglite';
+import type { Engine, EngineImage } from './engine.ts';
 import type { Network } from './network.ts';
 import * as protocol from './protocol.ts';
 import { type Random, randomOf } from './random.ts';
 import { SimServer, type SimSocket } from './sockets.ts';
-import { type Dump, dumpOf, restoreInto } from './storeDump.ts';
+import { type Dump, dumpOf, refill } from './storeDump.ts';
 import type { SimProcess, World } from './world.ts';
 
 export const storePort = 5432;
@@ -17,6 +17,9 @@ const statementTimeoutMs = 6_000;
 const serviceMsMax = 1;
 const parseCompleteType = 0x31;
 const shownSqlChars = 70;
+const isRead = /^\s*select\b/;
+/** PostgreSQL cuts names at 63 bytes. */
+const preparedNameCharsMax = 63;
 const writes = /\b(?:insert|update|delete)\b/i;
 
 interface Session {
@@ -38,9 +41,25 @@ export interface Committed {
   readonly statements: readonly string[];
 }
 
+export interface StoreImage {
+  readonly engine: EngineImage;
+  /** Texts of statements that the engine's session has prepared, by name. */
+  readonly prepared: ReadonlyMap<string, string>;
+}
+
+/** What the engine has cost this process, in real time, by statement. */
+export const engineCosts = new Map<string, { count: number; ms: number }>();
+
+const noteCost = (sql: string, sinceMs: number): void => {
+  const cost = engineCosts.get(sql) ?? { count: 0, ms: 0 };
+  cost.count++;
+  cost.ms += performance.now() - sinceMs;
+  engineCosts.set(sql, cost);
+};
+
 export class SimStore {
   readonly name: string;
-  readonly #engine: PGlite;
+  readonly #engine: Engine;
   readonly #world: World;
   readonly #network: Network;
   readonly #random: Random;
@@ -51,9 +70,11 @@ export class SimStore {
   #owner: Session | undefined;
   commits = 0;
   statements = 0;
+  /** What a statement is made of before the engine has it: for deliberate faults. */
+  rewrite: ((sql: string) => string) | undefined;
   onCommit: ((committed: Committed) => void) | undefined;
 
-  constructor(name: string, engine: PGlite, network: Network) {
+  constructor(name: string, engine: Engine, network: Network) {
     this.name = name;
     this.#engine = engine;
     this.#network = network;
@@ -72,15 +93,31 @@ export class SimStore {
 
   /** Rows as texts. For checks: it takes no time, and shows what is committed only while no transaction is open. */
   look(sql: string): readonly (string | null)[][] {
-    const { rows, error } = protocol.answerIn(this.#ask(protocol.queryOf(sql)), true);
-    if (error !== undefined) throw new Error(`${this.name}: ${error}`);
-    return rows;
+    const began = performance.now();
+    const { rows, error } = protocol.answerIn(this.#ask(this.#asked(sql)), true);
+    noteCost(sql, began);
+    if (error === undefined) return rows;
+    // It may not have been prepared.
+    for (const [name, text] of this.#prepared) if (text === sql) this.#prepared.delete(name);
+    throw new Error(`${this.name}: ${error}`);
+  }
+
+  /** What checks ask again and again is planned once. */
+  #asked(sql: string): Buffer {
+    if (!isRead.test(sql)) return protocol.queryOf(sql);
+    const name = `look ${sql.length} ${sql}`.slice(0, preparedNameCharsMax);
+    const known = this.#prepared.get(name);
+    if (known !== undefined && known !== sql) return protocol.queryOf(sql);
+    this.#prepared.set(name, sql);
+    return protocol.preparedQueryOf(name, known === undefined ? sql : undefined);
   }
 
   /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
   #ask(bytes: Buffer): Uint8Array {
     this.#inside.wallAheadMs = this.#process?.wallAheadMs ?? 0;
-    return this.#world.as(this.#inside, () => this.#engine.execProtocolRawSync(bytes));
+    const reply = this.#world.as(this.#inside, () => this.#engine.ask(bytes));
+    if (this.#engine.failure !== undefined) this.#world.failed(this.#inside, this.#engine.failure);
+    return reply;
   }
 
   start(): void {
@@ -96,14 +133,31 @@ export class SimStore {
     });
   }
 
+  /** Its rows. */
   dump(): Dump {
     return dumpOf((sql) => this.look(sql));
   }
 
+  /** Gives it these rows. The server must not run. */
+  refill(dump: Dump): void {
+    refill((sql) => this.look(sql), dump);
+  }
+
+  /** All of it, at this moment. No transaction may be open. */
+  image(): StoreImage {
+    return { engine: this.#engine.image(), prepared: new Map(this.#prepared) };
+  }
+
+  /** Forgets what other sessions have prepared. */
+  reset(): void {
+    this.look('deallocate all');
+  }
+
   /** Makes it what it was. The server must not run. */
-  restore(dump: Dump): void {
+  restore({ engine, prepared }: StoreImage): void {
+    this.#engine.restore(engine);
     this.#prepared.clear();
-    restoreInto((sql) => this.look(sql), dump);
+    for (const [name, text] of prepared) this.#prepared.set(name, text);
   }
 
   #begin(socket: SimSocket): void {
@@ -197,7 +251,9 @@ export class SimStore {
   #execute(session: Session, messages: readonly protocol.Message[]): void {
     const { sent, known, fresh, sql } = this.#unprepared(messages);
     const bytes = Buffer.concat(sent.map(({ whole }) => whole));
+    const began = performance.now();
     const reply = this.#ask(bytes);
+    noteCost(sql, began);
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
     if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
@@ -229,20 +285,21 @@ export class SimStore {
     const fresh: string[] = [];
     let known = 0;
     let sql = '';
-    const sent = messages.filter((message) => {
+    const sent = messages.flatMap((message) => {
       if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
       if (message.type === 'B') sql = this.#prepared.get(protocol.textsOf(message, 2)[1] ?? '') ?? sql;
-      if (message.type !== 'P') return true;
+      if (message.type !== 'P') return [message];
       const [name = '', text = ''] = protocol.textsOf(message, 2);
       sql = text;
-      if (name === '') return true;
-      if (this.#prepared.get(name) === text) {
+      if (name !== '' && this.#prepared.get(name) === text) {
         known++;
-        return false;
+        return [];
       }
-      this.#prepared.set(name, text);
-      fresh.push(name);
-      return true;
+      if (name !== '') {
+        this.#prepared.set(name, text);
+        fresh.push(name);
+      }
+      return [this.rewrite === undefined ? message : protocol.withText(message, this.rewrite(text))];
     });
     return { sent, known, fresh, sql };
   }
