@@ -5,6 +5,7 @@
  */
 import { registerHooks } from 'node:module';
 import type { FaultKind } from './faults.ts';
+import type { simulate } from './simulate.ts';
 
 export interface Mutation {
   readonly name: string;
@@ -26,6 +27,13 @@ export interface FindingRun {
   readonly every?: number;
   readonly faults?: readonly FaultKind[];
 }
+
+/** What `simulate` is told of it. */
+export const runOf = ({ seconds, every, faults }: FindingRun) => ({
+  ...(seconds === undefined ? {} : { workMs: seconds * 1_000 }),
+  ...(every === undefined ? {} : { faultEveryMs: every * 1_000 }),
+  ...(faults === undefined ? {} : { faults }),
+});
 
 /** The fault in a statement that is on its way to a store. */
 export const rewriteOf =
@@ -110,7 +118,7 @@ export const mutations: readonly Mutation[] = [
   },
 ];
 
-const root = new URL('../../', import.meta.url);
+const root = new URL('../../', import.meta.url).href;
 
 /** What a file's text is with the fault in it. @throws RangeError where its place is not there exactly once */
 export const mutated = ({ name, file, find, replace }: Mutation, text: string): string => {
@@ -120,14 +128,36 @@ export const mutated = ({ name, file, find, replace }: Mutation, text: string): 
   return before + replace + after;
 };
 
-/** From now on the file is loaded with the fault in it. Before it is imported. */
-export const breakRule = (mutation: Mutation): void => {
-  const url = new URL(mutation.file, root).href;
+/** Of the modules that are loaded a second time for a mutation, and of all that they import. */
+const query = '?broken=';
+const brokenIn = (url = ''): string | undefined => url.split(query)[1];
+const isOwn = (url: string): boolean => url.startsWith(root) && !url.includes('/node_modules/');
+let hooked = false;
+
+const hook = (): void => {
+  if (hooked) return;
+  hooked = true;
   registerHooks({
-    load: (wanted, context, next) => {
-      const loaded = next(wanted, context);
-      if (wanted !== url) return loaded;
+    resolve: (specifier, context, next) => {
+      const found = next(specifier, context);
+      const broken = brokenIn(context.parentURL);
+      return broken === undefined || !isOwn(found.url)
+        ? found
+        : { ...found, url: `${found.url}${query}${broken}` };
+    },
+    load: (url, context, next) => {
+      const loaded = next(url, context);
+      const [file] = url.split(query);
+      const mutation = mutations.find(({ name }) => name === brokenIn(url));
+      if (mutation === undefined || file !== new URL(mutation.file, root).href) return loaded;
       return { ...loaded, source: mutated(mutation, String(loaded.source)) };
     },
   });
+};
+
+/** The simulator, and all of the production code that it runs, with the fault in it: beside those without. */
+export const simulatorWith = async ({ name }: Mutation): Promise<typeof simulate> => {
+  hook();
+  const broken: typeof import('./simulate.ts') = await import(`./simulate.ts${query}${name}`);
+  return broken.simulate;
 };

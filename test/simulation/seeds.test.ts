@@ -1,7 +1,7 @@
 /** Seeds of the region simulator, as many as its time allows, and those that once found a fault. `bench/simulate.ts` runs more. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { mutations, rewriteOf } from './mutations.ts';
+import { mutations, rewriteOf, runOf } from './mutations.ts';
 import { regressions } from './regressions.ts';
 import { type SimulationResult, simulate } from './simulate.ts';
 import { makeTemplate, type Template } from './template.ts';
@@ -49,15 +49,10 @@ for (const { seed, found, ...run } of regressions)
 for (const mutation of mutations) {
   const { name, rule, isStatement, foundBy } = mutation;
   if (isStatement === undefined || foundBy === undefined) continue;
-  const { seed, seconds, every, faults } = foundBy;
+  const { seed } = foundBy;
   test(`seed ${seed} finds the broken rule that ${rule} (${name})`, async () => {
-    const run = {
-      ...{ ...size, template, seed, rewrite: rewriteOf(mutation) },
-      ...(seconds === undefined ? {} : { workMs: seconds * 1_000 }),
-      ...(every === undefined ? {} : { faultEveryMs: every * 1_000 }),
-      ...(faults === undefined ? {} : { faults }),
-    };
-    const { broken } = await simulate(run);
+    const run = { ...size, ...runOf(foundBy), template, seed, stopsWhenBroken: true };
+    const { broken } = await simulate({ ...run, rewrite: rewriteOf(mutation) });
     assert.ok(broken.length > 0);
   });
 }

@@ -22,6 +22,8 @@ export interface SimulationOptions {
   /** Default: some of all, as the seed says. */
   readonly faults?: readonly FaultKind[];
   readonly faultEveryMs?: number;
+  /** Ends at the first thing that does not hold. */
+  readonly stopsWhenBroken?: boolean;
   /** A deliberate fault in what stores are asked. */
   rewrite?(sql: string): string;
   /** Told when all processes have ended. */
@@ -117,6 +119,7 @@ const run = async (
   cloud.startAll();
   const isUp = await world.run(upMsMax, () => isReady(cloud));
   if (!isUp) isBroken('the region did not come up');
+  const stops = (): boolean => options.stopsWhenBroken === true && broken.length > 0;
   const untilMs = world.nowMs + workMs;
   const faults = new Faults({
     cloud,
@@ -140,11 +143,11 @@ const run = async (
   if (isUp) {
     workload.start();
     faults.start();
-    await world.run(untilMs);
+    await world.run(untilMs, stops);
     faults.heal();
-    await world.run(world.nowMs + restMsMax, () => workload.ended);
-    await comeToRest(world, stores, invariants, isBroken);
-    for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
+    await world.run(world.nowMs + restMsMax, () => stops() || workload.ended);
+    await comeToRest(world, stores, invariants, isBroken, stops);
+    if (!stops()) for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
   }
   return {
     seed,
@@ -177,11 +180,12 @@ const comeToRest = async (
   stores: ReadonlyMap<string, SimStore>,
   invariants: Invariants,
   isBroken: (what: string) => void,
+  stops: () => boolean,
 ): Promise<void> => {
   const untilMs = world.nowMs + restMsMax;
   let quietSince: number | undefined;
   let left: readonly string[] = [];
-  while (world.nowMs < untilMs) {
+  while (world.nowMs < untilMs && !stops()) {
     await world.run(world.nowMs + restEveryMs);
     // What is looked at is what is committed: not in the middle of a transaction.
     await world.run(world.nowMs + restEveryMs, () => [...stores.values()].every(({ isBusy }) => !isBusy));
@@ -189,5 +193,5 @@ const comeToRest = async (
     quietSince = left.length > 0 ? undefined : (quietSince ?? world.nowMs);
     if (quietSince !== undefined && world.nowMs - quietSince >= quietMs) return;
   }
-  for (const what of left) isBroken(`not at rest: ${what}`);
+  if (!stops()) for (const what of left) isBroken(`not at rest: ${what}`);
 };
