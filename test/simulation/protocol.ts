@@ -94,12 +94,12 @@ export const textsOf = ({ whole }: Message, count: number): string[] => {
   return texts;
 };
 
-/** A Parse message with another statement in it. */
-export const withText = (message: Message, statement: string): Message => {
-  const { whole } = message;
-  const [name = '', former = ''] = textsOf(message, 2);
-  const rest = whole.subarray(5 + Buffer.byteLength(name) + 1 + Buffer.byteLength(former) + 1);
-  return { type: 'P', whole: messageOf('P', Buffer.concat([text(name), text(statement), rest])) };
+/** A message whose body begins with two texts, with these in their place: a Parse (name, statement), a Bind (portal, name). */
+export const withTexts = (message: Message, first: string, second: string): Message => {
+  const former = textsOf(message, 2).reduce((bytes, each) => bytes + Buffer.byteLength(each) + 1, 0);
+  const rest = message.whole.subarray(5 + former);
+  const { type } = message;
+  return { type, whole: messageOf(type, Buffer.concat([text(first), text(second), rest])) };
 };
 
 /** What an engine answered: its rows as texts, whether it failed, and whether a transaction is open now. */

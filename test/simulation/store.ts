@@ -18,8 +18,6 @@ const serviceMsMax = 1;
 const parseCompleteType = 0x31;
 const shownSqlChars = 70;
 const isRead = /^\s*select\b/;
-/** PostgreSQL cuts names at 63 bytes. */
-const preparedNameCharsMax = 63;
 const writes = /\b(?:insert|update|delete)\b/i;
 
 interface Session {
@@ -43,8 +41,10 @@ export interface Committed {
 
 export interface StoreImage {
   readonly engine: EngineImage;
-  /** Texts of statements that the engine's session has prepared, by name. */
+  /** Names of statements that the engine's session has prepared, by their texts. */
   readonly prepared: ReadonlyMap<string, string>;
+  /** How many names it has had. */
+  readonly names: number;
 }
 
 /** What the engine has cost this process, in real time, by statement. */
@@ -64,6 +64,9 @@ export class SimStore {
   readonly #network: Network;
   readonly #random: Random;
   readonly #prepared = new Map<string, string>();
+  #names = 0;
+  /** Texts by the names that clients give them. */
+  readonly #named = new Map<string, string>();
   readonly #sessions = new Set<Session>();
   readonly #inside: SimProcess;
   #process: SimProcess | undefined;
@@ -98,18 +101,22 @@ export class SimStore {
     noteCost(sql, began);
     if (error === undefined) return rows;
     // It may not have been prepared.
-    for (const [name, text] of this.#prepared) if (text === sql) this.#prepared.delete(name);
+    this.#prepared.delete(sql);
     throw new Error(`${this.name}: ${error}`);
   }
 
   /** What checks ask again and again is planned once. */
   #asked(sql: string): Buffer {
     if (!isRead.test(sql)) return protocol.queryOf(sql);
-    const name = `look ${sql.length} ${sql}`.slice(0, preparedNameCharsMax);
-    const known = this.#prepared.get(name);
-    if (known !== undefined && known !== sql) return protocol.queryOf(sql);
-    this.#prepared.set(name, sql);
-    return protocol.preparedQueryOf(name, known === undefined ? sql : undefined);
+    const known = this.#prepared.get(sql);
+    return protocol.preparedQueryOf(known ?? this.#name(sql), known === undefined ? sql : undefined);
+  }
+
+  /** The name under which the engine's session will know a statement from now on. */
+  #name(sql: string): string {
+    const name = `e${++this.#names}`;
+    this.#prepared.set(sql, name);
+    return name;
   }
 
   /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
@@ -145,7 +152,7 @@ export class SimStore {
 
   /** All of it, at this moment. No transaction may be open. */
   image(): StoreImage {
-    return { engine: this.#engine.image(), prepared: new Map(this.#prepared) };
+    return { engine: this.#engine.image(), prepared: new Map(this.#prepared), names: this.#names };
   }
 
   /** Forgets what other sessions have prepared. */
@@ -154,10 +161,11 @@ export class SimStore {
   }
 
   /** Makes it what it was. The server must not run. */
-  restore({ engine, prepared }: StoreImage): void {
+  restore({ engine, prepared, names }: StoreImage): void {
     this.#engine.restore(engine);
+    this.#names = names;
     this.#prepared.clear();
-    for (const [name, text] of prepared) this.#prepared.set(name, text);
+    for (const [sql, name] of prepared) this.#prepared.set(sql, name);
   }
 
   #begin(socket: SimSocket): void {
@@ -256,7 +264,7 @@ export class SimStore {
     noteCost(sql, began);
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
-    if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
+    if (reply[0] !== parseCompleteType) for (const text of fresh) this.#prepared.delete(text);
     this.#world.tell(
       `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
       given(messages),
@@ -280,26 +288,35 @@ export class SimStore {
     this.onCommit?.({ store: this.name, by: session.peer, statements });
   }
 
-  /** All connections prepare a text under the same name; the engine has one session, which needs it once. */
+  /** All connections prepare a text under the same name, by their own counting; the engine has one session, which needs it once. */
   #unprepared(messages: readonly protocol.Message[]) {
     const fresh: string[] = [];
     let known = 0;
     let sql = '';
-    const sent = messages.flatMap((message) => {
-      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
-      if (message.type === 'B') sql = this.#prepared.get(protocol.textsOf(message, 2)[1] ?? '') ?? sql;
-      if (message.type !== 'P') return [message];
-      const [name = '', text = ''] = protocol.textsOf(message, 2);
-      sql = text;
-      if (name !== '' && this.#prepared.get(name) === text) {
+    const parsed = (message: protocol.Message): protocol.Message[] => {
+      const [name = '', given = ''] = protocol.textsOf(message, 2);
+      sql = given;
+      const text = this.rewrite?.(given) ?? given;
+      if (name === '') return [protocol.withTexts(message, '', text)];
+      this.#named.set(name, text);
+      if (this.#prepared.has(text)) {
         known++;
         return [];
       }
-      if (name !== '') {
-        this.#prepared.set(name, text);
-        fresh.push(name);
-      }
-      return [this.rewrite === undefined ? message : protocol.withText(message, this.rewrite(text))];
+      fresh.push(text);
+      return [protocol.withTexts(message, this.#name(text), text)];
+    };
+    const bound = (message: protocol.Message): protocol.Message => {
+      const [portal = '', name = ''] = protocol.textsOf(message, 2);
+      const text = this.#named.get(name);
+      if (text === undefined) return message;
+      sql = text;
+      return protocol.withTexts(message, portal, this.#prepared.get(text) ?? name);
+    };
+    const sent = messages.flatMap((message) => {
+      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
+      if (message.type === 'P') return parsed(message);
+      return message.type === 'B' ? [bound(message)] : [message];
     });
     return { sent, known, fresh, sql };
   }
