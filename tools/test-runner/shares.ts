@@ -16,7 +16,7 @@ const realParts = [
   ...['cell/fault-matrix-real', 'cell/critical-real'],
 ];
 
-const usual: Share = { cores: 1, seconds: 5, alone: false, real: false };
+const usual: Share = { cores: 0.7, seconds: 5, alone: false, real: false };
 
 /** A whole region: some twenty processes. */
 const region: Partial<Share> = { cores: 1.3, seconds: 30 };
@@ -33,14 +33,14 @@ const known: Readonly<Record<string, Partial<Share>>> = {
   'card/guestServices': alone,
   'card/migration': alone,
   'card/tracking': waits(69),
-  'cell/fault-matrix': { seconds: 160 },
+  'cell/fault-matrix': { seconds: 160, cores: 1 },
   'cell/homes': { seconds: 42 },
   'cell/mending': waits(46),
   'cell/store-faults': waits(48),
   'cell/workflow/fault-matrix': waits(98),
   'cell/workflow/schedules': { seconds: 35 },
   'cell/zombie': waits(50),
-  'chaos/storm': { seconds: 70 },
+  'chaos/storm': { seconds: 70, cores: 1.3 },
   'cli/commands': { seconds: 37 },
   'e2e/cell-life': { seconds: 161 },
   'e2e/first-vm': { seconds: 75 },
