@@ -227,7 +227,7 @@ export class CapacityRequests {
           'CapacityRequestLimitExceeded',
           `You have ${capacityLimits.openRequestsMax} requests for capacity that wait. Cancel one, or wait until one has ended.`,
         );
-      return insertRequest(tx, {
+      const made = await insertRequest(tx, {
         ...{ id: newCellId('capacityRequest', identity.cellNumber), account_id: accountId },
         ...{ token: request.token, request_hash: request.requestHash, state: 'waiting', mode: request.mode },
         ...{ position: await nextPosition(tx), zone: identity.zone, options: request.options },
@@ -237,7 +237,10 @@ export class CapacityRequests {
         valid_until: new Date(clock.now() + request.validSeconds * 1000),
         ...{ passed_over: 0, lapses: 0, callback_url: request.callbackUrl },
       });
+      await services.faults.hit('request.written');
+      return made;
     });
+    await services.faults.hit('request.committed');
     queue.hint();
     return this.#show(db, row);
   }
@@ -269,6 +272,7 @@ export class CapacityRequests {
         ),
       );
       for (const offer of live) await queue.giveBack(tx, offer, 'given-back');
+      await services.faults.hit('request.gaveBack');
       await setRequest(tx, id, { state: 'cancelled' });
       const message = 'You cancelled the request: what was reserved for it is given back.';
       await queue.tell({ tx, nowMs }, request, { kind: 'request.cancelled', state: 'cancelled', message });
