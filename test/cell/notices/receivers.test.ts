@@ -8,7 +8,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, mock, test } from 'node:test';
 import { pino } from 'pino';
 import { webhookAttemptsMax } from '#cell/limits.ts';
 import { webhookClient } from '#cell/notices/webhook-client.ts';
@@ -185,4 +185,30 @@ test('what is never received is a dead letter after all of its tries, and is tol
   const events = await db.query('select 1 from capacity_events where request_id = $1', [requestId]);
   assert.equal(events.length, 1);
   await assertConsistent(processor);
+});
+
+test('a clock that is stepped an hour forth or back tries nothing again before its time, and nothing under another id', async (t) => {
+  const bad = await receiver((response) => response.writeHead(500).end());
+  const url = `http://public.example:${bad.port}/stepped`;
+  await ask(url);
+  await judged(url);
+  const realNow = Date.now;
+  t.after(() => mock.restoreAll());
+  let stepMs = 0;
+  mock.method(Date, 'now', () => realNow.call(Date) + stepMs);
+  const { db } = processor.cell.services;
+  // Its next try is far off, however long the looks below take.
+  await db.query('update capacity_deliveries set due_ms = due_ms + 600000 where url = $1', [url]);
+  const ticks = async () =>
+    (await db.query<{ ticks: number }>('select ticks from capacity_queue'))[0]?.ticks ?? 0;
+  for (const step of [3_600_000, -3_600_000, 0]) {
+    stepMs = step;
+    const before = await ticks();
+    await until('the queue was looked at', async () => (await ticks()) > before);
+    assert.equal((await deliveryTo(url))?.attempts, 1);
+  }
+  bad.answer = ok;
+  await elapse(processor, 700_000);
+  await until('it received', async () => (await deliveryTo(url))?.state === 'delivered');
+  assert.deepEqual([bad.ids.length, new Set(bad.ids).size], [2, 1]);
 });

@@ -162,6 +162,22 @@ test('a region that does not answer may know of windows: nothing moves; one of t
   await waits(hostId, /the region does not answer/);
   assert.equal(hostOf(id), hostId);
   assert.deepEqual(await eventsOf(id), [], 'nobody can say when');
+  for (const code of ['Unavailable', 'InternalError'] as const) {
+    error = new PandoError(code, 'The region is in trouble.');
+    const [before] = await db().query<{ updated_at: Date }>(
+      'select updated_at from workflows where subject = $1',
+      [hostId],
+    );
+    await lookNow();
+    await until('it has looked again', async () => {
+      const [row] = await db().query<{ updated_at: Date; state: string }>(
+        'select updated_at, state from workflows where subject = $1',
+        [hostId],
+      );
+      return row?.state === 'waiting' && row.updated_at > (before?.updated_at ?? 0);
+    });
+    assert.equal(hostOf(id), hostId, code);
+  }
   error = new PandoError('UnsupportedOperation', 'region.eventWindows is not served here.');
   assert.equal(await drained(hostId), 'drained: it is empty');
 });
