@@ -62,7 +62,8 @@ const askRegion = async (
   } catch (error) {
     // A region of the last release has no event windows.
     if (isUnknownMethod(error)) return [];
-    if (PandoError.from(error).class !== 'unreachable') throw error;
+    // Away, busy or broken: it has not said that there are none.
+    if (PandoError.from(error).class === 'refused') throw error;
     return instances.map(({ instanceId }) => ({ instanceId, windowId: '', hours: [] }));
   }
 };

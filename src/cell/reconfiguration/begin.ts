@@ -127,14 +127,12 @@ const passInput = async (
   return { ...rest, epoch: placeEpochOf(generation) };
 };
 
-export interface RebuildOrder {
+export interface RebuildOrder extends EmptyOptions {
   readonly pool?: Pool | undefined;
   /** For people. */
   readonly reason: string;
   /** A thorough pass at once. */
   readonly diagnose?: boolean;
-  /** Its VMs are moved also outside of their accounts' event windows. */
-  readonly ignoreWindows?: boolean;
   /** What must still be so, looked at in the same transaction before anything is locked. */
   check?(tx: Sql): Promise<void>;
 }
@@ -146,7 +144,7 @@ export interface RebuildOrder {
 export const beginRebuild = async (
   { services, owner }: Actor,
   { row, condition, wanted, strategy }: Outlook,
-  { pool, reason, diagnose = false, ignoreWindows = false, check }: RebuildOrder,
+  { pool, reason, diagnose = false, ignoreWindows = false, whileOpen = false, check }: RebuildOrder,
 ): Promise<WorkflowRow> => {
   const level = diagnose ? 'diagnostics' : firstLevel(strategy);
   return services.db.transaction(async (tx) => {
@@ -169,6 +167,7 @@ export const beginRebuild = async (
       // A host that served goes back to that when it turns out not to be empty.
       servedBefore: locked.state === 'active',
       ...(ignoreWindows ? { ignoreWindows } : {}),
+      ...(whileOpen ? { whileOpen } : {}),
       ...(pool === undefined ? {} : { pool: { name: pool.name, layout: pool.layout } }),
     });
     return insertWorkflow(tx, { ...made, input }, owner);

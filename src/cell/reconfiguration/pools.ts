@@ -226,7 +226,7 @@ export class Pools {
     try {
       const outlook = await outlookToBegin(services, hostId, pool, false);
       const workflow = await beginRebuild({ services, owner }, outlook, {
-        ...{ pool, reason: why },
+        ...{ pool, reason: why, whileOpen: true },
         check: (tx) => this.#assertRoom(tx, hostId, from),
       });
       begun({ changes: [], workflows: [workflow], cancelled: [] });

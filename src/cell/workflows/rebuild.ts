@@ -59,6 +59,8 @@ export interface RebuildInput {
   readonly reason: string;
   /** Absent: its VMs wait for their accounts' event windows. */
   readonly ignoreWindows?: boolean;
+  /** A pool's: a window that closes before all have left gives the host back. */
+  readonly whileOpen?: boolean;
 }
 
 type RebuildResults = { moveVms: Emptied } & { [S in RebuildStep]: StepResult };

@@ -162,6 +162,22 @@ test('a region that does not answer may know of windows: nothing moves; one of t
   await waits(hostId, /the region does not answer/);
   assert.equal(hostOf(id), hostId);
   assert.deepEqual(await eventsOf(id), [], 'nobody can say when');
+  for (const code of ['Unavailable', 'InternalError'] as const) {
+    error = new PandoError(code, 'The region is in trouble.');
+    const [before] = await db().query<{ updated_at: Date }>(
+      'select updated_at from workflows where subject = $1',
+      [hostId],
+    );
+    await lookNow();
+    await until('it has looked again', async () => {
+      const [row] = await db().query<{ updated_at: Date; state: string }>(
+        'select updated_at, state from workflows where subject = $1',
+        [hostId],
+      );
+      return row?.state === 'waiting' && row.updated_at > (before?.updated_at ?? 0);
+    });
+    assert.equal(hostOf(id), hostId, code);
+  }
   error = new PandoError('UnsupportedOperation', 'region.eventWindows is not served here.');
   assert.equal(await drained(hostId), 'drained: it is empty');
 });
@@ -205,4 +221,55 @@ test('a pool takes a donor whose VMs may be moved, and none while all are outsid
     changes.map(({ hostId, to }) => [hostId, to]),
     [[donor, 'big']],
   );
+});
+
+test('a processor that is killed while a drain waits: another one goes on when the window opens', async () => {
+  await start();
+  const [id = ''] = await launch(1);
+  const hostId = hostOf(id);
+  const windowId = setWindow({ kind: 'instance', id }, closed());
+  await operator()['operator.drainHost']({ hostId });
+  await waits(hostId, /event window/);
+  const survivor = await setup.addProcessor({ timing: { duePollMs: 50, parkMsMin: 20, parkMsMax: 100 } });
+  processor.kill();
+  processor = survivor;
+  const window = setup.region.eventWindows.get(windowId);
+  assert.ok(window);
+  window.hours = open();
+  assert.equal(await drained(hostId), 'drained: it is empty');
+  assert.notEqual(hostOf(id), hostId);
+  const events = await db().query('select 1 from instance_events');
+  assert.equal(events.length, 1, 'one move was planned');
+});
+
+test('a window that closes before a pool’s donor is empty gives the host back, and it serves on', async () => {
+  await start(3);
+  await db().query('update hosts set rests_until = null');
+  const all = setup.hosts.map(({ hostId }) => hostId);
+  const types = (type: string) => ({ slotType: type, layout: { types: [type] } });
+  await operator()['operator.setPool']({
+    ...{ name: 'small', low: 1, target: 2, ...types('p1.nano') },
+    hosts: all,
+  });
+  await processor.cell.services.capacity.refresh();
+  const ids = await launch(9);
+  const windows = ids.map((id) => setWindow({ kind: 'instance', id }, open()));
+  await operator()['operator.setPool']({ ...{ name: 'big', low: 1, target: 1, ...types('p1.small') } });
+  const donor = (await operator()['operator.pools']({})).changes[0]?.hostId ?? '';
+  const there = ids.filter((id) => hostOf(id) === donor);
+  assert.ok(there.length > 0);
+  // What the pool has heard is of a moment ago.
+  for (const [at, id] of ids.entries()) {
+    const window = setup.region.eventWindows.get(windows[at] ?? '');
+    if (window !== undefined && id === there.at(-1)) window.hours = closed();
+  }
+  await processor.cell.pools.turn();
+  const { state, phaseReason } = await until('it is given back', async () => {
+    const shown = await operator()['operator.host']({ hostId: donor });
+    return shown.workflowId === undefined && shown;
+  });
+  assert.equal(state, 'active');
+  assert.match(phaseReason, /not empty: .* waits for its event window/);
+  assert.equal(hostOf(there.at(-1) ?? ''), donor);
+  assert.ok(!setup.hosts.some(({ rebuild }) => rebuild.steps.includes('isolate')), 'nothing was begun with');
 });

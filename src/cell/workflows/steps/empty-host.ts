@@ -159,13 +159,15 @@ const whyTheyStay = (
 export interface EmptyOptions {
   /** VMs are moved also outside of the event windows that their accounts have set. */
   readonly ignoreWindows?: boolean | undefined;
+  /** A window that closes before all have left ends it: the host is wanted elsewhere, and is no use half empty. */
+  readonly whileOpen?: boolean | undefined;
 }
 
 /** Waits until nothing is left but what cannot be moved. @throws PandoError where VMs stay for want of room or patience */
 export const emptyHost = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
-  { ignoreWindows = false }: EmptyOptions = {},
+  { ignoreWindows = false, whileOpen = false }: EmptyOptions = {},
 ): Promise<Emptied | Wait> => {
   const { services } = context;
   const lying = await lyingOn(services, hostId);
@@ -177,6 +179,7 @@ export const emptyHost = async <I, R>(
   const still = begun === 0 && busy.every(({ moving, workflow_id: id }) => !moving && id === null);
   // While something still moves, room may come.
   if (without !== undefined && still) return { left: [...left, without] };
+  if (whileOpen && still && outside.length > 0) return { left: [...left, ...outside.map(waitWords)] };
   if (await isOver(context, busy, ignoreWindows))
     return { left: [...left, without ?? whyTheyStay(services, hostId, busy, outside)] };
   return still && outside.length > 0 ? lookAgain(services, outside) : sleepFor(drainLookAgainMs);
