@@ -6,9 +6,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { EC2Client, RunInstancesCommand, type RunInstancesCommandInput } from '@aws-sdk/client-ec2';
+import { z } from 'zod';
 import { callCapacity } from '#cli/capacityClient.ts';
 import { type CellCaller, withCell } from '#cli/operator.ts';
-import { type RequestView, requestView } from '#contracts/capacity.ts';
+import { eventView, type RequestView, requestView } from '#contracts/capacity.ts';
 import type { PlannedHost } from '#lab/plan.ts';
 import type { Network } from './support/cloud.ts';
 import { Guest } from './support/guest.ts';
@@ -61,8 +62,8 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
 
   const inCell = <T>(work: (cell: CellCaller) => Promise<T>): Promise<T> => withCell(region, 1, work);
 
-  /** Launches a big VM as a client of AWS's own SDK does. */
-  const runBig = async (hold?: string): Promise<string> => {
+  /** Launches a big VM as a client of AWS's own SDK does, with headers of ours. */
+  const runBig = async (headers: Readonly<Record<string, string>> = {}): Promise<string> => {
     const { accessKeyId, secret: secretAccessKey } = region.credentials;
     const client = new EC2Client({
       ...{ endpoint: region.endpoint, region: region.run.regionName, maxAttempts: 1 },
@@ -73,16 +74,13 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
       SecurityGroupIds: [network.groupId],
     };
     const command = new RunInstancesCommand({ ...input, InstanceType: big as never });
-    if (hold !== undefined)
-      command.middlewareStack.add(
-        (next) => (args) => {
-          Object.assign(args.request as { headers: object }, {
-            headers: { ...(args.request as { headers: object }).headers, 'x-pando-hold': hold },
-          });
-          return next(args);
-        },
-        { step: 'build' },
-      );
+    command.middlewareStack.add(
+      (next) => (args) => {
+        Object.assign((args.request as { headers: object }).headers, headers);
+        return next(args);
+      },
+      { step: 'build' },
+    );
     const { Instances: [instance] = [] } = await client.send(command);
     client.destroy();
     return instance?.InstanceId ?? '';
@@ -95,6 +93,23 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
         body: { instanceType: big, diskGib: 1, callback: { url: receiver.url } },
       }),
     );
+
+  /** The same without the other API: the launch itself asks to wait. */
+  const assertWaitsByHeader = async (): Promise<void> => {
+    const refused = await runBig({ 'x-pando-pending': '600' }).catch((error: unknown) => error);
+    assert.ok(refused instanceof Error && refused.name === 'InsufficientInstanceCapacity');
+    const [id = ''] = /pr-[0-9a-f]+/.exec(refused.message) ?? [];
+    await region.pando('request', 'cancel', id);
+  };
+
+  /** Who polls reads the same events. */
+  const polled = async (): Promise<string[]> => {
+    const page = await callCapacity(region, { method: 'GET', path: 'events', query: { cursor: '0' } });
+    return z
+      .object({ events: z.array(eventView) })
+      .parse(page)
+      .events.map(({ eventId }) => eventId);
+  };
 
   const where = (): Map<string, string> => new Map(ids.map((id) => [id, vmmOf(id).host]));
 
@@ -145,6 +160,7 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
     const { requestId, state, signingSecret = '' } = await createRequest();
     assert.equal(state, 'waiting');
     at(`${requestId} waits`);
+    await assertWaitsByHeader();
 
     const donor = await donorOf();
     const moved = ids.filter((id) => placed.get(id) === donor.host.hostNetns);
@@ -172,7 +188,8 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
     assert.throws(() => verify(signingSecret, { ...first, body: first.body.replace(big, small) }));
 
     await assert.rejects(runBig(), { name: 'InsufficientInstanceCapacity' }, 'I9: it is held');
-    const instanceId = await runBig(offered.event.offer?.claim?.value ?? '');
+    const { header = '', value = '' } = offered.event.offer?.claim ?? {};
+    const instanceId = await runBig({ [header]: value });
     at('the hold is claimed');
     const [vm] = await region.cloud.reach('running', [instanceId]);
     await new Guest(vm?.publicIp ?? '', region.cloud.keyFile).answers();
@@ -181,6 +198,8 @@ describe('the loop from a refused launch to a launch', { timeout: 25 * 60_000 },
     await until('the client to be told of its claim', () =>
       receiver.verified(signingSecret).some(({ event }) => event.kind === 'capacity.claimed'),
     );
+    const events = await polled();
+    for (const { event } of receiver.verified(signingSecret)) assert.ok(events.includes(event.eventId));
     await assertUnhurt(t);
     const { drifts, misfits } = await inCell((cell) => cell.call('operator.checkClaims', {}));
     assert.deepEqual({ drifts, misfits }, { drifts: [], misfits: [] });

@@ -52,6 +52,9 @@ interface HostPicture extends HostRow {
   readonly stopped: string | null;
   /** The dedicated host that it is. */
   readonly allocated: string | null;
+  /** Who has room kept there: an offer, a reservation. */
+  readonly kept_for: string | null;
+  readonly quarantined: string | null;
   readonly leaving: readonly Leaving[];
 }
 
@@ -91,7 +94,9 @@ const readHosts = (sql: Sql): Promise<Omit<HostPicture, 'leaving'>[]> =>
        (select coalesce(sum(c.memory_mib), 0)::bigint from claims c where c.host_id = h.id and c.purpose in ('instance', 'migration'))
          as memory_mib,
        (select min(i.id) from instances i where i.host_id = h.id and i.terminated_at is null and i.state = 'stopped') as stopped,
-       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose = 'dedicated-host') as allocated
+       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose = 'dedicated-host') as allocated,
+       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose in ('notice', 'reservation')) as kept_for,
+       (select min(q.instance_id) from quarantined_vms q where q.host_id = h.id) as quarantined
      from hosts h left join workflows w on w.id = h.rebuild_id order by h.id`,
     [hostSilenceMsMax / 1000],
   );
@@ -263,6 +268,8 @@ const slotsIn = (free: Amount | undefined, amount: Amount): number =>
 const whyItStays = (row: HostPicture, all: readonly HostPicture[]): string | undefined => {
   if (row.allocated !== null) return `it is allocated as the Dedicated Host ${row.allocated}`;
   if (row.stopped !== null) return `${row.stopped} is stopped there, and has its disk`;
+  if (row.kept_for !== null) return `room is kept there for ${row.kept_for}`;
+  if (row.quarantined !== null) return `${row.quarantined} is in quarantine there`;
   if (row.leaving.length === 0) return undefined;
   const others = all.filter(
     (other) =>

@@ -165,7 +165,7 @@ export const readWaiting = (tx: Sql, perClassMax: number, classesMax: number): P
     [perClassMax, perClassMax * classesMax],
   );
 
-/** How many instances of each type are waited for; the most waited for first. */
+/** How many instances of each type are waited for; the most waited for first. Alternatives do not count, in other zones neither. */
 export const readWaitedFor = (
   sql: Sql,
   typesMax: number,
@@ -173,7 +173,7 @@ export const readWaitedFor = (
   sql.query(
     `select options -> 0 ->> 'type' as type, (array_agg(options -> 0 -> 'amount'))[1] as amount,
        sum((options -> 0 ->> 'count')::int)::int as count
-     from capacity_requests where state = 'waiting' group by 1 order by count desc, type limit $1`,
+     from capacity_requests where state = 'waiting' and companion_of is null group by 1 order by count desc, type limit $1`,
     [typesMax],
   );
 
