@@ -56,7 +56,10 @@ export class RealCards implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const lab = stack.use(await Lab.create());
     const cards: LabCard[] = [];
-    for (let at = 1; at <= count; at += 1) cards.push(await lab.card(`c${at}`));
+    const names = Array.from({ length: count }, (_, at) => `c${at + 1}`);
+    await inTurns(names, async (name, at) => {
+      cards[at] = await lab.card(name);
+    });
     const size = { interfaces: count, cards: count, groups: 1, groupsPerInterface: 1, rules: 20, routes: 10 };
     const { vpcId, groupIds } = await fillVpc(region, client, size);
     const { db, pusher } = region.region;

@@ -133,14 +133,14 @@ export class DeviceRelay {
       const [row] = rows;
       if (row === undefined) return;
       await replicas.send('taken', from, callId);
-      const said = await serve(row.device, row.method, row.params).then(
+      const answered = await serve(row.device, row.method, row.params).then(
         (value) => ({ value }),
         (error: unknown) => {
           const { code, message, details } = PandoError.from(error);
           return { error: { code, message, ...(details && { details }) } };
         },
       );
-      await sql`update device_call set answer = ${JSON.stringify(said)} where call_id = ${callId}`.execute(
+      await sql`update device_call set answer = ${JSON.stringify(answered)} where call_id = ${callId}`.execute(
         db,
       );
       await replicas.send('answered', from, callId);
