@@ -148,7 +148,9 @@ What tenants change of their VPCs goes to all devices at once. That is recorded 
     );
   rollout
     .command('restore <object>')
-    .description('puts a former version of a security group back, as its owner could by single calls')
+    .description(
+      'puts a former version of a security group, or of a subnet’s routes, back, as its owner could by single calls',
+    )
     .requiredOption(
       '--version <n>',
       'the version, of `pando rollout versions`',

@@ -297,7 +297,7 @@ describe('a simulated region under any name, whose VMs change at once', () => {
     assert.match(await pando('rollout', 'audit', '--vpc', VpcId, ...of), /by operator\/cli/);
     assert.match(await refused('rollout', 'audit', ...of), /Say a rollout/);
     assert.match(await refused('rollout', 'versions', 'sg-1', ...of), /sg-1 is no object/);
-    assert.match(await refused('rollout', 'restore', object, ...former, ...of), /has these rules now/);
+    assert.match(await refused('rollout', 'restore', object, ...former, ...of), /is so now/);
     await client.send(new sdk.TerminateInstancesCommand({ InstanceIds: [id] }));
     await reaches(client, id, 'terminated');
     client.destroy();

@@ -181,13 +181,45 @@ test('a former version is put back: the same rules again, on the devices too, re
   assert.equal(newest?.objects[0]?.id, groupId);
 });
 
+test('routes of a subnet are put back in its route table; what led elsewhere meanwhile is as it was', async () => {
+  const { db } = setup.region;
+  const of = { kind: 'subnet', id: subnetId };
+  const [former] = await tenantVersions(db, of);
+  const routesOf = () => JSON.stringify(card.has?.subnets.find((each) => each.subnetId === subnetId)?.routes);
+  const before = routesOf();
+  const tables = await alice.call('DescribeRouteTables', { Filters: [{ Name: 'vpc-id', Values: [vpcId] }] });
+  const RouteTableId = tables.RouteTables?.[0]?.RouteTableId ?? '';
+  await alice.call('DeleteRoute', { RouteTableId, DestinationCidrBlock: '0.0.0.0/0' });
+  const target = { NetworkInterfaceId: card.has?.ports[0]?.eniId ?? '' };
+  await alice.call('CreateRoute', { RouteTableId, DestinationCidrBlock: '198.51.100.0/24', ...target });
+  assert.notEqual(routesOf(), before);
+  const request = {
+    ...of,
+    version: former?.digest ?? '',
+    dryRun: false,
+    who: 'operator/bob',
+    requestId: 'r',
+  };
+  const { lines } = await restoreObject(setup.region, request);
+  assert.deepEqual(
+    lines.map((line) => line.split(' ').slice(0, 3).join(' ')),
+    ['- route 198.51.100.0/24', '+ route 0.0.0.0/0'],
+  );
+  assert.equal(routesOf(), before);
+  const [now] = await tenantVersions(db, of);
+  assert.equal(now?.digest, former?.digest, 'the very same content');
+  const [newest] = await changes();
+  assert.deepEqual([newest?.principal, newest?.objects.map(({ id }) => id)], ['operator/bob', [subnetId]]);
+  await assert.rejects(restoreObject(setup.region, request), /is so now/);
+});
+
 test('what cannot be put back is refused by name, and nothing is changed', async () => {
   const before = ports();
   const count = (await changes()).length;
   const [now] = await versions();
-  await assert.rejects(restore(now?.version ?? 0), /has these rules now/);
+  await assert.rejects(restore(now?.version ?? 0), /is so now/);
   await assert.rejects(restore(999_999), /is not kept. There are: \d/);
-  await assert.rejects(restore(1, false, 'subnet'), { code: 'UnsupportedOperation' });
+  await assert.rejects(restore(1, false, 'vpc'), { code: 'UnsupportedOperation' });
   const peer = await alice.call('CreateSecurityGroup', { VpcId: vpcId, GroupName: 'peer', Description: 'd' });
   const toPeer = [
     { IpProtocol: 'tcp', FromPort: 9, ToPort: 9, UserIdGroupPairs: [{ GroupId: peer.GroupId }] },

@@ -297,7 +297,7 @@ test('what a tenant changes is recorded with its key and its request, shown here
   assert.equal(restored.status, 200, JSON.stringify(restored.body));
   assert.equal((await changes('?maxResults=1'))[0]?.principal, 'operator/bob');
   const again = { method: 'POST', path: `${path}/restore`, body: former };
-  await refused(again, 400, 'IncorrectState', /has these rules now/);
+  await refused(again, 400, 'IncorrectState', /is so now/);
   await refused({ ...again, body: { version: 'newest' } }, 400, 'InvalidParameterValue', /version/);
   await refused({ ...again, body: { version: 99_999 } }, 404, 'NotFound', /is not kept/);
   await refused(

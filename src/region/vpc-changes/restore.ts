@@ -7,12 +7,13 @@ import { canonicalJson } from '#contracts/canonicalJson.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
 import type { SecurityRule } from '#contracts/network.ts';
-import { securityGroupBody } from '#contracts/network-objects.ts';
+import { securityGroupBody, subnetBody } from '#contracts/network-objects.ts';
 import { changeVpc } from '../change.ts';
 import { ruleOf } from '../group-rules.ts';
 import type { Region } from '../region.ts';
 import { deleteTagsOf } from '../resource-tags.ts';
 import type { Database, RegionTransaction } from '../schema.ts';
+import { restoreRoutes } from './restoreRoutes.ts';
 
 export interface RestoreRequest {
   readonly kind: string;
@@ -48,11 +49,12 @@ export const tenantVersions = async (db: Database, { kind, id }: { kind: string;
 
 /** @throws as `operator.restoreObject` says */
 export const restoreObject = async (region: Region, request: RestoreRequest): Promise<Restored> => {
-  const { kind, id, version } = request;
-  if (kind !== 'security-group')
+  const { kind, id, version, dryRun } = request;
+  const restorer = restorers[kind];
+  if (restorer === undefined)
     throw new PandoError(
       'UnsupportedOperation',
-      `A ${kind} is not put back yet: only a security-group is. Its versions tell what it was; its owner's calls change it.`,
+      `A ${kind} is not put back: only ${Object.keys(restorers).join(' and ')} are. Its versions tell what it was; its owner's calls change it.`,
     );
   const versions = await tenantVersions(region.db, { kind, id });
   const former = versions.find((each) => each.version === version || each.digest === version);
@@ -63,8 +65,57 @@ export const restoreObject = async (region: Region, request: RestoreRequest): Pr
         ? `Nothing is kept of ${kind}/${id}: no device was ever told it.`
         : `Version ${version} of ${kind}/${id} is not kept. There are: ${versions.map((each) => each.version).join(' ')}`,
     );
-  return restoreGroup(region, request, securityGroupBody.parse(former.body));
+  const owner = await ownerOf(region.db, restorer.table, restorer.key, id);
+  if (owner === undefined) throw new PandoError('NotFound', `${id} is there no more: it cannot be put back.`);
+  const { accountId, vpcId } = owner;
+  const actor = { region, accountId, principal: request.who, requestId: request.requestId };
+  let lines: string[] = [];
+  const work = async (tx: RegionTransaction): Promise<void> => {
+    lines = await restorer.restore(tx, { id, vpcId, body: former.body });
+    if (lines.length === 0) throw new PandoError('IncorrectState', `${id} is so now.`);
+    if (dryRun) throw new DryRun();
+  };
+  const input = { DryRun: false, id };
+  await changeVpc({ ...actor, action: 'operator.restoreObject' }, input, vpcId, work).catch(
+    (error: unknown) => {
+      if (!(error instanceof DryRun)) throw error;
+    },
+  );
+  return { vpcId, lines };
 };
+
+/** Takes back what was tried. */
+class DryRun extends Error {}
+
+interface Restorer {
+  readonly table: string;
+  readonly key: string;
+  /** Answers what goes and comes; empty: it is so now. @throws IncorrectState */
+  restore(tx: RegionTransaction, former: { id: string; vpcId: string; body: unknown }): Promise<string[]>;
+}
+
+const restorers: Readonly<Record<string, Restorer>> = {
+  'security-group': {
+    ...{ table: 'security_group', key: 'group_id' },
+    restore: (tx, { id, vpcId, body }) => restoreRules(tx, id, vpcId, securityGroupBody.parse(body)),
+  },
+  subnet: {
+    ...{ table: 'subnet', key: 'subnet_id' },
+    restore: (tx, { id, vpcId, body }) =>
+      restoreRoutes(tx, { subnetId: id, vpcId, former: subnetBody.parse(body).routes }),
+  },
+};
+
+const ownerOf = async (
+  db: Database,
+  table: string,
+  key: string,
+  id: string,
+): Promise<{ accountId: string; vpcId: string } | undefined> =>
+  (
+    await sql<{ accountId: string; vpcId: string }>`select account_id as "accountId", vpc_id as "vpcId"
+      from ${sql.table(table)} where ${sql.ref(key)} = ${id}`.execute(db)
+  ).rows[0];
 
 interface StoredRule {
   ruleId: string;
@@ -76,53 +127,33 @@ interface StoredRule {
   peer: string | null;
 }
 
-const restoreGroup = async (
-  region: Region,
-  { id, dryRun, who, requestId }: RestoreRequest,
-  former: { readonly ingress: readonly SecurityRule[]; readonly egress: readonly SecurityRule[] },
-): Promise<Restored> => {
-  const group = await region.db
-    .selectFrom('security_group')
-    .selectAll()
-    .where('group_id', '=', id)
-    .executeTakeFirst();
-  if (group === undefined) throw new PandoError('NotFound', `${id} is there no more: it cannot be put back.`);
-  const actor = { region, accountId: group.account_id, principal: who, requestId };
-  let lines: string[] = [];
-  const work = async (tx: RegionTransaction): Promise<void> => {
-    const present = await storedRules(tx, id);
-    const wanted = [
-      ...former.ingress.map((rule) => ({ egress: false, rule })),
-      ...former.egress.map((rule) => ({ egress: true, rule })),
-    ];
-    const keyOf = (egress: boolean, rule: SecurityRule): string =>
-      `${egress ? 'egress' : 'ingress'} ${canonicalJson(rule)}`;
-    const wantedKeys = new Set(wanted.map(({ egress, rule }) => keyOf(egress, rule)));
-    const presentKeys = new Set(present.map((each) => keyOf(each.egress, ruleOf(each))));
-    const gone = present.filter((each) => !wantedKeys.has(keyOf(each.egress, ruleOf(each))));
-    const added = wanted.filter(({ egress, rule }) => !presentKeys.has(keyOf(egress, rule)));
-    lines = [
-      ...gone.map((each) => `- ${keyOf(each.egress, ruleOf(each))}`),
-      ...added.map(({ egress, rule }) => `+ ${keyOf(egress, rule)}`),
-    ];
-    if (lines.length === 0) throw new PandoError('IncorrectState', `${id} has these rules now.`);
-    await checkPeers(tx, group.vpc_id, added);
-    await removeRules(tx, gone);
-    await insertRules(tx, id, added);
-    await sql`update security_group set revision = gen_random_uuid() where group_id = ${id}`.execute(tx);
-    if (dryRun) throw new DryRun();
-  };
-  const input = { DryRun: false, GroupId: id };
-  await changeVpc({ ...actor, action: 'operator.restoreObject' }, input, group.vpc_id, work).catch(
-    (error: unknown) => {
-      if (!(error instanceof DryRun)) throw error;
-    },
-  );
-  return { vpcId: group.vpc_id, lines };
-};
+const keyOf = (egress: boolean, rule: SecurityRule): string =>
+  `${egress ? 'egress' : 'ingress'} ${canonicalJson(rule)}`;
 
-/** Takes back what was tried. */
-class DryRun extends Error {}
+const restoreRules = async (
+  tx: RegionTransaction,
+  id: string,
+  vpcId: string,
+  former: { readonly ingress: readonly SecurityRule[]; readonly egress: readonly SecurityRule[] },
+): Promise<string[]> => {
+  const present = await storedRules(tx, id);
+  const wanted = [
+    ...former.ingress.map((rule) => ({ egress: false, rule })),
+    ...former.egress.map((rule) => ({ egress: true, rule })),
+  ];
+  const wantedKeys = new Set(wanted.map(({ egress, rule }) => keyOf(egress, rule)));
+  const presentKeys = new Set(present.map((each) => keyOf(each.egress, ruleOf(each))));
+  const gone = present.filter((each) => !wantedKeys.has(keyOf(each.egress, ruleOf(each))));
+  const added = wanted.filter(({ egress, rule }) => !presentKeys.has(keyOf(egress, rule)));
+  await checkPeers(tx, vpcId, added);
+  await removeRules(tx, gone);
+  await insertRules(tx, id, added);
+  await sql`update security_group set revision = gen_random_uuid() where group_id = ${id}`.execute(tx);
+  return [
+    ...gone.map((each) => `- ${keyOf(each.egress, ruleOf(each))}`),
+    ...added.map(({ egress, rule }) => `+ ${keyOf(egress, rule)}`),
+  ];
+};
 
 const storedRules = async (tx: RegionTransaction, groupId: string): Promise<StoredRule[]> =>
   (
