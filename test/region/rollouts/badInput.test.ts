@@ -30,6 +30,7 @@ test('a change that makes no sense is refused by name, and leaves no rollout, no
   await bench.mtuPolicy('twice', { waves: [{ cells: ['cell-0'] }, { zones: ['zone-a'] }] });
   await bench.mtuPolicy('measured', { waves, health: { ...measured, checks: ['overlay'] } });
   bench.measures = new Set();
+  const asker = bench.as('alice');
   const count = async (): Promise<number> =>
     (await sql<{ n: number }>`select count(*)::int as n from rollout_object`.execute(bench.db)).rows[0]?.n ??
     0;
@@ -51,7 +52,7 @@ test('a change that makes no sense is refused by name, and leaves no rollout, no
     ['InvalidParameterValue', 'p', [fleetOf({ mtu: 1_300 }), { kind: 'vpc', id: 'vpc-1', body: {} }]],
   ];
   for (const [name, policy, objects] of wrong)
-    await assert.rejects(async () => alice.change(policy, objects), namedAs(name), `${name} of ${policy}`);
+    await assert.rejects(async () => asker.change(policy, objects), namedAs(name), `${name} of ${policy}`);
   assert.equal((await alice.list(false)).rollouts.length, 0);
   assert.equal(await count(), versions);
   assert.equal(bench.fleet.at(0).transactions, transactions);
@@ -83,32 +84,30 @@ const lies: readonly [string, Lie][] = [
   ],
 ];
 
-for (const [what, lie] of lies)
-  test(`a device that answers ${what}: it counts as failed, the next wave is not begun, and all goes back`, async () => {
-    await using bench = await RolloutBench.create(new SimFleet(3));
-    bench.start();
-    const liar = bench.fleet.at(0);
-    const spec = {
-      waves: [{ devices: [liar.deviceId] }, { rest: true as const }],
-      unreachable: 'fail' as const,
-    };
-    await bench.mtuPolicy('p', spec);
-    const alice = bench.as('alice');
-    const first = await alice.start('p', { mtu: 1_400 });
-    await bench.until(first.rolloutId ?? '', 'done');
-    const others = [1, 2].map((at) => bench.fleet.at(at).transactions);
-    liar.lie = lie;
-    const { rolloutId = '' } = await alice.start('p', { mtu: 1_300 });
-    const deadline = monotonicMs() + 20_000;
-    while ((await alice.show(rolloutId)).failure === undefined) {
-      assert.ok(monotonicMs() < deadline, JSON.stringify(await alice.show(rolloutId)));
-      await delay(20);
-    }
-    assert.deepEqual(
-      [1, 2].map((at) => bench.fleet.at(at).transactions),
-      others,
-    );
-    liar.lie = undefined;
-    await bench.until(rolloutId, 'rolled-back');
-    assert.deepEqual(bench.fleet.mtus(), [1_400, 1_400, 1_400]);
+test('a device that answers nonsense, of whatever kind: it has failed, the next wave is not begun, and all goes back', async (t) => {
+  await using bench = await RolloutBench.create(new SimFleet(3));
+  bench.start();
+  const liar = bench.fleet.at(0);
+  await bench.mtuPolicy('p', {
+    ...{ waves: [{ devices: [liar.deviceId] }, { rest: true as const }], unreachable: 'fail' as const },
   });
+  const alice = bench.as('alice');
+  const first = await alice.start('p', { mtu: 1_400 });
+  await bench.until(first.rolloutId ?? '', 'done');
+  const toldOthers = () => [1, 2].map((at) => bench.fleet.at(at).transactions);
+  const others = toldOthers();
+  for (const [what, lie] of lies)
+    await t.test(what, async () => {
+      liar.lie = lie;
+      const { rolloutId = '' } = await alice.start('p', { mtu: 1_300 });
+      const deadline = monotonicMs() + 20_000;
+      while ((await alice.show(rolloutId)).failure === undefined) {
+        assert.ok(monotonicMs() < deadline, JSON.stringify(await alice.show(rolloutId)));
+        await delay(20);
+      }
+      assert.deepEqual(toldOthers(), others);
+      liar.lie = undefined;
+      await bench.until(rolloutId, 'rolled-back');
+      assert.deepEqual(bench.fleet.mtus(), [1_400, 1_400, 1_400]);
+    });
+});
