@@ -15,6 +15,7 @@ import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
 import type { rolloutContract } from './rollout.ts';
 import type { rolloutHttpContract } from './rollout-http.ts';
+import type { vpcChangesContract } from './vpc-changes.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -95,6 +96,12 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.cells': operator,
   'operator.setCell': operator,
   'operator.retireCell': operator,
+};
+
+export const vpcChangesAccess: Access<typeof vpcChangesContract> = {
+  'operator.vpcChanges': operator,
+  'operator.tenantVersions': operator,
+  'operator.restoreObject': operator,
 };
 
 /** What is in it is signed by an operator, which the region checks. */

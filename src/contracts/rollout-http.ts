@@ -106,6 +106,24 @@ export const rolloutHttpOperations = [
   action('resume', 'Goes on; in a halted rollout, accepts what has failed so far'),
   action('abort', 'Takes every device that was touched back to the first state'),
   action('approve', 'Lets the wave begin that waits for an approval of the caller'),
+  get('vpcChanges', 'vpcs/{vpcId}/changes', 'Who changed what of a VPC, the newest first', [
+    ...page,
+    { name: 'objectId', type: 'string', description: 'Only of this object' },
+  ]),
+  get(
+    'tenantVersions',
+    'tenants/{kind}/{id}/versions',
+    'The versions of an object of a tenant that are kept',
+  ),
+  {
+    operationId: 'restoreObject',
+    method: 'POST',
+    path: 'tenants/{kind}/{id}/restore',
+    summary: 'Puts a former version of an object of a tenant back',
+    status: 200,
+    query: [],
+    hasBody: true,
+  },
   get('objectVersions', 'objects/{kind}/{id}/versions', 'The versions of an object that were rolled out'),
 ] as const satisfies readonly RolloutHttpOperation[];
 

@@ -17,6 +17,7 @@ import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
 import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
+import { vpcChangesStep } from './migrations-vpc-changes.ts';
 
 const begin = `
 create table account (
@@ -304,8 +305,9 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0022-cells', up: cellsStep },
   { name: '0028-network-objects', up: networkObjectsStep },
   { name: '0030-rollouts', up: rolloutsStep },
-  { name: '0046-operators', up: operatorsStep },
   { name: '0042-ended-requests', up: endedRequestsStep },
   { name: '0044-event-windows', up: eventWindowsStep },
+  { name: '0046-operators', up: operatorsStep },
+  { name: '0046-vpc-changes', up: vpcChangesStep },
   { name: '0048-device-calls', up: deviceCallsStep },
 ];

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { loadTls } from '#base/config.ts';
 import { parseIdentity } from '#base/identity.ts';
 import type { AccessFacts } from '#base/rpc/access.ts';
-import type { CallContext, Handlers } from '#base/rpc/contract.ts';
+import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
 import {
@@ -12,13 +12,16 @@ import {
   regionAccess,
   rolloutAccess,
   rolloutHttpAccess,
+  vpcChangesAccess,
 } from '#contracts/access.ts';
+import type { backendContract } from '#contracts/backend.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { rolloutContract } from '#contracts/rollout.ts';
 import { rolloutHttpContract } from '#contracts/rollout-http.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { accountCells, noteAccounts } from './account-cells.ts';
@@ -48,10 +51,11 @@ import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
 import { serveRolloutHttp } from './rollouts/http/serve.ts';
+import { vpcChangeHandlers } from './vpc-changes/handlers.ts';
 
 const served = {
   ...{ ...regionContract, ...operatorContract },
-  ...{ ...rolloutContract, ...rolloutHttpContract },
+  ...{ ...rolloutContract, ...rolloutHttpContract, ...vpcChangesContract },
 } as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
@@ -59,7 +63,7 @@ type Stream = RpcStream<Served, typeof pushed>;
 
 const access: Access<Served> = {
   ...{ ...regionAccess, ...operatorAccess },
-  ...{ ...rolloutAccess, ...rolloutHttpAccess },
+  ...{ ...rolloutAccess, ...rolloutHttpAccess, ...vpcChangesAccess },
 };
 
 /** What the rules have to look up. */
@@ -84,15 +88,15 @@ const factsOf = (region: Region): AccessFacts => ({
 
 const ec2Call = async (
   region: Region,
-  params: { requestId: string; accountId: string; principal: string; action: string; input: unknown },
+  params: ParsedParams<typeof backendContract, 'ec2.call'>,
 ): Promise<{ output: unknown }> => {
-  const { action, accountId, principal, requestId } = params;
+  const { action, accountId, principal, requestId, accessKeyId } = params;
   if (!isKnownAction(action))
     throw new PandoError(
       'InvalidAction',
       `The action ${action.slice(0, 128)} is not valid for this web service.`,
     );
-  const context = { region, accountId, principal, requestId };
+  const context = { region, accountId, principal, requestId, accessKeyId, action };
   return { output: await callHandler(regionTable, action, reviveInput(action, params.input), context) };
 };
 
@@ -184,9 +188,11 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await deleteOperatorKey(region.db, accessKeyId);
     return {};
   },
+  ...vpcChangeHandlers(region),
   'rollout.http': (asked, context) => {
     const { regionName } = region.config;
-    return serveRolloutHttp({ ...region, ...region.rollouts, regionName }, asked, context);
+    const handlers = { ...region.rollouts.handlers, ...vpcChangeHandlers(region) };
+    return serveRolloutHttp({ ...region, now: region.rollouts.now, handlers, regionName }, asked, context);
   },
   ...region.rollouts.handlers,
 });

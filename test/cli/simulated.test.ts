@@ -272,6 +272,32 @@ describe('a simulated region under any name, whose VMs change at once', () => {
       await refused('rollout', 'diff', 'ro-none', '--dir', directory),
       /There is no rollout ro-none/,
     );
+    const { Reservations } = await client.send(new sdk.DescribeInstancesCommand({ InstanceIds: [id] }));
+    const { VpcId = '', SecurityGroups } = Reservations?.[0]?.Instances?.[0] ?? {};
+    const GroupId = SecurityGroups?.[0]?.GroupId ?? '';
+    const IpPermissions = [
+      { IpProtocol: 'tcp', FromPort: 22, ToPort: 22, IpRanges: [{ CidrIp: '192.0.2.0/24' }] },
+    ];
+    await client.send(new sdk.AuthorizeSecurityGroupIngressCommand({ GroupId, IpPermissions }));
+    const of = ['--dir', directory];
+    const audit = await pando('rollout', 'audit', '--vpc', VpcId, ...of);
+    assert.match(
+      audit,
+      /AuthorizeSecurityGroupIngress {2}version \d+ .*\n +by arn:\S+, key \w+, request \S+\n/,
+    );
+    assert.match(audit, new RegExp(`security-group/${GroupId}  [0-9a-f]{8} → [0-9a-f]{8}`));
+    const object = `security-group/${GroupId}`;
+    const { versions } = JSON.parse(await pando('rollout', 'versions', object, '--json', ...of)) as {
+      versions: { version: number }[];
+    };
+    const former = ['--version', String(versions[1]?.version)];
+    const would = await pando('rollout', 'restore', object, ...former, '--dry-run', ...of);
+    assert.match(would, /would change:\n +- ingress/);
+    assert.match(await pando('rollout', 'restore', object, ...former, ...of), /is as in version/);
+    assert.match(await pando('rollout', 'audit', '--vpc', VpcId, ...of), /by operator\/cli/);
+    assert.match(await refused('rollout', 'audit', ...of), /Say a rollout/);
+    assert.match(await refused('rollout', 'versions', 'sg-1', ...of), /sg-1 is no object/);
+    assert.match(await refused('rollout', 'restore', object, ...former, ...of), /is so now/);
     await client.send(new sdk.TerminateInstancesCommand({ InstanceIds: [id] }));
     await reaches(client, id, 'terminated');
     client.destroy();

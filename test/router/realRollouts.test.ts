@@ -259,6 +259,56 @@ test('pause, resume, abort; in another state they are refused by name', async ()
   assert.equal((next.rollouts as Json[]).length, 1);
 });
 
+test('what a tenant changes is recorded with its key and its request, shown here, and can be taken back (S8.6)', async () => {
+  const carol = await cloud.account();
+  const [instance] = await carol.run();
+  const id = instance?.InstanceId ?? '';
+  await carol.reaches(id, 'running');
+  const { VpcId: vpcId = '', SecurityGroups: [group] = [] } = await carol.instance(id);
+  const rule = new URLSearchParams({
+    ...{ Action: 'AuthorizeSecurityGroupIngress', Version: '2016-11-15', GroupId: group?.GroupId ?? '' },
+    ...{
+      'IpPermissions.1.IpProtocol': 'tcp',
+      'IpPermissions.1.FromPort': '22',
+      'IpPermissions.1.ToPort': '22',
+    },
+    'IpPermissions.1.IpRanges.1.CidrIp': '192.0.2.0/24',
+  });
+  const reply = await carol.send(rule.toString());
+  assert.equal(reply.status, 200);
+  const changes = async (query = '') =>
+    (await call({ path: `vpcs/${vpcId}/changes${query}` })).body.changes as Json[];
+  const enforced = await until('it is known to be enforced', async () => {
+    const [newest] = await changes(`?objectId=${group?.GroupId}&maxResults=1`);
+    return newest?.outcome === 'enforced' && newest;
+  });
+  assert.equal(enforced.action, 'AuthorizeSecurityGroupIngress');
+  assert.equal(enforced.accessKeyId, carol.key.accessKeyId);
+  assert.equal(enforced.requestId, reply.headers['x-amzn-requestid']);
+  assert.match(String(enforced.principal), new RegExp(carol.accountId));
+  const [object] = enforced.objects as Json[];
+  const path = `tenants/security-group/${group?.GroupId}`;
+  const versions = (await call({ path: `${path}/versions` })).body.versions as Json[];
+  assert.deepEqual([versions[0]?.digest, versions[1]?.digest], [object?.to, object?.from]);
+  const former = { version: versions[1]?.version };
+  const dry = await post(`${path}/restore`, { ...former, dryRun: true });
+  assert.match(JSON.stringify(dry.body.lines), /^\["- ingress .*192\.0\.2\.0\/24/);
+  const restored = await post(`${path}/restore`, former, bob);
+  assert.equal(restored.status, 200, JSON.stringify(restored.body));
+  assert.equal((await changes('?maxResults=1'))[0]?.principal, 'operator/bob');
+  const again = { method: 'POST', path: `${path}/restore`, body: former };
+  await refused(again, 400, 'IncorrectState', /is so now/);
+  await refused({ ...again, body: { version: 'newest' } }, 400, 'InvalidParameterValue', /version/);
+  await refused({ ...again, body: { version: 99_999 } }, 404, 'NotFound', /is not kept/);
+  await refused(
+    { ...again, path: 'tenants/security-group/sg-none/restore' },
+    404,
+    'NotFound',
+    /Nothing is kept/,
+  );
+  await refused({ path: 'tenants/bucket/x/versions' }, 400, 'InvalidParameterValue', /kind/);
+});
+
 test('the description names every operation, and needs no signature', async () => {
   const document = await sendRaw(cloud.port, signed({ path: 'openapi.json', by: null }));
   assert.equal(document.status, 200);

@@ -19,7 +19,7 @@ const tenantAddresses = async (db: Database, vteps: readonly string[]): Promise<
 };
 
 /** Bake times, time windows and records of rollouts outlive a process. */
-const now = (): number => Date.now();
+export const now = (): number => Date.now();
 
 export interface Rollouts {
   readonly handlers: ReturnType<typeof rolloutHandlers>;

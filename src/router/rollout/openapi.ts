@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { rolloutContract } from '#contracts/rollout.ts';
 import { type RolloutHttpOperation, rolloutHttpOperations } from '#contracts/rollout-http.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 
 const schemaOf = (type: z.ZodType, io: 'input' | 'output'): object => {
   const { $schema: _dialect, ...schema } = z.toJSONSchema(type, { io, unrepresentable: 'any' });
@@ -32,6 +33,12 @@ const shapes: Shapes = {
   rolloutDiff: { result: rolloutContract['operator.rolloutDiff'].result },
   rolloutAudit: { result: rolloutContract['operator.rolloutAudit'].result },
   ...{ pause: controlled, resume: controlled, abort: controlled, approve: controlled },
+  vpcChanges: { result: vpcChangesContract['operator.vpcChanges'].result },
+  tenantVersions: { result: vpcChangesContract['operator.tenantVersions'].result },
+  restoreObject: {
+    body: vpcChangesContract['operator.restoreObject'].params.omit({ kind: true, id: true }),
+    result: vpcChangesContract['operator.restoreObject'].result,
+  },
   objectVersions: { result: rolloutContract['operator.objectVersions'].result },
 };
 

@@ -11,9 +11,11 @@ import {
   rolloutHttpOperations,
   rolloutHttpPath,
 } from '#contracts/rollout-http.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 
-type Contract = typeof rolloutContract;
-type RolloutHandlers = Required<Handlers<Contract>>;
+const contract = { ...rolloutContract, ...vpcChangesContract } as const;
+type Contract = typeof contract;
+export type RolloutHandlers = Required<Handlers<Contract>>;
 type Method = keyof Contract;
 
 export interface FoundOperation {
@@ -101,8 +103,17 @@ const callsOf: Readonly<Record<RolloutHttpOperationId, (asked: ReturnType<typeof
   abort: (asked) => control('abort', asked),
   approve: (asked) => control('approve', asked),
   objectVersions: ({ segments }) => ['operator.objectVersions', segments],
+  vpcChanges: ({ segments, page, query }) => ['operator.vpcChanges', { ...page, ...query, ...segments }],
+  tenantVersions: ({ segments }) => ['operator.tenantVersions', segments],
+  restoreObject: ({ segments, body }) => [
+    'operator.restoreObject',
+    { ...checked(restoreBody, body), ...segments },
+  ],
 };
 
+const restoreBody = vpcChangesContract['operator.restoreObject'].params
+  .omit({ kind: true, id: true })
+  .strict();
 const controlBody = z.strictObject({ clientToken: clientToken.optional() });
 
 const control = (
@@ -191,7 +202,7 @@ export const carryOutOperation = async (
 ): Promise<{ status: number; body: unknown }> => {
   const toCall: ToCall = callsOf[found.operation.operationId];
   const [method, params] = toCall(readRequest(found, request));
-  const valid = checked<unknown>(rolloutContract[method].params, params);
+  const valid = checked<unknown>(contract[method].params, params);
   // Its parameters were read by the contract of this same method.
   const handler = handlers[method] as Handler;
   const body = await handler(valid, request.context);

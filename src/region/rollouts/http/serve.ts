@@ -4,22 +4,21 @@
  */
 
 import type { z } from 'zod';
-import type { CallContext, Handlers } from '#base/rpc/contract.ts';
+import type { CallContext } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
-import type { rolloutContract } from '#contracts/rollout.ts';
 import { type rolloutHttpContract, rolloutHttpLimits } from '#contracts/rollout-http.ts';
 import { publicError } from '#wire/encodeError.ts';
 import { verifySigV4 } from '#wire/sigv4/verify.ts';
 import { findOperatorKey } from '../../operator-keys.ts';
 import type { Region } from '../../region.ts';
-import { carryOutOperation, findOperation } from './operations.ts';
+import { carryOutOperation, findOperation, type RolloutHandlers } from './operations.ts';
 
 type Asked = z.output<(typeof rolloutHttpContract)['rollout.http']['params']>;
 type Answer = z.input<(typeof rolloutHttpContract)['rollout.http']['result']>;
 
 export interface RolloutHttpServices extends Pick<Region, 'db' | 'sealer' | 'log'> {
   readonly regionName: string;
-  readonly handlers: Required<Handlers<typeof rolloutContract>>;
+  readonly handlers: RolloutHandlers;
   now(): number;
 }
 
