@@ -85,7 +85,8 @@ export class NetworkFleet {
     const sent = this.toCards.carry(params);
     const named = method as keyof typeof cardContract;
     const called = this.#called?.[card];
-    const answer = called === undefined ? this.cards[card]?.handle(named, sent) : await called.call(named, sent);
+    const answer =
+      called === undefined ? this.cards[card]?.handle(named, sent) : await called.call(named, sent);
     if (method === 'card.transact') this.obeyed?.(card, vpcsOf(params as DeviceTransaction));
     return JSON.parse(JSON.stringify(answer ?? {}));
   }
