@@ -132,14 +132,15 @@ async function main(args: readonly string[]): Promise<boolean> {
   await removeAbandonedLabs(console.log);
   makeScratch();
   await runFiles(files, totals, usages);
-  const table = usages.table(args.includes('--times') ? files.length : slowestShown);
+  const times = args.includes('--times');
+  const table = usages.table(times ? files.length : slowestShown);
   await endChildren();
   await removeAbandonedRuns(console.log);
   await removeScratch(scratch);
   delete process.env.TMPDIR;
   await removeAbandonedLabs(console.log);
 
-  if (files.length > 1) console.log(`the slowest files:\n${table.join('\n')}`);
+  if (files.length > 1 || times) console.log(`the slowest files:\n${table.join('\n')}`);
   if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');
