@@ -17,6 +17,7 @@ import { spec } from 'node:test/reporters';
 import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
 import { endChildren, removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
+import { makeTemplate } from '../test/support/cluster.ts';
 import { Output } from './test-runner/output.ts';
 import { type Job, runAll } from './test-runner/schedule.ts';
 import { shareOf } from './test-runner/shares.ts';
@@ -131,6 +132,8 @@ async function main(args: readonly string[]): Promise<boolean> {
   const usages = new Usages(shared, home);
   await removeAbandonedLabs(console.log);
   makeScratch();
+  // Once, before many files would make it at the same time.
+  if (whole) await makeTemplate(shared);
   await runFiles(files, totals, usages);
   const times = args.includes('--times');
   const table = usages.table(times ? files.length : slowestShown);
