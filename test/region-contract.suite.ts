@@ -468,6 +468,29 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     },
   );
 
+  check(
+    'requests in several zones hear of each other what has ended; a cell speaks for its own alone',
+    async (subject) => {
+      const { caller, cellNumber } = subject.region;
+      const cellId = `cell-${cellNumber}`;
+      const [main, here, there] = [cellNumber, cellNumber, cellNumber + 1].map((number) =>
+        newCellId('capacityRequest', number),
+      );
+      assert.ok(main !== undefined && here !== undefined && there !== undefined);
+      const tell = (ended: { requestId: string; main: string; fulfilled: boolean }[], mains: string[]) =>
+        caller.call('region.endedRequests', { cellId, ended, mains });
+      assert.deepEqual(await tell([], []), { ended: [] });
+      assert.deepEqual(await tell([], [main]), { ended: [] });
+      const fulfilled = { requestId: here, main, fulfilled: true };
+      const others = { requestId: there, main, fulfilled: true };
+      for (let times = 0; times < 2; times++)
+        assert.deepEqual(await tell([fulfilled, others], [main]), { ended: [fulfilled] });
+      assert.deepEqual(await tell([{ ...fulfilled, fulfilled: false }], [main]), { ended: [fulfilled] });
+      const other = newCellId('capacityRequest', cellNumber);
+      assert.deepEqual(await tell([], [other]), { ended: [] });
+    },
+  );
+
   check('a launch is resolved within the account’s network, and changes nothing', async (subject) => {
     const { version } = await subject.vpc();
     const { vpcId, subnetId, groupId, zone } = subject.region;

@@ -22,6 +22,7 @@ import { MetadataRefresh } from './hosts/metadata.ts';
 import { hostResource, namedRegion } from './hosts/reach.ts';
 import { HostReports } from './hosts/reports.ts';
 import { HostSessions } from './hosts/sessions.ts';
+import { UsageBook } from './hosts/usage.ts';
 import { VpcStates } from './hosts/vpc-states.ts';
 import type { Begun } from './lifecycle.ts';
 import * as limits from './limits.ts';
@@ -127,6 +128,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
     hosts,
     vpcs,
     capacity,
+    usage: new UsageBook(),
     starts: { owner, start: (rows) => engine.start(rows) },
   };
   const reservations = new ReservationUpkeep(services);

@@ -4,20 +4,24 @@ import type { cellPushContract } from '#contracts/region.ts';
 import type { CellServices } from './services.ts';
 import type { InstanceRow } from './store/instances.ts';
 
-/** `ended` is final: a terminated instance whose workflow is over never comes back. A missing row proves nothing. */
+/**
+ * `ended` is final: a terminated instance whose workflow is over never comes back. A missing row proves nothing, nor does one that speaks
+ * of a VM in quarantine: an operator may still adopt it.
+ */
 export const instanceFates = async (
   { db, identity }: Pick<CellServices, 'db' | 'identity'>,
   instanceIds: readonly string[],
 ): Promise<Result<typeof cellPushContract, 'cell.instances'>> => {
-  const rows = await db.query<Pick<InstanceRow, 'id' | 'state' | 'workflow_id'>>(
-    'select id, state, workflow_id from instances where id = any($1)',
+  const rows = await db.query<Pick<InstanceRow, 'id' | 'state' | 'workflow_id'> & { kept: boolean }>(
+    `select id, state, workflow_id, exists (select from quarantined_vms q where q.instance_id = i.id) as kept
+     from instances i where id = any($1)`,
     [instanceIds],
   );
   const known = new Map(rows.map((row) => [row.id, row]));
   const instances = instanceIds.map((instanceId) => {
     const row = known.get(instanceId);
     if (row === undefined) return { instanceId, fate: 'unknown' as const };
-    const ended = row.state === 'terminated' && row.workflow_id === null;
+    const ended = row.state === 'terminated' && row.workflow_id === null && !row.kept;
     return { instanceId, fate: ended ? ('ended' as const) : ('present' as const) };
   });
   return { cellId: identity.cellId, instances };

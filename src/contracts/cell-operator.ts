@@ -245,7 +245,10 @@ export const cellOperatorContract = {
         z.object({
           instanceId: z.string(),
           hostId: z.string(),
-          /** `no-row`, `other-cell` (its id names another cell), `elsewhere` (its row names another host, which did not prove it). */
+          /**
+           * `no-row`, `other-cell` (its id names another cell), `elsewhere` (its row names another host, which did not prove it),
+           * `newer` (its row has ended, and its host has heard of a later change).
+           */
           reason: z.string(),
           /** As its host told of it last. */
           state: z.string(),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { probeReport, probeRequest } from './card-probe.ts';
 import { instanceWindow, windowedInstance, windowedInstancesMax } from './event-windows.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
@@ -84,6 +85,14 @@ const placementGroupRecord = z.object({
 /** Beside `StaleEpoch`, of an interface that was released: for good, at the end of its instance's life. A region of the last release says less. */
 export const interfaceReleased = { interface: 'released' } as const;
 
+export const endedPerCallMax = 500;
+/** `main`: the first request of those that wait for one wish. */
+const endedRequest = z.object({
+  requestId: z.string().max(64),
+  main: z.string().max(64),
+  fulfilled: z.boolean(),
+});
+
 export const regionContract = {
   ...backendContract,
   /**
@@ -130,6 +139,18 @@ export const regionContract = {
   'region.noteAccounts': {
     params: z.object({ cellId: z.string(), accountIds: z.array(z.string()).max(accountsPerNoteMax) }),
     result: empty,
+  },
+  /**
+   * Cell processor: which of its requests for capacity that are one of several, in several zones, have ended; and what became of those
+   * of `mains`, by the first of them. Told again it is the same.
+   */
+  'region.endedRequests': {
+    params: z.object({
+      cellId: z.string(),
+      ended: z.array(endedRequest).max(endedPerCallMax),
+      mains: z.array(z.string().max(64)).max(endedPerCallMax),
+    }),
+    result: z.object({ ended: z.array(endedRequest) }),
   },
   /** Availability zones in which a cell takes launches. */
   'region.zones': {
@@ -384,6 +405,11 @@ export const cellPushContract = {
   'cell.transact': {
     params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
     result: deviceObjects,
+  },
+  /** As `card.preview`. */
+  'cell.preview': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: kernelPreview,
   },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
   /** As `card.probe`. */

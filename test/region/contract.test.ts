@@ -7,6 +7,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { vpcPartsFor } from '#region/cell-parts.ts';
+import { endedRequests } from '#region/ended-requests.ts';
 import { windowsOf } from '#region/event-windows/targets.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
@@ -53,6 +54,7 @@ const callerOf = (region: Region): Caller<Contract> => {
     'region.eventWindows': async ({ instances }: { instances: Parameters<typeof windowsOf>[1] }) => ({
       windows: await windowsOf(region.db, instances),
     }),
+    'region.endedRequests': (params: Parameters<typeof endedRequests>[1]) => endedRequests(region.db, params),
     'region.releaseToken': async (claim: TokenClaim) => {
       await releaseLaunchToken(region.db, claim);
       return {};

@@ -10,7 +10,7 @@ import type { Placing } from '../capacity/placing.ts';
 import { freeOf, limitOf } from '../capacity/view.ts';
 import * as limits from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import { readCapacity } from '../store/capacity.ts';
+import { type CapacityRow, readCapacity } from '../store/capacity.ts';
 import type { NewEvent } from '../store/capacity-requests.ts';
 import {
   addElapsed,
@@ -208,7 +208,8 @@ export class CapacityQueue {
   ): Promise<void> {
     const { kind, state, message, offer } = event;
     const shown = offer === undefined ? {} : { offer: showOffer(request, offer) };
-    const body: NewEvent['body'] = { state, message, ...shown };
+    const companion = request.companion_of === null ? {} : { companionOf: request.companion_of };
+    const body: NewEvent['body'] = { ...companion, state, message, ...shown };
     await insertEvent(tx, { cellNumber: this.#services.identity.cellNumber, request, kind, body, nowMs });
   }
 
@@ -220,11 +221,18 @@ export class CapacityQueue {
     const byId = new Map(rows.map((row) => [row.id, row]));
     const accumulating = live.find(({ state }) => state === 'accumulating');
     const parts = accumulating === undefined ? [] : await partsOf(tx, accumulating.id);
+    const open = await this.#open(tx);
+    const types = new Map(open.map((row) => [row.id, row.slot_types]));
     const state: QueueState = {
-      hosts: await this.#rooms(tx),
+      hosts: open.map((row) => ({
+        hostId: row.id,
+        free: row.open ? freeOf(row) : nothing,
+        limit: limitOf(row),
+      })),
       waiting: rows.map((row) => waitingOf(row, accumulating, parts)),
       racing: racingOf(live),
-      refused: (hostId, type) => refused.has(`${hostId} ${type}`),
+      refused: (hostId, type) =>
+        refused.has(`${hostId} ${type}`) || types.get(hostId)?.includes(type) === false,
     };
     const { decisions, passedOver } = decide(state);
     for (const decision of decisions) {
@@ -237,12 +245,10 @@ export class CapacityQueue {
     return decisions.length;
   }
 
-  async #rooms(tx: Sql): Promise<QueueState['hosts']> {
+  async #open(tx: Sql): Promise<CapacityRow[]> {
     const { zone } = this.#services.identity;
     const rows = await readCapacity(tx);
-    return rows
-      .filter((row) => row.state === 'active' && row.zone === zone && row.dedicated_to === null)
-      .map((row) => ({ hostId: row.id, free: row.open ? freeOf(row) : nothing, limit: limitOf(row) }));
+    return rows.filter((row) => row.state === 'active' && row.zone === zone && row.dedicated_to === null);
   }
 
   async #offer(

@@ -4,7 +4,7 @@ import { newCellId } from '#contracts/ids.ts';
 import type { HostCondition, HostWanted } from '#contracts/rebuild.ts';
 import { firstLevel, strategyAt } from '#reconfiguration/passes.ts';
 import type { Pool } from '#reconfiguration/pools.ts';
-import { fullStrategy, type Strategy, workOutStrategy } from '#reconfiguration/strategy.ts';
+import { fullStrategy, type Strategy, withSuspicion, workOutStrategy } from '#reconfiguration/strategy.ts';
 import { placeEpochOf } from '../generation.ts';
 import type { Actor } from '../lifecycle.ts';
 import type { CellServices } from '../services.ts';
@@ -40,7 +40,7 @@ export const outlookOf = async (
   const wanted: HostWanted = { layout: { vcpuOversubscription, memoryOversubscription }, firmware, image };
   const facts = hostFactsOf(row, condition, await keptSteps(services.db, hostId));
   const strategy = full
-    ? fullStrategy('an operator asked for all of it')
+    ? withSuspicion(fullStrategy('an operator asked for all of it'), facts)
     : workOutStrategy(facts, wantedHostOf(wanted, condition), await readFeedback(services.db));
   return { row, condition, wanted, strategy };
 };

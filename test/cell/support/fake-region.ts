@@ -5,7 +5,7 @@ import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { HourRange, WindowedInstance } from '#contracts/event-windows.ts';
-import { newId, parseId } from '#contracts/ids.ts';
+import { cellNumberOf, newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 import type { EventWindowTarget } from '../../region-contract.suite.ts';
@@ -60,6 +60,8 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** Requests for capacity that are one of several and have ended; cells of one region share it. */
+  ended = new Map<string, Params<Contract, 'region.endedRequests'>['ended'][number]>();
   /** That the cell has told of. */
   readonly accounts = new Set<string>();
   readonly #zone: string;
@@ -295,6 +297,12 @@ export class FakeRegion implements Caller<Contract> {
       return {};
     },
     'region.accountCells': () => ({ cellIds: [] }),
+    'region.endedRequests': ({ cellId, ended, mains }: Params<Contract, 'region.endedRequests'>) => {
+      for (const one of ended)
+        if (cellId === `cell-${cellNumberOf(one.requestId)}` && !this.ended.has(one.requestId))
+          this.ended.set(one.requestId, one);
+      return { ended: [...this.ended.values()].filter(({ main }) => mains.includes(main)) };
+    },
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;
       const mine = this.#tokens.get(key);
