@@ -28,6 +28,7 @@ import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
 import { Plugs, toOverlay, toTap } from './plugs.ts';
 import { Probe } from './probe/probe.ts';
+import type { Programs } from './program/programs.ts';
 import type { Services } from './services.ts';
 import type { Underlay } from './underlay.ts';
 import type { Vpc } from './vpc.ts';
@@ -42,6 +43,7 @@ export interface CardOptions {
   /** Default: {@link emptyVpcKeptMs}. */
   readonly emptyVpcKeptMs?: number | undefined;
   readonly underlay?: Underlay | undefined;
+  readonly programs?: Programs | undefined;
 }
 
 export class Card {
@@ -79,6 +81,7 @@ export class Card {
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
         underlay: options.underlay,
+        programs: options.programs,
       },
       stateDir,
       log,

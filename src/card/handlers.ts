@@ -11,11 +11,22 @@ const detachedIdleMs = 50;
 export const cardHandlers = (
   card: Card,
   queues: Queues,
-  { underlay, ...self }: { readonly vtep: string; readonly netns: string; readonly underlay: UnderlayDevice },
+  {
+    underlay,
+    program,
+    ...self
+  }: {
+    readonly vtep: string;
+    readonly netns: string;
+    /** The version that runs. */
+    readonly program: () => string;
+    readonly underlay: UnderlayDevice;
+  },
 ): Handlers<typeof cardContract> => ({
   'card.status': () => ({
     ...self,
     startedAt: card.device.startedAt,
+    program: program(),
     vpcs: card.device.versions(),
     ports: card.ports().map(({ vpcId, local: { port, tap } }) => ({
       eniId: port.eniId,

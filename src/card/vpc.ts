@@ -26,6 +26,7 @@ import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
 import { underFleet } from './model/underFleet.ts';
 import { removePlugs } from './plugs.ts';
+import type { Programs } from './program/programs.ts';
 import type { VpcRecord, VpcStore } from './store.ts';
 import type { Underlay } from './underlay.ts';
 
@@ -49,6 +50,8 @@ export interface VpcRole {
   closing(vpc: Vpc): Promise<void>;
   /** What the installation's settings say of the device's own network namespace. */
   readonly underlay?: Pick<Underlay, 'settle' | 'drift' | 'preview'> | undefined;
+  /** Versions of its program; absent: it has the one. */
+  readonly programs?: Pick<Programs, 'switchTo' | 'become' | 'settle' | 'trial'> | undefined;
 }
 
 export class Vpc {

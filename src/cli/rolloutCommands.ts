@@ -10,7 +10,34 @@ interface Options {
 export const addRolloutCommands = (program: Command, options: Options): void => {
   addPolicyCommands(program, options);
   addRolloutCommand(program, options);
+  addProgramCommands(program, options);
   addOperatorCommands(program, options);
+};
+
+const addProgramCommands = (program: Command, { directoryOption }: Options): void => {
+  const versions = program
+    .command('program')
+    .description('versions of the card’s program, kept so that a rollout may make one the cards’ own')
+    .addHelpText(
+      'after',
+      `
+A version is named by the digest of its code. A rollout makes each card begin anew as it, wave by wave; packets flow meanwhile. A version that
+ends, hangs or is not heard is left for the one before it, and the rollout goes back.
+  pando program add ../pando-next                   keeps the code of a directory (a git worktree), prints its version
+  pando program list
+  pando rollout start --class program --set cardProgram=0123456789abcdef --watch
+  pando rollout start --class program --set cardProgram=      back to the machine’s own`,
+    );
+  versions
+    .command('add <directory>')
+    .description('keeps the code of this directory as a version')
+    .addOption(directoryOption())
+    .action(async (tree, options) => (await import('./commands/program.ts')).addProgram(tree, options));
+  versions
+    .command('list')
+    .description('the versions that are kept')
+    .addOption(directoryOption())
+    .action(async (options) => (await import('./commands/program.ts')).listPrograms(options));
 };
 
 const addPolicyCommands = (program: Command, { directoryOption, wholeNumber }: Options): void => {

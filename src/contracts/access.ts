@@ -57,6 +57,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.cells': { router: 'any', ...operator },
   'region.accountCells': { router: 'any' },
   'region.noteAccounts': { cell: { cell: ({ cellId }) => cellId } },
+  'region.endedRequests': { cell: { cell: ({ cellId }) => cellId } },
   'region.zones': { cell: 'any' },
   'region.joinCell': { cell: { cell: ({ cellId }) => cellId } },
   'region.joinGateway': { gateway: 'any' },
@@ -68,6 +69,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changePlacementGroup': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placementGroups': { cell: 'any' },
+  'region.eventWindows': { cell: { instances: ({ instances }) => instances.map((each) => each.instanceId) } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
@@ -163,6 +165,7 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.dedicatedHosts': ofRegion,
   'cell.contents': ofRegion,
 };
 

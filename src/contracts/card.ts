@@ -29,6 +29,8 @@ export const cardContract = {
       vtep: z.string(),
       netns: z.string(),
       startedAt: z.string(),
+      /** The version of the program that runs. Absent: a gateway, or a card of the last release. */
+      program: z.string().optional(),
       vpcs: z.array(z.object({ vpcId: z.string(), version: z.number() })),
       ports: z.array(z.object({ eniId: z.string(), vpcId: z.string(), tap: z.string(), epoch: z.number() })),
     }),

@@ -73,7 +73,10 @@ export const fleetBody = z.object({
         .optional(),
     })
     .optional(),
-  /** The version of the card's program that is to run. */
+  /**
+   * The version of the card's program that is to run: the digest of its code, 16 hex digits. Kept on its host beforehand, else the card refuses.
+   * Absent: the machine's own. A gateway passes over it.
+   */
   cardProgram: z.string().max(128).optional(),
 });
 export type FleetBody = z.infer<typeof fleetBody>;

@@ -8,10 +8,12 @@ import { storeFaultOf } from '#base/postgres/faults.ts';
 import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { knowCells } from './cells.ts';
 import type { RegionConfig } from './config.ts';
-import { type CellDevice, GatewayDevice } from './devices.ts';
+import { DeviceRelay } from './device-relay.ts';
+import { type CellDevice, GatewayDevice, type Relay } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
 import { type IdentityKey, loadIdentityKey } from './identity-key.ts';
 import { ImageStore } from './images.ts';
@@ -53,6 +55,8 @@ export interface Region {
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
   readonly replicas: Replicas;
+  /** The region's other processes, for devices that are connected to them. */
+  readonly relay: Relay;
   readonly images: ImageStore;
   readonly rollouts: Rollouts;
   close(): Promise<void>;
@@ -109,21 +113,29 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const enforced = new Enforced({ db, log, pusher });
   enforced.start();
   const cells = new Map<string, CellDevice>();
-  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, replicas });
-  const replicas = new Replicas({
+  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, relay });
+  const replicas: Replicas = new Replicas({
     log,
     waitMsMax: config.pushWaitMsMax,
     notify: async (payload) => void (await sql`select pg_notify(${replicasChannel}, ${payload})`.execute(db)),
     connected: () => [gateway, ...cells.values()].flatMap(({ isHere, name }) => (isHere ? [name] : [])),
     push: (vpcId) => pusher.push(vpcId),
     onMissed: () => reconciler.wake(),
+    onCall: (kind, from, callId) => calls.heard(kind, from, callId),
     onDevices: (names) => {
       const known = new Set([gateway.name, ...[...cells.values()].map(({ name }) => name)]);
       if (names.some((name) => !known.has(name)))
         know().catch((err: unknown) => log.warn({ err }, 'the cells of other processes were not read'));
     },
   });
-  const gateway = new GatewayDevice(undefined, parts, replicas);
+  const serve = async (name: string, method: string, params: unknown): Promise<unknown> => {
+    const device = [gateway, ...cells.values()].find((each) => each.name === name);
+    if (device === undefined) throw new PandoError('HostUnreachable', `${name} is not known here.`);
+    return device.serve(method, params);
+  };
+  const calls = new DeviceRelay({ db, log, replicas, serve });
+  const relay: Relay = { tell: (device, vpcId, version) => replicas.tell(device, vpcId, version), calls };
+  const gateway = new GatewayDevice(undefined, parts, relay);
   pusher.add(gateway);
   await know();
   const reconciler = new Reconciler({
@@ -183,6 +195,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     images,
     vpcParts: parts,
     replicas,
+    relay,
   };
   return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

@@ -29,6 +29,8 @@ import { createAccount, findAccessKey } from './accounts.ts';
 import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
+import { endedRequests } from './ended-requests.ts';
+import { windowsOf } from './event-windows/targets.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
@@ -117,6 +119,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     await noteAccounts(region.db, cellId, accountIds);
     return {};
   },
+  'region.endedRequests': (params) => endedRequests(region.db, params),
   'region.zones': async () => ({ zones: await zonesWithCells(region) }),
   'region.joinCell': async (record) => {
     await joinCell(region, record, stream);
@@ -143,6 +146,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.placementGroups': async ({ groupIds }) => ({
     groups: await describePlacementGroups(region.db, groupIds),
   }),
+  'region.eventWindows': async ({ instances }) => ({ windows: await windowsOf(region.db, instances) }),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
     changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {

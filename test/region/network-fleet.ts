@@ -33,6 +33,12 @@ export class Wire {
   }
 }
 
+/** A card's process, or what stands for it. */
+export interface CalledCard {
+  readonly vtep: string;
+  call(method: keyof typeof cardContract, params: unknown): Promise<unknown>;
+}
+
 /** The cards of one cell, and its processor's part in telling them. */
 export class NetworkFleet {
   readonly cards: SimCard[];
@@ -47,10 +53,17 @@ export class NetworkFleet {
   readonly #parts = new Map<string, VpcParts>();
   readonly #objects: CardObjects;
   readonly #isWhole: boolean;
+  readonly #called: readonly CalledCard[] | undefined;
 
-  constructor(cards: number, isWhole: boolean) {
+  /** `cards`: how many simulated ones, or those that are asked. */
+  constructor(cards: number | readonly CalledCard[], isWhole: boolean) {
     this.#isWhole = isWhole;
-    this.cards = Array.from({ length: cards }, (_, at) => new SimCard(vtepOf(at)));
+    this.#called = typeof cards === 'number' ? undefined : cards;
+    const vteps =
+      typeof cards === 'number'
+        ? Array.from({ length: cards }, (_, at) => vtepOf(at))
+        : cards.map(({ vtep }) => vtep);
+    this.cards = vteps.map((vtep) => new SimCard(vtep));
     const call = (hostId: string, method: string, params: unknown) =>
       this.#call(Number(hostId), method, params);
     this.#objects = new CardObjects({ call: call as never }, this.#recent);
@@ -69,7 +82,11 @@ export class NetworkFleet {
 
   async #call(card: number, method: string, params: unknown): Promise<unknown> {
     await this.hold;
-    const answer = this.cards[card]?.handle(method as keyof typeof cardContract, this.toCards.carry(params));
+    const sent = this.toCards.carry(params);
+    const named = method as keyof typeof cardContract;
+    const called = this.#called?.[card];
+    const answer =
+      called === undefined ? this.cards[card]?.handle(named, sent) : await called.call(named, sent);
     if (method === 'card.transact') this.obeyed?.(card, vpcsOf(params as DeviceTransaction));
     return JSON.parse(JSON.stringify(answer ?? {}));
   }

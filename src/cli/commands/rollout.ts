@@ -77,10 +77,14 @@ export const withSet = (body: FleetBody, set: readonly string[]): Record<string,
       );
     const value = each.slice(at + 1);
     if (value === '') delete changed[name];
-    else changed[name] = parsed(value);
+    else changed[name] = isText(name, value) ? value : parsed(value);
   }
   return changed;
 };
+
+/** A version may be digits alone, and is no number for that. */
+const isText = (name: string, value: string): boolean =>
+  !fleetBody.safeParse({ [name]: parsed(value) }).success && fleetBody.safeParse({ [name]: value }).success;
 
 const parsed = (value: string): unknown => {
   try {

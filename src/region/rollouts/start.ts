@@ -53,6 +53,7 @@ export const startRollout = async (
   const unmeasured = policy.spec.health.checks.find((check) => !measures.has(check));
   if (unmeasured !== undefined)
     throw refusal('NotMeasured', `the policy asks for the check ${unmeasured}, which nothing measures here.`);
+  await fleet.refresh?.();
   const waves = planWaves(policy.spec, fleet.devices());
   const keys = request.objects.map(objectKey);
   if (new Set(keys).size !== keys.length) throw refusal('EmptyChange', 'the change names an object twice.');
