@@ -1,8 +1,9 @@
 /** What cards and gateways share: the VPCs that were declared to this device, adopted again after a restart. */
 import type { Logger } from '#base/log.ts';
 import { type Fence, obey } from '#base/network/fence.ts';
+import { type NamespaceDifference, previewOf } from '#base/network/kernelPreview.ts';
 import type { Objects } from '#base/network/objects.ts';
-import { isDeclared, type VpcParts } from '#base/network/parts.ts';
+import { isDeclared, noParts, type VpcParts } from '#base/network/parts.ts';
 import {
   describeDevice,
   fleetOf,
@@ -16,6 +17,7 @@ import {
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import { probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { KernelPreview } from '#contracts/kernel-preview.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
 import { FleetStore } from './fleetStore.ts';
@@ -153,6 +155,36 @@ export class Device {
     });
     this.#tail = result.catch(() => undefined);
     return result;
+  }
+
+  /**
+   * What the transaction would change in the kernel, worked out as the change itself would be; nothing is touched. Waits for nobody: what is
+   * under way meanwhile may already be in it. @throws as {@link transact} does, for what it would refuse
+   */
+  async preview(transaction: DeviceTransaction): Promise<KernelPreview> {
+    this.#unconfirmed.check(transaction);
+    // Without the fence: to show is not to command.
+    const { fence: _, ...rest } = transaction;
+    const before = this.#fleet;
+    const known = (vpcId: string): Vpc | undefined => this.vpcs.get(vpcId);
+    const planned = planTransaction(
+      {
+        fleet: before.objects,
+        parts: (vpcId) => known(vpcId)?.parts ?? noParts(checkedId(vpcId)),
+        attached: (vpcId) => [...(known(vpcId)?.ports.values() ?? [])].map(({ port }) => port),
+      },
+      rest,
+    );
+    const fleet = fleetOf(planned.fleet);
+    const found: NamespaceDifference[] = [];
+    if (planned.fleet !== before.objects)
+      found.push({ vpcId: undefined, lines: (await this.role.underlay?.preview(before.body, fleet)) ?? [] });
+    for (const vpc of this.vpcs.values()) {
+      const isMeant = planned.vpcs.has(vpc.vpcId) || planned.fleet !== before.objects;
+      if (!isMeant || vpc.vpcId === probeVpcId) continue;
+      found.push({ vpcId: vpc.vpcId, lines: vpc.preview(planned.vpcs.get(vpc.vpcId) ?? vpc.parts, fleet) });
+    }
+    return previewOf(found);
   }
 
   /** The transaction stays. @throws NotFound */
@@ -333,17 +365,21 @@ export class Device {
   }
 
   #make(vpcId: string): Vpc {
-    // It becomes the name of a namespace and of a file.
-    if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
-      throw new PandoError(
-        'InvalidParameterValue',
-        `Not the id of a VPC: ${JSON.stringify(vpcId.slice(0, 80))}`,
-      );
-    const vpc = new Vpc(vpcId, this.role, this.#store, this.#log);
+    const vpc = new Vpc(checkedId(vpcId), this.role, this.#store, this.#log);
     this.vpcs.set(vpcId, vpc);
     return vpc;
   }
 }
+
+/** It becomes the name of a namespace and of a file. */
+const checkedId = (vpcId: string): string => {
+  if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Not the id of a VPC: ${JSON.stringify(vpcId.slice(0, 80))}`,
+    );
+  return vpcId;
+};
 
 const isFleetwide = ({ objects }: DeviceTransaction): boolean =>
   objects.some(({ vpcId }) => vpcId === undefined);

@@ -38,6 +38,7 @@ export const cardHandlers = (
   'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
   'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
   'card.transact': (transaction) => card.transact(transaction),
+  'card.preview': (transaction) => card.device.preview(transaction),
   'card.confirm': async ({ transactionId }) => {
     await card.device.confirm(transactionId);
     return {};

@@ -88,6 +88,11 @@ program
     'how many routers share the API’s port; one that dies takes only the calls that it was answering along (stays set; default: 1)',
     wholeNumber(1, 8),
   )
+  .option(
+    '--regions <n>',
+    'how many processes serve the region’s own objects from one store; one that dies takes only the calls that it was answering along (stays set; default: 1)',
+    wholeNumber(1, 4),
+  )
   .option('--port <port>', 'the API’s port on 127.0.0.1 (first start only)', wholeNumber(1, 65_535))
   .addOption(
     new Option(
@@ -118,6 +123,8 @@ program
       program.error('error: a simulated region has a zone for each cell');
     if (options.simulated === true && options.routers !== undefined)
       program.error('error: a simulated region has one router');
+    if (options.simulated === true && options.regions !== undefined)
+      program.error('error: a simulated region has one process');
     if (options.simulated === true)
       return (await import('./simulated/up.ts')).upSimulated({ ...options, dir });
     const alone = ['region', 'anyRegion', 'instant', 'persist', 'foreground'].find(
@@ -478,6 +485,7 @@ program
   .command('test [pattern...]')
   .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')
   .option('--soak', 'also the long ones: soaks, and the images that take minutes to boot')
+  .option('--times', 'at the end, what every file took: wall time, processor time')
   .action(async (patterns, options) => (await import('./commands/test.ts')).test(patterns, options));
 
 /** A reader that has seen enough (`pando logs | head`) ends the command without a word. */

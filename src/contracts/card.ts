@@ -1,6 +1,7 @@
 /** What a card (or gateway) answers: agent → card, region → gateway. Every call is idempotent; repeated is the same as once. */
 import { z } from 'zod';
 import { probeReport, probeRequest } from './card-probe.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction } from './network-objects.ts';
 
@@ -49,6 +50,8 @@ export const cardContract = {
    * `InvalidParameterValue`; nothing is touched then. Answers what it has of what the transaction is about.
    */
   'card.transact': { params: deviceTransaction, result: deviceObjects },
+  /** What `card.transact` would change in the kernel; nothing is touched. Errors: as it would answer. */
+  'card.preview': { params: deviceTransaction, result: kernelPreview },
   /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none. */
   'card.confirm': { params: z.object({ transactionId: z.string() }), result: empty },
   /**

@@ -404,6 +404,7 @@ async function agent(context: Context, host: PlannedHost): Promise<ProcessSpec> 
         vcpus: hostVcpus,
         memoryMib: Math.floor((totalmem() / 1024 ** 2) * (memoryShare / host.sharers)),
         diskMib: hostDiskMib,
+        ...run.hostCapacity,
       },
       uidBase: uidBase + (plan.index * hostsPerRunMax + host.number) * uidsPerHost,
       cgroupPrefix: host.hostNetns,

@@ -7,6 +7,7 @@ import { cardContract } from '#contracts/card.ts';
 import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
+import { previewTimeoutMs } from '#contracts/kernel-preview.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { NetworkDevice } from '#contracts/network-objects.ts';
 import { cellPushContract } from '#contracts/region.ts';
@@ -31,16 +32,23 @@ export type Relay = Pick<Replicas, 'tell'> & {
 
 /** What of single devices is also asked over another process of the region. */
 const relayedByCell = [
-  ...(['cell.devices', 'cell.deviceObjects', 'cell.transact', 'cell.confirm', 'cell.probe'] as const),
-];
-const relayedByGateway = ['card.objects', 'card.transact', 'card.confirm'] as const;
+  'cell.devices',
+  'cell.deviceObjects',
+  'cell.transact',
+  'cell.confirm',
+  'cell.probe',
+  'cell.preview',
+] as const;
+const relayedByGateway = ['card.objects', 'card.transact', 'card.confirm', 'card.preview'] as const;
 type CellMethod = (typeof relayedByCell)[number];
 type GatewayMethod = (typeof relayedByGateway)[number];
 type CellContract = typeof cellPushContract;
 type CardContract = typeof cardContract;
 
-const timeoutOf = (method: CellMethod | GatewayMethod): number =>
-  method === 'cell.probe' ? probeTimeoutMs : applyTimeoutMs;
+const timeoutOf = (method: CellMethod | GatewayMethod): number => {
+  if (method === 'cell.probe') return probeTimeoutMs;
+  return method === 'cell.preview' || method === 'card.preview' ? previewTimeoutMs : applyTimeoutMs;
+};
 
 const noSuchCall = (method: string): PandoError =>
   new PandoError('InvalidAction', `${method.slice(0, 80)} is not asked over another process.`);
@@ -127,6 +135,7 @@ export class CellDevice implements Device {
       deviceId,
       objects: (vpcIds) => this.#ask('cell.deviceObjects', { deviceId, vpcIds: vpcIds && [...vpcIds] }),
       transact: (transaction) => this.#ask('cell.transact', { deviceId, transaction }),
+      preview: (transaction) => this.#ask('cell.preview', { deviceId, transaction }),
       confirm: async (transactionId) => {
         await this.#ask('cell.confirm', { deviceId, transactionId });
       },
@@ -173,6 +182,17 @@ export class CellDevice implements Device {
   instances(instanceIds: readonly string[]): Promise<Result<typeof cellPushContract, 'cell.instances'>> {
     const params = { instanceIds: [...instanceIds] };
     return this.#any((stream) => stream.call('cell.instances', params, { timeoutMs: applyTimeoutMs }));
+  }
+
+  /** Which of these dedicated hosts it says that the account has. */
+  dedicatedHosts(
+    accountId: string,
+    hostIds: readonly string[],
+  ): Promise<Result<typeof cellPushContract, 'cell.dedicatedHosts'>> {
+    const params = { accountId, hostIds: [...hostIds] };
+    return this.#any((stream) =>
+      stream.call('cell.dedicatedHosts', params, { timeoutMs: contentsTimeoutMs }),
+    );
   }
 
   /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */
@@ -291,6 +311,7 @@ export class GatewayDevice implements Device {
       deviceId,
       objects: (vpcIds) => this.#ask('card.objects', { vpcIds: vpcIds && [...vpcIds] }),
       transact: (transaction) => this.#ask('card.transact', transaction),
+      preview: (transaction) => this.#ask('card.preview', transaction),
       confirm: async (transactionId) => {
         await this.#ask('card.confirm', { transactionId });
       },

@@ -25,10 +25,11 @@ import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
 import { Replicas, replicasChannel } from './replicas.ts';
-import { openRollouts, type Rollouts } from './rollouts/open.ts';
+import { now, openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
+import { Enforced } from './vpc-changes/enforced.ts';
 import { VpcPartsCache } from './vpc-parts.ts';
 
 export interface Region {
@@ -45,6 +46,8 @@ export interface Region {
   /** The network state of a VPC as it is now; undefined: there is none. */
   compile(vpcId: string): Promise<VpcState | undefined>;
   readonly pusher: Pusher;
+  /** When changes of tenants had reached every device. */
+  readonly enforced: Enforced;
   readonly reconciler: Reconciler;
   readonly sweeper: InterfaceSweeper;
   /** Every cell that ever joined, connected or not. */
@@ -105,7 +108,10 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     },
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
+    onEnforced: (vpcId, version) => enforced.has(vpcId, version, now()),
   });
+  const enforced = new Enforced({ db, log, pusher });
+  enforced.start();
   const cells = new Map<string, CellDevice>();
   const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, relay });
   const replicas: Replicas = new Replicas({
@@ -165,6 +171,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const rollouts = await openRollouts({ db, cells, gateway, log, mtu: config.vpcMtu });
   const close = async (): Promise<void> => {
     await rollouts.stop();
+    await enforced.stop();
     await reconciler.stop();
     await sweeper.stop();
     await replicas.stop();
@@ -181,6 +188,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     pageSecret,
     compile,
     pusher,
+    enforced,
     reconciler,
     cells,
     gateway,

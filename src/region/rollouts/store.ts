@@ -71,6 +71,15 @@ export const loadOpen = async (
   return rows.map(recordOf);
 };
 
+export const loadRollout = async (
+  db: QueryExecutorProvider,
+  rolloutId: string,
+): Promise<RolloutRecord | undefined> => {
+  const { rows } = await sql<RolloutRow>`select ${rolloutColumns} from rollout
+    where rollout_id = ${rolloutId}`.execute(db);
+  return rows[0] && recordOf(rows[0]);
+};
+
 export const loadDevices = async (db: QueryExecutorProvider, rolloutId: string): Promise<DeviceRecord[]> => {
   const { rows } = await sql<DeviceRow>`
     select device_id, wave, position, state, touched, tries, detail, changed_ms from rollout_device
@@ -87,11 +96,12 @@ export const insertRollout = async (
   tx: QueryExecutorProvider,
   record: Omit<RolloutRecord, 'seq'>,
   devices: readonly DeviceRecord[],
-  clientToken: string | undefined,
+  client: { readonly clientToken: string | undefined; readonly clientRequest: string },
 ): Promise<void> => {
-  await sql`insert into rollout (rollout_id, client_token, policy_name, policy_version, policy, transitions, wave_sizes,
+  await sql`insert into rollout (rollout_id, client_token, client_request, policy_name, policy_version, policy, transitions, wave_sizes,
       created_by, created_ms, phase, progress)
-    values (${record.rolloutId}, ${clientToken ?? null}, ${record.policyName}, ${record.policyVersion},
+    values (${record.rolloutId}, ${client.clientToken ?? null},
+      ${client.clientToken === undefined ? null : client.clientRequest}, ${record.policyName}, ${record.policyVersion},
       ${JSON.stringify(record.policy)}, ${JSON.stringify(record.transitions)}, ${JSON.stringify(record.waveSizes)},
       ${record.createdBy}, ${record.createdMs}, ${record.phase},
       ${JSON.stringify(progressOf({ ...record, seq: 0 }))})`.execute(tx);
