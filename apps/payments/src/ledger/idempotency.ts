@@ -15,8 +15,8 @@ import { PaymentsError } from '../base/errors.ts';
 import type { ErrorCode } from '../contract/codes.ts';
 import { idempotencyKeyCharsMax, idempotencyKeyHoursMin } from '../contract/limits.ts';
 import type { SchemaStep } from '../store/migrate.ts';
-import { first, type Pool, type Queryable, run } from '../store/pool.ts';
-import { asOneWrite, sqlStateOf, transaction } from '../store/transaction.ts';
+import { first, gather, type Pool, type Queryable, run } from '../store/pool.ts';
+import { sqlStateOf, transaction } from '../store/transaction.ts';
 
 export const idempotencySchema: SchemaStep = {
   name: '0002-idempotency',
@@ -170,13 +170,10 @@ async function outcomeOf<Answer>(
   client: pg.PoolClient,
   work: (client: pg.PoolClient) => Promise<Answer>,
 ): Promise<Outcome<Answer>> {
-  const [saved, working] = asOneWrite(
-    client,
-    () => [client.query('savepoint before_work'), work(client)] as const,
-  );
-  saved.catch(() => undefined);
+  gather(client);
+  client.query('savepoint before_work').catch(() => undefined);
   try {
-    return { answer: await working };
+    return { answer: await work(client) };
   } catch (error) {
     if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
     await client.query('rollback to savepoint before_work');

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { PaymentsError } from '../base/errors.ts';
-import type { Pool } from './pool.ts';
+import { gather, type Pool } from './pool.ts';
 
 export const transactionAttemptsMax = 8;
 const backoffMsMin = 2;
@@ -70,26 +70,17 @@ export async function transaction<Result>(
   }
 }
 
-/** What is sent at once goes out in one write: each one wakes the server's process. */
-export function asOneWrite<Sent>(client: pg.Client, send: () => Sent): Sent {
-  const { stream } = client.connection;
-  stream.cork();
-  try {
-    return send();
-  } finally {
-    stream.uncork();
-  }
-}
-
 async function once<Result>(pool: Pool, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
-    const [begun, working] = asOneWrite(client, () => [client.query('begin'), work(client)] as const);
+    gather(client);
+    const begun = client.query('begin');
     begun.catch(() => undefined);
-    const result = await working;
+    const result = await work(client);
     await begun;
+    gather(client);
     const { command } = await client.query('commit');
     // A statement failed whose error the work did not pass on: PostgreSQL answers COMMIT all the same, having undone everything.
     if (command !== 'COMMIT')

@@ -10,7 +10,7 @@ import type { Pool } from '#payments/store/pool.ts';
 import { transaction } from '#payments/store/transaction.ts';
 import { type Books, booksOf } from './soak-books.ts';
 
-export const startMinor = 10_000n;
+const startMinor = 10_000n;
 const currencies = ['EUR', 'USD'] as const;
 /** Of how many past keys the answers are kept, to be asked for again later. */
 const rememberedMax = 1_000;
