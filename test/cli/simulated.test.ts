@@ -296,7 +296,7 @@ describe('a simulated region under any name, whose VMs change at once', () => {
     assert.match(await pando('rollout', 'restore', object, ...former, ...of), /is as in version/);
     assert.match(
       await pando('rollout', 'audit', '--vpc', VpcId, '-n', '1', ...of),
-      /by operator\/cli[^]*There are more/,
+      /by operator\/cli[\s\S]*There are more/,
     );
     assert.match(await refused('rollout', 'audit', ...of), /Say a rollout/);
     assert.match(await refused('rollout', 'versions', 'sg-1', ...of), /sg-1 is no object/);
