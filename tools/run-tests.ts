@@ -17,6 +17,7 @@ import { spec } from 'node:test/reporters';
 import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
 import { endChildren, removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
+import { makeTemplate } from '../test/support/cluster.ts';
 import { Output } from './test-runner/output.ts';
 import { type Job, runAll } from './test-runner/schedule.ts';
 import { shareOf } from './test-runner/shares.ts';
@@ -131,15 +132,18 @@ async function main(args: readonly string[]): Promise<boolean> {
   const usages = new Usages(shared, home);
   await removeAbandonedLabs(console.log);
   makeScratch();
+  // Once, before many files would make it at the same time.
+  if (whole) await makeTemplate(shared);
   await runFiles(files, totals, usages);
-  const table = usages.table(args.includes('--times') ? files.length : slowestShown);
+  const times = args.includes('--times');
+  const table = usages.table(times ? files.length : slowestShown);
   await endChildren();
   await removeAbandonedRuns(console.log);
   await removeScratch(scratch);
   delete process.env.TMPDIR;
   await removeAbandonedLabs(console.log);
 
-  if (files.length > 1) console.log(`the slowest files:\n${table.join('\n')}`);
+  if (files.length > 1 || times) console.log(`the slowest files:\n${table.join('\n')}`);
   if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');

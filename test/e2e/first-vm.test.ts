@@ -177,7 +177,7 @@ print('ok')
 `;
 
 // Side by side: the AWS CLI and boto3 look every fifteen seconds whether what they wait for is so.
-describe('the life of a VM', { concurrency: true }, () => {
+describe('the life of a VM', { concurrency: 3 }, () => {
   test('AWS CLI: run, page, SSH, console, its role’s keys, stop and start with another address, terminate', async () => {
     const { Vpcs } = await aws<{ Vpcs: readonly { OwnerId: string }[] }>('ec2', 'describe-vpcs');
     await region.cli(

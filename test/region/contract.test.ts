@@ -21,7 +21,8 @@ import { resolveLaunch } from '#region/launch.ts';
 import { releaseLaunchToken, type TokenClaim } from '#region/launch-tokens.ts';
 import { changePlacementGroup, describePlacementGroups } from '#region/placement-groups.ts';
 import type { Region } from '#region/region.ts';
-import { type RegionUnderTest, regionContractSuite } from '../region-contract.suite.ts';
+import type { RegionUnderTest } from '../region-contract.subject.ts';
+import { regionContractSuite } from '../region-contract.suite.ts';
 import { cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
 
 type Contract = typeof regionContract;

@@ -9,18 +9,19 @@ import { startPostgres } from '#node/embedded-postgres.ts';
 export async function newCluster(dataDir: string): Promise<void> {
   const shared = process.env.PANDO_TEST_SHARED;
   if (shared === undefined) return;
-  const template = join(shared, 'cluster');
-  if (!existsSync(template)) await makeTemplate(shared, template);
-  await exec('cp', ['-a', '--reflink=auto', template, dataDir]);
+  if (!existsSync(templateIn(shared))) await makeTemplate(shared);
+  await exec('cp', ['-a', '--reflink=auto', templateIn(shared), dataDir]);
 }
 
+const templateIn = (shared: string): string => join(shared, 'cluster');
+
 /** By rename: of several processes that make it at the same time, one has made it, whole. */
-async function makeTemplate(shared: string, template: string): Promise<void> {
+export async function makeTemplate(shared: string): Promise<void> {
   const made = await mkdtemp(join(shared, 'c-'));
   const dataDir = join(made, 'd');
   const options = { dataDir, socketDir: join(made, 's'), dieWithParent: true, settings: { fsync: 'off' } };
   await (await startPostgres(options)).stop();
-  await rename(dataDir, template).catch((error: NodeJS.ErrnoException) => {
+  await rename(dataDir, templateIn(shared)).catch((error: NodeJS.ErrnoException) => {
     if (!['ENOTEMPTY', 'EEXIST'].includes(error.code ?? '')) throw error;
   });
   await rm(made, { recursive: true, force: true });

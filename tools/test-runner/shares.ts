@@ -45,6 +45,7 @@ const known: Readonly<Record<string, Partial<Share>>> = {
   'e2e/cell-life': { seconds: 161 },
   'e2e/first-vm': { seconds: 75 },
   'e2e/leak': { seconds: 85, cores: 0.7 },
+  'e2e/loop': alone,
   'e2e/migration': alone,
   'e2e/network': { seconds: 60 },
   'e2e/rebuild': alone,

@@ -8,7 +8,7 @@ import type { HourRange, WindowedInstance } from '#contracts/event-windows.ts';
 import { cellNumberOf, newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { interfaceReleased, type regionContract } from '#contracts/region.ts';
-import type { EventWindowTarget } from '../../region-contract.suite.ts';
+import type { EventWindowTarget } from '../../region-contract.subject.ts';
 
 type Contract = typeof regionContract;
 
