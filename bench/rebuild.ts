@@ -57,6 +57,17 @@ for (const step of ['slotLayout', 'diagnostics'] as const) {
   goal(`${step} is withdrawn within its bound`, run.wrongSkips <= most && run.wrongSkips > 0);
   goal(`${step} comes back`, back > 0);
 }
+print(
+  '\nMemory that goes bad and that no counter tells of: hosts that serve with it, by how many lost a VM before',
+);
+for (const feltShare of [0, 0.25, 0.5, 1]) {
+  const { wrongHosts, wrongSkips } = lyingRun('diagnostics', { ...times, feltShare });
+  const bad = times.liesUntil - times.liesFrom;
+  print(
+    `  ${percent(feltShare).padStart(7)} felt it                  ${wrongHosts} of ${bad} (skips ${wrongSkips})`,
+  );
+  goal('what VMs felt is tested', feltShare < 1 || wrongHosts === 0);
+}
 const plot = chart({
   title: 'Upper bound (95 %) of a skip’s failure probability',
   lines: runs.map(([name, { riskMax }]) => ({ name, values: riskMax })),

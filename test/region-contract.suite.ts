@@ -9,6 +9,11 @@ import { newCellId, newId } from '#contracts/ids.ts';
 import type { VpcPort } from '#contracts/network.ts';
 import { interfaceReleased, type regionContract } from '#contracts/region.ts';
 
+/** What a window is for. */
+export type EventWindowTarget =
+  | { readonly kind: 'instance' | 'host'; readonly id: string }
+  | { readonly kind: 'tag'; readonly key: string; readonly value: string };
+
 export interface RegionUnderTest {
   readonly caller: Caller<typeof regionContract>;
   readonly cellNumber: number;
@@ -24,6 +29,8 @@ export interface RegionUnderTest {
   readonly privateIp: string;
   /** The first four addresses of the subnet and its last one. */
   readonly reservedIps: readonly string[];
+  /** Makes an event window of the account, on Mondays from 0 to 4 o'clock; answers its id. */
+  eventWindow(target: EventWindowTarget): Promise<string>;
   /** Makes a placement group of the account; answers its id. */
   placementGroup(
     name: string,
@@ -422,6 +429,65 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       await release('a');
       await release('a');
       assert.equal(await holderFor('b'), 'b', 'what is not there is given back without harm');
+    },
+  );
+
+  check(
+    'instances are in the windows of their ids, tags and dedicated hosts, until they end',
+    async (subject) => {
+      const { caller, accountId, eventWindow, cellNumber } = subject.region;
+      const { instanceId } = subject;
+      await subject.allocate();
+      const another = newCellId('instance', cellNumber);
+      const hostId = newCellId('host', cellNumber);
+      const key = `team-${instanceId}`;
+      const byId = await eventWindow({ kind: 'instance', id: instanceId });
+      const byTag = await eventWindow({ kind: 'tag', key, value: 'a' });
+      const byHost = await eventWindow({ kind: 'host', id: hostId });
+      const ask = async (id: string, more: { value?: string; host?: string; account?: string } = {}) => {
+        const tags = more.value === undefined ? [] : [{ Key: key, Value: more.value }];
+        const one = {
+          instanceId: id,
+          accountId: more.account ?? accountId,
+          tags,
+          dedicatedHostId: more.host,
+        };
+        const { windows } = await caller.call('region.eventWindows', { instances: [one] });
+        for (const { hours } of windows) assert.deepEqual(hours, [{ from: 24, to: 28 }]);
+        assert.ok(windows.every((each) => each.instanceId === id));
+        return windows.map(({ windowId }) => windowId).sort();
+      };
+      assert.deepEqual(await ask(instanceId), [byId]);
+      assert.deepEqual(await ask(instanceId, { value: 'a', host: hostId }), [byId, byTag, byHost].sort());
+      assert.deepEqual(await ask(another, { value: 'a' }), [byTag]);
+      assert.deepEqual(await ask(another, { value: 'b' }), []);
+      assert.deepEqual(await ask(another, { value: 'a', account: '999988887777' }), []);
+      assert.deepEqual(await caller.call('region.eventWindows', { instances: [] }), { windows: [] });
+      await subject.release();
+      assert.deepEqual(await ask(instanceId), []);
+    },
+  );
+
+  check(
+    'requests in several zones hear of each other what has ended; a cell speaks for its own alone',
+    async (subject) => {
+      const { caller, cellNumber } = subject.region;
+      const cellId = `cell-${cellNumber}`;
+      const [main, here, there] = [cellNumber, cellNumber, cellNumber + 1].map((number) =>
+        newCellId('capacityRequest', number),
+      );
+      assert.ok(main !== undefined && here !== undefined && there !== undefined);
+      const tell = (ended: { requestId: string; main: string; fulfilled: boolean }[], mains: string[]) =>
+        caller.call('region.endedRequests', { cellId, ended, mains });
+      assert.deepEqual(await tell([], []), { ended: [] });
+      assert.deepEqual(await tell([], [main]), { ended: [] });
+      const fulfilled = { requestId: here, main, fulfilled: true };
+      const others = { requestId: there, main, fulfilled: true };
+      for (let times = 0; times < 2; times++)
+        assert.deepEqual(await tell([fulfilled, others], [main]), { ended: [fulfilled] });
+      assert.deepEqual(await tell([{ ...fulfilled, fulfilled: false }], [main]), { ended: [fulfilled] });
+      const other = newCellId('capacityRequest', cellNumber);
+      assert.deepEqual(await tell([], [other]), { ended: [] });
     },
   );
 

@@ -15,6 +15,7 @@ import { TokenSigner } from '#card/metadata/token.ts';
 import { loadTokenKey, tokenKeyOf } from '#card/metadata/tokenKey.ts';
 import { systemClock } from '#cell/clock.ts';
 import { HostReports } from '#cell/hosts/reports.ts';
+import { UsageBook } from '#cell/hosts/usage.ts';
 import type { CellServices } from '#cell/services.ts';
 import { attempt } from '#cell/workflow/attempt.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -130,6 +131,7 @@ for (const [direction, stepMs] of [
         log: { warn: () => undefined, info: () => undefined },
         hosts: { tellsHealth: () => undefined },
         capacity: { view: { row: () => undefined } },
+        usage: new UsageBook(),
         db: {
           query: async () => {
             queries += 1;

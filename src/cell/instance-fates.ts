@@ -1,4 +1,4 @@
-/** What this cell can say for certain about instances of its own, for those who keep something of theirs. */
+/** What this cell can say for certain about what is its own, for those who keep something of it. */
 import type { Result } from '#base/rpc/contract.ts';
 import type { cellPushContract } from '#contracts/region.ts';
 import type { CellServices } from './services.ts';
@@ -25,4 +25,17 @@ export const instanceFates = async (
     return { instanceId, fate: ended ? ('ended' as const) : ('present' as const) };
   });
   return { cellId: identity.cellId, instances };
+};
+
+/** Which of these dedicated hosts an account has. */
+export const ownedHosts = async (
+  { db, identity }: Pick<CellServices, 'db' | 'identity'>,
+  accountId: string,
+  hostIds: readonly string[],
+): Promise<Result<typeof cellPushContract, 'cell.dedicatedHosts'>> => {
+  const rows = await db.query<{ id: string }>(
+    `select id from dedicated_hosts where account_id = $1 and id = any($2) and state = 'available'`,
+    [accountId, hostIds],
+  );
+  return { cellId: identity.cellId, hostIds: rows.map(({ id }) => id) };
 };

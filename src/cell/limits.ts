@@ -82,6 +82,15 @@ export const resetsMax = 4;
 export const initializingMsMin = 10_000;
 /** A host, or its card, that is away for this long impairs the system checks of its instances: shorter is a restart. */
 export const hostAwayMsMax = 20_000;
+/** VMs whose use of processors, memory and network is kept, in samples of at least so long; how long a peak counts at least. */
+export const usageVmsMax = 100_000;
+export const usageSampleMs = 30_000;
+export const usageKeptMs = 30 * 60_000;
+/** Before a VM has been measured for this long, nothing is concluded from it; how many of one type are looked at. */
+export const usageObservedMsMin = 10 * 60_000;
+export const usageLookedAtMax = 200;
+/** A smaller type carries what was measured if it has this many times as much. */
+export const usageHeadroom = 1.25;
 /** VMs of hosts whose judgement a processor remembers: as many as a cell has. */
 export const judgedMax = 100_000;
 export const instancesPerRequestMax = 100;
@@ -154,9 +163,24 @@ export const drainsPerCellMax = 8;
 /** How often a drain looks again, and how long it goes on before it is given up. */
 export const drainLookAgainMs = 500;
 export const drainPatienceMs = 60 * 60_000;
+/**
+ * How long a drain waits for VMs that may be moved in their accounts' event windows alone: in eight days every window has been open once.
+ * Then it is given up, and an operator is told; of a pool that finds no donor for such windows as well.
+ */
+export const eventWindowPatienceMs = 8 * 24 * 3_600_000;
+/** How often a drain that waits for windows looks again; how long a pool goes by what it heard of a host's. */
+export const eventWindowLookAgainMs = 60_000;
+export const eventWindowHeardMs = 30_000;
+/** Donors whose windows are asked for in one turn of the pools; VMs of a host in one look. */
+export const windowedDonorsMax = 16;
+export const windowedVmsMax = 1_000;
 /** Hosts of a cell that change at a time, and how long one is left alone after a change. */
 export const rebuildsAtOnceMax = 2;
 export const hostRestMs = 10 * 60_000;
+/** VMs that ended without a known reason, of which a host's row tells. */
+export const crashesKeptMax = 16;
+/** How long one is left alone that was given back since it could not be emptied. */
+export const hostGivenBackRestMs = 2 * 60_000;
 /** How often pools are looked at. */
 export const poolsEveryMs = 5_000;
 /** How long waiting demand counts that nobody has told again. */
@@ -189,6 +213,9 @@ export const lapsedPerLookMax = 200;
 export const offersLapsedMax = 3;
 /** For how long one request may accumulate before it gives all back and queues anew. */
 export const accumulateMsMax = 6 * 3_600_000;
+/** How often requests in several zones hear of each other, and how many in one turn. */
+export const companionsEveryMs = 2_000;
+export const companionsPerTurnMax = 500;
 /** Ended requests, and events, stay visible for a week. */
 export const capacityKeptMs = 7 * 24 * 3_600_000;
 /** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */

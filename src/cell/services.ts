@@ -6,6 +6,7 @@ import type { Amount } from '#slots/amount.ts';
 import type { Capacity } from './capacity/capacity.ts';
 import type { Clock } from './clock.ts';
 import type { HostSessions } from './hosts/sessions.ts';
+import type { UsageBook } from './hosts/usage.ts';
 import type { VpcStates } from './hosts/vpc-states.ts';
 import type { HostManifest, PowerControl } from './reconfiguration/power.ts';
 import type { Oversubscription } from './store/hosts.ts';
@@ -45,6 +46,8 @@ export interface CellServices {
   readonly hosts: HostSessions;
   readonly vpcs: VpcStates;
   readonly capacity: Capacity;
+  /** What VMs have used lately. */
+  readonly usage: UsageBook;
   readonly clock: Clock;
   readonly faults: Faults;
   readonly starts: WorkflowStarts;

@@ -485,6 +485,7 @@ program
   .command('test [pattern...]')
   .description('runs the tests: all with types and lint, or the files whose path has a pattern in it')
   .option('--soak', 'also the long ones: soaks, and the images that take minutes to boot')
+  .option('--times', 'at the end, what every file took: wall time, processor time')
   .action(async (patterns, options) => (await import('./commands/test.ts')).test(patterns, options));
 
 /** A reader that has seen enough (`pando logs | head`) ends the command without a word. */

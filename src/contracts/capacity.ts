@@ -6,6 +6,8 @@ import { z } from 'zod';
 
 export const capacityLimits = {
   alternativesMax: 10,
+  /** Other zones in which one request waits besides. */
+  otherZonesMax: 4,
   countMax: 100,
   validSecondsMin: 10,
   validSecondsMax: 30 * 24 * 3_600,
@@ -66,6 +68,21 @@ export const createRequestInput = z.strictObject({
 });
 export type CreateRequestInput = z.output<typeof createRequestInput>;
 
+/** One of several requests that wait for one wish in cells of several zones. */
+export const createLinkedInput = z.object({
+  request: createRequestInput,
+  link: z.discriminatedUnion('as', [
+    /** The first, with what is asked for in other zones. */
+    z.object({
+      as: z.literal('main'),
+      elsewhere: z.array(alternativeInput).max(limits.alternativesMax),
+    }),
+    /** What it asks for is an alternative to another one. */
+    z.object({ as: z.literal('companion'), of: z.string().max(64), reason: z.string().max(256) }),
+  ]),
+});
+export type Link = z.infer<typeof createLinkedInput>['link'];
+
 /** A launch that found no capacity, whose client had asked to wait. */
 export const createFromLaunchInput = z.object({
   /** RunInstances as it was sent. */
@@ -101,8 +118,15 @@ export const offerView = z.object({
 });
 export type OfferView = z.infer<typeof offerView>;
 
+/** `requestId`: of an alternative in another zone, the request that waits for it there. */
+const alternativeView = optionView.extend({ requestId: z.string().optional() });
+const companionView = optionView.extend({ requestId: z.string().max(64) });
+export type CompanionView = z.infer<typeof companionView>;
+
 export const requestView = z.object({
   requestId: z.string(),
+  /** It waits for an alternative, in another zone, of this request: when that one ends, or this one is fulfilled, both end. */
+  companionOf: z.string().optional(),
   state: requestState,
   mode: z.enum(['hold', 'race']),
   ...optionView.shape,
@@ -112,7 +136,7 @@ export const requestView = z.object({
   validUntil: z.iso.datetime(),
   /** How many requests for the same are before it; while it waits. */
   ahead: z.number().int().optional(),
-  alternatives: z.array(optionView),
+  alternatives: z.array(alternativeView),
   offers: z.array(offerView),
   callback: z.object({ url: z.string() }).optional(),
   /** What its webhooks are signed with; where it has a callback. */
@@ -137,6 +161,8 @@ export const eventView = z.object({
   kind: eventKind,
   at: z.iso.datetime(),
   requestId: z.string(),
+  /** The request of which that one is an alternative in another zone. */
+  companionOf: z.string().optional(),
   state: requestState,
   offer: offerView.optional(),
   /** For people: what happened and what to do. */
@@ -154,6 +180,12 @@ const paged = {
 export const capacityOperations = {
   createRequest: { input: createRequestInput, output: requestView },
   createFromLaunch: { input: createFromLaunchInput, output: requestView },
+  createLinked: { input: createLinkedInput, output: requestView },
+  /** Which requests wait for the first one's alternatives in other zones. */
+  setCompanions: {
+    input: z.object({ requestId, companions: z.array(companionView).max(limits.otherZonesMax) }),
+    output: requestView,
+  },
   showRequest: { input: z.object({ requestId }), output: requestView },
   cancelRequest: { input: z.object({ requestId }), output: requestView },
   listRequests: {

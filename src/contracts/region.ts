@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { probeReport, probeRequest } from './card-probe.ts';
+import { instanceWindow, windowedInstance, windowedInstancesMax } from './event-windows.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
@@ -83,6 +85,14 @@ const placementGroupRecord = z.object({
 /** Beside `StaleEpoch`, of an interface that was released: for good, at the end of its instance's life. A region of the last release says less. */
 export const interfaceReleased = { interface: 'released' } as const;
 
+export const endedPerCallMax = 500;
+/** `main`: the first request of those that wait for one wish. */
+const endedRequest = z.object({
+  requestId: z.string().max(64),
+  main: z.string().max(64),
+  fulfilled: z.boolean(),
+});
+
 export const regionContract = {
   ...backendContract,
   /**
@@ -129,6 +139,18 @@ export const regionContract = {
   'region.noteAccounts': {
     params: z.object({ cellId: z.string(), accountIds: z.array(z.string()).max(accountsPerNoteMax) }),
     result: empty,
+  },
+  /**
+   * Cell processor: which of its requests for capacity that are one of several, in several zones, have ended; and what became of those
+   * of `mains`, by the first of them. Told again it is the same.
+   */
+  'region.endedRequests': {
+    params: z.object({
+      cellId: z.string(),
+      ended: z.array(endedRequest).max(endedPerCallMax),
+      mains: z.array(z.string().max(64)).max(endedPerCallMax),
+    }),
+    result: z.object({ ended: z.array(endedRequest) }),
   },
   /** Availability zones in which a cell takes launches. */
   'region.zones': {
@@ -253,6 +275,14 @@ export const regionContract = {
     result: z.object({ groups: z.array(placementGroupRecord) }),
   },
   /**
+   * The event windows that instances are in, by their ids, tags and dedicated hosts; one that is in several is given with each. An
+   * instance that is not given may be moved at any time.
+   */
+  'region.eventWindows': {
+    params: z.object({ instances: z.array(windowedInstance).max(windowedInstancesMax) }),
+    result: z.object({ windows: z.array(instanceWindow) }),
+  },
+  /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded
    * wait). `version` is the VPC's: of two answers the newer one has the greater. With `dryRun`: DryRunOperation.
    */
@@ -318,6 +348,9 @@ export const regionContract = {
   },
 } as const;
 
+/** Dedicated hosts in one question. */
+export const dedicatedHostsPerCallMax = 50;
+
 /** `ended`: for ever. `unknown`: the cell has no record of it, which proves nothing: a store may have lost it. */
 export const instanceFate = z.enum(['present', 'ended', 'unknown']);
 export type InstanceFate = z.infer<typeof instanceFate>;
@@ -373,6 +406,11 @@ export const cellPushContract = {
     params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
     result: deviceObjects,
   },
+  /** As `card.preview`. */
+  'cell.preview': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: kernelPreview,
+  },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
   /** As `card.probe`. */
   'cell.probe': { params: z.object({ deviceId: z.string(), probe: probeRequest }), result: probeReport },
@@ -394,5 +432,13 @@ export const cellPushContract = {
       cellId: z.string(),
       instances: z.array(z.object({ instanceId: z.string(), fate: instanceFate })),
     }),
+  },
+  /** Which of these dedicated hosts of this cell the account has. */
+  'cell.dedicatedHosts': {
+    params: z.object({
+      accountId: z.string(),
+      hostIds: z.array(z.string()).max(dedicatedHostsPerCallMax),
+    }),
+    result: z.object({ cellId: z.string(), hostIds: z.array(z.string()) }),
   },
 } as const;

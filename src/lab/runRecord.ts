@@ -35,6 +35,11 @@ export const runRecord = z.object({
   /** How many cells an account launches in, and what a cell takes at most; absent: their defaults. */
   cellsPerAccount: z.number().int().optional(),
   cellLimits: z.object({ hosts: z.number().int().optional(), vms: z.number().int().optional() }).optional(),
+  /** What each host has for VMs; an absent part: its default, or its share of the machine. */
+  hostCapacity: z
+    .object({ vcpus: z.number(), memoryMib: z.number().int(), diskMib: z.number().int() })
+    .partial()
+    .optional(),
   /** The API's port on 127.0.0.1. */
   port: z.number().int(),
   regionName: z.string(),

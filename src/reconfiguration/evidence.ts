@@ -18,6 +18,12 @@ export interface Measured {
   readonly bootId: string;
 }
 
+export interface CrashFact {
+  readonly instanceId: string;
+  /** `killed`: its VMM ended by itself; `panicked`: its guest's kernel gave up. */
+  readonly cause: 'killed' | 'panicked';
+}
+
 export interface HostFacts {
   readonly hostId: string;
   readonly hostClass: string;
@@ -34,6 +40,8 @@ export interface HostFacts {
   readonly diagnostics?: { readonly passed: boolean; readonly ageMs: number; readonly errors: number };
   /** The machine's error counters now (ECC, disk). */
   readonly errors: number;
+  /** VMs that ended there since the last diagnostics for no known reason: no counter tells of every bad cell of memory. Absent: none. */
+  readonly crashes?: readonly CrashFact[];
   readonly image?: Measured;
   readonly layout?: Measured;
   readonly network?: Measured;
@@ -79,6 +87,16 @@ export const evidenceOf: Readonly<Record<SkippableStep, EvidenceKind>> = {
   networkConfiguration: 'same-network',
 };
 
+/**
+ * Why the host's memory is suspected, for people; undefined: it is not. A guest that gives up does so by a fault of its own more often
+ * than not: two of them, or a VMM that ended by itself, are a sign.
+ */
+export const suspicionOf = ({ crashes = [] }: Pick<HostFacts, 'crashes'>): string | undefined => {
+  const vms = new Set(crashes.map(({ instanceId }) => instanceId));
+  if (vms.size < 2 && !crashes.some(({ cause }) => cause === 'killed')) return undefined;
+  return `since the last diagnostics VMs ended there for no known reason: ${[...vms].join(', ')}`;
+};
+
 const no = (why: string): Judged => ({ ok: false, why });
 
 const aged = (kind: EvidenceKind, ageMs: number, words: string): Judged => {
@@ -112,8 +130,10 @@ const rules: Readonly<Record<SkippableStep, Rule>> = {
     firmwareStaged !== undefined && firmwareStaged !== firmwareDigest
       ? no('other firmware is staged for the next boot')
       : measured('firmware-digest', firmware, firmwareDigest, bootId),
-  diagnostics: ({ diagnostics, errors }) => {
+  diagnostics: ({ diagnostics, errors, crashes }) => {
     if (diagnostics === undefined) return no('no diagnostics on record');
+    const suspicion = suspicionOf({ crashes });
+    if (suspicion !== undefined) return no(suspicion);
     if (!diagnostics.passed) return no('the last diagnostics failed');
     if (errors !== diagnostics.errors) return no('error counters moved since the last diagnostics');
     return aged('diagnostics-passed', diagnostics.ageMs, 'passed, and no error was counted since');

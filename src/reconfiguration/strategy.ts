@@ -1,5 +1,12 @@
 /** What of a rebuild a host would need just now (S5.2): kept or left out, step by step, each with its reason. */
-import { type Evidence, evidenceOf, type HostFacts, judgeEvidence, type WantedHost } from './evidence.ts';
+import {
+  type Evidence,
+  evidenceOf,
+  type HostFacts,
+  judgeEvidence,
+  suspicionOf,
+  type WantedHost,
+} from './evidence.ts';
 import type { Feedback } from './feedback.ts';
 import {
   type EssentialStep,
@@ -17,6 +24,8 @@ export interface Keep {
   readonly why: string;
   /** There is evidence, and yet the step is carried out: what it finds tells how good such evidence is. */
   readonly against?: Evidence;
+  /** Of diagnostics: all that can be tested, rather than a share of it. */
+  readonly thorough?: boolean;
 }
 
 export interface Skip {
@@ -41,6 +50,10 @@ const essentials = {
   returnToService: { decision: 'keep', why: 'the end of every rebuild' },
 } as const satisfies { readonly [S in EssentialStep]: Keep };
 
+/** Whether diagnostics test all that can be tested, rather than a share of it. */
+export const isThorough = ({ diagnostics }: Pick<Strategy, 'diagnostics'>): boolean =>
+  diagnostics.decision === 'keep' && diagnostics.thorough === true;
+
 /** Every step, whatever is on record. */
 export const fullStrategy = (why: string): Strategy => ({
   ...essentials,
@@ -55,6 +68,14 @@ const allKept = (keep: Keep): { readonly [S in SkippableStep]: Keep } => ({
   slotLayout: keep,
   networkConfiguration: keep,
 });
+
+/** Where VMs ended for no known reason, a share of the memory is not enough. */
+export const withSuspicion = (strategy: Strategy, facts: Pick<HostFacts, 'crashes'>): Strategy => {
+  const why = suspicionOf(facts);
+  return why === undefined
+    ? strategy
+    : { ...strategy, diagnostics: { decision: 'keep', why, thorough: true } };
+};
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
@@ -95,7 +116,7 @@ export const workOutStrategy = (facts: HostFacts, wanted: WantedHost, feedback: 
   }
   const of = (step: SkippableStep): Keep | Skip =>
     decided.get(step) ?? { decision: 'keep', why: 'nothing is known' };
-  return {
+  const strategy: Strategy = {
     ...essentials,
     powerCycle: of('powerCycle'),
     firmwareCheck: of('firmwareCheck'),
@@ -104,6 +125,7 @@ export const workOutStrategy = (facts: HostFacts, wanted: WantedHost, feedback: 
     slotLayout: of('slotLayout'),
     networkConfiguration: of('networkConfiguration'),
   };
+  return withSuspicion(strategy, facts);
 };
 
 export const skippedSteps = (strategy: Strategy): readonly SkippableStep[] =>

@@ -53,6 +53,8 @@ export class SimRebuild {
   };
   /** Carried out, in their order. */
   readonly steps: HostRebuildStep[] = [];
+  /** What each was to bring about, the last time. */
+  readonly wanted = new Map<HostRebuildStep, HostWanted>();
   isolated = false;
   /** The agent dies in the next run of this step: before anything of it is done, or before its answer is sent. */
   diesIn: { readonly step: HostRebuildStep; readonly when: 'before' | 'after' } | undefined;
@@ -96,6 +98,7 @@ export class SimRebuild {
     this.#dies(step, 'before');
     const { ok, changed, detail } = this.#do(step, command, wanted);
     this.steps.push(step);
+    this.wanted.set(step, wanted);
     this.#dies(step, 'after');
     return { ok, changed, detail, condition: this.condition() };
   }

@@ -17,7 +17,9 @@ export interface ParameterForm {
 }
 
 /** How much of a long form is read between two turns that others have. */
-export const formSliceBytes = 32 * 1024;
+export const formSliceBytes = 16 * 1024;
+/** The same in parameters: a short one costs its handling, not its bytes. */
+export const formSlicePairs = 128;
 
 /** Names about the request and its signature; no action has a parameter of these names. */
 const envelopeNames: ReadonlySet<string> = new Set([
@@ -49,7 +51,8 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
 }
 
 /**
- * Reads a form of UTF-8 text as {@link parseForm} does, and yields after each `formSliceBytes` of it, so that others have a turn.
+ * Reads a form of UTF-8 text as {@link parseForm} does, and yields after each `formSliceBytes` or `formSlicePairs` of it, so that others
+ * have a turn.
  *
  * @param query pairs of the URL, before those of the body.
  * @throws as {@link parseForm}.
@@ -132,15 +135,22 @@ function* bytePairs(form: Buffer): Generator<Pair> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
   let start = 0;
   let sliceEnd = formSliceBytes;
+  let pairsLeft = formSlicePairs;
   while (start < form.length) {
+    // A run of them holds nothing, and is passed without a search for each.
+    while (form[start] === ampersandByte && start < sliceEnd) start += 1;
     const ampersand = form.indexOf(ampersandByte, start);
     const end = ampersand === -1 ? form.length : ampersand;
     // What is looked at next would end in another slice.
-    if (end > sliceEnd) {
+    if (end > sliceEnd || pairsLeft === 0) {
       yield undefined;
       sliceEnd = start + formSliceBytes;
+      pairsLeft = formSlicePairs;
     }
-    if (end > start) yield yield* bytePair(form.subarray(start, end));
+    if (end > start) {
+      pairsLeft -= 1;
+      yield yield* bytePair(form.subarray(start, end));
+    }
     start = end + 1;
   }
 }

@@ -69,3 +69,13 @@ test('region replicas: everybody who needs the region is told of all of them, ea
     assert.deepEqual(ports.sort(), [7_100, 7_101, 7_102], name);
   }
 });
+
+test('a host’s capacity is as the record says; what it leaves out is as ever', async (t) => {
+  const capacityIn = async (more: Partial<RunRecord>) => {
+    const agent = (await listOf(t, more)).find(({ entry }) => entry.endsWith('agent/main.ts'));
+    const capacity = z.object({ vcpus: z.number(), memoryMib: z.number(), diskMib: z.number() });
+    return z.object({ capacity }).parse(agent?.config).capacity;
+  };
+  const before = await capacityIn({});
+  assert.deepEqual(await capacityIn({ hostCapacity: { memoryMib: 640 } }), { ...before, memoryMib: 640 });
+});

@@ -152,3 +152,12 @@ test('a class whose evidence begins to lie loses the skip within the bound, howe
     if (step === 'slotLayout') assert.equal(run.wrongHosts, 0);
   }
 });
+
+test('memory that no counter tells of: the hosts serve whose VMs felt nothing, and no others', () => {
+  const times = { liesFrom: 300, liesUntil: 400, rebuilds: 500 };
+  const served = [0, 0.5, 1].map((feltShare) => lyingRun('diagnostics', { ...times, feltShare }).wrongHosts);
+  const [none = 0, half = 0, all] = served;
+  assert.ok(none > 0, 'what nobody feels is found by spot checks alone');
+  assert.ok(half <= none, `${half} of ${none}`);
+  assert.equal(all, 0);
+});

@@ -9,9 +9,11 @@ import { isSkippable, rebuildSteps, skippableSteps } from '#reconfiguration/step
 import {
   expectedMs,
   fullStrategy,
+  isThorough,
   type Strategy,
   skippedSteps,
   skips,
+  withSuspicion,
   workOutStrategy,
 } from '#reconfiguration/strategy.ts';
 import { seeded } from '../slots/support.ts';
@@ -71,6 +73,22 @@ test('each kind of evidence counts only fresh, of this boot, and as wanted', () 
     const strategy = workOutStrategy({ ...clean, ...spoiled[step] }, wanted, trusting);
     assert.equal(strategy[step].decision, 'keep', step);
   }
+});
+
+test('VMs that ended for no known reason void what diagnostics said, and ask for thorough ones; one guest’s panic does not', () => {
+  const after = (...crashes: NonNullable<HostFacts['crashes']>) =>
+    workOutStrategy({ ...clean, crashes }, wanted, trusting).diagnostics;
+  const killed = { instanceId: 'i-1', cause: 'killed' } as const;
+  const panicked = { instanceId: 'i-2', cause: 'panicked' } as const;
+  assert.equal(after().decision, 'skip');
+  assert.equal(after(panicked, panicked).decision, 'skip', 'a guest that panics again and again');
+  for (const crashes of [[killed], [panicked, { ...panicked, instanceId: 'i-3' }]]) {
+    const { decision, why, ...rest } = after(...crashes);
+    assert.deepEqual([decision, rest], ['keep', { thorough: true }]);
+    for (const { instanceId } of crashes) assert.match(why, new RegExp(instanceId));
+  }
+  const all = withSuspicion(fullStrategy('all'), { crashes: [killed] });
+  assert.ok(isThorough(all), 'also where every step is carried out anyway');
 });
 
 test('what a restart makes void is carried out after it', () => {

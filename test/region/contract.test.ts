@@ -7,6 +7,8 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { vpcPartsFor } from '#region/cell-parts.ts';
+import { endedRequests } from '#region/ended-requests.ts';
+import { windowsOf } from '#region/event-windows/targets.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
@@ -49,6 +51,10 @@ const callerOf = (region: Region): Caller<Contract> => {
     'region.placementGroups': async ({ groupIds }: { groupIds: string[] }) => ({
       groups: await describePlacementGroups(region.db, groupIds),
     }),
+    'region.eventWindows': async ({ instances }: { instances: Parameters<typeof windowsOf>[1] }) => ({
+      windows: await windowsOf(region.db, instances),
+    }),
+    'region.endedRequests': (params: Parameters<typeof endedRequests>[1]) => endedRequests(region.db, params),
     'region.releaseToken': async (claim: TokenClaim) => {
       await releaseLaunchToken(region.db, claim);
       return {};
@@ -103,6 +109,18 @@ before(async () => {
     groupId: group?.GroupId ?? '',
     privateIp: `${(subnet?.CidrBlock ?? '').split('.').slice(0, 3).join('.')}.200`,
     reservedIps: reservedOf(subnet?.CidrBlock ?? ''),
+    eventWindow: async (target) => {
+      const made = await account.call('CreateInstanceEventWindow', { CronExpression: '* 0-4 * * 1' });
+      const window_id = made.InstanceEventWindow?.InstanceEventWindowId ?? '';
+      const what =
+        target.kind === 'tag'
+          ? { kind: target.kind, target: target.key, value: target.value }
+          : { kind: target.kind, target: target.id };
+      // Written as it is: a dedicated host's cell would be asked for it.
+      const row = { account_id: account.accountId, window_id, ...what };
+      await test.region.db.insertInto('event_window_target').values(row).execute();
+      return window_id;
+    },
     placementGroup: async (name, Strategy, PartitionCount) => {
       const made = await account.call('CreatePlacementGroup', { GroupName: name, Strategy, PartitionCount });
       return made.PlacementGroup?.GroupId ?? '';

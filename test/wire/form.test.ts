@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type ParameterForm, parseForm, parseFormInSlices } from '#wire/form.ts';
+import {
+  formSliceBytes,
+  formSlicePairs,
+  type ParameterForm,
+  parseForm,
+  parseFormInSlices,
+} from '#wire/form.ts';
 import { wireLimits } from '#wire/limits.ts';
 
 type Read = { readonly form: ParameterForm } | { readonly error: unknown };
@@ -61,6 +67,16 @@ describe('a form in slices', () => {
         );
       }),
     );
+  });
+
+  it('has a slice for so many parameters, however short, and none for what lies between them', () => {
+    const many = Array.from({ length: 4_000 }, (_, at) => `a.${at}=`).join('&');
+    const { slices } = inSlices('', many);
+    assert.ok(slices >= 4_000 / formSlicePairs, `${slices} slices of 4,000 parameters`);
+    const empty = '&'.repeat(10 * formSliceBytes);
+    const between = inSlices('', `a=1${empty}b=2${empty}`);
+    assert.deepEqual(between.read, inSlices('', 'a=1&b=2').read);
+    assert.ok(between.slices >= 20, `${between.slices} slices of nothing`);
   });
 
   it('has a slice for each part of a form, and of a value', () => {

@@ -4,6 +4,7 @@
  */
 import { metrics } from '#base/metrics.ts';
 import type { VmReport } from '#contracts/host.ts';
+import { noteUnexplained } from '../hosts/crashes.ts';
 import { judgedMax, reconcileEveryMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { type JudgedRow, judgedRows, writeHealth } from '../store/health.ts';
@@ -74,6 +75,8 @@ export class HealthRecorder {
       row.health === null && next.instance.status === 'initializing' && next.system.status === 'ok';
     if (!isFresh && !sameHealth(row.health, next)) {
       if (!(await writeHealth(db, { ...row, hostId }, next))) return;
+      if (vm.health?.runState === 'guest-panicked' && row.health?.instance.cause !== 'guest-stopped')
+        await noteUnexplained(db, this.#services, hostId, row.id, 'panicked');
       for (const check of ['instance', 'system'] as const) {
         const [before, after] = [row.health?.[check], next[check]];
         if (before?.status === after.status && before.cause === after.cause) continue;

@@ -23,6 +23,7 @@ import {
   type PlacedInstance,
 } from '../store/instances.ts';
 import type { Sql } from '../store/sql.ts';
+import { noteUnexplained } from './crashes.ts';
 import { endingOf } from './endings.ts';
 import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
 import { Quarantine } from './quarantine.ts';
@@ -123,6 +124,7 @@ export class HostReconciler {
       const [row] = await lockInstances(tx, undefined, [seen.id]);
       // Closes the race with a request that changed the instance after the host was asked.
       if (row === undefined || row.version !== seen.version) return nothingBegun;
+      if (vm.ended?.cause === 'killed') await noteUnexplained(tx, services, hostId, seen.id, 'killed');
       return this.#beginEnding(tx, row, vm);
     });
     this.#options.begun(begun);

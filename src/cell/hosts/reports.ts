@@ -96,6 +96,8 @@ export class HostReports {
         ),
       );
     this.#pressure.look(report);
+    const { usage, clock } = this.#options.services;
+    usage.look(hostId, vms, clock.monotonicMs());
     this.#reconcileSoon(hostId, vms);
     return {};
   }

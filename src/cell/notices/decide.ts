@@ -94,7 +94,7 @@ export interface QueueState {
   readonly hosts: readonly HostRoom[];
   /** Instances that those who were told to race are after, by type. */
   readonly racing: ReadonlyMap<string, number>;
-  /** A host is not asked again for a type that it did not take. */
+  /** A host that does not take a type: its pool gives no slots of it, or it was asked and did not. */
   readonly refused?: (hostId: string, type: string) => boolean;
 }
 
@@ -165,12 +165,13 @@ class Room {
   }
 
   /** The host that could carry a part and lacks least of it; those in `not` are left out. */
-  nearest(amount: Amount, not: ReadonlySet<string>): string | undefined {
+  nearest(type: string, amount: Amount, not: ReadonlySet<string>): string | undefined {
     let best: string | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const [hostId, free] of this.#free) {
       const limit = this.#limits.get(hostId);
       if (not.has(hostId) || limit === undefined || !fits(limit, amount)) continue;
+      if (this.#refused(hostId, type)) continue;
       const lack = dimensionNames.reduce(
         (sum, name) => sum + (amount[name] <= 0 ? 0 : Math.max(0, amount[name] - free[name]) / amount[name]),
         0,
@@ -230,7 +231,7 @@ const accumulate = (waiting: Waiting, room: Room, rules: QueueRules): Decision |
   }
   const taken = new Set(parts.filter((part) => !isWhole(part, amount)).map(({ hostId }) => hostId));
   while (parts.length < count && taken.size < rules.partialHostsMax) {
-    const hostId = room.nearest(amount, taken);
+    const hostId = room.nearest(type, amount, taken);
     if (hostId === undefined) break;
     taken.add(hostId);
     parts.push(grown({ part: numbers.shift() ?? 0, hostId, amount: nothing }, amount, room));

@@ -9,6 +9,7 @@ import type { PeriodicTask } from '../periodic-tasks.ts';
 import type { CellServices } from '../services.ts';
 import { purgeRequests, readWaitedFor } from '../store/capacity-requests.ts';
 import { sharedSecret } from '../store/settings.ts';
+import { companionsTurn } from './companions.ts';
 import { Deliveries, type SendWebhook } from './deliveries.ts';
 import { Offers } from './offers.ts';
 import { CapacityQueue } from './queue.ts';
@@ -87,6 +88,12 @@ export const openNotices = async ({
           tellPools(waited);
           services.capacity.waitedFor(waited);
         },
+      },
+      {
+        name: 'capacity-companions',
+        everyMs: limits.companionsEveryMs,
+        turn: () =>
+          companionsTurn({ services, end: (requestId, message) => requests.end(requestId, message) }),
       },
       {
         name: 'capacity-requests',

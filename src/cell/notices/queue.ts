@@ -10,7 +10,7 @@ import type { Placing } from '../capacity/placing.ts';
 import { freeOf, limitOf } from '../capacity/view.ts';
 import * as limits from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import { readCapacity } from '../store/capacity.ts';
+import { type CapacityRow, readCapacity } from '../store/capacity.ts';
 import type { NewEvent } from '../store/capacity-requests.ts';
 import {
   addElapsed,
@@ -118,10 +118,11 @@ export class CapacityQueue {
   }
 
   async #lookOnce(refused: ReadonlySet<string>): Promise<number> {
-    const { capacity, clock } = this.#services;
+    const { capacity, clock, faults } = this.#services;
     let counted = (): void => undefined;
     const did = await capacity.transaction(async (tx, placing) => {
       const row = await lockQueue(tx);
+      await faults.hit('queue.locked');
       const tick = this.#time.next(row, clock.monotonicMs());
       if (tick !== undefined) await addElapsed(tx, this.#owner, tick.addMs);
       counted = tick?.counted ?? counted;
@@ -130,6 +131,7 @@ export class CapacityQueue {
       const ended = await this.#expire(look);
       return ended > 0 ? ended : this.#serve(look, refused);
     });
+    if (did > 0) await faults.hit('queue.committed');
     counted();
     return did;
   }
@@ -162,6 +164,7 @@ export class CapacityQueue {
     const { tx, nowMs } = look;
     const accumulated = offer.state === 'accumulating';
     await this.giveBack(tx, offer, accumulated ? 'given-back' : 'lapsed');
+    await this.#services.faults.hit('queue.lapsed');
     const [request] = await tx.query<RequestRow>('select * from capacity_requests where id = $1', [
       offer.request_id,
     ]);
@@ -205,7 +208,8 @@ export class CapacityQueue {
   ): Promise<void> {
     const { kind, state, message, offer } = event;
     const shown = offer === undefined ? {} : { offer: showOffer(request, offer) };
-    const body: NewEvent['body'] = { state, message, ...shown };
+    const companion = request.companion_of === null ? {} : { companionOf: request.companion_of };
+    const body: NewEvent['body'] = { ...companion, state, message, ...shown };
     await insertEvent(tx, { cellNumber: this.#services.identity.cellNumber, request, kind, body, nowMs });
   }
 
@@ -217,11 +221,18 @@ export class CapacityQueue {
     const byId = new Map(rows.map((row) => [row.id, row]));
     const accumulating = live.find(({ state }) => state === 'accumulating');
     const parts = accumulating === undefined ? [] : await partsOf(tx, accumulating.id);
+    const open = await this.#open(tx);
+    const types = new Map(open.map((row) => [row.id, row.slot_types]));
     const state: QueueState = {
-      hosts: await this.#rooms(tx),
+      hosts: open.map((row) => ({
+        hostId: row.id,
+        free: row.open ? freeOf(row) : nothing,
+        limit: limitOf(row),
+      })),
       waiting: rows.map((row) => waitingOf(row, accumulating, parts)),
       racing: racingOf(live),
-      refused: (hostId, type) => refused.has(`${hostId} ${type}`),
+      refused: (hostId, type) =>
+        refused.has(`${hostId} ${type}`) || types.get(hostId)?.includes(type) === false,
     };
     const { decisions, passedOver } = decide(state);
     for (const decision of decisions) {
@@ -234,12 +245,10 @@ export class CapacityQueue {
     return decisions.length;
   }
 
-  async #rooms(tx: Sql): Promise<QueueState['hosts']> {
+  async #open(tx: Sql): Promise<CapacityRow[]> {
     const { zone } = this.#services.identity;
     const rows = await readCapacity(tx);
-    return rows
-      .filter((row) => row.state === 'active' && row.zone === zone && row.dedicated_to === null)
-      .map((row) => ({ hostId: row.id, free: row.open ? freeOf(row) : nothing, limit: limitOf(row) }));
+    return rows.filter((row) => row.state === 'active' && row.zone === zone && row.dedicated_to === null);
   }
 
   async #offer(
@@ -264,13 +273,16 @@ export class CapacityQueue {
       const placed = await placing.place({ claim, zone: request.zone, hostId });
       if (placed === undefined) throw new NotTaken(hostId, chosen.type);
     }
+    await this.#services.faults.hit('queue.claimed');
     const offer: OfferRow = {
       ...{ id, request_id: request.id, account_id: request.account_id, mode: request.mode, option },
       ...{ type: chosen.type, count: chosen.count, state: 'open', expires_ms: nowMs + request.offer_ms },
       ...{ valid_until: this.#until(request.offer_ms), reservation_id: null },
     };
     await insertOffer(tx, offer);
+    await this.#services.faults.hit('queue.offered');
     await this.#offered(look, request, offer);
+    await this.#services.faults.hit('queue.told');
   }
 
   #until(ms: number): Date {
@@ -299,6 +311,7 @@ export class CapacityQueue {
     if (original === undefined) return;
     const id = before?.id ?? newCellId('capacityOffer', this.#services.identity.cellNumber);
     await this.#reserveParts(tx, { id, type: original.type, accountId: request.account_id }, parts, claims);
+    await this.#services.faults.hit('queue.accumulated');
     const offer: OfferRow = {
       ...{ id, request_id: request.id, account_id: request.account_id, mode: request.mode, option: 0 },
       ...{ type: original.type, count: original.count, reservation_id: null },

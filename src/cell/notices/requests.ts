@@ -8,6 +8,7 @@ import {
   capacityLimits,
   capacityOperations,
   isCapacityOperation,
+  type Link,
   type OperationInput,
   type OperationOutput,
   type RequestView,
@@ -28,6 +29,7 @@ import {
   offersOf,
   type RequestRow,
   readEvents,
+  setCompanions,
   setRequest,
   showEvent,
 } from '../store/capacity-requests.ts';
@@ -36,7 +38,7 @@ import type { Sql } from '../store/sql.ts';
 import { hostsOf, partsOf } from './parts.ts';
 import { type CapacityQueue, classOf } from './queue.ts';
 import { showRequest } from './show.ts';
-import { readTypeUse, suggest } from './suggest.ts';
+import { readMeasuredUse, readTypeUse, suggest } from './suggest.ts';
 
 export interface CapacityCaller {
   readonly requestId: string;
@@ -52,6 +54,8 @@ export interface NewRequest {
   readonly offerSeconds: number;
   readonly validSeconds: number;
   readonly callbackUrl: string | null;
+  /** One of several, in several zones. Default: the only one. */
+  readonly link?: Link;
 }
 
 const mibPerGib = 1024;
@@ -78,6 +82,12 @@ export const optionsOf = (input: CreateRequestInput, zone: string): OptionColumn
     return at === 0 ? option : { ...option, reason: 'You named it.' };
   });
 };
+
+const cannotCancel = (id: string, state: string): PandoError =>
+  new PandoError(
+    'InvalidCapacityRequestState',
+    `The capacity request '${id}' is ${state}: it cannot be cancelled.`,
+  );
 
 const hashOf = (input: unknown): string => createHash('sha256').update(canonicalJson(input)).digest('hex');
 
@@ -140,20 +150,12 @@ export class CapacityRequests {
   }
 
   readonly #handlers: Handlers = {
-    createRequest: async (input, caller) => {
-      const { clientToken, ...asked } = input;
-      const objection = input.callback && this.#options.callbackObjection(input.callback.url);
-      if (objection !== undefined)
-        throw new PandoError('InvalidParameterValue', `callback.url: ${objection}.`);
-      return this.create(caller, {
-        token: `request/${clientToken ?? caller.requestId}`,
-        requestHash: hashOf(asked),
-        mode: input.mode === 'race' ? 'race' : 'reserve',
-        options: await this.#optionsOf(input, caller.accountId),
-        offerSeconds: input.offerSeconds,
-        validSeconds: input.validSeconds,
-        callbackUrl: input.callback?.url ?? null,
-      });
+    createRequest: (input, caller) => this.#createRequest(caller, input),
+    createLinked: ({ request, link }, caller) => this.#createRequest(caller, request, link),
+    setCompanions: async ({ requestId, companions }, { accountId }) => {
+      const { db } = this.#options.services;
+      await setCompanions(db, accountId, requestId, companions);
+      return this.#show(db, await this.#owned(db, accountId, requestId));
     },
     createFromLaunch: async ({ run, validSeconds }, caller) => {
       const { type, count, amount, token } = await this.#options.sizeLaunch(run, caller);
@@ -171,7 +173,13 @@ export class CapacityRequests {
       const { db } = this.#options.services;
       return this.#show(db, await this.#owned(db, accountId, requestId));
     },
-    cancelRequest: ({ requestId }, { accountId }) => this.#cancel(accountId, requestId),
+    cancelRequest: async ({ requestId }, { accountId }) => {
+      await this.#owned(this.#options.services.db, accountId, requestId);
+      const message = 'You cancelled the request: what was reserved for it is given back.';
+      return this.end(requestId, message, (state) => {
+        if (state !== 'cancelled') throw cannotCancel(requestId, state);
+      });
+    },
     listRequests: async ({ maxResults, after, states }, { accountId }) => {
       const { db } = this.#options.services;
       const rows = await db.query<RequestRow>(
@@ -200,12 +208,30 @@ export class CapacityRequests {
   };
 
   /** The suggested ones come after those that the client named. */
-  async #optionsOf(input: CreateRequestInput, accountId: string): Promise<OptionColumn[]> {
-    const { db, identity } = this.#options.services;
-    const named = optionsOf(input, identity.zone);
-    return input.suggestAlternatives
-      ? [...named, ...suggest(named, await readTypeUse(db, accountId))]
-      : named;
+  async #optionsOf(input: CreateRequestInput, accountId: string, link?: Link): Promise<OptionColumn[]> {
+    const { db, identity, usage } = this.#options.services;
+    const named = optionsOf(input, identity.zone).map((option, at) =>
+      at === 0 && link?.as === 'companion' ? { ...option, reason: link.reason } : option,
+    );
+    if (!input.suggestAlternatives) return named;
+    const measured = await readMeasuredUse(db, usage, accountId, input.instanceType);
+    return [...named, ...suggest(named, await readTypeUse(db, accountId), measured)];
+  }
+
+  async #createRequest(caller: CapacityCaller, input: CreateRequestInput, link?: Link): Promise<RequestView> {
+    const { clientToken, ...asked } = input;
+    const objection = input.callback && this.#options.callbackObjection(input.callback.url);
+    if (objection !== undefined) throw new PandoError('InvalidParameterValue', `callback.url: ${objection}.`);
+    return this.create(caller, {
+      token: `request/${clientToken ?? caller.requestId}`,
+      requestHash: hashOf(link === undefined ? asked : { asked, link }),
+      mode: input.mode === 'race' ? 'race' : 'reserve',
+      options: await this.#optionsOf(input, caller.accountId, link),
+      offerSeconds: input.offerSeconds,
+      validSeconds: input.validSeconds,
+      callbackUrl: input.callback?.url ?? null,
+      ...(link && { link }),
+    });
   }
 
   async create(caller: CapacityCaller, request: NewRequest): Promise<RequestView> {
@@ -227,7 +253,7 @@ export class CapacityRequests {
           'CapacityRequestLimitExceeded',
           `You have ${capacityLimits.openRequestsMax} requests for capacity that wait. Cancel one, or wait until one has ended.`,
         );
-      return insertRequest(tx, {
+      const made = await insertRequest(tx, {
         ...{ id: newCellId('capacityRequest', identity.cellNumber), account_id: accountId },
         ...{ token: request.token, request_hash: request.requestHash, state: 'waiting', mode: request.mode },
         ...{ position: await nextPosition(tx), zone: identity.zone, options: request.options },
@@ -236,8 +262,13 @@ export class CapacityRequests {
         expires_ms: nowMs + request.validSeconds * 1000,
         valid_until: new Date(clock.now() + request.validSeconds * 1000),
         ...{ passed_over: 0, lapses: 0, callback_url: request.callbackUrl },
+        companions: request.link?.as === 'main' ? [] : null,
+        companion_of: request.link?.as === 'companion' ? request.link.of : null,
       });
+      await services.faults.hit('request.written');
+      return made;
     });
+    await services.faults.hit('request.committed');
     queue.hint();
     return this.#show(db, row);
   }
@@ -248,17 +279,21 @@ export class CapacityRequests {
     return row;
   }
 
-  async #cancel(accountId: string, id: string): Promise<RequestView> {
+  /** Cancels it: what was reserved for it is given back. `ended`: told of the state of one that has ended already. */
+  async end(
+    id: string,
+    message: string,
+    ended: (state: RequestRow['state']) => void = () => undefined,
+  ): Promise<RequestView> {
     const { queue, services } = this.#options;
     const row = await services.db.transaction(async (tx) => {
       const { elapsed_ms: nowMs } = await lockQueue(tx);
-      const request = await this.#owned(tx, accountId, id);
-      if (request.state === 'cancelled') return request;
-      if (request.state !== 'waiting' && request.state !== 'offered')
-        throw new PandoError(
-          'InvalidCapacityRequestState',
-          `The capacity request '${id}' is ${request.state}: it cannot be cancelled.`,
-        );
+      const request = await findRequest(tx, id);
+      if (request === undefined) throw notFound('capacityRequest', id);
+      if (request.state !== 'waiting' && request.state !== 'offered') {
+        ended(request.state);
+        return request;
+      }
       const offers = await offersOf(tx, [id]);
       const live = offers.filter(({ state }) => state === 'open' || state === 'accumulating');
       await lockHosts(
@@ -269,8 +304,8 @@ export class CapacityRequests {
         ),
       );
       for (const offer of live) await queue.giveBack(tx, offer, 'given-back');
+      await services.faults.hit('request.gaveBack');
       await setRequest(tx, id, { state: 'cancelled' });
-      const message = 'You cancelled the request: what was reserved for it is given back.';
       await queue.tell({ tx, nowMs }, request, { kind: 'request.cancelled', state: 'cancelled', message });
       return { ...request, state: 'cancelled' as const };
     });

@@ -13,7 +13,8 @@ const showOption = (zone: string, { type, count, reason }: OptionColumn) => ({
 export const showOffer = (request: RequestRow, offer: OfferRow, whole?: number): OfferView => {
   const option = request.options[offer.option];
   return {
-    ...{ offerId: offer.id, state: offer.state, mode: shownMode(offer.mode), original: offer.option === 0 },
+    ...{ offerId: offer.id, state: offer.state, mode: shownMode(offer.mode) },
+    original: offer.option === 0 && request.companion_of === null,
     ...showOption(request.zone, {
       ...{ type: offer.type, count: offer.count, amount: option?.amount ?? noAmount },
       ...(option?.reason === undefined ? {} : { reason: option.reason }),
@@ -41,13 +42,17 @@ export const showRequest = ({ request, offers, ahead, reserved, signingSecret }:
   if (original === undefined) throw new Error(`request ${request.id} asks for nothing`);
   return {
     ...{ requestId: request.id, state: request.state, mode: shownMode(request.mode) },
+    ...(request.companion_of === null ? {} : { companionOf: request.companion_of }),
     ...showOption(request.zone, original),
     diskGib: original.amount.diskMib / mibPerGib,
     offerSeconds: request.offer_ms / 1000,
     createdAt: request.created_at.toISOString(),
     validUntil: request.valid_until.toISOString(),
     ...(ahead === undefined ? {} : { ahead }),
-    alternatives: alternatives.map((option) => showOption(request.zone, option)),
+    alternatives: [
+      ...alternatives.map((option) => showOption(request.zone, option)),
+      ...(request.companions ?? []),
+    ],
     offers: offers.map((offer) => showOffer(request, offer, reserved)),
     ...(request.callback_url === null ? {} : { callback: { url: request.callback_url } }),
     ...(signingSecret === undefined ? {} : { signingSecret }),

@@ -31,9 +31,10 @@ export const hostFactsOf = (row: HostRow, now: HostCondition, kept: KeptSteps): 
   const clean = cycle?.ok === true && cycle.condition?.lives === now.lives ? cycle : undefined;
   const firmware = lookedAt(kept.firmwareCheck, now);
   const diagnosed = kept.diagnostics;
+  const crashes = row.crashes.filter(({ at }) => diagnosed === undefined || at > diagnosed.atMs);
   const reasons = row.phase === 'out-of-service' ? ['it was taken out of service', ...dirty] : dirty;
   return {
-    ...{ hostId: row.id, hostClass: hostClassOf(row), bootId, errors, dirty: reasons },
+    ...{ hostId: row.id, hostClass: hostClassOf(row), bootId, errors, dirty: reasons, crashes },
     ...(clean && { cleanStart: { ageMs: clean.ageMs, bootId: clean.condition?.bootId ?? '' } }),
     ...(firmware && { firmware }),
     ...(now.firmwareStaged === now.firmware ? {} : { firmwareStaged: now.firmwareStaged }),

@@ -3,9 +3,9 @@
  * does; the lock of the pool's row arbitrates.
  */
 import { PandoError } from '#contracts/errors.ts';
-import { type PoolChange, planChanges, type Unmet } from '#reconfiguration/plan.ts';
+import type { PoolChange, Unmet } from '#reconfiguration/plan.ts';
 import { countPools, type Pool, type PoolCount, type PoolHost } from '#reconfiguration/pools.ts';
-import { type Amount, countOf } from '#slots/amount.ts';
+import { type Amount, clamped, countOf } from '#slots/amount.ts';
 import { sizeOf } from '../instance-types.ts';
 import type { Begun } from '../lifecycle.ts';
 import { hostSilenceMsMax, poolDemandMs, rebuildsAtOnceMax } from '../limits.ts';
@@ -14,7 +14,9 @@ import type { HostRow } from '../store/hosts.ts';
 import { listPools } from '../store/pools.ts';
 import type { Sql } from '../store/sql.ts';
 import { beginRebuild, outlookToBegin } from './begin.ts';
+import { DonorWindows } from './donor-windows.ts';
 import { hostClassOf } from './facts.ts';
+import { type Leaving, type Room, withoutRoom } from './room.ts';
 
 export interface PoolTimes {
   readonly atOnceMax: number;
@@ -50,10 +52,41 @@ interface HostPicture extends HostRow {
   readonly stopped: string | null;
   /** The dedicated host that it is. */
   readonly allocated: string | null;
+  /** Who has room kept there: an offer, a reservation. */
+  readonly kept_for: string | null;
+  readonly quarantined: string | null;
+  readonly leaving: readonly Leaving[];
 }
 
-const picture = (sql: Sql): Promise<HostPicture[]> =>
-  sql.query<HostPicture>(
+interface LeavingRow {
+  readonly host_id: string;
+  readonly type: string;
+  readonly vcpus_milli: number;
+  readonly memory_mib: number;
+  readonly network_mbps: number;
+  readonly n: number;
+}
+
+const picture = async (sql: Sql): Promise<HostPicture[]> => {
+  const rows = await readHosts(sql);
+  const leaving = Map.groupBy(await readLeaving(sql), ({ host_id: id }) => id);
+  return rows.map((row) => ({ ...row, leaving: (leaving.get(row.id) ?? []).map(leavingOf) }));
+};
+
+const leavingOf = ({ type, n, ...row }: LeavingRow): Leaving => {
+  const { vcpus_milli: vcpusMilli, memory_mib: memoryMib, network_mbps: networkMbps } = row;
+  return { type, count: n, amount: { vcpusMilli, memoryMib, networkMbps, diskMib: 0 } };
+};
+
+/** What would have to move away from each host. */
+const readLeaving = (sql: Sql): Promise<LeavingRow[]> =>
+  sql.query<LeavingRow>(
+    `select host_id, coalesce(type, '') as type, vcpus_milli, memory_mib, network_mbps, count(*)::int as n
+     from claims where purpose in ('instance', 'migration') and memory_mib > 0 group by 1, 2, 3, 4, 5`,
+  );
+
+const readHosts = (sql: Sql): Promise<Omit<HostPicture, 'leaving'>[]> =>
+  sql.query<Omit<HostPicture, 'leaving'>>(
     `select h.*, h.heard_at > now() - make_interval(secs => $1) as heard,
        case when h.phase = 'rebuilding' then coalesce(w.input->'pool'->>'name', h.pool, '') end as changing_to,
        greatest(0, coalesce(extract(epoch from h.rests_until - now()), 0) * 1000)::float8 as rests_ms,
@@ -61,7 +94,9 @@ const picture = (sql: Sql): Promise<HostPicture[]> =>
        (select coalesce(sum(c.memory_mib), 0)::bigint from claims c where c.host_id = h.id and c.purpose in ('instance', 'migration'))
          as memory_mib,
        (select min(i.id) from instances i where i.host_id = h.id and i.terminated_at is null and i.state = 'stopped') as stopped,
-       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose = 'dedicated-host') as allocated
+       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose = 'dedicated-host') as allocated,
+       (select min(c.holder) from claims c where c.host_id = h.id and c.purpose in ('notice', 'reservation')) as kept_for,
+       (select min(q.instance_id) from quarantined_vms q where q.host_id = h.id) as quarantined
      from hosts h left join workflows w on w.id = h.rebuild_id order by h.id`,
     [hostSilenceMsMax / 1000],
   );
@@ -71,8 +106,11 @@ export class Pools {
   readonly #pending = new Map<string, Asked>();
   readonly #refused = new Map<string, Asked>();
 
+  readonly #windows: DonorWindows;
+
   constructor(options: PoolsOptions) {
     this.#options = options;
+    this.#windows = new DonorWindows(options.services);
     options.services.capacity.onRefused = (type, count) => this.refused(type, count);
   }
 
@@ -172,13 +210,14 @@ export class Pools {
     });
     const demand = this.#demandOf(pools, rows);
     const concurrentMax = this.#options.atOnceMax ?? rebuildsAtOnceMax;
-    const plan = planChanges({ pools, hosts: seen, demand, concurrentMax });
-    return { counts: countPools(pools, seen, demand), demand, hosts: seen, ...plan };
+    const plan = await this.#windows.plan({ pools, hosts: seen, demand, concurrentMax });
+    return { counts: countPools(pools, plan.hosts, demand), demand, ...plan };
   }
 
   /** Begins what may begin now. */
   async turn(): Promise<void> {
-    const { changes } = await this.view();
+    const { changes, unmet } = await this.view();
+    await this.#windows.note(unmet);
     if (changes.length === 0) return;
     const pools = new Map((await listPools(this.#options.services.db)).map((pool) => [pool.name, pool]));
     for (const change of changes) {
@@ -192,7 +231,7 @@ export class Pools {
     try {
       const outlook = await outlookToBegin(services, hostId, pool, false);
       const workflow = await beginRebuild({ services, owner }, outlook, {
-        ...{ pool, reason: why },
+        ...{ pool, reason: why, whileOpen: true },
         check: (tx) => this.#assertRoom(tx, hostId, from),
       });
       begun({ changes: [], workflows: [workflow], cancelled: [] });
@@ -229,15 +268,23 @@ const slotsIn = (free: Amount | undefined, amount: Amount): number =>
 const whyItStays = (row: HostPicture, all: readonly HostPicture[]): string | undefined => {
   if (row.allocated !== null) return `it is allocated as the Dedicated Host ${row.allocated}`;
   if (row.stopped !== null) return `${row.stopped} is stopped there, and has its disk`;
-  if (row.memory_mib === 0) return undefined;
-  const elsewhere = all
-    .filter(
-      (other) =>
-        other.id !== row.id &&
-        other.state === 'active' &&
-        other.heard &&
-        other.accelerator === row.accelerator,
-    )
-    .reduce((sum, other) => sum + Math.max(0, other.limit_memory_mib - other.used_memory_mib), 0);
-  return elsewhere < row.memory_mib ? 'its VMs find no room elsewhere' : undefined;
+  if (row.kept_for !== null) return `room is kept there for ${row.kept_for}`;
+  if (row.quarantined !== null) return `${row.quarantined} is in quarantine there`;
+  if (row.leaving.length === 0) return undefined;
+  const others = all.filter(
+    (other) =>
+      other.id !== row.id && other.state === 'active' && other.heard && other.accelerator === row.accelerator,
+  );
+  const type = withoutRoom(row.leaving, others.map(roomOf));
+  return type === undefined ? undefined : `its VMs find no room elsewhere (${type})`;
 };
+
+const roomOf = (row: HostPicture): Room => ({
+  types: row.slot_types,
+  free: clamped({
+    vcpusMilli: row.limit_vcpus_milli - row.used_vcpus_milli,
+    memoryMib: row.limit_memory_mib - row.used_memory_mib,
+    diskMib: 0,
+    networkMbps: (row.limit_network_mbps ?? Number.POSITIVE_INFINITY) - row.used_network_mbps,
+  }),
+});

@@ -1,7 +1,7 @@
 /** Rows of requests for capacity, their offers and events. Whoever changes one has the queue's lock (`lockQueue`). */
 
 import type { z } from 'zod';
-import type { EventKind, EventView, requestState } from '#contracts/capacity.ts';
+import type { CompanionView, EventKind, EventView, requestState } from '#contracts/capacity.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { Amount } from '#slots/amount.ts';
 import { purgeBatchMax } from '../limits.ts';
@@ -36,6 +36,9 @@ export interface RequestRow {
   readonly lapses: number;
   readonly callback_url: string | null;
   readonly created_at: Date;
+  /** Of one that waits in other zones too. */
+  readonly companions: readonly CompanionView[] | null;
+  readonly companion_of: string | null;
 }
 
 export interface OfferRow {
@@ -96,12 +99,13 @@ export const findRequest = async (sql: Sql, id: string): Promise<RequestRow | un
 export const insertRequest = async (tx: Sql, row: Omit<RequestRow, 'created_at'>): Promise<RequestRow> => {
   const [made] = await tx.query<RequestRow>(
     `insert into capacity_requests (id, account_id, token, request_hash, state, mode, position, zone, class, options, offer_ms,
-       expires_ms, valid_until, callback_url)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14) returning *`,
+       expires_ms, valid_until, callback_url, companions, companion_of)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15::jsonb, $16) returning *`,
     [
       ...[row.id, row.account_id, row.token, row.request_hash, row.state, row.mode, row.position, row.zone],
       ...[row.class, JSON.stringify(row.options), row.offer_ms, row.expires_ms, row.valid_until],
-      row.callback_url,
+      ...[row.callback_url, row.companions === null ? null : JSON.stringify(row.companions)],
+      row.companion_of,
     ],
   );
   if (made === undefined) throw new Error('a request was not written');
@@ -118,6 +122,19 @@ export const countOpen = async (sql: Sql, accountId: string): Promise<number> =>
 
 const ended = (state: RequestState): boolean => state !== 'waiting' && state !== 'offered';
 
+/** Of the account's own. */
+export const setCompanions = async (
+  tx: Sql,
+  accountId: string,
+  id: string,
+  companions: readonly CompanionView[],
+): Promise<void> => {
+  await tx.query(
+    'update capacity_requests set companions = $3::jsonb where id = $1 and account_id = $2 and companion_of is null',
+    [id, accountId, JSON.stringify(companions)],
+  );
+};
+
 export const setRequest = async (
   tx: Sql,
   id: string,
@@ -125,7 +142,8 @@ export const setRequest = async (
 ): Promise<void> => {
   await tx.query(
     `update capacity_requests set state = $2, position = coalesce($3, position), lapses = coalesce($4, lapses),
-       passed_over = case when $2 = 'waiting' and $3::bigint is null then passed_over else 0 end, ended_at = case when $5 then now() end
+       passed_over = case when $2 = 'waiting' and $3::bigint is null then passed_over else 0 end, ended_at = case when $5 then now() end,
+       ended_due = $5 and (companions is not null or companion_of is not null)
      where id = $1`,
     [id, change.state, change.position ?? null, change.lapses ?? null, ended(change.state)],
   );
@@ -147,7 +165,7 @@ export const readWaiting = (tx: Sql, perClassMax: number, classesMax: number): P
     [perClassMax, perClassMax * classesMax],
   );
 
-/** How many instances of each type are waited for; the most waited for first. */
+/** How many instances of each type are waited for; the most waited for first. Alternatives do not count, in other zones neither. */
 export const readWaitedFor = (
   sql: Sql,
   typesMax: number,
@@ -155,7 +173,7 @@ export const readWaitedFor = (
   sql.query(
     `select options -> 0 ->> 'type' as type, (array_agg(options -> 0 -> 'amount'))[1] as amount,
        sum((options -> 0 ->> 'count')::int)::int as count
-     from capacity_requests where state = 'waiting' group by 1 order by count desc, type limit $1`,
+     from capacity_requests where state = 'waiting' and companion_of is null group by 1 order by count desc, type limit $1`,
     [typesMax],
   );
 

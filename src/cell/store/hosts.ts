@@ -1,6 +1,7 @@
 /** Host rows: capacity, the counters of what is claimed of it (claims.ts), and when the host was last heard. */
 import type { VmRequirement } from '#contracts/host.ts';
 import type { Amount } from '#slots/amount.ts';
+import type { Crash } from './crashes.ts';
 import type { Sql } from './sql.ts';
 
 export interface HostRow {
@@ -42,6 +43,7 @@ export interface HostRow {
   readonly capabilities: readonly string[];
   /** The account whose dedicated instances it has; nobody else's come to it. */
   readonly dedicated_to: string | null;
+  readonly crashes: readonly Crash[];
 }
 
 export interface HostCapacity {

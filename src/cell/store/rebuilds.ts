@@ -6,6 +6,7 @@ import type { Found } from '#reconfiguration/passes.ts';
 import type { SlotLayout } from '#reconfiguration/pools.ts';
 import type { RebuildStep } from '#reconfiguration/steps.ts';
 import type { HostRow } from './hosts.ts';
+import { endPlannedMoves } from './instance-events.ts';
 import type { Sql } from './sql.ts';
 
 /** What is kept of a step: of the last time when it was carried out. */
@@ -19,6 +20,8 @@ export interface StepRecord extends Found {
 
 export interface KeptStep extends StepRecord {
   readonly ageMs: number;
+  /** When it was carried out: milliseconds since the epoch, by the store's clock. */
+  readonly atMs: number;
 }
 
 export type KeptSteps = Readonly<Partial<Record<RebuildStep, KeptStep>>>;
@@ -50,17 +53,27 @@ export const takeHost = async (
   return Number(row?.generation ?? 0);
 };
 
-/** The workflow lets go of the host. `serves`: VMs are placed there again. Null where another workflow has it. */
+/**
+ * The workflow lets go of the host. `serves`: VMs are placed there again. `restMs`: pools leave it alone for so long at least. Null where
+ * another workflow has it.
+ */
 export const letGoOfHost = async (
   tx: Sql,
   id: string,
   workflowId: string,
-  to: { readonly serves: boolean; readonly phase: HostPhase | null; readonly reason: string },
+  to: {
+    readonly serves: boolean;
+    readonly phase: HostPhase | null;
+    readonly reason: string;
+    readonly restMs?: number;
+  },
 ): Promise<boolean> => {
+  await endPlannedMoves(tx, workflowId);
   const rows = await tx.query(
-    `update hosts set state = $3, phase = $4, phase_reason = $5, rebuild_id = null, epoch = epoch + 1
+    `update hosts set state = $3, phase = $4, phase_reason = $5, rebuild_id = null, epoch = epoch + 1,
+       rests_until = case when $6::float8 > 0 then greatest(rests_until, now() + make_interval(secs => $6)) else rests_until end
      where id = $1 and rebuild_id = $2 returning id`,
-    [id, workflowId, to.serves ? 'active' : 'draining', to.phase, to.reason],
+    [...[id, workflowId, to.serves ? 'active' : 'draining', to.phase, to.reason], (to.restMs ?? 0) / 1000],
   );
   return rows.length > 0;
 };
@@ -113,7 +126,10 @@ export const keptSteps = async (sql: Sql, hostId: string): Promise<KeptSteps> =>
   if (row === undefined) return {};
   const { evidence, now_ms: nowMs } = row;
   return Object.fromEntries(
-    Object.entries(evidence).map(([step, { at, ...record }]) => [step, { ...record, ageMs: nowMs - at }]),
+    Object.entries(evidence).map(([step, { at, ...record }]) => [
+      step,
+      { ...record, atMs: at, ageMs: nowMs - at },
+    ]),
   );
 };
 

@@ -13,6 +13,9 @@ import { homesStep } from './schema-0022-homes.ts';
 import { rebuildsStep } from './schema-0024-rebuilds.ts';
 import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
 import { reservationsStep } from './schema-0026-reservations.ts';
+import { companionsStep } from './schema-0042-companions.ts';
+import { crashesStep } from './schema-0042-crashes.ts';
+import { eventWindowsStep } from './schema-0044-event-windows.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -144,4 +147,7 @@ export const cellSchema: readonly SchemaStep[] = [
   rebuildsStep,
   capacityRequestsStep,
   reservationsStep,
+  companionsStep,
+  crashesStep,
+  eventWindowsStep,
 ];

@@ -12,8 +12,8 @@ import { firmwareDigest, type HostRebuildStep, type HostWanted } from '#contract
 import { type Found, learn, nextLevel, type PassLevel } from '#reconfiguration/passes.ts';
 import type { SlotLayout } from '#reconfiguration/pools.ts';
 import { isSkippable, type RebuildStep, type SkippableStep } from '#reconfiguration/steps.ts';
-import { type Strategy, skips } from '#reconfiguration/strategy.ts';
-import { hostRestMs, rebuildStepTimeoutMs } from '../limits.ts';
+import { isThorough, type Strategy, skips } from '#reconfiguration/strategy.ts';
+import { hostGivenBackRestMs, hostRestMs, rebuildStepTimeoutMs } from '../limits.ts';
 import { nextPass } from '../reconfiguration/begin.ts';
 import { validationOf } from '../reconfiguration/validation.ts';
 import type { CellServices } from '../services.ts';
@@ -57,6 +57,10 @@ export interface RebuildInput {
   readonly servedBefore: boolean;
   readonly pool?: { readonly name: string; readonly layout: SlotLayout };
   readonly reason: string;
+  /** Absent: its VMs wait for their accounts' event windows. */
+  readonly ignoreWindows?: boolean;
+  /** A pool's: a window that closes before all have left gives the host back. */
+  readonly whileOpen?: boolean;
 }
 
 type RebuildResults = { moveVms: Emptied } & { [S in RebuildStep]: StepResult };
@@ -89,7 +93,7 @@ const verifyEmpty = async (context: Context): Promise<StepResult> => {
 const wantedOf = async (context: Context, step: RebuildStep): Promise<HostWanted> => {
   const { input, services } = context;
   const { firmware, image, layout } = input.wanted;
-  const thorough = input.level === 'diagnostics';
+  const thorough = input.level === 'diagnostics' || isThorough(input.first);
   if (step === 'firmwareCheck') return { firmware };
   if (step === 'diagnostics') return { thorough };
   if (step === 'hostImage') return { image };
@@ -196,7 +200,7 @@ export const rebuildWorkflow = defineWorkflow<RebuildInput, RebuildResults, Cell
     {
       name: 'moveVms',
       why: 'what runs there goes on elsewhere',
-      do: (context) => emptyHost(context, context.input.hostId),
+      do: (context) => emptyHost(context, context.input.hostId, context.input),
       undo: { none: 'what has moved stays where it is' },
     },
     {
@@ -240,6 +244,8 @@ export const rebuildWorkflow = defineWorkflow<RebuildInput, RebuildResults, Cell
       serves: input.servedBefore,
       phase: input.servedBefore ? null : 'draining',
       reason: failure.message,
+      // Else its pool would choose it again at once, and never another one that can be emptied.
+      restMs: hostGivenBackRestMs,
     });
     return [];
   },

@@ -56,9 +56,10 @@ const show = (request: RequestView): void => {
       ['asks for', `${request.count} × ${request.instanceType} in ${request.availabilityZone}`],
       ['valid until', request.validUntil],
       ...(request.ahead === undefined ? [] : [['ahead of it', String(request.ahead)]]),
+      ...(request.companionOf === undefined ? [] : [['waits for', request.companionOf]]),
       ...alternatives.map((each) => [
         'or',
-        `${each.count} × ${each.instanceType} in ${each.availabilityZone}: ${each.reason ?? ''}`,
+        `${each.count} × ${each.instanceType} in ${each.availabilityZone}: ${each.reason ?? ''}${each.requestId === undefined ? '' : ` It waits there as ${each.requestId}.`}`,
       ]),
       ...offers.map((offer) => [
         'offer',

@@ -6,8 +6,9 @@ import { PandoError } from '#contracts/errors.ts';
 import type { Cell } from '../cell.ts';
 import { unavailable } from '../outcome.ts';
 import { listIn, type Parts } from '../request.ts';
+import type { CapacityRequest } from './backend.ts';
 import { type Cursor, cursorText } from './cursor.ts';
-import { type CapacityRequest, eventsCall } from './operations.ts';
+import { eventsCall } from './operations.ts';
 
 export interface EventsAsked {
   readonly call: CapacityRequest['call'];

@@ -2,19 +2,11 @@
 import { type CapacityOperation, capacityLimits } from '#contracts/capacity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf, isId, notFound } from '#contracts/ids.ts';
-import { chooseCells } from '../demand.ts';
-import { type Outcome, outputOf, unavailable } from '../outcome.ts';
+import { outputOf, unavailable } from '../outcome.ts';
 import type { BackendCall } from '../processor.ts';
-import { contentHash, listIn, type Parts, textIn } from '../request.ts';
-
-export interface CapacityRequest {
-  readonly method: string;
-  /** Below `/capacity/v1/`. */
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-  readonly call: Pick<BackendCall, 'requestId' | 'accountId' | 'principal'>;
-}
+import { listIn, type Parts, textIn } from '../request.ts';
+import { backend, type CapacityRequest } from './backend.ts';
+import { createRequest } from './create.ts';
 
 export interface CapacityAnswer {
   readonly operation: CapacityOperation;
@@ -30,7 +22,7 @@ export const dispatchCapacity = async (parts: Parts, request: CapacityRequest): 
   const operation = `${method} ${id === undefined ? path : 'requests/{requestId}'}`;
   switch (operation) {
     case 'POST requests':
-      return { operation: 'createRequest', status: 201, body: await create(parts, request) };
+      return { operation: 'createRequest', status: 201, body: await createRequest(parts, request) };
     case 'GET requests':
       return { operation: 'listRequests', status: 200, body: await list(parts, request) };
     case 'GET requests/{requestId}':
@@ -47,41 +39,6 @@ export const dispatchCapacity = async (parts: Parts, request: CapacityRequest): 
         `There is no ${method.slice(0, 16)} /capacity/v1/${path.slice(0, 64)}: GET /capacity/v1/openapi.json tells what there is.`,
       );
   }
-};
-
-const backend = ({ call }: CapacityRequest, action: CapacityOperation, input: unknown): BackendCall => ({
-  ...call,
-  action,
-  input,
-});
-
-/** With a client token the first cell alone is asked: another could make a second request of it. */
-const create = async (parts: Parts, request: CapacityRequest): Promise<unknown> => {
-  const zone = textIn(request.body, 'availabilityZone');
-  const token = textIn(request.body, 'clientToken');
-  const cells = await parts.cells.all();
-  const key = token ?? contentHash([request.call.requestId]);
-  const demand = { key, zone, size: undefined, tenancy: 'default' };
-  const { shard: chosen } = chooseCells(
-    { accountId: request.call.accountId, ...demand },
-    cells.map(({ record }) => record),
-    parts.cells.cellsPerAccount,
-  );
-  const ordered = chosen.flatMap(({ cellId }) => cells.filter(({ record }) => record.cellId === cellId));
-  if (ordered.length === 0)
-    throw zone === undefined
-      ? unavailable('There is no cell yet. Retry your request.')
-      : new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
-  const candidates =
-    token === undefined
-      ? ordered.filter(({ live }) => live).slice(0, 1 + parts.otherCellsMax)
-      : ordered.slice(0, 1);
-  let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
-  for (const cell of candidates) {
-    last = await cell.call(backend(request, 'createRequest', request.body), token !== undefined);
-    if (last.state !== 'undelivered') break;
-  }
-  return outputOf(last, 'The cell of this request');
 };
 
 const ofOne = async (

@@ -11,10 +11,11 @@ import { type Progress, splitTarget } from '../http/readRequest.ts';
 import { shownError } from '../http/respond.ts';
 import type { EndpointOptions } from '../http/server.ts';
 import { shownMessage } from '../http/shownMessage.ts';
+import type { CapacityRequest } from './backend.ts';
 import { parseCursor } from './cursor.ts';
 import { type EventsAsked, readEvents, Streams, streamEvents } from './events.ts';
 import { openApiDocument } from './openapi.ts';
-import { type CapacityRequest, dispatchCapacity, numberIn } from './operations.ts';
+import { dispatchCapacity, numberIn } from './operations.ts';
 
 export const capacityPath = '/capacity/v1/';
 const capacityBodyBytesMax = 64 * 1024;

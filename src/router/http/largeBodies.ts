@@ -17,7 +17,7 @@ export interface LargeBodyLimits {
 }
 
 /** What is worked on between two turns of the event loop. */
-export const bodySliceBytes = 32 * 1024;
+export const bodySliceBytes = 16 * 1024;
 /** Between two slices while small requests are about: these wait for their backends most of that time, and are ready at its end. */
 const pacedMs = 1;
 /** A client that has just been answered is likely to ask again. */

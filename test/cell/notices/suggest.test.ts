@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { sizeOf } from '#cell/instance-types.ts';
+import { usageObservedMsMin, usageSampleMs } from '#cell/limits.ts';
 import { suggest, suggestionsMax } from '#cell/notices/suggest.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { TestCell } from '../support/harness.ts';
@@ -44,6 +45,30 @@ test('what the client named is not repeated; without a history it is the quantit
   assert.deepEqual(suggest([optionOf('custom.1000m.1024', 1)], []), []);
 });
 
+const measured = { vms: 3, vcpusMilli: 400, memoryMib: 150, networkMbps: 2 };
+
+test('a smaller type that carries what is really used comes first, and says what was measured', () => {
+  const [first] = suggest([optionOf('p1.large', 2)], [], measured);
+  assert.deepEqual([first?.type, first?.count], ['p1.small', 2]);
+  assert.match(first?.reason ?? '', /0\.40 vCPU, 150 MiB and 2 Mbit\/s lately \(3 measured\)/);
+  const typeFor = (asked: string, need: Partial<typeof measured>, used: string[] = []): string | undefined =>
+    suggest(
+      [optionOf(asked, 1)],
+      used.map((type) => ({ type, count: 1 })),
+      { ...measured, ...need },
+    )[0]?.type;
+  assert.equal(typeFor('p1.large', { memoryMib: 256 }), 'p1.medium', 'a quarter more than was used');
+  assert.equal(typeFor('p1.large', { networkMbps: 1_000 }), undefined, 'no smaller one has the network');
+  assert.equal(typeFor('p1.large', { memoryMib: 900 }), undefined, 'it needs what it has');
+  assert.equal(typeFor('p1.large', {}, ['custom.600m.200']), 'custom.600m.200', 'one that the account uses');
+  assert.equal(typeFor('custom.4000m.4096', {}), 'custom.500m.192', 'a custom size for a custom size');
+  assert.equal(
+    typeFor('custom.4000m.4096+avx2', {}),
+    'custom.500m.192+avx2',
+    'with what it asks of its host',
+  );
+});
+
 let server: TestDatabase;
 before(async () => {
   server = await startTestDatabase();
@@ -67,6 +92,23 @@ test('of a real account: its own instances alone, after what it named', async ()
         ['p1.nano', 2],
       ],
     );
+    const { services } = processor.cell;
+    const [id = ''] = await launch(cell, processor, { more: { InstanceType: 'p1.medium' } });
+    await running(processor, [id]);
+    const vm = { instanceId: id, state: 'running', residentBytes: 90 * 1024 * 1024 } as const;
+    const requirement = { vcpus: 1, memoryMib: 512, rootDiskMib: 1024 };
+    const feed = (nowMs: number): void =>
+      services.usage.look('h-1', [{ ...vm, requirement, cpuSeconds: nowMs / 10_000 }], nowMs);
+    const suggested = async (account?: string) =>
+      (
+        await createRequest(processor, { instanceType: 'p1.medium', suggestAlternatives: true }, account)
+      ).alternatives.map(({ instanceType }) => instanceType);
+    feed(0);
+    feed(usageObservedMsMin - 1);
+    assert.deepEqual(await suggested(), [], 'not measured for long enough');
+    feed(usageObservedMsMin + usageSampleMs);
+    assert.deepEqual(await suggested(), ['p1.micro'], 'a tenth of a vCPU, 90 MiB');
+    assert.deepEqual(await suggested('000000000999'), [], 'of others nothing is told');
     const stranger = await createRequest(processor, more, '000000000999');
     assert.deepEqual(
       stranger.alternatives.map(({ instanceType, count }) => [instanceType, count]),

@@ -4,9 +4,11 @@ import { partsOf } from '#base/network/parts.ts';
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
-import { newId, parseId } from '#contracts/ids.ts';
+import type { HourRange, WindowedInstance } from '#contracts/event-windows.ts';
+import { cellNumberOf, newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { interfaceReleased, type regionContract } from '#contracts/region.ts';
+import type { EventWindowTarget } from '../../region-contract.suite.ts';
 
 type Contract = typeof regionContract;
 
@@ -28,6 +30,19 @@ export interface FakePlacementGroup {
   readonly partitionCount?: number;
 }
 
+export interface FakeEventWindow {
+  readonly accountId: string;
+  readonly target: EventWindowTarget;
+  hours: HourRange[];
+}
+
+const isTarget = ({ accountId, target }: FakeEventWindow, instance: WindowedInstance): boolean => {
+  if (instance.accountId !== accountId) return false;
+  if (target.kind === 'tag')
+    return instance.tags.some(({ Key, Value }) => Key === target.key && Value === target.value);
+  return target.id === (target.kind === 'host' ? instance.dedicatedHostId : instance.instanceId);
+};
+
 export class FakeRegion implements Caller<Contract> {
   readonly imageId = newId('image');
   /** What the one image is, for hosts that look at it. */
@@ -45,12 +60,16 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** Requests for capacity that are one of several and have ended; cells of one region share it. */
+  ended = new Map<string, Params<Contract, 'region.endedRequests'>['ended'][number]>();
   /** That the cell has told of. */
   readonly accounts = new Set<string>();
   readonly #zone: string;
   readonly #freed: number[] = [];
   /** By name. */
   readonly placementGroups = new Map<string, FakePlacementGroup>();
+  /** By id. Their hours are a test's to change. */
+  readonly eventWindows = new Map<string, FakeEventWindow>();
   /** The group of each instance, by their ids. */
   readonly groupOf = new Map<string, string>();
   #next = 0;
@@ -147,6 +166,12 @@ export class FakeRegion implements Caller<Contract> {
     };
     this.placementGroups.set(groupName, group);
     return group;
+  }
+
+  addEventWindow(accountId: string, target: EventWindowTarget, hours: HourRange[]): string {
+    const windowId = newId('instanceEventWindow');
+    this.eventWindows.set(windowId, { accountId, target, hours });
+    return windowId;
   }
 
   #placementGroup({ id, name }: { id?: string | undefined; name?: string | undefined }): FakePlacementGroup {
@@ -272,6 +297,12 @@ export class FakeRegion implements Caller<Contract> {
       return {};
     },
     'region.accountCells': () => ({ cellIds: [] }),
+    'region.endedRequests': ({ cellId, ended, mains }: Params<Contract, 'region.endedRequests'>) => {
+      for (const one of ended)
+        if (cellId === `cell-${cellNumberOf(one.requestId)}` && !this.ended.has(one.requestId))
+          this.ended.set(one.requestId, one);
+      return { ended: [...this.ended.values()].filter(({ main }) => mains.includes(main)) };
+    },
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;
       const mine = this.#tokens.get(key);
@@ -314,8 +345,17 @@ export class FakeRegion implements Caller<Contract> {
     'region.placementGroups': ({ groupIds }: Params<Contract, 'region.placementGroups'>) => ({
       groups: [...this.placementGroups.values()].filter(({ groupId }) => groupIds.includes(groupId)),
     }),
+    'region.eventWindows': ({ instances }: Params<Contract, 'region.eventWindows'>) => ({
+      windows: instances.flatMap((instance) =>
+        [...this.eventWindows]
+          .filter(([, window]) => isTarget(window, instance))
+          .map(([windowId, { hours }]) => ({ ...{ instanceId: instance.instanceId, windowId }, hours })),
+      ),
+    }),
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
       this.#gone.add(instanceId);
+      for (const [id, { target }] of this.eventWindows)
+        if (target.kind === 'instance' && target.id === instanceId) this.eventWindows.delete(id);
       if (!this.interfaces.delete(instanceId)) return {};
       const state = this.#changed();
       await this.push?.(state);

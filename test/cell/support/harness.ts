@@ -62,7 +62,7 @@ export class TestCell {
   readonly database: TestDatabase;
   readonly url: string;
   readonly world = new SimWorld();
-  readonly region = new FakeRegion({ zone });
+  readonly region: FakeRegion;
   readonly hosts: SimHost[] = [];
   readonly processors: TestProcessor[] = [];
   #nextProcessor = 1;
@@ -70,27 +70,35 @@ export class TestCell {
   /** First digits of its ids. */
   readonly number: number;
 
-  private constructor(database: TestDatabase, url: string, number: number) {
+  readonly zone: string;
+
+  private constructor(database: TestDatabase, url: string, number: number, inZone: string) {
     this.database = database;
     this.url = url;
     this.number = number;
+    this.zone = inZone;
+    this.region = new FakeRegion({ zone: inZone });
   }
 
   /** Uses a database of its own on a server that may be shared by several test cells. */
-  static async start(shared?: Pick<TestDatabase, 'url' | 'stop'>, number = 1): Promise<TestCell> {
+  static async start(
+    shared?: Pick<TestDatabase, 'url' | 'stop'>,
+    number = 1,
+    inZone = zone,
+  ): Promise<TestCell> {
     const database = shared ?? (await startTestDatabase());
     const url = await ensureDatabase(
       database.url,
       `cell_${process.pid}_${Math.random().toString(36).slice(2, 8)}`,
     );
-    return new TestCell(database, url, number);
+    return new TestCell(database, url, number, inZone);
   }
 
   addHost(options: Partial<SimHostOptions> = {}): SimHost {
     const number = this.hosts.length + 1;
     const host = new SimHost({
       hostId: `h-${number}`,
-      zone,
+      zone: this.zone,
       vtep: `198.18.1.${10 + number}`,
       world: this.world,
       ...options,
@@ -138,7 +146,7 @@ export class TestCell {
         cellId: `cell-${this.number}`,
         cellNumber: this.number,
         processorId: `p${this.#nextProcessor++}`,
-        zone,
+        zone: this.zone,
         region: 'test-1',
       },
       limits: { hosts: options.hostsMax ?? 10_000, vms: options.vmsMax ?? 100_000 },

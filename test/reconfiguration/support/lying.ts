@@ -19,12 +19,14 @@ export interface LyingTimes {
   readonly liesFrom: number;
   readonly liesUntil: number;
   readonly rebuilds: number;
+  /** Of hosts whose memory goes bad, so great a share loses a VM by it before it is rebuilt. Default: none, so nothing tells of it. */
+  readonly feltShare?: number;
 }
 
 /** `slotLayout`: the host says that it has the layout; a validation launch sees it. `diagnostics`: memory goes bad and nothing counts it. */
 export const lyingRun = (
   step: Extract<SkippableStep, 'slotLayout' | 'diagnostics'>,
-  { liesFrom, liesUntil, rebuilds }: LyingTimes,
+  { liesFrom, liesUntil, rebuilds, feltShare = 0 }: LyingTimes,
 ): LyingRun => {
   let feedback = new Feedback();
   const key = { hostClass: 'rack', step, kind: evidenceOf[step] };
@@ -37,7 +39,11 @@ export const lyingRun = (
     const lies = at >= liesFrom && at < liesUntil;
     host.set({ residue: true });
     host.wait(3_600_000);
-    if (lies && step === 'diagnostics') host.set({ memoryFault: true });
+    if (lies && step === 'diagnostics') {
+      host.set({ memoryFault: true });
+      // Evenly spread: of every so many one.
+      if (Math.floor((at + 1) * feltShare) > Math.floor(at * feltShare)) host.crash(`i-${at}`);
+    }
     if (lies && step === 'slotLayout') {
       host.layoutReported = wanted.layoutDigest;
       host.set({ layout: 'layout-1' });

@@ -2,7 +2,7 @@
  * A host as rebuilds see it: what it truly is, beside what is on record of it. Events change the truth, and the record only where a real
  * host's would notice. Passes are carried out as the workflow does it, on the production's strategies.
  */
-import type { HostFacts, Measured, WantedHost } from '#reconfiguration/evidence.ts';
+import type { CrashFact, HostFacts, Measured, WantedHost } from '#reconfiguration/evidence.ts';
 import type { Feedback } from '#reconfiguration/feedback.ts';
 import {
   type Found,
@@ -48,6 +48,8 @@ export interface Truth {
 
 interface RecordOf {
   dirty: string[];
+  /** Since the last diagnostics. */
+  crashes: CrashFact[];
   cleanStart?: { at: number; boot: number };
   firmware?: { digest: string; at: number; boot: number };
   diagnostics?: { passed: boolean; at: number; errors: number };
@@ -60,7 +62,7 @@ export class ModelHost {
     ...{ firmware: 'firmware-2', firmwareNext: 'firmware-2', image: 'image-2' },
     ...{ layout: 'layout-1', network: 'network-1' },
   };
-  record: RecordOf = { dirty: [] };
+  record: RecordOf = { dirty: [], crashes: [] };
   nowMs = 0;
   /** What the host says of its layout, where it is wrong about it. */
   layoutReported: string | undefined;
@@ -82,6 +84,11 @@ export class ModelHost {
     Object.assign(this.truth, change);
   }
 
+  /** A VM of a tenant's ends by itself. */
+  crash(instanceId: string): void {
+    this.record.crashes.push({ instanceId, cause: 'killed' });
+  }
+
   wait(ms: number): void {
     this.nowMs += ms;
   }
@@ -98,6 +105,7 @@ export class ModelHost {
     const { cleanStart, firmware, diagnostics } = record;
     return {
       ...{ hostId: 'h-1', hostClass: this.hostClass, bootId, dirty: record.dirty, errors: truth.errors },
+      crashes: record.crashes,
       ...(cleanStart && {
         cleanStart: { ageMs: nowMs - cleanStart.at, bootId: `boot-${cleanStart.boot}` },
       }),
@@ -149,6 +157,7 @@ export class ModelHost {
       }
       case 'diagnostics':
         record.diagnostics = { passed: !truth.memoryFault, at, errors: truth.errors };
+        record.crashes = [];
         return { ok: !truth.memoryFault, changed: false };
       case 'scrub':
         truth.residue = false;
