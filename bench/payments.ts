@@ -1,5 +1,6 @@
 /**
- * Proximity payments, measured in one run: `node bench/payments.ts [--quick]`, and `--soak N` for N ledger operations under retries.
+ * Proximity payments, measured in one run: `node bench/payments.ts [--quick]`; `--soak N [--progress FILE]` carries out N ledger
+ * operations under retries instead (SIGTERM ends it early: what was done by then is checked and told).
  * Goals: a decision through HTTP p99 < 10 ms; nearby over 1,000,000 devices < 1 ms; entries/s on one hot account ≥ 300, with
  * sub-accounts ≥ 1,500, beside a plain-SQL ledger of the same run. Figures mean nothing across machines.
  */
@@ -21,7 +22,7 @@ import { openPool, type Pool } from '#payments/store/pool.ts';
 import { schema } from '#payments/store/schema.ts';
 import { transaction } from '#payments/store/transaction.ts';
 import { Phone } from '../test/apps/payments/support/phone.ts';
-import { soak } from '../test/apps/payments/support/soak.ts';
+import { ledgerSoak, soakSettings } from './support/ledgerSoak.ts';
 
 const quick = process.argv.includes('--quick');
 const soakAt = process.argv.indexOf('--soak');
@@ -236,23 +237,17 @@ const server = await startPostgres({
   dataDir: join(dir, 'd'),
   socketDir: join(dir, 's'),
   dieWithParent: true,
+  ...(soakAt >= 0 && { settings: soakSettings }),
 });
 try {
   if (soakAt >= 0) {
     const operations = Number(process.argv[soakAt + 1] ?? 1_000_000);
-    const pool = openPool({ url: await ensureDatabase(server.url, 'soak'), poolMax: 40 });
-    await migrate(pool, schema);
-    const result = await soak(pool, {
+    const progressAt = process.argv.indexOf('--progress');
+    await ledgerSoak(
+      await ensureDatabase(server.url, 'soak'),
       operations,
-      accounts: 200,
-      concurrency: 4,
-      retries: 8,
-      wrongBodyShare: 0.01,
-      seed: 20261126,
-      onProgress: (done) => console.error(`${done} of ${operations}`),
-    });
-    console.log(JSON.stringify(result, (_, value) => (typeof value === 'bigint' ? `${value}` : value), 2));
-    await pool.end();
+      progressAt >= 0 ? process.argv[progressAt + 1] : undefined,
+    );
   } else {
     const rows: (readonly string[])[] = [];
     rows.push(...(await throughHttp(await ensureDatabase(server.url, 'payments'))));

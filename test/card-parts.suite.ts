@@ -276,6 +276,62 @@ export const cardPartsChecks = (check: Check): void => {
     assert.equal(await heldDigest(subject, fleetId), undefined);
   });
 
+  check(
+    'what would change in the kernel is said in its own terms, and nothing is touched (S8.2)',
+    async (subject) => {
+      const carried = { ...subject.port, groupIds: ['sg-1'] };
+      const state = { ...subject.state(1), groups: [group('sg-1', [80])], ports: [carried] };
+      await transact(subject, all(state));
+      const tap = await subject.tap();
+      await subject.call('card.attachPort', { vpcId: subject.vpcId, port: carried, tap, activate: true });
+      const preview = (objects: ObjectChange[]) => subject.call('card.preview', { objects, places: [] });
+      const linesHere = async (objects: ObjectChange[]): Promise<string[]> =>
+        (await preview(objects)).differences.flatMap(({ vpcIds, lines }) =>
+          vpcIds.includes(subject.vpcId) ? lines : [],
+        );
+      const before = await holds(subject);
+      const has = before.objects.find(({ kind }) => kind === 'fleet')?.current;
+      const strict = fleet(
+        {
+          ...{ mtu: 1_300, blackholes: ['203.0.113.0/24'] },
+          defaultRules: [{ on: 'guest-services', protocol: '6', fromPort: 80, toPort: 80 }],
+          underlay: { closed: [{ protocol: 'tcp', port: 9_999 }] },
+        },
+        (has?.version ?? 0) + 1,
+      );
+      const there = [change(strict, strict, has?.digest ?? null)];
+      const lines = await linesHere(there);
+      const expected = [
+        '- ip link vx0 mtu 1400',
+        '+ ip link vx0 mtu 1300',
+        `- ip link ${tap} mtu 1400`,
+        `+ ip link ${tap} mtu 1300`,
+        '+ ip route blackhole 203.0.113.0/24 table 167772160',
+        '+ nft rule inet pando input iifname != "vx0" tcp dport 80 drop',
+      ];
+      assert.deepEqual(new Set(lines), new Set(expected));
+      const own = (await preview(there)).differences.find(({ vpcIds }) => vpcIds.length === 0);
+      assert.deepEqual(own?.lines, ['+ nft rule inet pando_fleet input tcp dport 9999 drop']);
+      const wider = partsOf({ ...state, groups: [group('sg-1', [80, 443])] }, partsOf(state));
+      const sg = wider.objects.get('security-group/sg-1');
+      assert.ok(sg?.current !== undefined && sg.previous !== undefined);
+      const rule = change({ ...sg.current, version: 2 }, { ...sg.current, version: 2 }, sg.previous.digest);
+      assert.deepEqual(await linesHere([rule]), ['+ nft rule inet pando gi_sg-1 tcp dport 443 accept']);
+      assert.equal(await codeOf(preview([change(strict, strict, '0'.repeat(32))])), 'Conflict', 'drift');
+      assert.equal(
+        await codeOf(preview([change(strict, { ...strict, digest: 'f'.repeat(32) })])),
+        'InvalidParameterValue',
+      );
+      assert.deepEqual(await holds(subject), before, 'nothing was touched');
+      await transact(subject, { objects: there });
+      assert.deepEqual((await preview(there)).differences, [], 'it is there already');
+      const swapped = (line: string): string => `${line.startsWith('+') ? '-' : '+'}${line.slice(1)}`;
+      const back = await linesHere([change(strict, undefined, strict.digest)]);
+      assert.deepEqual(new Set(back), new Set(lines.map(swapped)), 'the way back is the same, the other way');
+      await transact(subject, { objects: [change(strict, undefined, strict.digest)] });
+    },
+  );
+
   check('what is no object is refused, and nothing is touched', async (subject) => {
     const a = settings(subject, 1_400, 1);
     await transact(subject, all(subject.state(1)));

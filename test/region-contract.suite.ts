@@ -3,92 +3,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeParts, noParts, partsOf, type VpcParts } from '#base/network/parts.ts';
 import { describeDevice } from '#base/network/transaction.ts';
-import type { Caller, Params } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId, newId } from '#contracts/ids.ts';
-import type { VpcPort } from '#contracts/network.ts';
-import { interfaceReleased, type regionContract } from '#contracts/region.ts';
-
-export interface RegionUnderTest {
-  readonly caller: Caller<typeof regionContract>;
-  readonly cellNumber: number;
-  readonly accountId: string;
-  readonly imageId: string;
-  readonly zone: string;
-  readonly vpcId: string;
-  /** With some hundred free addresses. */
-  readonly subnetId: string;
-  /** The VPC's default group. */
-  readonly groupId: string;
-  /** An address of the subnet that nobody takes by itself. */
-  readonly privateIp: string;
-  /** The first four addresses of the subnet and its last one. */
-  readonly reservedIps: readonly string[];
-  /** Makes a placement group of the account; answers its id. */
-  placementGroup(
-    name: string,
-    strategy: 'cluster' | 'spread' | 'partition',
-    partitionCount?: number,
-  ): Promise<string>;
-}
+import { interfaceReleased } from '#contracts/region.ts';
+import { type RegionUnderTest, Subject } from './region-contract.subject.ts';
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
   work.then(
     () => 'ok',
     (error: unknown) => PandoError.from(error).code,
   );
-
-type Allocate = Params<typeof regionContract, 'region.allocateInterface'>;
-
-/** One instance and its interface. */
-class Subject {
-  readonly instanceId: string;
-  readonly region: RegionUnderTest;
-
-  constructor(region: RegionUnderTest) {
-    this.region = region;
-    this.instanceId = newCellId('instance', region.cellNumber);
-  }
-
-  allocate(more: Partial<Allocate> = {}) {
-    const { accountId, subnetId } = this.region;
-    const own = { accountId, instanceId: this.instanceId, subnetId, groupIds: [], publicIp: false };
-    return this.region.caller.call('region.allocateInterface', { ...own, ...more });
-  }
-
-  async place(eniId: string, epoch: number, vtep?: string, releaseAutomatic?: boolean) {
-    const { state, unreachable, publicIp } = await this.region.caller.call('region.placeInterface', {
-      ...{ eniId, epoch, vtep, releaseAutomatic },
-    });
-    assert.ok(state !== undefined, 'asked with its state, it is answered with it');
-    return { state, unreachable, publicIp };
-  }
-
-  release() {
-    return this.region.caller.call('region.releaseInterface', { instanceId: this.instanceId });
-  }
-
-  change(more: Partial<Params<typeof regionContract, 'region.changeInterface'>>) {
-    const { accountId } = this.region;
-    const own = { accountId, instanceId: this.instanceId, dryRun: false };
-    return this.region.caller.call('region.changeInterface', { ...own, ...more });
-  }
-
-  resolve(more: Partial<Params<typeof regionContract, 'region.resolveLaunch'>> = {}) {
-    const { accountId, imageId } = this.region;
-    const own = { accountId, imageId, groupIds: [], groupNames: [] };
-    return this.region.caller.call('region.resolveLaunch', { ...own, ...more });
-  }
-
-  async vpc() {
-    return (await this.region.caller.call('region.vpcState', { vpcId: this.region.vpcId })).state;
-  }
-
-  /** As the network state has it now. */
-  async port(): Promise<VpcPort | undefined> {
-    return (await this.vpc()).ports.find(({ instanceId }) => instanceId === this.instanceId);
-  }
-}
 
 /** Runs the checks against the region that `region()` gives once the suite's own `before` has run. */
 export const regionContractSuite = (name: string, region: () => RegionUnderTest): void => {
@@ -422,6 +346,42 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       await release('a');
       await release('a');
       assert.equal(await holderFor('b'), 'b', 'what is not there is given back without harm');
+    },
+  );
+
+  check(
+    'instances are in the windows of their ids, tags and dedicated hosts, until they end',
+    async (subject) => {
+      const { caller, accountId, eventWindow, cellNumber } = subject.region;
+      const { instanceId } = subject;
+      await subject.allocate();
+      const another = newCellId('instance', cellNumber);
+      const hostId = newCellId('host', cellNumber);
+      const key = `team-${instanceId}`;
+      const byId = await eventWindow({ kind: 'instance', id: instanceId });
+      const byTag = await eventWindow({ kind: 'tag', key, value: 'a' });
+      const byHost = await eventWindow({ kind: 'host', id: hostId });
+      const ask = async (id: string, more: { value?: string; host?: string; account?: string } = {}) => {
+        const tags = more.value === undefined ? [] : [{ Key: key, Value: more.value }];
+        const one = {
+          instanceId: id,
+          accountId: more.account ?? accountId,
+          tags,
+          dedicatedHostId: more.host,
+        };
+        const { windows } = await caller.call('region.eventWindows', { instances: [one] });
+        for (const { hours } of windows) assert.deepEqual(hours, [{ from: 24, to: 28 }]);
+        assert.ok(windows.every((each) => each.instanceId === id));
+        return windows.map(({ windowId }) => windowId).sort();
+      };
+      assert.deepEqual(await ask(instanceId), [byId]);
+      assert.deepEqual(await ask(instanceId, { value: 'a', host: hostId }), [byId, byTag, byHost].sort());
+      assert.deepEqual(await ask(another, { value: 'a' }), [byTag]);
+      assert.deepEqual(await ask(another, { value: 'b' }), []);
+      assert.deepEqual(await ask(another, { value: 'a', account: '999988887777' }), []);
+      assert.deepEqual(await caller.call('region.eventWindows', { instances: [] }), { windows: [] });
+      await subject.release();
+      assert.deepEqual(await ask(instanceId), []);
     },
   );
 

@@ -2,138 +2,114 @@
  * Runs the whole check: types, format and lint, then every test, and ends with one summary.
  * `node tools/run-tests.ts [pattern…]`: only test files whose path contains a pattern, without types and lint.
  * `--soak`: also the long ones, `*.soak.test.ts`, which are otherwise run only where a pattern names them.
+ * `--times`: at the end, what every file took, not only the slowest.
  *
- * Tests on real parts (namespaces, virtual machines) run one file at a time, the others as many as there are cores;
- * both go through one reporter, so that their counts come as one.
+ * Files run side by side as far as the machine has processors (`test-runner/shares.ts`), those on real parts (namespaces, virtual
+ * machines) one at a time; all go through one reporter, so that their counts come as one.
  */
-import { spawnSync } from 'node:child_process';
-import { globSync, mkdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once, setMaxListeners } from 'node:events';
+import { chmodSync, globSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
-import { Readable } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
 import { endChildren, removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
+import { makeTemplate } from '../test/support/cluster.ts';
+import { Output } from './test-runner/output.ts';
+import { type Job, runAll } from './test-runner/schedule.ts';
+import { shareOf } from './test-runner/shares.ts';
+import { Totals } from './test-runner/totals.ts';
+import { Usages } from './test-runner/usage.ts';
 
 // All temporary files of the run lie in one directory, so that nothing of them outlives it.
 const scratch = scratchOf(process.pid);
+/** What the files of a run have in common: compiled modules, a new database cluster, what each file took. */
+const shared = join(scratch, 'shared');
 const home = join(import.meta.dirname, '..');
-const realParts = ['e2e', 'images', 'agent', 'card', 'gateway', 'lab'];
-const fileLimit = join(home, 'test/support/fileLimit.ts');
+const preloaded = ['fileLimit.ts', 'fileUsage.ts'].flatMap((name) => [
+  '--import',
+  join(home, 'test/support', name),
+]);
 const testTimeoutMs = 15 * 60_000;
 const slowestShown = 20;
 
 /** Ends the tests; what is left of them is removed all the same. */
 const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupted.abort());
+// Every file that runs has listeners there.
+setMaxListeners(0, interrupted.signal, process);
 
-interface TestEvent {
-  readonly type: string;
-  readonly data: unknown;
-}
-
-/** How long each file's tests took: what a whole run's time is made of. */
-class FileTimes {
-  readonly #ms = new Map<string, number>();
-
-  take({ type, data }: TestEvent): void {
-    if (type !== 'test:pass' && type !== 'test:fail') return;
-    const { nesting, file, details } = data as {
-      nesting: number;
-      file?: string;
-      details: { duration_ms: number };
-    };
-    if (nesting !== 0 || file === undefined) return;
-    this.#ms.set(file, (this.#ms.get(file) ?? 0) + details.duration_ms);
-  }
-
-  /** Lines of a table, the slowest first. */
-  slowest(count: number): string[] {
-    return [...this.#ms]
-      .sort(([, one], [, other]) => other - one)
-      .slice(0, count)
-      .map(([file, ms]) => `${(ms / 1000).toFixed(1).padStart(7)} s  ${relative(home, file)}`);
-  }
-}
-
-/** Adds up the figures that each run reports at its end, so that they are printed once for all. */
-class Totals {
-  readonly #sums = new Map<string, number>();
-
-  /** Whether this event was a figure of a run's summary, now taken into account. */
-  take(event: TestEvent): boolean {
-    const { type, data } = event as {
-      type: string;
-      data: { message?: string; nesting?: number; file?: string };
-    };
-    if (type === 'test:summary') return true;
-    if (type !== 'test:diagnostic' || data.nesting !== 0) return false;
-    const match = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/.exec(
-      data.message ?? '',
-    );
-    if (match?.[1] === undefined) return false;
-    this.#sums.set(match[1], (this.#sums.get(match[1]) ?? 0) + Number(match[2]));
-    return true;
-  }
-
-  of(name: string): number {
-    return this.#sums.get(name) ?? 0;
-  }
-
-  get events(): TestEvent[] {
-    return [...this.#sums].map(([name, sum]) => ({
-      type: 'test:diagnostic',
-      data: {
-        nesting: 0,
-        message: `${name} ${name === 'duration_ms' ? sum.toFixed(0) : sum}`,
-        level: 'info',
-      },
-    }));
-  }
-}
-
-function check(what: string, command: string, args: readonly string[]): boolean {
+async function check(what: string, command: string, args: readonly string[]): Promise<boolean> {
   const begun = performance.now();
-  const { status } = spawnSync(command, args, { cwd: home, stdio: 'inherit' });
-  console.log(`${status === 0 ? '✔' : '✖'} ${what} (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
-  return status === 0;
+  const { signal } = interrupted;
+  const child = spawn(command, args, { cwd: home, stdio: ['ignore', 'inherit', 'inherit'], signal });
+  child.on('error', (error) => console.error(`${command}: ${error.message}`));
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  console.log(`${code === 0 ? '✔' : '✖'} ${what} (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
+  return code === 0;
 }
 
-const isReal = (file: string): boolean =>
-  realParts.includes(relative(join(home, 'test'), file).split('/')[0] ?? '');
+/** Side by side: the compiler keeps one processor busy for the longest time. */
+async function checkAll(): Promise<{ types: boolean; style: boolean }> {
+  const compiler = join(home, 'node_modules/.bin/tsc');
+  const folders = ['src', 'test', 'bench', 'images', 'tools', 'apps'];
+  const [types, [ofPages, style]] = await Promise.all([
+    check('types', compiler, ['--noEmit']),
+    (async () => [
+      await check('types of the pages', compiler, ['--noEmit', '-p', 'apps/payments/web']),
+      await check('format and lint', join(home, 'node_modules/.bin/biome'), ['check', ...folders]),
+    ])(),
+  ]);
+  return { types: types && ofPages === true, style: style === true };
+}
 
-async function* events(
-  files: readonly string[],
-  totals: Totals,
-  times: FileTimes,
-): AsyncGenerator<TestEvent> {
-  const groups = [
-    { files: files.filter((file) => !isReal(file)), concurrency: availableParallelism() },
-    { files: files.filter(isReal), concurrency: 1 },
-  ];
-  for (const group of groups) {
-    if (group.files.length === 0 || interrupted.signal.aborted) continue;
+/** Runs the files, prints what they report, and adds up what they took. */
+async function runFiles(files: readonly string[], totals: Totals, usages: Usages): Promise<void> {
+  const output = new Output();
+  const printed = output.stream.pipe(new spec());
+  printed.on('data', (text: string) => process.stdout.write(text));
+  const runOne = async ({ file }: Job): Promise<void> => {
+    output.begin(file);
+    const begun = performance.now();
     for await (const event of run({
-      ...group,
+      files: [file],
+      concurrency: 1,
       timeout: testTimeoutMs,
-      execArgv: ['--import', fileLimit],
+      execArgv: preloaded,
       cwd: home,
       signal: interrupted.signal,
-    })) {
-      times.take(event);
-      if (!totals.take(event)) yield event;
-    }
-  }
-  yield* totals.events;
+    }))
+      if (!totals.take(event)) output.say(file, event);
+    usages.add(file, (performance.now() - begun) / 1000);
+    output.end(file);
+  };
+  const jobs = files.map((file) => ({ file, share: shareOf(relative(join(home, 'test'), file)) }));
+  await runAll(jobs, availableParallelism(), runOne, () => interrupted.signal.aborted);
+  for (const event of totals.events) output.stream.write(event);
+  output.stream.end();
+  await once(printed, 'end');
+}
+
+/** The directory of the run's files, and the variables by which the tests' processes find it. */
+function makeScratch(): void {
+  const compiled = join(shared, 'compiled');
+  mkdirSync(compiled, { recursive: true, mode: 0o755 });
+  // Processes of every user keep theirs there, each user in a directory of its own.
+  chmodSync(compiled, 0o1777);
+  process.env.TMPDIR = scratch;
+  process.env.PANDO_TEST_SHARED = shared;
+  // Node keeps compiled modules, types stripped, for the next process: a test file or a command has some 500 of them.
+  process.env.NODE_COMPILE_CACHE = compiled;
 }
 
 const isSoak = (file: string): boolean => file.endsWith('.soak.test.ts');
 
 async function main(args: readonly string[]): Promise<boolean> {
   const soak = args.includes('--soak');
-  const patterns = args.filter((each) => each !== '--soak');
+  const patterns = args.filter((each) => !each.startsWith('--'));
   const all = globSync('test/**/*.test.ts', { cwd: home })
     .map((file) => join(home, file))
     .sort();
@@ -150,37 +126,24 @@ async function main(args: readonly string[]): Promise<boolean> {
   for (const app of appNames)
     if (whole || files.some((file) => file.includes(`/test/apps/${app}/`) || file.includes(`/e2e/${app}.`)))
       await ensureAppModules(app);
-  const compiler = join(home, 'node_modules/.bin/tsc');
-  const types =
-    !whole ||
-    (check('types', compiler, ['--noEmit']) &&
-      check('types of the pages', compiler, ['--noEmit', '-p', 'apps/payments/web']));
-  const style =
-    !whole ||
-    check('format and lint', join(home, 'node_modules/.bin/biome'), [
-      'check',
-      'src',
-      'test',
-      'bench',
-      'images',
-      'tools',
-      'apps',
-    ]);
+  const { types, style } = whole ? await checkAll() : { types: true, style: true };
 
   const totals = new Totals();
-  const times = new FileTimes();
+  const usages = new Usages(shared, home);
   await removeAbandonedLabs(console.log);
-  mkdirSync(scratch, { mode: 0o755 });
-  process.env.TMPDIR = scratch;
-  for await (const text of Readable.from(events(files, totals, times)).pipe(new spec()))
-    process.stdout.write(text);
+  makeScratch();
+  // Once, before many files would make it at the same time.
+  if (whole) await makeTemplate(shared);
+  await runFiles(files, totals, usages);
+  const times = args.includes('--times');
+  const table = usages.table(times ? files.length : slowestShown);
   await endChildren();
   await removeAbandonedRuns(console.log);
   await removeScratch(scratch);
   delete process.env.TMPDIR;
   await removeAbandonedLabs(console.log);
 
-  if (files.length > 1) console.log(`the slowest files:\n${times.slowest(slowestShown).join('\n')}`);
+  if (files.length > 1 || times) console.log(`the slowest files:\n${table.join('\n')}`);
   if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);
   if (!types) console.log('✖ types failed, see above');

@@ -130,6 +130,7 @@ const relayed = (host: Host): Handlers<typeof relayedToCard> => {
     'card.applyVpc': (params) => passed(params, () => card.call('card.applyVpc', params)),
     'card.objects': (params) => passed(params, () => card.call('card.objects', params)),
     'card.transact': (params) => passed(params, () => card.call('card.transact', params)),
+    'card.preview': (params) => passed(params, () => card.call('card.preview', params)),
     'card.confirm': (params) => passed(params, () => card.call('card.confirm', params)),
     'card.probe': (params) => passed(params, () => card.call('card.probe', params)),
     'card.removeVpc': (params) => passed(params, () => card.call('card.removeVpc', params)),

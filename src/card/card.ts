@@ -4,7 +4,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { type ProbeReport, type ProbeRequest, probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
-import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
+import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
 import { Device } from './device.ts';
 import { EmptyVpcs } from './emptyVpcs.ts';
 import { flowStatements, parseFlows } from './flows.ts';
@@ -28,6 +28,7 @@ import { word } from './model/safe.ts';
 import { operation } from './operation.ts';
 import { Plugs, toOverlay, toTap } from './plugs.ts';
 import { Probe } from './probe/probe.ts';
+import type { Programs } from './program/programs.ts';
 import type { Services } from './services.ts';
 import type { Underlay } from './underlay.ts';
 import type { Vpc } from './vpc.ts';
@@ -42,6 +43,7 @@ export interface CardOptions {
   /** Default: {@link emptyVpcKeptMs}. */
   readonly emptyVpcKeptMs?: number | undefined;
   readonly underlay?: Underlay | undefined;
+  readonly programs?: Programs | undefined;
 }
 
 export class Card {
@@ -73,12 +75,13 @@ export class Card {
         vtep,
         namespacePrefix,
         hasGuests: true,
-        desired: (vpc) => this.#desired(vpc),
+        desired: (vpc, state, fleet) => this.#desired(vpc, state, fleet),
         holders: (vpc, state) => cardHolders(state, vpc, vtep),
         opened: async (vpc) => services.start(vpc),
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
         underlay: options.underlay,
+        programs: options.programs,
       },
       stateDir,
       log,
@@ -309,10 +312,10 @@ export class Card {
     }
   }
 
-  #desired(vpc: Vpc): Model | undefined {
+  #desired(vpc: Vpc, state: VpcState | undefined, fleet: FleetBody): Model | undefined {
     const needed = vpc.ports.size > 0 || vpc.forwards.size > 0 || this.#empty.has(vpc.vpcId);
-    if (vpc.state === undefined || !needed) return undefined;
-    return desiredOnCard(vpc.state, vpc, vpc.metadata, this.#vtep, this.device.role.fleet());
+    if (state === undefined || !needed) return undefined;
+    return desiredOnCard(state, vpc, vpc.metadata, this.#vtep, fleet);
   }
 
   /** Where the port was: what is sent on to it waits. Where it is now: it is reached without the tunnel from here on, behind a plug. */

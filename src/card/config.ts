@@ -27,6 +27,8 @@ export const cardConfig = deviceConfig.extend({
   listen: endpoint,
   /** Identity of the agent that may command this card; a prefix if it ends in `/`. */
   agentIdentity: z.string().startsWith('spiffe://'),
+  /** Where versions of the card's program are kept, by digest; absent: the machine's own is the only one. */
+  programsDir: z.string().optional(),
   /** How long a namespace without ports stays open for the next one, in ms; absent: as in limits.ts. */
   emptyVpcKeptMs: z.number().int().min(0).optional(),
 });

@@ -1,8 +1,9 @@
 /** What cards and gateways share: the VPCs that were declared to this device, adopted again after a restart. */
 import type { Logger } from '#base/log.ts';
 import { type Fence, obey } from '#base/network/fence.ts';
+import { type NamespaceDifference, previewOf } from '#base/network/kernelPreview.ts';
 import type { Objects } from '#base/network/objects.ts';
-import { isDeclared, type VpcParts } from '#base/network/parts.ts';
+import { isDeclared, noParts, type VpcParts } from '#base/network/parts.ts';
 import {
   describeDevice,
   fleetOf,
@@ -16,10 +17,12 @@ import {
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import { probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { KernelPreview } from '#contracts/kernel-preview.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction, FleetBody } from '#contracts/network-objects.ts';
 import { FleetStore } from './fleetStore.ts';
 import { destroyNamespace, guestDevices, listNamespaces } from './kernel/namespace.ts';
+import type { Switch } from './program/programs.ts';
 import { VpcStore } from './store.ts';
 import { Vpc, type VpcRole } from './vpc.ts';
 
@@ -49,8 +52,13 @@ export class Device {
   async adopt(): Promise<void> {
     const { objects, unconfirmed, fence } = await this.#fleetStore.load();
     this.#fence = fence;
-    // What nobody had confirmed when the process ended is taken back before the kernel is compared with anything.
-    const undo = unconfirmed.flatMap((each) => each.undo);
+    // What nobody had confirmed when the process ended is taken back before the kernel is compared with anything: all but what made it end.
+    const { trial } = this.role.programs ?? {};
+    const lapsed = unconfirmed.filter(({ transactionId }) => transactionId !== trial?.transactionId);
+    for (const each of unconfirmed)
+      if (trial !== undefined && !lapsed.includes(each))
+        this.#unconfirmed.wait(each.transactionId, each.undo, trial.leftMs);
+    const undo = lapsed.flatMap((each) => each.undo);
     const ownUndo = undo.filter(({ vpcId }) => vpcId === undefined);
     this.#setFleet(takeBack(objects, ownUndo));
     await this.role.underlay
@@ -65,13 +73,42 @@ export class Device {
           this.#log.error({ err: error, vpcId: vpc.vpcId }, 'not adopted; the next change tries again');
         });
     }
-    if (unconfirmed.length > 0) {
-      this.#log.warn({ unconfirmed: unconfirmed.map(({ transactionId }) => transactionId) }, takenBack);
+    if (lapsed.length > 0) {
+      this.#log.warn({ unconfirmed: lapsed.map(({ transactionId }) => transactionId) }, takenBack);
       await this.#saveFleet();
     }
     const known = new Set([...this.vpcs.values()].map(({ namespace }) => namespace));
     for (const name of await listNamespaces(this.role.namespacePrefix))
       if (!known.has(name)) await this.#adoptUnknown(name);
+    await this.#becomeWanted();
+  }
+
+  /** A version that the settings name and that does not run: the file was lost, or the process ended in the middle of a change. */
+  async #becomeWanted(): Promise<void> {
+    try {
+      const next = this.role.programs?.switchTo(this.#fleet.body.cardProgram, {});
+      if (next !== undefined) await this.#switch(next, []);
+    } catch (err) {
+      this.#log.error({ err }, 'the version of the program that is to run does not');
+    }
+  }
+
+  /** Ends this process; the next one is the other version. `undo`: what its failure takes back. */
+  async #switch(next: Switch, undo: readonly Undo[], givenUp?: string): Promise<void> {
+    if (next.byAgent && next.transactionId !== undefined)
+      this.#unconfirmed.wait(next.transactionId, undo, next.withinMs);
+    await this.#saveFleet();
+    this.#log.warn({ version: next.version }, 'this process ends: another version of the program is to run');
+    this.role.programs?.become(next, givenUp);
+  }
+
+  /** Its agent has a stream to this process: what no rollout confirms is settled by that. */
+  reached(): void {
+    const { trial } = this.role.programs ?? {};
+    if (trial?.byAgent !== true || !this.#unconfirmed.has(trial.transactionId)) return;
+    this.confirm(trial.transactionId).catch((err: unknown) =>
+      this.#log.error({ err }, 'the version of the program that runs was not settled'),
+    );
   }
 
   /** A missing record is no proof that nobody needs the namespace: one with taps in it carries the packets of VMs that run. */
@@ -120,9 +157,40 @@ export class Device {
     return result;
   }
 
+  /**
+   * What the transaction would change in the kernel, worked out as the change itself would be; nothing is touched. Waits for nobody: what is
+   * under way meanwhile may already be in it. @throws as {@link transact} does, for what it would refuse
+   */
+  async preview(transaction: DeviceTransaction): Promise<KernelPreview> {
+    this.#unconfirmed.check(transaction);
+    // Without the fence: to show is not to command.
+    const { fence: _, ...rest } = transaction;
+    const before = this.#fleet;
+    const known = (vpcId: string): Vpc | undefined => this.vpcs.get(vpcId);
+    const planned = planTransaction(
+      {
+        fleet: before.objects,
+        parts: (vpcId) => known(vpcId)?.parts ?? noParts(checkedId(vpcId)),
+        attached: (vpcId) => [...(known(vpcId)?.ports.values() ?? [])].map(({ port }) => port),
+      },
+      rest,
+    );
+    const fleet = fleetOf(planned.fleet);
+    const found: NamespaceDifference[] = [];
+    if (planned.fleet !== before.objects)
+      found.push({ vpcId: undefined, lines: (await this.role.underlay?.preview(before.body, fleet)) ?? [] });
+    for (const vpc of this.vpcs.values()) {
+      const isMeant = planned.vpcs.has(vpc.vpcId) || planned.fleet !== before.objects;
+      if (!isMeant || vpc.vpcId === probeVpcId) continue;
+      found.push({ vpcId: vpc.vpcId, lines: vpc.preview(planned.vpcs.get(vpc.vpcId) ?? vpc.parts, fleet) });
+    }
+    return previewOf(found);
+  }
+
   /** The transaction stays. @throws NotFound */
   async confirm(transactionId: string): Promise<void> {
     this.#unconfirmed.confirm(transactionId);
+    this.role.programs?.settle(transactionId);
     await this.#saveFleet();
   }
 
@@ -141,6 +209,9 @@ export class Device {
     const takesBack = this.#unconfirmed.check(transaction);
     const isRepeated = this.#unconfirmed.has(transactionId);
     const planned = planTransaction(this.#hasNow, transaction);
+    const next = isFleetwide(transaction)
+      ? this.role.programs?.switchTo(fleetOf(planned.fleet).cardProgram, transaction)
+      : undefined;
     if (isFleetwide(transaction)) await this.#readBack(transaction, alsoVpcIds);
     if (transactionId !== undefined && confirmWithinMs !== undefined) {
       this.#unconfirmed.wait(transactionId, planned.undo, confirmWithinMs);
@@ -155,6 +226,8 @@ export class Device {
       throw error;
     }
     for (const each of takesBack) this.#unconfirmed.drop(each);
+    // No answer: who asks hears it from the version that then runs.
+    if (next !== undefined) await this.#switch(next, planned.undo);
     // Whoever is refused later must be so by the next life of this process too.
     if (transaction.fence !== undefined) await this.#saveFleet();
     return describeDevice(planned.fleet, planned.vpcs.values());
@@ -237,6 +310,8 @@ export class Device {
           withoutChanges(this.vpc(vpcId).parts, undo),
         ]);
         await this.#become({ fleet, vpcs: new Map(vpcs) }, vpcIds);
+        const next = this.role.programs?.switchTo(this.#fleet.body.cardProgram, {});
+        if (next !== undefined) await this.#switch(next, [], 'it was not confirmed in time');
         await this.#saveFleet();
       });
     });
@@ -290,17 +365,21 @@ export class Device {
   }
 
   #make(vpcId: string): Vpc {
-    // It becomes the name of a namespace and of a file.
-    if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
-      throw new PandoError(
-        'InvalidParameterValue',
-        `Not the id of a VPC: ${JSON.stringify(vpcId.slice(0, 80))}`,
-      );
-    const vpc = new Vpc(vpcId, this.role, this.#store, this.#log);
+    const vpc = new Vpc(checkedId(vpcId), this.role, this.#store, this.#log);
     this.vpcs.set(vpcId, vpc);
     return vpc;
   }
 }
+
+/** It becomes the name of a namespace and of a file. */
+const checkedId = (vpcId: string): string => {
+  if (!/^[A-Za-z0-9-]{1,64}$/.test(vpcId))
+    throw new PandoError(
+      'InvalidParameterValue',
+      `Not the id of a VPC: ${JSON.stringify(vpcId.slice(0, 80))}`,
+    );
+  return vpcId;
+};
 
 const isFleetwide = ({ objects }: DeviceTransaction): boolean =>
   objects.some(({ vpcId }) => vpcId === undefined);

@@ -11,11 +11,22 @@ const detachedIdleMs = 50;
 export const cardHandlers = (
   card: Card,
   queues: Queues,
-  { underlay, ...self }: { readonly vtep: string; readonly netns: string; readonly underlay: UnderlayDevice },
+  {
+    underlay,
+    program,
+    ...self
+  }: {
+    readonly vtep: string;
+    readonly netns: string;
+    /** The version that runs. */
+    readonly program: () => string;
+    readonly underlay: UnderlayDevice;
+  },
 ): Handlers<typeof cardContract> => ({
   'card.status': () => ({
     ...self,
     startedAt: card.device.startedAt,
+    program: program(),
     vpcs: card.device.versions(),
     ports: card.ports().map(({ vpcId, local: { port, tap } }) => ({
       eniId: port.eniId,
@@ -27,6 +38,7 @@ export const cardHandlers = (
   'card.applyVpc': ({ state, from }) => card.applyVpc(state, from),
   'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
   'card.transact': (transaction) => card.transact(transaction),
+  'card.preview': (transaction) => card.device.preview(transaction),
   'card.confirm': async ({ transactionId }) => {
     await card.device.confirm(transactionId);
     return {};

@@ -21,6 +21,7 @@ import { UnderlayDevice } from './kernel/underlayDevice.ts';
 import { KernelWatch } from './kernelWatch.ts';
 import { logFailures } from './logFailures.ts';
 import { loadTokenKey } from './metadata/tokenKey.ts';
+import { machineVariable, Programs, programVariable } from './program/programs.ts';
 import { Queues } from './queues.ts';
 import { cardRebuildHandlers } from './rebuild.ts';
 import { Services } from './services.ts';
@@ -36,6 +37,11 @@ showMetrics(config.metrics, log);
 exportSpans(`card-${config.name}`, log);
 keepCertificate(config.tls, log);
 const hearing = new Hearing();
+const programs = new Programs({
+  ...{ stateDir: config.stateDir, programsDir: config.programsDir },
+  ...{ running: process.env[programVariable], machines: process.env[machineVariable] },
+  end: () => process.exit(0),
+});
 const card = new Card({
   vtep: config.vtep,
   namespacePrefix: `${config.runPrefix}${config.name}-`,
@@ -45,6 +51,7 @@ const card = new Card({
   }),
   ...{ log, hearing, emptyVpcKeptMs: config.emptyVpcKeptMs },
   underlay: new Underlay(config.underlayDevice, config.stateDir),
+  programs,
 });
 
 if (process.argv.includes('--teardown')) {
@@ -58,7 +65,7 @@ await isolation.adopt();
 await card.adopt();
 new KernelWatch(card.device.vpcs, log, config.kernelLookEveryMs).start();
 const underlay = new UnderlayDevice(config.netns, config.underlayDevice);
-const self = { vtep: config.vtep, netns: config.netns, underlay };
+const self = { vtep: config.vtep, netns: config.netns, underlay, program: () => programs.version };
 const handlers = logFailures(cardHandlers(card, new Queues(config.vtep), self), log);
 const rebuildHandlers = logFailures(
   cardRebuildHandlers({
@@ -77,7 +84,10 @@ const server = await serveRpc({
   remote: {},
   access: { ...withFormerNames(cardAccess, formerCardMethods), ...cardRebuildAccess },
   authorize: (identity) => isExpected(agentIdentity, identity),
-  handlers: () => ({ ...withFormerNames(handlers, formerCardMethods), ...rebuildHandlers }),
+  handlers: () => {
+    card.device.reached();
+    return { ...withFormerNames(handlers, formerCardMethods), ...rebuildHandlers };
+  },
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
 

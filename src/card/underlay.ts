@@ -9,40 +9,9 @@ import { writeWhole } from '#base/writeAtomically.ts';
 import type { FleetBody } from '#contracts/network-objects.ts';
 import { runHere } from './kernel/namespace.ts';
 import { word } from './model/safe.ts';
-
-const table = 'inet pando_fleet';
-/** Marks our routes; in the range that the kernel leaves to programs. */
-const routeProtocol = 201;
+import { routeProtocol, underlayDiff, underlayLines, underlayTable } from './model/underlay.ts';
 
 const original = z.object({ mtu: z.number().int() });
-
-export type UnderlaySettings = NonNullable<FleetBody['underlay']>;
-
-/** What the kernel is to be told, a line each. */
-export const underlayLines = (device: string, settings: UnderlaySettings, originalMtu: number): string[] => {
-  const { mtu = originalMtu, neighbours = [], blackholes = [], closed = [] } = settings;
-  const rules = closed.map(({ protocol, port }) => `add rule ${table} input ${protocol} dport ${port} drop`);
-  return [
-    `nft -f - <<'END-OF-RULES'`,
-    `add table ${table}`,
-    `delete table ${table}`,
-    ...(rules.length === 0
-      ? []
-      : [
-          `add table ${table}`,
-          `add chain ${table} input { type filter hook input priority -10; policy accept; }`,
-          ...rules,
-        ]),
-    'END-OF-RULES',
-    `ip link set dev ${device} mtu ${mtu}`,
-    `ip neigh flush dev ${device} nud permanent`,
-    ...neighbours.map(
-      ({ ip, mac }) => `ip neigh replace ${word(ip)} lladdr ${word(mac)} dev ${device} nud permanent`,
-    ),
-    `ip route flush proto ${routeProtocol}`,
-    ...blackholes.map((range) => `ip route replace blackhole ${range} proto ${routeProtocol}`),
-  ];
-};
 
 export class Underlay {
   readonly #device: string;
@@ -76,13 +45,19 @@ export class Underlay {
     return changed && `underlay: ${changed.trim()}`;
   }
 
+  /** What other settings would change, in the words of the kernel's tools. */
+  async preview(before: FleetBody, after: FleetBody): Promise<string[]> {
+    const mtu = (await this.#original())?.mtu ?? Number(await runHere(`${this.#showMtu}\n`));
+    return underlayDiff(this.#device, mtu, before, after);
+  }
+
   /** Not by /sys, which is of the namespace of who mounted it. */
   get #showMtu(): string {
     return `ip -o link show dev ${this.#device} | sed -n 's/.* mtu \\([0-9]*\\) .*/\\1/p'`;
   }
 
   #show(): Promise<string> {
-    return runHere(`nft -s list table ${table} 2>/dev/null || true
+    return runHere(`nft -s list table ${underlayTable} 2>/dev/null || true
 ${this.#showMtu}
 ip neigh show dev ${this.#device} nud permanent
 ip route show table all proto ${routeProtocol}

@@ -20,10 +20,13 @@ import { readKernel } from './kernel/read.ts';
 import { forgetFlows, forgetImported } from './kernel/tracking.ts';
 import { overlayDevice } from './limits.ts';
 import { type Holders, movedFlows } from './model/holders.ts';
+import { kernelDiff } from './model/kernelDiff.ts';
 import { emptyModel, type Model } from './model/model.ts';
 import type { LocalPort } from './model/place.ts';
 import { isEmptyPlan, plan, replaceFirewall } from './model/plan.ts';
+import { underFleet } from './model/underFleet.ts';
 import { removePlugs } from './plugs.ts';
+import type { Programs } from './program/programs.ts';
 import type { VpcRecord, VpcStore } from './store.ts';
 import type { Underlay } from './underlay.ts';
 
@@ -35,8 +38,8 @@ export interface VpcRole {
   readonly hasGuests: boolean;
   /** The installation's settings, as this device holds them. */
   fleet(): FleetBody;
-  /** What the kernel should hold; undefined: no namespace is needed here. */
-  desired(vpc: Vpc): Model | undefined;
+  /** What the kernel should hold for this state under these settings; undefined: no namespace is needed here. */
+  desired(vpc: Vpc, state: VpcState | undefined, fleet: FleetBody): Model | undefined;
   /** Who holds which address, of a VPC that has been declared. */
   holders(vpc: Vpc, state: VpcState): Holders;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
@@ -46,7 +49,9 @@ export interface VpcRole {
   /** Before a namespace is removed. */
   closing(vpc: Vpc): Promise<void>;
   /** What the installation's settings say of the device's own network namespace. */
-  readonly underlay?: Pick<Underlay, 'settle' | 'drift'> | undefined;
+  readonly underlay?: Pick<Underlay, 'settle' | 'drift' | 'preview'> | undefined;
+  /** Versions of its program; absent: it has the one. */
+  readonly programs?: Pick<Programs, 'switchTo' | 'become' | 'settle' | 'trial'> | undefined;
 }
 
 export class Vpc {
@@ -219,6 +224,19 @@ export class Vpc {
     return this.#open && this.#applied !== undefined ? driftOf(this.namespace, this.#applied) : undefined;
   }
 
+  /** What other parts under other settings would change in the kernel; nothing is touched. */
+  preview(parts: VpcParts, fleet: FleetBody): string[] {
+    const state = stateOf(parts);
+    const after = this.#role.desired(this, state && underFleet(state, fleet), fleet);
+    if (after === undefined && this.hasStrangeTaps) return [];
+    return kernelDiff(this.#open ? this.#appliedOrDesired() : undefined, after);
+  }
+
+  /** Where the last change did not come through, what the next one makes of it is what counts. */
+  #appliedOrDesired(): Model | undefined {
+    return this.#applied ?? this.#role.desired(this, this.state, this.#role.fleet());
+  }
+
   /** The next change reads the kernel first and mends all of it. */
   doubt(): void {
     this.#applied = undefined;
@@ -232,7 +250,7 @@ export class Vpc {
 
   /** Makes the kernel what it should be; the caller sees to it that it is remembered. Inside `serialize`. */
   async apply(): Promise<void> {
-    const after = this.#role.desired(this);
+    const after = this.#role.desired(this, this.state, this.#role.fleet());
     try {
       if (after !== undefined) await this.#change(after);
       else if (!(await this.#servesStrangers())) await this.#close();
@@ -344,18 +362,3 @@ export class Vpc {
     this.#applied = after;
   }
 }
-
-/** A VPC under the installation's settings. */
-const underFleet = (state: VpcState, { mtu, dnsServers, blackholes = [] }: FleetBody): VpcState => {
-  const nowhere = blackholes.map((destination) => ({ destination, target: { kind: 'blackhole' as const } }));
-  return {
-    ...state,
-    mtu: Math.min(state.mtu, mtu ?? state.mtu),
-    // A VPC with DHCP options of its own has its own servers.
-    dnsServers: state.dhcp === undefined ? (dnsServers ?? state.dnsServers) : state.dnsServers,
-    subnets:
-      nowhere.length === 0
-        ? state.subnets
-        : state.subnets.map((subnet) => ({ ...subnet, routes: [...subnet.routes, ...nowhere] })),
-  };
-};

@@ -37,6 +37,7 @@ import { purgeTokens } from './store/client-tokens.ts';
 import { purgeConsoles } from './store/consoles.ts';
 import { purgeHealth } from './store/health.ts';
 import type { Oversubscription } from './store/hosts.ts';
+import { purgeInstanceEvents } from './store/instance-events.ts';
 import { fadeAll } from './store/instance-lists.ts';
 import { countInstances, purgeTerminated } from './store/instances.ts';
 import { dropLease, renewLease, supersedeLeases } from './store/processors.ts';
@@ -240,6 +241,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
         await purgeTerminated(db, new Date(now - 2 * limits.terminatedVisibleMs));
         await purgeEnded(db, new Date(now - limits.terminatedVisibleMs));
         await purgeHealth(db);
+        await purgeInstanceEvents(db);
         await purgeConsoles(db, new Date(now - limits.terminatedVisibleMs));
         await purgeTokens(db, new Date(now - limits.clientTokenKeptMs));
         health.vms = await countInstances(db);

@@ -35,6 +35,8 @@ export class CommandLease {
     return new PandoError(
       'StaleEpoch',
       `This processor has had no lease for ${commandAfterLapseMsMax} ms: what it knows of its workflows is too old.`,
+      // Told apart from a host's refusal, which says that the host has heard newer.
+      { details: { lease: 'lapsed' } },
     );
   }
 }

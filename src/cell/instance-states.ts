@@ -123,6 +123,12 @@ export interface StateReason {
   readonly Message: string;
 }
 
+/** Whether an instance that has ended did so because its owner asked for it: no later change takes that back. */
+export const isEndedByOwner = (row: {
+  readonly state: InstanceState;
+  readonly state_reason: StateReason | null;
+}): boolean => row.state === 'terminated' && row.state_reason?.Code === stateReasons.userShutdown.Code;
+
 export const stateReasons = {
   userShutdown: {
     Code: 'Client.UserInitiatedShutdown',

@@ -163,6 +163,17 @@ export const drainsPerCellMax = 8;
 /** How often a drain looks again, and how long it goes on before it is given up. */
 export const drainLookAgainMs = 500;
 export const drainPatienceMs = 60 * 60_000;
+/**
+ * How long a drain waits for VMs that may be moved in their accounts' event windows alone: in eight days every window has been open once.
+ * Then it is given up, and an operator is told; of a pool that finds no donor for such windows as well.
+ */
+export const eventWindowPatienceMs = 8 * 24 * 3_600_000;
+/** How often a drain that waits for windows looks again; how long a pool goes by what it heard of a host's. */
+export const eventWindowLookAgainMs = 60_000;
+export const eventWindowHeardMs = 30_000;
+/** Donors whose windows are asked for in one turn of the pools; VMs of a host in one look. */
+export const windowedDonorsMax = 16;
+export const windowedVmsMax = 1_000;
 /** Hosts of a cell that change at a time, and how long one is left alone after a change. */
 export const rebuildsAtOnceMax = 2;
 export const hostRestMs = 10 * 60_000;

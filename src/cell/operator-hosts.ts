@@ -164,22 +164,29 @@ export const hostOperations = ({ services, owner, pools, begun }: HostOperations
       };
     },
 
-    'operator.drainHost': async ({ hostId, undo = false }) => {
+    'operator.drainHost': async ({ hostId, undo = false, ignoreWindows }) => {
       if (undo) {
         await endDrain(services, hostId);
         return { there: await whatLiesThere(db, hostId) };
       }
-      const workflowId = start(await beginDrain({ services, owner }, hostId));
+      const workflowId = start(await beginDrain({ services, owner }, hostId, { ignoreWindows }));
       return { workflowId, there: await whatLiesThere(db, hostId) };
     },
 
-    'operator.rebuildHost': async ({ hostId, pool: name, full = false, diagnose = false }) => {
+    'operator.rebuildHost': async ({
+      hostId,
+      pool: name,
+      full = false,
+      diagnose = false,
+      ignoreWindows = false,
+    }) => {
       const pool = await poolOf(name, hostId);
       const outlook = await outlookToBegin(services, hostId, pool, full || diagnose);
       const { strategy } = outlook;
       const level = diagnose ? 'diagnostics' : firstLevel(strategy);
       const reason = 'an operator asked for it';
-      const workflowId = start(await beginRebuild({ services, owner }, outlook, { pool, reason, diagnose }));
+      const order = { pool, reason, diagnose, ignoreWindows };
+      const workflowId = start(await beginRebuild({ services, owner }, outlook, order));
       return { workflowId, strategy: show(strategyAt(level, strategy), level, await keptSteps(db, hostId)) };
     },
   };

@@ -10,7 +10,7 @@ import { cellContents } from './contents.ts';
 import { deviceHandlers } from './hosts/devices.ts';
 import { fleetHandlers } from './hosts/fleet.ts';
 import { regionResource } from './hosts/reach.ts';
-import { instanceFates } from './instance-fates.ts';
+import { instanceFates, ownedHosts } from './instance-fates.ts';
 
 export interface RegionLinkOptions {
   readonly tls: TlsMaterial;
@@ -50,6 +50,7 @@ export const openRegionLink = (options: RegionLinkOptions): RegionLink => {
         return {};
       },
       'cell.contents': () => cellContents(ready().services),
+      'cell.dedicatedHosts': ({ accountId, hostIds }) => ownedHosts(ready().services, accountId, hostIds),
       'cell.instances': ({ instanceIds }) => instanceFates(ready().services, instanceIds),
     },
     onConnect: async (stream) => {

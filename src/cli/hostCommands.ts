@@ -11,10 +11,13 @@ A rebuild makes a host fit for its pool, or for another one: it is emptied by li
 network, power-cycled, checked, tested, scrubbed of everything a tenant left, laid out anew, and shown fit by a VM of its own. Steps
 that evidence may stand in for are left out; emptiness, scrub and validation never are. What fails is tried in full, then with
 thorough diagnostics; then the host is out of service, and "pando host show" tells why.
+Accounts may set event windows: hours of the week in which their VMs may be moved. A drain waits for them, eight days at most, and
+"pando host show" tells for which; "pando workflow cancel" ends it. --ignore-windows waits for none: for a host that must be left now.
 A stopped instance has its disk on its host: such a host is not empty, and is given back as it was.
   pando host list
   pando host show host-2                         what is on record of it, and what a rebuild would do now
   pando host drain host-2                        its VMs go elsewhere; --undo takes VMs again
+  pando host drain host-2 --ignore-windows       also those that should move in their owners' event windows alone
   pando host rehome host-2 --to cell-b           drained and empty, it is of another cell from then on
   pando host rebuild host-2 --dry-run            the strategy, and nothing else
   pando host rebuild host-2 --pool big           for another pool
@@ -54,6 +57,11 @@ export const addHostCommands = (program: Command, { directoryOption, wholeNumber
     .description('moves its VMs away, live, and keeps new ones from it')
     .addOption(directoryOption())
     .option('--undo', 'takes VMs again', false)
+    .option(
+      '--ignore-windows',
+      'moves VMs also outside of the event windows that their owners have set',
+      false,
+    )
     .action(async (name, options) => (await import('./commands/host.ts')).drainHost(name, options));
   host
     .command('rehome <host>')
@@ -68,6 +76,11 @@ export const addHostCommands = (program: Command, { directoryOption, wholeNumber
     .option('--pool <pool>', 'for this pool; default: the one that it is in')
     .option('--full', 'every step, whatever is on record', false)
     .option('--diagnose', 'every step, with the thorough diagnostics', false)
+    .option(
+      '--ignore-windows',
+      'moves VMs also outside of the event windows that their owners have set',
+      false,
+    )
     .option('--dry-run', 'show the strategy and do nothing', false)
     .option('--no-wait', 'do not wait for its end')
     .action(async (name, options) => (await import('./commands/host.ts')).rebuildHost(name, options));

@@ -4,6 +4,7 @@ import type { Caller } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { rolloutContract } from '#contracts/rollout.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 import { identityOf } from '#node/pkiFiles.ts';
 import { operatorTls, regionAddress } from './operator.ts';
 import { UserError } from './output.ts';
@@ -11,7 +12,7 @@ import type { Region } from './region.ts';
 
 const connectTimeoutMs = 2_000;
 
-const asked = { ...operatorContract, ...rolloutContract } as const;
+const asked = { ...operatorContract, ...rolloutContract, ...vpcChangesContract } as const;
 
 export type RegionCaller = Caller<typeof asked>;
 

@@ -1,5 +1,5 @@
 /** A rollout as lines for a terminal. Pure. */
-import type { RolloutSummary, RolloutView } from '#contracts/rollout.ts';
+import type { KernelShown, RolloutSummary, RolloutView } from '#contracts/rollout.ts';
 import { paint, table } from './output.ts';
 
 const barCells = 30;
@@ -69,6 +69,25 @@ export const linesOf = (view: RolloutView): string[] => {
       : []),
   ];
 };
+
+/** `card/a card/b … (12 in all)`. */
+const namesOf = (names: readonly string[], count: number): string =>
+  `${names.join(' ')}${count > names.length ? ` … (${count} in all)` : ''}`;
+
+/** What would change in the kernels of devices: what goes and what comes, the same difference once. */
+export const kernelLines = (shown: KernelShown): string[] => [
+  ...shown.differences.flatMap(({ devices, deviceCount, vpcIds, namespaces, lines, more }) => [
+    `  ${namesOf(devices, deviceCount)}, ${vpcIds.length === 0 ? 'own namespace' : `in ${namesOf(vpcIds, namespaces)}`}:`,
+    ...lines.map((line) => `    ${paint(line.startsWith('-') ? 'lacking' : 'ok', line)}`),
+    ...(more > 0 ? [`    … and ${more} lines more`] : []),
+  ]),
+  ...(shown.more > 0 ? [`  … and ${shown.more} differences more: --device shows one device's`] : []),
+  ...(shown.unchanged > 0 ? [`  no change in the kernel of ${shown.unchanged} devices`] : []),
+  ...shown.unsaid.map(
+    ({ why, devices, deviceCount }) => `  ${paint('note', namesOf(devices, deviceCount))}: ${why}`,
+  ),
+  ...(shown.notAsked > 0 ? [`  ${shown.notAsked} devices more were not asked`] : []),
+];
 
 /** One line of a list. */
 export const rowOf = (summary: RolloutSummary): string[] => [

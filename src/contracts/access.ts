@@ -14,6 +14,8 @@ import type { Role } from './identity.ts';
 import type { operatorContract } from './operator.ts';
 import type { cellPushContract, regionContract } from './region.ts';
 import type { rolloutContract } from './rollout.ts';
+import type { rolloutHttpContract } from './rollout-http.ts';
+import type { vpcChangesContract } from './vpc-changes.ts';
 
 /** What of the parameters must belong to the caller. All that are named must hold. */
 export interface Bounds<P> {
@@ -67,6 +69,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.allocateInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.changePlacementGroup': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placementGroups': { cell: 'any' },
+  'region.eventWindows': { cell: { instances: ({ instances }) => instances.map((each) => each.instanceId) } },
   'region.changeInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.placeInterface': { cell: { interface: ({ eniId }) => eniId } },
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
@@ -87,16 +90,29 @@ export const operatorAccess: Access<typeof operatorContract> = {
   'operator.deleteProfile': operator,
   'operator.identityCertificate': operator,
   'operator.status': operator,
+  'operator.createKey': operator,
+  'operator.keys': operator,
+  'operator.deleteKey': operator,
   'operator.cells': operator,
   'operator.setCell': operator,
   'operator.retireCell': operator,
 };
+
+export const vpcChangesAccess: Access<typeof vpcChangesContract> = {
+  'operator.vpcChanges': operator,
+  'operator.tenantVersions': operator,
+  'operator.restoreObject': operator,
+};
+
+/** What is in it is signed by an operator, which the region checks. */
+export const rolloutHttpAccess: Access<typeof rolloutHttpContract> = { 'rollout.http': { router: 'any' } };
 
 export const rolloutAccess: Access<typeof rolloutContract> = {
   'operator.createPolicy': operator,
   'operator.policies': operator,
   'operator.startRollout': operator,
   'operator.objectVersions': operator,
+  'operator.rolloutDiff': operator,
   'operator.rollouts': operator,
   'operator.rollout': operator,
   'operator.rolloutAudit': operator,
@@ -143,11 +159,13 @@ export const cellPushAccess: Access<typeof cellPushContract> = {
   'cell.objects': ofRegion,
   'cell.deviceObjects': ofRegion,
   'cell.transact': ofRegion,
+  'cell.preview': ofRegion,
   'cell.confirm': ofRegion,
   'cell.probe': ofRegion,
   'cell.devices': ofRegion,
   'cell.removeVpc': ofRegion,
   'cell.instances': ofRegion,
+  'cell.dedicatedHosts': ofRegion,
   'cell.contents': ofRegion,
 };
 
@@ -179,6 +197,7 @@ export const hostAccess: Access<typeof hostContract> = {
   'card.applyVpc': ofOwnCell,
   'card.objects': ofOwnCell,
   'card.transact': ofOwnCell,
+  'card.preview': ofOwnCell,
   'card.confirm': ofOwnCell,
   'card.probe': ofOwnCell,
   'card.removeVpc': ofOwnCell,
@@ -203,6 +222,7 @@ export const cardAccess: Access<typeof cardContract> = {
   'card.applyVpc': ofDevice,
   'card.objects': ofDevice,
   'card.transact': ofDevice,
+  'card.preview': ofDevice,
   'card.confirm': ofDevice,
   'card.probe': ofDevice,
   'card.removeVpc': ofDevice,

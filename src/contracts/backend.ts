@@ -8,6 +8,8 @@ export const backendContract = {
       accountId: z.string(),
       /** arn of the caller. */
       principal: z.string(),
+      /** With which the call was signed. Absent: a router of the last release. */
+      accessKeyId: z.string().max(128).optional(),
       action: z.string(),
       /** Input as JSON (timestamps ISO 8601, blobs base64); revive with `reviveInput` of wire. */
       input: z.unknown(),

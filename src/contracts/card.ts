@@ -1,6 +1,7 @@
 /** What a card (or gateway) answers: agent → card, region → gateway. Every call is idempotent; repeated is the same as once. */
 import { z } from 'zod';
 import { probeReport, probeRequest } from './card-probe.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction } from './network-objects.ts';
 
@@ -28,6 +29,8 @@ export const cardContract = {
       vtep: z.string(),
       netns: z.string(),
       startedAt: z.string(),
+      /** The version of the program that runs. Absent: a gateway, or a card of the last release. */
+      program: z.string().optional(),
       vpcs: z.array(z.object({ vpcId: z.string(), version: z.number() })),
       ports: z.array(z.object({ eniId: z.string(), vpcId: z.string(), tap: z.string(), epoch: z.number() })),
     }),
@@ -47,6 +50,8 @@ export const cardContract = {
    * `InvalidParameterValue`; nothing is touched then. Answers what it has of what the transaction is about.
    */
   'card.transact': { params: deviceTransaction, result: deviceObjects },
+  /** What `card.transact` would change in the kernel; nothing is touched. Errors: as it would answer. */
+  'card.preview': { params: deviceTransaction, result: kernelPreview },
   /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none. */
   'card.confirm': { params: z.object({ transactionId: z.string() }), result: empty },
   /**

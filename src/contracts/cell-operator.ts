@@ -137,7 +137,12 @@ export const cellOperatorContract = {
   },
   /** Out of placement, and its VMs elsewhere; `undo`: VMs are placed there again. @throws NotFound, IncorrectState */
   'operator.drainHost': {
-    params: z.object({ hostId: z.string(), undo: z.boolean().optional() }),
+    params: z.object({
+      hostId: z.string(),
+      undo: z.boolean().optional(),
+      /** VMs are moved also outside of the event windows that their accounts have set. */
+      ignoreWindows: z.boolean().optional(),
+    }),
     result: z.object({ workflowId: z.string().optional(), there: z.array(z.string()) }),
   },
   /** @throws NotFound, IncorrectState, HostUnreachable */
@@ -149,6 +154,8 @@ export const cellOperatorContract = {
       full: z.boolean().optional(),
       /** Every step, with the thorough diagnostics. */
       diagnose: z.boolean().optional(),
+      /** As of a drain. */
+      ignoreWindows: z.boolean().optional(),
     }),
     result: z.object({ workflowId: z.string(), strategy: shownStrategy }),
   },
@@ -238,7 +245,10 @@ export const cellOperatorContract = {
         z.object({
           instanceId: z.string(),
           hostId: z.string(),
-          /** `no-row`, `other-cell` (its id names another cell), `elsewhere` (its row names another host, which did not prove it). */
+          /**
+           * `no-row`, `other-cell` (its id names another cell), `elsewhere` (its row names another host, which did not prove it),
+           * `newer` (its row has ended, and its host has heard of a later change).
+           */
           reason: z.string(),
           /** As its host told of it last. */
           state: z.string(),

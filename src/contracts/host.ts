@@ -175,6 +175,7 @@ export const relayedToCard = {
   'card.applyVpc': relay(cardContract['card.applyVpc']),
   'card.objects': relay(cardContract['card.objects']),
   'card.transact': relay(cardContract['card.transact']),
+  'card.preview': relay(cardContract['card.preview']),
   'card.confirm': relay(cardContract['card.confirm']),
   'card.probe': relay(cardContract['card.probe']),
   'card.removeVpc': relay(cardContract['card.removeVpc']),

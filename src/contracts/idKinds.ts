@@ -121,6 +121,12 @@ export const idKinds = {
     malformed: 'InvalidPlacementGroupId.Malformed',
     missing: [`The Placement Group '@' is unknown.`, `The Placement Groups '@' are unknown.`],
   },
+  instanceEventWindow: {
+    prefix: 'iew',
+    notFound: 'InvalidInstanceEventWindowId.NotFound',
+    malformed: 'InvalidInstanceEventWindowId.Malformed',
+    missing: absent('instance event window ID'),
+  },
   dhcpOptions: {
     prefix: 'dopt',
     notFound: 'InvalidDhcpOptionID.NotFound',

@@ -8,6 +8,7 @@
  */
 import { z } from 'zod';
 import type { ProbeReport, ProbeRequest } from './card-probe.ts';
+import type { KernelPreview } from './kernel-preview.ts';
 import { routeTarget, securityRule, vpcPort, vpcState } from './network.ts';
 
 export const objectKinds = ['fleet', 'vpc', 'subnet', 'security-group', 'network-acl', 'gateway'] as const;
@@ -72,7 +73,10 @@ export const fleetBody = z.object({
         .optional(),
     })
     .optional(),
-  /** The version of the card's program that is to run. */
+  /**
+   * The version of the card's program that is to run: the digest of its code, 16 hex digits. Kept on its host beforehand, else the card refuses.
+   * Absent: the machine's own. A gateway passes over it.
+   */
   cardProgram: z.string().max(128).optional(),
 });
 export type FleetBody = z.infer<typeof fleetBody>;
@@ -200,6 +204,8 @@ export interface NetworkDevice {
   /** Everything, or only of these VPCs. */
   objects(vpcIds?: readonly string[]): Promise<DeviceObjects>;
   transact(transaction: DeviceTransaction): Promise<DeviceObjects>;
+  /** What the transaction would change in its kernel. Absent: it does not say. */
+  preview?(transaction: DeviceTransaction): Promise<KernelPreview>;
   /** The transaction stays. Unknown (it has lapsed, or there was none): NotFound. */
   confirm(transactionId: string): Promise<void>;
   /** Absent: it has no guests, so nothing can be measured from it. */

@@ -27,6 +27,9 @@ export const operatorCell = z.object({
 });
 export type OperatorCell = z.infer<typeof operatorCell>;
 
+/** As in `spiffe://pando/operator/-/<name>`: who did what, and who may approve. */
+export const operatorName = z.string().regex(/^[A-Za-z][A-Za-z0-9._-]{0,63}$/);
+
 export const operatorContract = {
   /** Makes an account with a default VPC. The secret is told here once. A name that is taken: ResourceAlreadyExists. */
   'operator.createAccount': {
@@ -101,6 +104,23 @@ export const operatorContract = {
     params: z.object({ cellId: z.string() }),
     result: z.object({ cellId: z.string() }),
   },
+  /** A key with which this operator signs requests to `/rollout/v1/`. The secret is told here once. */
+  'operator.createKey': {
+    params: z.object({ operator: operatorName }),
+    result: z.object({ accessKeyId: z.string(), secretAccessKey: z.string(), operator: z.string() }),
+  },
+  'operator.keys': {
+    params: z.object({}),
+    result: z.object({
+      keys: z.array(
+        z.object({
+          ...{ accessKeyId: z.string(), operator: z.string(), createdBy: z.string(), createdAt: z.string() },
+        }),
+      ),
+    }),
+  },
+  /** It is good for nothing any more. Errors: `NotFound`. */
+  'operator.deleteKey': { params: z.object({ accessKeyId: z.string().max(128) }), result: z.object({}) },
   'operator.status': {
     params: z.object({}),
     result: z.object({

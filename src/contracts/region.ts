@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { backendContract } from './backend.ts';
 import { probeReport, probeRequest } from './card-probe.ts';
+import { instanceWindow, windowedInstance, windowedInstancesMax } from './event-windows.ts';
+import { kernelPreview } from './kernel-preview.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
 import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
@@ -273,6 +275,14 @@ export const regionContract = {
     result: z.object({ groups: z.array(placementGroupRecord) }),
   },
   /**
+   * The event windows that instances are in, by their ids, tags and dedicated hosts; one that is in several is given with each. An
+   * instance that is not given may be moved at any time.
+   */
+  'region.eventWindows': {
+    params: z.object({ instances: z.array(windowedInstance).max(windowedInstancesMax) }),
+    result: z.object({ windows: z.array(instanceWindow) }),
+  },
+  /**
    * Changes groups or the source/destination check of an instance's interface; devices are told before the answer (bounded
    * wait). `version` is the VPC's: of two answers the newer one has the greater. With `dryRun`: DryRunOperation.
    */
@@ -338,6 +348,9 @@ export const regionContract = {
   },
 } as const;
 
+/** Dedicated hosts in one question. */
+export const dedicatedHostsPerCallMax = 50;
+
 /** `ended`: for ever. `unknown`: the cell has no record of it, which proves nothing: a store may have lost it. */
 export const instanceFate = z.enum(['present', 'ended', 'unknown']);
 export type InstanceFate = z.infer<typeof instanceFate>;
@@ -393,6 +406,11 @@ export const cellPushContract = {
     params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
     result: deviceObjects,
   },
+  /** As `card.preview`. */
+  'cell.preview': {
+    params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
+    result: kernelPreview,
+  },
   'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
   /** As `card.probe`. */
   'cell.probe': { params: z.object({ deviceId: z.string(), probe: probeRequest }), result: probeReport },
@@ -414,5 +432,13 @@ export const cellPushContract = {
       cellId: z.string(),
       instances: z.array(z.object({ instanceId: z.string(), fate: instanceFate })),
     }),
+  },
+  /** Which of these dedicated hosts of this cell the account has. */
+  'cell.dedicatedHosts': {
+    params: z.object({
+      accountId: z.string(),
+      hostIds: z.array(z.string()).max(dedicatedHostsPerCallMax),
+    }),
+    result: z.object({ cellId: z.string(), hostIds: z.array(z.string()) }),
   },
 } as const;

@@ -1,5 +1,6 @@
 /** Changes in waves (S8), as the region answers its operator: policies, rollouts, what was done and by whom. */
 import { z } from 'zod';
+import { kernelDifference } from './kernel-preview.ts';
 import { objectDigest, objectKind } from './network-objects.ts';
 import { changeClass, policyName, policySpec, policyVersion } from './rollout-policy.ts';
 
@@ -39,6 +40,23 @@ const transition = z.object({
   diff: z.array(z.string()),
 });
 
+/** What a change would do to the kernels of its devices, as they say themselves. */
+export const kernelShown = z.object({
+  /** The same difference once: the devices (some of them by name) and namespaces that have it. No `vpcIds`: the devices' own namespaces. */
+  differences: z.array(
+    kernelDifference.extend({ devices: z.array(z.string()), deviceCount: z.number().int() }),
+  ),
+  /** Differences that are left out. */
+  more: z.number().int(),
+  /** Devices whose kernel would not change. */
+  unchanged: z.number().int(),
+  /** Devices that do not say, and why: one that has drifted would refuse. */
+  unsaid: z.array(z.object({ why: z.string(), devices: z.array(z.string()), deviceCount: z.number().int() })),
+  /** Devices beyond those that are asked. */
+  notAsked: z.number().int(),
+});
+export type KernelShown = z.infer<typeof kernelShown>;
+
 /** How many devices of a wave stand in each state. */
 const waveView = z.object({ size: z.number().int(), states: z.record(z.string(), z.number().int()) });
 
@@ -70,6 +88,8 @@ const deviceView = z.object({
 export const devicesShownMax = 1_000;
 
 export const rolloutView = rolloutSummary.extend({
+  /** Another one as soon as anything in this view is. Absent: a region of the last release. */
+  revision: z.string().optional(),
   transitions: z.array(transition),
   /** Those that are not where their wave should be come first; `devicesShownMax` at most. */
   devices: z.array(deviceView),
@@ -89,25 +109,39 @@ export const auditEntry = z.object({
   detail: z.string().optional(),
 });
 
+/** Entries of a page. */
+const pageMax = 500;
+
 const ofRollout = z.object({ rolloutId: z.string().max(64) });
 
 export const rolloutContract = {
-  /** Another version of the policy, if there is one of that name already. Errors: `InvalidParameterValue`, `details.refusal` says by name what is wrong. */
+  /**
+   * Another version of the policy, if there is one of that name already; under a `clientToken` that was used, the version that it made. Errors: `InvalidParameterValue`, `details.refusal` says by name what is wrong; `IdempotentParameterMismatch`.
+   */
   'operator.createPolicy': {
-    params: z.object({ name: policyName, spec: policySpec }),
+    params: z.strictObject({
+      name: policyName,
+      spec: policySpec,
+      clientToken: z.string().min(1).max(64).optional(),
+    }),
     result: policyVersion,
   },
   /** The newest of each, with the defaults of the classes; of a name: all of its versions. */
   'operator.policies': {
-    params: z.object({ name: policyName.optional() }),
-    result: z.object({ policies: z.array(policyVersion) }),
+    params: z.object({
+      name: policyName.optional(),
+      /** Without it: all. */
+      limit: z.number().int().min(1).max(pageMax).optional(),
+      after: z.string().max(64).optional(),
+    }),
+    result: z.object({ policies: z.array(policyVersion), next: z.string().optional() }),
   },
   /**
    * Errors by `details.refusal`: what is wrong with the policy or the change, and nothing is kept of it. A `clientToken` that was used:
    * the rollout that it made. `dryRun`: what would be done.
    */
   'operator.startRollout': {
-    params: z.object({
+    params: z.strictObject({
       policy: z.object({ name: policyName, version: z.number().int().min(1).optional() }).optional(),
       class: changeClass.default('fleet'),
       objects: z.array(changedObject).max(objectsPerChangeMax),
@@ -120,8 +154,8 @@ export const rolloutContract = {
       policy: z.object({ name: z.string(), version: z.number().int() }),
       waves: z.array(z.array(z.string())),
       transitions: z.array(transition),
-      /** By device: what would change in its kernel, for the first wave's devices that say so. */
-      kernel: z.array(z.object({ deviceId: z.string(), lines: z.array(z.string()) })),
+      /** Of a dry run. */
+      kernel: kernelShown.optional(),
     }),
   },
   /** Every version of an object that was ever rolled out, the newest first; `devices`: how many should have it now. */
@@ -140,25 +174,39 @@ export const rolloutContract = {
       ),
     }),
   },
+  /** What the change would do yet to the kernels of its devices, or of one of them: one that has it already is `unchanged`. */
+  'operator.rolloutDiff': {
+    params: ofRollout.extend({ deviceId: z.string().max(128).optional() }),
+    result: kernelShown,
+  },
   /** Those under way, and with `ended` also others, the newest first. */
   'operator.rollouts': {
     params: z.object({
       ended: z.boolean().default(false),
-      limit: z.number().int().min(1).max(500).default(50),
+      limit: z.number().int().min(1).max(pageMax).default(50),
+      /** The `next` of the page before. */
+      after: z.string().max(64).optional(),
     }),
-    result: z.object({ rollouts: z.array(rolloutSummary) }),
+    result: z.object({ rollouts: z.array(rolloutSummary), next: z.string().optional() }),
   },
-  'operator.rollout': { params: ofRollout, result: rolloutView },
+  /** With the `revision` that is known: waits up to `waitMs` for another one. */
+  'operator.rollout': {
+    params: ofRollout.extend({
+      revision: z.string().max(64).optional(),
+      waitMs: z.number().int().min(0).max(10_000).default(0),
+    }),
+    result: rolloutView,
+  },
   'operator.rolloutAudit': {
     params: ofRollout.extend({
       after: z.number().int().min(0).default(0),
       limit: z.number().int().min(1).max(5_000).default(1_000),
     }),
-    result: z.object({ records: z.array(auditEntry) }),
+    result: z.object({ records: z.array(auditEntry), next: z.string().optional() }),
   },
-  /** Errors: `IncorrectState` (its phase does not allow it), `UnauthorizedOperation` (an approval from who may not give it), `NotFound`. */
+  /** Under a `clientToken` that was used for this rollout: what was answered then. Errors: `IncorrectState` (its phase does not allow it), `UnauthorizedOperation` (an approval from who may not give it), `NotFound`. */
   'operator.controlRollout': {
-    params: ofRollout.extend({ action: rolloutAction }),
+    params: ofRollout.extend({ action: rolloutAction, clientToken: z.string().min(1).max(64).optional() }),
     result: z.object({ phase: rolloutPhase }),
   },
 } as const;

@@ -31,8 +31,8 @@ export class Gateway {
         vtep,
         namespacePrefix,
         hasGuests: false,
-        desired: (vpc): Model | undefined =>
-          this.#isHere(vpc.state) ? desiredOnGateway(vpc.state, vtep, denied) : undefined,
+        desired: (_vpc, state): Model | undefined =>
+          this.#isHere(state) ? desiredOnGateway(state, vtep, denied) : undefined,
         holders: (_vpc, state) => gatewayHolders(state),
         opened: async (vpc) => {
           if (vpc.state !== undefined) await layCable(vpc.namespace, vpc.state.vni);

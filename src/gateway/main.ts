@@ -55,6 +55,7 @@ const handlers: Handlers<typeof cardContract> = {
   'card.applyVpc': ({ state, from }) => gateway.applyVpc(state, from),
   'card.objects': ({ vpcIds }) => gateway.device.objects(vpcIds),
   'card.transact': (transaction) => gateway.transact(transaction),
+  'card.preview': (transaction) => gateway.device.preview(transaction),
   'card.confirm': async ({ transactionId }) => {
     await gateway.device.confirm(transactionId);
     return {};

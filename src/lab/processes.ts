@@ -56,7 +56,7 @@ const replicaNumbers = (count = 1): number[] => Array.from({ length: count }, (_
 const replicas = replicaNumbers(processorsPerCell);
 /** The first one keeps the name that it had when it was the only one. */
 const replicaName = (name: string, replica: number): string => (replica === 1 ? name : `${name}-${replica}`);
-const entry = (deployable: string): string => join(codeDirectory, 'src', deployable, 'main.ts');
+const entry = (deployable: string, main = 'main.ts'): string => join(codeDirectory, 'src', deployable, main);
 /** Whose PostgreSQL it is: the region's, or a cell's. */
 type Store = { readonly name: 'region' } | PlannedCell;
 
@@ -162,6 +162,8 @@ type NodeParts = Pick<
   'name' | 'after' | 'ready' | 'user' | 'owns' | 'capabilities' | 'overlaps'
 > & {
   readonly deployable: string;
+  /** Of its folder; absent: `main.ts`. */
+  readonly main?: string;
   readonly config: object;
   readonly netns?: string;
 };
@@ -172,14 +174,17 @@ const spansEnv = ({ directory, run }: Context): Record<string, string> | undefin
     ? undefined
     : { [otlpEndpointVariable]: run.otlp, [otlpSocketVariable]: directory.spanSocket };
 
-const node = (context: Context, { deployable, config, owns = [], ...parts }: NodeParts): ProcessSpec => {
+const node = (
+  context: Context,
+  { deployable, main, config, owns = [], ...parts }: NodeParts,
+): ProcessSpec => {
   const { directory } = context;
   const socket = directory.metricsSocket(parts.name);
   const env = spansEnv(context);
   return {
     kind: 'node',
     ...(env === undefined ? {} : { env }),
-    entry: entry(deployable),
+    entry: entry(deployable, main),
     code: codeDigest(deployable),
     configPath: directory.config(parts.name),
     ...parts,
@@ -355,8 +360,10 @@ async function card(context: Context, host: PlannedHost): Promise<ProcessSpec> {
     capabilities: namesOf(cardCapabilities),
     after: [],
     ready: { kind: 'listening', port: cardPort },
+    main: 'program/boot.ts',
     config: {
       ...device(context, name, { name: `c-${host.number}`, netns, vtep: host.vtep, tls }),
+      programsDir: context.directory.programs,
       listen: { host: hostCardLink.card, port: cardPort },
       agentIdentity: identityOf('agent', { cell: cell.name, name: host.hostId }),
     },

@@ -33,6 +33,8 @@ export interface RunDirectory {
   readonly webhooksSocket: string;
   /** What the sender knows its cells by. */
   readonly webhooksKey: string;
+  /** Versions of the card's program, each in a directory that is named by the digest of its code. */
+  readonly programs: string;
   /** Seals access keys' secrets in the region's database. */
   readonly sealKey: string;
 }
@@ -62,6 +64,7 @@ export const runDirectory = (root: string): RunDirectory => {
     caSocket: join(root, 'state', 'ca', 'ca.sock'),
     webhooksSocket: join(root, 'state', 'webhooks', 'deliver.sock'),
     webhooksKey: join(root, 'keys', 'webhooks.key'),
+    programs: join(root, 'programs'),
     sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),
     pidFile: (name) => join(run, `${name}.pid`),

@@ -26,7 +26,7 @@ export interface NewAccount {
   readonly secretAccessKey: string;
 }
 
-const newAccessKey = () => ({
+export const newAccessKey = () => ({
   accessKeyId: `AKIA${Array.from({ length: 16 }, () => base32[randomInt(base32.length)]).join('')}`,
   secretAccessKey: randomBytes(30).toString('base64'),
 });

@@ -7,9 +7,10 @@ import { endDryRun } from '#wire/dryRun.ts';
 import type { ActionContext } from './context.ts';
 import { notFound } from './not-found.ts';
 import type { RegionTransaction, Row } from './schema.ts';
+import { type Author, recordVpcChange } from './vpc-changes/record.ts';
 
 /** Who changes what: all that a change needs of its context. */
-export type Actor = Pick<ActionContext, 'region' | 'accountId'>;
+export type Actor = Pick<ActionContext, 'region' | 'accountId'> & Author;
 
 interface DryRunInput {
   readonly DryRun?: boolean | undefined;
@@ -66,16 +67,27 @@ export const changeVpcs = async <T>(
     for (const vpcId of [...new Set(vpcIds)].sort()) vpcs.push(await lockVpc(tx, context.accountId, vpcId));
     const outcome = await work(tx, vpcs);
     endDryRun(input);
-    if (!(await matters(tx))) {
+    const isTold = await matters(tx);
+    await recordVpcChange(
+      tx,
+      context,
+      vpcs.map(({ vpc_id: vpcId, version, ports }) => ({
+        ...{ vpcId, version: isTold ? version : version - 1, told: isTold && ports > 0 },
+      })),
+      input,
+    );
+    if (!isTold) {
       // The state that devices are told is the same: it keeps its version, and nobody is told anything.
       for (const { vpc_id } of vpcs)
         await sql`update vpc set version = version - 1 where vpc_id = ${vpc_id}`.execute(tx);
       return { result: outcome, told: [] };
     }
     // A VPC without interfaces is on no device.
-    return { result: outcome, told: vpcs.filter((vpc) => vpc.ports > 0).map((vpc) => vpc.vpc_id) };
+    return { result: outcome, told: vpcs.filter((vpc) => vpc.ports > 0) };
   });
-  await Promise.all(told.map((vpcId) => context.region.pusher.push(vpcId)));
+  const { enforced, pusher } = context.region;
+  for (const { vpc_id, version } of told) enforced.expect(vpc_id, version);
+  await Promise.all(told.map(({ vpc_id }) => pusher.push(vpc_id)));
   return result;
 };
 

@@ -8,4 +8,8 @@ export interface ActionContext {
   /** ARN of the caller. */
   readonly principal: string;
   readonly requestId: string;
+  /** Of the call. */
+  readonly action?: string;
+  /** With which it was signed; absent: a router of the last release does not say. */
+  readonly accessKeyId?: string | undefined;
 }

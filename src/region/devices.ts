@@ -2,14 +2,16 @@
 
 import { monotonicMs } from '#base/monotonic.ts';
 import { objectsFor } from '#base/network/needs.ts';
-import type { Caller, Result } from '#base/rpc/contract.ts';
-import type { cardContract } from '#contracts/card.ts';
+import type { Caller, Params, Result } from '#base/rpc/contract.ts';
+import { cardContract } from '#contracts/card.ts';
 import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
+import { previewTimeoutMs } from '#contracts/kernel-preview.ts';
 import type { VpcState } from '#contracts/network.ts';
 import type { NetworkDevice } from '#contracts/network-objects.ts';
-import type { cellPushContract } from '#contracts/region.ts';
+import { cellPushContract } from '#contracts/region.ts';
+import type { DeviceRelay } from './device-relay.ts';
 import { Peers } from './peers.ts';
 import type { Device } from './push.ts';
 import type { Replicas } from './replicas.ts';
@@ -23,8 +25,33 @@ export interface PushStream<C extends typeof cellPushContract | typeof cardContr
   readonly closed: boolean;
 }
 
-/** The region's other processes, as far as pushing goes. */
-export type Relay = Pick<Replicas, 'tell'>;
+/** The region's other processes, as far as pushing goes, and asking single devices. */
+export type Relay = Pick<Replicas, 'tell'> & {
+  readonly calls?: Pick<DeviceRelay, 'has' | 'call' | 'isHere'>;
+};
+
+/** What of single devices is also asked over another process of the region. */
+const relayedByCell = [
+  'cell.devices',
+  'cell.deviceObjects',
+  'cell.transact',
+  'cell.confirm',
+  'cell.probe',
+  'cell.preview',
+] as const;
+const relayedByGateway = ['card.objects', 'card.transact', 'card.confirm', 'card.preview'] as const;
+type CellMethod = (typeof relayedByCell)[number];
+type GatewayMethod = (typeof relayedByGateway)[number];
+type CellContract = typeof cellPushContract;
+type CardContract = typeof cardContract;
+
+const timeoutOf = (method: CellMethod | GatewayMethod): number => {
+  if (method === 'cell.probe') return probeTimeoutMs;
+  return method === 'cell.preview' || method === 'card.preview' ? previewTimeoutMs : applyTimeoutMs;
+};
+
+const noSuchCall = (method: string): PandoError =>
+  new PandoError('InvalidAction', `${method.slice(0, 80)} is not asked over another process.`);
 
 /** An older state than the device's own is no failure: it has a newer one. */
 const newerIsFine = (error: unknown): readonly string[] => {
@@ -58,6 +85,7 @@ export class CellDevice implements Device {
 
   join(stream: PushStream<typeof cellPushContract>): void {
     this.#streams.add(stream);
+    this.#relay?.calls?.isHere(this.name);
   }
 
   leave(stream: PushStream<typeof cellPushContract>): void {
@@ -96,28 +124,46 @@ export class CellDevice implements Device {
       .unreachable;
   }
 
+  /** Whether its devices can be asked: from here, or over another process of the region. */
+  get isReached(): boolean {
+    return this.isHere || this.#relay?.calls?.has(this.name) === true;
+  }
+
   /** As of the device with this id, which is in this cell. */
   device(deviceId: string): NetworkDevice {
-    const options = { timeoutMs: applyTimeoutMs };
     return {
       deviceId,
-      objects: (vpcIds) =>
-        this.#any((stream) =>
-          stream.call('cell.deviceObjects', { deviceId, vpcIds: vpcIds && [...vpcIds] }, options),
-        ),
-      transact: (transaction) =>
-        this.#any((stream) => stream.call('cell.transact', { deviceId, transaction }, options)),
+      objects: (vpcIds) => this.#ask('cell.deviceObjects', { deviceId, vpcIds: vpcIds && [...vpcIds] }),
+      transact: (transaction) => this.#ask('cell.transact', { deviceId, transaction }),
+      preview: (transaction) => this.#ask('cell.preview', { deviceId, transaction }),
       confirm: async (transactionId) => {
-        await this.#any((stream) => stream.call('cell.confirm', { deviceId, transactionId }, options));
+        await this.#ask('cell.confirm', { deviceId, transactionId });
       },
-      probe: (probe) =>
-        this.#any((stream) => stream.call('cell.probe', { deviceId, probe }, { timeoutMs: probeTimeoutMs })),
+      probe: (probe) => this.#ask('cell.probe', { deviceId, probe }),
     };
   }
 
   /** The cards of the cell's hosts, as one of its processors knows them. */
-  devices(): Promise<Result<typeof cellPushContract, 'cell.devices'>> {
-    return this.#any((stream) => stream.call('cell.devices', {}, { timeoutMs: applyTimeoutMs }));
+  devices(): Promise<Result<CellContract, 'cell.devices'>> {
+    return this.#ask('cell.devices', {});
+  }
+
+  #ask<M extends CellMethod>(method: M, params: Params<CellContract, M>): Promise<Result<CellContract, M>> {
+    const timeoutMs = timeoutOf(method);
+    const calls = this.isHere ? undefined : this.#relay?.calls;
+    if (calls === undefined || !calls.has(this.name))
+      return this.#any((stream) => stream.call(method, params, { timeoutMs }));
+    const answer = calls.call(this.name, method, params, timeoutMs);
+    // One method and its own checked answer: what the compiler cannot tell apart is the union of them.
+    return answer.then((value) => cellPushContract[method].result.parse(value) as Result<CellContract, M>);
+  }
+
+  /** Asked by another process of the region; over a stream of this one's own, never on to a third. */
+  async serve(method: string, params: unknown): Promise<unknown> {
+    const asked = relayedByCell.find((each) => each === method);
+    if (asked === undefined) throw noSuchCall(method);
+    const parsed = cellPushContract[asked].params.parse(params) as Params<CellContract, typeof asked>;
+    return this.#any((stream) => stream.call(asked, parsed, { timeoutMs: timeoutOf(asked) }));
   }
 
   async remove(vpcId: string): Promise<void> {
@@ -136,6 +182,17 @@ export class CellDevice implements Device {
   instances(instanceIds: readonly string[]): Promise<Result<typeof cellPushContract, 'cell.instances'>> {
     const params = { instanceIds: [...instanceIds] };
     return this.#any((stream) => stream.call('cell.instances', params, { timeoutMs: applyTimeoutMs }));
+  }
+
+  /** Which of these dedicated hosts it says that the account has. */
+  dedicatedHosts(
+    accountId: string,
+    hostIds: readonly string[],
+  ): Promise<Result<typeof cellPushContract, 'cell.dedicatedHosts'>> {
+    const params = { accountId, hostIds: [...hostIds] };
+    return this.#any((stream) =>
+      stream.call('cell.dedicatedHosts', params, { timeoutMs: contentsTimeoutMs }),
+    );
   }
 
   /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */
@@ -185,6 +242,7 @@ export class GatewayDevice implements Device {
   /** The newest stream is the gateway; it says what it has, so that what it should not have can be removed. */
   async join(stream: PushStream<typeof cardContract>): Promise<readonly string[]> {
     this.#stream = stream;
+    this.#relay?.calls?.isHere(this.name);
     const status = await stream.call('card.status', {});
     return status.vpcs.map((vpc) => vpc.vpcId);
   }
@@ -242,18 +300,42 @@ export class GatewayDevice implements Device {
     return [];
   }
 
-  /** As a device that is told objects; undefined: it is not here now. */
+  /** Whether it can be asked: from here, or over another process of the region. */
+  get isReached(): boolean {
+    return this.isHere || this.#relay?.calls?.has(this.name) === true;
+  }
+
+  /** As a device that is told objects. */
   device(deviceId: string): NetworkDevice {
-    const options = { timeoutMs: applyTimeoutMs };
     return {
       deviceId,
-      objects: async (vpcIds) =>
-        this.#current().call('card.objects', { vpcIds: vpcIds && [...vpcIds] }, options),
-      transact: async (transaction) => this.#current().call('card.transact', transaction, options),
+      objects: (vpcIds) => this.#ask('card.objects', { vpcIds: vpcIds && [...vpcIds] }),
+      transact: (transaction) => this.#ask('card.transact', transaction),
+      preview: (transaction) => this.#ask('card.preview', transaction),
       confirm: async (transactionId) => {
-        await this.#current().call('card.confirm', { transactionId }, options);
+        await this.#ask('card.confirm', { transactionId });
       },
     };
+  }
+
+  async #ask<M extends GatewayMethod>(
+    method: M,
+    params: Params<CardContract, M>,
+  ): Promise<Result<CardContract, M>> {
+    const timeoutMs = timeoutOf(method);
+    const calls = this.isHere ? undefined : this.#relay?.calls;
+    if (calls === undefined || !calls.has(this.name))
+      return this.#current().call(method, params, { timeoutMs });
+    const answer = await calls.call(this.name, method, params, timeoutMs);
+    return cardContract[method].result.parse(answer) as Result<CardContract, M>;
+  }
+
+  /** Asked by another process of the region. */
+  async serve(method: string, params: unknown): Promise<unknown> {
+    const asked = relayedByGateway.find((each) => each === method);
+    if (asked === undefined) throw noSuchCall(method);
+    const parsed = cardContract[asked].params.parse(params) as Params<CardContract, typeof asked>;
+    return this.#current().call(asked, parsed, { timeoutMs: timeoutOf(asked) });
   }
 
   async remove(vpcId: string): Promise<void> {

@@ -92,7 +92,10 @@ const readRules = async (db: QueryExecutorProvider, groupIds: readonly string[])
   });
 };
 
-const ruleOf = (rule: RuleRow): SecurityRule => ({
+/** As devices are told it. */
+export const ruleOf = (
+  rule: Pick<RuleRow, 'protocol' | 'fromPort' | 'toPort' | 'cidr' | 'peer'>,
+): SecurityRule => ({
   protocol: rule.protocol,
   ...(rule.fromPort === null ? {} : { fromPort: rule.fromPort }),
   ...(rule.toPort === null ? {} : { toPort: rule.toPort }),

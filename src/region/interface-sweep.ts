@@ -12,6 +12,7 @@ import type { CellDevice } from './devices.ts';
 import { releaseInterface } from './interfaces.ts';
 import { sweepLaunchTokens } from './launch-tokens.ts';
 import type { Region } from './region.ts';
+import { sweepVpcChanges } from './vpc-changes/list.ts';
 
 export const interfacesPerSweepMax = fatesPerCallMax;
 /** However many a cell names at once: a mistake shows before it has cost much. */
@@ -48,6 +49,7 @@ const sweep = async (
     region.db,
   );
   await sweepLaunchTokens(region.db);
+  await sweepVpcChanges(region.db);
   const last = rows.length < interfacesPerSweepMax ? undefined : rows.at(-1);
   return { next: last?.eni_id ?? '', released };
 };

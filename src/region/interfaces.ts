@@ -9,6 +9,7 @@ import type { IdentityClaims, SignedIdentity, TemporaryCredentials } from '#cont
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import { interfaceReleased } from '#contracts/region.ts';
 import type { ValidTag } from '#wire/tags.ts';
+import { forgetInstance } from './event-windows/targets.ts';
 import { issueCredentials } from './instance-credentials.ts';
 import { signIdentity } from './instance-identity.ts';
 import { instanceInterface, readInterfaces } from './interface-view.ts';
@@ -317,6 +318,7 @@ export const releaseInterface = async (
     const { rows } = await sql<{ vpc_id: string | null }>`
       select release_interface(${instanceId}, ${privateRestMs} * interval '1 millisecond',
         ${publicRestMs} * interval '1 millisecond') as vpc_id`.execute(tx);
+    await forgetInstance(tx, instanceId);
     return rows[0]?.vpc_id ?? undefined;
   });
   if (vpcId !== undefined) await region.pusher.push(vpcId);

@@ -2,18 +2,22 @@
 import type { SchemaStep } from '#base/postgres/migrate.ts';
 import { cellsStep } from './migrations-cells.ts';
 import { vpcCidrBlocks } from './migrations-cidr-blocks.ts';
+import { deviceCallsStep } from './migrations-device-calls.ts';
 import { dhcpOptionsStep } from './migrations-dhcp.ts';
 import { endedRequestsStep } from './migrations-ended-requests.ts';
+import { eventWindowsStep } from './migrations-event-windows.ts';
 import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
 import { networkObjectsStep } from './migrations-network-objects.ts';
+import { operatorsStep } from './migrations-operators.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
 import { releasedInstances } from './migrations-released.ts';
 import { restingPreference } from './migrations-resting.ts';
 import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
+import { vpcChangesStep } from './migrations-vpc-changes.ts';
 
 const begin = `
 create table account (
@@ -302,4 +306,8 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0028-network-objects', up: networkObjectsStep },
   { name: '0030-rollouts', up: rolloutsStep },
   { name: '0042-ended-requests', up: endedRequestsStep },
+  { name: '0044-event-windows', up: eventWindowsStep },
+  { name: '0046-operators', up: operatorsStep },
+  { name: '0046-vpc-changes', up: vpcChangesStep },
+  { name: '0048-device-calls', up: deviceCallsStep },
 ];

@@ -71,7 +71,7 @@ export class ObjectRecorder {
     if (change === undefined) return true;
     const isWritten = await transact(this.#db, async (tx) => {
       if (!(await advance(tx, vpcId, known.version, places.version))) return false;
-      await write(tx, vpcId, change);
+      await write(tx, vpcId, change, known);
       return true;
     });
     if (!isWritten) this.#kept.delete(vpcId);
@@ -183,9 +183,13 @@ const write = async (
   tx: RegionTransaction,
   vpcId: string,
   { objects, set, gone }: RecordChange,
+  before: Recorded,
 ): Promise<void> => {
   const bodies = JSON.stringify(
-    objects.map(({ kind, id, version, digest, body }) => ({ kind, id, version, digest, body })),
+    objects.map(({ kind, id, version, digest, body }) => ({
+      ...{ kind, id, version, digest, body },
+      from: before.objects.get(keyOf({ kind, id }))?.digest,
+    })),
   );
   if (objects.length > 0)
     await sql`
@@ -194,7 +198,12 @@ const write = async (
         select kind, id, version, digest, ${vpcId}, body
         from jsonb_to_recordset(${bodies}::jsonb) as made (kind text, id text, version int, digest text, body jsonb)
         on conflict (kind, id, version) do update set digest = excluded.digest, body = excluded.body
-        returning kind, id, version)
+        returning kind, id, version),
+      noted as (
+        insert into object_change (kind, id, version, since_version, vpc_id, from_digest, to_digest)
+        select kind, id, version, least(${before.version}::int, version - 1), ${vpcId}, "from", digest
+        from jsonb_to_recordset(${bodies}::jsonb) as made (kind text, id text, version int, digest text, "from" text)
+        on conflict do nothing)
       delete from network_object o using made
       where o.kind = made.kind and o.id = made.id
         and o.version < (select min(version) from (

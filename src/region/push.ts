@@ -40,6 +40,8 @@ export interface PusherOptions {
   /** Bound on how long a round waits for its devices. */
   readonly waitMsMax: number;
   onError?(error: unknown, what: string): void;
+  /** Every device that wants this VPC has this version. */
+  onEnforced?(vpcId: string, version: number): void;
 }
 
 interface Waiter {
@@ -170,6 +172,7 @@ export class Pusher {
     const calls = [...this.#devices].map(([device, vpcs]) => this.#tell(device, vpcs, vpcId, state));
     const unreachable = (await Promise.all(calls)).flat();
     if (state === undefined) return undefined;
+    if (unreachable.length === 0) this.#options.onEnforced?.(vpcId, state.version);
     const here = [...this.#devices.keys()].flatMap((device) =>
       device.isHere !== false && device.wants(state) ? [device.name] : [],
     );

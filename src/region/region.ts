@@ -8,10 +8,12 @@ import { storeFaultOf } from '#base/postgres/faults.ts';
 import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { knowCells } from './cells.ts';
 import type { RegionConfig } from './config.ts';
-import { type CellDevice, GatewayDevice } from './devices.ts';
+import { DeviceRelay } from './device-relay.ts';
+import { type CellDevice, GatewayDevice, type Relay } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
 import { type IdentityKey, loadIdentityKey } from './identity-key.ts';
 import { ImageStore } from './images.ts';
@@ -23,10 +25,11 @@ import { fillPublicPool } from './public-pool.ts';
 import { Pusher } from './push.ts';
 import { Reconciler } from './reconciler.ts';
 import { Replicas, replicasChannel } from './replicas.ts';
-import { openRollouts, type Rollouts } from './rollouts/open.ts';
+import { now, openRollouts, type Rollouts } from './rollouts/open.ts';
 import type { Database, RegionSchema } from './schema.ts';
 import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
+import { Enforced } from './vpc-changes/enforced.ts';
 import { VpcPartsCache } from './vpc-parts.ts';
 
 export interface Region {
@@ -43,6 +46,8 @@ export interface Region {
   /** The network state of a VPC as it is now; undefined: there is none. */
   compile(vpcId: string): Promise<VpcState | undefined>;
   readonly pusher: Pusher;
+  /** When changes of tenants had reached every device. */
+  readonly enforced: Enforced;
   readonly reconciler: Reconciler;
   readonly sweeper: InterfaceSweeper;
   /** Every cell that ever joined, connected or not. */
@@ -50,6 +55,8 @@ export interface Region {
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
   readonly replicas: Replicas;
+  /** The region's other processes, for devices that are connected to them. */
+  readonly relay: Relay;
   readonly images: ImageStore;
   readonly rollouts: Rollouts;
   close(): Promise<void>;
@@ -101,23 +108,34 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     },
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
+    onEnforced: (vpcId, version) => enforced.has(vpcId, version, now()),
   });
+  const enforced = new Enforced({ db, log, pusher });
+  enforced.start();
   const cells = new Map<string, CellDevice>();
-  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, replicas });
-  const replicas = new Replicas({
+  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, relay });
+  const replicas: Replicas = new Replicas({
     log,
     waitMsMax: config.pushWaitMsMax,
     notify: async (payload) => void (await sql`select pg_notify(${replicasChannel}, ${payload})`.execute(db)),
     connected: () => [gateway, ...cells.values()].flatMap(({ isHere, name }) => (isHere ? [name] : [])),
     push: (vpcId) => pusher.push(vpcId),
     onMissed: () => reconciler.wake(),
+    onCall: (kind, from, callId) => calls.heard(kind, from, callId),
     onDevices: (names) => {
       const known = new Set([gateway.name, ...[...cells.values()].map(({ name }) => name)]);
       if (names.some((name) => !known.has(name)))
         know().catch((err: unknown) => log.warn({ err }, 'the cells of other processes were not read'));
     },
   });
-  const gateway = new GatewayDevice(undefined, parts, replicas);
+  const serve = async (name: string, method: string, params: unknown): Promise<unknown> => {
+    const device = [gateway, ...cells.values()].find((each) => each.name === name);
+    if (device === undefined) throw new PandoError('HostUnreachable', `${name} is not known here.`);
+    return device.serve(method, params);
+  };
+  const calls = new DeviceRelay({ db, log, replicas, serve });
+  const relay: Relay = { tell: (device, vpcId, version) => replicas.tell(device, vpcId, version), calls };
+  const gateway = new GatewayDevice(undefined, parts, relay);
   pusher.add(gateway);
   await know();
   const reconciler = new Reconciler({
@@ -153,6 +171,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const rollouts = await openRollouts({ db, cells, gateway, log, mtu: config.vpcMtu });
   const close = async (): Promise<void> => {
     await rollouts.stop();
+    await enforced.stop();
     await reconciler.stop();
     await sweeper.stop();
     await replicas.stop();
@@ -169,12 +188,14 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     pageSecret,
     compile,
     pusher,
+    enforced,
     reconciler,
     cells,
     gateway,
     images,
     vpcParts: parts,
     replicas,
+    relay,
   };
   return { ...made, sweeper, rollouts, storeHealth: watchStore(db), close };
 };

@@ -31,6 +31,12 @@ const notice = z.discriminatedUnion('kind', [
     devices: z.array(name).max(namesPerNotice),
   }),
   z.object({ kind: z.literal('gone'), from: z.string() }),
+  z.object({
+    kind: z.enum(['call', 'taken', 'answered']),
+    from: z.string(),
+    to: z.string(),
+    callId: z.uuid(),
+  }),
   z.object({ kind: z.literal('changed'), from: z.string(), vpcId: z.string() }),
   z.object({
     kind: z.literal('told'),
@@ -56,7 +62,11 @@ export interface ReplicasOptions {
   onDevices(names: readonly string[]): void;
   /** Notices may have been lost. */
   onMissed(): void;
+  /** About a call of one device (device-relay.ts). */
+  onCall?(kind: CallKind, from: string, callId: string): void;
 }
+
+type CallKind = 'call' | 'taken' | 'answered';
 
 interface Waiting {
   readonly version: number;
@@ -132,6 +142,17 @@ export class Replicas {
     });
   }
 
+  /** The process that a device is connected to; undefined: none, or this one. */
+  whoHas(device: string): string | undefined {
+    const known = this.#elsewhere.get(device);
+    return known === undefined || monotonicMs() - known.atMs > silentMsMax ? undefined : known.from;
+  }
+
+  /** To one other process, about a call of a device. */
+  send(kind: CallKind, to: string, callId: string): Promise<void> {
+    return this.#notify({ kind, to, callId });
+  }
+
   #announce(vpcId: string): void {
     if (this.#announced.has(vpcId)) return;
     this.#announced.add(vpcId);
@@ -155,7 +176,9 @@ export class Replicas {
     if (parsed.kind === 'here') this.#note(parsed);
     else if (parsed.kind === 'gone') this.#forget(parsed.from);
     else if (parsed.kind === 'changed') void this.#pushHere(parsed.vpcId);
-    else
+    else if (parsed.kind !== 'told') {
+      if (parsed.to === this.id) this.#options.onCall?.(parsed.kind, parsed.from, parsed.callId);
+    } else
       for (const device of parsed.devices)
         for (const { version, resolve } of this.#waiting.get(`${device} ${parsed.vpcId}`) ?? [])
           if (parsed.version >= version) resolve(parsed.unreachable);

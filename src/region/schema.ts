@@ -1,7 +1,9 @@
 /** The region's tables as Kysely sees them. One interface per table, in the order of the migrations. */
 import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable, Transaction } from 'kysely';
+import type { HourRange } from '#contracts/event-windows.ts';
 import type { ObjectKind } from '#contracts/network-objects.ts';
 import type { CellRecord } from '#contracts/region.ts';
+import type { TimeRange } from './event-windows/hours.ts';
 
 /** Set by the database on insert, never changed. */
 type CreatedAt = ColumnType<Date, Date | undefined, never>;
@@ -268,6 +270,24 @@ interface PlacementGroupTable {
   created_at: CreatedAt;
 }
 
+interface EventWindowTable {
+  window_id: string;
+  account_id: string;
+  name: string | null;
+  time_ranges: ColumnType<readonly TimeRange[] | null, string | null, string | null>;
+  cron_expression: string | null;
+  hours: ColumnType<readonly HourRange[], string, string>;
+  created_at: CreatedAt;
+}
+
+interface EventWindowTargetTable {
+  account_id: string;
+  kind: 'instance' | 'tag' | 'host';
+  target: string;
+  value: Generated<string>;
+  window_id: string;
+}
+
 interface TagTable {
   resource_id: string;
   account_id: string;
@@ -347,6 +367,8 @@ export interface RegionSchema {
   launch_template: LaunchTemplateTable;
   launch_template_version: LaunchTemplateVersionTable;
   placement_group: PlacementGroupTable;
+  event_window: EventWindowTable;
+  event_window_target: EventWindowTargetTable;
   tag: TagTable;
   client_token: ClientTokenTable;
   launch_token: LaunchTokenTable;

@@ -3,15 +3,25 @@ import { sql } from 'kysely';
 import { loadTls } from '#base/config.ts';
 import { parseIdentity } from '#base/identity.ts';
 import type { AccessFacts } from '#base/rpc/access.ts';
-import type { CallContext, Handlers } from '#base/rpc/contract.ts';
+import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
-import { type Access, operatorAccess, regionAccess, rolloutAccess } from '#contracts/access.ts';
+import {
+  type Access,
+  operatorAccess,
+  regionAccess,
+  rolloutAccess,
+  rolloutHttpAccess,
+  vpcChangesAccess,
+} from '#contracts/access.ts';
+import type { backendContract } from '#contracts/backend.ts';
 import { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { rolloutContract } from '#contracts/rollout.ts';
+import { rolloutHttpContract } from '#contracts/rollout-http.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
 import { reviveInput } from '#wire/transport.ts';
 import { accountCells, noteAccounts } from './account-cells.ts';
@@ -20,6 +30,7 @@ import { describeCells, retireCell, setCell } from './cell-life.ts';
 import { vpcPartsFor } from './cell-parts.ts';
 import { joinCell, joinGateway, leave, listCells, zonesWithCells } from './cells.ts';
 import { endedRequests } from './ended-requests.ts';
+import { windowsOf } from './event-windows/targets.ts';
 import { findTemporaryKey } from './instance-credentials.ts';
 import { createProfile, deleteProfile, listProfiles, resolveProfile } from './instance-profiles.ts';
 import { changeInterface } from './interface-changes.ts';
@@ -34,17 +45,26 @@ import { resolveLaunch, validationImage } from './launch.ts';
 import { launchTemplateOf } from './launch-templates/find.ts';
 import { releaseLaunchToken } from './launch-tokens.ts';
 import { regionStatus, registerPublicImage } from './operator.ts';
+import { createOperatorKey, deleteOperatorKey, listOperatorKeys } from './operator-keys.ts';
 import { changePlacementGroup, describePlacementGroups } from './placement-groups.ts';
 import { quotasOf, setQuota } from './quotas.ts';
 import type { Region } from './region.ts';
 import { regionTable } from './resources/index.ts';
+import { serveRolloutHttp } from './rollouts/http/serve.ts';
+import { vpcChangeHandlers } from './vpc-changes/handlers.ts';
 
-const served = { ...regionContract, ...operatorContract, ...rolloutContract } as const;
+const served = {
+  ...{ ...regionContract, ...operatorContract },
+  ...{ ...rolloutContract, ...rolloutHttpContract, ...vpcChangesContract },
+} as const;
 const pushed = { ...cellPushContract, ...cardContract } as const;
 type Served = typeof served;
 type Stream = RpcStream<Served, typeof pushed>;
 
-const access: Access<Served> = { ...regionAccess, ...operatorAccess, ...rolloutAccess };
+const access: Access<Served> = {
+  ...{ ...regionAccess, ...operatorAccess },
+  ...{ ...rolloutAccess, ...rolloutHttpAccess, ...vpcChangesAccess },
+};
 
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
@@ -68,15 +88,15 @@ const factsOf = (region: Region): AccessFacts => ({
 
 const ec2Call = async (
   region: Region,
-  params: { requestId: string; accountId: string; principal: string; action: string; input: unknown },
+  params: ParsedParams<typeof backendContract, 'ec2.call'>,
 ): Promise<{ output: unknown }> => {
-  const { action, accountId, principal, requestId } = params;
+  const { action, accountId, principal, requestId, accessKeyId } = params;
   if (!isKnownAction(action))
     throw new PandoError(
       'InvalidAction',
       `The action ${action.slice(0, 128)} is not valid for this web service.`,
     );
-  const context = { region, accountId, principal, requestId };
+  const context = { region, accountId, principal, requestId, accessKeyId, action };
   return { output: await callHandler(regionTable, action, reviveInput(action, params.input), context) };
 };
 
@@ -126,6 +146,7 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
   'region.placementGroups': async ({ groupIds }) => ({
     groups: await describePlacementGroups(region.db, groupIds),
   }),
+  'region.eventWindows': async ({ instances }) => ({ windows: await windowsOf(region.db, instances) }),
   'region.changeInterface': ({ accountId, instanceId, dryRun, ...change }) =>
     changeInterface({ region, accountId }, { instanceId }, change, dryRun),
   'region.releaseInterface': async ({ instanceId }) => {
@@ -160,6 +181,19 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
     return { cellId };
   },
   'operator.status': () => regionStatus(region),
+  'operator.createKey': ({ operator }, { peer }) =>
+    createOperatorKey(region, { operator, createdBy: `operator/${parseIdentity(peer)?.name ?? peer}` }),
+  'operator.keys': async () => ({ keys: await listOperatorKeys(region.db) }),
+  'operator.deleteKey': async ({ accessKeyId }) => {
+    await deleteOperatorKey(region.db, accessKeyId);
+    return {};
+  },
+  ...vpcChangeHandlers(region),
+  'rollout.http': (asked, context) => {
+    const { regionName } = region.config;
+    const handlers = { ...region.rollouts.handlers, ...vpcChangeHandlers(region) };
+    return serveRolloutHttp({ ...region, now: region.rollouts.now, handlers, regionName }, asked, context);
+  },
   ...region.rollouts.handlers,
 });
 

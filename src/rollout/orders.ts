@@ -47,6 +47,9 @@ export const baselineTriesMax = 5;
 /** Answers that may be lost before a device is. */
 export const triesMax = 3;
 
+/** A process that is replaced, watched over and replaced again answers within so much more than its trial, also on a busy host. */
+export const restartMs = 30_000;
+
 export const patienceMs = ({ confirmMs }: PolicySpec, { awayMsMin }: RunTiming): number =>
   Math.max(confirmMs, awayMsMin);
 

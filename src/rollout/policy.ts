@@ -107,5 +107,6 @@ export const defaultPolicies: Readonly<Record<ChangeClass, PolicySpec>> = {
     ...{ health: { ...careful.health, checks: [] }, errorThreshold: 1, onFailure: 'go-on' },
   },
   fleet: careful,
-  program: { ...careful, concurrency: 4, bakeMs: 300_000 },
+  // A process that begins anew on a busy host takes seconds.
+  program: { ...careful, concurrency: 4, bakeMs: 300_000, confirmMs: 30_000 },
 };

@@ -33,13 +33,16 @@ export class WayBack {
     this.#open = 0;
     for (const device of this.#left) {
       const { deviceId, state } = device;
+      // The others' turn comes when one of these has answered: a fleet is not gone through for each answer.
+      if (out.size + orders.length >= this.#policy.concurrency) {
+        this.#open += 1;
+        break;
+      }
       if (state === 'reverted' || state === 'gone') this.#left.delete(device);
       else if (!world.exists(deviceId)) this.#devices.move(device, 'gone', world.nowMs);
       else if (out.has(deviceId) || world.reachable(deviceId) || !this.#isGivenUp(device, world)) {
         this.#open += 1;
-        const room = out.size + orders.length < this.#policy.concurrency;
-        if (room && !out.has(deviceId) && world.reachable(deviceId))
-          orders.push(...this.#sendBack(device, world));
+        if (!out.has(deviceId) && world.reachable(deviceId)) orders.push(...this.#sendBack(device, world));
       }
     }
     return orders;

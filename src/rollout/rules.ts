@@ -10,6 +10,19 @@ export const isApproved = ({ policy, approved }: RolloutRecord, wave: number): b
   return before === 'first' ? wave !== 0 : before === 'second' && wave !== 1;
 };
 
+const programOf = (object: RolloutRecord['transitions'][number]['to']): unknown =>
+  object !== undefined &&
+  object.kind === 'fleet' &&
+  object.body !== null &&
+  typeof object.body === 'object' &&
+  'cardProgram' in object.body
+    ? object.body.cardProgram
+    : undefined;
+
+/** Whether the change makes each card begin anew as another version of its program: it answers nothing until that one is there. */
+export const restartsCards = ({ transitions }: Pick<RolloutRecord, 'transitions'>): boolean =>
+  transitions.some(({ from, to }) => programOf(from) !== programOf(to));
+
 /** Devices of a wave that count as failed. */
 export const failuresOf = (
   { policy }: RolloutRecord,

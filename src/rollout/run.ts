@@ -12,6 +12,7 @@ import {
   type Order,
   patienceMs,
   type RunTiming,
+  restartMs,
   timingDefault,
   triesMax,
   type World,
@@ -20,7 +21,7 @@ import type { AuditRecord, DeviceRecord, Failure, Outcome, Phase, RolloutRecord 
 import { endedPhases } from './record.ts';
 import { refusal } from './refuse.ts';
 import { WayBack } from './rollback.ts';
-import { failuresOf, isApproved } from './rules.ts';
+import { failuresOf, isApproved, restartsCards } from './rules.ts';
 import { isOpen } from './window.ts';
 
 export interface Drained {
@@ -54,6 +55,7 @@ export class RolloutRun {
   #strikes = 0;
   #healthySinceMs = Number.NEGATIVE_INFINITY;
   #changed = false;
+  readonly #restarts: boolean;
 
   constructor(
     record: RolloutRecord,
@@ -62,6 +64,7 @@ export class RolloutRun {
     timing: Partial<RunTiming> = {},
   ) {
     this.#record = { ...record };
+    this.#restarts = restartsCards(record);
     this.#devices = new DeviceBook(
       devices.map((device) => ({ ...device })),
       who,
@@ -253,10 +256,16 @@ export class RolloutRun {
   #unreached(device: DeviceRecord, nowMs: number): void {
     const sinceMs = this.#awaySince.get(device.deviceId) ?? nowMs;
     this.#awaySince.set(device.deviceId, sinceMs);
-    if (nowMs - sinceMs < patienceMs(this.#record.policy, this.#timing) || device.state === 'away') return;
+    if (nowMs - sinceMs < this.#patienceMs(device) || device.state === 'away') return;
     const lost = device.state === 'commanded';
     this.#devices.move(device, lost ? 'lost' : 'away', nowMs, 'it cannot be reached');
     this.#checkErrors(device, nowMs);
+  }
+
+  /** For how long it may be silent. */
+  #patienceMs({ state }: DeviceRecord): number {
+    const ms = patienceMs(this.#record.policy, this.#timing);
+    return this.#restarts && (state === 'commanded' || state === 'applied') ? ms + restartMs : ms;
   }
 
   #settle(world: World): void {
@@ -294,6 +303,8 @@ export class RolloutRun {
     const { policy, wave } = this.#record;
     if (policy.health.checks.length === 0 || this.#measuring) return [];
     if (this.#devices.count(wave, ['confirmed']) === 0) return [];
+    // A card that begins anew has no guest to measure from or to: it would be blamed on those that have.
+    if (this.#restarts && this.#devices.count(wave, ['commanded', 'applied']) > 0) return [];
     return world.nowMs - this.#measuredMs < policy.health.everyMs ? [] : this.#measureOnce(false);
   }
 
@@ -316,7 +327,7 @@ export class RolloutRun {
 
   /** It has gone back by itself by now, or it is cut off: not ours to know. */
   #unconfirmed(device: DeviceRecord, nowMs: number): void {
-    if (nowMs - device.changedMs < patienceMs(this.#record.policy, this.#timing)) return;
+    if (nowMs - device.changedMs < this.#patienceMs(device)) return;
     this.#devices.move(device, 'lost', nowMs, 'it cannot be reached since it applied');
     this.#checkErrors(device, nowMs);
   }
@@ -340,7 +351,9 @@ export class RolloutRun {
   #again(device: DeviceRecord, detail: string, nowMs: number): void {
     this.#devices.tried(device, device.tries + 1);
     this.#notBefore.set(device.deviceId, nowMs + backoffMs(device.tries, this.#timing));
-    if (device.tries >= triesMax) this.#devices.move(device, 'lost', nowMs, detail);
+    // Its process is being replaced: it answers once that is over, or never.
+    const restarts = this.#restarts && nowMs - device.changedMs < this.#patienceMs(device);
+    if (device.tries >= triesMax && !restarts) this.#devices.move(device, 'lost', nowMs, detail);
   }
 
   #rollBack(world: World): Order[] {

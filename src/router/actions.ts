@@ -60,6 +60,7 @@ export interface Caller {
   readonly accountId: string;
   readonly arn: string;
   readonly userId: string;
+  readonly accessKeyId?: string;
 }
 
 const region: Route = { to: 'region' };

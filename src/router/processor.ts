@@ -12,6 +12,7 @@ export interface BackendCall {
   readonly requestId: string;
   readonly accountId: string;
   readonly principal: string;
+  readonly accessKeyId?: string;
   readonly action: string;
   readonly input: unknown;
   readonly offerId?: string;

@@ -1,12 +1,13 @@
 /** The region as the router sees it. */
-
+import type { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
 import { type ReplicaAddress, ReplicaClient } from '#base/rpc/replicas.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { ProfilePolicy } from '#contracts/profiles.ts';
 import { type CellRecord, regionContract } from '#contracts/region.ts';
+import { rolloutHttpContract } from '#contracts/rollout-http.ts';
 import { scopeName } from '#wire/sigv4/dayKeys.ts';
-import { answered, failed, type Outcome } from './outcome.ts';
+import { answered, failed, type Outcome, unavailable } from './outcome.ts';
 import type { BackendCall } from './processor.ts';
 
 /** What signatures of an access key are checked with, and its owner. */
@@ -25,6 +26,12 @@ export interface AccessKey {
   readonly policy?: ProfilePolicy | undefined;
 }
 
+const asked = { ...regionContract, ...rolloutHttpContract } as const;
+
+type RolloutHttp = (typeof rolloutHttpContract)['rollout.http'];
+export type RolloutHttpRequest = z.output<RolloutHttp['params']>;
+export type RolloutHttpAnswer = z.output<RolloutHttp['result']>;
+
 export interface RegionLinkOptions {
   readonly tls: TlsMaterial;
   /** Where its replicas are. */
@@ -41,7 +48,7 @@ const connectTimeoutMsMax = 2_000;
 const indexTimeoutMsMax = 400;
 
 export class RegionLink {
-  readonly #client: ReplicaClient<Record<never, never>, typeof regionContract>;
+  readonly #client: ReplicaClient<Record<never, never>, typeof asked>;
   readonly #callTimeoutMs: number;
   readonly #signingKeys: boolean;
   #met = false;
@@ -54,7 +61,7 @@ export class RegionLink {
       tls,
       at,
       expect,
-      remote: regionContract,
+      remote: asked,
       contract: {},
       handlers: {},
       onConnect: () => {
@@ -125,6 +132,22 @@ export class RegionLink {
     if (first.state === 'uncertain' && (!repeatable || first.error.code === 'DeadlineExceeded')) return first;
     await this.ready().catch(() => undefined);
     return this.connected ? this.#attempt(call) : first;
+  }
+
+  /** A request of an operator, as it was signed. @throws Unavailable when the region does not answer: it may have been carried out */
+  async rolloutHttp(asked: RolloutHttpRequest): Promise<RolloutHttpAnswer> {
+    if (!this.connected) await this.ready().catch(() => undefined);
+    const options = { timeoutMs: this.#callTimeoutMs, requestId: asked.requestId };
+    try {
+      return await this.#client.call('rollout.http', asked, options);
+    } catch (error) {
+      const outcome = failed(error, 'region');
+      if (outcome.state === 'refused') throw outcome.error;
+      throw unavailable(
+        'The region does not answer for the moment. Send your request again; with a clientToken it is carried out once.',
+        error,
+      );
+    }
   }
 
   close(): void {

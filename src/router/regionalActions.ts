@@ -15,7 +15,6 @@ const absentCollections = [
   'DescribeImportImageTasks',
   'DescribeImportSnapshotTasks',
   'DescribeInstanceConnectEndpoints',
-  'DescribeInstanceEventWindows',
   'DescribeIpv6Pools',
   'DescribeLocalGateways',
   'DescribeManagedPrefixLists',
@@ -70,6 +69,15 @@ const placementGroups = [
   'DescribePlacementGroups',
 ] as const satisfies readonly KnownAction[];
 
+const eventWindows = [
+  'AssociateInstanceEventWindow',
+  'CreateInstanceEventWindow',
+  'DeleteInstanceEventWindow',
+  'DescribeInstanceEventWindows',
+  'DisassociateInstanceEventWindow',
+  'ModifyInstanceEventWindow',
+] as const satisfies readonly KnownAction[];
+
 /** Settings of an account, and reports on what it has. */
 const settingsAndReports = [
   'DescribeImageAttribute',
@@ -95,6 +103,7 @@ const settingsAndReports = [
 export const moreRegionalActions: readonly KnownAction[] = [
   ...absentCollections,
   ...dhcpOptions,
+  ...eventWindows,
   ...launchTemplates,
   ...placementGroups,
   ...settingsAndReports,

@@ -57,6 +57,7 @@ export const backendCall = (
   requestId: call.requestId,
   accountId: call.caller.accountId,
   principal: call.caller.arn,
+  ...(call.caller.accessKeyId === undefined ? {} : { accessKeyId: call.caller.accessKeyId }),
   action,
   input,
   ...(call.offerId === undefined || action !== 'RunInstances' ? {} : { offerId: call.offerId }),

@@ -20,6 +20,7 @@ import type { ProbeReport, ProbeRequest } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
 import type { DeviceObjects, DeviceTransaction } from '#contracts/network-objects.ts';
+import { simulatedPreview } from './kernelPreview.ts';
 
 interface Port {
   readonly vpcId: string;
@@ -209,6 +210,16 @@ export class SimCard {
       return describeDevice(this.fleet, known);
     },
     'card.transact': (transaction) => this.transact(transaction),
+    'card.preview': (transaction) => {
+      for (const vpcId of vpcsOf(transaction)) checkId(vpcId);
+      this.#unconfirmed.check(transaction);
+      const planned = planTransaction(this.#hasNow, transaction);
+      const { vtep, fleet } = this;
+      return simulatedPreview({
+        ...{ vtep, fleet, planned },
+        ...{ ports: this.ports.values(), parts: this.parts.values() },
+      });
+    },
     'card.confirm': ({ transactionId }) => {
       this.#unconfirmed.confirm(transactionId);
       return {};

@@ -17,6 +17,7 @@ export const relayedHandlers = (
     'card.applyVpc': relay('card.applyVpc'),
     'card.objects': relay('card.objects'),
     'card.transact': relay('card.transact'),
+    'card.preview': relay('card.preview'),
     'card.confirm': relay('card.confirm'),
     'card.probe': relay('card.probe'),
     'card.removeVpc': relay('card.removeVpc'),

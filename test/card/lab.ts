@@ -37,7 +37,9 @@ export interface LabVm {
 }
 
 const readyTimeoutMs = 20_000;
-const sourceMain = join(import.meta.dirname, '../../src/card/main.ts');
+/** As the supervisor's first back-off. */
+const restartPauseMs = 100;
+const sourceMain = join(import.meta.dirname, '../../src/card/program/boot.ts');
 
 /**
  * One processor receives all of a veth's frames, as a NIC does for each flow. Otherwise each frame waits in the backlog of the
@@ -139,12 +141,15 @@ ip -n ${netns} link set own up
       emptyVpcKeptMs,
       kernelLookEveryMs,
       ownLink = false,
+      programsDir,
     }: {
       readonly agentIdentity?: string;
       readonly emptyVpcKeptMs?: number;
       readonly kernelLookEveryMs?: number;
       /** Its agent reaches it by a link that is not the underlay. */
       readonly ownLink?: boolean;
+      /** Versions of its program; it is started again whenever it ends, as by a supervisor. */
+      readonly programsDir?: string;
     } = {},
   ): Promise<LabCard> {
     const { netns, ip } = await this.node(name);
@@ -161,6 +166,7 @@ ip -n ${netns} link set own up
       agentIdentity,
       emptyVpcKeptMs,
       kernelLookEveryMs,
+      programsDir,
     };
     const path = join(this.directory, `${name}.json`);
     await writeFile(path, JSON.stringify(config));
@@ -175,6 +181,20 @@ ip -n ${netns} link set own up
     });
     this.onClose(() => client.close());
     let child: ChildProcess | undefined;
+    let isWanted = false;
+    const spawnOnce = (): void => {
+      const [program = '', ...args] = withCapabilities(cardCapabilities, [
+        ...[process.execPath, sourceMain, '--config', path],
+      ]);
+      child = this.spawnIn(netns, program, args);
+      if (programsDir !== undefined)
+        child.once('exit', () => {
+          if (isWanted) setTimeout(() => isWanted && spawnOnce(), restartPauseMs);
+        });
+    };
+    this.onClose(() => {
+      isWanted = false;
+    });
     const card: LabCard = {
       name,
       netns,
@@ -183,13 +203,14 @@ ip -n ${netns} link set own up
       stateDir: config.stateDir,
       namespacePrefix: `${this.prefix}-${name}-`,
       start: async () => {
-        const [program = '', ...args] = withCapabilities(cardCapabilities, [
-          ...[process.execPath, sourceMain, '--config', path],
-        ]);
-        child = this.spawnIn(netns, program, args);
+        isWanted = true;
+        spawnOnce();
         await client.ready(readyTimeoutMs);
       },
-      stop: (signal) => this.end(child, signal),
+      stop: (signal) => {
+        isWanted = false;
+        return this.end(child, signal);
+      },
     };
     await card.start();
     return card;

@@ -4,6 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { difference, groupsCarried, nothingKnown, objectsFor } from '#base/network/needs.ts';
 import { partsOf } from '#base/network/parts.ts';
+import { readKernel } from '#card/kernel/read.ts';
+import { shells } from '#card/kernel/shells.ts';
+import { entriesDiff, entriesOf } from '#card/model/kernelDiff.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { digestOf } from '#contracts/network-digest.ts';
 import {
@@ -111,6 +114,44 @@ describe('network state in parts', () => {
     assert.equal(await passes(a, '10.0.0.11'), false);
     await comesToPass(a, '10.0.0.11');
     assert.equal(sorted(await ruleset(one)), sorted(before));
+  });
+
+  it('what it says would change in the kernel is what then changes there (S8.2)', async () => {
+    const body: FleetBody = {
+      ...{ mtu: 1_290, blackholes: ['203.0.113.0/24'], linkLocalPacketsPerS: 77 },
+      defaultRules: [{ on: 'from-guest', protocol: '17', fromPort: 9, toPort: 9 }],
+    };
+    const strict = fleet(body, 1);
+    const namespace = `${one.namespacePrefix}vpc-1`;
+    const kernel = async () => ({
+      entries: entriesOf((await readKernel(namespace)).model),
+      rules: (await ruleset(one)).split('\n').filter((line) => / (?:drop|accept)$/.test(line)),
+    });
+    const transaction = { objects: [change(strict, null)], places: [] };
+    const [before, { differences }] = [await kernel(), await one.client.call('card.preview', transaction)];
+    assert.deepEqual(await kernel(), before, 'nothing was touched');
+    const lines = differences.flatMap(({ vpcIds, lines: own }) => (vpcIds.includes('vpc-1') ? own : []));
+    await one.client.call('card.transact', transaction);
+    const after = await kernel();
+    const ofRules = (line: string): boolean => line.slice(2).startsWith('nft ');
+    assert.deepEqual(
+      lines.filter((line) => !ofRules(line)).sort(),
+      entriesDiff(before.entries, after.entries).sort(),
+    );
+    const changed = (from: readonly string[], to: readonly string[]): number =>
+      to.filter((line) => !from.includes(line)).length;
+    const counted = (sign: string): number =>
+      lines.filter((line) => ofRules(line) && line[0] === sign).length;
+    assert.deepEqual(
+      [counted('+'), counted('-')],
+      [changed(before.rules, after.rules), changed(after.rules, before.rules)],
+    );
+    assert.ok(counted('+') > 0 && lines.length > counted('+') + counted('-'));
+    await one.client.call('card.transact', {
+      objects: [{ kind: strict.kind, id: strict.id, from: strict.digest }],
+      places: [],
+    });
+    await shells.close(namespace);
   });
 
   it('a process that dies before the confirmation: the next one puts the kernel back', async () => {

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { difference, groupsCarried, nothingKnown, objectsFor } from '#base/network/needs.ts';
 import { changeParts, noParts, partsOf, stateOf } from '#base/network/parts.ts';
 import { desiredOnCard } from '#card/model/desired.ts';
-import { emptyModel } from '#card/model/model.ts';
+import { entriesOf, kernelDiff } from '#card/model/kernelDiff.ts';
+import { emptyModel, type Model } from '#card/model/model.ts';
 import type { LocalPort } from '#card/model/place.ts';
 import { isEmptyPlan, plan } from '#card/model/plan.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
@@ -147,6 +148,22 @@ describe('plan', () => {
         const model = (of: VpcState) => desiredOnCard(of, locals, new Map(), ownVtep);
         assert.deepEqual(model(card), model(state));
       }),
+    );
+  });
+
+  it('is shown as what goes and what comes: nothing where it does nothing, and the other way round on the way back', () => {
+    fc.assert(
+      fc.property(situation, situation, (a, b) => {
+        const [before, after] = [desired(a), desired(b)];
+        const lines = kernelDiff(before, after);
+        assert.equal(lines.length === 0, isEmptyPlan(plan(before, after)), lines.join('\n'));
+        const swapped = lines.map((line) => line.replace(/^[+-]/, (sign) => (sign === '+' ? '-' : '+')));
+        assert.deepEqual(kernelDiff(after, before).sort(), swapped.sort());
+        const count = (sign: string): number => lines.filter((line) => line.startsWith(sign)).length;
+        const entries = (of: Model): number => entriesOf(of).reduce((sum, [, each]) => sum + each.length, 0);
+        assert.equal(count('+') - count('-'), entries(after) - entries(before));
+      }),
+      { numRuns: 300 },
     );
   });
 

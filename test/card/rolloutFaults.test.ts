@@ -36,6 +36,8 @@ describe('rollouts through faults, on real cards', () => {
         from rollout r where rollout_id = ${id}`.execute(lab.bench.db);
       const [row] = rows;
       if (row !== undefined && holds(row.phase, row.commanded)) return;
+      if (row !== undefined && isOver(row))
+        assert.fail(`it is ${row.phase}: ${JSON.stringify(await lab.show(id))}`);
       await delay(2);
     }
     assert.fail('never came to it');

@@ -36,7 +36,7 @@ export class RolloutLab implements AsyncDisposable {
   readonly lab: Lab;
   readonly cards: readonly LabCard[];
   readonly bench: RolloutBench<CardFleet>;
-  readonly #vms: readonly LabVm[];
+  readonly vms: readonly LabVm[];
   readonly #tls: readonly string[];
   readonly #stack: AsyncDisposableStack;
   #engine: ChildProcess | undefined;
@@ -53,17 +53,17 @@ export class RolloutLab implements AsyncDisposable {
     this.lab = fields.lab;
     this.cards = fields.cards;
     this.bench = fields.bench;
-    this.#vms = fields.vms;
+    this.vms = fields.vms;
     this.#tls = fields.tls;
     this.#stack = fields.stack;
   }
 
   /** `count` cards, the first and the last with a tenant's VM in one VPC. */
-  static async create(count: number): Promise<RolloutLab> {
+  static async create(count: number, options: { readonly programsDir?: string } = {}): Promise<RolloutLab> {
     await using stack = new AsyncDisposableStack();
     const lab = stack.use(await Lab.create());
     const cards: LabCard[] = [];
-    for (let at = 1; at <= count; at += 1) cards.push(await lab.card(`c${at}`));
+    for (let at = 1; at <= count; at += 1) cards.push(await lab.card(`c${at}`, options));
     const [first, last] = [cards[0], cards.at(-1)];
     assert.ok(first !== undefined && last !== undefined);
     const vms = [
@@ -123,8 +123,9 @@ export class RolloutLab implements AsyncDisposable {
     rolloutId: string,
     what: string,
     holds: (view: Awaited<ReturnType<RolloutLab['show']>>) => boolean,
+    ms = untilMsMax,
   ) {
-    const deadline = monotonicMs() + untilMsMax;
+    const deadline = monotonicMs() + ms;
     for (;;) {
       const view = await this.show(rolloutId);
       if (holds(view)) return view;
@@ -135,7 +136,7 @@ export class RolloutLab implements AsyncDisposable {
 
   /** Whether the tenants reach each other, with full segments, and their metadata. */
   async tenantsWork(): Promise<void> {
-    const [a, b] = this.#vms;
+    const [a, b] = this.vms;
     assert.ok(a !== undefined && b !== undefined);
     const deadline = monotonicMs() + 20_000;
     const pings = `ping -c 2 -W 2 -i 0.2 -M do -s 1372 ${b.port.ip}`;

@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as sdk from '@aws-sdk/client-ec2';
+import { signedHeaders } from '#cli/sign.ts';
 import { readRun } from '#lab/runRecord.ts';
 import { codeDirectory, runDirectory } from '#node/directory.ts';
 import { livingIn } from '#node/processIdentity.ts';
@@ -253,6 +254,89 @@ describe('a simulated region under any name, whose VMs change at once', () => {
       /started with --region us-east-1/,
     );
     assert.match(await refused('up', '--dir', directory, '--instant'), /--simulated alone/);
+  });
+
+  test('a dry run of a rollout shows what would change in the kernel of each card (S8.2)', async () => {
+    const client = clientOf(directory, 'eu-central-1');
+    const id = await launch(client, directory, 'shown');
+    await reaches(client, id, 'running');
+    const start = ['rollout', 'start', '--set', 'mtu=1300', '--dry-run', '--dir', directory];
+    const shown = await pando(...start);
+    assert.match(shown, /would be done .*policy default-fleet/);
+    assert.match(shown, /card\/\S+.*, in vpc-\S+:/);
+    assert.match(shown, /\n +\+ ip link vx0 mtu 1300\n/);
+    assert.match(shown, /\n +- ip link tap\S+ mtu \d+\n/);
+    const { kernel } = JSON.parse(await pando(...start, '--json')) as { kernel: { differences: unknown[] } };
+    assert.ok(kernel.differences.length > 0);
+    assert.match(
+      await refused('rollout', 'diff', 'ro-none', '--dir', directory),
+      /There is no rollout ro-none/,
+    );
+    const { Reservations } = await client.send(new sdk.DescribeInstancesCommand({ InstanceIds: [id] }));
+    const { VpcId = '', SecurityGroups } = Reservations?.[0]?.Instances?.[0] ?? {};
+    const GroupId = SecurityGroups?.[0]?.GroupId ?? '';
+    const IpPermissions = [
+      { IpProtocol: 'tcp', FromPort: 22, ToPort: 22, IpRanges: [{ CidrIp: '192.0.2.0/24' }] },
+    ];
+    await client.send(new sdk.AuthorizeSecurityGroupIngressCommand({ GroupId, IpPermissions }));
+    const of = ['--dir', directory];
+    const audit = await pando('rollout', 'audit', '--vpc', VpcId, ...of);
+    assert.match(
+      audit,
+      /AuthorizeSecurityGroupIngress {2}version \d+ .*\n +by arn:\S+, key \w+, request \S+\n/,
+    );
+    assert.match(audit, new RegExp(`security-group/${GroupId}  [0-9a-f]{8} → [0-9a-f]{8}`));
+    const object = `security-group/${GroupId}`;
+    const { versions } = JSON.parse(await pando('rollout', 'versions', object, '--json', ...of)) as {
+      versions: { version: number }[];
+    };
+    const former = ['--version', String(versions[1]?.version)];
+    const would = await pando('rollout', 'restore', object, ...former, '--dry-run', ...of);
+    assert.match(would, /would change:\n +- ingress/);
+    assert.match(await pando('rollout', 'restore', object, ...former, ...of), /is as in version/);
+    assert.match(await pando('rollout', 'audit', '--vpc', VpcId, ...of), /by operator\/cli/);
+    assert.match(await refused('rollout', 'audit', ...of), /Say a rollout/);
+    assert.match(await refused('rollout', 'versions', 'sg-1', ...of), /sg-1 is no object/);
+    assert.match(await refused('rollout', 'restore', object, ...former, ...of), /is so now/);
+    await client.send(new sdk.TerminateInstancesCommand({ InstanceIds: [id] }));
+    await reaches(client, id, 'terminated');
+    client.destroy();
+  });
+
+  test('an operator’s key is made, signs requests to /rollout/v1/, and is deleted', async () => {
+    const made = JSON.parse(
+      await pando('operator', 'key', 'create', 'alice', '--json', '--dir', directory),
+    ) as {
+      accessKeyId: string;
+      secretAccessKey: string;
+    };
+    const list = await pando('operator', 'key', 'list', '--dir', directory);
+    assert.match(list, new RegExp(`${made.accessKeyId} +alice`));
+    assert.ok(!list.includes(made.secretAccessKey), 'its secret is told once');
+    const { port, regionName } = recordOf(directory);
+    const host = `127.0.0.1:${port}`;
+    const path = '/rollout/v1/policies';
+    const ask = async (): Promise<Response> => {
+      const credentials = { accessKeyId: made.accessKeyId, secret: made.secretAccessKey };
+      const target = { host, region: regionName, service: 'ec2' };
+      const what = { method: 'GET', path, query: '', contentType: 'application/json' };
+      return fetch(`http://${host}${path}`, {
+        headers: signedHeaders(credentials, target, '', new Date(), what),
+      });
+    };
+    const answer = await ask();
+    assert.equal(answer.status, 200);
+    assert.match(await answer.text(), /default-fleet/);
+    await pando('operator', 'key', 'delete', made.accessKeyId, '--dir', directory);
+    assert.equal((await ask()).status, 401);
+    assert.match(
+      await refused('operator', 'key', 'create', '../x', '--dir', directory),
+      /An operator's name is/,
+    );
+    assert.match(
+      await refused('operator', 'key', 'delete', 'AKIANONE', '--dir', directory),
+      /There is no key AKIANONE/,
+    );
   });
 
   test('down leaves nothing', async () => {

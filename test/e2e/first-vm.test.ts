@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   AllocateAddressCommand,
@@ -133,54 +133,6 @@ async function mayReadAndNoMore(id: string, role: string): Promise<void> {
   await assert.rejects(call('ec2', 'stop-instances', '--instance-ids', id), /UnauthorizedOperation/);
 }
 
-test('AWS CLI: run, page, SSH, console, its role’s keys, stop and start with another address, terminate', async () => {
-  const { Vpcs } = await aws<{ Vpcs: readonly { OwnerId: string }[] }>('ec2', 'describe-vpcs');
-  await region.cli(
-    'profile',
-    'create',
-    'reader',
-    '--account',
-    Vpcs[0]?.OwnerId ?? '',
-    '--policy',
-    'read-only',
-  );
-  const launched = await aws<Launched>(
-    ...['ec2', 'run-instances', '--image-id', region.imageId, '--instance-type', 't3.nano'],
-    ...['--key-name', keyName, '--security-group-ids', groupId],
-    ...['--iam-instance-profile', 'Name=reader'],
-  );
-  const instance = launched.Instances[0];
-  assert.ok(instance);
-  assert.equal(instance.State.Name, 'pending');
-  const id = instance.InstanceId;
-  await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
-  const first = await automaticAddress(id);
-
-  assert.match(await waitPage(first, id), new RegExp(id));
-  assert.equal(await shell(id, 'echo $((6 * 7))'), '42');
-  await shell(id, 'echo kept >kept && sync');
-  assert.notEqual((await region.cli('console', id)).stdout.trim(), '');
-  await mayReadAndNoMore(id, 'reader');
-
-  await aws('ec2', 'stop-instances', '--instance-ids', id);
-  await aws('ec2', 'wait', 'instance-stopped', '--instance-ids', id);
-  await aws('ec2', 'start-instances', '--instance-ids', id);
-  await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
-  const second = await automaticAddress(id);
-  assert.notEqual(second, first, 'an automatic address goes back at a stop');
-  await waitPage(second, id);
-  assert.equal(await answersAt(first), false, 'nothing answers at the address that it had');
-  assert.equal(await shell(id, 'cat kept'), 'kept', 'the disk outlives a stop');
-
-  const status = JSON.parse((await region.cli('status', '--json')).stdout) as {
-    addresses: Record<string, string>;
-  };
-  assert.equal(status.addresses[id], second);
-
-  await aws('ec2', 'terminate-instances', '--instance-ids', id);
-  await aws('ec2', 'wait', 'instance-terminated', '--instance-ids', id);
-});
-
 const botoScript = `
 import base64, boto3, subprocess, sys, urllib.request, time
 image, key, group, endpoint, *pando = sys.argv[1:]
@@ -224,53 +176,104 @@ address.release()
 print('ok')
 `;
 
-test('boto3: run, page, SSH, console, stop and start, tags and filters, terminate', async () => {
-  const python =
-    ['/usr/bin/python3', findCommand('python3') ?? 'python3'].find((each) => existsSync(each)) ?? 'python3';
-  const pando = [process.execPath, join(codeDirectory, 'src', 'cli', 'main.ts')];
-  const args = ['-c', botoScript, region.imageId, keyName, groupId, region.endpoint, ...pando];
-  const env = { ...region.env, PANDO_DIR: region.directory.root };
-  const { stdout } = await exec(python, args, { env, timeoutMs: clientTimeoutMs });
-  assert.equal(stdout.trim(), 'ok');
-});
+// Side by side: the AWS CLI and boto3 look every fifteen seconds whether what they wait for is so.
+describe('the life of a VM', { concurrency: 3 }, () => {
+  test('AWS CLI: run, page, SSH, console, its role’s keys, stop and start with another address, terminate', async () => {
+    const { Vpcs } = await aws<{ Vpcs: readonly { OwnerId: string }[] }>('ec2', 'describe-vpcs');
+    await region.cli(
+      'profile',
+      'create',
+      'reader',
+      '--account',
+      Vpcs[0]?.OwnerId ?? '',
+      '--policy',
+      'read-only',
+    );
+    const launched = await aws<Launched>(
+      ...['ec2', 'run-instances', '--image-id', region.imageId, '--instance-type', 't3.nano'],
+      ...['--key-name', keyName, '--security-group-ids', groupId],
+      ...['--iam-instance-profile', 'Name=reader'],
+    );
+    const instance = launched.Instances[0];
+    assert.ok(instance);
+    assert.equal(instance.State.Name, 'pending');
+    const id = instance.InstanceId;
+    await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
+    const first = await automaticAddress(id);
 
-test('JavaScript SDK: run, page, SSH, console, stop and start, describe, terminate', async (t) => {
-  const { accessKeyId, secret } = region.credentials;
-  const client = new EC2Client({
-    endpoint: region.endpoint,
-    region: region.run.regionName,
-    credentials: { accessKeyId, secretAccessKey: secret },
+    assert.match(await waitPage(first, id), new RegExp(id));
+    assert.equal(await shell(id, 'echo $((6 * 7))'), '42');
+    await shell(id, 'echo kept >kept && sync');
+    assert.notEqual((await region.cli('console', id)).stdout.trim(), '');
+    await mayReadAndNoMore(id, 'reader');
+
+    await aws('ec2', 'stop-instances', '--instance-ids', id);
+    await aws('ec2', 'wait', 'instance-stopped', '--instance-ids', id);
+    await aws('ec2', 'start-instances', '--instance-ids', id);
+    await aws('ec2', 'wait', 'instance-running', '--instance-ids', id);
+    const second = await automaticAddress(id);
+    assert.notEqual(second, first, 'an automatic address goes back at a stop');
+    await waitPage(second, id);
+    assert.equal(await answersAt(first), false, 'nothing answers at the address that it had');
+    assert.equal(await shell(id, 'cat kept'), 'kept', 'the disk outlives a stop');
+
+    const status = JSON.parse((await region.cli('status', '--json')).stdout) as {
+      addresses: Record<string, string>;
+    };
+    assert.equal(status.addresses[id], second);
+
+    await aws('ec2', 'terminate-instances', '--instance-ids', id);
+    await aws('ec2', 'wait', 'instance-terminated', '--instance-ids', id);
   });
-  t.after(() => client.destroy());
-  const { Instances } = await client.send(
-    new RunInstancesCommand({
-      ImageId: region.imageId,
-      InstanceType: wholeCpuType,
-      MinCount: 1,
-      MaxCount: 1,
-      KeyName: keyName,
-      SecurityGroupIds: [groupId],
-    }),
-  );
-  const InstanceIds = [Instances?.[0]?.InstanceId ?? ''];
-  const wait = { client, maxWaitTime: waitSeconds, minDelay: 1, maxDelay: 2 };
-  await waitUntilInstanceRunning(wait, { InstanceIds });
-  const { AllocationId, PublicIp = '' } = await client.send(new AllocateAddressCommand({ Domain: 'vpc' }));
-  await client.send(new AssociateAddressCommand({ InstanceId: InstanceIds[0], AllocationId }));
-  assert.match(await waitPage(PublicIp, InstanceIds[0] ?? 'none'), new RegExp(InstanceIds[0] ?? 'none'));
-  assert.equal(await shell(InstanceIds[0] ?? 'none', 'echo $((6 * 7))'), '42');
-  const { Output = '' } = await client.send(
-    new GetConsoleOutputCommand({ InstanceId: InstanceIds[0], Latest: true }),
-  );
-  assert.match(Buffer.from(Output, 'base64').toString(), new RegExp(InstanceIds[0] ?? 'none'));
-  await client.send(new StopInstancesCommand({ InstanceIds }));
-  await waitUntilInstanceStopped(wait, { InstanceIds });
-  await client.send(new StartInstancesCommand({ InstanceIds }));
-  await waitUntilInstanceRunning(wait, { InstanceIds });
-  await waitPage(PublicIp, InstanceIds[0] ?? 'none');
-  const { Reservations } = await client.send(new DescribeInstancesCommand({ InstanceIds }));
-  assert.equal(Reservations?.[0]?.Instances?.[0]?.PublicIpAddress, PublicIp);
-  await client.send(new TerminateInstancesCommand({ InstanceIds }));
-  await waitUntilInstanceTerminated(wait, { InstanceIds });
-  await client.send(new ReleaseAddressCommand({ AllocationId }));
+
+  test('boto3: run, page, SSH, console, stop and start, tags and filters, terminate', async () => {
+    const python =
+      ['/usr/bin/python3', findCommand('python3') ?? 'python3'].find((each) => existsSync(each)) ?? 'python3';
+    const pando = [process.execPath, join(codeDirectory, 'src', 'cli', 'main.ts')];
+    const args = ['-c', botoScript, region.imageId, keyName, groupId, region.endpoint, ...pando];
+    const env = { ...region.env, PANDO_DIR: region.directory.root };
+    const { stdout } = await exec(python, args, { env, timeoutMs: clientTimeoutMs });
+    assert.equal(stdout.trim(), 'ok');
+  });
+
+  test('JavaScript SDK: run, page, SSH, console, stop and start, describe, terminate', async (t) => {
+    const { accessKeyId, secret } = region.credentials;
+    const client = new EC2Client({
+      endpoint: region.endpoint,
+      region: region.run.regionName,
+      credentials: { accessKeyId, secretAccessKey: secret },
+    });
+    t.after(() => client.destroy());
+    const { Instances } = await client.send(
+      new RunInstancesCommand({
+        ImageId: region.imageId,
+        InstanceType: wholeCpuType,
+        MinCount: 1,
+        MaxCount: 1,
+        KeyName: keyName,
+        SecurityGroupIds: [groupId],
+      }),
+    );
+    const InstanceIds = [Instances?.[0]?.InstanceId ?? ''];
+    const wait = { client, maxWaitTime: waitSeconds, minDelay: 1, maxDelay: 2 };
+    await waitUntilInstanceRunning(wait, { InstanceIds });
+    const { AllocationId, PublicIp = '' } = await client.send(new AllocateAddressCommand({ Domain: 'vpc' }));
+    await client.send(new AssociateAddressCommand({ InstanceId: InstanceIds[0], AllocationId }));
+    assert.match(await waitPage(PublicIp, InstanceIds[0] ?? 'none'), new RegExp(InstanceIds[0] ?? 'none'));
+    assert.equal(await shell(InstanceIds[0] ?? 'none', 'echo $((6 * 7))'), '42');
+    const { Output = '' } = await client.send(
+      new GetConsoleOutputCommand({ InstanceId: InstanceIds[0], Latest: true }),
+    );
+    assert.match(Buffer.from(Output, 'base64').toString(), new RegExp(InstanceIds[0] ?? 'none'));
+    await client.send(new StopInstancesCommand({ InstanceIds }));
+    await waitUntilInstanceStopped(wait, { InstanceIds });
+    await client.send(new StartInstancesCommand({ InstanceIds }));
+    await waitUntilInstanceRunning(wait, { InstanceIds });
+    await waitPage(PublicIp, InstanceIds[0] ?? 'none');
+    const { Reservations } = await client.send(new DescribeInstancesCommand({ InstanceIds }));
+    assert.equal(Reservations?.[0]?.Instances?.[0]?.PublicIpAddress, PublicIp);
+    await client.send(new TerminateInstancesCommand({ InstanceIds }));
+    await waitUntilInstanceTerminated(wait, { InstanceIds });
+    await client.send(new ReleaseAddressCommand({ AllocationId }));
+  });
 });

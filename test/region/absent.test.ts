@@ -111,12 +111,6 @@ const unknown: Readonly<Record<string, readonly [string, string, string, string?
     'InvalidReservedInstancesId',
     'InvalidReservedInstancesId',
   ],
-  DescribeInstanceEventWindows: [
-    'InstanceEventWindowIds',
-    'iew-0123456789abcdef0',
-    'InvalidInstanceEventWindowId.NotFound',
-    'InvalidInstanceEventWindowId.Malformed',
-  ],
   DescribeVolumesModifications: [
     'VolumeIds',
     'vol-0123456789abcdef0',

@@ -8,6 +8,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { vpcPartsFor } from '#region/cell-parts.ts';
 import { endedRequests } from '#region/ended-requests.ts';
+import { windowsOf } from '#region/event-windows/targets.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
@@ -20,7 +21,8 @@ import { resolveLaunch } from '#region/launch.ts';
 import { releaseLaunchToken, type TokenClaim } from '#region/launch-tokens.ts';
 import { changePlacementGroup, describePlacementGroups } from '#region/placement-groups.ts';
 import type { Region } from '#region/region.ts';
-import { type RegionUnderTest, regionContractSuite } from '../region-contract.suite.ts';
+import type { RegionUnderTest } from '../region-contract.subject.ts';
+import { regionContractSuite } from '../region-contract.suite.ts';
 import { cellNumber, startTestRegion, type TestRegion } from './test-region.ts';
 
 type Contract = typeof regionContract;
@@ -49,6 +51,9 @@ const callerOf = (region: Region): Caller<Contract> => {
     },
     'region.placementGroups': async ({ groupIds }: { groupIds: string[] }) => ({
       groups: await describePlacementGroups(region.db, groupIds),
+    }),
+    'region.eventWindows': async ({ instances }: { instances: Parameters<typeof windowsOf>[1] }) => ({
+      windows: await windowsOf(region.db, instances),
     }),
     'region.endedRequests': (params: Parameters<typeof endedRequests>[1]) => endedRequests(region.db, params),
     'region.releaseToken': async (claim: TokenClaim) => {
@@ -105,6 +110,18 @@ before(async () => {
     groupId: group?.GroupId ?? '',
     privateIp: `${(subnet?.CidrBlock ?? '').split('.').slice(0, 3).join('.')}.200`,
     reservedIps: reservedOf(subnet?.CidrBlock ?? ''),
+    eventWindow: async (target) => {
+      const made = await account.call('CreateInstanceEventWindow', { CronExpression: '* 0-4 * * 1' });
+      const window_id = made.InstanceEventWindow?.InstanceEventWindowId ?? '';
+      const what =
+        target.kind === 'tag'
+          ? { kind: target.kind, target: target.key, value: target.value }
+          : { kind: target.kind, target: target.id };
+      // Written as it is: a dedicated host's cell would be asked for it.
+      const row = { account_id: account.accountId, window_id, ...what };
+      await test.region.db.insertInto('event_window_target').values(row).execute();
+      return window_id;
+    },
     placementGroup: async (name, Strategy, PartitionCount) => {
       const made = await account.call('CreatePlacementGroup', { GroupName: name, Strategy, PartitionCount });
       return made.PlacementGroup?.GroupId ?? '';

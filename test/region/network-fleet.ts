@@ -5,14 +5,14 @@
 import { groupsByCard } from '#base/network/needs.ts';
 import { changeParts, noParts, stateOf, type VpcParts } from '#base/network/parts.ts';
 import { RecentPlaces } from '#base/network/recent.ts';
-import { describeDevice } from '#base/network/transaction.ts';
+import { describeDevice, vpcsOf } from '#base/network/transaction.ts';
 import { toJson } from '#base/rpc/json.ts';
 import { CardObjects } from '#cell/hosts/card-objects.ts';
 import type { cardContract } from '#contracts/card.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId, newId } from '#contracts/ids.ts';
 import type { VpcState } from '#contracts/network.ts';
-import type { ObjectChange, PlacesDelta } from '#contracts/network-objects.ts';
+import type { DeviceTransaction, ObjectChange, PlacesDelta } from '#contracts/network-objects.ts';
 import { joinCell, leave } from '#region/cells.ts';
 import type { PushStream } from '#region/devices.ts';
 import { SimCard } from '#simhost/card.ts';
@@ -33,6 +33,12 @@ export class Wire {
   }
 }
 
+/** A card's process, or what stands for it. */
+export interface CalledCard {
+  readonly vtep: string;
+  call(method: keyof typeof cardContract, params: unknown): Promise<unknown>;
+}
+
 /** The cards of one cell, and its processor's part in telling them. */
 export class NetworkFleet {
   readonly cards: SimCard[];
@@ -41,14 +47,23 @@ export class NetworkFleet {
   readonly toCards = new Wire();
   /** Cards answer nothing while this is out. */
   hold: Promise<void> | undefined;
+  /** A card has obeyed a transaction. */
+  obeyed: ((card: number, vpcIds: readonly string[]) => void) | undefined;
   readonly #recent = new RecentPlaces();
   readonly #parts = new Map<string, VpcParts>();
   readonly #objects: CardObjects;
   readonly #isWhole: boolean;
+  readonly #called: readonly CalledCard[] | undefined;
 
-  constructor(cards: number, isWhole: boolean) {
+  /** `cards`: how many simulated ones, or those that are asked. */
+  constructor(cards: number | readonly CalledCard[], isWhole: boolean) {
     this.#isWhole = isWhole;
-    this.cards = Array.from({ length: cards }, (_, at) => new SimCard(vtepOf(at)));
+    this.#called = typeof cards === 'number' ? undefined : cards;
+    const vteps =
+      typeof cards === 'number'
+        ? Array.from({ length: cards }, (_, at) => vtepOf(at))
+        : cards.map(({ vtep }) => vtep);
+    this.cards = vteps.map((vtep) => new SimCard(vtep));
     const call = (hostId: string, method: string, params: unknown) =>
       this.#call(Number(hostId), method, params);
     this.#objects = new CardObjects({ call: call as never }, this.#recent);
@@ -67,11 +82,13 @@ export class NetworkFleet {
 
   async #call(card: number, method: string, params: unknown): Promise<unknown> {
     await this.hold;
-    return JSON.parse(
-      JSON.stringify(
-        this.cards[card]?.handle(method as keyof typeof cardContract, this.toCards.carry(params)) ?? {},
-      ),
-    );
+    const sent = this.toCards.carry(params);
+    const named = method as keyof typeof cardContract;
+    const called = this.#called?.[card];
+    const answer =
+      called === undefined ? this.cards[card]?.handle(named, sent) : await called.call(named, sent);
+    if (method === 'card.transact') this.obeyed?.(card, vpcsOf(params as DeviceTransaction));
+    return JSON.parse(JSON.stringify(answer ?? {}));
   }
 
   /** What a processor's stream is to the region. */
@@ -134,7 +151,10 @@ const record = {
 };
 
 /** Connects the fleet's cell; resolves with what disconnects it. */
-export const connectFleet = async ({ region }: TestRegion, fleet: NetworkFleet): Promise<() => void> => {
+export const connectFleet = async (
+  { region }: TestRegion,
+  fleet: Pick<NetworkFleet, 'stream'>,
+): Promise<() => void> => {
   const { stream } = fleet;
   await joinCell(region, record, stream);
   return () => leave(region, stream);

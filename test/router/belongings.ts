@@ -27,6 +27,7 @@ const kinds = [
   'profileAssociation',
   'reservation',
   'host',
+  'window',
 ] as const;
 type Kind = (typeof kinds)[number];
 
@@ -76,8 +77,12 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
     ...{ InstanceType: 'p1.nano' as never, InstancePlatform: 'Linux/UNIX', AvailabilityZone: zone },
     ...{ InstanceCount: 1, InstanceMatchCriteria: 'targeted' },
   });
+  const { InstanceEventWindow: window } = await call('CreateInstanceEventWindow', {
+    CronExpression: '* 0-4 * * 1',
+  });
   await cloud.quiet();
   return {
+    window: window?.InstanceEventWindowId ?? '',
     reservation: reserved?.CapacityReservationId ?? '',
     // A whole host would be too much: it is looked for, and not there.
     host: 'h-00100000000000001',
@@ -107,7 +112,8 @@ export const furnish = async (cloud: RealCloud, client: RealClient): Promise<Bel
 const meanings: readonly (readonly [RegExp, Kind])[] = [
   [/^InstanceIds?$/, 'instance'],
   [/^CapacityReservationIds?$/, 'reservation'],
-  [/^HostIds?$/, 'host'],
+  [/^(HostIds?|DedicatedHostIds)$/, 'host'],
+  [/^InstanceEventWindowIds?$/, 'window'],
   [/^(VpcIds?|NetworkId)$/, 'vpc'],
   [/^SubnetIds?$/, 'subnet'],
   [/^SecurityGroupRuleIds?$/, 'rule'],
@@ -151,6 +157,11 @@ const plain: Readonly<Record<string, string>> = {
   InstancePlatform: 'Linux/UNIX',
   InstanceCount: '1',
   Quantity: '1',
+  CronExpression: '* 0-4 * * 1',
+  StartWeekDay: 'monday',
+  EndWeekDay: 'friday',
+  StartHour: '1',
+  EndHour: '1',
   InstanceType: 'p1.nano',
   PublicKeyMaterial: Buffer.from(publicKey).toString('base64'),
 };

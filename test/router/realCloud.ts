@@ -387,7 +387,8 @@ const fingerprintOf = async (region: Region, cell: Cell): Promise<string> => {
     region.db,
   );
   const named = tables.filter(({ name }) => !regionTablesLeftOut.includes(name));
-  const ofRegion = named.map(({ name }) => digestOf(name, 't::text')).join(' union all ');
+  // Ordered: with many tables PostgreSQL may read them side by side.
+  const ofRegion = `${named.map(({ name }) => digestOf(name, 't::text')).join(' union all ')} order by name`;
   const ofCell = Object.entries(cellTables).map(([name, row]) => digestOf(name, row));
   const [first, second] = await Promise.all([
     sql<object>`${sql.raw(ofRegion)}`.execute(region.db).then(({ rows }) => rows),

@@ -180,7 +180,8 @@ describe('every operation', () => {
     const [alice] = clients;
     const [own] = owned;
     if (alice === undefined || own === undefined) return;
-    const [instance, gateway, subnet] = await Promise.all([
+    const [window, instance, gateway, subnet] = await Promise.all([
+      alice.act('DescribeInstanceEventWindows', { 'InstanceEventWindowId.1': own.window }),
       alice.act('DescribeInstances', { 'InstanceId.1': own.instance }),
       alice.act('DescribeInternetGateways', { 'InternetGatewayId.1': own.gateway }),
       alice.act('DescribeRouteTables', {
@@ -188,6 +189,10 @@ describe('every operation', () => {
         'Filter.1.Value.1': own.subnet,
       }),
     ]);
+    if (window.status !== 200) {
+      const made = await alice.call('CreateInstanceEventWindow', { CronExpression: '* 0-4 * * 1' });
+      owned[0] = { ...own, window: made.InstanceEventWindow?.InstanceEventWindowId ?? '' };
+    }
     const whole = /<name>(running|stopped)<\/name>/.test(instance.body) && gateway.body.includes(own.vpc);
     if (whole && subnet.body.includes(own.association)) return;
     const { Reservations = [] } = await alice.call('DescribeInstances', {});

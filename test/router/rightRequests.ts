@@ -30,6 +30,10 @@ const alsoNeeded = (action: string, own: Belongings): Parameters => {
     ModifyInstanceCapacityReservationAttributes: {
       'CapacityReservationSpecification.CapacityReservationPreference': 'open',
     },
+    AssociateInstanceEventWindow: { 'AssociationTarget.InstanceId.1': own.instance },
+    DisassociateInstanceEventWindow: { 'AssociationTarget.InstanceId.1': own.instance },
+    CreateInstanceEventWindow: { CronExpression: '* 0-4 * * 1' },
+    ModifyInstanceEventWindow: { Name: 'right' },
     CreateDhcpOptions: {
       'DhcpConfiguration.1.Key': 'domain-name',
       'DhcpConfiguration.1.Value.1': 'x.example',
@@ -80,6 +84,20 @@ const instead: Readonly<Record<string, readonly string[]>> = {
   'AllocateHosts.AvailabilityZoneId': ['AvailabilityZone'],
   'ModifyInstanceCapacityReservationAttributes.CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId':
     ['CapacityReservationSpecification.CapacityReservationPreference'],
+  ...Object.fromEntries(
+    ['AssociateInstanceEventWindow', 'DisassociateInstanceEventWindow'].flatMap((action) =>
+      ['DedicatedHostIds', 'InstanceTags.Key', 'InstanceTags.Value'].map((path) => [
+        `${action}.AssociationTarget.${path}`,
+        ['AssociationTarget.InstanceId.1'],
+      ]),
+    ),
+  ),
+  ...Object.fromEntries(
+    ['StartWeekDay', 'StartHour', 'EndWeekDay', 'EndHour'].map((name) => [
+      `CreateInstanceEventWindow.TimeRanges.${name}`,
+      ['CronExpression'],
+    ]),
+  ),
   'AssociateRouteTable.GatewayId': ['SubnetId'],
   'CreateRoute.InstanceId': ['GatewayId'],
   'CreateRoute.NetworkInterfaceId': ['GatewayId'],

@@ -5,6 +5,7 @@ import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import { SimHost } from '#simhost/sim-host.ts';
 import type { SimWorld } from '#simhost/world.ts';
 import type { Certificates } from './certificates.ts';
+import type { Obedience } from './obedience.ts';
 import * as names from './shape.ts';
 import type { World } from './world.ts';
 
@@ -32,12 +33,13 @@ export interface AgentOptions {
   readonly certificates: Certificates;
   readonly shape: names.Shape;
   readonly guests: SimWorld;
+  readonly obedience: Obedience;
   readonly world: World;
 }
 
 /** Starts the agent of a machine, which is made where it is the first. Called in the agent's process. */
 export const startAgent = (options: AgentOptions, present: HostMachine | undefined): HostMachine => {
-  const { cell, number, certificates, shape, guests, world } = options;
+  const { cell, number, certificates, shape, guests, obedience, world } = options;
   const hostId = names.hostIdOf(cell, number);
   present?.host.forgetUnfinished();
   const host =
@@ -48,6 +50,7 @@ export const startAgent = (options: AgentOptions, present: HostMachine | undefin
       latencyMs: (method) => (typicalMs[method] ?? otherMs) * (1 + world.entropy.next() / 2),
     });
   const tls = certificates.of('agent', hostId, names.cellName(cell));
+  const handlers = obedience.watch(hostId, host.handlers);
   const clients = names.numbers(shape.processorsPerCell).map(
     (at): RpcClient<typeof hostContract, typeof hostEventsContract> =>
       new RpcClient({
@@ -56,7 +59,7 @@ export const startAgent = (options: AgentOptions, present: HostMachine | undefin
         remote: hostEventsContract,
         contract: hostContract,
         access: hostAccess,
-        handlers: host.handlers,
+        handlers,
         onConnect: async (stream) => {
           host.joined(await stream.call('host.hello', host.hello()));
         },

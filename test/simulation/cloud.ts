@@ -16,6 +16,7 @@ import { SimWorld } from '#simhost/world.ts';
 import { type HostMachine, startAgent } from './agents.ts';
 import type { Certificates } from './certificates.ts';
 import type { Network } from './network.ts';
+import { Obedience } from './obedience.ts';
 import * as names from './shape.ts';
 import type { SimStore } from './store.ts';
 import type { SimProcess, World } from './world.ts';
@@ -45,6 +46,7 @@ export interface CloudParts {
 export class Cloud {
   readonly parts: CloudParts;
   readonly guests = new SimWorld();
+  readonly obedience = new Obedience();
   readonly processes = new Map<string, SimProcess>();
   readonly machines = new Map<string, HostMachine>();
   /** Lines of warnings and worse. */
@@ -110,6 +112,7 @@ export class Cloud {
             certificates,
             shape,
             guests: this.guests,
+            obedience: this.obedience,
             world: this.world,
           },
           this.machines.get(name),

@@ -3,7 +3,7 @@ import { pause } from './client.ts';
 import type { Cloud } from './cloud.ts';
 import { type Random, randomOf } from './random.ts';
 import * as names from './shape.ts';
-import type { Dump } from './storeDump.ts';
+import type { StoreImage } from './store.ts';
 
 export const faultKinds = [
   'kill',
@@ -205,15 +205,15 @@ export class Faults {
     const name = names.cellStore(cell);
     const store = stores.get(name);
     if (store === undefined) return;
-    let dump: Dump | undefined;
-    while (dump === undefined && !this.#isOver) {
-      if (!store.isBusy && cloud.isUp(name)) dump = store.dump();
+    let image: StoreImage | undefined;
+    while (image === undefined && !this.#isOver) {
+      if (!store.isBusy && cloud.isUp(name)) image = store.image();
       else await pause(1);
     }
     await pause(rewindMs * this.#random.next());
-    if (dump === undefined || this.#isOver || !cloud.isUp(name)) return;
+    if (image === undefined || this.#isOver || !cloud.isUp(name)) return;
     cloud.kill(name);
-    store.restore(dump);
+    store.restore(image);
     this.rewound.add(cell);
     cloud.world.tell(`${name} has lost its last commits`);
     await this.#for(shortMs);

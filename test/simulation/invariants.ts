@@ -7,6 +7,10 @@ import type { Committed, SimStore } from './store.ts';
 import type { Owned } from './workload.ts';
 
 const touchesCapacity = /\b(?:claims|hosts)\b/;
+/** What gives back, or exchanges, what VMs take. */
+const releases = /\bdelete from claims\b|\bupdate claims\b/;
+/** A workflow is moved on, which only its owner may. */
+const moves = /\bupdate workflows set state\b[^;]*\bstep_cursor\b/;
 const touchesHolds = /\bcapacity_offers\b|(?:delete from|insert into|update) claims\b/;
 const saysHeardOnly = /update hosts set heard_at|update hosts h? ?set heard_at/i;
 
@@ -24,9 +28,13 @@ export class Invariants {
   #toldGuests = 0;
   #toldCalls = 0;
   #toldUncaught = 0;
+  #toldObeyed = 0;
+  readonly #toldUnclaimed = new Set<string>();
   readonly #toldOverfull = new Set<string>();
   readonly holds: Holds;
   checks = 0;
+  /** Whether the store of an instance's cell has forgotten something: then its hosts may have what it does not know of. */
+  isForgetful: (instanceId: string) => boolean = () => false;
 
   constructor(cloud: Cloud, tell: (what: string) => void) {
     this.#cloud = cloud;
@@ -34,9 +42,11 @@ export class Invariants {
     this.holds = new Holds(cloud.world, tell);
   }
 
-  /** I1, I5, and that no process would have died of an error. */
+  /** I1, I5, that no host obeys a former owner, and that no process would have died of an error. */
   afterEvent(): void {
-    const { guests, world, parts } = this.#cloud;
+    const { guests, obedience, world, parts } = this.#cloud;
+    while (this.#toldObeyed < obedience.violations.length)
+      this.#tell(`I1: ${obedience.violations[this.#toldObeyed++]}`);
     while (this.#toldGuests < guests.violations.length)
       this.#tell(`I1: ${guests.violations[this.#toldGuests++]}`);
     while (this.#toldCalls < parts.network.violations.length)
@@ -48,17 +58,49 @@ export class Invariants {
     }
   }
 
-  /** I3: what is promised of a host never exceeds what it has, and its counters are the sums of the claims. I9: `Holds`. */
-  afterCommit({ store, statements }: Committed): void {
+  /** I3: what is promised of a host never exceeds what it has, and its counters are the sums of the claims. I9: `Holds`. And who writes. */
+  afterCommit({ store, by, statements }: Committed): void {
     if (store === names.regionStore) return;
+    if (statements.some((sql) => moves.test(sql))) this.#checkMoved(store, by);
     if (statements.some((sql) => touchesHolds.test(sql)))
       this.holds.afterCommit(store, (sql) => this.#look(store, sql));
+    if (statements.some((sql) => releases.test(sql))) this.#checkUnclaimed(store);
     if (!statements.some((sql) => touchesCapacity.test(sql) && !saysHeardOnly.test(sql))) return;
     this.checks++;
     for (const [host = ''] of this.#look(store, overfull)) {
       if (this.#toldOverfull.has(`${host}`)) continue;
       this.#toldOverfull.add(`${host}`);
       this.#tell(`I3: ${store}: claims on ${host} exceed it, or are not what its counters say`);
+    }
+  }
+
+  /** Who has lost a workflow writes nothing more of it. Of transactions that take turns, the newest rows are the last one's. */
+  #checkMoved(store: string, by: string): void {
+    const moved = this.#look(
+      store,
+      `select id, owner from workflows where xmin::text::bigint = (select max(xmin::text::bigint) from workflows)`,
+    );
+    for (const [id, owner = ''] of moved)
+      if (!owner?.startsWith(`${by}/`)) this.#tell(`I4: ${id} was moved on by ${by}, and is ${owner}'s`);
+  }
+
+  /** I1, I3: what a VM takes of its host is given back once it is gone from there, and no sooner. */
+  #checkUnclaimed(store: string): void {
+    const claimed = new Set(
+      this.#look(
+        store,
+        `select holder || ' ' || host_id from claims where purpose in ('instance', 'migration')`,
+      ).map(([key]) => key ?? ''),
+    );
+    for (const [name, { host }] of this.#cloud.machines) {
+      if (names.cellStore(cellOfHost(name)) !== store) continue;
+      for (const { instanceId, hasDisk, state } of host.vms.values()) {
+        const key = `${instanceId} ${host.hostId}`;
+        if (!hasDisk || claimed.has(key) || this.isForgetful(instanceId) || this.#toldUnclaimed.has(key))
+          continue;
+        this.#toldUnclaimed.add(key);
+        this.#tell(`I1: ${instanceId} is ${state} on ${host.hostId}, and what it takes there was given back`);
+      }
     }
   }
 
@@ -203,5 +245,8 @@ interface Row {
   readonly reservation: string;
   readonly reason: string;
 }
+
+/** Machines are named `c2-h7`. */
+const cellOfHost = (name: string): number => Number(/^c(\d+)-/.exec(name)?.[1] ?? 0);
 
 export const cellOf = (instanceId: string): number | undefined => cellNumberOf(instanceId);

@@ -1,10 +1,11 @@
 /**
  * Deliberate faults in production code, one rule broken by each. `node bench/simulate.ts --break NAME` runs with one and succeeds when a seed
- * finds it; `mutations.test.ts` sees that each still names a place in the code. Found so far: `token` and `counters`, by the first seed.
- * Six seeds did not find `destroy`: cells' reconciliation destroys the VM that was left, before all has come to rest. The others have not
- * been run to an end.
+ * finds it, `--mutations` with all of them in turn; `mutations.test.ts` sees that each still names a place in the code, and
+ * `seeds.test.ts` finds those that are in statements.
  */
 import { registerHooks } from 'node:module';
+import type { FaultKind } from './faults.ts';
+import type { simulate } from './simulate.ts';
 
 export interface Mutation {
   readonly name: string;
@@ -14,7 +15,31 @@ export interface Mutation {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** What is broken is the text of a statement, and can be broken on its way to the store. */
+  readonly isStatement?: true;
+  /** The run that finds it: beside its seed, what differs from the sizes of `seeds.test.ts`. */
+  readonly foundBy?: FindingRun;
 }
+
+export interface FindingRun {
+  readonly seed: number;
+  readonly seconds?: number;
+  readonly every?: number;
+  readonly faults?: readonly FaultKind[];
+}
+
+/** What `simulate` is told of it. */
+export const runOf = ({ seconds, every, faults }: FindingRun) => ({
+  ...(seconds === undefined ? {} : { workMs: seconds * 1_000 }),
+  ...(every === undefined ? {} : { faultEveryMs: every * 1_000 }),
+  ...(faults === undefined ? {} : { faults }),
+});
+
+/** The fault in a statement that is on its way to a store. */
+export const rewriteOf =
+  ({ find, replace }: Mutation) =>
+  (sql: string): string =>
+    sql.replaceAll(find, replace);
 
 export const mutations: readonly Mutation[] = [
   {
@@ -23,6 +48,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/store/claims.ts',
     find: 'used_memory_mib = greatest(0, used_memory_mib - ',
     replace: 'used_memory_mib = greatest(0, used_memory_mib - 0 * ',
+    isStatement: true,
   },
   {
     name: 'claims',
@@ -75,15 +101,24 @@ export const mutations: readonly Mutation[] = [
     replace: '',
   },
   {
+    name: 'hold',
+    rule: 'what is held for a client stays held until its time is over (I9)',
+    file: 'src/cell/store/capacity-requests.ts',
+    find: `select * from capacity_offers where state in ('open', 'accumulating') and expires_ms <= $1`,
+    replace: `select * from capacity_offers where state in ('open', 'accumulating') and expires_ms - 6000 <= $1`,
+    isStatement: true,
+  },
+  {
     name: 'take-over',
     rule: 'who has lost a workflow writes nothing more',
     file: 'src/cell/store/workflows.ts',
     find: 'id = $1 and owner = $2 and epoch = $3 and',
     replace: 'id = $1 and $2::text is not null and $3::bigint is not null and',
+    isStatement: true,
   },
 ];
 
-const root = new URL('../../', import.meta.url);
+const root = new URL('../../', import.meta.url).href;
 
 /** What a file's text is with the fault in it. @throws RangeError where its place is not there exactly once */
 export const mutated = ({ name, file, find, replace }: Mutation, text: string): string => {
@@ -93,14 +128,36 @@ export const mutated = ({ name, file, find, replace }: Mutation, text: string): 
   return before + replace + after;
 };
 
-/** From now on the file is loaded with the fault in it. Before it is imported. */
-export const breakRule = (mutation: Mutation): void => {
-  const url = new URL(mutation.file, root).href;
+/** Of the modules that are loaded a second time for a mutation, and of all that they import. */
+const query = '?broken=';
+const brokenIn = (url = ''): string | undefined => url.split(query)[1];
+const isOwn = (url: string): boolean => url.startsWith(root) && !url.includes('/node_modules/');
+let hooked = false;
+
+const hook = (): void => {
+  if (hooked) return;
+  hooked = true;
   registerHooks({
-    load: (wanted, context, next) => {
-      const loaded = next(wanted, context);
-      if (wanted !== url) return loaded;
+    resolve: (specifier, context, next) => {
+      const found = next(specifier, context);
+      const broken = brokenIn(context.parentURL);
+      return broken === undefined || !isOwn(found.url)
+        ? found
+        : { ...found, url: `${found.url}${query}${broken}` };
+    },
+    load: (url, context, next) => {
+      const loaded = next(url, context);
+      const [file] = url.split(query);
+      const mutation = mutations.find(({ name }) => name === brokenIn(url));
+      if (mutation === undefined || file !== new URL(mutation.file, root).href) return loaded;
       return { ...loaded, source: mutated(mutation, String(loaded.source)) };
     },
   });
+};
+
+/** The simulator, and all of the production code that it runs, with the fault in it: beside those without. */
+export const simulatorWith = async ({ name }: Mutation): Promise<typeof simulate> => {
+  hook();
+  const broken: typeof import('./simulate.ts') = await import(`./simulate.ts${query}${name}`);
+  return broken.simulate;
 };

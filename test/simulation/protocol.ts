@@ -34,6 +34,15 @@ export const welcome = Buffer.concat([
 export const parseComplete = messageOf('1', Buffer.alloc(0));
 export const queryOf = (sql: string): Buffer => messageOf('Q', text(sql));
 
+/** Runs a prepared statement without parameters; prepares it first where its text is given. */
+export const preparedQueryOf = (name: string, sql: string | undefined): Buffer =>
+  Buffer.concat([
+    ...(sql === undefined ? [] : [messageOf('P', Buffer.concat([text(name), text(sql), Buffer.alloc(2)]))]),
+    messageOf('B', Buffer.concat([text(''), text(name), Buffer.alloc(6)])),
+    messageOf('E', Buffer.concat([text(''), Buffer.alloc(4)])),
+    messageOf('S', Buffer.alloc(0)),
+  ]);
+
 export const errorOf = (severity: 'ERROR' | 'FATAL', code: string, message: string): Buffer =>
   messageOf(
     'E',
@@ -83,6 +92,14 @@ export const textsOf = ({ whole }: Message, count: number): string[] => {
     from = end + 1;
   }
   return texts;
+};
+
+/** A message whose body begins with two texts, with these in their place: a Parse (name, statement), a Bind (portal, name). */
+export const withTexts = (message: Message, first: string, second: string): Message => {
+  const former = textsOf(message, 2).reduce((bytes, each) => bytes + Buffer.byteLength(each) + 1, 0);
+  const rest = message.whole.subarray(5 + former);
+  const { type } = message;
+  return { type, whole: messageOf(type, Buffer.concat([text(first), text(second), rest])) };
 };
 
 /** What an engine answered: its rows as texts, whether it failed, and whether a transaction is open now. */

@@ -10,8 +10,9 @@ export interface Regression {
   readonly faults?: readonly FaultKind[];
 }
 
-/** None whose history still meets its fault: that a stop stood still for a released interface is tested in `test/cell/forgotten-termination.test.ts`. */
+/**
+ * None whose history still meets its fault. What was found by histories that are gone is tested beside what was mended: that a stop stood still
+ * for a released interface (`test/cell/forgotten-termination.test.ts`), and the undo of a launch before a host that had heard of its
+ * termination (`test/cell/overtaken.test.ts`).
+ */
 export const regressions: readonly Regression[] = [];
-
-// Seed 103 (`--cells 3 --hosts 2 --seconds 8 --every 1`) finds what is not mended yet: a launch whose interface the region had released for good,
-// as its cell's store had forgotten the termination, ends stuck: its host has heard a newer generation and refuses the undo.

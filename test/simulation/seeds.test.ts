@@ -1,6 +1,7 @@
 /** Seeds of the region simulator, as many as its time allows, and those that once found a fault. `bench/simulate.ts` runs more. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { mutations, rewriteOf, runOf } from './mutations.ts';
 import { regressions } from './regressions.ts';
 import { type SimulationResult, simulate } from './simulate.ts';
 import { makeTemplate, type Template } from './template.ts';
@@ -43,3 +44,15 @@ for (const { seed, found, ...run } of regressions)
     const result = await simulate({ template, ...size, ...run, seed });
     assert.deepEqual(result.broken, [], shown(result));
   });
+
+/** The checks themselves are checked: with a rule broken in what stores are asked, they fail. */
+for (const mutation of mutations) {
+  const { name, rule, isStatement, foundBy } = mutation;
+  if (isStatement === undefined || foundBy === undefined) continue;
+  const { seed } = foundBy;
+  test(`seed ${seed} finds the broken rule that ${rule} (${name})`, async () => {
+    const run = { ...size, ...runOf(foundBy), template, seed, stopsWhenBroken: true };
+    const { broken } = await simulate({ ...run, rewrite: rewriteOf(mutation) });
+    assert.ok(broken.length > 0);
+  });
+}

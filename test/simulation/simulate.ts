@@ -22,6 +22,12 @@ export interface SimulationOptions {
   /** Default: some of all, as the seed says. */
   readonly faults?: readonly FaultKind[];
   readonly faultEveryMs?: number;
+  /** Ends at the first thing that does not hold. */
+  readonly stopsWhenBroken?: boolean;
+  /** A deliberate fault in what stores are asked. */
+  rewrite?(sql: string): string;
+  /** Told when all processes have ended. */
+  atEnd?(stores: ReadonlyMap<string, SimStore>): void;
   /** Gets each line of the trace. */
   tell?(line: string): void;
 }
@@ -68,10 +74,11 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   const world = new World(seed, trace);
   const network = new Network(world);
   const stores = new Map<string, SimStore>();
-  for (const [name, engine] of template.engines) {
+  for (const [name, { engine, image }] of template.stores) {
     const store = new SimStore(name, engine, network);
-    const dump = template.dumps.get(name);
-    if (dump !== undefined) store.restore(dump);
+    if (image === undefined) store.reset();
+    else store.restore(image);
+    if (options.rewrite !== undefined) store.rewrite = (sql) => options.rewrite?.(sql) ?? sql;
     stores.set(name, store);
   }
   const { certificates, shape, directory } = template;
@@ -88,6 +95,7 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   } finally {
     for (const name of names.processNames(shape)) cloud.kill(name);
     await world.run(world.nowMs + 10);
+    options.atEnd?.(stores);
     process.off('unhandledRejection', onError);
     uninstall();
   }
@@ -111,6 +119,7 @@ const run = async (
   cloud.startAll();
   const isUp = await world.run(upMsMax, () => isReady(cloud));
   if (!isUp) isBroken('the region did not come up');
+  const stops = (): boolean => options.stopsWhenBroken === true && broken.length > 0;
   const untilMs = world.nowMs + workMs;
   const faults = new Faults({
     cloud,
@@ -120,6 +129,7 @@ const run = async (
     everyMs: options.faultEveryMs ?? 4_000,
   });
   const isForgetful = (instanceId: string): boolean => faults.rewound.has(cellNumberOf(instanceId) ?? 0);
+  invariants.isForgetful = isForgetful;
   const { accounts, imageId } = template;
   const workload = new Workload({
     cloud,
@@ -133,11 +143,11 @@ const run = async (
   if (isUp) {
     workload.start();
     faults.start();
-    await world.run(untilMs);
+    await world.run(untilMs, stops);
     faults.heal();
-    await world.run(world.nowMs + restMsMax, () => workload.ended);
-    await comeToRest(world, stores, invariants, isBroken);
-    for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
+    await world.run(world.nowMs + restMsMax, () => stops() || workload.ended);
+    await comeToRest(world, stores, invariants, isBroken, stops);
+    if (!stops()) for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
   }
   return {
     seed,
@@ -170,11 +180,12 @@ const comeToRest = async (
   stores: ReadonlyMap<string, SimStore>,
   invariants: Invariants,
   isBroken: (what: string) => void,
+  stops: () => boolean,
 ): Promise<void> => {
   const untilMs = world.nowMs + restMsMax;
   let quietSince: number | undefined;
   let left: readonly string[] = [];
-  while (world.nowMs < untilMs) {
+  while (world.nowMs < untilMs && !stops()) {
     await world.run(world.nowMs + restEveryMs);
     // What is looked at is what is committed: not in the middle of a transaction.
     await world.run(world.nowMs + restEveryMs, () => [...stores.values()].every(({ isBusy }) => !isBusy));
@@ -182,5 +193,5 @@ const comeToRest = async (
     quietSince = left.length > 0 ? undefined : (quietSince ?? world.nowMs);
     if (quietSince !== undefined && world.nowMs - quietSince >= quietMs) return;
   }
-  for (const what of left) isBroken(`not at rest: ${what}`);
+  if (!stops()) for (const what of left) isBroken(`not at rest: ${what}`);
 };

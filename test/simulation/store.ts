@@ -2,12 +2,12 @@
  * A PostgreSQL server of the simulation: the real engine (PGlite) behind the real protocol, so that pool, client and SQL are production's.
  * The engine has one session, so transactions take turns: what is run between a BEGIN and its end is never mixed with others'.
  */
-import type { PGlite } from '@electric-sql/pglite';
+import type { Engine, EngineImage } from './engine.ts';
 import type { Network } from './network.ts';
 import * as protocol from './protocol.ts';
 import { type Random, randomOf } from './random.ts';
 import { SimServer, type SimSocket } from './sockets.ts';
-import { type Dump, dumpOf, restoreInto } from './storeDump.ts';
+import { type Dump, dumpOf, refill } from './storeDump.ts';
 import type { SimProcess, World } from './world.ts';
 
 export const storePort = 5432;
@@ -17,6 +17,7 @@ const statementTimeoutMs = 6_000;
 const serviceMsMax = 1;
 const parseCompleteType = 0x31;
 const shownSqlChars = 70;
+const isRead = /^\s*select\b/;
 const writes = /\b(?:insert|update|delete)\b/i;
 
 interface Session {
@@ -38,22 +39,45 @@ export interface Committed {
   readonly statements: readonly string[];
 }
 
+export interface StoreImage {
+  readonly engine: EngineImage;
+  /** Names of statements that the engine's session has prepared, by their texts. */
+  readonly prepared: ReadonlyMap<string, string>;
+  /** How many names it has had. */
+  readonly names: number;
+}
+
+/** What the engine has cost this process, in real time, by statement. */
+export const engineCosts = new Map<string, { count: number; ms: number }>();
+
+const noteCost = (sql: string, sinceMs: number): void => {
+  const cost = engineCosts.get(sql) ?? { count: 0, ms: 0 };
+  cost.count++;
+  cost.ms += performance.now() - sinceMs;
+  engineCosts.set(sql, cost);
+};
+
 export class SimStore {
   readonly name: string;
-  readonly #engine: PGlite;
+  readonly #engine: Engine;
   readonly #world: World;
   readonly #network: Network;
   readonly #random: Random;
   readonly #prepared = new Map<string, string>();
+  #names = 0;
+  /** Texts by the names that clients give them. */
+  readonly #named = new Map<string, string>();
   readonly #sessions = new Set<Session>();
   readonly #inside: SimProcess;
   #process: SimProcess | undefined;
   #owner: Session | undefined;
   commits = 0;
   statements = 0;
+  /** What a statement is made of before the engine has it: for deliberate faults. */
+  rewrite: ((sql: string) => string) | undefined;
   onCommit: ((committed: Committed) => void) | undefined;
 
-  constructor(name: string, engine: PGlite, network: Network) {
+  constructor(name: string, engine: Engine, network: Network) {
     this.name = name;
     this.#engine = engine;
     this.#network = network;
@@ -72,15 +96,35 @@ export class SimStore {
 
   /** Rows as texts. For checks: it takes no time, and shows what is committed only while no transaction is open. */
   look(sql: string): readonly (string | null)[][] {
-    const { rows, error } = protocol.answerIn(this.#ask(protocol.queryOf(sql)), true);
-    if (error !== undefined) throw new Error(`${this.name}: ${error}`);
-    return rows;
+    const began = performance.now();
+    const { rows, error } = protocol.answerIn(this.#ask(this.#asked(sql)), true);
+    noteCost(sql, began);
+    if (error === undefined) return rows;
+    // It may not have been prepared.
+    this.#prepared.delete(sql);
+    throw new Error(`${this.name}: ${error}`);
+  }
+
+  /** What checks ask again and again is planned once. */
+  #asked(sql: string): Buffer {
+    if (!isRead.test(sql)) return protocol.queryOf(sql);
+    const known = this.#prepared.get(sql);
+    return protocol.preparedQueryOf(known ?? this.#name(sql), known === undefined ? sql : undefined);
+  }
+
+  /** The name under which the engine's session will know a statement from now on. */
+  #name(sql: string): string {
+    const name = `e${++this.#names}`;
+    this.#prepared.set(sql, name);
+    return name;
   }
 
   /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
   #ask(bytes: Buffer): Uint8Array {
     this.#inside.wallAheadMs = this.#process?.wallAheadMs ?? 0;
-    return this.#world.as(this.#inside, () => this.#engine.execProtocolRawSync(bytes));
+    const reply = this.#world.as(this.#inside, () => this.#engine.ask(bytes));
+    if (this.#engine.failure !== undefined) this.#world.failed(this.#inside, this.#engine.failure);
+    return reply;
   }
 
   start(): void {
@@ -96,14 +140,32 @@ export class SimStore {
     });
   }
 
+  /** Its rows. */
   dump(): Dump {
     return dumpOf((sql) => this.look(sql));
   }
 
+  /** Gives it these rows. The server must not run. */
+  refill(dump: Dump): void {
+    refill((sql) => this.look(sql), dump);
+  }
+
+  /** All of it, at this moment. No transaction may be open. */
+  image(): StoreImage {
+    return { engine: this.#engine.image(), prepared: new Map(this.#prepared), names: this.#names };
+  }
+
+  /** Forgets what other sessions have prepared. */
+  reset(): void {
+    this.look('deallocate all');
+  }
+
   /** Makes it what it was. The server must not run. */
-  restore(dump: Dump): void {
+  restore({ engine, prepared, names }: StoreImage): void {
+    this.#engine.restore(engine);
+    this.#names = names;
     this.#prepared.clear();
-    restoreInto((sql) => this.look(sql), dump);
+    for (const [sql, name] of prepared) this.#prepared.set(sql, name);
   }
 
   #begin(socket: SimSocket): void {
@@ -197,10 +259,12 @@ export class SimStore {
   #execute(session: Session, messages: readonly protocol.Message[]): void {
     const { sent, known, fresh, sql } = this.#unprepared(messages);
     const bytes = Buffer.concat(sent.map(({ whole }) => whole));
+    const began = performance.now();
     const reply = this.#ask(bytes);
+    noteCost(sql, began);
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
-    if (error !== undefined) for (const name of fresh) this.#prepared.delete(name);
+    if (reply[0] !== parseCompleteType) for (const text of fresh) this.#prepared.delete(text);
     this.#world.tell(
       `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
       given(messages),
@@ -224,25 +288,35 @@ export class SimStore {
     this.onCommit?.({ store: this.name, by: session.peer, statements });
   }
 
-  /** All connections prepare a text under the same name; the engine has one session, which needs it once. */
+  /** All connections prepare a text under the same name, by their own counting; the engine has one session, which needs it once. */
   #unprepared(messages: readonly protocol.Message[]) {
     const fresh: string[] = [];
     let known = 0;
     let sql = '';
-    const sent = messages.filter((message) => {
-      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
-      if (message.type === 'B') sql = this.#prepared.get(protocol.textsOf(message, 2)[1] ?? '') ?? sql;
-      if (message.type !== 'P') return true;
-      const [name = '', text = ''] = protocol.textsOf(message, 2);
-      sql = text;
-      if (name === '') return true;
-      if (this.#prepared.get(name) === text) {
+    const parsed = (message: protocol.Message): protocol.Message[] => {
+      const [name = '', given = ''] = protocol.textsOf(message, 2);
+      sql = given;
+      const text = this.rewrite?.(given) ?? given;
+      if (name === '') return [protocol.withTexts(message, '', text)];
+      this.#named.set(name, text);
+      if (this.#prepared.has(text)) {
         known++;
-        return false;
+        return [];
       }
-      this.#prepared.set(name, text);
-      fresh.push(name);
-      return true;
+      fresh.push(text);
+      return [protocol.withTexts(message, this.#name(text), text)];
+    };
+    const bound = (message: protocol.Message): protocol.Message => {
+      const [portal = '', name = ''] = protocol.textsOf(message, 2);
+      const text = this.#named.get(name);
+      if (text === undefined) return message;
+      sql = text;
+      return protocol.withTexts(message, portal, this.#prepared.get(text) ?? name);
+    };
+    const sent = messages.flatMap((message) => {
+      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
+      if (message.type === 'P') return parsed(message);
+      return message.type === 'B' ? [bound(message)] : [message];
     });
     return { sent, known, fresh, sql };
   }

@@ -27,18 +27,17 @@ export const dumpOf = (look: Look): Dump => {
   };
 };
 
-/** No trigger runs: what they did is in the rows. Tables are new files, so nothing of what was between shows in the order of rows. */
-export const restoreInto = (look: Look, { tables, sequences }: Dump): void => {
-  look('rollback');
-  look('deallocate all');
+/** No trigger runs: what they did is in the rows. Rows are deleted, tables stay: so plans stay what they are. */
+export const refill = (look: Look, { tables, sequences }: Dump): void => {
   look('begin');
   look('set local session_replication_role = replica');
-  look(`truncate ${tables.map(({ name }) => name).join(', ')}`);
-  for (const { name, columns, rows } of tables)
+  for (const { name, columns, rows } of tables) {
+    look(`delete from ${name}`);
     if (rows !== '[]')
       look(
         `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, ${literal(rows)})`,
       );
+  }
   for (const { name, value } of sequences)
     look(
       `select setval('${name}', ${value ?? 'min_value'}, ${value !== null})${value === null ? ` from (select 1::bigint as min_value) s` : ''}`,

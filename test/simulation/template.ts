@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PGlite } from '@electric-sql/pglite';
 import { idKinds } from '#contracts/ids.ts';
 import { imageManifest } from '#contracts/image-manifest.ts';
 import { createAccount, ensureSystemAccount, type NewAccount, systemAccountId } from '#region/accounts.ts';
@@ -11,21 +10,25 @@ import { imageColumns } from '#region/resources/images.ts';
 import { writeSimulatedImage } from '#simulated/image.ts';
 import { type Certificates, issueAll } from './certificates.ts';
 import { Cloud } from './cloud.ts';
+import { Engine } from './engine.ts';
 import { Network } from './network.ts';
 import { answerIn, queryOf } from './protocol.ts';
 import { install } from './runtime.ts';
 import * as names from './shape.ts';
-import { SimStore } from './store.ts';
+import { simulate } from './simulate.ts';
+import { SimStore, type StoreImage } from './store.ts';
 import type { Dump } from './storeDump.ts';
 import { World } from './world.ts';
 
 const setUpMs = 120_000;
 const setUpSeed = 1;
+const warmUpMs = 3_000;
+const warmUpClients = 4;
 
 export interface Template {
   readonly shape: names.Shape;
-  readonly engines: ReadonlyMap<string, PGlite>;
-  readonly dumps: ReadonlyMap<string, Dump>;
+  /** Without an image: as it is. */
+  readonly stores: ReadonlyMap<string, { readonly engine: Engine; readonly image: StoreImage | undefined }>;
   readonly certificates: Certificates;
   readonly accounts: readonly NewAccount[];
   readonly imageId: string;
@@ -44,28 +47,30 @@ const settings = [
   'search_path = public, pg_catalog',
 ];
 
-const prepared = (engine: PGlite): PGlite => {
+const prepared = (engine: Engine): Engine => {
   for (const setting of settings) ask(engine, `set ${setting}`);
   return engine;
 };
 
-const ask = (engine: PGlite, sql: string): void => {
-  const { error } = answerIn(engine.execProtocolRawSync(queryOf(sql)));
+const ask = (engine: Engine, sql: string): void => {
+  const { error } = answerIn(engine.ask(queryOf(sql)));
   if (error !== undefined) throw new Error(error);
 };
 
 /** One is made, the others are its copies, which is sooner done. */
-const makeEngines = async (stores: readonly string[]): Promise<Map<string, PGlite>> => {
+const makeEngines = async (stores: readonly string[]): Promise<Map<string, Engine>> => {
   const [first = '', ...others] = stores;
-  const engine = prepared(await PGlite.create());
+  const engine = prepared(await Engine.create());
   ask(engine, seededUuid);
-  const data = await engine.dumpDataDir('none');
+  const data = await engine.files();
   const engines = new Map([[first, engine]]);
-  for (const name of others) engines.set(name, prepared(await PGlite.create({ loadDataDir: data })));
+  for (const name of others) engines.set(name, prepared(await Engine.create(data)));
   return engines;
 };
 
-export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
+const makeCold = async (
+  shape: names.Shape,
+): Promise<{ readonly template: Template; readonly dumps: ReadonlyMap<string, Dump> }> => {
   const directory = mkdtempSync(join(tmpdir(), 'pando-simulation-'));
   mkdirSync(join(directory, 'images'));
   // Always the same key: what is sealed is part of what is compared.
@@ -109,10 +114,45 @@ export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
       for (const engine of engines.values()) await engine.close();
       rmSync(directory, { recursive: true, force: true });
     };
-    return { shape, engines, dumps, certificates, accounts, imageId, directory, close };
+    return {
+      dumps,
+      template: { shape, stores: asTheyAre(engines), certificates, accounts, imageId, directory, close },
+    };
   } finally {
     uninstall();
   }
+};
+
+const asTheyAre = (engines: ReadonlyMap<string, Engine>): Template['stores'] =>
+  new Map([...engines].map(([name, engine]) => [name, { engine, image: undefined }]));
+
+const kept = (
+  engines: ReadonlyMap<string, Engine>,
+  stores: ReadonlyMap<string, SimStore>,
+): Template['stores'] =>
+  new Map(
+    [...engines].flatMap(([name, engine]) => {
+      const store = stores.get(name);
+      return store === undefined ? [] : [[name, { engine, image: store.image() }] as const];
+    }),
+  );
+
+/** After a run of a fixed seed the engines have planned most statements; their rows are put back. */
+export const makeTemplate = async (shape: names.Shape): Promise<Template> => {
+  const { dumps, template } = await makeCold(shape);
+  const engines = new Map([...template.stores].map(([name, { engine }]) => [name, engine]));
+  let warm = template.stores;
+  await simulate({
+    ...{ template, seed: setUpSeed, workMs: warmUpMs, clients: warmUpClients, faults: [] },
+    atEnd: (stores) => {
+      for (const [name, store] of stores) {
+        const dump = dumps.get(name);
+        if (dump !== undefined) store.refill(dump);
+      }
+      warm = kept(engines, stores);
+    },
+  });
+  return { ...template, stores: warm };
 };
 
 const trouble = (world: World): Error =>

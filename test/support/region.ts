@@ -1,12 +1,13 @@
 /** A whole region of a test's own, on real parts, beside whatever else runs on the machine. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { writeAwsFiles } from '#cli/awsFiles.ts';
 import { awsEnvironment } from '#cli/commands/aws.ts';
 import { ensureImage } from '#cli/commands/image.ts';
+import { planOf } from '#cli/operator.ts';
 import { prepareRegion } from '#cli/prepareRegion.ts';
 import { openRegion, type Region } from '#cli/region.ts';
 import { itemsAt, textAt } from '#cli/xmlTree.ts';
@@ -19,6 +20,7 @@ import { takeDown } from '#lab/teardown.ts';
 import { topologyLeft } from '#lab/topology.ts';
 import { codeDirectory, type RunDirectory, runDirectory } from '#node/directory.ts';
 import { identify } from '#node/processIdentity.ts';
+import { newCluster } from './cluster.ts';
 
 const firstPort = 14_000;
 const cliTimeoutMs = 300_000;
@@ -92,8 +94,16 @@ async function broughtUp(
   run: RunRecord,
 ): Promise<{ region: Region; imageId: string }> {
   const image = await ensureImage('default', () => undefined);
+  if (run.postgres === undefined) await makeClusters(directory, run);
   await bringUp(directory, run, () => undefined);
   return prepareRegion(directory, image.dir);
+}
+
+/** What the first start of its servers would make. Cells that are added later, and regions that another release brings up, get theirs that way. */
+async function makeClusters(directory: RunDirectory, run: RunRecord): Promise<void> {
+  mkdirSync(directory.postgresRoot, { recursive: true, mode: 0o711 });
+  const stores = ['region', ...planOf(run).cells.map(({ name }) => name)];
+  await Promise.all(stores.map((name) => newCluster(directory.postgres(name).dataDir)));
 }
 
 async function broughtUpBy(tree: string, root: string): Promise<{ region: Region; imageId: string }> {

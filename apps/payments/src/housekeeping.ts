@@ -1,6 +1,6 @@
 /** What runs by itself: ends what has expired, deletes by time, closes the books of the day. */
 import type { App } from './app.ts';
-import { proveDay } from './ledger/proof.ts';
+import { keptProof, proveDay } from './ledger/proof.ts';
 import { retain } from './location/retention.ts';
 import { sweep } from './payments/sweep.ts';
 import { transaction } from './store/transaction.ts';
@@ -28,10 +28,11 @@ export function startHousekeeping(app: App): () => Promise<void> {
   };
 }
 
-/** Proves the day before, once its grace is over. */
+/** Proves the day before, once its grace is over. A day that is proved already costs one look. */
 export async function closeBooks(app: App): Promise<void> {
   const nowMs = app.clock();
   const day = new Date(nowMs - proofGraceMs - dayMs).toISOString().slice(0, 10);
+  if ((await keptProof(app.pool, day)) !== undefined) return;
   const proof = await transaction(app.pool, (client) => proveDay(client, day, nowMs));
   app.log.info({ day, postings: `${proof.postings}`, digest: proof.digest }, 'the day is proved');
 }

@@ -33,12 +33,23 @@ export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly Schema
   const names = steps.map((step) => step.name);
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
     throw new Error(`migrations are out of order: ${names.join(', ')}`);
+  if (await areNoted(db, names)) return;
   for (const step of steps)
     try {
       await withLockRetry(() => exclusively(db, (tx) => runOnce(tx, step)));
     } catch (cause) {
       throw new Error(`migration ${step.name} failed`, { cause });
     }
+};
+
+/** Whether every step is noted: the usual start. Steps are noted in the transaction that runs them, and none is ever taken back. */
+const areNoted = async <Schema>(db: Kysely<Schema>, names: readonly string[]): Promise<boolean> => {
+  const { rows: tables } = await sql<{
+    noted: string | null;
+  }>`select to_regclass('schema_steps')::text as noted`.execute(db);
+  if (tables[0]?.noted == null) return false;
+  const { rows } = await sql`select name from schema_steps where name = any(${names})`.execute(db);
+  return rows.length === names.length;
 };
 
 /** One transaction under the lock of all migrators, with time for statements that rewrite a table. */

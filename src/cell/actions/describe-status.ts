@@ -1,5 +1,5 @@
 /** DescribeInstanceStatus and DescribeInstanceCreditSpecifications. */
-import type { InstanceStatus } from '@aws-sdk/client-ec2';
+import type { EventCode, InstanceStatus } from '@aws-sdk/client-ec2';
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
 import { applyFilters, compileFilters, type FilterSpec } from '#wire/filters.ts';
@@ -7,6 +7,7 @@ import { cutPage, readPage } from '#wire/pagination.ts';
 import type { In, Out } from '#wire/types.ts';
 import type { ShownCheck, ShownChecks } from '../health/shown.ts';
 import { ec2State } from '../instance-states.ts';
+import { eventsOfInstances, type InstanceEventRow } from '../store/instance-events.ts';
 import type { InstanceRow } from '../store/instances.ts';
 import type { CellContext } from './context.ts';
 import { findInstances } from './find.ts';
@@ -30,7 +31,21 @@ const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['Sys
   };
 };
 
-const render = (row: InstanceRow, { instance, system, disk }: ShownChecks): InstanceStatus => {
+const prefixes = { completed: '[Completed] ', canceled: '[Canceled] ' } as const;
+
+const renderEvent = (row: InstanceEventRow): NonNullable<InstanceStatus['Events']>[number] => ({
+  InstanceEventId: row.id,
+  Code: row.code as EventCode,
+  Description: `${row.outcome === null ? '' : prefixes[row.outcome]}${row.description}`,
+  NotAfter: row.not_after,
+  NotBefore: row.not_before,
+});
+
+const render = (
+  row: InstanceRow,
+  { instance, system, disk }: ShownChecks,
+  events: readonly InstanceEventRow[] = [],
+): InstanceStatus => {
   return {
     InstanceId: row.id,
     AvailabilityZone: row.spec.zone,
@@ -39,7 +54,7 @@ const render = (row: InstanceRow, { instance, system, disk }: ShownChecks): Inst
     SystemStatus: summary(system),
     InstanceStatus: summary(instance),
     AttachedEbsStatus: summary(disk),
-    Events: [],
+    Events: events.map(renderEvent),
   };
 };
 
@@ -49,12 +64,12 @@ const statusFilters: FilterSpec<InstanceStatus> = {
   'application-status.status': () => undefined,
   'operator.managed': () => false,
   'operator.principal': () => undefined,
-  'event.code': () => undefined,
-  'event.description': () => undefined,
-  'event.instance-event-id': () => undefined,
-  'event.not-after': () => undefined,
-  'event.not-before': () => undefined,
-  'event.not-before-deadline': () => undefined,
+  'event.code': (item) => item.Events?.map((event) => event.Code),
+  'event.description': (item) => item.Events?.map((event) => event.Description),
+  'event.instance-event-id': (item) => item.Events?.map((event) => event.InstanceEventId),
+  'event.not-after': (item) => item.Events?.map((event) => event.NotAfter),
+  'event.not-before': (item) => item.Events?.map((event) => event.NotBefore),
+  'event.not-before-deadline': (item) => item.Events?.map((event) => event.NotBeforeDeadline),
   'instance-state-code': (item) => item.InstanceState?.Code,
   'instance-state-name': (item) => item.InstanceState?.Name,
   'instance-status.reachability': (item) => item.InstanceStatus?.Details?.map((detail) => detail.Status),
@@ -77,10 +92,14 @@ export const describeInstanceStatus = async (
   const cursors = new Map<string, string>();
   const select = async (rows: readonly InstanceRow[]): Promise<InstanceStatus[]> => {
     const checks = await checksOf(context, rows);
+    const events = await eventsOfInstances(
+      context.services.db,
+      rows.map(({ id }) => id),
+    );
     return rows.flatMap((row) => {
       if (row.state !== 'running' && !input.IncludeAllInstances) return [];
       cursors.set(row.id, cursorOf(row));
-      const status = render(row, checks(row));
+      const status = render(row, checks(row), events.get(row.id));
       return matches(status) ? [status] : [];
     });
   };

@@ -75,6 +75,7 @@ export const runInstances = async (
   });
   if (!('image' in resolved)) return answer(context, resolved);
   const launched = await underClaim(context, claim, () => begin(input, context, request, resolved));
+  if (context.request.offerId !== undefined) await context.services.faults.hit('offer.committed');
   context.begun({ changes: [], workflows: launched.workflows, cancelled: [] });
   if (context.request.offerId !== undefined) context.offers.told();
   return answer(context, launched.rows, await addresses(context, launched.workflows));

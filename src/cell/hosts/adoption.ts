@@ -9,6 +9,7 @@ import { cellNumberOf, newCellId } from '#contracts/ids.ts';
 import type { VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
 import { claimOf } from '../capacity/constrained.ts';
 import { epochAfter, placeEpochOf } from '../generation.ts';
+import { isEndedByOwner } from '../instance-states.ts';
 import { networkMbpsOf } from '../instance-types.ts';
 import { newAssociation } from '../profile-association.ts';
 import type { CellServices } from '../services.ts';
@@ -23,6 +24,7 @@ import {
 } from '../store/instances.ts';
 import { listQuarantined, type QuarantinedVm } from '../store/quarantine.ts';
 import type { Sql } from '../store/sql.ts';
+import { allocationOf, isReleased } from '../workflows/steps/network.ts';
 
 type Inspection = Result<typeof hostContract, 'vm.inspect'>;
 
@@ -67,14 +69,15 @@ export const adoptVm = async (
   instanceId: string,
   hostName: string | undefined,
 ): Promise<Adopted> => {
-  const { host_id: hostId } = await findQuarantined(services, instanceId, hostName);
+  const kept = await findQuarantined(services, instanceId, hostName);
+  const hostId = kept.host_id;
   const found = await services.hosts.call(hostId, 'vm.inspect', { instanceId });
   const { state } = found.report;
   if (state !== 'running' && state !== 'stopped')
     throw refuse(`${instanceId} is ${state} on ${hostId}: only what runs or is stopped can be adopted.`);
   const row = await findInstance(services.db, instanceId);
   const accountId =
-    row === undefined ? await rebuild(services, hostId, found) : await moveHere(services, hostId, row, found);
+    row === undefined ? await rebuild(services, hostId, found) : await moveHere(services, kept, row, found);
   services.log.warn(
     { instance: instanceId, host: hostId, accountId, state },
     'an operator adopted a VM from quarantine',
@@ -82,16 +85,17 @@ export const adoptVm = async (
   return { instanceId, hostId, accountId, state };
 };
 
-/** The row is there and names another host: that one must say that it has nothing. */
+/** The row is there and names another host: that one must say that it has nothing. Or it ended and the VM lived on (`newer`). */
 const moveHere = async (
   services: CellServices,
-  hostId: string,
+  { host_id: hostId, reason }: QuarantinedVm,
   seen: InstanceRow,
   { network, report }: Inspection,
 ): Promise<string> => {
   const state = report.state === 'running' ? 'running' : 'stopped';
-  if (seen.state === 'terminated')
+  if (seen.state === 'terminated' && (reason !== 'newer' || isEndedByOwner(seen)))
     throw refuse(`${seen.id} was terminated by its owner: it can only be removed.`);
+  const port = seen.state === 'terminated' ? await keptInterface(services, seen, network?.port) : undefined;
   if (seen.workflow_id !== null) throw refuse(`${seen.id} is being changed: try again when that is done.`);
   if (seen.host_id !== null) {
     const there = await services.hosts.call(seen.host_id, 'vm.describe', { instanceId: seen.id });
@@ -118,10 +122,26 @@ const moveHere = async (
       place_epoch: epoch,
       state_reason: null,
       transition_reason: '',
+      ...(port === undefined ? {} : { terminated_at: null, interface: port }),
     });
     await forget(tx, row.id, hostId);
   });
   return seen.account_id;
+};
+
+/** Of an instance whose row has ended. Where the region has released its interface, the address may be another's by now. */
+const keptInterface = async (
+  services: CellServices,
+  row: InstanceRow,
+  told: VpcPort | undefined,
+): Promise<VpcPort> => {
+  const kept = await allocationOf(services, row).catch((error: unknown) => {
+    if (!isReleased(error)) throw error;
+    return undefined;
+  });
+  if (kept === undefined || (told !== undefined && told.eniId !== kept.port.eniId))
+    throw refuse(`The region has released the interface of ${row.id}: its address may be another's by now.`);
+  return kept.port;
 };
 
 /**
@@ -272,7 +292,7 @@ const makeRow = async (
   };
 };
 
-/** Destroys a VM in quarantine, with its disk, because an operator says so. Of an instance without a row its interface goes too. */
+/** Destroys a VM in quarantine, with its disk, because an operator says so. Of an instance without a row, or whose row has ended, its interface goes too. */
 export const removeVm = async (
   services: CellServices,
   instanceId: string,
@@ -288,7 +308,8 @@ export const removeVm = async (
   const workflowId = newCellId('workflow', identity.cellNumber);
   const command = { workflowId, step: 'remove', epoch: 1, generation: heard + 1 };
   await hosts.call(hostId, 'vm.destroy', { command, instanceId });
-  if (row === undefined && (await listQuarantined(db, instanceId)).length === 1)
+  const isEnded = row === undefined || row.state === 'terminated';
+  if (isEnded && (await listQuarantined(db, instanceId)).length === 1)
     await region.call('region.releaseInterface', { instanceId });
   await forget(db, instanceId, hostId);
   log.warn({ instance: instanceId, host: hostId }, 'an operator removed a VM from quarantine');

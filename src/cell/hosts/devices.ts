@@ -2,12 +2,13 @@
 import type { Handlers } from '#base/rpc/contract.ts';
 import { probeTimeoutMs } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { previewTimeoutMs } from '#contracts/kernel-preview.ts';
 import type { cellPushContract } from '#contracts/region.ts';
 import { vpcPushTimeoutMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { hostAt } from '../store/hosts.ts';
 
-type DeviceMethod = 'cell.deviceObjects' | 'cell.transact' | 'cell.confirm' | 'cell.probe';
+type DeviceMethod = 'cell.deviceObjects' | 'cell.transact' | 'cell.preview' | 'cell.confirm' | 'cell.probe';
 
 /** @throws NotFound: no host of this cell has this card */
 const hostOf = async ({ db }: CellServices, deviceId: string): Promise<string> => {
@@ -30,6 +31,10 @@ export const deviceHandlers = (
     'cell.transact': async ({ deviceId, transaction }) => {
       const hostId = await hostOf(services(), deviceId);
       return services().hosts.call(hostId, 'card.transact', transaction, options);
+    },
+    'cell.preview': async ({ deviceId, transaction }) => {
+      const hostId = await hostOf(services(), deviceId);
+      return services().hosts.call(hostId, 'card.preview', transaction, { timeoutMs: previewTimeoutMs });
     },
     'cell.confirm': async ({ deviceId, transactionId }) => {
       const hostId = await hostOf(services(), deviceId);

@@ -5,10 +5,11 @@
  */
 import type { VmReport } from '#contracts/host.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
+import { isEndedByOwner } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { findPlaced, type InstanceRow, type PlacedInstance } from '../store/instances.ts';
 import { type QuarantineReason, quarantineVm, releaseQuarantine } from '../store/quarantine.ts';
-import { takeGeneration } from './generations.ts';
+import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
 import type { Removals } from './removals.ts';
 
 /** `gone`: the VM may be removed here. `later`: it is in the hands of a workflow, or cannot be judged now. Else: into quarantine. */
@@ -86,9 +87,17 @@ export class Quarantine {
     // Changed since the rows of this host were read: the next report is compared with what it is now.
     if (row.workflow_id !== null || row.host_id === hostId || row.migration_host === hostId)
       return { kind: 'later' };
-    if (row.state === 'terminated')
-      return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
-    return this.judgeCopy(hostId, vm, row);
+    return row.state === 'terminated' ? this.#judgeEnded(row, vm) : this.judgeCopy(hostId, vm, row);
+  }
+
+  /** The end of a VM that has lived on since, by what its host has heard, is the word of a store that has lost commits. */
+  async #judgeEnded(row: InstanceRow, { generation }: VmReport): Promise<Verdict> {
+    if (isAhead(row, generation)) {
+      if (!isEndedByOwner(row)) return 'newer';
+      await raiseGeneration(this.#services.db, row, generation);
+      return { kind: 'later' };
+    }
+    return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
   }
 
   /** Whether a copy on a host that is not the instance's may go: only when the instance's own host shows that it has the guest. */

@@ -4,7 +4,7 @@
  */
 import type { VmReport } from '#contracts/host.ts';
 import { generationOf } from '../generation.ts';
-import { stateReasons } from '../instance-states.ts';
+import { isEndedByOwner, stateReasons } from '../instance-states.ts';
 import {
   type Begun,
   beginRecovery,
@@ -75,7 +75,10 @@ export class HostReconciler {
 
   /** Whether nothing is left of this row that a later report must settle. */
   async #settleRow(hostId: string, row: PlacedInstance, vm: VmReport | undefined): Promise<boolean> {
-    if (isAhead(row, vm?.generation)) return this.#raise(hostId, row, vm?.generation ?? 0);
+    if (isAhead(row, vm?.generation))
+      return row.state === 'terminated' && row.host_id === hostId && !isEndedByOwner(row)
+        ? this.#leave(row)
+        : this.#raise(hostId, row, vm?.generation ?? 0);
     if (row.workflow_id !== null) return false;
     if (row.migration_host === hostId) return this.#finishMove(hostId, row);
     return agrees(row, hostId, vm) || this.#mend(hostId, row);
@@ -88,6 +91,17 @@ export class HostReconciler {
       'the host has heard of a change that the store does not know: the store has lost commits',
     );
     await raiseGeneration(services.db, row, heard);
+    return false;
+  }
+
+  /** A row that has ended without its owner's word lets go of a VM that has lived on since: the next report shows it as a stranger. */
+  async #leave(seen: InstanceRow): Promise<false> {
+    await this.#options.services.db.transaction(async (tx) => {
+      const [row] = await lockInstances(tx, undefined, [seen.id]);
+      if (row === undefined || row.version !== seen.version) return;
+      await releaseClaim(tx, claimIdOf('instance', row.id));
+      await changeInstance(tx, row.id, { host_id: null });
+    });
     return false;
   }
 

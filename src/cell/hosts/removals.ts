@@ -6,7 +6,7 @@
 import type { CommandKey } from '#contracts/host.ts';
 import { newCellId } from '#contracts/ids.ts';
 import { generationOf } from '../generation.ts';
-import { stateReasons } from '../instance-states.ts';
+import { isEndedByOwner } from '../instance-states.ts';
 import { reconcileStopGraceMs, removalsPerCellMax, removalsPerHostMax, removalWindowMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import type { InstanceRow } from '../store/instances.ts';
@@ -40,8 +40,7 @@ export class Removals {
     row: Removed & Pick<InstanceRow, 'state' | 'state_reason'>,
     proof: string,
   ): Promise<boolean> {
-    const byOwner = row.state === 'terminated' && row.state_reason?.Code === stateReasons.userShutdown.Code;
-    return byOwner
+    return isEndedByOwner(row)
       ? this.#end(hostId, row, proof, this.#destroyOf(hostId, row))
       : this.destroy(hostId, row, proof);
   }

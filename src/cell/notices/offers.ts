@@ -80,6 +80,7 @@ export class Offers {
       throw notFound('capacityOffer', launch.offerId);
     checkOpen(offer);
     checkSize(offer, request, launch);
+    await this.#services.faults.hit('offer.found');
     const parts = await partsOf(tx, offer.id);
     return { offer, request, hostIds: parts.map(({ hostId }) => hostId), nowMs };
   }
@@ -88,6 +89,7 @@ export class Offers {
   async take(tx: Sql, { offer, hostIds }: TakenOffer): Promise<void> {
     await lockHosts(tx, hostIds);
     await releaseParts(tx, offer.id);
+    await this.#services.faults.hit('offer.taken');
   }
 
   /** The launch has its places: the request is fulfilled, and what else was offered to it is given back. */
@@ -102,6 +104,7 @@ export class Offers {
       ...{ kind: 'capacity.claimed', state: 'fulfilled', offer: claimed },
       message: `The offer was claimed by the reservation ${reservationId}.`,
     });
+    await this.#services.faults.hit('offer.claimed');
   }
 
   /**
@@ -120,6 +123,7 @@ export class Offers {
         ...{ kind: 'capacity.lost', state: 'waiting', offer: { ...offer, state: 'lost' as const } },
         message: 'Others were faster: the request waits on, in its old place.',
       });
+      await this.#services.faults.hit('offer.lost');
       return request.id;
     });
     this.#told();

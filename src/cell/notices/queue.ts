@@ -118,10 +118,11 @@ export class CapacityQueue {
   }
 
   async #lookOnce(refused: ReadonlySet<string>): Promise<number> {
-    const { capacity, clock } = this.#services;
+    const { capacity, clock, faults } = this.#services;
     let counted = (): void => undefined;
     const did = await capacity.transaction(async (tx, placing) => {
       const row = await lockQueue(tx);
+      await faults.hit('queue.locked');
       const tick = this.#time.next(row, clock.monotonicMs());
       if (tick !== undefined) await addElapsed(tx, this.#owner, tick.addMs);
       counted = tick?.counted ?? counted;
@@ -130,6 +131,7 @@ export class CapacityQueue {
       const ended = await this.#expire(look);
       return ended > 0 ? ended : this.#serve(look, refused);
     });
+    if (did > 0) await faults.hit('queue.committed');
     counted();
     return did;
   }
@@ -162,6 +164,7 @@ export class CapacityQueue {
     const { tx, nowMs } = look;
     const accumulated = offer.state === 'accumulating';
     await this.giveBack(tx, offer, accumulated ? 'given-back' : 'lapsed');
+    await this.#services.faults.hit('queue.lapsed');
     const [request] = await tx.query<RequestRow>('select * from capacity_requests where id = $1', [
       offer.request_id,
     ]);
@@ -270,13 +273,16 @@ export class CapacityQueue {
       const placed = await placing.place({ claim, zone: request.zone, hostId });
       if (placed === undefined) throw new NotTaken(hostId, chosen.type);
     }
+    await this.#services.faults.hit('queue.claimed');
     const offer: OfferRow = {
       ...{ id, request_id: request.id, account_id: request.account_id, mode: request.mode, option },
       ...{ type: chosen.type, count: chosen.count, state: 'open', expires_ms: nowMs + request.offer_ms },
       ...{ valid_until: this.#until(request.offer_ms), reservation_id: null },
     };
     await insertOffer(tx, offer);
+    await this.#services.faults.hit('queue.offered');
     await this.#offered(look, request, offer);
+    await this.#services.faults.hit('queue.told');
   }
 
   #until(ms: number): Date {
@@ -305,6 +311,7 @@ export class CapacityQueue {
     if (original === undefined) return;
     const id = before?.id ?? newCellId('capacityOffer', this.#services.identity.cellNumber);
     await this.#reserveParts(tx, { id, type: original.type, accountId: request.account_id }, parts, claims);
+    await this.#services.faults.hit('queue.accumulated');
     const offer: OfferRow = {
       ...{ id, request_id: request.id, account_id: request.account_id, mode: request.mode, option: 0 },
       ...{ type: original.type, count: original.count, reservation_id: null },

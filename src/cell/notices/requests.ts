@@ -253,7 +253,7 @@ export class CapacityRequests {
           'CapacityRequestLimitExceeded',
           `You have ${capacityLimits.openRequestsMax} requests for capacity that wait. Cancel one, or wait until one has ended.`,
         );
-      return insertRequest(tx, {
+      const made = await insertRequest(tx, {
         ...{ id: newCellId('capacityRequest', identity.cellNumber), account_id: accountId },
         ...{ token: request.token, request_hash: request.requestHash, state: 'waiting', mode: request.mode },
         ...{ position: await nextPosition(tx), zone: identity.zone, options: request.options },
@@ -265,7 +265,10 @@ export class CapacityRequests {
         companions: request.link?.as === 'main' ? [] : null,
         companion_of: request.link?.as === 'companion' ? request.link.of : null,
       });
+      await services.faults.hit('request.written');
+      return made;
     });
+    await services.faults.hit('request.committed');
     queue.hint();
     return this.#show(db, row);
   }
@@ -301,6 +304,7 @@ export class CapacityRequests {
         ),
       );
       for (const offer of live) await queue.giveBack(tx, offer, 'given-back');
+      await services.faults.hit('request.gaveBack');
       await setRequest(tx, id, { state: 'cancelled' });
       await queue.tell({ tx, nowMs }, request, { kind: 'request.cancelled', state: 'cancelled', message });
       return { ...request, state: 'cancelled' as const };

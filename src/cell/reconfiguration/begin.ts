@@ -14,6 +14,7 @@ import type { Sql } from '../store/sql.ts';
 import { insertWorkflow, type NewWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import type { RebuildInput } from '../workflows/rebuild.ts';
+import type { EmptyOptions } from '../workflows/steps/empty-host.ts';
 import { hostClassOf, hostFactsOf, wantedHostOf } from './facts.ts';
 
 /** What a host would get if it were rebuilt now. */
@@ -83,10 +84,17 @@ const hostWorkflow = (services: CellServices, kind: string, hostId: string, inpu
 });
 
 /** @throws NotFound, IncorrectState */
-export const beginDrain = ({ services, owner }: Actor, hostId: string): Promise<WorkflowRow> =>
+export const beginDrain = (
+  { services, owner }: Actor,
+  hostId: string,
+  { ignoreWindows = false }: EmptyOptions = {},
+): Promise<WorkflowRow> =>
   services.db.transaction(async (tx) => {
     assertFree(await lockHost(tx, hostId));
-    const made = hostWorkflow(services, 'drain', hostId, { hostId });
+    const made = hostWorkflow(services, 'drain', hostId, {
+      hostId,
+      ...(ignoreWindows ? { ignoreWindows } : {}),
+    });
     await takeHost(tx, hostId, { phase: 'draining', reason: 'an operator drains it', workflowId: made.id });
     return insertWorkflow(tx, made, owner);
   });
@@ -119,7 +127,7 @@ const passInput = async (
   return { ...rest, epoch: placeEpochOf(generation) };
 };
 
-export interface RebuildOrder {
+export interface RebuildOrder extends EmptyOptions {
   readonly pool?: Pool | undefined;
   /** For people. */
   readonly reason: string;
@@ -136,7 +144,7 @@ export interface RebuildOrder {
 export const beginRebuild = async (
   { services, owner }: Actor,
   { row, condition, wanted, strategy }: Outlook,
-  { pool, reason, diagnose = false, check }: RebuildOrder,
+  { pool, reason, diagnose = false, ignoreWindows = false, whileOpen = false, check }: RebuildOrder,
 ): Promise<WorkflowRow> => {
   const level = diagnose ? 'diagnostics' : firstLevel(strategy);
   return services.db.transaction(async (tx) => {
@@ -158,6 +166,8 @@ export const beginRebuild = async (
       validationInstanceId: newCellId('instance', services.identity.cellNumber),
       // A host that served goes back to that when it turns out not to be empty.
       servedBefore: locked.state === 'active',
+      ...(ignoreWindows ? { ignoreWindows } : {}),
+      ...(whileOpen ? { whileOpen } : {}),
       ...(pool === undefined ? {} : { pool: { name: pool.name, layout: pool.layout } }),
     });
     return insertWorkflow(tx, { ...made, input }, owner);

@@ -3,7 +3,7 @@
  * does; the lock of the pool's row arbitrates.
  */
 import { PandoError } from '#contracts/errors.ts';
-import { type PoolChange, planChanges, type Unmet } from '#reconfiguration/plan.ts';
+import type { PoolChange, Unmet } from '#reconfiguration/plan.ts';
 import { countPools, type Pool, type PoolCount, type PoolHost } from '#reconfiguration/pools.ts';
 import { type Amount, clamped, countOf } from '#slots/amount.ts';
 import { sizeOf } from '../instance-types.ts';
@@ -14,6 +14,7 @@ import type { HostRow } from '../store/hosts.ts';
 import { listPools } from '../store/pools.ts';
 import type { Sql } from '../store/sql.ts';
 import { beginRebuild, outlookToBegin } from './begin.ts';
+import { DonorWindows } from './donor-windows.ts';
 import { hostClassOf } from './facts.ts';
 import { type Leaving, type Room, withoutRoom } from './room.ts';
 
@@ -105,8 +106,11 @@ export class Pools {
   readonly #pending = new Map<string, Asked>();
   readonly #refused = new Map<string, Asked>();
 
+  readonly #windows: DonorWindows;
+
   constructor(options: PoolsOptions) {
     this.#options = options;
+    this.#windows = new DonorWindows(options.services);
     options.services.capacity.onRefused = (type, count) => this.refused(type, count);
   }
 
@@ -206,13 +210,14 @@ export class Pools {
     });
     const demand = this.#demandOf(pools, rows);
     const concurrentMax = this.#options.atOnceMax ?? rebuildsAtOnceMax;
-    const plan = planChanges({ pools, hosts: seen, demand, concurrentMax });
-    return { counts: countPools(pools, seen, demand), demand, hosts: seen, ...plan };
+    const plan = await this.#windows.plan({ pools, hosts: seen, demand, concurrentMax });
+    return { counts: countPools(pools, plan.hosts, demand), demand, ...plan };
   }
 
   /** Begins what may begin now. */
   async turn(): Promise<void> {
-    const { changes } = await this.view();
+    const { changes, unmet } = await this.view();
+    await this.#windows.note(unmet);
     if (changes.length === 0) return;
     const pools = new Map((await listPools(this.#options.services.db)).map((pool) => [pool.name, pool]));
     for (const change of changes) {
@@ -226,7 +231,7 @@ export class Pools {
     try {
       const outlook = await outlookToBegin(services, hostId, pool, false);
       const workflow = await beginRebuild({ services, owner }, outlook, {
-        ...{ pool, reason: why },
+        ...{ pool, reason: why, whileOpen: true },
         check: (tx) => this.#assertRoom(tx, hostId, from),
       });
       begun({ changes: [], workflows: [workflow], cancelled: [] });

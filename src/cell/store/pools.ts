@@ -31,3 +31,25 @@ export const dropPool = async (tx: Sql, name: string): Promise<boolean> => {
   await tx.query('update hosts set pool = null where pool = $1', [name]);
   return (await tx.query('delete from pools where name = $1 returning name', [name])).length > 0;
 };
+
+/**
+ * These pools, and no others, wait for event windows now. Gives those that have for longer than may be, once: they count anew from then
+ * on.
+ */
+export const markWindowsSince = async (
+  sql: Sql,
+  waiting: readonly string[],
+  patienceMs: number,
+): Promise<readonly string[]> => {
+  const late = await sql.query<{ name: string }>(
+    `update pools set windows_since = now()
+     where name = any($1) and windows_since < now() - make_interval(secs => $2) returning name`,
+    [waiting, patienceMs / 1000],
+  );
+  await sql.query(
+    `update pools set windows_since = case when name = any($1) then now() end
+     where (windows_since is not null) <> (name = any($1))`,
+    [waiting],
+  );
+  return late.map(({ name }) => name);
+};

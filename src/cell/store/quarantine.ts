@@ -4,9 +4,10 @@ import type { Sql } from './sql.ts';
 
 /**
  * `no-row`: the cell's store knows no such instance. `other-cell`: its id names another cell. `elsewhere`: the row places it on another
- * host, and that it runs there could not be shown.
+ * host, and that it runs there could not be shown. `newer`: the row says that it has ended, without its owner's word, and the host has
+ * heard of a later change: the store has lost commits.
  */
-export type QuarantineReason = 'no-row' | 'other-cell' | 'elsewhere';
+export type QuarantineReason = 'no-row' | 'other-cell' | 'elsewhere' | 'newer';
 
 export interface QuarantinedVm {
   readonly instance_id: string;

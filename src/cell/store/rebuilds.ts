@@ -6,6 +6,7 @@ import type { Found } from '#reconfiguration/passes.ts';
 import type { SlotLayout } from '#reconfiguration/pools.ts';
 import type { RebuildStep } from '#reconfiguration/steps.ts';
 import type { HostRow } from './hosts.ts';
+import { endPlannedMoves } from './instance-events.ts';
 import type { Sql } from './sql.ts';
 
 /** What is kept of a step: of the last time when it was carried out. */
@@ -67,6 +68,7 @@ export const letGoOfHost = async (
     readonly restMs?: number;
   },
 ): Promise<boolean> => {
+  await endPlannedMoves(tx, workflowId);
   const rows = await tx.query(
     `update hosts set state = $3, phase = $4, phase_reason = $5, rebuild_id = null, epoch = epoch + 1,
        rests_until = case when $6::float8 > 0 then greatest(rests_until, now() + make_interval(secs => $6)) else rests_until end

@@ -15,6 +15,7 @@ import { capacityRequestsStep } from './schema-0026-capacity-requests.ts';
 import { reservationsStep } from './schema-0026-reservations.ts';
 import { companionsStep } from './schema-0042-companions.ts';
 import { crashesStep } from './schema-0042-crashes.ts';
+import { eventWindowsStep } from './schema-0044-event-windows.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -148,4 +149,5 @@ export const cellSchema: readonly SchemaStep[] = [
   reservationsStep,
   companionsStep,
   crashesStep,
+  eventWindowsStep,
 ];

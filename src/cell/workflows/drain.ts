@@ -6,6 +6,8 @@ import { type Emptied, emptyHost } from './steps/empty-host.ts';
 
 export interface DrainInput {
   readonly hostId: string;
+  /** Absent: of the last release, or VMs wait for their accounts' event windows. */
+  readonly ignoreWindows?: boolean;
 }
 
 export const drainWorkflow = defineWorkflow<DrainInput, { moveVms: Emptied }, CellServices>({
@@ -14,7 +16,7 @@ export const drainWorkflow = defineWorkflow<DrainInput, { moveVms: Emptied }, Ce
     {
       name: 'moveVms',
       why: 'what runs there goes on elsewhere; what cannot be moved is told',
-      do: (context) => emptyHost(context, context.input.hostId),
+      do: (context) => emptyHost(context, context.input.hostId, context.input),
       undo: { none: 'what has moved stays where it is' },
     },
   ],

@@ -39,8 +39,11 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       name: 'allocateInterface',
       why: 'the address comes from the subnet, which the region owns',
       do: interfaceOf,
-      undo: ({ services, subject }) =>
-        services.region.call('region.releaseInterface', { instanceId: subject }),
+      undo: async ({ services, subject, results }) => {
+        // A VM that is left alone keeps its address.
+        if (results['prepareNetwork.undo']?.newer === undefined)
+          await services.region.call('region.releaseInterface', { instanceId: subject });
+      },
     },
     {
       ...ensureImageStep,

@@ -18,6 +18,7 @@ import { keepConsoleOf } from './steps/console.ts';
 import { need } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, destroyRetry } from './steps/leave-host.ts';
 import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import { leftToNewer } from './steps/overtaken.ts';
 import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
 
@@ -125,8 +126,11 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
         });
         return null;
       },
-      undo: ({ services, input, command, subject }) =>
-        services.hosts.call(input.sourceHostId, 'migrate.cancel', { command, instanceId: subject }),
+      undo: (context) => {
+        const { services, input, command, subject } = context;
+        const cancel = { command, instanceId: subject };
+        return leftToNewer(context, services.hosts.call(input.sourceHostId, 'migrate.cancel', cancel));
+      },
     },
     {
       name: 'converge',

@@ -57,6 +57,10 @@ export interface RebuildInput {
   readonly servedBefore: boolean;
   readonly pool?: { readonly name: string; readonly layout: SlotLayout };
   readonly reason: string;
+  /** Absent: its VMs wait for their accounts' event windows. */
+  readonly ignoreWindows?: boolean;
+  /** A pool's: a window that closes before all have left gives the host back. */
+  readonly whileOpen?: boolean;
 }
 
 type RebuildResults = { moveVms: Emptied } & { [S in RebuildStep]: StepResult };
@@ -196,7 +200,7 @@ export const rebuildWorkflow = defineWorkflow<RebuildInput, RebuildResults, Cell
     {
       name: 'moveVms',
       why: 'what runs there goes on elsewhere',
-      do: (context) => emptyHost(context, context.input.hostId),
+      do: (context) => emptyHost(context, context.input.hostId, context.input),
       undo: { none: 'what has moved stays where it is' },
     },
     {

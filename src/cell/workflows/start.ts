@@ -16,8 +16,10 @@ import {
   type Placed,
   placeInterface,
   prepareNetwork,
+  unplaceStopped,
   withPlaced,
 } from './steps/network.ts';
+import { leftToNewer } from './steps/overtaken.ts';
 import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
@@ -62,8 +64,13 @@ export const startSteps = ({
     why: 'the two network operations without which a VMM command is refused (S1.2)',
     do: (context) =>
       prepareNetwork(context, context.input, need(context.results.findInterface, 'findInterface'), true),
-    undo: ({ services, input, command, subject }) =>
-      unlessAbsent(services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject })),
+    undo: (context) => {
+      const { services, input, command, subject } = context;
+      return leftToNewer(
+        context,
+        unlessAbsent(services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject })),
+      );
+    },
   },
   {
     name: 'placeInterface',
@@ -72,10 +79,8 @@ export const startSteps = ({
       const { port } = need(context.results.findInterface, 'findInterface');
       return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);
     },
-    undo: async (context) => {
-      const { port } = await interfaceOf(context);
-      await placeInterface(context, port.eniId, undefined, context.input.epoch + 1, releaseAutomatic);
-    },
+    undo: (context) =>
+      leftToNewer(context, unplaceStopped(context, context.input.epoch + 1, releaseAutomatic)),
   },
   {
     name: 'launchVm',
@@ -89,15 +94,11 @@ export const startSteps = ({
         need(context.results.prepareNetwork, 'prepareNetwork'),
         { diskRequired: true },
       ),
-    undo: ({ services, input, command, subject }) =>
-      unlessAbsent(
-        services.hosts.call(input.hostId, 'vm.stop', {
-          command,
-          instanceId: subject,
-          force: true,
-          graceMs: 0,
-        }),
-      ),
+    undo: (context) => {
+      const { services, input, command, subject } = context;
+      const stop = { command, instanceId: subject, force: true, graceMs: 0 };
+      return leftToNewer(context, unlessAbsent(services.hosts.call(input.hostId, 'vm.stop', stop)));
+    },
   },
 ];
 

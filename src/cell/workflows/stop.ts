@@ -8,6 +8,7 @@ import type { CellServices } from '../services.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { releaseReserved } from './steps/leave-host.ts';
 import { unplaceStopped } from './steps/network.ts';
+import { unlessGone } from './steps/overtaken.ts';
 import { settle } from './steps/settle.ts';
 
 export interface StopInput {
@@ -33,21 +34,29 @@ export const stopWorkflow = defineWorkflow<StopInput, StopResults, CellServices>
       why: 'the guest is asked first, so that its file systems are clean',
       onFailure: 'retry',
       retry: { deadlineMs: stopGraceMs * 2 },
-      do: ({ services, input, command, subject }) =>
-        services.hosts.call(
+      do: (context) => {
+        const { services, input, command, subject } = context;
+        const stopped = services.hosts.call(
           input.hostId,
           'vm.stop',
           { command, instanceId: subject, force: input.force, graceMs: stopGraceMs },
           { timeoutMs: stopGraceMs * 2 },
-        ),
+        );
+        return unlessGone(context, input.hostId, stopped, { state: 'absent' });
+      },
       undo: forward,
     },
     {
       name: 'detachNetwork',
       why: 'a stopped instance has no port on any card',
       onFailure: 'retry',
-      do: async ({ services, input, command, subject }) => {
-        await services.hosts.call(input.hostId, 'vm.detachNetwork', { command, instanceId: subject });
+      do: async (context) => {
+        const { services, input, command, subject } = context;
+        const detached = services.hosts.call(input.hostId, 'vm.detachNetwork', {
+          command,
+          instanceId: subject,
+        });
+        await unlessGone(context, input.hostId, detached, {});
         return null;
       },
       undo: forward,
@@ -56,7 +65,7 @@ export const stopWorkflow = defineWorkflow<StopInput, StopResults, CellServices>
       name: 'unplaceInterface',
       why: 'other devices stop sending there; private and elastic addresses stay the instance’s, an automatic one goes back',
       onFailure: 'retry',
-      do: (context) => unplaceStopped(context, context.input.epoch),
+      do: (context) => unplaceStopped(context, context.input.epoch, true),
       undo: forward,
     },
   ],

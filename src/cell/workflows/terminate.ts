@@ -37,7 +37,9 @@ export const terminateWorkflow = defineWorkflow<TerminateInput, TerminateResults
       name: 'releaseInterface',
       why: 'addresses go back to the subnet and the pool; other devices forget them',
       onFailure: 'retry',
-      do: async ({ services, subject }) => {
+      do: async ({ services, subject, results }) => {
+        // A VM that is left alone keeps its address.
+        if (results.destroyVm?.newer !== undefined) return null;
         await services.region.call('region.releaseInterface', { instanceId: subject });
         return null;
       },

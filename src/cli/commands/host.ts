@@ -17,11 +17,14 @@ export interface RebuildOptions {
   readonly pool?: string;
   readonly full: boolean;
   readonly diagnose: boolean;
+  readonly ignoreWindows: boolean;
   readonly dryRun: boolean;
   readonly wait: boolean;
 }
 
 const pollMs = 300;
+/** The host's reason is read with every so many looks at its workflow. */
+const looksPerReason = 10;
 const followMsMax = 2 * 60 * 60_000;
 const ended = ['done', 'undone', 'stuck'];
 
@@ -116,9 +119,16 @@ export async function showHost(
 }
 
 /** `pando host drain HOST`. */
-export async function drainHost(name: string, options: { dir: string; undo: boolean }): Promise<void> {
+export async function drainHost(
+  name: string,
+  options: { dir: string; undo: boolean; ignoreWindows: boolean },
+): Promise<void> {
   await atHost(options, name, async (cell, hostId, run) => {
-    const { workflowId, there } = await cell.call('operator.drainHost', { hostId, undo: options.undo });
+    const { workflowId, there } = await cell.call('operator.drainHost', {
+      hostId,
+      undo: options.undo,
+      ignoreWindows: options.ignoreWindows,
+    });
     const host = hostNameOf(run, hostId);
     if (workflowId === undefined) return print(`${host} takes VMs again.`);
     if (there.length > 0) progress(`${host}: ${there.join(', ')}`);
@@ -131,7 +141,7 @@ export async function drainHost(name: string, options: { dir: string; undo: bool
 /** `pando host rebuild HOST`. */
 export async function rebuildHost(name: string, options: RebuildOptions): Promise<void> {
   await atHost(options, name, async (cell, hostId, run) => {
-    const { pool, full, diagnose } = options;
+    const { pool, full, diagnose, ignoreWindows } = options;
     const host = hostNameOf(run, hostId);
     if (options.dryRun) {
       const { strategy, there } = await cell.call('operator.host', { hostId, pool, full: full || diagnose });
@@ -148,6 +158,7 @@ export async function rebuildHost(name: string, options: RebuildOptions): Promis
       pool,
       full,
       diagnose,
+      ignoreWindows,
     });
     progress(`${host}: ${workflowId} (${strategy.level})\n${strategyTable(strategy)}`);
     if (!options.wait) return print(`It is begun: pando host show ${host} tells how far it is.`);
@@ -169,6 +180,16 @@ const followHost = async (cell: CellCaller, hostId: string, first: string): Prom
   let workflowId = first;
   let shown = new Set<string>();
   let underWay = '';
+  let waits = '';
+  let looks = 0;
+  /** What it waits for, where its VMs may be moved in event windows alone. */
+  const tellWaits = async (): Promise<void> => {
+    if (underWay !== 'moveVms' || looks++ % looksPerReason !== 0) return;
+    const { phaseReason } = await cell.call('operator.host', { hostId });
+    if (phaseReason === waits || !phaseReason.includes('event window')) return;
+    waits = phaseReason;
+    progress(`  … ${waits} (--ignore-windows would not wait)`);
+  };
   const turn = async (): Promise<boolean> => {
     const workflow = await cell.call('operator.workflow', { workflowId });
     for (const { name, ms, why } of workflow.steps.filter(({ name, done }) => done && !shown.has(name))) {
@@ -176,7 +197,10 @@ const followHost = async (cell: CellCaller, hostId: string, first: string): Prom
       progress(`  ✔ ${name}${ms === undefined ? '' : ` (${seconds(ms)})`}: ${why}`);
     }
     underWay = workflow.steps.find(({ done }) => !done)?.name ?? '';
-    if (!ended.includes(workflow.state)) return false;
+    if (!ended.includes(workflow.state)) {
+      await tellWaits();
+      return false;
+    }
     if (workflow.state === 'stuck')
       throw new UserError(`It is stuck at ${underWay}: pando workflow show ${workflowId} tells why.`);
     const { workflowId: next } = await cell.call('operator.host', { hostId });

@@ -7,7 +7,7 @@ import type { ChangeClass } from '#contracts/rollout-policy.ts';
 import { paint, print, progress, table, UserError } from '../output.ts';
 import { openRegion } from '../region.ts';
 import { type RegionCaller, withRegion } from '../regionOperator.ts';
-import { ended, linesOf, rowOf } from '../rolloutView.ts';
+import { ended, kernelLines, linesOf, rowOf } from '../rolloutView.ts';
 import { readJson } from './policy.ts';
 
 interface Directory {
@@ -77,10 +77,14 @@ export const withSet = (body: FleetBody, set: readonly string[]): Record<string,
       );
     const value = each.slice(at + 1);
     if (value === '') delete changed[name];
-    else changed[name] = parsed(value);
+    else changed[name] = isText(name, value) ? value : parsed(value);
   }
   return changed;
 };
+
+/** A version may be digits alone, and is no number for that. */
+const isText = (name: string, value: string): boolean =>
+  !fleetBody.safeParse({ [name]: parsed(value) }).success && fleetBody.safeParse({ [name]: value }).success;
 
 const parsed = (value: string): unknown => {
   try {
@@ -106,11 +110,22 @@ const startedLines = ({
     (wave, at) =>
       `  wave ${at + 1}: ${wave.length} devices: ${wave.slice(0, 4).join(' ')}${wave.length > 4 ? ' …' : ''}`,
   ),
-  ...kernel.flatMap(({ deviceId, lines }) => [
-    `  ${deviceId}, in its kernel:`,
-    ...lines.map((line) => `    ${line}`),
-  ]),
+  ...(kernel === undefined ? [] : kernelLines(kernel)),
 ];
+
+/** `pando rollout diff`. */
+export async function showDiff(
+  rolloutId: string,
+  options: Json & { readonly device?: string },
+): Promise<void> {
+  await withRegion(openRegion(options), async (region) => {
+    const shown = await region.call('operator.rolloutDiff', {
+      rolloutId,
+      ...(options.device !== undefined && { deviceId: options.device }),
+    });
+    print(options.json ? JSON.stringify(shown, null, 2) : kernelLines(shown).join('\n'));
+  });
+}
 
 export async function listRollouts(
   options: Json & { readonly all: boolean; readonly limit: number },

@@ -4,13 +4,17 @@ import { codeDirectory } from '#node/directory.ts';
 import { progress, ticking } from '../output.ts';
 import { installMissing } from '../provision/install.ts';
 
-/** `pando test [--soak] [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
-export async function test(patterns: readonly string[], options: { soak?: boolean }): Promise<void> {
+/** `pando test [--soak] [--times] [pattern…]`: provides for the tests, then runs them; the exit code is theirs. */
+export async function test(
+  patterns: readonly string[],
+  options: { soak?: boolean; times?: boolean },
+): Promise<void> {
   await ticking(() => installMissing({ tests: true }, progress));
   const args = [
     '--disable-warning=ExperimentalWarning',
     join(codeDirectory, 'tools', 'run-tests.ts'),
     ...(options.soak ? ['--soak'] : []),
+    ...(options.times ? ['--times'] : []),
     ...patterns,
   ];
   const child = spawn(process.execPath, args, { cwd: codeDirectory, stdio: 'inherit' });

@@ -27,6 +27,7 @@ export interface UpOptions {
   readonly hostsPerCell?: number;
   /** Replicas; absent: as before, at first one. */
   readonly routers?: number;
+  readonly regions?: number;
   readonly port?: number;
   readonly postgres?: string;
   /** `none`: spans go nowhere any more. */
@@ -67,10 +68,11 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
   await ticking(() => installMissing({ tests: false }, progress));
   const image = await step('the default image', (say) => ensureImage('default', say, signal));
   const decided = await decide(directory, present, options);
-  const run = { ...decided, otlp, webhookRanges, routers: options.routers ?? decided.routers };
-  const { otlp: spans, webhookRanges: ranges, routers } = decided;
-  if (!isDeepStrictEqual([run.otlp, run.webhookRanges, run.routers], [spans, ranges, routers]))
-    writeRun(directory, run);
+  const run = {
+    ...{ ...decided, otlp, webhookRanges },
+    ...{ routers: options.routers ?? decided.routers, regions: options.regions ?? decided.regions },
+  };
+  if (!isDeepStrictEqual(settingsOf(run), settingsOf(decided))) writeRun(directory, run);
   await assertPortFree(directory, run.port);
   const startedMs = Date.now();
   const states = await step('the region’s processes', (say) => bringUp(directory, run, say));
@@ -83,6 +85,14 @@ async function bring(directory: RunDirectory, options: UpOptions, signal: AbortS
     progress('Everything was up already: nothing was changed.');
   greet(openRegion(options), monotonicMs() - begun);
 }
+
+/** What an `up` may change of a region that is there. */
+const settingsOf = ({ otlp, webhookRanges, routers, regions }: Partial<RunRecord>): readonly unknown[] => [
+  otlp,
+  webhookRanges,
+  routers,
+  regions,
+];
 
 /** A region's make-up is decided at its first start. */
 function assertAsStarted(present: RunRecord, options: UpOptions): void {

@@ -22,6 +22,7 @@ const reasons: Readonly<Record<string, string>> = {
   'no-row': 'no record of it',
   'other-cell': 'an instance of another cell',
   elsewhere: 'its record names another host',
+  newer: 'its host knows of a later change than its record',
 };
 
 export const quarantineTable = (vms: readonly QuarantinedVm[]): string =>

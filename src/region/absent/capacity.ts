@@ -143,25 +143,4 @@ export const absentCapacityHandlers: Handlers<ActionContext> = {
       noun: 'host reservation ID',
     },
   }),
-
-  DescribeInstanceEventWindows: absent({
-    action: 'DescribeInstanceEventWindows',
-    lists: ['InstanceEventWindows'],
-    filters: [
-      'dedicated-host-id',
-      'event-window-name',
-      'instance-id',
-      'instance-tag',
-      'instance-tag-key',
-      'instance-tag-value',
-    ],
-    tagged: true,
-    ids: {
-      member: 'InstanceEventWindowIds',
-      prefix: 'iew',
-      notFound: 'InvalidInstanceEventWindowId.NotFound',
-      malformed: 'InvalidInstanceEventWindowId.Malformed',
-      noun: 'instance event window ID',
-    },
-  }),
 };

@@ -7,6 +7,7 @@ import { accountSettingsHandlers } from './account-settings.ts';
 import { addressHandlers } from './addresses.ts';
 import { classicLinkHandlers } from './classic-link.ts';
 import { dhcpOptionsHandlers } from './dhcp-options.ts';
+import { eventWindowHandlers } from './event-windows.ts';
 import { groupReportHandlers } from './group-reports.ts';
 import { imageAttributeHandlers } from './image-attribute.ts';
 import { imageHandlers } from './images.ts';
@@ -35,6 +36,7 @@ export const regionActions: Handlers<ActionContext> = {
   ...addressHandlers,
   ...classicLinkHandlers,
   ...dhcpOptionsHandlers,
+  ...eventWindowHandlers,
   ...groupReportHandlers,
   ...imageAttributeHandlers,
   ...imageHandlers,

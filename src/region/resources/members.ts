@@ -224,6 +224,17 @@ export const regionMembers: MemberTable = {
   DescribePlacementGroups: { effect: ['GroupIds', 'GroupNames', 'Filters', 'DryRun'] },
   DeletePlacementGroup: { effect: ['GroupName', 'DryRun'] },
 
+  CreateInstanceEventWindow: {
+    effect: ['Name', 'TimeRanges', 'CronExpression', 'TagSpecifications', 'DryRun'],
+  },
+  DescribeInstanceEventWindows: { effect: ['InstanceEventWindowIds', ...page] },
+  ModifyInstanceEventWindow: {
+    effect: ['InstanceEventWindowId', 'Name', 'TimeRanges', 'CronExpression', 'DryRun'],
+  },
+  DeleteInstanceEventWindow: { effect: ['InstanceEventWindowId', 'ForceDelete', 'DryRun'] },
+  AssociateInstanceEventWindow: { effect: ['InstanceEventWindowId', 'AssociationTarget', 'DryRun'] },
+  DisassociateInstanceEventWindow: { effect: ['InstanceEventWindowId', 'AssociationTarget', 'DryRun'] },
+
   DescribeImageAttribute: { effect: ['ImageId', 'Attribute', 'DryRun'] },
   DescribeVpcClassicLink: { effect: ['VpcIds', 'Filters', 'DryRun'] },
   DescribeVpcClassicLinkDnsSupport: { effect: ['VpcIds', 'MaxResults', 'NextToken'] },

@@ -29,6 +29,7 @@ const taggable = {
   dhcpOptions: { type: 'dhcp-options', table: 'dhcp_options', column: 'dhcp_options_id' },
   launchTemplate: { type: 'launch-template', table: 'launch_template', column: 'launch_template_id' },
   placementGroup: { type: 'placement-group', table: 'placement_group', column: 'group_id' },
+  instanceEventWindow: { type: 'instance-event-window', table: 'event_window', column: 'window_id' },
   networkInterface: { type: 'network-interface', table: 'eni', column: 'eni_id' },
   allocation: { type: 'elastic-ip', table: 'public_address', column: 'allocation_id' },
   keyPair: { type: 'key-pair', table: 'key_pair', column: 'key_pair_id' },

@@ -25,6 +25,11 @@ export class DesiredBook implements Desired {
     return [...(this.#rows.get(deviceId)?.values() ?? [])];
   }
 
+  /** Whether anything is known that it should have. */
+  has(deviceId: string): boolean {
+    return this.#rows.has(deviceId);
+  }
+
   /** Devices that are not known to have what they should. */
   owing(): Iterable<string> {
     return this.#owing;

@@ -8,7 +8,7 @@ import { objectKey } from '#rollout/schedule.ts';
 type OnDevice = Awaited<ReturnType<NetworkDevice['objects']>>;
 export type Fence = NonNullable<DeviceTransaction['fence']>;
 
-const changeOf = (
+export const changeOf = (
   { kind, id, vpcId }: Transition,
   from: string | undefined,
   to: Transition['to'],

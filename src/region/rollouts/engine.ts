@@ -167,8 +167,11 @@ export class RolloutEngine {
   }
 
   async #takeNew(): Promise<void> {
-    const { db, name, timing = {} } = this.#options;
-    for (const record of await loadOpen(db, [...this.#runs.keys()])) {
+    const { db, name, fleet, timing = {} } = this.#options;
+    const opened = await loadOpen(db, [...this.#runs.keys()]);
+    // A device that only the process knows which took the rollout in would count as gone.
+    if (opened.length > 0) await fleet.refresh?.();
+    for (const record of opened) {
       const devices = await loadDevices(db, record.rolloutId);
       this.#runs.set(record.rolloutId, new RolloutRun(record, devices, `engine/${name}`, timing));
     }

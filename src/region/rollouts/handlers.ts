@@ -7,7 +7,8 @@ import type { HealthCheck } from '#contracts/rollout-policy.ts';
 import type { Database } from '../schema.ts';
 import type { RolloutEngine } from './engine.ts';
 import type { Fleet } from './fleet.ts';
-import { createPolicy, listPolicies } from './policies.ts';
+import { createPolicy, pageOfPolicies } from './policies.ts';
+import { diffOfRollout, previewKernel } from './preview.ts';
 import { ask } from './requests.ts';
 import { startRollout } from './start.ts';
 import {
@@ -17,6 +18,7 @@ import {
   showRollout,
   transitionView,
   unknownRollout,
+  watchRollout,
 } from './views.ts';
 
 export interface RolloutServices {
@@ -25,11 +27,7 @@ export interface RolloutServices {
   readonly engine: Pick<RolloutEngine, 'hint'>;
   readonly measures: ReadonlySet<HealthCheck>;
   now(): number;
-  /** What a change would do to a device's kernel; empty where it does not say. */
-  preview?(deviceId: string, started: Awaited<ReturnType<typeof startRollout>>): Promise<readonly string[]>;
 }
-
-const previewedMax = 4;
 
 /** `alice` of `spiffe://pando/operator/-/alice`. */
 const nameOf = (peer: string): string => parseIdentity(peer)?.name ?? peer;
@@ -40,9 +38,8 @@ const whoOf = ({ peer }: CallContext): string => `operator/${nameOf(peer)}`;
 export const rolloutHandlers = (services: RolloutServices): Required<Handlers<typeof rolloutContract>> => {
   const { db, fleet, engine, measures, now } = services;
   return {
-    'operator.createPolicy': ({ name, spec }, context) =>
-      createPolicy(db, { name, spec, createdBy: whoOf(context) }),
-    'operator.policies': async ({ name }) => ({ policies: await listPolicies(db, name) }),
+    'operator.createPolicy': (policy, context) => createPolicy(db, { ...policy, createdBy: whoOf(context) }),
+    'operator.policies': (page) => pageOfPolicies(db, page),
     'operator.startRollout': async (request, context) => {
       const started = await startRollout(
         { db, fleet, measures, now },
@@ -50,32 +47,28 @@ export const rolloutHandlers = (services: RolloutServices): Required<Handlers<ty
       );
       if (started.rolloutId !== undefined) engine.hint();
       const { rolloutId, policy, waves, transitions } = started;
-      const first = (waves[0] ?? []).slice(0, previewedMax);
-      const kernel = await Promise.all(
-        first.map(async (deviceId) => ({
-          deviceId,
-          lines: [...((await services.preview?.(deviceId, started).catch(() => [])) ?? [])],
-        })),
-      );
+      const kernel = request.dryRun ? await previewKernel(fleet, waves.flat(), transitions) : undefined;
       return {
         ...(rolloutId !== undefined && { rolloutId }),
         policy: { name: policy.name, version: policy.version },
         waves: waves.map((wave) => [...wave]),
         transitions: transitions.map(transitionView),
-        kernel: kernel.filter(({ lines }) => lines.length > 0),
+        ...(kernel !== undefined && { kernel }),
       };
     },
+    'operator.rolloutDiff': (request) => diffOfRollout(db, fleet, request),
     'operator.objectVersions': async (object) => ({ versions: await listVersions(db, object) }),
-    'operator.rollouts': async (request) => ({ rollouts: await listRollouts(db, request) }),
-    'operator.rollout': ({ rolloutId }) => showRollout(db, rolloutId, now()),
-    'operator.rolloutAudit': async (request) => ({ records: await listAudit(db, request) }),
-    'operator.controlRollout': async ({ rolloutId, action }, context) => {
+    'operator.rollouts': (request) => listRollouts(db, request),
+    'operator.rollout': (request) => watchRollout(db, request, now),
+    'operator.rolloutAudit': (request) => listAudit(db, request),
+    'operator.controlRollout': async ({ rolloutId, action, clientToken }, context) => {
       const phaseNow = async () =>
         (await sql<{ phase: string }>`select phase from rollout where rollout_id = ${rolloutId}`.execute(db))
           .rows[0];
       if ((await phaseNow()) === undefined) throw unknownRollout(rolloutId);
       const who = whoOf(context);
-      await ask(db, { rolloutId, action, who, names: [nameOf(context.peer), who] }, () => engine.hint());
+      const names = [nameOf(context.peer), who];
+      await ask(db, { rolloutId, action, who, names, clientToken }, () => engine.hint());
       const { phase } = await showRollout(db, rolloutId, now());
       return { phase };
     },

@@ -19,10 +19,12 @@ const tenantAddresses = async (db: Database, vteps: readonly string[]): Promise<
 };
 
 /** Bake times, time windows and records of rollouts outlive a process. */
-const now = (): number => Date.now();
+export const now = (): number => Date.now();
 
 export interface Rollouts {
   readonly handlers: ReturnType<typeof rolloutHandlers>;
+  /** Milliseconds since 1970. */
+  now(): number;
   stop(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export const openRollouts = async (options: {
   engine.start();
   return {
     handlers: rolloutHandlers({ db, fleet, engine, measures: meter.measures, now }),
+    now,
     stop: async () => {
       await engine.stop();
       await fleet.stop();

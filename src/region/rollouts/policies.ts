@@ -1,6 +1,7 @@
 /** Policies (S8.1): stored before and apart from any change; a version is never changed. */
 import { sql } from 'kysely';
 import { transact } from '#base/postgres/transaction.ts';
+import { canonicalJson } from '#contracts/canonicalJson.ts';
 import { PandoError } from '#contracts/errors.ts';
 import {
   type ChangeClass,
@@ -9,7 +10,7 @@ import {
   type PolicyVersion,
 } from '#contracts/rollout-policy.ts';
 import { checkPolicy, defaultPolicies } from '#rollout/policy.ts';
-import type { Database } from '../schema.ts';
+import type { Database, RegionTransaction } from '../schema.ts';
 
 const versionsMax = 1_000;
 
@@ -33,20 +34,34 @@ const defaultPolicy = (name: ChangeClass): PolicyVersion => ({
 
 const defaults = changeClass.options.map(defaultPolicy);
 
+interface NewPolicy {
+  readonly name: string;
+  readonly spec: PolicySpec;
+  readonly createdBy: string;
+  readonly clientToken?: string | undefined;
+}
+
 /** Another version of the policy. @throws what is wrong with it, by name, and nothing is kept. */
 export const createPolicy = async (
   db: Database,
-  { name, spec, createdBy }: { readonly name: string; readonly spec: PolicySpec; readonly createdBy: string },
+  { name, spec, createdBy, clientToken }: NewPolicy,
 ): Promise<PolicyVersion> => {
   checkPolicy(spec);
   if (defaults.some((each) => each.name === name))
     throw new PandoError('ResourceAlreadyExists', `${name} is one of Pando's own policies.`);
   return transact(db, async (tx) => {
-    // Two at once would take the same version: the second one waits here.
+    // Two at once would take the same version, or use one token for two: the second one waits here.
+    if (clientToken !== undefined)
+      await sql`select pg_advisory_xact_lock(hashtext(${`rollout_policy token ${clientToken}`}))`.execute(tx);
     await sql`select pg_advisory_xact_lock(hashtext(${`rollout_policy ${name}`}))`.execute(tx);
+    const known = clientToken === undefined ? undefined : await madeUnder(tx, clientToken);
+    if (known !== undefined) {
+      if (known.name === name && canonicalJson(known.spec) === canonicalJson(spec)) return viewOf(known);
+      throw tokenMismatch(clientToken);
+    }
     const { rows } = await sql<PolicyRow>`
-      insert into rollout_policy (name, version, spec, created_by)
-      select ${name}, coalesce(max(version), 0) + 1, ${JSON.stringify(spec)}, ${createdBy}
+      insert into rollout_policy (name, version, spec, created_by, client_token)
+      select ${name}, coalesce(max(version), 0) + 1, ${JSON.stringify(spec)}, ${createdBy}, ${clientToken ?? null}
       from rollout_policy where name = ${name} having coalesce(max(version), 0) < ${versionsMax}
       returning *`.execute(tx);
     const [row] = rows;
@@ -57,6 +72,39 @@ export const createPolicy = async (
       );
     return viewOf(row);
   });
+};
+
+const madeUnder = async (tx: RegionTransaction, clientToken: string): Promise<PolicyRow | undefined> =>
+  (await sql<PolicyRow>`select * from rollout_policy where client_token = ${clientToken}`.execute(tx))
+    .rows[0];
+
+/** The same token for something else: one of the two was not meant. */
+export const tokenMismatch = (clientToken: string | undefined): PandoError =>
+  new PandoError(
+    'IdempotentParameterMismatch',
+    `The client token ${clientToken} was used for another request already.`,
+  );
+
+/** A page in the order of names, or of versions of one name, the newest first. `next`: there are more. */
+export const pageOfPolicies = async (
+  db: Database,
+  {
+    name,
+    after,
+    limit,
+  }: { name?: string | undefined; after?: string | undefined; limit?: number | undefined },
+): Promise<{ policies: PolicyVersion[]; next?: string }> => {
+  const all = await listPolicies(db, name);
+  const keyOf = ({ name: each, version }: PolicyVersion): string =>
+    name === undefined ? each : String(version);
+  const sorted = name === undefined ? all.sort((a, b) => (a.name < b.name ? -1 : 1)) : all;
+  const from = after === undefined ? 0 : sorted.findIndex((each) => keyOf(each) === after) + 1;
+  if (after !== undefined && from === 0)
+    throw new PandoError('InvalidPaginationToken', `${after} is the next of no page.`);
+  const policies = sorted.slice(from, from + (limit ?? sorted.length));
+  const last = policies.at(-1);
+  const hasMore = from + policies.length < sorted.length;
+  return { policies, ...(hasMore && last !== undefined && { next: keyOf(last) }) };
 };
 
 export const listPolicies = async (db: Database, name: string | undefined): Promise<PolicyVersion[]> => {

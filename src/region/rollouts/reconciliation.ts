@@ -3,6 +3,7 @@
  * just come back, is asked what it has, and brought from there to what it should have. What was changed by hand is told and left alone.
  */
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { NetworkDevice, ObjectChange } from '#contracts/network-objects.ts';
 import type { AuditRecord } from '#rollout/record.ts';
 import type { Database } from '../schema.ts';
@@ -13,6 +14,8 @@ import { type DesiredRow, objectByDigest, writeAudits } from './store.ts';
 
 const atOnceMax = 16;
 const retryMs = 2_000;
+/** A look at who is there takes one part in so many of the time: a large fleet is gone through less often. */
+const restPerLook = 20;
 
 export interface ReconciliationOptions {
   readonly db: Database;
@@ -28,6 +31,7 @@ export class Reconciliation {
   readonly #options: ReconciliationOptions;
   /** Devices that could be reached at the last look: one that was not, and is now, has come back. */
   #reached = new Set<string>();
+  #nextLookMs = 0;
   readonly #due = new Set<string>();
   readonly #working = new Set<string>();
   readonly #notBefore = new Map<string, number>();
@@ -39,18 +43,28 @@ export class Reconciliation {
   /** `isBusy`: a rollout is at the device. */
   async look(isBusy: (deviceId: string) => boolean): Promise<void> {
     const { fleet, desired, now } = this.#options;
-    const reached = new Set(fleet.devices().flatMap(({ id }) => (fleet.reachable(id) ? id : [])));
-    for (const id of reached) if (!this.#reached.has(id) && desired.of(id).length > 0) this.#due.add(id);
-    this.#reached = reached;
-    for (const id of desired.owing()) this.#due.add(id);
+    const beganMs = monotonicMs();
+    if (beganMs >= this.#nextLookMs) {
+      this.#lookWhoIsThere();
+      this.#nextLookMs = monotonicMs() + restPerLook * (monotonicMs() - beganMs);
+    }
+    for (const id of desired.owing()) if (!isBusy(id)) this.#due.add(id);
     for (const id of this.#due) {
       if (this.#working.size >= atOnceMax) break;
       const waits = (this.#notBefore.get(id) ?? 0) > now();
-      if (!reached.has(id) || isBusy(id) || this.#working.has(id) || waits) continue;
+      if (!fleet.reachable(id) || isBusy(id) || this.#working.has(id) || waits) continue;
       this.#due.delete(id);
       this.#working.add(id);
       void this.#bring(id).finally(() => this.#working.delete(id));
     }
+  }
+
+  #lookWhoIsThere(): void {
+    const { fleet, desired } = this.#options;
+    const reached = new Set<string>();
+    for (const { id } of fleet.devices()) if (fleet.reachable(id)) reached.add(id);
+    for (const id of reached) if (!this.#reached.has(id) && desired.has(id)) this.#due.add(id);
+    this.#reached = reached;
   }
 
   async #bring(deviceId: string): Promise<void> {

@@ -41,12 +41,20 @@ export class RegionFleet implements Fleet {
 
   /** Reads what was known, then asks the cells every so often. */
   async start(): Promise<void> {
+    await this.refresh();
+    this.#loop = this.#run();
+  }
+
+  /** Takes in what other processes of the region have written down. */
+  async refresh(): Promise<void> {
     const { rows } = await sql<Row>`select device_id, cell_id, zone from fleet_device`.execute(
       this.#options.db,
     );
     for (const { device_id: id, cell_id, zone } of rows)
-      this.#devices.set(id, { id, cell: cell_id ?? undefined, zone: zone ?? undefined });
-    this.#loop = this.#run();
+      if (!this.#devices.has(id)) {
+        this.#devices.set(id, { id, cell: cell_id ?? undefined, zone: zone ?? undefined });
+        this.#list = undefined;
+      }
   }
 
   async stop(): Promise<void> {
@@ -87,13 +95,13 @@ export class RegionFleet implements Fleet {
     if (vtep === undefined) return;
     const id = `gateway/${vtep}`;
     await this.#keep([{ id, cell: undefined, zone: undefined }], (device) => device.cell === undefined);
-    this.#mark(id, gateway.connected);
+    this.#mark(id, gateway.isReached);
   }
 
   /** A cell that does not answer has the devices that it had; none of them can be reached. */
   async #lookAt(cell: CellDevice): Promise<void> {
     const isOfCell = (device: FleetDevice): boolean => device.cell === cell.cellId;
-    const told = cell.connected === 0 ? undefined : await cell.devices().catch(() => undefined);
+    const told = cell.isReached ? await cell.devices().catch(() => undefined) : undefined;
     if (told === undefined) {
       for (const device of this.#devices.values()) if (isOfCell(device)) this.#connected.delete(device.id);
       return;

@@ -6,6 +6,7 @@ import { PandoError } from '#contracts/errors.ts';
 import type { RolloutAction } from '#contracts/rollout.ts';
 import type { RolloutRun } from '#rollout/run.ts';
 import type { Database } from '../schema.ts';
+import { tokenMismatch } from './policies.ts';
 
 const requestsPerLookMax = 100;
 const answerMsMax = 10_000;
@@ -74,14 +75,17 @@ export const ask = async (
     readonly action: RolloutAction;
     readonly who: string;
     readonly names: readonly string[];
+    readonly clientToken?: string | undefined;
   },
   hint: () => void,
 ): Promise<void> => {
   const { rows } = await sql<{ request_id: number }>`
-    insert into rollout_request (rollout_id, action, who, names)
-    values (${request.rolloutId}, ${request.action}, ${request.who}, ${JSON.stringify(request.names)})
+    insert into rollout_request (rollout_id, action, who, names, client_token)
+    values (${request.rolloutId}, ${request.action}, ${request.who}, ${JSON.stringify(request.names)},
+      ${request.clientToken ?? null})
+    on conflict (rollout_id, client_token) where client_token is not null do nothing
     returning request_id`.execute(db);
-  const id = rows[0]?.request_id;
+  const id = rows[0]?.request_id ?? (await askedBefore(db, request));
   hint();
   const until = monotonicMs() + answerMsMax;
   while (monotonicMs() < until) {
@@ -98,6 +102,19 @@ export const ask = async (
     'Unavailable',
     'No engine of rollouts has answered yet; what you asked is kept for it.',
   );
+};
+
+/** The request that the token was used for. @throws IdempotentParameterMismatch when it was another */
+const askedBefore = async (
+  db: Database,
+  { rolloutId, action, who, clientToken }: Parameters<typeof ask>[1],
+): Promise<number> => {
+  const { rows } = await sql<Pick<RequestRow, 'request_id' | 'action' | 'who'>>`
+    select request_id, action, who from rollout_request
+    where rollout_id = ${rolloutId} and client_token = ${clientToken ?? null}`.execute(db);
+  const [row] = rows;
+  if (row === undefined || row.action !== action || row.who !== who) throw tokenMismatch(clientToken);
+  return row.request_id;
 };
 
 const errorOf = ({ code, message = '', refusal }: Answer): PandoError => {

@@ -1,7 +1,8 @@
 /** Takes a change in (S8.2): validated against policy, fleet and versions; shown as a diff; then a row that the engine finds. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
-import { transact } from '#base/postgres/transaction.ts';
+import { transact, violatedConstraint } from '#base/postgres/transaction.ts';
+import { canonicalJson } from '#contracts/canonicalJson.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { digestOf } from '#contracts/network-digest.ts';
 import { type NetworkObject, objectBodies } from '#contracts/network-objects.ts';
@@ -13,7 +14,7 @@ import { objectKey } from '#rollout/schedule.ts';
 import { planWaves } from '#rollout/waves.ts';
 import type { Database, RegionTransaction } from '../schema.ts';
 import type { Fleet } from './fleet.ts';
-import { findPolicy } from './policies.ts';
+import { findPolicy, tokenMismatch } from './policies.ts';
 import { insertRollout, objectByDigest } from './store.ts';
 
 export interface StartRequest {
@@ -46,12 +47,13 @@ export const startRollout = async (
   request: StartRequest,
 ): Promise<Started> => {
   const policy = await findPolicy(db, request.policy, request.class);
-  const known = await byToken(db, request.clientToken);
+  const known = await byToken(db, request);
   if (known !== undefined) return { ...known, policy };
   if (request.objects.length === 0) throw refusal('EmptyChange', 'the change names no object.');
   const unmeasured = policy.spec.health.checks.find((check) => !measures.has(check));
   if (unmeasured !== undefined)
     throw refusal('NotMeasured', `the policy asks for the check ${unmeasured}, which nothing measures here.`);
+  await fleet.refresh?.();
   const waves = planWaves(policy.spec, fleet.devices());
   const keys = request.objects.map(objectKey);
   if (new Set(keys).size !== keys.length) throw refusal('EmptyChange', 'the change names an object twice.');
@@ -62,11 +64,17 @@ export const startRollout = async (
       transitions.push(await transitionOf(tx, object, deviceIds, request.createdBy));
     if (request.dryRun) throw new DryRun({ rolloutId: undefined, policy, waves, transitions });
     const record = newRecord(policy, transitions, waves, request.createdBy, now());
-    await insertRollout(tx, record, devicesOf(waves, record.createdMs), request.clientToken);
+    await insertRollout(tx, record, devicesOf(waves, record.createdMs), {
+      clientToken: request.clientToken,
+      clientRequest: wordsOf(request),
+    });
     return { rolloutId: record.rolloutId, policy, waves, transitions };
   };
-  return transact(db, work).catch((error: unknown) => {
+  return transact(db, work).catch(async (error: unknown) => {
     if (error instanceof DryRun) return error.would;
+    // Of two at once with one token, the second answers what the first has made.
+    const made = violatedConstraint(error) === 'rollout_client_token_key' && (await byToken(db, request));
+    if (made) return { ...made, policy };
     throw error;
   });
 };
@@ -80,15 +88,26 @@ class DryRun extends Error {
   }
 }
 
-const byToken = async (
-  db: Database,
-  token: string | undefined,
-): Promise<Omit<Started, 'policy'> | undefined> => {
+/** What a client token stands for. */
+const wordsOf = ({ policy, class: changeClass, objects }: StartRequest): string =>
+  createHash('sha256')
+    .update(canonicalJson({ policy, class: changeClass, objects }))
+    .digest('hex');
+
+/** @throws IdempotentParameterMismatch when the token was used for something else */
+const byToken = async (db: Database, request: StartRequest): Promise<Omit<Started, 'policy'> | undefined> => {
+  const { clientToken: token } = request;
   if (token === undefined) return undefined;
-  const { rows } = await sql<{ rollout_id: string; transitions: Transition[] }>`
-    select rollout_id, transitions from rollout where client_token = ${token}`.execute(db);
+  const { rows } = await sql<{
+    rollout_id: string;
+    transitions: Transition[];
+    client_request: string | null;
+  }>`
+    select rollout_id, transitions, client_request from rollout where client_token = ${token}`.execute(db);
   const [row] = rows;
   if (row === undefined) return undefined;
+  // The last release wrote no words.
+  if (row.client_request !== null && row.client_request !== wordsOf(request)) throw tokenMismatch(token);
   const devices = await sql<{ device_id: string; wave: number }>`select device_id, wave from rollout_device
     where rollout_id = ${row.rollout_id} order by position`.execute(db);
   const waves = Object.values(Object.groupBy(devices.rows, ({ wave }) => wave));
@@ -126,9 +145,10 @@ const versionOf = async (
       `The body of ${kind}/${id} is none: ${parsed?.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ') ?? 'nothing takes this kind yet'}.`,
     );
   const digest = digestOf({ kind, id, body: parsed.data });
+  // Of two that bring the same content at once, the second waits here and finds what the first has made.
+  await sql`select pg_advisory_xact_lock(hashtext(${`rollout_object ${kind}/${id}`}))`.execute(tx);
   const known = await objectByDigest(tx, { kind, id, digest });
   if (known !== undefined) return known;
-  await sql`select pg_advisory_xact_lock(hashtext(${`rollout_object ${kind}/${id}`}))`.execute(tx);
   const { rows } = await sql<{ version: number }>`
     insert into rollout_object (kind, id, version, digest, vpc_id, body, created_by)
     select ${kind}, ${id}, coalesce(max(version), 0) + 1, ${digest}, ${vpcId ?? null}, ${JSON.stringify(parsed.data)},

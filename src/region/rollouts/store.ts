@@ -71,6 +71,15 @@ export const loadOpen = async (
   return rows.map(recordOf);
 };
 
+export const loadRollout = async (
+  db: QueryExecutorProvider,
+  rolloutId: string,
+): Promise<RolloutRecord | undefined> => {
+  const { rows } = await sql<RolloutRow>`select ${rolloutColumns} from rollout
+    where rollout_id = ${rolloutId}`.execute(db);
+  return rows[0] && recordOf(rows[0]);
+};
+
 export const loadDevices = async (db: QueryExecutorProvider, rolloutId: string): Promise<DeviceRecord[]> => {
   const { rows } = await sql<DeviceRow>`
     select device_id, wave, position, state, touched, tries, detail, changed_ms from rollout_device
@@ -87,19 +96,33 @@ export const insertRollout = async (
   tx: QueryExecutorProvider,
   record: Omit<RolloutRecord, 'seq'>,
   devices: readonly DeviceRecord[],
-  clientToken: string | undefined,
+  client: { readonly clientToken: string | undefined; readonly clientRequest: string },
 ): Promise<void> => {
-  await sql`insert into rollout (rollout_id, client_token, policy_name, policy_version, policy, transitions, wave_sizes,
+  await sql`insert into rollout (rollout_id, client_token, client_request, policy_name, policy_version, policy, transitions, wave_sizes,
       created_by, created_ms, phase, progress)
-    values (${record.rolloutId}, ${clientToken ?? null}, ${record.policyName}, ${record.policyVersion},
+    values (${record.rolloutId}, ${client.clientToken ?? null},
+      ${client.clientToken === undefined ? null : client.clientRequest}, ${record.policyName}, ${record.policyVersion},
       ${JSON.stringify(record.policy)}, ${JSON.stringify(record.transitions)}, ${JSON.stringify(record.waveSizes)},
       ${record.createdBy}, ${record.createdMs}, ${record.phase},
       ${JSON.stringify(progressOf({ ...record, seq: 0 }))})`.execute(tx);
-  await sql`insert into rollout_device (rollout_id, device_id, wave, position, state, changed_ms)
-    select ${record.rolloutId}, d.id, d.wave, d.position, 'planned', ${record.createdMs}
-    from unnest(${devices.map(({ deviceId }) => deviceId)}::text[], ${devices.map(({ wave }) => wave)}::int[],
-      ${devices.map(({ position }) => position)}::int[]) as d (id, wave, position)`.execute(tx);
+  for (const some of inParts(devices))
+    await sql`insert into rollout_device (rollout_id, device_id, wave, position, state, changed_ms)
+      select ${record.rolloutId}, d.id, d.wave, d.position, 'planned', ${record.createdMs}
+      from unnest(${some.map(({ deviceId }) => deviceId)}::text[], ${some.map(({ wave }) => wave)}::int[],
+        ${some.map(({ position }) => position)}::int[]) as d (id, wave, position)`.execute(tx);
+  // Of a table that has just grown the planner knows nothing: each look would go through the whole rollout.
+  if (devices.length >= analyzedMin) await sql`analyze rollout_device`.execute(tx);
 };
+
+/** Rows of one statement: a fleet's would take longer than a statement may. */
+const rowsPerStatement = 5_000;
+
+function* inParts<T>(rows: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < rows.length; at += rowsPerStatement) yield rows.slice(at, at + rowsPerStatement);
+}
+
+/** Devices of a rollout of which the store is told at once how many there are. */
+const analyzedMin = 1_000;
 
 /** What a run has changed since it was last written. */
 export const writeDrained = async (
@@ -111,8 +134,16 @@ export const writeDrained = async (
     await sql`update rollout set phase = ${record.phase}, progress = ${JSON.stringify(progressOf(record))},
         ended_at = ${record.endedMs === undefined ? null : sql`now()`}
       where rollout_id = ${rolloutId}`.execute(tx);
-  if (devices.length > 0)
-    await sql`update rollout_device as device set state = d.state, touched = d.touched, tries = d.tries,
+  for (const some of inParts(devices)) await writeDevices(tx, rolloutId, some);
+  await writeAudits(tx, rolloutId, audits, transitions);
+};
+
+const writeDevices = async (
+  tx: QueryExecutorProvider,
+  rolloutId: string,
+  devices: readonly DeviceRecord[],
+): Promise<unknown> =>
+  sql`update rollout_device as device set state = d.state, touched = d.touched, tries = d.tries,
         detail = d.detail, changed_ms = d.changed_ms
       from unnest(${devices.map(({ deviceId }) => deviceId)}::text[], ${devices.map(({ state }) => state)}::text[],
         ${devices.map(({ touched }) => touched ?? null)}::bigint[], ${devices.map(({ tries }) => tries)}::int[],
@@ -120,8 +151,6 @@ export const writeDrained = async (
         ${devices.map(({ changedMs }) => changedMs)}::double precision[])
         as d (id, state, touched, tries, detail, changed_ms)
       where device.rollout_id = ${rolloutId} and device.device_id = d.id`.execute(tx);
-  await writeAudits(tx, rolloutId, audits, transitions);
-};
 
 const backward: ReadonlySet<string> = new Set(['reverting', 'reverted']);
 
@@ -141,7 +170,15 @@ export const writeAudits = async (
   audits: readonly AuditRecord[],
   transitions: RolloutRecord['transitions'] = [],
 ): Promise<void> => {
-  if (audits.length === 0) return;
+  for (const some of inParts(audits)) await insertAudits(tx, rolloutId, some, transitions);
+};
+
+const insertAudits = async (
+  tx: QueryExecutorProvider,
+  rolloutId: string,
+  audits: readonly AuditRecord[],
+  transitions: RolloutRecord['transitions'],
+): Promise<void> => {
   const objects = audits.map(({ deviceId, to }) =>
     deviceId === undefined ? null : movedObjects(transitions, to),
   );
@@ -165,8 +202,11 @@ export interface DesiredRow {
 export const loadDesired = async (db: QueryExecutorProvider): Promise<readonly DesiredRow[]> =>
   (await sql<DesiredRow>`select device_id, kind, id, digest, owed from rollout_desired`.execute(db)).rows;
 
-export const writeDesired = async (tx: QueryExecutorProvider, rows: readonly DesiredRow[]): Promise<void> => {
-  if (rows.length === 0) return;
+export const writeDesired = async (tx: QueryExecutorProvider, all: readonly DesiredRow[]): Promise<void> => {
+  for (const rows of inParts(all)) await upsertDesired(tx, rows);
+};
+
+const upsertDesired = async (tx: QueryExecutorProvider, rows: readonly DesiredRow[]): Promise<void> => {
   await sql`insert into rollout_desired (device_id, kind, id, digest, owed)
     select * from unnest(${rows.map((row) => row.device_id)}::text[], ${rows.map(({ kind }) => kind)}::text[],
       ${rows.map(({ id }) => id)}::text[], ${rows.map(({ digest }) => digest)}::text[],

@@ -1,5 +1,8 @@
 /** Rollouts as operators see them. */
+import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
+import { monotonicMs } from '#base/monotonic.ts';
 import { canonicalJson } from '#contracts/canonicalJson.ts';
 import { PandoError } from '#contracts/errors.ts';
 import {
@@ -81,20 +84,29 @@ const summaryOf = (record: RolloutRecord, counts: readonly StateCount[]): Rollou
 
 export const listRollouts = async (
   db: Database,
-  { ended, limit }: { readonly ended: boolean; readonly limit: number },
-): Promise<RolloutSummary[]> => {
+  {
+    ended,
+    limit,
+    after,
+  }: { readonly ended: boolean; readonly limit: number; readonly after?: string | undefined },
+): Promise<{ rollouts: RolloutSummary[]; next?: string }> => {
+  if (after !== undefined && !/^\d{1,15}$/.test(after))
+    throw new PandoError('InvalidPaginationToken', `${after} is the next of no page.`);
   const { rows } = await sql<Parameters<typeof recordOf>[0]>`select ${rolloutColumns} from rollout
-    where ${ended} or ended_at is null order by seq desc limit ${limit}`.execute(db);
+    where (${ended} or ended_at is null) and (${after ?? null}::bigint is null or seq < ${after ?? null}::bigint)
+    order by seq desc limit ${limit}`.execute(db);
+  const last = rows.length < limit ? undefined : rows.at(-1);
   const counts = await countsOf(
     db,
     rows.map(({ rollout_id }) => rollout_id),
   );
-  return rows.map((row) =>
+  const rollouts = rows.map((row) =>
     summaryOf(
       recordOf(row),
       counts.filter(({ rollout_id }) => rollout_id === row.rollout_id),
     ),
   );
+  return { rollouts, ...(last !== undefined && { next: String(last.seq) }) };
 };
 
 const countsOf = async (db: Database, ids: readonly string[]): Promise<readonly StateCount[]> =>
@@ -119,7 +131,7 @@ export const showRollout = async (db: Database, rolloutId: string, nowMs: number
   }>`select device_id, wave, state, detail, changed_ms from rollout_device where rollout_id = ${rolloutId}
     order by state in ('planned', 'confirmed', 'reverted'), state = 'planned', position
     limit ${devicesShownMax}`.execute(db);
-  return {
+  const view = {
     ...summaryOf(record, await countsOf(db, [rolloutId])),
     ...(waits !== undefined && { waitsFor: waits }),
     transitions: record.transitions.map(transitionView),
@@ -128,6 +140,24 @@ export const showRollout = async (db: Database, rolloutId: string, nowMs: number
       ...(detail !== null && { detail }),
     })),
   };
+  return { ...view, revision: createHash('sha256').update(JSON.stringify(view)).digest('hex').slice(0, 16) };
+};
+
+const lookEveryMs = 250;
+
+/** Waits until it is another than the one that is known, or the time is over. @throws NotFound */
+export const watchRollout = async (
+  db: Database,
+  { rolloutId, revision, waitMs }: { rolloutId: string; revision?: string | undefined; waitMs: number },
+  now: () => number,
+): Promise<RolloutView> => {
+  const until = monotonicMs() + waitMs;
+  for (;;) {
+    const view = await showRollout(db, rolloutId, now());
+    const waits = revision !== undefined && view.revision === revision && view.endedAt === undefined;
+    if (!waits || monotonicMs() >= until) return view;
+    await delay(lookEveryMs);
+  }
 };
 
 /** Worked out as the engine does, from the rows. */
@@ -163,18 +193,20 @@ interface AuditRow {
 export const listAudit = async (
   db: Database,
   { rolloutId, after, limit }: { readonly rolloutId: string; readonly after: number; readonly limit: number },
-): Promise<AuditEntry[]> => {
+): Promise<{ records: AuditEntry[]; next?: string }> => {
   const { rows } =
     await sql<AuditRow>`select audit_id, at_ms, who, device_id, what, from_state, to_state, objects, detail
     from rollout_audit where rollout_id = ${rolloutId} and audit_id > ${after}
     order by audit_id limit ${limit}`.execute(db);
-  return rows.map((row) => ({
+  const records = rows.map((row) => ({
     ...{ auditId: Number(row.audit_id), at: dateOf(row.at_ms), who: row.who, what: row.what },
     ...{ from: row.from_state, to: row.to_state },
     ...(row.device_id !== null && { deviceId: row.device_id }),
     ...(row.objects !== null && { objects: row.objects }),
     ...(row.detail !== null && { detail: row.detail }),
   }));
+  const last = rows.length < limit ? undefined : rows.at(-1);
+  return { records, ...(last !== undefined && { next: String(last.audit_id) }) };
 };
 
 interface VersionRow {

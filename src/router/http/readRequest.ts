@@ -85,7 +85,7 @@ export const readRequest = async (
   if (isLarge) await large.slice();
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   checkAllowed(signature.key, progress.service, action);
-  const caller = { accountId, arn, userId };
+  const caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
   const names = regionNames(options.regionName, signature.region);
   const asked = toTransport(action, input);
   const sent = names?.inward(asked) ?? asked;

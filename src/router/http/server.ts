@@ -8,6 +8,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { beginSpan, exportsSpans } from '#base/spans.ts';
 import { childOf, traceFrom, traceOf, withTrace } from '#base/trace.ts';
 import type { PandoError } from '#contracts/errors.ts';
+import { rolloutHttpPath } from '#contracts/rollout-http.ts';
 import { isKnownAction } from '#wire/actions.ts';
 import { isSafe } from '../actions.ts';
 import type { AuditLog } from '../audit/log.ts';
@@ -15,6 +16,7 @@ import { capacityPath, serveCapacity } from '../capacity/serve.ts';
 import type { RouterLimits } from '../config.ts';
 import { dispatch } from '../dispatch.ts';
 import type { Parts } from '../request.ts';
+import { serveRollout } from '../rollout/serve.ts';
 import { type Progress, type ReadOptions, readRequest } from './readRequest.ts';
 import { encodeAnswer, sendError, sendXml, shownError } from './respond.ts';
 import { shownMessage } from './shownMessage.ts';
@@ -67,6 +69,7 @@ const serve = async (
   const path = (request.url ?? '').split('?', 1)[0];
   if (path === healthPath) sendHealth(options.parts, request, response);
   else if (path?.startsWith(capacityPath)) await serveCapacity(options, request, response);
+  else if (path?.startsWith(rolloutHttpPath)) await serveRollout(options, request, response);
   else if (request.method === 'GET' || request.method === 'POST')
     await serveAction(options, request, response);
   else sendMethods(request, response);

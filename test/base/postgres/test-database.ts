@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts';
+import { newCluster } from '../../support/cluster.ts';
 
 export interface TestDatabase {
   /** A new, empty database. */
@@ -23,8 +24,10 @@ let users = 0;
 
 const startServer = async (): Promise<Server> => {
   const dir = await mkdtemp(path.join(tmpdir(), 'pando-pg-'));
+  const dataDir = path.join(dir, 'data');
+  await newCluster(dataDir);
   const postgres = await startPostgres({
-    dataDir: path.join(dir, 'data'),
+    dataDir,
     socketDir: path.join(dir, 's'),
     dieWithParent: true,
     settings: { fsync: 'off', shared_buffers: '16MB', max_connections: '120' },

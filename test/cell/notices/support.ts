@@ -1,4 +1,6 @@
 /** A cell whose hosts are small, and what clients ask it about capacity. */
+import assert from 'node:assert/strict';
+import { driftsOf, misfitsOf } from '#cell/store/claims-check.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { accountId, ec2, type TestCell, type TestProcessor, until } from '../support/harness.ts';
 
@@ -86,4 +88,51 @@ export const eventsOf = async (
 ): Promise<{ eventId: string; kind: string; requestId: string }[]> => {
   const { events } = await capacityCall(processor, 'events', { after: 0, maxResults: 1_000 }, account);
   return events as { eventId: string; kind: string; requestId: string }[];
+};
+
+/** The cell's own time goes on by so much. */
+export const elapse = async ({ cell: { services } }: TestProcessor, ms: number): Promise<void> => {
+  await services.db.query('update capacity_queue set elapsed_ms = elapsed_ms + $1', [ms]);
+};
+
+interface ToldEvent {
+  readonly seq: number;
+  readonly id: string;
+  readonly request_id: string;
+  readonly kind: string;
+  readonly offer_id: string | null;
+}
+
+/**
+ * What must hold whatever happened: the books balance, what is offered is reserved and nothing else is (I9), no request has two offers,
+ * and of each thing that happened its owner is told once, in one row without gaps.
+ */
+export const assertConsistent = async ({ cell: { services } }: TestProcessor): Promise<void> => {
+  const { db } = services;
+  assert.deepEqual(await driftsOf(db), []);
+  assert.deepEqual(await misfitsOf(db, 10), []);
+  const unbacked = await db.query(
+    `select o.id from capacity_offers o where o.state = 'open' and o.mode = 'reserve'
+       and o.count <> (select count(*) from claims c where c.purpose = 'notice' and c.holder = o.id)`,
+  );
+  assert.deepEqual(unbacked, [], 'every open offer has all of its claims');
+  const ownerless = await db.query(
+    `select c.id from claims c where c.purpose = 'notice' and not exists (
+       select 1 from capacity_offers o where o.id = c.holder and o.state in ('open', 'accumulating'))`,
+  );
+  assert.deepEqual(ownerless, [], 'no claim is left of an offer that has ended');
+  const twice = await db.query(
+    `select request_id from capacity_offers where state = 'open' group by 1 having count(*) > 1`,
+  );
+  assert.deepEqual(twice, [], 'a request has one offer');
+  const told = await db.query<ToldEvent>(
+    `select seq, id, request_id, kind, body -> 'offer' ->> 'offerId' as offer_id from capacity_events order by seq`,
+  );
+  assert.deepEqual(
+    told.map(({ seq }) => seq),
+    told.map((_, at) => at + 1),
+    'no event is missing',
+  );
+  const things = told.map(({ kind, request_id: id, offer_id: offer }) => `${kind} ${id} ${offer ?? ''}`);
+  assert.equal(new Set(things).size, things.length, `told once: ${things.join(', ')}`);
 };

@@ -4,9 +4,11 @@ import { partsOf } from '#base/network/parts.ts';
 import type { Caller, Method, Params, Result } from '#base/rpc/contract.ts';
 import { assertOutsideTransaction } from '#base/transactionScope.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { HourRange, WindowedInstance } from '#contracts/event-windows.ts';
 import { cellNumberOf, newId, parseId } from '#contracts/ids.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { interfaceReleased, type regionContract } from '#contracts/region.ts';
+import type { EventWindowTarget } from '../../region-contract.subject.ts';
 
 type Contract = typeof regionContract;
 
@@ -27,6 +29,19 @@ export interface FakePlacementGroup {
   readonly strategy: 'cluster' | 'spread' | 'partition';
   readonly partitionCount?: number;
 }
+
+export interface FakeEventWindow {
+  readonly accountId: string;
+  readonly target: EventWindowTarget;
+  hours: HourRange[];
+}
+
+const isTarget = ({ accountId, target }: FakeEventWindow, instance: WindowedInstance): boolean => {
+  if (instance.accountId !== accountId) return false;
+  if (target.kind === 'tag')
+    return instance.tags.some(({ Key, Value }) => Key === target.key && Value === target.value);
+  return target.id === (target.kind === 'host' ? instance.dedicatedHostId : instance.instanceId);
+};
 
 export class FakeRegion implements Caller<Contract> {
   readonly imageId = newId('image');
@@ -53,6 +68,8 @@ export class FakeRegion implements Caller<Contract> {
   readonly #freed: number[] = [];
   /** By name. */
   readonly placementGroups = new Map<string, FakePlacementGroup>();
+  /** By id. Their hours are a test's to change. */
+  readonly eventWindows = new Map<string, FakeEventWindow>();
   /** The group of each instance, by their ids. */
   readonly groupOf = new Map<string, string>();
   #next = 0;
@@ -149,6 +166,12 @@ export class FakeRegion implements Caller<Contract> {
     };
     this.placementGroups.set(groupName, group);
     return group;
+  }
+
+  addEventWindow(accountId: string, target: EventWindowTarget, hours: HourRange[]): string {
+    const windowId = newId('instanceEventWindow');
+    this.eventWindows.set(windowId, { accountId, target, hours });
+    return windowId;
   }
 
   #placementGroup({ id, name }: { id?: string | undefined; name?: string | undefined }): FakePlacementGroup {
@@ -322,8 +345,17 @@ export class FakeRegion implements Caller<Contract> {
     'region.placementGroups': ({ groupIds }: Params<Contract, 'region.placementGroups'>) => ({
       groups: [...this.placementGroups.values()].filter(({ groupId }) => groupIds.includes(groupId)),
     }),
+    'region.eventWindows': ({ instances }: Params<Contract, 'region.eventWindows'>) => ({
+      windows: instances.flatMap((instance) =>
+        [...this.eventWindows]
+          .filter(([, window]) => isTarget(window, instance))
+          .map(([windowId, { hours }]) => ({ ...{ instanceId: instance.instanceId, windowId }, hours })),
+      ),
+    }),
     'region.releaseInterface': async ({ instanceId }: Params<Contract, 'region.releaseInterface'>) => {
       this.#gone.add(instanceId);
+      for (const [id, { target }] of this.eventWindows)
+        if (target.kind === 'instance' && target.id === instanceId) this.eventWindows.delete(id);
       if (!this.interfaces.delete(instanceId)) return {};
       const state = this.#changed();
       await this.push?.(state);

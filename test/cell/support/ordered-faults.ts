@@ -48,6 +48,12 @@ export class OrderedFaults implements Faults {
     this.#repeated.add(step);
   }
 
+  /** From now on nothing fails. */
+  clear(): void {
+    this.#actions.clear();
+    this.#repeated.clear();
+  }
+
   hit(point: string): void | Promise<void> {
     const action = this.#actions.get(point);
     if (action === undefined) return;

@@ -17,7 +17,7 @@ export async function inventory(region: TestRegion): Promise<Record<string, stri
       await Promise.all(namespaces.map(async (name) => (await look(name)).map((what) => `${name}: ${what}`)))
     ).flat();
   return {
-    processes: processes(directory.root),
+    processes: processes(directory.root, plan.prefix),
     namespaces,
     links: await perNamespace(async (name) => [...(await linksOf(name))].sort()),
     routes: await perNamespace((name) => lines('ip', ['-n', name, 'route', 'show', 'table', 'all'])),
@@ -40,15 +40,16 @@ async function lines(command: string, args: readonly string[]): Promise<string[]
   return stdout.split('\n').filter((line) => line.trim() !== '');
 }
 
-/** Commands of the processes that name the run's directory or run in a VM's jail, without their pids. */
-function processes(root: string): string[] {
+/** Commands of the processes that name the run's directory or are in a group of its VMs (in a jail they name nothing), without their pids. */
+function processes(root: string, prefix: string): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       try {
         const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-        const own = args.some((arg) => arg.startsWith(root)) && !args[0]?.endsWith('ssh');
-        return own || args[0]?.includes('qemu') ? [args.join(' ').trim()] : [];
+        const named = args.some((arg) => arg.startsWith(root)) && !args[0]?.endsWith('ssh');
+        const grouped = readFileSync(`/proc/${name}/cgroup`, 'utf8').includes(`/${prefix}-`);
+        return named || grouped ? [args.join(' ').trim()] : [];
       } catch {
         return [];
       }

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { monotonicMs } from '#base/monotonic.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate } from '#base/postgres/migrate.ts';
+import type { ChangedObject } from '#contracts/rollout.ts';
 import { healthCheck, type PolicySpec, policySpec } from '#contracts/rollout-policy.ts';
 import { regionMigrations } from '#region/migrations.ts';
 import { type HealthMeter, RolloutEngine } from '#region/rollouts/engine.ts';
@@ -134,10 +135,20 @@ const callerOf = (
         context,
       );
     },
-    show: async (rolloutId: string) => await handlers['operator.rollout']({ rolloutId }, context),
+    change: (policy: string, objects: readonly ChangedObject[]) =>
+      handlers['operator.startRollout'](
+        { policy: { name: policy }, class: 'fleet', objects: [...objects], dryRun: false },
+        context,
+      ),
+    show: async (rolloutId: string) => await handlers['operator.rollout']({ rolloutId, waitMs: 0 }, context),
     list: async (ended: boolean) => await handlers['operator.rollouts']({ ended, limit: 50 }, context),
     audit: async (rolloutId: string) =>
       (await handlers['operator.rolloutAudit']({ rolloutId, after: 0, limit: 5_000 }, context)).records,
+    diff: async (rolloutId: string, deviceId?: string) =>
+      await handlers['operator.rolloutDiff'](
+        { rolloutId, ...(deviceId !== undefined && { deviceId }) },
+        context,
+      ),
     control: (rolloutId: string, action: 'pause' | 'resume' | 'abort' | 'approve') =>
       handlers['operator.controlRollout']({ rolloutId, action }, context),
   };

@@ -54,6 +54,7 @@ export class CardFleet implements Fleet, AsyncDisposable {
       deviceId,
       objects: (vpcIds) => client.call('card.objects', { vpcIds: vpcIds && [...vpcIds] }, options),
       transact: (transaction) => client.call('card.transact', transaction, options),
+      preview: (transaction) => client.call('card.preview', transaction, options),
       confirm: async (transactionId) => {
         await client.call('card.confirm', { transactionId }, options);
       },

@@ -5,6 +5,7 @@ import * as limits from './limits.ts';
 import {
   AskId,
   DecisionId,
+  DeviceId,
   EstablishmentId,
   EstablishmentRef,
   Money,
@@ -68,6 +69,8 @@ export const Payment = z.strictObject({
       expiresAt: TimeMs,
       /** Whether the person who asks may confirm it. */
       mine: z.boolean(),
+      /** Shown to the payer: the device that pays, which is the one that cannot confirm. */
+      payingDeviceId: DeviceId.optional(),
     })
     .optional(),
   /** Whether the payer can still split it. */

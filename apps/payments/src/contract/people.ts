@@ -127,6 +127,8 @@ export const NewEstablishment = z.strictObject({
 });
 
 export const Statement = z.strictObject({
+  /** Part of what each entry's hash covers. */
+  accountId: z.string(),
   currency: Currency,
   openingMinor: MinorUnits,
   closingMinor: MinorUnits,

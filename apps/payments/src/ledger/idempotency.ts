@@ -5,6 +5,9 @@
  *
  * The key's row is written in the transaction that carries the request out. So after a crash, or a COMMIT whose answer was lost, a
  * retry finds either the answer or no trace.
+ *
+ * Retries that reach one process while the first runs there wait for it in the process: a phone that insists must not take the pool's
+ * connections from everybody else. Retries that reach other processes wait for the row.
  */
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
@@ -13,7 +16,7 @@ import type { ErrorCode } from '../contract/codes.ts';
 import { idempotencyKeyCharsMax, idempotencyKeyHoursMin } from '../contract/limits.ts';
 import type { SchemaStep } from '../store/migrate.ts';
 import { first, type Pool, type Queryable, run } from '../store/pool.ts';
-import { sqlStateOf, transaction } from '../store/transaction.ts';
+import { asOneWrite, sqlStateOf, transaction } from '../store/transaction.ts';
 
 export const idempotencySchema: SchemaStep = {
   name: '0002-idempotency',
@@ -29,6 +32,24 @@ create table idempotency_key (
   primary key (person_id, key)
 );
 create index on idempotency_key (at_ms);
+`,
+};
+
+export const idempotencyClaimSchema: SchemaStep = {
+  name: '0006-idempotency-claim',
+  up: `
+-- Takes a key, or gives what is kept under it, in one round trip. A function sees with each of its statements what has been committed
+-- by then: an insert that waited for another's row is followed by a look at that row.
+create function idempotency_claim(person text, wanted text, print bytea, at bigint)
+  returns table (mine boolean, fingerprint bytea, outcome json) language plpgsql as $$
+begin
+  insert into idempotency_key as k (person_id, key, fingerprint, at_ms) values (person, wanted, print, at) on conflict do nothing;
+  if found then
+    return query select true, print, null::json;
+  else
+    return query select false, k.fingerprint, k.outcome from idempotency_key k where k.person_id = person and k.key = wanted;
+  end if;
+end $$;
 `,
 };
 
@@ -69,22 +90,33 @@ export function checkKey(key: unknown): string {
   return key;
 }
 
+interface Kept<Answer> {
+  readonly fingerprint: Buffer;
+  readonly outcome: Outcome<Answer> | null;
+}
+
 /** The kept answer of an earlier request with this key, if there is one. Error: `idempotency_key_reused`. */
 export async function recall<Answer>(on: Queryable, request: Once): Promise<OnceResult<Answer> | undefined> {
-  const row = await first<{ fingerprint: Buffer; outcome: Outcome<Answer> | null }>(
+  const row = await first<Kept<Answer>>(
     on,
     'select fingerprint, outcome from idempotency_key where person_id = $1 and key = $2',
     [request.personId, request.key],
   );
-  if (row === undefined) return undefined;
-  if (!row.fingerprint.equals(fingerprintOf(request.request)))
+  return row && replayOf(row, fingerprintOf(request.request));
+}
+
+function replayOf<Answer>(kept: Kept<Answer>, fingerprint: Buffer): OnceResult<Answer> {
+  if (!kept.fingerprint.equals(fingerprint))
     throw new PaymentsError(
       'idempotency_key_reused',
       'This Idempotency-Key was used for another request. Nothing was done. Use a new key for a new intent.',
     );
-  if (row.outcome === null) throw new Error('a committed idempotency key has no outcome');
-  return { outcome: row.outcome, replayed: true };
+  if (kept.outcome === null) throw new Error('a committed idempotency key has no outcome');
+  return { outcome: kept.outcome, replayed: true };
 }
+
+/** Requests that are being carried out by this process, by pool: as many as there are requests. */
+const running = new WeakMap<Pool, Map<string, Promise<OnceResult<unknown>>>>();
 
 /**
  * Carries `work` out once for a key. A {@link PaymentsError} that `work` throws undoes what it wrote and is kept as the answer.
@@ -95,56 +127,74 @@ export async function once<Answer>(
   request: Once,
   work: (client: pg.PoolClient) => Promise<Answer>,
 ): Promise<OnceResult<Answer>> {
-  try {
-    return await keep(pool, request, async (client) => ({ answer: await work(client) }));
-  } catch (error) {
-    if (
-      !(error instanceof PaymentsError) ||
-      passing.includes(error.code) ||
-      error.code === 'idempotency_key_reused'
-    )
-      throw error;
-    // In a transaction of its own: the first one is rolled back with all that it wrote. Whoever took the key in between was first.
-    const { code, message } = error;
-    return keep<Answer>(pool, request, async () => ({ error: { code, message } }));
-  }
+  const fingerprint = fingerprintOf(request.request);
+  const here = running.get(pool) ?? new Map<string, Promise<OnceResult<unknown>>>();
+  running.set(pool, here);
+  // The body is part of the name: another body does not get this one's answer, and waits for the row.
+  const name = `${request.personId}\n${request.key}\n${fingerprint.toString('hex')}`;
+  const sooner = here.get(name);
+  // The same name is the same operation and body, so what comes of it is an Answer.
+  if (sooner !== undefined) return { ...((await sooner) as OnceResult<Answer>), replayed: true };
+  const result = carryOut(pool, { ...request, fingerprint }, work).finally(() => here.delete(name));
+  here.set(name, result);
+  return result;
 }
 
+type Claim = Once & { readonly fingerprint: Buffer };
+
 /** Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. */
-const keep = <Answer>(
+const carryOut = <Answer>(
   pool: Pool,
-  request: Once,
-  work: (client: pg.PoolClient) => Promise<Outcome<Answer>>,
+  request: Claim,
+  work: (client: pg.PoolClient) => Promise<Answer>,
 ): Promise<OnceResult<Answer>> =>
   transaction(
     pool,
     async (client) => {
-      if (!(await claim(client, request))) {
-        const kept = await recall<Answer>(client, request);
-        if (kept === undefined) throw new PaymentsError('busy', 'Try again.', { retryAfterS: 1 });
-        return kept;
-      }
-      const outcome = await work(client);
-      await run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
+      const kept = await claim<Answer>(client, request);
+      if (kept !== undefined) return replayOf(kept, request.fingerprint);
+      const outcome = await outcomeOf(client, work);
+      // COMMIT goes out right behind it; should this fail, that is told there.
+      run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
         request.personId,
         request.key,
         JSON.stringify(outcome),
-      ]);
+      ]).catch(() => undefined);
       return { outcome, replayed: false };
     },
     { repeatable: true },
   );
 
-/** True: the key is ours. False: another transaction with this key has committed (its row is visible now). */
-async function claim(client: pg.PoolClient, request: Once): Promise<boolean> {
+/** The answer of `work`; or its refusal, with what it wrote undone and the key still ours. Other errors end the transaction. */
+async function outcomeOf<Answer>(
+  client: pg.PoolClient,
+  work: (client: pg.PoolClient) => Promise<Answer>,
+): Promise<Outcome<Answer>> {
+  const [saved, working] = asOneWrite(
+    client,
+    () => [client.query('savepoint before_work'), work(client)] as const,
+  );
+  saved.catch(() => undefined);
   try {
-    const rows = await run(
+    return { answer: await working };
+  } catch (error) {
+    if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
+    await client.query('rollback to savepoint before_work');
+    return { error: { code: error.code, message: error.message } };
+  }
+}
+
+/** Undefined: the key is ours. Else what another transaction with this key has committed. */
+async function claim<Answer>(client: pg.PoolClient, request: Claim): Promise<Kept<Answer> | undefined> {
+  try {
+    const row = await first<Kept<Answer> & { mine: boolean }>(
       client,
-      `insert into idempotency_key (person_id, key, fingerprint, at_ms) values ($1, $2, $3, $4)
-       on conflict do nothing returning key`,
-      [request.personId, request.key, fingerprintOf(request.request), request.nowMs],
+      'select mine, fingerprint, outcome from idempotency_claim($1, $2, $3, $4)',
+      [request.personId, request.key, request.fingerprint, request.nowMs],
     );
-    return rows.length === 1;
+    // Its row was forgotten between the two looks.
+    if (row === undefined) throw new PaymentsError('busy', 'Try again.', { retryAfterS: 1 });
+    return row.mine ? undefined : row;
   } catch (error) {
     if (sqlStateOf(error) !== '55P03') throw error;
     throw new PaymentsError(

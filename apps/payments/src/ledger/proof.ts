@@ -51,6 +51,19 @@ export interface DayProof {
   readonly health: Health;
 }
 
+/** Recomputing every posting may take longer than any statement of a request. */
+const proofMinutesMax = 10;
+
+/** What is kept of a day's proof; undefined: it has not been proved. */
+export async function keptProof(on: Queryable, day: string): Promise<Omit<DayProof, 'health'> | undefined> {
+  const [kept] = await run<{ postings: bigint; digest: string }>(
+    on,
+    `select postings, encode(digest, 'hex') digest from ledger_day_proof where day = $1`,
+    [day],
+  );
+  return kept && { day, ...kept };
+}
+
 /**
  * Proves and closes the UTC day, once: a second call gives the kept proof. Throws where the books do not balance, and closes nothing.
  * Runs in the caller's transaction.
@@ -59,23 +72,15 @@ export async function proveDay(client: pg.ClientBase, day: string, nowMs: number
   const from = Date.parse(`${day}T00:00:00Z`);
   if (Number.isNaN(from)) throw new RangeError(`"${day}" is not a day: 2026-11-26`);
   if (from + dayMs > nowMs) throw new RangeError(`${day} is not over`);
-  // Writers of postings wait for the moment; whoever committed before is seen, whoever comes after finds the day closed.
-  await client.query('lock table ledger_transaction in share row exclusive mode');
+  await client.query(`set local statement_timeout = '${proofMinutesMax}min'`);
+  // Before the lock: the books balance at each COMMIT, so payments need not wait while all of them are recomputed.
   const health = await healthOf(client);
-  const broken = [
-    ...health.sums
-      .filter((sum) => sum.sumMinor !== 0n)
-      .map((sum) => `${sum.currency} sums to ${sum.sumMinor}`),
-    ...health.unbalanced.map((id) => `${id} is unbalanced`),
-    ...health.drifted.map((name) => `${name} has drifted`),
-  ];
+  const broken = brokenIn(health);
   if (broken.length > 0) throw new Error(`the books of ${day} do not balance: ${broken.join(', ')}`);
-  const [kept] = await run<{ postings: bigint; digest: string }>(
-    client,
-    `select postings, encode(digest, 'hex') digest from ledger_day_proof where day = $1`,
-    [day],
-  );
-  if (kept !== undefined) return { day, postings: kept.postings, digest: kept.digest, health };
+  // Writers of postings wait from here on; whoever committed before is seen, whoever comes after finds the day closed.
+  await client.query('lock table ledger_transaction in share row exclusive mode');
+  const kept = await keptProof(client, day);
+  if (kept !== undefined) return { ...kept, health };
   const [last] = await run<{ digest: Buffer }>(
     client,
     'select digest from ledger_day_proof order by day desc limit 1',
@@ -89,6 +94,12 @@ export async function proveDay(client: pg.ClientBase, day: string, nowMs: number
   );
   return { day, postings, digest, health };
 }
+
+const brokenIn = (health: Health): string[] => [
+  ...health.sums.filter((sum) => sum.sumMinor !== 0n).map((sum) => `${sum.currency} sums to ${sum.sumMinor}`),
+  ...health.unbalanced.map((id) => `${id} is unbalanced`),
+  ...health.drifted.map((name) => `${name} has drifted`),
+];
 
 async function digestOf(
   client: pg.ClientBase,

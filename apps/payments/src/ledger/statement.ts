@@ -1,5 +1,6 @@
 /** An account's statement, and the means to recompute it without trusting whoever made it. */
 import { createHash } from 'node:crypto';
+import { PaymentsError } from '../base/errors.ts';
 import { type Queryable, run } from '../store/pool.ts';
 import type { Account } from './ledger.ts';
 
@@ -25,7 +26,7 @@ export interface LedgerStatement {
   readonly entries: readonly Entry[];
 }
 
-/** All entries with `fromMs` ≤ time < `toMs`, at most `statementEntriesMax`, and the balance before and after them. */
+/** All entries with `fromMs` ≤ time < `toMs`, and the balance before and after them. Error: `limit_reached` where they are too many. */
 export async function statementOf(
   on: Queryable,
   account: Account,
@@ -46,8 +47,14 @@ export async function statementOf(
     `select p.sequence, p.sub, p.transaction_id, t.kind, p.at_ms, p.amount_minor, p.balance_minor, encode(p.hash, 'hex') hash
      from ledger_posting p join ledger_transaction t using (transaction_id)
      where p.account_id = $1 and p.at_ms >= $2 and p.at_ms < $3 order by p.sub, p.sequence limit $4`,
-    [account.accountId, fromMs, toMs, statementEntriesMax],
+    [account.accountId, fromMs, toMs, statementEntriesMax + 1],
   );
+  // A statement that left something out would not be one.
+  if (rows.length > statementEntriesMax)
+    throw new PaymentsError(
+      'limit_reached',
+      `A statement has at most ${statementEntriesMax} entries: ask for a shorter time by from and to.`,
+    );
   const [before] = await run<{ sum: string }>(
     on,
     'select coalesce(sum(amount_minor), 0)::text sum from ledger_posting where account_id = $1 and at_ms < $2',

@@ -8,6 +8,7 @@ import type {
   AskId,
   Currency,
   DecisionId,
+  DeviceId,
   EstablishmentId,
   PaymentId,
   PersonRef,
@@ -32,7 +33,7 @@ export interface PaymentRow {
   decision_id: DecisionId | null;
   ask_id: AskId | null;
   split_id: SplitId | null;
-  device_id: string | null;
+  device_id: DeviceId | null;
   confirm_by: 'payee_device' | 'own_device' | null;
   confirm_code: string | null;
   confirm_attempts: number;
@@ -161,6 +162,8 @@ function confirmationOf(row: PaymentRow, isOut: boolean): Pick<Payment, 'confirm
       ...(isOut && row.confirm_code !== null && { code: row.confirm_code }),
       expiresAt: Number(row.expires_ms),
       mine: isOut === (row.confirm_by === 'own_device'),
+      // Which of the payer's devices cannot confirm: the payer's to know.
+      ...(isOut && row.device_id !== null && { payingDeviceId: row.device_id }),
     },
   };
 }

@@ -137,6 +137,7 @@ export const handlers: Handlers = {
     const account = await accountIn(unit.on, personId, currency);
     const statement = await statementOf(unit.on, account, query.from, query.to ?? unit.nowMs + 1);
     return {
+      accountId: account.accountId,
       currency,
       openingMinor: `${statement.openingMinor}`,
       closingMinor: `${statement.closingMinor}`,

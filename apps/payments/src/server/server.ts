@@ -57,6 +57,7 @@ export async function makeServer(options: ServerOptions): Promise<FastifyInstanc
   });
   const perS = options.accountRequestsPerS ?? accountRequestsPerSMax;
   const limits = {
+    session: new RateLimit(app.clock, perS, Math.max(perS, accountRequestsBurstMax)),
     account: new RateLimit(app.clock, perS, Math.max(perS, accountRequestsBurstMax)),
     address: new RateLimit(app.clock, addressRequestsPerS, addressRequestsBurst),
   };
@@ -84,12 +85,16 @@ export async function makeServer(options: ServerOptions): Promise<FastifyInstanc
 }
 
 interface Limits {
+  /** By the cookie, before anything is looked up: a flood must not become the store's. */
+  readonly session: RateLimit;
+  /** Over all sessions of an account. */
   readonly account: RateLimit;
   readonly address: RateLimit;
 }
 
 async function personOf({ app }: ServerOptions, limits: Limits, request: FastifyRequest): Promise<string> {
   const token = cookieOf(request, sessionCookie);
+  if (token !== undefined) limits.session.take(token);
   const session = token === undefined ? undefined : await sessionOf(app.pool, token, app.clock());
   if (session?.kind !== 'person') {
     limits.address.take(request.ip);

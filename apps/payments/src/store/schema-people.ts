@@ -1,6 +1,12 @@
 /** People, how they sign in, their devices, contacts, partners and establishments. */
 import type { SchemaStep } from './migrate.ts';
 
+/** Merchants are public, others are not: looking for a merchant by an id must not touch the row of somebody who is none. */
+export const merchantsSchema: SchemaStep = {
+  name: '0007-merchants',
+  up: `create unique index person_merchant on person (person_id) where role = 'merchant';`,
+};
+
 export const peopleSchema: SchemaStep = {
   name: '0003-people',
   up: `

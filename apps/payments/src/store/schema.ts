@@ -1,10 +1,10 @@
 /** Every schema step of the application, in order. */
-import { idempotencySchema } from '../ledger/idempotency.ts';
+import { idempotencyClaimSchema, idempotencySchema } from '../ledger/idempotency.ts';
 import { ledgerSchema } from '../ledger/schema.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
 import { paymentsSchema } from './schema-payments.ts';
-import { peopleSchema } from './schema-people.ts';
+import { merchantsSchema, peopleSchema } from './schema-people.ts';
 
 export const schema: readonly SchemaStep[] = [
   ledgerSchema,
@@ -12,4 +12,6 @@ export const schema: readonly SchemaStep[] = [
   peopleSchema,
   locationSchema,
   paymentsSchema,
+  idempotencyClaimSchema,
+  merchantsSchema,
 ];

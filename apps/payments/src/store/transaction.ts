@@ -70,16 +70,30 @@ export async function transaction<Result>(
   }
 }
 
+/** What is sent at once goes out in one write: each one wakes the server's process. */
+export function asOneWrite<Sent>(client: pg.Client, send: () => Sent): Sent {
+  const { stream } = client.connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
+  }
+}
+
 async function once<Result>(pool: Pool, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
-    const begun = client.query('begin');
+    const [begun, working] = asOneWrite(client, () => [client.query('begin'), work(client)] as const);
     begun.catch(() => undefined);
-    const result = await work(client);
+    const result = await working;
     await begun;
-    await client.query('commit');
+    const { command } = await client.query('commit');
+    // A statement failed whose error the work did not pass on: PostgreSQL answers COMMIT all the same, having undone everything.
+    if (command !== 'COMMIT')
+      throw new Error('the transaction was rolled back at COMMIT: a statement had failed');
     return result;
   } catch (error) {
     if (isConnectionLoss(error)) broken = error instanceof Error ? error : new Error(String(error));

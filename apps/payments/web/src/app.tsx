@@ -25,6 +25,7 @@ import { texts } from './texts.ts';
 
 // Not a phone's first load: they come when they are opened.
 const CounterPage = lazy(() => import('./pages/counter.tsx'));
+const StatementPage = lazy(() => import('./pages/statement.tsx'));
 const OperatorPage = lazy(() => import('./pages/operator.tsx'));
 
 export function App() {
@@ -99,6 +100,8 @@ function Content({ me }: { readonly me: Me }) {
       return <NewSplitPage key={id} paymentId={id} />;
     case 'split':
       return <SplitPage key={id} splitId={id} />;
+    case 'statement':
+      return <StatementPage />;
     case 'account':
       return <AccountPage me={me} />;
     case 'counter':

@@ -237,6 +237,17 @@ export const texts = {
     topUp: 'Add play money',
   },
 
+  statement: {
+    title: 'Statement',
+    opening: 'Before the first entry',
+    closing: 'After the last entry',
+    sound: (entries: number) =>
+      `Recomputed on this phone: ${entries} ${entries === 1 ? 'entry' : 'entries'}, and each follows from the one before it.`,
+    broken: (entry: string) => `Entry ${entry} does not follow from the one before it. Tell the operator.`,
+    kind: { payment: 'Payment', reimbursement: 'Part of a bill', top_up: 'Play money' },
+    entry: (name: string, hash: string) => `No. ${name} · ${hash}`,
+  },
+
   counter: {
     title: 'Counter',
     charge: 'Show the code',

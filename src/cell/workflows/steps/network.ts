@@ -97,17 +97,19 @@ export const placeInterface = async <I, R>(
   return { unreachable, publicIp };
 };
 
-const isReleased = (error: unknown): boolean =>
+/** Whether the region says that the instance's interface was released for good. */
+export const isReleased = (error: unknown): boolean =>
   error instanceof PandoError && error.details?.interface === interfaceReleased.interface;
 
 /**
- * Of an instance that is stopped: nowhere. Its automatic public address goes back, an elastic one stays (EC2). Answers what it has then;
- * null: its interface was released, which a store that has lost commits does not know. Then no device sends there either, and the
+ * Of an instance that is stopped: nowhere. Its automatic public address goes back where that is asked for, an elastic one stays (EC2).
+ * Answers what it has then; null: its interface was released, which a store that has lost commits does not know. Then no device sends there either, and the
  * instance must not stand still for it.
  */
 export const unplaceStopped = async <I, R>(
   context: StepContext<I, R, CellServices>,
   epoch: number,
+  releaseAutomatic: boolean,
 ): Promise<{ readonly port: VpcPort } | null> => {
   const found = await interfaceOf(context).catch((error: unknown) => {
     if (isReleased(error)) return undefined;
@@ -115,7 +117,7 @@ export const unplaceStopped = async <I, R>(
   });
   if (found === undefined) return null;
   const { port } = found;
-  const { publicIp } = await placeInterface(context, port.eniId, undefined, epoch, true);
+  const { publicIp } = await placeInterface(context, port.eniId, undefined, epoch, releaseAutomatic);
   return { port: withPlaced(port, publicIp) };
 };
 

@@ -3,15 +3,16 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { PaymentsError } from '#payments/base/errors.ts';
 import { checkKey, forgetKeys, once, recall } from '#payments/ledger/idempotency.ts';
-import type { Pool } from '#payments/store/pool.ts';
+import { openPool, type Pool } from '#payments/store/pool.ts';
 import { testDatabase } from '../support/database.ts';
 
 let pool: Pool;
+let url = '';
 const now = 1_000_000_000_000;
 const request = (key: string, body = 'body') => ({ personId: 'per', key, request: body, nowMs: now });
 
 before(async () => {
-  ({ pool } = await testDatabase());
+  ({ pool, url } = await testDatabase());
   await pool.query('create table effect (n int)');
 });
 
@@ -44,22 +45,65 @@ test('keys of two people do not meet', async () => {
   assert.equal(other.replayed, false);
 });
 
-test('concurrent retries wait for the first one and get its answer', async () => {
-  const before = await effects();
-  let calls = 0;
-  const results = await Promise.all(
-    Array.from({ length: 8 }, () =>
-      once(pool, request('d'), async (client) => {
+for (const [where, count] of [
+  ['one process', 1],
+  ['four processes', 4],
+] as const)
+  test(`concurrent retries at ${where} wait for the first one and get its answer`, async () => {
+    const processes = [pool, ...Array.from({ length: count - 1 }, () => openPool({ url }))];
+    const before = await effects();
+    const begun = Promise.withResolvers<void>();
+    let calls = 0;
+    const attempt = (at: number, body: string) =>
+      once(processes[at % count] ?? pool, request(`d-${count}`, body), async (client) => {
         calls += 1;
         const mine = calls;
+        begun.resolve();
         await client.query('select pg_sleep(0.05)');
         return work(mine)(client);
+      });
+    const first = attempt(0, 'body');
+    await begun.promise;
+    const others = Array.from({ length: 7 }, (_, at) => attempt(at, 'body'));
+    const wrong = assert.rejects(attempt(0, 'another body'), { code: 'idempotency_key_reused' });
+    const results = await Promise.all([first, ...others]);
+    await wrong;
+    for (const other of processes.slice(1)) await other.end();
+    assert.equal(await effects(), before + 1);
+    assert.equal(calls, 1, 'the work is begun once');
+    assert.equal(new Set(results.map((result) => JSON.stringify(result.outcome))).size, 1);
+    assert.equal(results.filter((result) => !result.replayed).length, 1);
+  });
+
+test('retries that wait in the process take no connection of the pool from others', async () => {
+  const small = openPool({ url, poolMax: 2 });
+  const held = Promise.withResolvers<void>();
+  const retries = Array.from({ length: 8 }, () =>
+    once(small, request('waiting'), async (client) => {
+      await held.promise;
+      return work(1)(client);
+    }),
+  );
+  // With one connection each, they would hold both until the first is done, and it is not done before this.
+  assert.equal((await once(small, request('another'), work(2))).replayed, false);
+  held.resolve();
+  assert.equal(new Set((await Promise.all(retries)).map(({ outcome }) => JSON.stringify(outcome))).size, 1);
+  await small.end();
+});
+
+test('what fails for all who wait for it may be tried again', async () => {
+  const results = await Promise.allSettled(
+    Array.from({ length: 3 }, () =>
+      once(pool, request('fails'), async () => {
+        throw new Error('bug');
       }),
     ),
   );
-  assert.equal(await effects(), before + 1);
-  assert.equal(new Set(results.map((result) => JSON.stringify(result.outcome))).size, 1);
-  assert.equal(results.filter((result) => !result.replayed).length, 1);
+  assert.deepEqual(
+    results.map((result) => result.status),
+    ['rejected', 'rejected', 'rejected'],
+  );
+  assert.equal((await once(pool, request('fails'), work(1))).replayed, false);
 });
 
 test('a refusal undoes what was written, and is the answer from then on', async () => {

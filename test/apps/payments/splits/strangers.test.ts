@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { retain } from '#payments/location/retention.ts';
 import type { Phone } from '../support/phone.ts';
 import { near, type Service, service } from '../support/service.ts';
+import { plansOfLargeTables, statementsOf } from '../support/work.ts';
 
 const names = ['@ana', '@ben', '@cleo', '@dan', '@eve'] as const;
 const mutual: Readonly<Record<string, readonly string[]>> = {
@@ -22,7 +23,7 @@ const phones = new Map<string, Phone>();
 let establishmentId = '';
 
 before(async () => {
-  on = await service();
+  on = await service({ databaseOptions: plansOfLargeTables });
   for (const name of names) phones.set(name, await on.phone(name));
   establishmentId = (await (await on.phone('@cafe.luna')).call('me')).establishmentId ?? '';
 });
@@ -37,38 +38,6 @@ async function nextMoment(): Promise<void> {
   // So long that whoever was anywhere may be anywhere else.
   on.pass(40 * 60_000);
   await retain(on.app);
-}
-
-type Result = { rowCount: number | null } | undefined;
-
-/** Statements and row counts that a piece of work runs: what its time is made of. */
-async function trace(work: () => Promise<unknown>): Promise<string[]> {
-  const seen: string[] = [];
-  const client = await on.app.pool.connect();
-  client.release();
-  const prototype = Object.getPrototypeOf(client) as { query(...args: unknown[]): unknown };
-  const query = prototype.query;
-  prototype.query = function (this: unknown, ...args: unknown[]): unknown {
-    const [what] = args;
-    const text = typeof what === 'object' && what !== null && 'text' in what ? what.text : what;
-    const note = (result: Result): void => void seen.push(`${text} → ${result?.rowCount}`);
-    const callback = args.at(-1);
-    if (typeof callback === 'function')
-      return query.call(this, ...args.slice(0, -1), (error: unknown, result: Result) => {
-        note(result);
-        callback(error, result);
-      });
-    return Promise.resolve(query.call(this, ...args)).then((result) => {
-      note(result as Result);
-      return result;
-    });
-  };
-  try {
-    await work();
-  } finally {
-    prototype.query = query;
-  }
-  return seen;
 }
 
 test('in random worlds, lists hold nobody but contacts who are there and allow it', async () => {
@@ -133,7 +102,7 @@ test('near, far, opted out or not there at all: a stranger makes no difference t
     const personId = kind === 'no such person' ? 'per_01234567890123456789012345' : eve.personId;
     await ana.report(near(2));
     const replies: unknown[] = [];
-    const statements = await trace(async () => {
+    const statements = await statementsOf(on.app.pool, async () => {
       const money = { amountMinor: '100', currency: 'EUR' };
       const attempts = [
         () => ana.signed('pay', 'payment', { payee: { kind: 'contact', personId }, money, note: '' }),

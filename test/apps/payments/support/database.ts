@@ -8,6 +8,7 @@ import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts'
 import { migrate } from '#payments/store/migrate.ts';
 import { openPool, type Pool } from '#payments/store/pool.ts';
 import { schema } from '#payments/store/schema.ts';
+import { newCluster } from '../../../support/cluster.ts';
 
 let running: Promise<{ server: RunningPostgres; dir: string }> | undefined;
 let databases = 0;
@@ -27,8 +28,10 @@ export function server(): Promise<{ server: RunningPostgres; dir: string }> {
 
 async function start(): Promise<{ server: RunningPostgres; dir: string }> {
   const dir = await mkdtemp(join(tmpdir(), 'pay-'));
+  const dataDir = join(dir, 'd');
+  await newCluster(dataDir);
   const started = await startPostgres({
-    dataDir: join(dir, 'd'),
+    dataDir,
     socketDir: join(dir, 's'),
     dieWithParent: true,
     settings: { fsync: 'off', full_page_writes: 'off' },

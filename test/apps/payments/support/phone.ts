@@ -67,9 +67,14 @@ export class Phone {
       'sign',
       'verify',
     ]);
-    const { kty, crv, x, y } = await crypto.subtle.exportKey('jwk', this.#keys.publicKey);
-    const publicKey = { kty, crv, x, y } as PublicKeyJwk;
+    const publicKey = await this.publicKey();
     this.deviceId = (await this.call('addDevice', { name: 'test phone', publicKey, phoneNumber })).deviceId;
+  }
+
+  async publicKey(): Promise<PublicKeyJwk> {
+    if (this.#keys === undefined) throw new Error('the phone has no key');
+    const { kty, crv, x, y } = await crypto.subtle.exportKey('jwk', this.#keys.publicKey);
+    return { kty, crv, x, y } as PublicKeyJwk;
   }
 
   /** Another device of the same person, with the same session. */

@@ -30,12 +30,20 @@ export async function service(
     readonly carrier?: LocationVerifier;
     readonly config?: Partial<Config>;
     readonly startMs?: number;
+    /** In place of the application's own: of a copy of it that was changed. */
+    readonly begin?: typeof start;
+    /** Of its connections: `-c enable_seqscan=off`. */
+    readonly databaseOptions?: string;
   } = {},
 ): Promise<Service> {
-  const { url: databaseUrl } = await testDatabase();
+  const { url } = await testDatabase();
+  const databaseUrl =
+    options.databaseOptions === undefined
+      ? url
+      : `${url}&options=${encodeURIComponent(options.databaseOptions)}`;
   let now = options.startMs ?? Date.parse('2026-11-26T12:00:00Z');
   const clock = (): number => now;
-  const running = await start(
+  const running = await (options.begin ?? start)(
     {
       databaseUrl,
       mode: 'demo',

@@ -5,45 +5,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { healthOf } from '#payments/ledger/proof.ts';
-import { openPages, type Phone, shot } from './support/phones.ts';
+import { openPages, shot } from './support/phones.ts';
+import { balance, balanceIs, outcome, pay, reasonsOn, setRule, shows } from './support/steps.ts';
 
 const pages = await openPages();
-
-/** From the list of contacts to the outcome. The answer is the payment's state. */
-async function pay(phone: Phone, name: string, amount: string): Promise<string | null> {
-  const { page } = phone;
-  await phone.open('/pay');
-  await page.getByRole('link', { name: new RegExp(`${name} @`) }).click();
-  await page.getByLabel('Amount').fill(amount);
-  await page.getByRole('button', { name: 'Pay' }).click();
-  return outcome(phone);
-}
-
-async function outcome({ page }: Phone): Promise<string | null> {
-  const payment = page.getByTestId('payment');
-  await payment.waitFor();
-  return payment.getAttribute('data-state');
-}
-
-const reasonsOn = ({ page }: Phone): Promise<(string | null)[]> =>
-  page
-    .locator('[data-reason]')
-    .evaluateAll((items: { getAttribute(name: string): string | null }[]) =>
-      items.map((item) => item.getAttribute('data-reason')),
-    );
-
-const balance = ({ page }: Phone): Promise<string | null> => page.getByTestId('balance').textContent();
-const shows = (phone: Phone, text: string | RegExp): Promise<void> =>
-  phone.page.getByText(text).first().waitFor();
-const balanceIs = (phone: Phone, money: string): Promise<void> =>
-  phone.page.getByTestId('balance').filter({ hasText: money }).waitFor();
-
-async function setRule(phone: Phone, label: string, option: string): Promise<void> {
-  await phone.open('/account');
-  await phone.page.getByLabel(label).selectOption({ label: option });
-  await phone.page.getByRole('button', { name: 'Save rules' }).click();
-  await shows(phone, 'Saved.');
-}
 
 test('two phones and a merchant: near, far, ask, code, split, partners, step-up', {
   timeout: 120_000,

@@ -14,5 +14,6 @@ export type { DemoPerson, Me, Rules } from '../../../src/contract/people.ts';
 export type { Currency, Money, Party, PersonRef } from '../../../src/contract/primitives.ts';
 export type { AnswerOf, BodyInput, ErrorBody, RouteName } from '../../../src/contract/routes.ts';
 export type { Division, Split, SplitOffer } from '../../../src/contract/splits.ts';
+export type Statement = AnswerOf<'statement'>;
 export type Contact = AnswerOf<'contacts'>['contacts'][number];
 export type NearbyContact = AnswerOf<'nearby'>['contacts'][number];

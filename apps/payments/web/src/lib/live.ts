@@ -11,7 +11,7 @@ const staleBy: Readonly<Record<LiveEvent['type'], readonly string[]>> = {
   ask: ['asks', 'ask', 'counter'],
   split: ['splits', 'split', 'activity', 'offer'],
   contact: ['contacts', 'nearby'],
-  balance: ['me'],
+  balance: ['me', 'statement'],
 };
 
 export const connection = store<'live' | 'connecting'>('connecting');

@@ -25,6 +25,7 @@ export const paths = {
   contacts: 'GET /v1/contacts',
   addContact: 'POST /v1/contacts',
   acceptContact: 'POST /v1/contacts/:personId/accept',
+  statement: 'GET /v1/statement',
   report: 'POST /v1/locations',
   nearby: 'GET /v1/nearby',
   pay: 'POST /v1/payments',

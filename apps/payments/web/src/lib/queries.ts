@@ -1,6 +1,7 @@
 /** What pages read, by one name each, so that live events know what they make old. */
 import { keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { call } from './api.ts';
+import { deviceOf } from './device.ts';
 
 const nearbyEveryMs = 15_000;
 
@@ -14,6 +15,12 @@ export const queries = {
   nearby: () =>
     queryOptions({ queryKey: ['nearby'], queryFn: () => call('nearby'), refetchInterval: nearbyEveryMs }),
   rules: () => queryOptions({ queryKey: ['rules'], queryFn: () => call('rules') }),
+  /** This browser as a device of the person; null before it is one. */
+  ownDevice: (personId: string) =>
+    queryOptions({
+      queryKey: ['ownDevice', personId],
+      queryFn: async () => (await deviceOf(personId)) ?? null,
+    }),
   devices: () => queryOptions({ queryKey: ['devices'], queryFn: () => call('devices') }),
   activity: (limit: number) =>
     queryOptions({
@@ -26,6 +33,7 @@ export const queries = {
       queryKey: ['payment', paymentId],
       queryFn: () => call('payment', undefined, { params: { paymentId } }),
     }),
+  statement: () => queryOptions({ queryKey: ['statement'], queryFn: () => call('statement') }),
   asks: () => queryOptions({ queryKey: ['asks'], queryFn: () => call('asks') }),
   ask: (askId: string, token: string) =>
     queryOptions({

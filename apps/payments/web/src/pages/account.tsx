@@ -2,11 +2,10 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { call } from '../lib/api.ts';
 import type { Me } from '../lib/contract.ts';
-import { deviceOf } from '../lib/device.ts';
 import { startAs } from '../lib/forget.ts';
 import { queries } from '../lib/queries.ts';
 import { timeText } from '../lib/time.ts';
-import { Button, Notice } from '../parts/controls.tsx';
+import { Button, Link, Notice } from '../parts/controls.tsx';
 import { errorText, Loaded, Page, Section } from '../parts/page.tsx';
 import { texts } from '../texts.ts';
 import { ContactsSection } from './contacts.tsx';
@@ -28,6 +27,12 @@ export function AccountPage({ me }: { readonly me: Me }) {
       <RulesSection currency={me.currency} />
       <ContactsSection />
       <DevicesSection personId={me.personId} />
+      <Link
+        to="/statement"
+        className="flex min-h-12 items-center justify-center rounded-xl border border-edge font-semibold"
+      >
+        {texts.statement.title}
+      </Link>
       {signOut.isError && <Notice tone="bad">{errorText(signOut.error)}</Notice>}
       <Button look="plain" disabled={signOut.isPending} onClick={() => signOut.mutate()}>
         {said.signOut}
@@ -39,10 +44,7 @@ export function AccountPage({ me }: { readonly me: Me }) {
 function DevicesSection({ personId }: { readonly personId: string }) {
   const client = useQueryClient();
   const devices = useQuery(queries.devices());
-  const own = useQuery({
-    queryKey: ['ownDevice', personId],
-    queryFn: async () => (await deviceOf(personId)) ?? null,
-  });
+  const own = useQuery(queries.ownDevice(personId));
   const remove = useMutation({
     mutationFn: (deviceId: string) => call('removeDevice', undefined, { params: { deviceId } }),
     onSettled: () => client.invalidateQueries({ queryKey: ['devices'] }),

@@ -1,6 +1,8 @@
 /** A step-up: the payer shows a code, the payee types it; or another device of the payer confirms. */
+import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { Payment } from '../lib/contract.ts';
+import { queries } from '../lib/queries.ts';
 import { timeText } from '../lib/time.ts';
 import { Button, Field, Notice } from '../parts/controls.tsx';
 import { useForm } from '../parts/form.ts';
@@ -22,7 +24,11 @@ export function Confirmation({ payment, confirmation }: ConfirmationProps) {
   const params = { paymentId: payment.paymentId };
   const title = payment.counterpart.name;
   const isWrong = confirm.sent.state === 'answered' && confirm.sent.answer.state === 'awaiting_confirmation';
-  const asksCode = confirmation.mine && confirmation.by === 'payee_device';
+  const me = useQuery(queries.me()).data;
+  const own = useQuery({ ...queries.ownDevice(me?.personId ?? ''), enabled: me !== undefined });
+  const isPaying = own.data?.deviceId === confirmation.payingDeviceId && own.data !== null;
+  const mayConfirm = confirmation.mine && own.isFetched && !isPaying;
+  const asksCode = mayConfirm && confirmation.by === 'payee_device';
   return (
     <Section title={said.state.awaiting_confirmation}>
       <div className="flex flex-col gap-4">
@@ -34,11 +40,9 @@ export function Confirmation({ payment, confirmation }: ConfirmationProps) {
             </p>
           </div>
         )}
-        {confirmation.by === 'own_device' && !confirmation.mine && payment.direction === 'out' && (
-          <p>{said.ownDevice}</p>
-        )}
+        {confirmation.by === 'own_device' && isPaying && <p>{said.ownDevice}</p>}
         {isWrong && <Notice tone="bad">{said.wrong}</Notice>}
-        {confirmation.mine && (
+        {mayConfirm && (
           <form
             className="flex flex-col gap-4"
             onSubmit={(event) => {

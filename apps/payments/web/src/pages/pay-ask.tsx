@@ -1,6 +1,7 @@
 /** Paying what somebody asks: a contact's ask, or a code that was scanned. The amount is the asker's. */
 import { useQuery } from '@tanstack/react-query';
 import type { Ask, Me } from '../lib/contract.ts';
+import { formatMoney } from '../lib/money.ts';
 import { queries } from '../lib/queries.ts';
 import { Notice } from '../parts/controls.tsx';
 import { MoneyForm } from '../parts/money-form.tsx';
@@ -40,7 +41,9 @@ export function PayAskPage({
                 onSend={() => pay(asked)}
               />
             ) : (
-              <Notice tone="wait">{texts.ask.state[asked.state]}</Notice>
+              <Notice tone="wait">
+                {formatMoney(asked.money.amountMinor, asked.money.currency)} · {texts.ask.state[asked.state]}
+              </Notice>
             )}
             <Sending sent={paying.sent} />
             <Muted>{texts.ask.asksYou(name)}</Muted>

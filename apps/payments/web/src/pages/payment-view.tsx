@@ -15,8 +15,13 @@ export const toneOf: Readonly<Record<Payment['state'], Tone>> = {
   expired: 'bad',
 };
 
-export const headOf = (payment: Payment): string =>
-  payment.direction === 'out' ? said.outHead[payment.state] : said.inHead[payment.state];
+export function headOf(payment: Payment): string {
+  if (payment.direction === 'out') return said.outHead[payment.state];
+  // The payer's own device confirms: there is nothing for the payee to do.
+  return payment.confirmation?.by === 'own_device'
+    ? said.outHead.awaiting_confirmation
+    : said.inHead[payment.state];
+}
 
 export function PaymentView({ payment }: { readonly payment: Payment }) {
   const { counterpart, money, state } = payment;

@@ -35,12 +35,16 @@ export interface Phone {
   open(path: string): Promise<void>;
   /** Moves: metres and degrees from the square. */
   move(metres: number, degrees?: number): Promise<void>;
+  /** Measures again where it is: a mocked position keeps the time at which it was set. */
+  measure(): Promise<void>;
 }
 
 export interface Pages {
   readonly url: string;
   readonly app: App;
   readonly network: Network;
+  /** Moves the clocks of the service and of all its phones on. */
+  pass(ms: number): Promise<void>;
   /** A phone that nobody is signed in on. Without a place its position is not allowed. */
   fresh(options?: PhoneOptions): Promise<Phone>;
   /** A phone of a demo person. */
@@ -55,22 +59,42 @@ export interface PhoneOptions {
   readonly size?: { readonly width: number; readonly height: number };
 }
 
-export async function openPages(): Promise<Pages> {
+export interface PagesOptions {
+  /** A partner counts this long after being named. Default: at once. */
+  readonly partnerRestMs?: number;
+}
+
+/** In a page: its clock and its positions' are ahead by `clockAheadMs`. */
+const clockOfTests = `{
+  const now = Date.now.bind(Date);
+  const ahead = () => globalThis.clockAheadMs ?? 0;
+  Date.now = () => now() + ahead();
+  if (typeof GeolocationPosition === 'function') {
+    const { get } = Object.getOwnPropertyDescriptor(GeolocationPosition.prototype, 'timestamp');
+    Object.defineProperty(GeolocationPosition.prototype, 'timestamp', { get() { return get.call(this) + ahead(); } });
+  }
+}`;
+
+export async function openPages(options: PagesOptions = {}): Promise<Pages> {
   ensurePages();
   const network = await openNetwork();
   atEnd(() => network.close());
   const { url: databaseUrl } = await testDatabase();
   // Passkeys are bound to a name; numbers of hosts have none.
   const url = `http://localhost:${network.port}`;
-  const running = await start({
-    databaseUrl,
-    mode: 'demo',
-    port: 0,
-    origin: url,
-    operatorToken,
-    accountRequestsPerS: 1_000,
-    partnerRestMs: 0,
-  });
+  let aheadMs = 0;
+  const running = await start(
+    {
+      databaseUrl,
+      mode: 'demo',
+      port: 0,
+      origin: url,
+      operatorToken,
+      accountRequestsPerS: 1_000,
+      partnerRestMs: options.partnerRestMs ?? 0,
+    },
+    { clock: () => Date.now() + aheadMs },
+  );
   atEnd(() => running.close());
   network.target(Number(new URL(running.url).port));
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
@@ -81,7 +105,12 @@ export async function openPages(): Promise<Pages> {
     await browser.close();
   });
   const fresh = async (options: PhoneOptions = {}): Promise<Phone> => {
-    const phone = await openPhone(browser, url, options);
+    const phone = await openPhone(
+      browser,
+      url,
+      options,
+      `globalThis.clockAheadMs = ${aheadMs}; ${clockOfTests}`,
+    );
     opened.push(phone);
     return phone;
   };
@@ -89,6 +118,16 @@ export async function openPages(): Promise<Pages> {
     url,
     app: running.app,
     network,
+    pass: async (ms) => {
+      aheadMs += ms;
+      const script = `globalThis.clockAheadMs = ${aheadMs}`;
+      for (const { page, context } of opened) {
+        if (page.isClosed()) continue;
+        await page.evaluate(script);
+        // And whatever is loaded there from now on.
+        await context.addInitScript(script);
+      }
+    },
     fresh,
     phone: async (name, options) => {
       const phone = await fresh({ at: [5, 0], ...options });
@@ -99,7 +138,12 @@ export async function openPages(): Promise<Pages> {
   };
 }
 
-async function openPhone(browser: Browser, url: string, options: PhoneOptions): Promise<Phone> {
+async function openPhone(
+  browser: Browser,
+  url: string,
+  options: PhoneOptions,
+  script: string,
+): Promise<Phone> {
   const place = (metres: number, degrees: number) => ({ ...near(metres, degrees), accuracy: 8 });
   const context = await browser.newContext({
     baseURL: url,
@@ -112,7 +156,9 @@ async function openPhone(browser: Browser, url: string, options: PhoneOptions): 
     ...(options.at && { geolocation: place(...options.at), permissions: ['geolocation'] }),
   });
   context.setDefaultTimeout(actionMsMax);
+  await context.addInitScript(script);
   const page = await context.newPage();
+  let at = options.at ?? [0, 0];
   // A violation of the content security policy, or a crash of a page, fails the test that meets it.
   page.on('console', (message) => {
     if (/Content Security Policy|Refused to/.test(message.text())) throw new Error(message.text());
@@ -130,8 +176,10 @@ async function openPhone(browser: Browser, url: string, options: PhoneOptions): 
       );
     },
     move: async (metres, degrees = 0) => {
+      at = [metres, degrees];
       await context.setGeolocation(place(metres, degrees));
     },
+    measure: () => context.setGeolocation(place(...at)),
   };
 }
 

@@ -1,0 +1,55 @@
+/** Which test files run at the same time: as much as the machine has processors for, and nothing beside what must be alone. */
+import type { Share } from './shares.ts';
+
+export interface Job {
+  readonly file: string;
+  readonly share: Share;
+}
+
+/** A file that mostly waits may run beside as many busy ones as there are processors. */
+const beyondCores = 0.5;
+
+/** What must be alone comes first, while nothing runs; then the longest, so that none is left over at the end. */
+export const inOrder = (jobs: readonly Job[]): Job[] =>
+  jobs.toSorted(
+    ({ share: one, file }, { share: other, file: otherFile }) =>
+      Number(other.alone) - Number(one.alone) || other.seconds - one.seconds || (file < otherFile ? -1 : 1),
+  );
+
+/** Whether `next` may start beside what runs. Pure. */
+export function fits(next: Share, running: readonly Share[], cores: number): boolean {
+  if (running.length === 0) return true;
+  if (next.alone || running.some(({ alone }) => alone)) return false;
+  if (next.real && running.some(({ real }) => real)) return false;
+  return running.reduce((sum, each) => sum + each.cores, next.cores) <= cores + beyondCores;
+}
+
+/** Runs all, each as soon as it fits; the first of the order that fits is taken. Ends early where `ended` says so. */
+export async function runAll(
+  jobs: readonly Job[],
+  cores: number,
+  work: (job: Job) => Promise<void>,
+  ended: () => boolean,
+): Promise<void> {
+  const waiting = inOrder(jobs);
+  const running = new Map<Job, Promise<Job>>();
+  for (;;) {
+    for (const job of ended() ? [] : [...waiting]) {
+      if (
+        !fits(
+          job.share,
+          [...running.keys()].map(({ share }) => share),
+          cores,
+        )
+      )
+        continue;
+      waiting.splice(waiting.indexOf(job), 1);
+      running.set(
+        job,
+        work(job).then(() => job),
+      );
+    }
+    if (running.size === 0) return;
+    running.delete(await Promise.race(running.values()));
+  }
+}

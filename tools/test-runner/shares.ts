@@ -1,0 +1,69 @@
+/** How much of the machine a test file takes, and what may run beside it. */
+
+export interface Share {
+  /** Processors that it keeps busy on average: what mostly waits has few. */
+  readonly cores: number;
+  /** How long it takes on two processors, when that is long: the longest are started first. */
+  readonly seconds: number;
+  /** It measures latencies or counts packets: nothing runs beside it. */
+  readonly alone: boolean;
+  /** It is on real parts (namespaces, virtual machines): one such file at a time. */
+  readonly real: boolean;
+}
+
+const realParts = [
+  ...['e2e', 'images', 'agent', 'card', 'gateway', 'lab'],
+  ...['cell/fault-matrix-real', 'cell/critical-real'],
+];
+
+const usual: Share = { cores: 0.7, seconds: 5, alone: false, real: false };
+
+/** A whole region: some twenty processes. */
+const region: Partial<Share> = { cores: 1.3, seconds: 30 };
+/** Each ping of a live migration counts there, each packet, or each millisecond. */
+const alone: Partial<Share> = { alone: true };
+
+/** It waits for leases to lapse, for time-outs, for retransmissions. One on namespaces alone may be beside another on real parts. */
+const waits = (seconds: number, cores = 0.4): Partial<Share> => ({ seconds, cores, real: false });
+
+/** What differs from the usual, by the file's path without `.test.ts`. `--times` tells what a file takes. */
+const known: Readonly<Record<string, Partial<Share>>> = {
+  'agent/pressure/real': alone,
+  'agent/vmm-fence': waits(36),
+  'card/guestServices': alone,
+  'card/migration': alone,
+  'card/tracking': waits(69, 0.2),
+  'cell/fault-matrix': { seconds: 160, cores: 1 },
+  'cell/homes': { seconds: 42 },
+  'cell/mending': waits(46, 0.3),
+  'cell/store-faults': waits(48),
+  'cell/workflow/fault-matrix': waits(98, 0.3),
+  'cell/workflow/schedules': { seconds: 35, cores: 0.6 },
+  'cell/zombie': waits(50),
+  'chaos/storm': { seconds: 70, cores: 1.3 },
+  'cli/commands': { seconds: 37 },
+  'e2e/cell-life': { seconds: 161 },
+  'e2e/first-vm': { seconds: 75 },
+  'e2e/leak': { seconds: 85, cores: 0.7 },
+  'e2e/loop': alone,
+  'e2e/migration': alone,
+  'e2e/network': { seconds: 60 },
+  'e2e/rebuild': alone,
+  'e2e/restart': { seconds: 44 },
+  'e2e/spread-repair': alone,
+  'e2e/upgrade': alone,
+  'region/rollouts/engine': { seconds: 37 },
+};
+
+/** `name`: the file's path below `test/`. Soaks have the machine for themselves. */
+export function shareOf(name: string): Share {
+  const path = name.replace(/(\.soak)?\.test\.ts$/, '');
+  const isOn = (part: string): boolean => path === part || path.startsWith(`${part}/`);
+  return {
+    ...usual,
+    real: realParts.some(isOn),
+    ...(isOn('e2e') ? region : {}),
+    ...(name.endsWith('.soak.test.ts') ? alone : {}),
+    ...known[path],
+  };
+}
