@@ -2,7 +2,7 @@
  * The region simulator: the production code of router, region and cells over simulated hosts, in one process, in virtual time.
  *
  *   node bench/simulate.ts [--seeds 100] [--from 1] [--seconds 30] [--cells 3] [--hosts 4] [--clients 4] [--faults kill,cut]
- *   node bench/simulate.ts --break NAME          a rule of the code broken (`mutations.ts`): succeeds when a seed finds it
+ *   node bench/simulate.ts --break NAME,…        rules of the code broken one by one (`mutations.ts`): succeeds when seeds find them
  *   node bench/simulate.ts --mutations           each of them in turn, first by the seed that is known to find it
  *   node bench/simulate.ts --seed S --replay     the trace of one seed; with the same sizes it has the same hash
  */
@@ -38,8 +38,11 @@ if (values.help) {
   );
   process.exit(0);
 }
-const chosen = values.mutations ? mutations : mutations.filter(({ name }) => name === values.break);
-if (values.break !== undefined && chosen.length === 0)
+const named = values.break?.split(',') ?? [];
+const chosen = values.mutations
+  ? mutations
+  : named.flatMap((name) => mutations.filter((mutation) => mutation.name === name));
+if (chosen.length < named.length)
   throw new RangeError(`--break takes one of ${mutations.map(({ name }) => name).join(', ')}`);
 const shape = {
   cells: Number(values.cells),
@@ -65,14 +68,15 @@ const totals = { seeds: 0, failed: 0, events: 0, virtualMs: 0, realMs: 0, cpuMs:
 const asGiven: Run = {
   workMs: Number(values.seconds) * 1_000,
   faultEveryMs: Number(values.every) * 1_000,
+  clients: Number(values.clients),
   ...(faults === undefined ? {} : { faults }),
 };
 
-type Run = Pick<SimulationOptions, 'workMs' | 'faults' | 'faultEveryMs' | 'stopsWhenBroken'>;
+type Run = Pick<SimulationOptions, 'workMs' | 'clients' | 'faults' | 'faultEveryMs' | 'stopsWhenBroken'>;
 
 const runSeed = async (seed: number, run: Run, simulator = simulate): Promise<SimulationResult> => {
   const result = await simulator({
-    ...{ template, seed, clients: Number(values.clients), ...run },
+    ...{ template, seed, ...run },
     ...(values.replay ? { tell: (line: string) => console.log(line) } : {}),
   });
   totals.seeds++;

@@ -70,11 +70,16 @@ const allKept = (keep: Keep): { readonly [S in SkippableStep]: Keep } => ({
 });
 
 /** Where VMs ended for no known reason, a share of the memory is not enough. */
-export const withSuspicion = (strategy: Strategy, facts: Pick<HostFacts, 'crashes'>): Strategy => {
+export const withSuspicion = (
+  strategy: Strategy,
+  facts: Pick<HostFacts, 'crashes'>,
+  against?: Evidence,
+): Strategy => {
   const why = suspicionOf(facts);
-  return why === undefined
-    ? strategy
-    : { ...strategy, diagnostics: { decision: 'keep', why, thorough: true } };
+  if (why === undefined) return strategy;
+  // What stood before the VMs ended: if it lied here, it may lie on others of the class, whose VMs have felt nothing yet.
+  const evidence = against === undefined ? {} : { against };
+  return { ...strategy, diagnostics: { decision: 'keep', why, thorough: true, ...evidence } };
 };
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
@@ -125,7 +130,8 @@ export const workOutStrategy = (facts: HostFacts, wanted: WantedHost, feedback: 
     slotLayout: of('slotLayout'),
     networkConfiguration: of('networkConfiguration'),
   };
-  return withSuspicion(strategy, facts);
+  const before = judgeEvidence('diagnostics', { ...facts, crashes: [] }, wanted);
+  return withSuspicion(strategy, facts, before.ok ? before.evidence : undefined);
 };
 
 export const skippedSteps = (strategy: Strategy): readonly SkippableStep[] =>

@@ -84,7 +84,9 @@ test('VMs that ended for no known reason void what diagnostics said, and ask for
   assert.equal(after(panicked, panicked).decision, 'skip', 'a guest that panics again and again');
   for (const crashes of [[killed], [panicked, { ...panicked, instanceId: 'i-3' }]]) {
     const { decision, why, ...rest } = after(...crashes);
-    assert.deepEqual([decision, rest], ['keep', { thorough: true }]);
+    const evidence = { kind: 'diagnostics-passed', ageMs: 1_000 };
+    const against = { ...evidence, words: 'passed, and no error was counted since' };
+    assert.deepEqual([decision, rest], ['keep', { thorough: true, against }]);
     for (const { instanceId } of crashes) assert.match(why, new RegExp(instanceId));
   }
   const all = withSuspicion(fullStrategy('all'), { crashes: [killed] });

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcState } from '#contracts/network.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 import { placeInterface } from '#region/interfaces.ts';
 import type { Device } from '#region/push.ts';
 import { listVpcChanges, sweepVpcChanges } from '#region/vpc-changes/list.ts';
@@ -58,8 +59,10 @@ const revoke = (port: number) =>
 
 const changes = async (objectId?: string) => {
   await setup.region.enforced.written();
-  return (await listVpcChanges(setup.region.db, { vpcId, objectId, limit: 100 })).changes;
+  return asTold(await listVpcChanges(setup.region.db, { vpcId, objectId, limit: 100 })).changes;
 };
+/** As it travels: what the contract does not know breaks here as it does there. */
+const asTold = (page: unknown) => vpcChangesContract['operator.vpcChanges'].result.parse(page);
 const versions = () => tenantVersions(setup.region.db, { kind: 'security-group', id: groupId });
 const ports = (): (number | undefined)[] =>
   (card.has?.groups.find((group) => group.groupId === groupId)?.ingress ?? [])
@@ -261,7 +264,7 @@ test('pages go to the end, each change once', async () => {
   const all = (await changes()).map(({ changeId }) => changeId);
   const paged: number[] = [];
   for (let after: string | undefined; ; ) {
-    const page = await listVpcChanges(setup.region.db, { vpcId, limit: 4, after });
+    const page = asTold(await listVpcChanges(setup.region.db, { vpcId, limit: 4, after }));
     paged.push(...page.changes.map(({ changeId }) => changeId));
     if (page.next === undefined) break;
     after = page.next;

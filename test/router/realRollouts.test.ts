@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, test } from 'node:test';
 import aws4 from 'aws4';
+import { rolloutContract } from '#contracts/rollout.ts';
 import { createOperatorKey, deleteOperatorKey, listOperatorKeys } from '#region/operator-keys.ts';
 import { codeOf, sendRaw } from './cloud.ts';
 import { type RealCloud, regionName, startRealCloud, until } from './realCloud.ts';
@@ -307,6 +308,12 @@ test('what a tenant changes is recorded with its key and its request, shown here
     /Nothing is kept/,
   );
   await refused({ path: 'tenants/bucket/x/versions' }, 400, 'InvalidParameterValue', /kind/);
+});
+
+test('pages say where the next one begins, as text, for whoever asks over the other way too', async () => {
+  const { body } = await call({ path: 'rollouts?ended=true&maxResults=1' });
+  assert.equal(typeof body.next, 'string');
+  assert.ok(rolloutContract['operator.rollouts'].result.safeParse(body).success);
 });
 
 test('the description names every operation, and needs no signature', async () => {

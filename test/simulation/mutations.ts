@@ -25,11 +25,13 @@ export interface FindingRun {
   readonly seed: number;
   readonly seconds?: number;
   readonly every?: number;
+  readonly clients?: number;
   readonly faults?: readonly FaultKind[];
 }
 
 /** What `simulate` is told of it. */
-export const runOf = ({ seconds, every, faults }: FindingRun) => ({
+export const runOf = ({ seconds, every, clients, faults }: FindingRun) => ({
+  ...(clients === undefined ? {} : { clients }),
   ...(seconds === undefined ? {} : { workMs: seconds * 1_000 }),
   ...(every === undefined ? {} : { faultEveryMs: every * 1_000 }),
   ...(faults === undefined ? {} : { faults }),
@@ -49,6 +51,7 @@ export const mutations: readonly Mutation[] = [
     find: 'used_memory_mib = greatest(0, used_memory_mib - ',
     replace: 'used_memory_mib = greatest(0, used_memory_mib - 0 * ',
     isStatement: true,
+    foundBy: { seed: 1 },
   },
   {
     name: 'claims',
@@ -56,6 +59,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/store/claims.ts',
     find: "fits('asked')",
     replace: "'true'",
+    foundBy: { seed: 1, clients: 10, seconds: 4, faults: [] },
   },
   {
     name: 'token',
@@ -63,6 +67,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/store/client-tokens.ts',
     find: 'return row?.reservation_id;',
     replace: 'return undefined;',
+    foundBy: { seed: 2 },
   },
   {
     name: 'token-cell',
@@ -70,6 +75,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/region/launch-tokens.ts',
     find: ".where('launch_token.cell_id', '=', cell_id),",
     replace: ',',
+    foundBy: { seed: 1, clients: 8, seconds: 6, every: 0.5, faults: ['kill', 'isolate'] },
   },
   {
     name: 'fence',
@@ -78,6 +84,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (generation < known.generation)\n    throw',
     replace:
       'if (generation < known.generation) return known;\n  if (generation < known.generation)\n    throw',
+    foundBy: { seed: 1, clients: 8, seconds: 10, every: 0.7, faults: ['freeze', 'cut'] },
   },
   {
     name: 'destroy',
@@ -85,6 +92,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/workflows/terminate.ts',
     find: 'return destroyOrLeave(context, hostId);',
     replace: 'return { destroyed: true };',
+    foundBy: { seed: 1 },
   },
   {
     name: 'interface',
@@ -92,6 +100,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/workflows/terminate.ts',
     find: "await services.region.call('region.releaseInterface', { instanceId: subject });",
     replace: '',
+    foundBy: { seed: 1 },
   },
   {
     name: 'stop-released',
@@ -99,6 +108,7 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/workflows/steps/network.ts',
     find: 'if (isReleased(error)) return undefined;',
     replace: '',
+    foundBy: { seed: 1, clients: 8, seconds: 6, every: 0.4, faults: ['rewind'] },
   },
   {
     name: 'hold',
@@ -107,6 +117,7 @@ export const mutations: readonly Mutation[] = [
     find: `select * from capacity_offers where state in ('open', 'accumulating') and expires_ms <= $1`,
     replace: `select * from capacity_offers where state in ('open', 'accumulating') and expires_ms - 6000 <= $1`,
     isStatement: true,
+    foundBy: { seed: 1, clients: 8, seconds: 5 },
   },
   {
     name: 'take-over',
@@ -115,6 +126,7 @@ export const mutations: readonly Mutation[] = [
     find: 'id = $1 and owner = $2 and epoch = $3 and',
     replace: 'id = $1 and $2::text is not null and $3::bigint is not null and',
     isStatement: true,
+    foundBy: { seed: 1, clients: 8, seconds: 12, every: 0.8, faults: ['freeze'] },
   },
 ];
 

@@ -33,21 +33,15 @@ export async function runAll(
 ): Promise<void> {
   const waiting = inOrder(jobs);
   const running = new Map<Job, Promise<Job>>();
+  const begin = (job: Job): void => {
+    waiting.splice(waiting.indexOf(job), 1);
+    const over = work(job).then(() => job);
+    running.set(job, over);
+  };
   for (;;) {
-    for (const job of ended() ? [] : [...waiting]) {
-      if (
-        !fits(
-          job.share,
-          [...running.keys()].map(({ share }) => share),
-          cores,
-        )
-      )
-        continue;
-      waiting.splice(waiting.indexOf(job), 1);
-      running.set(
-        job,
-        work(job).then(() => job),
-      );
+    for (const job of [...waiting]) {
+      const beside = [...running.keys()].map(({ share }) => share);
+      if (!ended() && fits(job.share, beside, cores)) begin(job);
     }
     if (running.size === 0) return;
     running.delete(await Promise.race(running.values()));

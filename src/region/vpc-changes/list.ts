@@ -9,7 +9,7 @@ export const changesKeptDays = 90;
 const removedPerSweepMax = 10_000;
 
 interface Row {
-  change_id: string;
+  change_id: number | string;
   vpc_id: string;
   version: number;
   account_id: string;
@@ -60,7 +60,7 @@ export const listVpcChanges = async (
       or objects::jsonb @> jsonb_build_array(jsonb_build_object('id', ${objectId ?? null}::text))
     order by change_id desc limit ${limit}`.execute(db);
   const last = rows.length < limit ? undefined : rows.at(-1);
-  return { changes: rows.map(changeOf), ...(last !== undefined && { next: last.change_id }) };
+  return { changes: rows.map(changeOf), ...(last !== undefined && { next: String(last.change_id) }) };
 };
 
 const changeOf = (row: Row): VpcChange => ({

@@ -148,7 +148,8 @@ test('a clock that is stepped an hour forth and back ends no offer and no reques
     await reaches(one, waiting.requestId, 'waiting');
   }
   const [took, counted] = [realNow() - began, (await elapsedMs(one)) - beganMs];
-  assert.ok(counted <= took + 1_000, `${counted} ms counted in ${took} ms`);
+  // A look counts what passed before it, too; of a step it would have counted an hour.
+  assert.ok(counted <= took + 60_000, `${counted} ms counted in ${took} ms`);
   stepMs = 3_600_000;
   const [first, second] = holds;
   await running(one, await launch(cell, one, { offerId: first?.offerId ?? '' }));
