@@ -70,10 +70,12 @@ const facts: AccessFacts = {
 /** What cell-a, or its host h-1, may name; and the same of others. */
 const owned: Readonly<Record<string, unknown>> = {
   ...{ cellId: 'cell-a', hostId: 'h-1', instanceId: own, instanceIds: [own] },
+  instances: [{ instanceId: own }],
   ...{ eniId: 'eni-own', vpcId: 'vpc-own', claim: { cellId: 'cell-a' } },
 };
 const others: Readonly<Record<string, unknown>> = {
   ...{ cellId: 'cell-b', hostId: 'h-2', instanceId: foreign, instanceIds: [own, foreign] },
+  instances: [{ instanceId: own }, { instanceId: foreign }],
   ...{ eniId: 'eni-foreign', vpcId: 'vpc-foreign', claim: { cellId: 'cell-b' } },
 };
 

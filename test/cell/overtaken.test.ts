@@ -36,7 +36,7 @@ const elsewhen = (
   instanceId: string,
   { host = first, generation = lost } = {},
 ): Promise<unknown> => {
-  const command = { workflowId: `lost-${generation}`, step: method, epoch: 1, generation };
+  const command = { workflowId: `lost-${generation}-${instanceId}`, step: method, epoch: 1, generation };
   const caller = new SimCaller(host);
   return method === 'vm.stop'
     ? caller.call('vm.stop', { command, instanceId, force: true, graceMs: 0 })
