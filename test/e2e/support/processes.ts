@@ -1,6 +1,5 @@
 /** The region's own processes, by kind, as its supervisor knows them. */
 import { readFileSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
 import { askSupervisor } from '#node/control.ts';
 import type { RunDirectory } from '#node/directory.ts';
 import { processList } from '#node/processSpec.ts';
@@ -42,7 +41,7 @@ export async function processesOf(directory: RunDirectory): Promise<LabProcess[]
   const list = processList.parse(JSON.parse(readFileSync(directory.processList, 'utf8')));
   const states = await askSupervisor(directory.controlSocket, { op: 'status' });
   return list.processes.flatMap((spec): LabProcess[] => {
-    const folder = spec.kind === 'postgres' ? 'postgres' : basename(dirname(spec.entry));
+    const folder = spec.kind === 'postgres' ? 'postgres' : /\/src\/(\w+)\//.exec(spec.entry)?.[1];
     const kind = kinds.find((each) => each === folder);
     const state = states.find((each) => each.name === spec.name);
     if (kind === undefined || state?.pid === undefined) return [];

@@ -37,6 +37,8 @@ const recordOutputs = () => {
 };
 
 /** As both sides of the wire would write it: no empty parts, times as text, bytes as base64. */
+const withoutToken = (answer: object | undefined): object => ({ ...answer, NextToken: undefined });
+
 const plain = (value: unknown): unknown => {
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
@@ -169,7 +171,9 @@ export const nearlyRight = async (cloud: RealCloud, requests: number): Promise<v
           const { requestId, output } = await account.sender.send(action, input);
           answered += 1;
           const said = outputs.get(requestId) ?? [];
-          if (said.length === 1) assert.deepEqual(plain(output), plain(said[0]), told);
+          // The token is the router's own: where it asks several for a page, one of them may not know that there is more.
+          if (said.length === 1)
+            assert.deepEqual(plain(withoutToken(output)), plain(withoutToken(said[0])), told);
         } catch (error) {
           if (error instanceof assert.AssertionError) throw error;
           checkRefusal(error, told);
