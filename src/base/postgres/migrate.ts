@@ -34,12 +34,42 @@ export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly Schema
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
     throw new Error(`migrations are out of order: ${names.join(', ')}`);
   if (await areNoted(db, names)) return;
+  const isUpgrade = await hasSteps(db);
   for (const step of steps)
     try {
-      await withLockRetry(() => exclusively(db, (tx) => runOnce(tx, step)));
+      await withLockRetry(() =>
+        exclusively(db, async (tx) => {
+          const ran = await runOnce(tx, step);
+          if (ran && isUpgrade && altersTables.test(step.up)) await endFormerPlans(tx);
+        }),
+      );
     } catch (cause) {
       throw new Error(`migration ${step.name} failed`, { cause });
     }
+};
+
+const altersTables = /\balter table\b/i;
+
+/**
+ * Ends the other connections. A process of the last release may have prepared statements over a table that has more columns now: each
+ * would fail from here on ("cached plan must not change result type"), and with it what a client was promised. A process that loses
+ * its connection tries again on a new one, which waits for this transaction and plans anew. Other migrators wait for the lock, and stay.
+ */
+const endFormerPlans = async <Schema>(tx: Transaction<Schema>): Promise<void> => {
+  await sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and usename = current_user and backend_type = 'client backend'
+      and pid <> pg_backend_pid() and wait_event is distinct from 'advisory'`.execute(tx);
+};
+
+/** Whether any step has ever run here: then processes of an earlier release may be at work. */
+const hasSteps = async <Schema>(db: Kysely<Schema>): Promise<boolean> => {
+  const { rows: tables } = await sql<{
+    noted: string | null;
+  }>`select coalesce(to_regclass('schema_steps'), to_regclass('kysely_migration'))::text as noted`.execute(
+    db,
+  );
+  return tables[0]?.noted != null;
 };
 
 /** Whether every step is noted: the usual start. Steps are noted in the transaction that runs them, and none is ever taken back. */
@@ -81,14 +111,16 @@ const adoptOldTable = async <Schema>(tx: Transaction<Schema>): Promise<void> => 
     );
 };
 
-const runOnce = async <Schema>(tx: Transaction<Schema>, step: SchemaStep): Promise<void> => {
+/** Whether it ran now. */
+const runOnce = async <Schema>(tx: Transaction<Schema>, step: SchemaStep): Promise<boolean> => {
   // Each time: a process of an older release may have run it since the step before.
   await adoptOldTable(tx);
   const { rows } = await sql`
     insert into schema_steps (name) values (${step.name}) on conflict do nothing returning name`.execute(tx);
-  if (rows.length === 0) return;
+  if (rows.length === 0) return false;
   await sql.raw(step.up).execute(tx);
   if (step.kysely) await noteForOldReleases(tx, step.name);
+  return true;
 };
 
 /** Kysely's table as it makes it itself; it wants its rows' times in the order of their names. */
