@@ -1,7 +1,7 @@
 /**
  * Deliberate faults in production code, one rule broken by each. `node bench/simulate.ts --break NAME` runs with one and succeeds when a seed
  * finds it, `--mutations` with all of them in turn; `mutations.test.ts` sees that each still names a place in the code, and
- * `seeds.test.ts` finds those that are in statements.
+ * `seeds.test.ts` finds those that are in statements. Those without `foundBy` have not been found yet, in three seeds or more of each.
  */
 import { registerHooks } from 'node:module';
 import type { FaultKind } from './faults.ts';
@@ -75,7 +75,6 @@ export const mutations: readonly Mutation[] = [
     file: 'src/region/launch-tokens.ts',
     find: ".where('launch_token.cell_id', '=', cell_id),",
     replace: ',',
-    foundBy: { seed: 1, clients: 8, seconds: 6, every: 0.5, faults: ['kill', 'isolate'] },
   },
   {
     name: 'fence',
@@ -84,7 +83,6 @@ export const mutations: readonly Mutation[] = [
     find: 'if (generation < known.generation)\n    throw',
     replace:
       'if (generation < known.generation) return known;\n  if (generation < known.generation)\n    throw',
-    foundBy: { seed: 1, clients: 8, seconds: 10, every: 0.7, faults: ['freeze', 'cut'] },
   },
   {
     name: 'destroy',
@@ -108,7 +106,6 @@ export const mutations: readonly Mutation[] = [
     file: 'src/cell/workflows/steps/network.ts',
     find: 'if (isReleased(error)) return undefined;',
     replace: '',
-    foundBy: { seed: 1, clients: 8, seconds: 6, every: 0.4, faults: ['rewind'] },
   },
   {
     name: 'hold',
