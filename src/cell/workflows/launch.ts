@@ -10,7 +10,13 @@ import { changeInstance, findInstance } from '../store/instances.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { need, type PlaceInput } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
-import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import {
+  interfaceOf,
+  type NetworkResults,
+  placeInterface,
+  prepareNetwork,
+  regionRetry,
+} from './steps/network.ts';
 import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
@@ -38,6 +44,7 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
     {
       name: 'allocateInterface',
       why: 'the address comes from the subnet, which the region owns',
+      retry: regionRetry,
       do: interfaceOf,
       undo: async ({ services, subject, results }) => {
         // A VM that is left alone keeps its address.
@@ -64,6 +71,7 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
     {
       name: 'placeInterface',
       why: 'every other card and the gateway learn where the address is before the instance is shown as running',
+      retry: regionRetry,
       do: (context) => {
         const { port } = need(context.results.allocateInterface, 'allocateInterface');
         return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);

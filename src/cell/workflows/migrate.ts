@@ -17,7 +17,13 @@ import { type CriticalResult, type MigrateInput, runCritical } from './critical.
 import { keepConsoleOf } from './steps/console.ts';
 import { need } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, destroyRetry } from './steps/leave-host.ts';
-import { interfaceOf, type NetworkResults, placeInterface, prepareNetwork } from './steps/network.ts';
+import {
+  interfaceOf,
+  type NetworkResults,
+  placeInterface,
+  prepareNetwork,
+  regionRetry,
+} from './steps/network.ts';
 import { leftToNewer } from './steps/overtaken.ts';
 import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchRetry, launchVm } from './steps/vmm.ts';
@@ -83,6 +89,7 @@ export const migrateWorkflow = defineWorkflow<MigrateInput, MigrateResults, Cell
     {
       name: 'findInterface',
       why: 'the target’s card needs it as it is now',
+      retry: regionRetry,
       do: interfaceOf,
       undo: { none: 'it reads' },
     },

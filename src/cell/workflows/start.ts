@@ -16,6 +16,7 @@ import {
   type Placed,
   placeInterface,
   prepareNetwork,
+  regionRetry,
   unplaceStopped,
   withPlaced,
 } from './steps/network.ts';
@@ -52,6 +53,7 @@ export const startSteps = ({
   {
     name: 'findInterface',
     why: 'groups and public address may have changed while it was stopped',
+    retry: regionRetry,
     do: interfaceOf,
     undo: { none: 'the interface was there before' },
   },
@@ -75,6 +77,7 @@ export const startSteps = ({
   {
     name: 'placeInterface',
     why: 'other devices learn where the address is',
+    retry: regionRetry,
     do: (context) => {
       const { port } = need(context.results.findInterface, 'findInterface');
       return placeInterface(context, port.eniId, context.input.vtep, context.input.epoch);

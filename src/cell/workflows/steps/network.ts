@@ -15,6 +15,9 @@ export interface NetworkResults {
   readonly vpc: NetworkOperation;
 }
 
+/** Of a step that asks the region. Over three seconds: one of the last release says `InternalError` while its store is started anew. */
+export const regionRetry = { attemptsMax: 7 } as const;
+
 type Allocation = Result<typeof regionContract, 'region.allocateInterface'>;
 
 /** The primary interface, made at the launch; the same instance gives the same interface again. With its identity, signed. */
