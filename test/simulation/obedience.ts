@@ -1,5 +1,6 @@
 /** What hosts obey, seen from outside of them: no command of a life of an instance that was over when it came, whatever a host's own fences say. */
 import type { Handlers } from '#base/rpc/contract.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { CommandKey, hostContract } from '#contracts/host.ts';
 
 type HostHandlers = Handlers<typeof hostContract>;
@@ -10,7 +11,7 @@ interface Commanded {
 }
 
 export class Obedience {
-  /** By host and instance: the highest generation whose command was carried out. */
+  /** By host and instance: the highest generation of which a command was let in. */
   readonly #newest = new Map<string, number>();
   readonly violations: string[] = [];
 
@@ -25,10 +26,19 @@ export class Obedience {
 
   #watched(hostId: string, method: string, handler: AnyHandler): AnyHandler {
     return async (params, context) => {
-      const result = await handler(params, context);
-      if (params.command?.generation !== undefined && params.instanceId !== undefined)
-        this.#note(`${params.instanceId} on ${hostId}`, method, params.command.generation);
-      return result;
+      const note = (): void => {
+        if (params.command?.generation !== undefined && params.instanceId !== undefined)
+          this.#note(`${params.instanceId} on ${hostId}`, method, params.command.generation);
+      };
+      try {
+        const result = await handler(params, context);
+        note();
+        return result;
+      } catch (error) {
+        // What failed otherwise was let in.
+        if (PandoError.from(error).code !== 'StaleEpoch') note();
+        throw error;
+      }
     };
   }
 

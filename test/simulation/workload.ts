@@ -33,6 +33,8 @@ export interface WorkloadOptions {
 const types = ['p1.nano', 't3.small', 'custom.500m.700', 'custom.250m.900'];
 const instancesPerClientMax = 8;
 const thinkMsMax = 800;
+/** Of launches, how many are asked for twice at once. */
+const doubledPart = 0.2;
 /** Of a request for capacity: no longer than the run takes to come to rest. */
 const offerSeconds = 10;
 const validSeconds = 30;
@@ -136,7 +138,8 @@ class Actor {
     if (roll < 0.6) return 'request';
     if (roll < 0.7) return 'stop';
     if (roll < 0.8) return 'start';
-    if (roll < 0.85) return 'reboot';
+    if (roll < 0.83) return 'reboot';
+    if (roll < 0.86) return 'hurry';
     return roll < 0.92 ? 'migrate' : 'terminate';
   }
 
@@ -153,6 +156,8 @@ class Actor {
         return this.#operator.migrate(one.id);
       case 'reboot':
         return this.#change(one, 'RebootInstances');
+      case 'hurry':
+        return this.#hurry(one);
       case 'stop':
         return this.#change(one, 'StopInstances', 'stopped');
       case 'start':
@@ -171,7 +176,7 @@ class Actor {
   }
 
   async #launch(): Promise<string> {
-    const { client, random, imageId, name } = this.#options;
+    const { client, random, imageId, name, broken, isForgetful } = this.#options;
     const token = `${name}-${++this.#tokens}`;
     const count = String(random.between(1, 3));
     const parameters = {
@@ -181,13 +186,29 @@ class Actor {
       MaxCount: count,
       ClientToken: token,
     };
-    const outcome = await client.call('RunInstances', parameters);
-    if (outcome.kind === 'done') {
-      const ids = idsIn(outcome.body);
+    // Some ask twice at once, and take what they are answered first.
+    const asked = random.chance(doubledPart) ? 2 : 1;
+    const outcomes = await Promise.all(
+      Array.from({ length: asked }, () => client.call('RunInstances', parameters)),
+    );
+    const done = outcomes.filter(({ kind }) => kind === 'done').map(({ body }) => idsIn(body));
+    const [ids, other] = done;
+    if (ids !== undefined) {
       this.#launches.push({ token, parameters, ids });
-      this.#remember(token, ids);
+      this.#remember(token, [...new Set(done.flat())]);
     }
-    return told(outcome);
+    if (ids !== undefined && other !== undefined && other.join() !== ids.join() && !ids.some(isForgetful))
+      broken(`I4: ${token} was answered with ${ids.join()} and at once with ${other.join()}`);
+    return outcomes.map(told).join(' and ');
+  }
+
+  /** Two wishes at once, which cross on their way: a reboot that comes after the stop is of a life that is over. */
+  async #hurry(one: Owned): Promise<string> {
+    const [rebooted, stopped] = await Promise.all([
+      this.#change(one, 'RebootInstances'),
+      this.#change(one, 'StopInstances', 'stopped'),
+    ]);
+    return `${rebooted} and ${stopped}`;
   }
 
   #remember(token: string, ids: readonly string[]): void {
