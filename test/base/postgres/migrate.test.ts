@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
+import pg from 'pg';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { migrate, type SchemaStep } from '#base/postgres/migrate.ts';
@@ -47,6 +48,29 @@ before(async () => {
 after(async () => {
   for (const db of opened) await db.destroy();
   await database.stop();
+});
+
+test('a step that alters a table leaves no plan of its former shape: whoever had prepared one goes on over a new connection', async () => {
+  const url = await ensureDatabase(database.url, `m_plans_${process.pid}`);
+  const db = openDatabase<Schema>({ url });
+  opened.push(db);
+  const steps: SchemaStep[] = [{ name: '0001-made', up: 'create table shaped (id int primary key)' }];
+  await migrate(db, steps);
+  // As a process of the last release has it: a statement by name, prepared before.
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const ended = new Promise<void>((resolve) => client.once('end', () => resolve()));
+  client.on('error', () => undefined);
+  await client.query({ name: 'all', text: 'select * from shaped' });
+  await migrate(db, [...steps, { name: '0002-more', up: 'create table beside (id int)' }]);
+  await client.query({ name: 'all', text: 'select * from shaped' });
+  await migrate(db, [
+    ...steps,
+    { name: '0002-more', up: 'create table beside (id int)' },
+    { name: '0003-wider', up: 'alter table shaped add column note text' },
+  ]);
+  await ended;
+  await sql`select * from shaped`.execute(db);
 });
 
 const newStep: SchemaStep = { name: '9999-newer', up: 'create table newer (id int primary key)' };
