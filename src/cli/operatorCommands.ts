@@ -14,7 +14,7 @@ export const addOperatorCommands = (program: Command, { directoryOption }: Optio
       `
 Rollouts and policies can be worked with over HTTP and JSON too, at the API's endpoint under /rollout/v1/: requests are signed like those of
 the EC2 API, with a key of an operator's own. A key of an account can do nothing there, and an operator's key nothing in the EC2 API.
-  pando operator key create alice        prints the key; its secret is shown this once
+  pando operator key create deploy       prints the key; its secret is shown this once
   pando operator key list
   pando operator key delete AKIA...      good for nothing from then on
   curl --aws-sigv4 aws:amz:pando-1:ec2 --user KEY:SECRET http://127.0.0.1:4566/rollout/v1/rollouts

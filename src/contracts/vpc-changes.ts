@@ -9,7 +9,7 @@ export const vpcChange = z.object({
   /** Of the VPC, with this change. */
   version: z.number().int(),
   accountId: z.string(),
-  /** ARN, or `operator/alice`. Absent, as the two that follow: a cell asked for it; its request's id finds the call in the audit log. */
+  /** ARN, or `operator/NAME`. Absent, as the two that follow: a cell asked for it; its request's id finds the call in the audit log. */
   principal: z.string().optional(),
   accessKeyId: z.string().optional(),
   requestId: z.string().optional(),

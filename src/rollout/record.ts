@@ -99,7 +99,7 @@ export interface DeviceRecord {
 /** Of one device and one transition of its state, or of what an operator did (`deviceId` undefined). Never changed, never removed. */
 export interface AuditRecord {
   readonly atMs: number;
-  /** `operator/alice`, `engine/<name>`. */
+  /** `operator/NAME`, `engine/<name>`. */
   readonly who: string;
   readonly deviceId: string | undefined;
   readonly what: string;

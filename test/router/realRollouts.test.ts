@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, test } from 'node:test';
 import aws4 from 'aws4';
+import { sql } from 'kysely';
 import { rolloutContract } from '#contracts/rollout.ts';
 import { createOperatorKey, deleteOperatorKey, listOperatorKeys } from '#region/operator-keys.ts';
 import { codeOf, sendRaw } from './cloud.ts';
@@ -33,6 +34,13 @@ const keyOf = (operator: string): Promise<Key> =>
 before(async () => {
   cloud = await startRealCloud({ hosts: 3 });
   [alice, bob] = await Promise.all([keyOf('alice'), keyOf('bob')]);
+  // The region looks who is there from time to time: what comes before the first look is told that there are no devices.
+  await until('the fleet to be known', async () => {
+    const { rows } = await sql<{ n: number }>`select count(*)::int as n from fleet_device`.execute(
+      cloud.region.db,
+    );
+    return rows[0]?.n === 3;
+  });
 });
 after(() => cloud.close());
 

@@ -29,10 +29,10 @@ export interface RolloutServices {
   now(): number;
 }
 
-/** `alice` of `spiffe://pando/operator/-/alice`. */
+/** `deploy` of `spiffe://pando/operator/-/deploy`. */
 const nameOf = (peer: string): string => parseIdentity(peer)?.name ?? peer;
 
-/** `operator/alice`, as records of what was done name who did it. */
+/** `operator/NAME`, as records of what was done name who did it. */
 const whoOf = ({ peer }: CallContext): string => `operator/${nameOf(peer)}`;
 
 export const rolloutHandlers = (services: RolloutServices): Required<Handlers<typeof rolloutContract>> => {

@@ -6,7 +6,7 @@ import type { RegionTransaction } from '../schema.ts';
 /** Who asked for a change. */
 export interface Author {
   readonly accountId: string;
-  /** ARN, or `operator/alice`. */
+  /** ARN, or `operator/NAME`. */
   readonly principal?: string | undefined;
   readonly accessKeyId?: string | undefined;
   readonly requestId?: string | undefined;

@@ -20,7 +20,7 @@ export interface RestoreRequest {
   readonly id: string;
   readonly version: number | string;
   readonly dryRun: boolean;
-  /** `operator/alice`. */
+  /** `operator/NAME`. */
   readonly who: string;
   readonly requestId: string;
 }

@@ -9,6 +9,7 @@ import { authenticate } from '../http/authenticate.ts';
 import { readBody } from '../http/readBody.ts';
 import { type Progress, splitTarget } from '../http/readRequest.ts';
 import { shownError } from '../http/respond.ts';
+import { sendJson } from '../http/sendJson.ts';
 import type { EndpointOptions } from '../http/server.ts';
 import { shownMessage } from '../http/shownMessage.ts';
 import type { CapacityRequest } from './backend.ts';
@@ -23,25 +24,6 @@ const documentPath = 'openapi.json';
 const auditedActionCharsMax = 128;
 
 const streams = new Streams();
-
-const sendJson = (
-  response: ServerResponse,
-  status: number,
-  requestId: string,
-  text: string,
-  headers: Readonly<Record<string, string>> = {},
-): void => {
-  const bytes = Buffer.from(text);
-  response.writeHead(status, {
-    ...headers,
-    'content-type': 'application/json',
-    'content-length': bytes.length,
-    'x-amzn-requestid': requestId,
-    'cache-control': 'no-store',
-    server: 'Pando',
-  });
-  response.end(bytes);
-};
 
 export const serveCapacity = (
   options: EndpointOptions,

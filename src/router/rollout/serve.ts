@@ -12,6 +12,7 @@ import { rolloutHttpLimits, rolloutHttpPath } from '#contracts/rollout-http.ts';
 import { readBody } from '../http/readBody.ts';
 import { splitTarget } from '../http/readRequest.ts';
 import { shownError } from '../http/respond.ts';
+import { sendJson } from '../http/sendJson.ts';
 import type { EndpointOptions } from '../http/server.ts';
 import { shownMessage } from '../http/shownMessage.ts';
 import type { RolloutHttpAnswer, RolloutHttpRequest } from '../regionLink.ts';
@@ -22,18 +23,6 @@ import { streamRollout } from './stream.ts';
 /** Operators are few: whatever comes here takes nothing of the EC2 API's places. */
 const inFlightMax = 32;
 let inFlight = 0;
-
-const sendJson = (response: ServerResponse, status: number, requestId: string, text: string): void => {
-  const bytes = Buffer.from(text);
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': bytes.length,
-    'x-amzn-requestid': requestId,
-    'cache-control': 'no-store',
-    server: 'Pando',
-  });
-  response.end(bytes);
-};
 
 export const serveRollout = (
   options: EndpointOptions,

@@ -219,6 +219,24 @@ after(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+/** Starts a rollout of `mtu`, and waits until its second wave is under way. */
+const inSecondWave = async (
+  store: Awaited<ReturnType<typeof setUp>>['store'],
+  operator: Awaited<ReturnType<typeof setUp>>['operator'],
+  mtu: number,
+): Promise<string> => {
+  const { rolloutId = '' } = await operator.call('operator.startRollout', {
+    policy: { name: 'two' },
+    objects: [{ kind: 'fleet', id: 'fleet', body: { mtu } }],
+  });
+  await until(
+    'the second wave is under way',
+    async () => (await commandedIn(store, rolloutId, 1)) >= 3,
+    90_000,
+  );
+  return rolloutId;
+};
+
 test('the process with the engine is killed in mid-wave: the other one goes on at the same wave, over the first one’s cells too', async () => {
   // The engine's process reaches the second cell over the other one alone.
   const {
@@ -233,16 +251,7 @@ test('the process with the engine is killed in mid-wave: the other one goes on a
     await a?.join(authority, there.port);
     await b?.join(authority, there.port);
   });
-  const objects = [{ kind: 'fleet' as const, id: 'fleet', body: { mtu: 1400 } }];
-  const { rolloutId = '' } = await operator.call('operator.startRollout', {
-    policy: { name: 'two' },
-    objects,
-  });
-  await until(
-    'the second wave is under way',
-    async () => (await commandedIn(store, rolloutId, 1)) >= 3,
-    90_000,
-  );
+  const rolloutId = await inSecondWave(store, operator, 1400);
   assert.equal(await engineHolder(store), holder);
   assert.deepEqual(
     one?.mtus,
@@ -278,16 +287,7 @@ test('the process that has the devices is killed in mid-wave: their cell dials t
     await a?.join(authority, here.port);
     await b?.join(authority, there.port);
   });
-  const objects = [{ kind: 'fleet' as const, id: 'fleet', body: { mtu: 1300 } }];
-  const { rolloutId = '' } = await operator.call('operator.startRollout', {
-    policy: { name: 'two' },
-    objects,
-  });
-  await until(
-    'the second wave is under way',
-    async () => (await commandedIn(store, rolloutId, 1)) >= 3,
-    90_000,
-  );
+  const rolloutId = await inSecondWave(store, operator, 1300);
   await second.kill();
   await two?.join(authority, first.port);
   await until('it is done', async () => (await phaseOf(store, rolloutId)) === 'done', 90_000);
