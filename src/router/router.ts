@@ -31,6 +31,8 @@ export interface RouterDependencies {
   readonly now?: () => number;
   /** It follows a router that serves still: it listens beside it, once it can serve as well. */
   readonly takesOver?: boolean;
+  /** No other router may listen on its port: whoever finds a port free may be the second to find it. */
+  readonly alone?: boolean;
 }
 
 const subnetZonesMax = 20_000;
@@ -54,6 +56,7 @@ export const startRouter = async ({
   log,
   now = Date.now,
   takesOver = false,
+  alone = false,
 }: RouterDependencies): Promise<Router> => {
   const { limits, regionName, anyRegion, listen } = config;
   const region = new RegionLink({
@@ -97,7 +100,7 @@ export const startRouter = async ({
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // With the kernel's own port sharing, which it grants to processes of one user alone, the next router listens before this one leaves.
-    server.listen({ ...listen, reusePort: true }, resolve);
+    server.listen({ ...listen, reusePort: !alone }, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,

@@ -41,7 +41,8 @@ process.on('disconnect', () => {
 region = await starting
   .then((store) => startSimulatedRegion(config, store))
   .catch(async (error: unknown) => {
-    tell({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+    tell({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error), taken });
     await starting.then((store) => store.server.stop()).catch(() => undefined);
     process.exit(1);
   });

@@ -209,6 +209,7 @@ const startSimulatedRouter = async (
     }),
     tls,
     log: logOf('router'),
+    alone: true,
   });
   parts.add(() => router.close());
   const until = monotonicMs() + readyMsMax;

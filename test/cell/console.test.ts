@@ -67,6 +67,28 @@ test('it survives migrations, there and back, and each line is there once at eve
   assert.equal(await output(id), 'one\ntwo\nthree\n', 'for an hour after its termination too');
 });
 
+test('a part that is kept while its host is asked is told once: as it moves, and as it ends', async () => {
+  const { hosts } = processor.cell.services;
+  const call = hosts.call;
+  const meanwhile = (what: () => Promise<void>): void => {
+    hosts.call = async function (this: typeof hosts, ...args: Parameters<typeof call>) {
+      const answer = await call.apply(this, args);
+      if (args[1] === 'vm.console') {
+        hosts.call = call;
+        await what();
+      }
+      return answer;
+    } as typeof call;
+  };
+  const id = await running();
+  vmOf(id).consoleText = 'one\n';
+  meanwhile(() => migrate(id));
+  assert.match(await output(id), /^one\n\[sim\] [^\n]+\n$/);
+  vmOf(id).consoleText = 'two\n';
+  meanwhile(() => terminate(id));
+  assert.equal(await output(id), 'one\ntwo\n');
+});
+
 test('it survives a stop and a start, and is there while the instance is stopped', async () => {
   const id = await running();
   vmOf(id).consoleText = 'before\n';

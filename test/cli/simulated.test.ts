@@ -349,15 +349,19 @@ describe('a simulated region under any name, whose VMs change at once', () => {
   });
 });
 
-test('two that start at once: one region; another directory: a region of its own', async () => {
+test('two that start at once: one region; another directory: a region of its own, on a port of its own', async () => {
   const [one, other] = [newDirectory(), newDirectory()];
-  const outputs = await Promise.all([
-    pando('up', '--simulated', '--dir', one),
-    pando('up', '--simulated', '--dir', one),
+  const small = ['--cells', '1', '--hosts-per-cell', '1'];
+  const [first, again] = await Promise.all([
+    pando('up', '--simulated', '--dir', one, ...small),
+    pando('up', '--simulated', '--dir', one, ...small),
+    pando('up', '--simulated', '--dir', other, ...small),
   ]);
-  assert.equal(outputs.filter((text) => text.includes('was up already')).length, 1);
-  await pando('up', '--simulated', '--dir', other, '--cells', '1');
+  assert.equal([first, again].filter((text) => text.includes('was up already')).length, 1);
+  // All looked for a free port at once. Two that shared one would answer each other's clients in turn.
   assert.notEqual(recordOf(one).port, recordOf(other).port);
+  for (const directory of [one, other, one, other])
+    assert.match(await pando('request', 'list', '--dir', directory), /No request waits/);
   const port = String(recordOf(one).port);
   assert.match(await refused('up', '--simulated', '--dir', newDirectory(), '--port', port), /is taken/);
   const states = [one, other].map((directory) => recordOf(directory).simulated.state);

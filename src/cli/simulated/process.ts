@@ -11,7 +11,7 @@ import { UserError } from '../output.ts';
 
 const message = z.union([
   z.object({ say: z.string() }),
-  z.object({ failed: z.string() }),
+  z.object({ failed: z.string(), taken: z.boolean().optional() }),
   z.object({
     ready: z.object({
       regionPort: z.number(),
@@ -25,18 +25,24 @@ const message = z.union([
 ]);
 export type Ready = Extract<z.infer<typeof message>, { ready: unknown }>['ready'];
 
+export const portTaken = (port: number): string =>
+  `Port ${port} of 127.0.0.1 is taken by another program (ss -ltnp shows which). Another one: --port N, or none for the first that is free.`;
+
 const readyMsMax = 60_000;
 const logCharsShown = 1_500;
+
+/** Another program listens on its port, since it was found free. */
+export class PortTaken extends UserError {}
 
 export interface StartedProcess {
   readonly child: ChildProcess;
   readonly ready: Ready;
 }
 
-/** @throws UserError when it ends, or is not ready in time, with what it told last */
+/** @throws PortTaken; UserError when it ends, or is not ready in time, with what it told last */
 export const startProcess = async (
   directory: RunDirectory,
-  config: { readonly foreground: boolean; readonly cache: string },
+  config: { readonly foreground: boolean; readonly cache: string; readonly port: number },
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<StartedProcess> => {
@@ -62,7 +68,7 @@ export const startProcess = async (
   if (identity !== undefined)
     writeAtomicallySync(directory.pidFile(simulatedProcess), JSON.stringify(identity));
   try {
-    return { child, ready: await readiness(child, directory, signal, say) };
+    return { child, ready: await readiness(child, directory, config.port, signal, say) };
   } catch (error) {
     child.kill('SIGTERM');
     rmSync(directory.pidFile(simulatedProcess), { force: true });
@@ -73,6 +79,7 @@ export const startProcess = async (
 const readiness = (
   child: ChildProcess,
   directory: RunDirectory,
+  port: number,
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<Ready> =>
@@ -90,6 +97,7 @@ const readiness = (
       const told = message.parse(received);
       if ('say' in told) return say(told.say);
       clearTimeout(timer);
+      if ('failed' in told && told.taken === true) return reject(new PortTaken(portTaken(port)));
       if ('failed' in told) return fail(told.failed);
       return resolve(told.ready);
     });

@@ -15,7 +15,7 @@ import { paint, print, progress, seconds, ticking, UserError } from '../output.t
 import { openRegion } from '../region.ts';
 import { simulatedCache, simulatedDirectory } from './directory.ts';
 import { endSimulated } from './end.ts';
-import { type StartedProcess, startProcess } from './process.ts';
+import { PortTaken, portTaken, type StartedProcess, startProcess } from './process.ts';
 
 export interface SimulatedUpOptions {
   readonly dir?: string;
@@ -34,6 +34,8 @@ const cellsDefault = 3;
 const hostsPerCellDefault = 2;
 const firstPort = 4566;
 const portsTried = 100;
+/** Regions that start at once, each with the port that all had found free: one of them gets it each time. */
+const startsMax = 8;
 /** What a store in memory may need: less, and it goes to the directory. */
 const memoryBytesMin = 512 * 1024 * 1024;
 const memoryParent = '/dev/shm';
@@ -45,7 +47,7 @@ export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
   const begun = monotonicMs();
   const started = await whenFree(directory, () =>
     interruptible(
-      (signal) => bring(directory, options, signal),
+      (signal) => bringAtFreePort(directory, options, signal),
       `What is there stays: pando up --simulated goes on from it, pando down --dir ${directory.root} removes it.`,
     ),
   );
@@ -69,12 +71,28 @@ async function whenFree<T>(directory: RunDirectory, work: () => Promise<T>): Pro
     }
 }
 
-async function bring(
+/** Whoever asked for no port gets the first that nobody takes between our look and our listening. */
+async function bringAtFreePort(
   directory: RunDirectory,
   options: SimulatedUpOptions,
   signal: AbortSignal,
 ): Promise<StartedProcess | undefined> {
   const present = readRun(directory);
+  const isChosen = (present?.port ?? options.port) !== undefined;
+  for (let tries = 1; ; tries++)
+    try {
+      return await bring(directory, present, options, signal);
+    } catch (error) {
+      if (!(error instanceof PortTaken) || isChosen || tries >= startsMax) throw error;
+    }
+}
+
+async function bring(
+  directory: RunDirectory,
+  present: RunRecord | undefined,
+  options: SimulatedUpOptions,
+  signal: AbortSignal,
+): Promise<StartedProcess | undefined> {
   if (present !== undefined) assertAsStarted(directory, present, options);
   if (present !== undefined && livingIn(directory.pidFile(simulatedProcess)) !== undefined) {
     // Ready ones wrote their ports down; one without lost its starter, and ends by itself.
@@ -149,10 +167,7 @@ async function decide(
   const persist = present?.simulated?.persist ?? options.persist ?? false;
   const kept = present?.simulated?.state;
   const port = present?.port ?? options.port;
-  if (port !== undefined && !(await isFree(port)))
-    throw new UserError(
-      `Port ${port} of 127.0.0.1 is taken by another program (ss -ltnp shows which). Another one: --port N, or none for the first that is free.`,
-    );
+  if (port !== undefined && !(await isFree(port))) throw new UserError(portTaken(port));
   const simulated: SimulatedRun = {
     persist,
     state: kept !== undefined && hasState(kept) ? kept : newState(directory, persist),
