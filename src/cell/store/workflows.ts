@@ -227,9 +227,7 @@ export const advanceWorkflow = async (
     ],
     (error) =>
       isElsewhere(error)
-        ? new MoveRefused(
-            `workflow ${known.id} is no longer at ${known.state}/${known.step ?? known.cursor}`,
-          )
+        ? new MoveRefused(`workflow ${known.id} is no longer at ${known.state}/${known.step ?? known.cursor}`)
         : error,
   );
 };

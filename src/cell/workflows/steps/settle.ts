@@ -3,12 +3,7 @@
 import { epochAfter } from '../../generation.ts';
 import type { InstanceState } from '../../instance-states.ts';
 import type { CellServices } from '../../services.ts';
-import {
-  changeLocked,
-  type InstanceChange,
-  type InstanceRow,
-  lockInstances,
-} from '../../store/instances.ts';
+import { changeLocked, type InstanceChange, type InstanceRow, lockInstances } from '../../store/instances.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { NewWorkflow } from '../../store/workflows.ts';
 import { newWorkflow } from '../new-workflow.ts';
