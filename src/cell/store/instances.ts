@@ -226,6 +226,22 @@ export const listHostInstances = (sql: Sql, hostId: string): Promise<PlacedInsta
     [hostId],
   );
 
+/** What says whether a host's report agrees with an instance: a host has many, and nearly all of them do. */
+export type BriefInstance = Pick<
+  PlacedInstance,
+  'id' | 'state' | 'host_id' | 'place_epoch' | 'workflow_id' | 'migration_host'
+>;
+
+/** The same instances as `listHostInstances`. */
+export const listHostBriefly = (sql: Sql, hostId: string): Promise<BriefInstance[]> =>
+  sql.query(
+    `select i.id, i.state, i.host_id, i.place_epoch, i.workflow_id, m.host_id as migration_host
+     from instances i left join claims m on m.id = 'migration/' || i.id
+     where i.id in (select id from instances where host_id = $1
+       union all select holder from claims where purpose = 'migration' and host_id = $1)`,
+    [hostId],
+  );
+
 export const findPlaced = async (sql: Sql, id: string): Promise<PlacedInstance | undefined> =>
   (
     await sql.query<PlacedInstance>(

@@ -94,6 +94,9 @@ export const waitFacts = `
   ceil(extract(epoch from now() - away_since) * 1000)::float8 as away_ms,
   coalesce(wait_deadline <= now(), false) as timed_out`;
 
+/** A row that this process has just made, with what its steps would otherwise read of the store, by the key under which they do. */
+export type BegunRow = WorkflowRow & { readonly known?: Readonly<Record<string, unknown>> };
+
 /** What makes a new workflow. */
 export interface NewWorkflow {
   readonly id: string;
