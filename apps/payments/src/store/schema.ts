@@ -1,6 +1,7 @@
 /** Every schema step of the application, in order. */
 import { idempotencyClaimSchema, idempotencySchema } from '../ledger/idempotency.ts';
 import { ledgerSchema } from '../ledger/schema.ts';
+import { payerSchema } from '../payments/payer.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
 import { paymentsSchema } from './schema-payments.ts';
@@ -14,4 +15,5 @@ export const schema: readonly SchemaStep[] = [
   paymentsSchema,
   idempotencyClaimSchema,
   merchantsSchema,
+  payerSchema,
 ];

@@ -47,10 +47,16 @@ export interface TransactionOptions {
   onRetry?(error: unknown): void;
 }
 
+/**
+ * Takes writes that have been sent and whose answers nobody waits for: COMMIT goes out right behind them. Should one of them fail,
+ * PostgreSQL undoes the transaction at COMMIT, and the write's error is the transaction's.
+ */
+export type Behind = (writes: Promise<unknown>) => void;
+
 /** Runs `work` in one READ COMMITTED transaction; again on conflicts, up to `transactionAttemptsMax` times. */
 export async function transaction<Result>(
   pool: Pool,
-  work: (client: pg.PoolClient) => Promise<Result>,
+  work: (client: pg.PoolClient, behind: Behind) => Promise<Result>,
   options: TransactionOptions = {},
 ): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
@@ -70,18 +76,27 @@ export async function transaction<Result>(
   }
 }
 
-async function once<Result>(pool: Pool, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+async function once<Result>(
+  pool: Pool,
+  work: (client: pg.PoolClient, behind: Behind) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect();
+  const unawaited: Promise<unknown>[] = [];
   let broken: Error | undefined;
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
     gather(client);
     const begun = client.query('begin');
     begun.catch(() => undefined);
-    const result = await work(client);
+    const result = await work(client, (writes) => {
+      // Until it is looked at below, its failure is nobody's.
+      writes.catch(() => undefined);
+      unawaited.push(writes);
+    });
     await begun;
     gather(client);
     const { command } = await client.query('commit');
+    await Promise.all(unawaited);
     // A statement failed whose error the work did not pass on: PostgreSQL answers COMMIT all the same, having undone everything.
     if (command !== 'COMMIT')
       throw new Error('the transaction was rolled back at COMMIT: a statement had failed');
