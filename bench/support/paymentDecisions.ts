@@ -105,7 +105,7 @@ async function town(url: string): Promise<Town> {
 
 /** One payment or decision a time, with what the machine asks for the same number of doors between them. */
 async function oneAtATime(
-  { here, away, pay, report }: Town,
+  { people, here, away, pay, report }: Town,
   databaseUrl: string,
   count: number,
 ): Promise<readonly (readonly string[])[]> {
@@ -114,7 +114,7 @@ async function oneAtATime(
   const [empty, write, decided, paid]: [number[], number[], number[], number[]] = [[], [], [], []];
   for (let at = 0; at < count; at += 1) {
     if (at % reportEvery === 0) await report();
-    paid.push(await pay(here, 'completed'));
+    paid.push(await pay(people[at % people.length] ?? here, 'completed'));
     decided.push(await pay(away, 'declined'));
     empty.push((await timedSend(here, '/v1/nothing', undefined, 404)).ms);
     const begun = performance.now();

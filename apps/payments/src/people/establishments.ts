@@ -116,5 +116,4 @@ export async function loadPlaces(on: Queryable, places: NearbyIndex): Promise<vo
   );
   for (const row of rows)
     places.set(row.establishment_id, { latitude: row.latitude, longitude: row.longitude });
-  places.rebuild();
 }
