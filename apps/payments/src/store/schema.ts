@@ -4,7 +4,7 @@ import { ledgerSchema } from '../ledger/schema.ts';
 import { payerSchema } from '../payments/payer.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
-import { paymentsSchema } from './schema-payments.ts';
+import { askedPartsSchema, paymentsSchema } from './schema-payments.ts';
 import { merchantsSchema, peopleSchema } from './schema-people.ts';
 
 export const schema: readonly SchemaStep[] = [
@@ -16,4 +16,5 @@ export const schema: readonly SchemaStep[] = [
   idempotencyClaimSchema,
   merchantsSchema,
   payerSchema,
+  askedPartsSchema,
 ];
