@@ -15,9 +15,11 @@ const drawBytes = 4_096;
 export function newId<Prefix extends string>(prefix: Prefix, nowMs: number): `${Prefix}_${string}` {
   last.count = nowMs === last.ms ? last.count + 1 : 0;
   last.ms = nowMs;
-  if (drawn.at + randomChars > drawn.bytes.length) Object.assign(drawn, { bytes: randomBytes(drawBytes), at: 0 });
+  if (drawn.at + randomChars > drawn.bytes.length)
+    Object.assign(drawn, { bytes: randomBytes(drawBytes), at: 0 });
   let random = '';
-  for (let char = 0; char < randomChars; char += 1) random += alphabet[(drawn.bytes[drawn.at + char] ?? 0) % 32] ?? '';
+  for (let char = 0; char < randomChars; char += 1)
+    random += alphabet[(drawn.bytes[drawn.at + char] ?? 0) % 32] ?? '';
   drawn.at += randomChars;
   return `${prefix}_${base32(nowMs, timeChars)}${base32(last.count, countChars)}${random}`;
 }

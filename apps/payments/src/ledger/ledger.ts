@@ -224,14 +224,19 @@ function asLedgerError(error: unknown): unknown {
   return error;
 }
 
+/** Error: `state_conflict` for an account whose amounts cannot be held. */
+export function checkHoldable(account: Account): void {
+  if (account.subAccounts !== 1)
+    throw new PaymentsError('state_conflict', 'Amounts of an account with sub-accounts cannot be held.');
+}
+
 /** Sets an amount aside: it cannot be spent until the hold ends. Error: `insufficient_funds`. */
 export async function hold(
   on: Queryable,
   order: { holdId: string; account: Account; amountMinor: bigint; atMs: number },
 ): Promise<void> {
   const { account, amountMinor } = order;
-  if (account.subAccounts !== 1)
-    throw new PaymentsError('state_conflict', 'Amounts of an account with sub-accounts cannot be held.');
+  checkHoldable(account);
   try {
     await run(
       on,

@@ -14,7 +14,15 @@ import type { Currency, PaymentId } from '../contract/primitives.ts';
 import type { Decision } from '../decision/decide.ts';
 import type { Side } from '../decision/evidence.ts';
 import { type Telling, tell } from '../events/live.ts';
-import { type Account, hold, legsOf, post, type Transfer, transfer } from '../ledger/ledger.ts';
+import {
+  type Account,
+  checkHoldable,
+  hold,
+  legsOf,
+  post,
+  type Transfer,
+  transfer,
+} from '../ledger/ledger.ts';
 import type { KnownDevice } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
 import { rememberPresence } from '../splits/presence.ts';
@@ -155,7 +163,10 @@ function outcomeOf(
 
 /** Makes ready what is done with the money: booked where it is paid, held where it is to be confirmed. */
 async function moveOf(unit: Unit, row: PaymentRow, accounts: Accounts): Promise<() => Promise<void>> {
-  if (row.state === 'awaiting_confirmation') return () => holdFor(unit, row, accounts.from);
+  if (row.state === 'awaiting_confirmation') {
+    checkHoldable(accounts.from);
+    return () => holdFor(unit, row, accounts.from);
+  }
   if (row.state !== 'completed') return async () => {};
   const order = transferOf(unit, row, accounts);
   const legs = await legsOf(unit.on, order);

@@ -49,7 +49,8 @@ export interface TransactionOptions {
 
 /**
  * Takes writes that have been sent and whose answers nobody waits for: COMMIT goes out right behind them. Should one of them fail,
- * PostgreSQL undoes the transaction at COMMIT, and the write's error is the transaction's.
+ * PostgreSQL undoes the transaction at COMMIT, and the write's error is the transaction's. So each must be one statement that is sent
+ * by the time of the call: what is sent later comes after the COMMIT, and what refuses without asking the server is not undone by it.
  */
 export type Behind = (writes: Promise<unknown>) => void;
 
@@ -82,6 +83,7 @@ async function once<Result>(
 ): Promise<Result> {
   const client = await pool.connect();
   const unawaited: Promise<unknown>[] = [];
+  const failed: { readonly error: unknown }[] = [];
   let broken: Error | undefined;
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
@@ -89,11 +91,12 @@ async function once<Result>(
     const begun = client.query('begin');
     begun.catch(() => undefined);
     const result = await work(client, (writes) => {
-      // Until it is looked at below, its failure is nobody's.
-      writes.catch(() => undefined);
+      writes.catch((error: unknown) => failed.push({ error }));
       unawaited.push(writes);
     });
     await begun;
+    // A write that was never sent: the server would not know that it failed, and would commit the rest.
+    if (failed[0] !== undefined) throw failed[0].error;
     gather(client);
     const { command } = await client.query('commit');
     await Promise.all(unawaited);
