@@ -129,18 +129,18 @@ export const takeBack = (objects: Objects, undo: readonly Undo[]): Objects => {
   return after;
 };
 
-const heldDigests = new WeakMap<Objects, string>();
+const objectDigests = new WeakMap<Objects, string>();
 
 /** Worked out once: a change makes another map. */
-const heldDigest = (objects: Objects): string => {
-  const known = heldDigests.get(objects);
+const digestOfObjects = (objects: Objects): string => {
+  const known = objectDigests.get(objects);
   if (known !== undefined) return known;
   const made = digestOfAll(
     new Map(
       [...objects].flatMap(([key, { current }]) => (current === undefined ? [] : [[key, current.digest]])),
     ),
   );
-  heldDigests.set(objects, made);
+  objectDigests.set(objects, made);
   return made;
 };
 
@@ -152,7 +152,7 @@ export const describeDevice = (fleet: Objects, vpcs: Iterable<VpcParts>): Device
     objects: objects.map(describeObject),
     places: all.map(({ vpcId, places: { version, digest }, objects: held }) => ({
       ...{ vpcId, version, digest },
-      objects: heldDigest(held),
+      objects: digestOfObjects(held),
     })),
   };
 };
