@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import type { Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
+import { found } from '../base/settled.ts';
 import type { ReasonCode } from '../contract/codes.ts';
 import { stepUpSMax } from '../contract/limits.ts';
 import type { PayMessage, Payment } from '../contract/payments.ts';
@@ -47,9 +48,7 @@ export function beginPayment(
   ]);
   return async (claimed) => {
     const [payerFound, payeeFound] = await known;
-    if (payerFound.status === 'rejected') throw payerFound.reason;
-    if (payeeFound.status === 'rejected') throw payeeFound.reason;
-    return pay(claimed, device, message, payerFound.value, payeeFound.value);
+    return pay(claimed, device, message, found(payerFound), found(payeeFound));
   };
 }
 
