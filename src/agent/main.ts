@@ -4,6 +4,7 @@ import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { startAgent } from './agent.ts';
 import { agentConfig } from './config.ts';
 
@@ -17,5 +18,6 @@ const leave = (): void => {
   process.exit(0);
 };
 const agent = await startAgent(config, loadTls(config.tls), log, leave);
+giveBackStartupMemory();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, leave);

@@ -2,6 +2,7 @@
 import { loadConfig } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { caConfig } from './config.ts';
 import { serveCa } from './server.ts';
 
@@ -10,6 +11,7 @@ const log = createLogger('ca');
 showMetrics(config.metrics, log);
 const server = await serveCa(config, log);
 log.info({ socket: config.socket, identities: config.identities.length }, 'the certificate authority is up');
+giveBackStartupMemory();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => server.close(() => process.exit(0)));

@@ -6,6 +6,7 @@ import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { cardAccess, cardRebuildAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { cardRebuildContract } from '#contracts/card-rebuild.ts';
@@ -90,6 +91,7 @@ const server = await serveRpc({
   },
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
+giveBackStartupMemory();
 
 // The data path is the kernel's: it stays as it is.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

@@ -8,6 +8,7 @@ import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
@@ -84,6 +85,7 @@ const start = async (): Promise<Cell> => {
 cell = await start();
 const server = await listen({ cell, name: config.name, tls, ...config.listen, log });
 log.info({ cell: config.cellId, port: server.port }, 'serving');
+giveBackStartupMemory();
 
 const stop = async (): Promise<void> => {
   region.close();

@@ -6,6 +6,7 @@ import { keepCertificate } from '#base/renewal.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { requireConntrack } from '#card/kernel/requireConntrack.ts';
 import { KernelWatch } from '#card/kernelWatch.ts';
@@ -79,6 +80,7 @@ new ReplicaClient({
   },
   onDisconnect: (reason) => log.warn({ reason }, 'no stream to the region; traffic is not affected'),
 });
+giveBackStartupMemory();
 
 // The data path is the kernel's: it stays as it is.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

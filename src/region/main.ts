@@ -4,6 +4,7 @@ import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { regionConfig } from './config.ts';
 import { openRegion } from './region.ts';
 import { serveRegion } from './server.ts';
@@ -16,6 +17,7 @@ keepCertificate(config.tls, log);
 const region = await openRegion(config, log);
 const server = await serveRegion(region);
 log.info({ host: config.listen.host, port: server.port }, 'the region is ready');
+giveBackStartupMemory();
 
 const stop = async (): Promise<void> => {
   await server.close();

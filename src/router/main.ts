@@ -4,6 +4,7 @@ import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { routerConfig } from './config.ts';
 import { startRouter } from './router.ts';
 
@@ -15,6 +16,7 @@ keepCertificate(config.tls, log);
 const takesOver = process.argv.includes('--takes-over');
 const router = await startRouter({ config, tls: loadTls(config.tls), log, takesOver });
 log.info({ host: config.listen.host, port: router.port, region: config.regionName }, 'listening');
+giveBackStartupMemory();
 
 const stop = (signal: string): void => {
   log.info({ signal }, 'stopping');

@@ -2,6 +2,7 @@
 import { loadConfig } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
+import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { webhooksConfig } from './config.ts';
 import { serveWebhooks } from './server.ts';
 
@@ -10,6 +11,7 @@ const log = createLogger('webhooks');
 showMetrics(config.metrics, log);
 const server = await serveWebhooks(config, log);
 log.info({ socket: config.socket, allowed: config.allowed }, 'the webhook sender is up');
+giveBackStartupMemory();
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => {
