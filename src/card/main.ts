@@ -1,12 +1,12 @@
 /** A card's process. Runs inside the card's network namespace: `ip netns exec CARD node main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { withFormerNames } from '#base/rpc/formerNames.ts';
 import { serveRpc } from '#base/rpc/server.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { cardAccess, cardRebuildAccess } from '#contracts/access.ts';
 import { cardContract, formerCardMethods } from '#contracts/card.ts';
 import { cardRebuildContract } from '#contracts/card-rebuild.ts';
@@ -32,6 +32,7 @@ import { Underlay } from './underlay.ts';
 const restartAfterMs = 50;
 
 joinStarterMounts();
+giveBackLoadingMemory();
 const config = loadConfig(cardConfig);
 const log = createLogger(`card-${config.name}`);
 showMetrics(config.metrics, log);
@@ -91,7 +92,6 @@ const server = await serveRpc({
   },
 });
 log.info({ port: server.port, vtep: config.vtep }, 'card is up');
-giveBackStartupMemory();
 
 // The data path is the kernel's: it stays as it is.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

@@ -1,6 +1,7 @@
 /** The request processor: `node src/cell/main.ts --config FILE`. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
@@ -8,7 +9,6 @@ import { fullAlarm } from '#base/postgres/fullAlarm.ts';
 import { listenStore } from '#base/postgres/listen.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { type Cell, createCell } from './cell.ts';
 import { cellConfig } from './config.ts';
 import { listen } from './listener.ts';
@@ -19,6 +19,7 @@ import type { CellSchema } from './store/sql.ts';
 
 const storeRetryMs = 500;
 
+giveBackLoadingMemory();
 const config = loadConfig(cellConfig);
 const log = createLogger(config.name);
 showMetrics(config.metrics, log, { cell: config.cellId });
@@ -85,7 +86,6 @@ const start = async (): Promise<Cell> => {
 cell = await start();
 const server = await listen({ cell, name: config.name, tls, ...config.listen, log });
 log.info({ cell: config.cellId, port: server.port }, 'serving');
-giveBackStartupMemory();
 
 const stop = async (): Promise<void> => {
   region.close();

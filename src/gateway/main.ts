@@ -1,12 +1,12 @@
 /** A gateway's process. Runs inside the gateway's network namespace: `main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import type { Handlers } from '#base/rpc/contract.ts';
 import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { joinStarterMounts } from '#card/kernel/mounts.ts';
 import { requireConntrack } from '#card/kernel/requireConntrack.ts';
 import { KernelWatch } from '#card/kernelWatch.ts';
@@ -20,6 +20,7 @@ import { Gateway } from './gateway.ts';
 import { clearMainNamespace, prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
 
 joinStarterMounts();
+giveBackLoadingMemory();
 const config = loadConfig(gatewayConfig);
 const { name, vtep, netns, region } = config;
 const log = createLogger(name);
@@ -80,7 +81,6 @@ new ReplicaClient({
   },
   onDisconnect: (reason) => log.warn({ reason }, 'no stream to the region; traffic is not affected'),
 });
-giveBackStartupMemory();
 
 // The data path is the kernel's: it stays as it is.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));

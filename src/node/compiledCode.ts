@@ -5,7 +5,7 @@
  * is not compiled, keeps some 12 to 24 MiB for as long as the process lives, and takes most of its start. Node's compile cache holds the
  * JavaScript and V8's code of each file, and judges both by the file's contents: code that has changed is compiled by the process itself.
  */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeDigestOf } from '#base/codeDigest.ts';
 import { exec } from '#base/exec.ts';
@@ -16,7 +16,7 @@ import type { ProcessSpec } from './processSpec.ts';
 
 /**
  * Of every process of a run. V8 refuses code that was compiled under other flags, with few exceptions (those of the heap's size).
- * `--expose-gc` is for `base/startupMemory.ts`.
+ * `--expose-gc` is for `base/loadingMemory.ts`.
  */
 export const nodeFlags: readonly string[] = ['--disable-warning=ExperimentalWarning', '--expose-gc'];
 
@@ -55,6 +55,8 @@ export async function compileCode(directory: string, specs: readonly ProcessSpec
   const stamp = stampOf(rooms);
   const users = new Set(specs.flatMap(({ user }) => (user === undefined ? [] : [user.uid])));
   if (stampIn(directory) !== stamp) {
+    // What is left of former code and of other versions of Node would stay for ever.
+    rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     const main = join(import.meta.dirname, 'compileMain.ts');
     await exec(process.execPath, [...nodeFlags, main, ...rooms], {

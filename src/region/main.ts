@@ -1,14 +1,15 @@
 /** The region process: `node src/region/main.ts --config FILE`. */
 import { loadConfig } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { regionConfig } from './config.ts';
 import { openRegion } from './region.ts';
 import { serveRegion } from './server.ts';
 
+giveBackLoadingMemory();
 const config = loadConfig(regionConfig);
 const log = createLogger('region');
 showMetrics(config.metrics, log);
@@ -17,7 +18,6 @@ keepCertificate(config.tls, log);
 const region = await openRegion(config, log);
 const server = await serveRegion(region);
 log.info({ host: config.listen.host, port: server.port }, 'the region is ready');
-giveBackStartupMemory();
 
 const stop = async (): Promise<void> => {
   await server.close();

@@ -1,13 +1,14 @@
 /** The router process: `node src/router/main.ts --config FILE [--takes-over]`; the latter beside the router that it follows. */
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
 import { exportSpans } from '#base/spanExport.ts';
-import { giveBackStartupMemory } from '#base/startupMemory.ts';
 import { routerConfig } from './config.ts';
 import { startRouter } from './router.ts';
 
+giveBackLoadingMemory();
 const config = loadConfig(routerConfig);
 const log = createLogger(config.name);
 showMetrics(config.metrics, log);
@@ -16,7 +17,6 @@ keepCertificate(config.tls, log);
 const takesOver = process.argv.includes('--takes-over');
 const router = await startRouter({ config, tls: loadTls(config.tls), log, takesOver });
 log.info({ host: config.listen.host, port: router.port, region: config.regionName }, 'listening');
-giveBackStartupMemory();
 
 const stop = (signal: string): void => {
   log.info({ signal }, 'stopping');
