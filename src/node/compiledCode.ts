@@ -9,16 +9,14 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { join } from 'node:path';
 import { codeDigestOf } from '#base/codeDigest.ts';
 import { exec } from '#base/exec.ts';
+import { collectFlag } from '#base/loadingMemory.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { environment } from './confine.ts';
 import { codeDirectory } from './directory.ts';
 import type { ProcessSpec } from './processSpec.ts';
 
-/**
- * Of every process of a run. V8 refuses code that was compiled under other flags, with few exceptions (those of the heap's size).
- * `--expose-gc` is for `base/loadingMemory.ts`.
- */
-export const nodeFlags: readonly string[] = ['--disable-warning=ExperimentalWarning', '--expose-gc'];
+/** Of every process of a run: V8 refuses code that was compiled under other flags, with few exceptions (those of the heap's size). */
+export const nodeFlags: readonly string[] = ['--disable-warning=ExperimentalWarning', collectFlag];
 
 const compileTimeoutMs = 120_000;
 const root = 0;
@@ -26,11 +24,11 @@ const root = 0;
 /** Node keeps one directory for each user: `v24.21.0-x64-964aae3f-0`. */
 const ofRoot = /^v.+-0$/;
 
-/** The rooms of `src/` whose processes are in the list. */
+/** The rooms of `src/` whose processes are in the list, and the supervisor's. */
 const roomsOfList = (specs: readonly ProcessSpec[]): string[] => {
   const entries = specs.flatMap((spec) => (spec.kind === 'node' ? [spec.entry] : []));
   const rooms = entries.flatMap((entry) => /\/src\/([a-z]+)\//.exec(entry)?.[1] ?? []);
-  return [...new Set(rooms)].sort();
+  return [...new Set([...rooms, 'node'])].sort();
 };
 
 const stampOf = (rooms: readonly string[]): string =>
