@@ -2,10 +2,13 @@
  * Compiles the code of rooms of `src/` into Node's compile cache (`NODE_COMPILE_CACHE`) and runs none of it: `compileMain.ts ROOM…`.
  * The packages that the code imports are run, since CommonJS is compiled as it runs.
  */
+// Packages that make certificates want it before them.
+import 'reflect-metadata';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { flushCompileCache, getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { z } from 'zod';
 import { filesOfRooms } from '#base/codeDigest.ts';
 import { codeDirectory } from './directory.ts';
 
@@ -29,13 +32,10 @@ try {
   rmSync(all, { force: true });
 }
 
-const packages = new Set(
-  files.flatMap((file) =>
-    [...readFileSync(file, 'utf8').matchAll(/(?:from|import\() ?'(?!node:)([@a-z][^']*)'/g)].map(
-      ([, name = '']) => name,
-    ),
-  ),
-);
-// It lies in the tree, so its packages are found from here.
-for (const name of packages) await import(name).catch(() => undefined);
+const { dependencies } = z
+  .object({ dependencies: z.record(z.string(), z.string()) })
+  .parse(JSON.parse(readFileSync(join(codeDirectory, 'package.json'), 'utf8')));
+const texts = files.map((file) => readFileSync(file, 'utf8'));
+for (const name of Object.keys(dependencies))
+  if (texts.some((text) => text.includes(`'${name}'`))) await import(name);
 flushCompileCache();

@@ -6,7 +6,7 @@
  * JavaScript and V8's code of each file, and judges both by the file's contents: code that has changed is compiled by the process itself.
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, sep } from 'node:path';
 import { codeDigestOf } from '#base/codeDigest.ts';
 import { exec } from '#base/exec.ts';
 import { collectFlag } from '#base/loadingMemory.ts';
@@ -27,7 +27,7 @@ const ofRoot = /^v.+-0$/;
 /** The rooms of `src/` whose processes are in the list, and the supervisor's. */
 const roomsOfList = (specs: readonly ProcessSpec[]): string[] => {
   const entries = specs.flatMap((spec) => (spec.kind === 'node' ? [spec.entry] : []));
-  const rooms = entries.flatMap((entry) => /\/src\/([a-z]+)\//.exec(entry)?.[1] ?? []);
+  const rooms = entries.flatMap((entry) => relative(join(codeDirectory, 'src'), entry).split(sep)[0] ?? []);
   return [...new Set([...rooms, 'node'])].sort();
 };
 

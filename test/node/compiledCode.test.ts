@@ -13,6 +13,7 @@ import { type User, userOf } from '#node/users.ts';
 
 /** What Node loads to strip types. */
 const stripper = 'amaro';
+const timeoutMs = 120_000;
 const user = userOf(97, { role: 'router' });
 
 const directory = (t: TestContext): string => {
@@ -34,7 +35,7 @@ const loadedBy = async (compiled: string, module: string, as?: User): Promise<st
   const node = [process.execPath, ...nodeFlags, '--input-type=module', '--eval', script, module];
   const [command = '', ...args] = confined({ user: as, reaches: [compiled] }, node);
   const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: compiled };
-  return (await exec(command, args, { env, cwd: codeDirectory })).stdout;
+  return (await exec(command, args, { env, timeoutMs, cwd: codeDirectory })).stdout;
 };
 const inSource = (path: string): string => join(codeDirectory, 'src', path);
 
@@ -62,7 +63,7 @@ test('code that has changed is run as it is now', async (t) => {
     // Neither the time nor the length of the file tells of the change.
     utimesSync(path, 1, 1);
     const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: compiled };
-    return (await exec(process.execPath, [...nodeFlags, path], { env })).stdout.trim();
+    return (await exec(process.execPath, [...nodeFlags, path], { env, timeoutMs })).stdout.trim();
   };
   assert.equal(await says('one'), 'one');
   assert.equal(await says('two'), 'two');

@@ -20,12 +20,13 @@ const linking = `
   console.log(JSON.stringify(urls));
 `;
 
-/** Packages (by name) and rooms of \`src/\` (with #) that are loaded with this file of `src/`. */
+/** Packages (by name) and rooms of `src/` (with #) that are loaded with this file of `src/`. */
 const loadedWith = async (file: string): Promise<Set<string>> => {
   const url = (path: string): string => new URL(`file://${join(codeDirectory, 'src', path)}`).href;
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', linking];
   const { stdout } = await exec(process.execPath, [...args, url(file), url('base/monotonic.ts')], {
     cwd: codeDirectory,
+    timeoutMs,
   });
   const urls = z.array(z.string()).parse(JSON.parse(stdout));
   const names = urls.flatMap((each) => {
@@ -35,6 +36,7 @@ const loadedWith = async (file: string): Promise<Set<string>> => {
   return new Set(names);
 };
 
+const timeoutMs = 120_000;
 const everywhere = ['#base', '#contracts', 'pino', 'prom-client', 'zod'];
 const store = ['kysely', 'pg'];
 const certificates = ['@peculiar/x509', 'reflect-metadata'];
