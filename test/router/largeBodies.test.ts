@@ -16,7 +16,7 @@ const limits = routerLimits.parse({ largePerSourceMax: 2, largePerAccountMax: 3 
 /** Within every limit of the wire: backends refuse them, or not. */
 const allowed: ReadonlySet<string> = new Set([
   'a value of escapes, as long as one may be',
-  'as many parameters as there may be',
+  'as many tags as there may be parameters',
   'no parameter at all',
 ]);
 const exceeded = { code: 'RequestLimitExceeded' };

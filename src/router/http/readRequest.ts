@@ -3,10 +3,10 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { PandoError } from '#contracts/errors.ts';
 import { isKnownAction, serviceOf } from '#wire/actions.ts';
-import { decodeForm } from '#wire/decode.ts';
+import { decodeForm, decodeFormInSlices } from '#wire/decode.ts';
 import { parseForm, parseFormInSlices } from '#wire/form.ts';
 import type { Service } from '#wire/schema.ts';
-import { toTransport } from '#wire/transport.ts';
+import { toTransport, toTransportInSlices } from '#wire/transport.ts';
 import type { KnownAction } from '#wire/types.ts';
 import { isSafe, routeOf } from '../actions.ts';
 import type { AuditedCall } from '../audit/record.ts';
@@ -80,14 +80,16 @@ export const readRequest = async (
   const form = isLarge
     ? await inSlices(parseFormInSlices(query, body.bytes), large)
     : parseForm(joined(query, body.bytes));
-  if (isLarge) await large.slice();
-  const { action, version, input } = decodeForm(form);
-  if (isLarge) await large.slice();
+  const { action, version, input } = isLarge
+    ? await inSlices(decodeFormInSlices(form), large)
+    : decodeForm(form);
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   checkAllowed(signature.key, progress.service, action);
   const caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
   const names = regionNames(options.regionName, signature.region);
-  const asked = toTransport(action, input);
+  const asked = isLarge
+    ? await inSlices(toTransportInSlices(action, input), large)
+    : toTransport(action, input);
   const sent = names?.inward(asked) ?? asked;
   progress.input = sent;
   const own = action === 'RunInstances' ? launchHeaders(request.headers) : {};
