@@ -6,8 +6,8 @@ import { atOnce } from './slices.ts';
 
 /** A parameter and what is below it: `Filter.1.Name=x` is `Filter` → `1` → `Name` with the value `x`. */
 export interface ParameterNode {
-  value: string | undefined;
-  readonly children: Map<string, ParameterNode>;
+  readonly value: string | undefined;
+  readonly children: ReadonlyMap<string, ParameterNode>;
 }
 
 /** A request's form as a tree. Maps, not objects, so that a name such as `__proto__` is only a name. */
@@ -61,9 +61,18 @@ export function* parseFormInSlices(query: string, body: Buffer): Generator<undef
   return read;
 }
 
+/** A node while its form is read. */
+interface NodeBeingRead {
+  value: string | undefined;
+  children: Map<string, NodeBeingRead>;
+}
+
+/** Of every node that has a value and nothing below it, which are most: a map for each would be the greater part of a form's memory. */
+const noChildren: Map<string, NodeBeingRead> = new Map();
+
 class FormBeingRead implements ParameterForm {
   readonly envelope = new Map<string, string>();
-  readonly parameters: ParameterNode = { value: undefined, children: new Map() };
+  readonly parameters: NodeBeingRead = { value: undefined, children: new Map() };
   #count = 0;
   #chars = 0;
   #valueChars = 0;
@@ -152,7 +161,7 @@ function readSlice(form: Buffer, start: number, into: FormBeingRead): number {
     const end = pairEnd(form, at);
     // It would end in another slice.
     if (end > sliceEnd) return at;
-    readShortPair(form.subarray(at, end), into);
+    readShortPair(form, at, end, into);
     at = end + 1;
   }
   return at;
@@ -163,31 +172,37 @@ function pairEnd(form: Buffer, start: number): number {
   return ampersand === -1 ? form.length : ampersand;
 }
 
-function readShortPair(pair: Buffer, into: FormBeingRead): void {
-  const { name, value } = splitPair(pair);
-  into.add(name, value === undefined ? '' : decodeText(value.toString()));
+/** Makes nothing but the two texts: whatever else it made, so many times, would have to be collected again. */
+function readShortPair(form: Buffer, start: number, end: number, into: FormBeingRead): void {
+  const equals = equalsIn(form, start, end);
+  const name = nameIn(form, start, equals);
+  if (end - equals - 1 > valueRawCharsMax(name)) throw tooLong(name);
+  into.add(name, equals === end ? '' : decodeText(form.toString('utf8', equals + 1, end)));
+}
+
+/** Where the name of a pair ends. */
+function equalsIn(form: Buffer, start: number, end: number): number {
+  for (let at = start; at < end; at += 1) if (form[at] === equalsByte) return at;
+  return end;
+}
+
+/** More bytes than the longest name has are as good as all of them, and are not made text of. */
+function nameIn(form: Buffer, start: number, end: number): string {
+  return decodeName(form.toString('utf8', start, Math.min(end, start + nameBytesMax)));
 }
 
 function* readLongPair(pair: Buffer, into: FormBeingRead): Generator<undefined, void> {
-  const { name, value } = splitPair(pair);
-  if (value === undefined) return into.add(name, '');
-  const bytes = yield* malformedFor(
+  const equals = pair.indexOf(equalsByte);
+  const name = nameIn(pair, 0, equals === -1 ? pair.length : equals);
+  if (equals === -1) return into.add(name, '');
+  const value = pair.subarray(equals + 1);
+  if (value.length > valueRawCharsMax(name)) throw tooLong(name);
+  const decoded = yield* malformedFor(
     decodeFormBytes(value, formSliceBytes, utf8BytesPerChar * wireLimits.valueCharsMax),
   );
-  if (bytes === undefined) throw tooLong(name);
+  if (decoded === undefined) throw tooLong(name);
   yield;
-  into.add(name, bytes);
-}
-
-/** @throws InvalidParameterValue where either is so long that it need not be read. */
-function splitPair(pair: Buffer): { readonly name: string; readonly value: Buffer | undefined } {
-  const equals = pair.indexOf(equalsByte);
-  // More bytes than its longest name has are as good as all of them, and are not made text of.
-  const nameEnd = equals === -1 ? pair.length : equals;
-  const name = decodeName(pair.toString('utf8', 0, Math.min(nameEnd, nameBytesMax)));
-  const value = equals === -1 ? undefined : pair.subarray(equals + 1);
-  if (value !== undefined && value.length > valueRawCharsMax(name)) throw tooLong(name);
-  return { name, value };
+  into.add(name, decoded);
 }
 
 /** The most bytes that one UTF-16 unit takes in UTF-8. */
@@ -215,7 +230,7 @@ function malformed(cause: unknown): PandoError {
   });
 }
 
-function insert(root: ParameterNode, name: string, value: string): void {
+function insert(root: NodeBeingRead, name: string, value: string): void {
   if (name.length > wireLimits.parameterNameCharsMax) throw nameTooLong();
   // No store holds it as text, and no text of EC2's has it.
   if (value.includes('\u0000') || name.includes('\u0000'))
@@ -233,10 +248,11 @@ function insert(root: ParameterNode, name: string, value: string): void {
   node.value = value;
 }
 
-function child(node: ParameterNode, segment: string): ParameterNode {
+function child(node: NodeBeingRead, segment: string): NodeBeingRead {
   const known = node.children.get(segment);
   if (known !== undefined) return known;
-  const made: ParameterNode = { value: undefined, children: new Map() };
+  const made: NodeBeingRead = { value: undefined, children: noChildren };
+  if (node.children === noChildren) node.children = new Map();
   node.children.set(segment, made);
   return made;
 }
