@@ -86,6 +86,26 @@ describe('LargeBodies', () => {
     for (let at = 0; at < 10; at += 1) (await large.enterAccount('a'))();
   });
 
+  it('uses the memory of one body for the next, of none for two at once, and keeps none at rest', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const large = new LargeBodies(limits);
+    const take = (bytes: number) => {
+      const reserved = new DisposableStack();
+      const buffer = large.takeBuffer(bytes, reserved);
+      assert.equal(buffer.length, bytes);
+      return { memory: buffer.buffer, free: () => reserved.dispose() };
+    };
+    const [first, second] = [take(200_000), take(200_000)];
+    assert.notEqual(first.memory, second.memory);
+    first.free();
+    const third = take(100_000);
+    assert.equal(third.memory, first.memory);
+    assert.notEqual(take(100_000).memory, second.memory, 'it is still in use');
+    third.free();
+    t.mock.timers.tick(60_000);
+    assert.notEqual(take(100_000).memory, first.memory);
+  });
+
   it('has few places for one source, and takes them back', () => {
     const large = new LargeBodies(limits);
     const leave = [large.enterSource('192.0.2.1'), large.enterSource('192.0.2.1')];
