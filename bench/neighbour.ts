@@ -22,12 +22,12 @@ import { regionName, startRealCloud } from '../test/router/realCloud.ts';
 import { startRouterProcess } from '../test/router/routerProcess.ts';
 import { worstForms } from '../test/router/worstForms.ts';
 
-interface Job {
+interface Target {
   readonly port: number;
   readonly signed: Signed;
 }
 /** What a client is told to do: so many requests, or one after another until it is told to rest. */
-interface Order {
+interface Order extends Target {
   /** Its `user-agent`. */
   readonly name: string;
   readonly samples: number;
@@ -46,7 +46,7 @@ const lastProcessor = os.availableParallelism() - 1;
 const at = (times: readonly number[], share: number): number =>
   times.toSorted((a, b) => a - b)[Math.floor(times.length * share)] ?? 0;
 
-if (process.argv[2] === 'client') process.once('message', (job: Job) => client(job));
+if (process.argv[2] === 'client') client();
 else await measure();
 
 async function measure(): Promise<void> {
@@ -61,24 +61,24 @@ async function measure(): Promise<void> {
   pin(process.pid, lastProcessor);
   try {
     const [neighbour, mallory] = [await cloud.account(), await cloud.account()];
-    const job = (form: string, { key }: typeof mallory): Job => ({
+    const target = (form: string, { key }: typeof mallory): Target => ({
       port: router.port,
       signed: sign(router.port, form, { key, region: regionName }),
     });
-    const small = start(job('Action=DescribeInstances&Version=2016-11-15', neighbour));
+    const small = { child: start(), ...target('Action=DescribeInstances&Version=2016-11-15', neighbour) };
     await ordered(small, { name: 'warm', samples: 1_000 });
     // Not before: processes that start wait for threads of their own in loops, on this one processor.
     const realTime = descendants(process.pid).every((pid) => schedule(['-a', '-R', '-f', '-p', '10', pid]));
     if (!realTime)
       console.log('no real-time priority is permitted: what attackers’ own clients burn counts too');
+    const attacking = Array.from({ length: attackers }, start);
     console.log(`${'attack'.padEnd(46)} alone p50/p99 ms  beside p50/p99 ms  p99 ratio  attacks/s`);
     for (const [name, form] of Object.entries(worstForms)) {
       if (!name.includes(pattern)) continue;
-      const attack = Array.from({ length: attackers }, () => start(job(form, mallory)));
+      const attack = attacking.map((child) => ({ child, ...target(form, mallory) }));
       showRow(name, await inRounds(name, small, attack));
-      for (const child of attack) child.disconnect();
     }
-    small.disconnect();
+    for (const child of [small.child, ...attacking]) child.disconnect();
     await router.stop();
     await showCosts(costFile);
   } finally {
@@ -95,14 +95,17 @@ interface Sides {
   readonly besideSeconds: number;
 }
 
-async function inRounds(name: string, small: ChildProcess, attack: readonly ChildProcess[]): Promise<Sides> {
+interface Client extends Target {
+  readonly child: ChildProcess;
+}
+
+async function inRounds(name: string, small: Client, attack: readonly Client[]): Promise<Sides> {
   const sides = { alone: [] as number[], beside: [] as number[], attacks: [] as Timed[], besideSeconds: 0 };
   const share = Math.ceil(samples / rounds);
   for (let round = 0; round < rounds; round += 1) {
     sides.alone.push(...(await ordered(small, { name: `alone ${name}`, samples: share })).times);
-    const begun = attack.map((child) => once(child, 'message'));
-    for (const child of attack) child.send({ name: 'attack', samples: endless } satisfies Order);
-    await Promise.all(begun);
+    // Each says when it has had its first answer.
+    await Promise.all(attack.map((one) => ordered(one, { name: 'attack', samples: endless })));
     const since = performance.now();
     sides.beside.push(...(await ordered(small, { name: `beside ${name}`, samples: share })).times);
     sides.besideSeconds += (performance.now() - since) / 1_000;
@@ -169,20 +172,21 @@ function pin(pid: number, processor: number): void {
   execFileSync('taskset', ['-a', '-c', '-p', String(processor), String(pid)], { stdio: 'ignore' });
 }
 
-function start(job: Job): ChildProcess {
-  const child = fork(new URL(import.meta.url), ['client'], { serialization: 'advanced' });
-  child.send(job);
-  return child;
+function start(): ChildProcess {
+  return fork(new URL(import.meta.url), ['client'], { serialization: 'advanced' });
 }
 
-async function ordered(child: ChildProcess, order: Order): Promise<Timed> {
+async function ordered(
+  { child, port, signed }: Client,
+  what: Pick<Order, 'name' | 'samples'>,
+): Promise<Timed> {
   const told = once(child, 'message');
-  child.send(order);
+  child.send({ port, signed, ...what } satisfies Order);
   const [result] = await told;
   return result;
 }
 
-async function rested(child: ChildProcess): Promise<Timed> {
+async function rested({ child }: Client): Promise<Timed> {
   const told = once(child, 'message');
   child.send('rest');
   const [result] = await told;
@@ -190,30 +194,38 @@ async function rested(child: ChildProcess): Promise<Timed> {
 }
 
 /** Sends one after another, as it is ordered. Of an order without end it says once that it goes, and when it rests what came back. */
-function client({ port, signed }: Job): void {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  // Once, not for each request: an attacker's own cost is none of the router's.
-  const body = Buffer.from(signed.body);
+function client(): void {
   let resting = false;
   process.on('message', (order: Order | 'rest') => {
     resting = order === 'rest';
-    if (order !== 'rest') void carryOut(order);
+    if (order !== 'rest') void carryOut(order, () => resting);
   });
   // An attacker does not outlive who measures.
   process.once('disconnect', () => process.exit());
-  const carryOut = async ({ name, samples: count }: Order): Promise<void> => {
-    const headers = { ...signed.headers, 'user-agent': name };
-    const times: number[] = [];
-    const statuses: Record<string, number> = {};
-    while (!resting && times.length < count) {
-      const begun = performance.now();
-      const status = await send(port, { ...signed, headers, body }, agent).catch(() => 'broke off');
-      times.push(performance.now() - begun);
-      statuses[status] = (statuses[status] ?? 0) + 1;
-      if (count === endless && times.length === 1) process.send?.('begun');
-    }
-    process.send?.({ times, statuses });
+}
+
+async function carryOut(
+  { port, signed, name, samples: count }: Order,
+  resting: () => boolean,
+): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  // Once, not for each request: an attacker's own cost is none of the router's.
+  const sent = {
+    ...signed,
+    headers: { ...signed.headers, 'user-agent': name },
+    body: Buffer.from(signed.body),
   };
+  const times: number[] = [];
+  const statuses: Record<string, number> = {};
+  while (!resting() && times.length < count) {
+    const begun = performance.now();
+    const status = await send(port, sent, agent).catch(() => 'broke off');
+    times.push(performance.now() - begun);
+    statuses[status] = (statuses[status] ?? 0) + 1;
+    if (count === endless && times.length === 1) process.send?.('begun');
+  }
+  agent.destroy();
+  process.send?.({ times, statuses });
 }
 
 function send(port: number, { method, path, headers, body }: Signed, agent: Agent): Promise<string> {
