@@ -177,6 +177,16 @@ describe('the worst forms', () => {
       assert.equal(reply.status < 400 && heard() > before, allowed.has(name));
     });
 
+  it('are searched for their action across the ends of slices', async () => {
+    const at = 64 * 1024;
+    for (const before of [at - 9, at - 4, at - 1, at, at + 1]) {
+      const form = `Version=2016-11-15${'&'.repeat(before - 18)}&Action=NoSuchAction${'&'.repeat(at)}`;
+      assert.equal(codeOf(await cloud.send(form)), 'InvalidAction', `at ${before}`);
+      const known = form.replace('NoSuchAction', 'DescribeInstances');
+      assert.equal((await cloud.send(known)).status, 200, `at ${before}`);
+    }
+  });
+
   it('are served one at a time to an account, and one too many is told to slow down', async () => {
     const places = routerLimits.parse({}).largePerAccountMax;
     const form = worstForms['values of 64 KiB'] ?? '';
