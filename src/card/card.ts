@@ -144,7 +144,7 @@ export class Card {
       if (before !== undefined && before.port.epoch > port.epoch)
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
       await vpc.ensureOpen();
-      const wired = await takeTap(vpc.namespace, word(tap), { arrives: !activate });
+      const wired = await this.#takeTap(vpc, word(tap), !activate);
       if (!activate) await keepTools(vpc.namespace);
       if (before === undefined || before.tap !== tap) this.#hearing.listen(port.eniId);
       const active = activate || (before?.active === true && before.tap === tap);
@@ -164,6 +164,19 @@ export class Card {
       await this.#services.ready(vpc);
       return operation('vpc', port.eniId, { tap, mac: port.mac });
     });
+  }
+
+  /** Answers whether it is in the VPC's namespace. */
+  async #takeTap(vpc: Vpc, tap: string, arrives: boolean): Promise<boolean> {
+    try {
+      const { wired, moved } = await takeTap(vpc.namespace, tap, { arrives });
+      if (moved) vpc.deviceCameIn(tap);
+      return wired;
+    } catch (error) {
+      // Another of its name may be gone by then.
+      vpc.deviceCameIn(tap);
+      throw error;
+    }
   }
 
   /** Unknown: nothing. */
