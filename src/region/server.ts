@@ -69,14 +69,7 @@ const access: Access<Served> = {
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
   cellNumber: (cell) => region.cells.get(cell)?.number,
-  instanceOf: async (eniId) => {
-    const eni = await region.db
-      .selectFrom('eni')
-      .select('instance_id')
-      .where('eni_id', '=', eniId)
-      .executeTakeFirst();
-    return eni?.instance_id ?? undefined;
-  },
+  instanceOf: (eniId) => region.interfaceOwners.of(eniId),
   isInVpc: async (cellNumber, vpcId) => {
     // The cell's number is in the instance's id (S3.4): three hex digits after `i-`.
     const { rows } = await sql`
