@@ -5,7 +5,7 @@
  * `--times`: at the end, what every file took, not only the slowest.
  *
  * Files run side by side as far as the machine has processors (`test-runner/shares.ts`), those on real parts (namespaces, virtual
- * machines) one at a time; all go through one reporter, so that their counts come as one.
+ * machines) two at a time; all go through one reporter, so that their counts come as one.
  */
 import { spawn } from 'node:child_process';
 import { once, setMaxListeners } from 'node:events';

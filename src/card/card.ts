@@ -1,6 +1,7 @@
 /** The operations of a card on its ports. Each is idempotent and serialized per VPC. */
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { assertGroups } from '#base/network/needs.ts';
 import { type ProbeReport, type ProbeRequest, probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
@@ -143,8 +144,9 @@ export class Card {
       const before = vpc.ports.get(port.eniId);
       if (before !== undefined && before.port.epoch > port.epoch)
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
+      if (before === undefined) assertGroups(vpc.parts, port);
       await vpc.ensureOpen();
-      const wired = await takeTap(vpc.namespace, word(tap), { arrives: !activate });
+      const wired = await this.#takeTap(vpc, word(tap), !activate);
       if (!activate) await keepTools(vpc.namespace);
       if (before === undefined || before.tap !== tap) this.#hearing.listen(port.eniId);
       const active = activate || (before?.active === true && before.tap === tap);
@@ -164,6 +166,19 @@ export class Card {
       await this.#services.ready(vpc);
       return operation('vpc', port.eniId, { tap, mac: port.mac });
     });
+  }
+
+  /** Answers whether it is in the VPC's namespace. */
+  async #takeTap(vpc: Vpc, tap: string, arrives: boolean): Promise<boolean> {
+    try {
+      const { wired, moved } = await takeTap(vpc.namespace, tap, { arrives });
+      if (moved) vpc.deviceCameIn(tap);
+      return wired;
+    } catch (error) {
+      // Another of its name may be gone by then.
+      vpc.deviceCameIn(tap);
+      throw error;
+    }
   }
 
   /** Unknown: nothing. */

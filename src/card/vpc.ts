@@ -237,6 +237,11 @@ export class Vpc {
     return this.#applied ?? this.#role.desired(this, this.state, this.#role.fleet());
   }
 
+  /** Routes, neighbours and state of a device go with it: another one that has taken its name has none of them. */
+  deviceCameIn(device: string): void {
+    if (this.#applied?.links.has(device)) this.doubt();
+  }
+
   /** The next change reads the kernel first and mends all of it. */
   doubt(): void {
     this.#applied = undefined;

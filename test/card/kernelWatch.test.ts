@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { countRuleset, missingOf } from '#card/kernel/loss.ts';
+import { ownOf, readKernel } from '#card/kernel/read.ts';
+import { shells } from '#card/kernel/shells.ts';
 import { emptyModel } from '#card/model/model.ts';
 import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
 
@@ -58,6 +60,22 @@ describe('a card looks whether the kernel still has what it put there', () => {
       assert.ok((await a.run(ping('10.0.0.11'))).ok);
       assert.ok((await b.run(ping('10.0.0.10'))).ok);
     });
+
+  it('a guest that is being asked over ARP has lost nothing, and nobody has changed its entry', async () => {
+    const name = `${one.namespacePrefix}vpc-1`;
+    const { model } = await readKernel(name);
+    const [entry = '', mac = ''] = [...model.neighbours].find(([key]) => key.endsWith(' dev tapa')) ?? [];
+    const look = async () => ownOf(await readKernel(name), model).neighbours.get(entry);
+    assert.equal(await look(), mac);
+    for (const state of ['probe', 'reachable', 'permanent']) {
+      await inside(`ip neigh replace ${entry.replace(' ', ` lladdr ${mac} `)} nud ${state}`);
+      assert.equal(await look(), mac, state);
+    }
+    await inside(`ip neigh replace ${entry.replace(' ', ' lladdr 02:00:00:00:00:77 ')} nud reachable`);
+    assert.notEqual(await look(), mac, 'another hardware address');
+    // This process's own shell would keep the namespace alive.
+    await shells.close(name);
+  });
 
   it('the next change after a loss finds the card whole', async () => {
     await inside('nft flush ruleset; ip route flush table main');

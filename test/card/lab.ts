@@ -37,6 +37,7 @@ export interface LabVm {
 }
 
 const readyTimeoutMs = 20_000;
+const netTriesMax = 50;
 /** As the supervisor's first back-off. */
 const restartPauseMs = 100;
 const sourceMain = join(import.meta.dirname, '../../src/card/program/boot.ts');
@@ -50,7 +51,8 @@ const oneReceiver = (netns: string, device: string): string =>
 
 export class Lab implements AsyncDisposable {
   readonly prefix = labName();
-  readonly net = `100.127.${100 + Math.floor(Math.random() * 150)}`;
+  /** The first three numbers of the underlay's addresses. */
+  net = '';
   readonly authority: Authority;
   readonly directory: string;
   readonly #namespaces: string[] = [];
@@ -66,10 +68,13 @@ export class Lab implements AsyncDisposable {
   static async create(): Promise<Lab> {
     const lab = new Lab(await createAuthority('card tests'), await mkdtemp(join(tmpdir(), 'pando-card-')));
     const fabric = await lab.namespace('fabric');
+    await exec('ip', [
+      ...['link', 'add', 'name', `${lab.prefix}r`],
+      ...['type', 'veth', 'peer', 'name', 'root', 'netns', fabric],
+    ]);
+    await lab.#takeNet();
     await exec('sh', ['-e', '-s'], {
-      input: `ip link add name ${lab.prefix}r type veth peer name root netns ${fabric}
-ip addr add ${lab.net}.254/24 dev ${lab.prefix}r
-ip link set ${lab.prefix}r up
+      input: `ip link set ${lab.prefix}r up
 ip -n ${fabric} link add name br0 address 02:00:00:00:00:fe type bridge
 ip -n ${fabric} link set br0 up
 ip -n ${fabric} link set root master br0 up
@@ -77,6 +82,20 @@ nsenter --net=/run/netns/${fabric} sysctl -qw net.bridge.bridge-nf-call-iptables
 `,
     });
     return lab;
+  }
+
+  /** A range that no other lab on this machine has: taken first, then looked at, so that of two that want the same both see it. */
+  async #takeNet(): Promise<void> {
+    for (let tries = 0; tries < netTriesMax; tries++) {
+      const net = `100.127.${100 + Math.floor(Math.random() * 150)}`;
+      const own = [`${net}.254/24`, 'dev', `${this.prefix}r`];
+      await exec('ip', ['addr', 'add', ...own]);
+      const { stdout } = await exec('ip', ['-o', 'addr', 'show', 'to', `${net}.0/24`]);
+      this.net = net;
+      if (stdout.trim().split('\n').length === 1) return;
+      await exec('ip', ['addr', 'del', ...own]);
+    }
+    throw new Error(`no range was free in ${netTriesMax} tries`);
   }
 
   async namespace(name: string): Promise<string> {

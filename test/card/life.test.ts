@@ -160,6 +160,22 @@ describe('life of a card', () => {
     await one.client.call('card.detachPort', { eniId: left.eniId });
   });
 
+  it('a tap that takes the place of another of its name has all that the other had', async () => {
+    const port = portOf(24, one.vtep);
+    for (const card of [one, two])
+      await card.client.call('card.applyVpc', {
+        state: vpcOf('vpc-1', 400, 6, [a.port, b.port, port]),
+      });
+    // A card that died while it took the tap of an earlier VMM leaves it in its own namespace.
+    await exec('ip', ['-n', one.netns, 'tuntap', 'add', 'name', 'tapagain', 'mode', 'tap']);
+    await one.client.call('card.attachPort', { vpcId: 'vpc-1', port, tap: 'tapagain', activate: true });
+    const g = await lab.vm('again', one, port);
+    await attach(one, 'vpc-1', g);
+    assert.ok((await g.run(ping('10.0.0.11'))).ok);
+    assert.ok((await b.run(ping(port.ip))).ok);
+    await one.client.call('card.detachPort', { eniId: port.eniId });
+  });
+
   it('a detachment that cannot be written down leaves no tap that nobody knows of', async () => {
     const port = portOf(23, one.vtep);
     await one.client.call('card.applyVpc', { state: vpcOf('vpc-9', 409, 1, [port]) });

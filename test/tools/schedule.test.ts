@@ -31,7 +31,7 @@ test('property: every file runs once, in company that it may have', async () => 
               now.every(({ alone }) => !alone),
               'beside one that must be alone',
             );
-            assert.ok(now.filter(({ real }) => real).length <= 1, 'two on real parts');
+            assert.ok(now.filter(({ real }) => real).length <= 2, 'three on real parts');
             assert.ok(load(now) <= cores + 0.5, `${load(now)} on ${cores}`);
           }
           for (let turn = 0; turn < job.share.seconds % 7; turn++) await Promise.resolve();
@@ -87,5 +87,8 @@ test('a soak, whatever it is on, has the machine for itself; a file on real part
   assert.equal(fits(plain, [soak], 8), false);
   const real = shareOf('lab/topology.test.ts');
   assert.equal(fits(real, [plain], 2), true);
-  assert.equal(fits(real, [shareOf('card/life.test.ts')], 8), false);
+  assert.equal(fits(real, [shareOf('card/life.test.ts')], 8), true);
+  assert.equal(fits(real, [shareOf('card/life.test.ts'), real], 8), false);
+  const region = shareOf('e2e/network.test.ts');
+  assert.equal(fits(region, [region], 2), false, 'two regions on two processors');
 });

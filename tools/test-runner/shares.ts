@@ -7,7 +7,7 @@ export interface Share {
   readonly seconds: number;
   /** It measures latencies or counts packets: nothing runs beside it. */
   readonly alone: boolean;
-  /** It is on real parts (namespaces, virtual machines): one such file at a time. */
+  /** It is on real parts (namespaces, virtual machines): two such files at a time. */
   readonly real: boolean;
 }
 
@@ -23,7 +23,7 @@ const region: Partial<Share> = { cores: 1.3, seconds: 30 };
 /** Each ping of a live migration counts there, each packet, or each millisecond. */
 const alone: Partial<Share> = { alone: true };
 
-/** It waits for leases to lapse, for time-outs, for retransmissions. One on namespaces alone may be beside another on real parts. */
+/** It waits for leases to lapse, for time-outs, for retransmissions. One on namespaces alone may be beside any others on real parts. */
 const waits = (seconds: number, cores = 0.4): Partial<Share> => ({ seconds, cores, real: false });
 
 /** What differs from the usual, by the file's path without `.test.ts`. `--times` tells what a file takes. */

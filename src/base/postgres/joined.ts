@@ -42,6 +42,9 @@ export const queryJoined = (
   new Promise((resolve, reject) => {
     const query = new pg.Query(config, (error, result) => {
       if (error) reject(error);
+      // The server answers so to a COMMIT of a transaction in which something has failed.
+      else if (commit && Array.isArray(result) && result.at(-1)?.command === 'ROLLBACK')
+        reject(new Error('the transaction was rolled back: a statement before its last one has failed'));
       // Of several statements in one message there are several results.
       else resolve((Array.isArray(result) ? result.at(commit ? -2 : -1) : result) ?? result);
     });

@@ -10,7 +10,7 @@ import { overlayDevice, scriptTimeoutMs, vxlanPort } from '../limits.ts';
 import type { Model } from '../model/model.ts';
 import { plan, replaceFirewall } from '../model/plan.ts';
 import { runInside } from './namespace.ts';
-import { readKernel } from './read.ts';
+import { ownOf, readKernel } from './read.ts';
 
 const named = z.looseObject({
   family: z.string(),
@@ -77,8 +77,7 @@ ${list}`,
 
 /** In the words of the tools; undefined: none. */
 export const driftOf = async (namespace: string, applied: Model): Promise<string | undefined> => {
-  const { model } = await readKernel(namespace);
-  const { nft: _, ...steps } = plan({ ...model, sets: applied.sets, chains: applied.chains }, applied);
+  const { nft: _, ...steps } = plan(ownOf(await readKernel(namespace), applied), applied);
   const [line] = Object.values(steps).flat();
   if (line !== undefined) return `${namespace} needs: ${line}`;
   const [wanted, has] = await Promise.all([shown(applied), runInside(namespace, list)]);

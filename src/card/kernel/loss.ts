@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Model } from '../model/model.ts';
 import { plan } from '../model/plan.ts';
 import { runInside } from './namespace.ts';
-import { readKernel } from './read.ts';
+import { ownOf, readKernel } from './read.ts';
 
 const entry = z.looseObject({
   family: z.string(),
@@ -50,8 +50,7 @@ export const missingOf = (applied: Model, counts: ReadonlyMap<string, number>): 
 
 /** In words; undefined: nothing is missing. */
 export const lossOf = async (namespace: string, applied: Model): Promise<string | undefined> => {
-  const { model } = await readKernel(namespace);
-  const { bridgeAdd, ipAdd } = plan({ ...model, sets: applied.sets, chains: applied.chains }, applied);
+  const { bridgeAdd, ipAdd } = plan(ownOf(await readKernel(namespace), applied), applied);
   const [line] = [...bridgeAdd, ...ipAdd];
   if (line !== undefined) return line;
   return missingOf(applied, countRuleset(await runInside(namespace, 'nft -j list ruleset\n')));

@@ -147,21 +147,21 @@ const tapSettings = `address ${routerMac} txqueuelen ${tapQueueFramesMax}`;
 
 /**
  * Moves a tap of this process's namespace into the VPC's and sets what it does not inherit there. There already: only the latter. Answers
- * whether it is there now. Packets for a VM that is still on its way here may have to be held back (`arrives`).
+ * whether it is there now, and whether it came in just now. Packets for a VM that is still on its way here may have to be held back (`arrives`).
  */
 export const takeTap = async (
   name: string,
   tap: string,
   { arrives }: { readonly arrives: boolean },
-): Promise<boolean> => {
-  const isThere = (await moveTap(name, tap)) || (await setTap(name, tap));
-  if (!isThere) return false;
+): Promise<{ readonly wired: boolean; readonly moved: boolean }> => {
+  const moved = await moveTap(name, tap);
+  if (!moved && !(await setTap(name, tap))) return { wired: false, moved };
   // Proxied addresses are answered at once.
   await runInside(
     name,
     `echo 0 >/proc/sys/net/ipv4/neigh/${tap}/proxy_delay\n${arrives ? classful(tap) : ''}`,
   );
-  return true;
+  return { wired: true, moved };
 };
 
 /** False when it is not in this process's namespace. */

@@ -12,7 +12,9 @@ const addresses = z.array(
       .default([]),
   }),
 );
-const neighbours = z.array(z.object({ dst: z.string(), dev: z.string(), lladdr: z.string().optional() }));
+const neighbours = z.array(
+  z.object({ dst: z.string(), dev: z.string(), lladdr: z.string().optional(), state: z.array(z.string()) }),
+);
 const routes = z.array(
   z.object({
     type: z.string().optional(),
@@ -37,6 +39,8 @@ const fdb = z.array(z.object({ mac: z.string(), dst: z.string().optional(), port
 
 export interface KernelState {
   readonly model: Model;
+  /** Neighbours that the kernel confirms by asking, as `Model.neighbours`: guests that are asked over ARP are among them for a moment. */
+  readonly asked: ReadonlyMap<string, string>;
   /** All devices besides `lo`, also those that are down. */
   readonly devices: readonly string[];
   /** Tables of nftables: `inet pando`. */
@@ -47,7 +51,7 @@ const separator = 'END-OF-ANSWER';
 const commands = [
   'ip -j link',
   'ip -4 -j addr show dev lo',
-  'ip -4 -j neigh show nud permanent',
+  'ip -4 -j neigh show',
   'ip -4 -j route show table all',
   'ip -4 -j rule',
   `bridge -j fdb show dev ${overlayDevice}`,
@@ -59,19 +63,20 @@ export const readKernel = async (namespace: string): Promise<KernelState> => {
   const script = commands.map((command) => `${command}\necho\necho ${separator}`).join('\n');
   const answers = (await runInside(namespace, script)).split(`${separator}\n`);
   const json = (at: number): unknown => JSON.parse(answers[at]?.trim() || '[]');
+  const { true: permanent = [], false: asked = [] } = Object.groupBy(
+    neighbours.parse(json(2)),
+    ({ state }) => (state.includes('PERMANENT') ? 'true' : 'false'),
+  );
   const all = links.parse(json(0)).filter(({ ifname }) => ifname !== 'lo');
   return {
     devices: all.map(({ ifname }) => ifname),
     tables: (answers[6] ?? '').split('\n').flatMap((line) => line.match(/^table (\S+ pando)$/)?.[1] ?? []),
+    asked: readNeighbours(asked),
     model: {
       ...emptyModel,
       links: new Map(all.filter(({ flags }) => flags.includes('UP')).map(({ ifname, mtu }) => [ifname, mtu])),
       addresses: readAddresses(json(1)),
-      neighbours: new Map(
-        neighbours
-          .parse(json(2))
-          .flatMap(({ dst, dev, lladdr }) => (lladdr ? [[`${dst} dev ${dev}`, lladdr]] : [])),
-      ),
+      neighbours: readNeighbours(permanent),
       routes: readRoutes(json(3)),
       rules: readRules(json(4)),
       fdb: new Map(
@@ -84,6 +89,26 @@ export const readKernel = async (namespace: string): Promise<KernelState> => {
     },
   };
 };
+
+/**
+ * What is there, of what a card may have put there. A guest that is being asked over ARP has an entry that is permanent before and after: it is
+ * not lost, and nobody else has changed it.
+ */
+export const ownOf = ({ model, asked }: KernelState, applied: Model): Model => ({
+  ...model,
+  ...{ sets: applied.sets, chains: applied.chains },
+  neighbours: new Map([
+    ...[...asked].filter(([key, mac]) => applied.neighbours.get(key) === mac),
+    ...model.neighbours,
+  ]),
+});
+
+const readNeighbours = (all: z.infer<typeof neighbours>): Map<string, string> =>
+  new Map(
+    all.flatMap(({ dst, dev, lladdr }): [string, string][] =>
+      lladdr ? [[`${dst} dev ${dev}`, lladdr]] : [],
+    ),
+  );
 
 const readAddresses = (json: unknown): Set<string> =>
   new Set(

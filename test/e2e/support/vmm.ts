@@ -12,8 +12,14 @@ export interface Vmm {
 
 const netnsDirectory = '/run/netns';
 
+/** Those of other tests come and go meanwhile. */
 const namespaceNames = (): Map<number, string> =>
-  new Map(readdirSync(netnsDirectory).map((name) => [statSync(`${netnsDirectory}/${name}`).ino, name]));
+  new Map(
+    readdirSync(netnsDirectory).flatMap((name): [number, string][] => {
+      const found = statSync(`${netnsDirectory}/${name}`, { throwIfNoEntry: false });
+      return found === undefined ? [] : [[found.ino, name]];
+    }),
+  );
 
 /** Every VMM process of an instance on this machine. */
 export function vmmsOf(instanceId: string): Vmm[] {
