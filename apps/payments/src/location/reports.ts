@@ -4,7 +4,7 @@ import { PaymentsError } from '../base/errors.ts';
 import type { ErrorCode } from '../contract/codes.ts';
 import { clockSkewSMax, fixAgeSMax } from '../contract/limits.ts';
 import type { Fix, LocationReceipt, LocationReport } from '../contract/location.ts';
-import { checkTime, type KnownDevice, signerOf, takeOnce } from '../people/devices.ts';
+import { checkTime, type KnownDevice, takeOnce } from '../people/devices.ts';
 import { personRow } from '../people/people.ts';
 import { first, run } from '../store/pool.ts';
 import { inUnit } from '../unit.ts';
@@ -25,8 +25,11 @@ const carrierRestMs = 60_000;
 const carrierAgeS = 120;
 
 /** Takes a report. What the device says and what the carrier says about it is kept; the answer says whether it is believed. */
-export async function report(app: App, personId: string, message: LocationReport): Promise<LocationReceipt> {
-  const device = await signerOf(app.pool, personId, message);
+export async function report(
+  app: App,
+  device: KnownDevice,
+  message: LocationReport,
+): Promise<LocationReceipt> {
   const fix = usableFix(message, app.clock());
   const attempt = (): Promise<Outcome> => inUnit(app, (unit) => take(unit, device, message, fix));
   // The sweeper prepares a slot ahead of its time. It comes late after a pause of the machine, or a start just before a period's turn.
