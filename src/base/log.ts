@@ -30,7 +30,8 @@ const traceFields = (line: object): Readonly<Record<string, string>> => {
 
 /** Lines below a warning may wait for others this long: a write for each of them is a twentieth of what a launch costs. */
 const waitsMsMax = 50;
-const waitingBytesMax = 16_384;
+/** Less than what pino writes at once (16 KiB): it refuses more. */
+const waitingBytesMax = 8_192;
 const warning = 40;
 
 /** Standard output. What waits when a process is killed is lost, and nothing else: it is written at a warning, and at the exit. */
