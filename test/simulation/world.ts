@@ -30,9 +30,6 @@ export interface SimEvent {
 const realImmediate = setImmediate;
 const nothingLeft = (): Promise<void> => new Promise((resolve) => realImmediate(resolve));
 
-/** Events in one round of Node's own loop. */
-const turnsPerRound = 64;
-
 /** 2026-01-01T00:00:00Z, whenever it runs. */
 const wallFromMs = 1_767_225_600_000;
 /** Timers of a real machine are never that exact. */
@@ -133,48 +130,19 @@ export class World {
   /** Runs events until `done`, or until `untilMs`. Answers whether it is done. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
     await nothingLeft();
-    return new Promise((resolve, reject) => {
-      let ended = false;
-      let isAfterEvent = false;
-      const end = (settle: () => void): void => {
-        ended = true;
-        settle();
-      };
-      const turn = (): void => {
-        if (ended) return;
-        try {
-          if (isAfterEvent) this.afterEvent?.();
-          isAfterEvent = false;
-          while (!isAfterEvent && !ended) {
-            const isDone = done();
-            const next = isDone ? undefined : this.#next(untilMs);
-            if (next === undefined) end(() => resolve(isDone || done()));
-            else isAfterEvent = this.#execute(next);
-          }
-        } catch (error) {
-          end(() => reject(error));
-        }
-      };
-      // Between two immediates Node does all that is left to do of the first, so many of them need one round of its loop alone.
-      const round = (): void => {
-        if (ended) return;
-        for (let number = 0; number < turnsPerRound; number++) realImmediate(turn);
-        realImmediate(round);
-      };
-      round();
-    });
-  }
-
-  /** The event that is due next, and its moment is now; none before `untilMs`: then that is now. */
-  #next(untilMs: number): SimEvent | undefined {
-    const next = this.#queue[0];
-    if (next === undefined || next.dueMs > untilMs) {
-      this.nowMs = Math.max(this.nowMs, untilMs);
-      return undefined;
+    while (!done()) {
+      const next = this.#queue[0];
+      if (next === undefined || next.dueMs > untilMs) {
+        this.nowMs = Math.max(this.nowMs, untilMs);
+        return done();
+      }
+      this.#pop();
+      this.nowMs = next.dueMs;
+      if (!this.#execute(next)) continue;
+      await nothingLeft();
+      this.afterEvent?.();
     }
-    this.#pop();
-    this.nowMs = next.dueMs;
-    return next;
+    return true;
   }
 
   /** Resolves with what `work` of a process comes to; time passes meanwhile. */
