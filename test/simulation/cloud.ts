@@ -17,6 +17,7 @@ import { type HostMachine, startAgent } from './agents.ts';
 import type { Certificates } from './certificates.ts';
 import type { Network } from './network.ts';
 import { Obedience } from './obedience.ts';
+import { randomOf } from './random.ts';
 import * as names from './shape.ts';
 import type { SimStore } from './store.ts';
 import type { SimProcess, World } from './world.ts';
@@ -151,12 +152,21 @@ export class Cloud {
     await serveRegion(region);
   }
 
+  /**
+   * In half of the histories a router that has just started asks the cells about every token, as it does by default. In the others it
+   * believes that it knows all tokens, and what alone keeps a launch from being carried out twice is the region's claim on its token.
+   */
+  #routerLimits(): { limits?: { repeatsWithinMs: number } } {
+    return randomOf(this.world.seed, 'routers').chance(0.5) ? { limits: { repeatsWithinMs: 0 } } : {};
+  }
+
   async #runRouter(name: string): Promise<void> {
     const config = routerConfig.omit({ tls: true }).parse({
       name,
       regionName: names.regionName,
       listen: { host: name, port: names.routerPort },
       region: { host: names.regionProcess, port: names.regionPort },
+      ...this.#routerLimits(),
     });
     await startRouter({ config, tls: this.parts.certificates.of('router', name), log: this.log(name) });
   }

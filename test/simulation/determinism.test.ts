@@ -25,10 +25,21 @@ const traceOf = async (
   return { hash, lines };
 };
 
-test('the same seed has the same trace, whatever ran before it; another seed has another', async () => {
+/** As another process would run it. */
+const inProcess = async <T>(pid: number, run: () => Promise<T>): Promise<T> => {
+  const own = Object.getOwnPropertyDescriptor(process, 'pid');
+  Object.defineProperty(process, 'pid', { ...own, value: pid });
+  try {
+    return await run();
+  } finally {
+    Object.defineProperty(process, 'pid', { ...own });
+  }
+};
+
+test('the same seed has the same trace, whatever ran before it and in whichever process; another seed has another', async () => {
   const first = await traceOf(9);
   const other = await traceOf(10);
-  const again = await traceOf(9);
+  const again = await inProcess(process.pid + 1, () => traceOf(9));
   const differs = again.lines.findIndex((line, at) => line !== first.lines[at]);
   assert.equal(
     differs,

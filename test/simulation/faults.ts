@@ -15,6 +15,7 @@ export const faultKinds = [
   'rewind',
   'power',
   'guest',
+  'blind',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -89,6 +90,8 @@ export class Faults {
         return this.#power();
       case 'guest':
         return this.#guest();
+      case 'blind':
+        return this.#blind();
     }
   }
 
@@ -154,6 +157,25 @@ export class Faults {
       [router, names.regionProcess],
       [names.regionProcess, names.regionStore],
     ]);
+  }
+
+  /** One router sees no processor of a cell, and others do: what the cell has accepted is asked for again where others would take it. */
+  async #blind(): Promise<void> {
+    const { cloud } = this.#options;
+    const { network, shape } = cloud.parts;
+    const router = names.routerName(this.#random.between(1, shape.routers + 1));
+    const cell = this.#random.between(1, shape.cells + 1);
+    cloud.world.tell(`${router} does not see ${names.cellName(cell)}`);
+    const processors = names.numbers(shape.processorsPerCell).map((at) => names.processorName(cell, at));
+    for (const processor of processors) {
+      network.cut(router, processor);
+      network.cut(processor, router);
+    }
+    await this.#for(longMs);
+    for (const processor of processors) {
+      network.mend(router, processor);
+      network.mend(processor, router);
+    }
   }
 
   async #isolate(): Promise<void> {

@@ -220,6 +220,9 @@ const httpOf = (network: Network, real: Mutable) => {
   };
 };
 
+/** Of all simulated processes, as in containers: the real one would make another trace in each process that runs a seed. */
+const simulatedPid = 1;
+
 /** Puts the world in the place of the machine; returns what takes it away. */
 export const install = (world: World, network: Network): (() => void) => {
   const undo: (() => void)[] = [];
@@ -228,7 +231,8 @@ export const install = (world: World, network: Network): (() => void) => {
   const random = entropyOf(world);
   const sockets = socketsOf(network);
   replace(globalThis, { ...timers, Date: clocks.Date }, undo);
-  replace(process, { hrtime: clocks.hrtime }, undo);
+  // Processes are told apart by it, and name themselves with it in rows.
+  replace(process, { hrtime: clocks.hrtime, pid: simulatedPid }, undo);
   replace(Math, { random: () => world.entropy.next() }, undo);
   replace(globalThis.crypto, random.web, undo);
   replace(builtin('node:crypto'), random.node, undo);

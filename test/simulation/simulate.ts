@@ -58,14 +58,18 @@ const restEveryMs = 1_000;
 /** A cell's periodic comparisons have gone round by then. */
 const quietMs = 12_000;
 const brokenMax = 20;
+/** Of the seeds with faults, how many have routers that do not see a cell. */
+const blindPart = 0.3;
 
 /** A third of the seeds have one kind of fault, the others several; one in ten has none. */
 const kindsOf = (seed: number): readonly FaultKind[] => {
   const random = randomOf(seed, 'kinds');
   if (random.chance(0.1)) return [];
-  const count = random.chance(0.33) ? 1 : random.between(2, faultKinds.length + 1);
-  const left = [...faultKinds];
-  return Array.from({ length: count }, () => left.splice(random.between(0, left.length), 1)).flat();
+  const count = random.chance(0.33) ? 1 : random.between(2, faultKinds.length);
+  const left = faultKinds.filter((kind) => kind !== 'blind');
+  const chosen = Array.from({ length: count }, () => left.splice(random.between(0, left.length), 1)).flat();
+  // Drawn apart: what else goes wrong in a seed does not depend on it.
+  return randomOf(seed, 'blind').chance(blindPart) ? [...chosen, 'blind'] : chosen;
 };
 
 export const simulate = async (options: SimulationOptions): Promise<SimulationResult> => {
