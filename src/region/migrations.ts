@@ -18,6 +18,7 @@ import { restingPreference } from './migrations-resting.ts';
 import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
 import { vpcChangesStep } from './migrations-vpc-changes.ts';
+import { vpcSettingsStep } from './migrations-vpc-settings.ts';
 
 const begin = `
 create table account (
@@ -310,4 +311,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0046-operators', up: operatorsStep },
   { name: '0046-vpc-changes', up: vpcChangesStep },
   { name: '0048-device-calls', up: deviceCallsStep },
+  { name: '0052-vpc-settings', up: vpcSettingsStep },
 ];
