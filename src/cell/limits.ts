@@ -168,6 +168,13 @@ export const drainPatienceMs = 60 * 60_000;
  * Then it is given up, and an operator is told; of a pool that finds no donor for such windows as well.
  */
 export const eventWindowPatienceMs = 8 * 24 * 3_600_000;
+/**
+ * EC2's limits of putting an event off: how far ahead its new start must be, and how near its start it is fixed. Its deadline lies so long
+ * before the end of its drain's patience that what a customer chose comes to pass.
+ */
+export const eventStartAheadMsMin = 60 * 60_000;
+export const eventStartFixedMs = 5 * 60_000;
+export const eventDeadlineMarginMs = 24 * 3_600_000;
 /** How often a drain that waits for windows looks again; how long a pool goes by what it heard of a host's. */
 export const eventWindowLookAgainMs = 60_000;
 export const eventWindowHeardMs = 30_000;
