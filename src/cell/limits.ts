@@ -223,6 +223,8 @@ export const accumulateMsMax = 6 * 3_600_000;
 /** How often requests in several zones hear of each other, and how many in one turn. */
 export const companionsEveryMs = 2_000;
 export const companionsPerTurnMax = 500;
+/** For how long a cell goes by what it heard of offers in other zones. */
+export const companionsHeardMs = 15_000;
 /** Ended requests, and events, stay visible for a week. */
 export const capacityKeptMs = 7 * 24 * 3_600_000;
 /** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */

@@ -17,6 +17,7 @@ import { companionsStep } from './schema-0042-companions.ts';
 import { crashesStep } from './schema-0042-crashes.ts';
 import { eventWindowsStep } from './schema-0044-event-windows.ts';
 import { eventStartsStep } from './schema-0052-event-starts.ts';
+import { wishOffersStep } from './schema-0052-wish-offers.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -152,4 +153,5 @@ export const cellSchema: readonly SchemaStep[] = [
   crashesStep,
   eventWindowsStep,
   eventStartsStep,
+  wishOffersStep,
 ];
