@@ -1,6 +1,7 @@
 /** A cell whose hosts are small, and what clients ask it about capacity. */
 import assert from 'node:assert/strict';
 import { driftsOf, misfitsOf } from '#cell/store/claims-check.ts';
+import type { Faults } from '#cell/workflow/faults.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { accountId, ec2, type TestCell, type TestProcessor, until } from '../support/harness.ts';
 
@@ -136,3 +137,28 @@ export const assertConsistent = async ({ cell: { services } }: TestProcessor): P
   const things = told.map(({ kind, request_id: id, offer_id: offer }) => `${kind} ${id} ${offer ?? ''}`);
   assert.equal(new Set(things).size, things.length, `told once: ${things.join(', ')}`);
 };
+
+/** Ends a processor at a point, once it is armed. In a transaction, the server rolls back what it had written. */
+export class Deadly implements Faults {
+  readonly reached = Promise.withResolvers<void>();
+  #point: string | undefined;
+  #doomed: TestProcessor | undefined;
+
+  arm(point: string, doomed: TestProcessor): void {
+    [this.#point, this.#doomed] = [point, doomed];
+  }
+
+  async hit(point: string): Promise<void> {
+    if (point !== this.#point) return;
+    this.#point = undefined;
+    this.#doomed?.kill();
+    this.reached.resolve();
+    // What is committed is committed: then nothing of the processor goes on. A transaction it had open ends with it.
+    if (point.endsWith('committed')) await new Promise(() => undefined);
+    throw new Error('killed');
+  }
+
+  repeats(): boolean {
+    return false;
+  }
+}
