@@ -255,6 +255,31 @@ export const cardPartsChecks = (check: Check): void => {
     assert.equal(await heldDigest(subject, subject.vpcId), a.digest);
   });
 
+  check(
+    'a port is attached where the rules of its groups are, and keeps them (InvalidVpcID.NotFound)',
+    async (subject) => {
+      const port = { ...subject.port, groupIds: ['sg-1'] };
+      const state = { ...subject.state(1), groups: [group('sg-1', [22])], ports: [port] };
+      const parts = partsOf(state);
+      const bare = difference(nothingKnown, parts, objectsFor(parts, new Set()));
+      assert.ok(bare !== undefined);
+      await transact(subject, { objects: [...bare.objects], places: [bare.places] });
+      const tap = await subject.tap();
+      const attach = () =>
+        codeOf(subject.call('card.attachPort', { vpcId: subject.vpcId, port, tap, activate: true }));
+      assert.equal(await attach(), 'InvalidVpcID.NotFound');
+      const told = await transact(subject, all(state));
+      assert.equal(await attach(), 'ok');
+      assert.equal(await attach(), 'ok', 'again the same');
+      const held = await holds(subject);
+      const own = new Set(held.objects.filter(({ kind }) => kind !== 'fleet').map(({ id }) => id));
+      assert.deepEqual(new Set(told.objects.map(({ id }) => id).filter((id) => own.has(id))), own);
+      const digestsOf = ({ places }: typeof held) => places.map(({ objects }) => objects);
+      assert.deepEqual(digestsOf(told), digestsOf(held), 'an answer tells of all objects of its VPCs');
+      assert.notEqual(digestsOf(held)[0], undefined);
+    },
+  );
+
   check('the installation’s settings: one object, under which every VPC is', async (subject) => {
     await transact(subject, all(subject.state(1)));
     await subject.attach();

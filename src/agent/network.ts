@@ -1,10 +1,17 @@
 /** The network operations of a launch (S1.2): the tap, the metadata and the place in the VPC, the latter two on the card. */
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
+import { partsOf } from '#base/network/parts.ts';
 import { writeKept } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostContract } from '#contracts/host.ts';
-import { type NetworkOperation, type VmMetadata, type VpcState, vmMetadata } from '#contracts/network.ts';
+import {
+  type NetworkOperation,
+  type VmMetadata,
+  type VpcPort,
+  type VpcState,
+  vmMetadata,
+} from '#contracts/network.ts';
 import { declarationTriesMax } from './limits.ts';
 import { createTap, deleteTap, giveTap } from './tap.ts';
 import type { Vm } from './vm.ts';
@@ -77,7 +84,7 @@ const attach = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> =
   const { vpc: state, port, metadata, activate } = params;
   const { vpcId } = declarationOf(params);
   for (let tries = 1; ; tries++) {
-    if (state !== undefined) await applyVpc(vm, state);
+    if (state !== undefined) await applyVpc(vm, state, port);
     const { eniId } = port;
     const administrative = await card.call('card.prepareAdministrative', { vpcId, eniId, metadata });
     try {
@@ -91,12 +98,19 @@ const attach = async (vm: Vm, params: PrepareNetwork): Promise<NetworkResults> =
   }
 };
 
-/** A card that has a newer state already is further than we are. */
-const applyVpc = async (vm: Vm, state: VpcState): Promise<void> => {
+/** A card that has a newer state already is further than we are, but may have none of the port's groups: nothing here had them then. */
+const applyVpc = async (vm: Vm, state: VpcState, { groupIds }: VpcPort): Promise<void> => {
+  const { card } = vm.context;
   try {
-    await vm.context.card.call('card.applyVpc', { state });
+    await card.call('card.applyVpc', { state });
   } catch (error) {
     if (PandoError.from(error).code !== 'StaleEpoch') throw error;
+    const groups = [...partsOf(state).objects.values()].flatMap(({ kind, id, current }) =>
+      kind === 'security-group' && groupIds.includes(id) && current !== undefined
+        ? [{ kind, id, vpcId: state.vpcId, to: current }]
+        : [],
+    );
+    await card.call('card.transact', { objects: groups, places: [] });
   }
 };
 

@@ -1,6 +1,7 @@
 /** The operations of a card on its ports. Each is idempotent and serialized per VPC. */
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { assertGroups } from '#base/network/needs.ts';
 import { type ProbeReport, type ProbeRequest, probeVpcId } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, TrackedFlow, VmMetadata, VpcPort, VpcState } from '#contracts/network.ts';
@@ -143,6 +144,7 @@ export class Card {
       const before = vpc.ports.get(port.eniId);
       if (before !== undefined && before.port.epoch > port.epoch)
         throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${before.port.epoch}.`);
+      if (before === undefined) assertGroups(vpc.parts, port);
       await vpc.ensureOpen();
       const wired = await this.#takeTap(vpc, word(tap), !activate);
       if (!activate) await keepTools(vpc.namespace);

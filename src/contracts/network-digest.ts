@@ -11,6 +11,10 @@ const halfOfSha256 = (value: unknown): string =>
 export const digestOf = ({ kind, id, body }: Pick<NetworkObject, 'kind' | 'id' | 'body'>): string =>
   halfOfSha256({ kind, id, body });
 
+/** Of objects by kind and id, with the digest of each. */
+export const digestOfAll = (digests: ReadonlyMap<string, string>): string =>
+  halfOfSha256([...digests].sort(([one], [other]) => (one < other ? -1 : 1)));
+
 type Entry = VpcPort | GatewayEntry;
 
 /** The sum of the digests of all entries: an entry that comes or goes costs one hash, whatever the size of the set. */

@@ -167,6 +167,8 @@ export const placesOnDevice = z.object({
   vpcId: z.string(),
   version: z.number().int(),
   digest: objectDigest,
+  /** Of all objects of the VPC that it has (`digestOfAll`): so that whoever was told only of some knows of the rest. Absent: it does not say. */
+  objects: objectDigest.optional(),
 });
 export type PlacesOnDevice = z.infer<typeof placesOnDevice>;
 

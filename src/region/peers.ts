@@ -1,6 +1,5 @@
 /** What each connected peer (a processor of a cell, the gateway) has of each VPC in parts, and how it is told the rest. */
-import { difference, type Known, knownOf } from '#base/network/needs.ts';
-import { keyOf } from '#base/network/objects.ts';
+import { difference, type Known, knownAfter, knownOf } from '#base/network/needs.ts';
 import type { VpcParts } from '#base/network/parts.ts';
 import type { RecentPlaces } from '#base/network/recent.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
@@ -21,7 +20,7 @@ export interface PeerCalls {
   tell(change: Change): Promise<Told>;
 }
 
-/** One whose places are not what they should be after a difference says what it has, and is told again. */
+/** One that has other places or objects after a difference than it should says what it has, and is told again: another process told it too. */
 const triesMax = 3;
 
 export class Peers<Stream extends object> {
@@ -74,18 +73,12 @@ export class Peers<Stream extends object> {
       // Also when it has everything: its own hosts may not.
       const told = await tell({ objects: [...change.objects], places: change.places });
       const there = told.has.places.find((each) => each.vpcId === vpcId);
-      if (there?.digest === places.digest) known.set(vpcId, { objects: afterwards(has, told.has), places });
-      else known.delete(vpcId);
-      if (there?.digest === places.digest || (there?.version ?? 0) > places.version || tries >= triesMax)
-        return told;
+      const isSame = there?.digest === places.digest;
+      const objects = isSame ? knownAfter(has, change, told.has) : undefined;
+      if (objects === undefined) known.delete(vpcId);
+      else known.set(vpcId, { objects, places });
+      const isFurther = (there?.version ?? 0) > places.version;
+      if (objects !== undefined || isFurther || tries >= triesMax) return told;
     }
   }
 }
-
-const afterwards = ({ objects: before }: Known, { objects }: DeviceObjects): ReadonlyMap<string, string> => {
-  const after = new Map(before);
-  for (const object of objects)
-    if (object.current === undefined) after.delete(keyOf(object));
-    else after.set(keyOf(object), object.current.digest);
-  return after;
-};

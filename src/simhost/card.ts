@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { monotonicMs } from '#base/monotonic.ts';
 import { type Fence, obey } from '#base/network/fence.ts';
+import { assertGroups } from '#base/network/needs.ts';
 import type { Objects } from '#base/network/objects.ts';
 import { isDeclared, noParts, partsOf, stateOf, type VpcParts } from '#base/network/parts.ts';
 import { checkMembers, datagramsPerProbe } from '#base/network/probe.ts';
@@ -159,6 +160,7 @@ export class SimCard {
     const known = this.ports.get(port.eniId);
     if (known !== undefined && known.port.epoch > port.epoch)
       throw new PandoError('StaleEpoch', `${port.eniId} is attached here with epoch ${known.port.epoch}.`);
+    if (known === undefined) assertGroups(this.#partsOf(vpcId), port);
     this.forwarding.delete(port.eniId);
     if (known?.tap !== tap) this.heard.set(port.eniId, { sinceMs: monotonicMs(), at: new Map() });
     this.ports.set(port.eniId, { vpcId, tap, port, active: activate || (known?.active ?? false) });

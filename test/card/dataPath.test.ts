@@ -30,7 +30,7 @@ describe('data path between two cards', () => {
     a = await lab.vm('a', one, portOf(10, one.vtep));
     b = await lab.vm('b', two, portOf(11, two.vtep, { groupIds: ['sg-b'] }));
     c = await lab.vm('c', one, portOf(12, one.vtep));
-    await declare();
+    await declare(groups([]));
     await attach(one, 'vpc-1', a);
     await attach(two, 'vpc-1', b);
     await attach(one, 'vpc-1', c);

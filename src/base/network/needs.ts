@@ -1,5 +1,7 @@
 /** Who needs which objects of a VPC, and what leads from what a device has to what it needs. Pure. */
+import { PandoError } from '#contracts/errors.ts';
 import type { VpcPort } from '#contracts/network.ts';
+import { digestOfAll } from '#contracts/network-digest.ts';
 import {
   type DeviceObjects,
   type NetworkObject,
@@ -67,6 +69,24 @@ export const knownOf = (vpcId: string, { objects, places }: DeviceObjects): Know
   places: places.find((held) => held.vpcId === vpcId),
 });
 
+/**
+ * What is known of what a device has after it was told a change and has answered which of these objects it has now. undefined: it has other
+ * objects than that, as somebody else changed them: what it has must be asked.
+ */
+export const knownAfter = (
+  { objects: before }: Known,
+  change: Difference,
+  told: DeviceObjects,
+): ReadonlyMap<string, string> | undefined => {
+  const { vpcId } = change.places;
+  const after = new Map(before);
+  for (const each of change.objects) after.delete(keyOf(each));
+  for (const { kind, id, vpcId: of, current } of told.objects)
+    if (of === vpcId && current !== undefined) after.set(keyOf({ kind, id }), current.digest);
+  const digest = told.places.find((held) => held.vpcId === vpcId)?.objects;
+  return digest === undefined || digest === digestOfAll(after) ? after : undefined;
+};
+
 export interface Difference {
   readonly objects: readonly ObjectChange[];
   readonly places: PlacesDelta;
@@ -116,3 +136,20 @@ const removalOf =
     const at = key.indexOf('/');
     return { kind: objectKind.parse(key.slice(0, at)), id: key.slice(at + 1), vpcId };
   };
+
+/**
+ * A port without the rules of its groups lets nothing pass: whoever brings it must have told of them. As for a VPC that is not known here,
+ * so that it is told again: others may have said meanwhile that they are not needed here any more.
+ *
+ * @throws InvalidVpcID.NotFound
+ */
+export const assertGroups = ({ vpcId, objects }: VpcParts, { eniId, groupIds }: VpcPort): void => {
+  const lacking = groupIds.find(
+    (id) => objects.get(keyOf({ kind: 'security-group', id }))?.current === undefined,
+  );
+  if (lacking !== undefined)
+    throw new PandoError(
+      'InvalidVpcID.NotFound',
+      `${vpcId} has not been declared to this device with ${lacking}, a group of ${eniId}.`,
+    );
+};

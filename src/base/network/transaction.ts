@@ -1,7 +1,9 @@
 /** A transaction's effect on everything that a device holds, and the way back. Pure. */
+
 import { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcPort } from '#contracts/network.ts';
+import { digestOfAll } from '#contracts/network-digest.ts';
 import {
   type DeviceObjects,
   type DeviceTransaction,
@@ -127,13 +129,31 @@ export const takeBack = (objects: Objects, undo: readonly Undo[]): Objects => {
   return after;
 };
 
+const objectDigests = new WeakMap<Objects, string>();
+
+/** Worked out once: a change makes another map. */
+const digestOfObjects = (objects: Objects): string => {
+  const known = objectDigests.get(objects);
+  if (known !== undefined) return known;
+  const made = digestOfAll(
+    new Map(
+      [...objects].flatMap(([key, { current }]) => (current === undefined ? [] : [[key, current.digest]])),
+    ),
+  );
+  objectDigests.set(objects, made);
+  return made;
+};
+
 /** What a device tells of itself. */
 export const describeDevice = (fleet: Objects, vpcs: Iterable<VpcParts>): DeviceObjects => {
   const all = [...vpcs];
   const objects = [fleet, ...all.map((parts) => parts.objects)].flatMap((held) => [...held.values()]);
   return {
     objects: objects.map(describeObject),
-    places: all.map(({ vpcId, places: { version, digest } }) => ({ vpcId, version, digest })),
+    places: all.map(({ vpcId, places: { version, digest }, objects: held }) => ({
+      ...{ vpcId, version, digest },
+      objects: digestOfObjects(held),
+    })),
   };
 };
 

@@ -4,12 +4,12 @@ import { keyOf } from '#base/network/objects.ts';
 import type { VpcParts } from '#base/network/parts.ts';
 import type { RecentPlaces } from '#base/network/recent.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
-import type { DeviceObjects } from '#contracts/network-objects.ts';
+import type { DeviceObjects, NetworkObject } from '#contracts/network-objects.ts';
 import { vpcPushTimeoutMs } from '../limits.ts';
 import type { HostSessions } from './sessions.ts';
 
-/** A card whose places are not what they should be after a difference is told all of them. */
-const triesMax = 2;
+/** A card that has other places or objects after a difference than it should is told again, from what it says: another processor told it too. */
+const triesMax = 3;
 
 export class CardObjects {
   readonly #hosts: Pick<HostSessions, 'call'>;
@@ -57,32 +57,33 @@ export class CardObjects {
 
   /** Tells a card what it lacks. Answers false where the host is of the last release: it is to be told the whole document. */
   async bring(hostId: string, parts: VpcParts, groupIds: ReadonlySet<string>): Promise<boolean> {
+    const { vpcId, places } = parts;
     for (let tries = 0; tries < triesMax; tries++) {
-      const has = await this.#hasOf(hostId, parts.vpcId);
+      const has = await this.#hasOf(hostId, vpcId);
       if (has === undefined) return false;
-      const told = difference(this.#recent.resolve(parts.vpcId, has), parts, objectsFor(parts, groupIds));
+      const wanted = objectsFor(parts, groupIds);
+      const told = difference(this.#recent.resolve(vpcId, has), parts, wanted);
       if (told === undefined) return true;
       const transaction = { objects: [...told.objects], places: [told.places] };
       const answer = await this.#unlessFormer(hostId, () =>
         this.#hosts.call(hostId, 'card.transact', transaction, { timeoutMs: vpcPushTimeoutMs }),
       );
       if (answer === undefined) return false;
-      if (this.#note(hostId, parts, has, answer)) return true;
+      const there = answer.places.find((each) => each.vpcId === vpcId);
+      const isSame = there?.digest === places.digest;
+      // All that it has of the VPC: another processor may have told it, too.
+      const { objects } = knownOf(vpcId, answer);
+      this.#of(hostId).set(vpcId, { objects, places: isSame ? places : there });
+      // One that has heard of a later version, from another processor, is further than this one.
+      const isThere = isSame || (there?.version ?? 0) > places.version;
+      const held = new Map(answer.objects.map((object) => [keyOf(object), object.current]));
+      const lacks = ({ digest, version, ...of }: NetworkObject): boolean => {
+        const has = held.get(keyOf(of));
+        return has === undefined || (has.digest !== digest && has.version < version);
+      };
+      if (isThere && !wanted.some(lacks)) return true;
     }
     return true;
-  }
-
-  /** Whether the card has all that there is to be had from here. */
-  #note(hostId: string, { vpcId, places }: VpcParts, has: Known, answer: DeviceObjects): boolean {
-    const objects = new Map(has.objects);
-    for (const object of answer.objects)
-      if (object.current === undefined) objects.delete(keyOf(object));
-      else objects.set(keyOf(object), object.current.digest);
-    const there = answer.places.find((each) => each.vpcId === vpcId);
-    const isSame = there?.digest === places.digest;
-    this.#of(hostId).set(vpcId, { objects, places: isSame ? places : there });
-    // One that has heard of a later version, from another processor, is further than this one.
-    return isSame || (there?.version ?? 0) > places.version;
   }
 
   async #hasOf(hostId: string, vpcId: string): Promise<Known | undefined> {
