@@ -19,6 +19,7 @@ export const modifyInstanceEventStartTime = async (
   context: CellContext,
 ): Promise<Out<'ModifyInstanceEventStartTime'>> => {
   const { db, clock } = context.services;
+  const notBefore = startOf(input);
   const row = await db.transaction(async (tx) => {
     const instance = await lockOne(context, tx, input.InstanceId ?? '');
     // Locked: a drain that plans the move anew waits, and finds the start that was chosen.
@@ -28,14 +29,17 @@ export const modifyInstanceEventStartTime = async (
         'InvalidInstanceEventIDNotFound',
         `The instance event ID '${(input.InstanceEventId ?? '').slice(0, 64)}' does not exist`,
       );
-    if (!(input.NotBefore instanceof Date) || Number.isNaN(input.NotBefore.getTime()))
-      return refuse('MissingParameter', 'The request must contain the parameter NotBefore');
-    check(event, input.NotBefore, clock.now());
+    check(event, notBefore, clock.now());
     endDryRun(input);
-    return chooseEventStart(tx, event, input.NotBefore);
+    return chooseEventStart(tx, event, notBefore);
   });
   return { Event: renderEvent(row) };
 };
+
+const startOf = ({ NotBefore }: In<'ModifyInstanceEventStartTime'>): Date =>
+  NotBefore instanceof Date && !Number.isNaN(NotBefore.getTime())
+    ? NotBefore
+    : refuse('MissingParameter', 'The request must contain the parameter NotBefore');
 
 /** EC2's limits of rescheduling. @throws InstanceEventStartTimeCannotChange */
 const check = (event: InstanceEventRow, notBefore: Date, nowMs: number): void => {

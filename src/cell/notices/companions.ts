@@ -22,7 +22,7 @@ interface EndedRow {
 interface OpenRow {
   readonly id: string;
   readonly main: string;
-  readonly heldBy: string | null;
+  readonly waitsFor: string | null;
   readonly offered: boolean;
 }
 
@@ -113,7 +113,7 @@ export class Companions {
       });
   }
 
-  async #heed({ id, main, heldBy, offered }: OpenRow, answer: Answer): Promise<void> {
+  async #heed({ id, main, waitsFor, offered }: OpenRow, answer: Answer): Promise<void> {
     const { end, withdraw, release } = this.#options;
     const over = answer.ended.find(
       (other) =>
@@ -130,8 +130,8 @@ export class Companions {
     // The region tells the one that goes before all others first.
     const first = answer.offered.find((offer) => offer.main === main);
     const waits = first !== undefined && first.requestId !== id && id !== main;
-    if (waits && (offered || heldBy !== first.offerId)) await withdraw(id, first);
-    else if (!waits && heldBy !== null) await release(id);
+    if (waits && (offered || waitsFor !== first.offerId)) await withdraw(id, first);
+    else if (!waits && waitsFor !== null) await release(id);
   }
 }
 
@@ -144,7 +144,7 @@ const dueIn = (db: CompanionsOptions['services']['db']): Promise<EndedRow[]> =>
 
 const openIn = (db: CompanionsOptions['services']['db']): Promise<OpenRow[]> =>
   db.query<OpenRow>(
-    `select id, coalesce(companion_of, id) as main, held_by as "heldBy", state = 'offered' as offered
+    `select id, coalesce(companion_of, id) as main, waits_for as "waitsFor", state = 'offered' as offered
      from capacity_requests
      where state in ('waiting', 'offered') and (companions is not null or companion_of is not null) order by id limit $1`,
     [companionsPerTurnMax],

@@ -2,7 +2,7 @@
 import type { CellServices } from '../services.ts';
 import { findRequest, lockQueue, setRequest } from '../store/capacity-requests.ts';
 import { lockHosts } from '../store/hosts.ts';
-import { isOffered, setHeldBy, withdrawable } from '../store/wish-offers.ts';
+import { isOffered, setWaitsFor, withdrawable } from '../store/wish-offers.ts';
 import { hostsOf } from './parts.ts';
 import type { CapacityQueue } from './queue.ts';
 
@@ -31,7 +31,7 @@ export const withdraw = async (
         offers.map(({ id }) => id),
       ),
     );
-    await setHeldBy(tx, requestId, by.offerId);
+    await setWaitsFor(tx, requestId, by.offerId);
     for (const offer of offers) await queue.giveBack(tx, offer, 'given-back');
     await faults.hit('companions.gaveBack');
     // One that the region has not heard of yet stands until it has.
@@ -53,6 +53,6 @@ export const withdraw = async (
 
 /** Nothing is offered elsewhere any more. */
 export const release = async ({ services, queue }: Needs, requestId: string): Promise<void> => {
-  await setHeldBy(services.db, requestId, null);
+  await setWaitsFor(services.db, requestId, null);
   queue.hint();
 };

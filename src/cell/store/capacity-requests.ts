@@ -40,7 +40,7 @@ export interface RequestRow {
   readonly companions: readonly CompanionView[] | null;
   readonly companion_of: string | null;
   /** The offer in another zone for which it waits: it is offered nothing meanwhile. */
-  readonly held_by: string | null;
+  readonly waits_for: string | null;
 }
 
 export interface OfferRow {
@@ -100,7 +100,7 @@ export const findRequest = async (sql: Sql, id: string): Promise<RequestRow | un
 
 export const insertRequest = async (
   tx: Sql,
-  row: Omit<RequestRow, 'created_at' | 'held_by'>,
+  row: Omit<RequestRow, 'created_at' | 'waits_for'>,
 ): Promise<RequestRow> => {
   const [made] = await tx.query<RequestRow>(
     `insert into capacity_requests (id, account_id, token, request_hash, state, mode, position, zone, class, options, offer_ms,
@@ -171,7 +171,7 @@ export const readWaiting = (
      heads as (
        select first.* from classes cross join lateral (
          select * from capacity_requests where state = 'waiting' and class = classes.class
-           and held_by is null and ($3 or companion_of is null) order by position limit $1) first
+           and waits_for is null and ($3 or companion_of is null) order by position limit $1) first
        where classes.class is not null)
      select * from heads order by position limit $2`,
     [perClassMax, perClassMax * classesMax, also],

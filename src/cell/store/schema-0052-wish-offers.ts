@@ -6,7 +6,7 @@ export const wishOffersStep: SchemaStep = {
   up: `
     alter table capacity_requests
       -- The offer in another zone for which it waits: it is offered nothing itself meanwhile.
-      add column held_by text;
+      add column waits_for text;
     alter table capacity_offers
       -- What the region was told of it: null nothing, 'open', 'over'.
       add column told text;

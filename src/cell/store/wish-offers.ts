@@ -43,6 +43,6 @@ export const isOffered = async (tx: Sql, requestId: string): Promise<boolean> =>
   (await tx.query(`select 1 from capacity_offers where request_id = $1 and state = 'open'`, [requestId]))
     .length > 0;
 
-export const setHeldBy = async (tx: Sql, requestId: string, offerId: string | null): Promise<void> => {
-  await tx.query('update capacity_requests set held_by = $2 where id = $1', [requestId, offerId]);
+export const setWaitsFor = async (tx: Sql, requestId: string, offerId: string | null): Promise<void> => {
+  await tx.query('update capacity_requests set waits_for = $2 where id = $1', [requestId, offerId]);
 };

@@ -172,13 +172,13 @@ const openOffers = async ({ processor }: InZone, requestId: string): Promise<str
   (await showRequest(processor, requestId)).offers
     .filter(({ state }) => state === 'open')
     .map(({ offerId }) => offerId);
-const heldBy = async ({ processor }: InZone, requestId: string): Promise<string | null | undefined> =>
+const waitsFor = async ({ processor }: InZone, requestId: string): Promise<string | null | undefined> =>
   (
-    await processor.cell.services.db.query<{ held_by: string | null }>(
-      'select held_by from capacity_requests where id = $1',
+    await processor.cell.services.db.query<{ waits_for: string | null }>(
+      'select waits_for from capacity_requests where id = $1',
       [requestId],
     )
-  )[0]?.held_by;
+  )[0]?.waits_for;
 const withdrawals = async ({ processor }: InZone, requestId: string) =>
   (await eventsOf(processor)).filter(
     (event) => event.kind === 'capacity.withdrawn' && event.requestId === requestId,
@@ -205,7 +205,7 @@ test('one is offered at a time: what was asked for goes before the other zone, w
   const shown = await showRequest(there.processor, companion);
   assert.deepEqual([shown.state, shown.offers.at(-1)?.state], ['waiting', 'given-back']);
   assert.equal((await claimed()).length, 0, 'its place is free');
-  assert.equal(await heldBy(there, companion), mains);
+  assert.equal(await waitsFor(there, companion), mains);
   const [told, ...more] = await withdrawals(there, companion);
   assert.deepEqual(more, []);
   assert.match(String(Reflect.get(told ?? {}, 'message')), new RegExp(`${main}.*is offered ${mains}`));
@@ -218,7 +218,7 @@ test('one is offered at a time: what was asked for goes before the other zone, w
   await elapse(here.processor, 301_000);
   await reaches(here.processor, main, 'waiting');
   await reaches(there.processor, companion, 'offered');
-  assert.equal(await heldBy(there, companion), null);
+  assert.equal(await waitsFor(there, companion), null);
   assert.deepEqual(await openOffers(here, main), []);
   await db.query("update hosts set state = 'active'");
   await assertConsistent(here.processor);
@@ -274,7 +274,7 @@ test('while the region is away the other zone offers nothing; what the first one
   await until('the queue has been looked at', async () => (await ticks()) >= before + 2);
   assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
   there.cell.region.before = () => undefined;
-  await until('it has heard', async () => (await heldBy(there, companion)) === offer?.offerId);
+  await until('it has heard', async () => (await waitsFor(there, companion)) === offer?.offerId);
   assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
   const claimed = await launch(here.cell, here.processor, {
     ...{ offerId: offer?.offerId ?? '', more: { InstanceType: 'p1.micro' } },

@@ -1,6 +1,7 @@
 /** A cell whose hosts are small, and what clients ask it about capacity. */
 import assert from 'node:assert/strict';
 import { driftsOf, misfitsOf } from '#cell/store/claims-check.ts';
+import type { Sql } from '#cell/store/sql.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { accountId, ec2, type TestCell, type TestProcessor, until } from '../support/harness.ts';
@@ -108,8 +109,10 @@ interface ToldEvent {
  * What must hold whatever happened: the books balance, what is offered is reserved and nothing else is (I9), no request has two offers,
  * and of each thing that happened its owner is told once, in one row without gaps.
  */
-export const assertConsistent = async ({ cell: { services } }: TestProcessor): Promise<void> => {
-  const { db } = services;
+export const assertConsistent = ({ cell: { services } }: TestProcessor): Promise<void> =>
+  assertConsistentIn(services.db);
+
+export const assertConsistentIn = async (db: Sql): Promise<void> => {
   assert.deepEqual(await driftsOf(db), []);
   assert.deepEqual(await misfitsOf(db, 10), []);
   const unbacked = await db.query(
