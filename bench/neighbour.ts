@@ -1,8 +1,14 @@
 /**
  * What one account's worst inputs take from another: `node bench/neighbour.ts [SAMPLES [PART OF AN INPUT'S NAME]]`. Latency of a neighbour's DescribeInstances alone
- * and beside an attacker who sends one worst form after another without a pause. The router is a process of its own on the first
- * processor; the clients are processes of their own on the last, the attacker niced so that the neighbour's own client is not what
- * waits. Region and cell are real and share this process. Compare the two rows of a pair: figures of two machines do not compare.
+ * and beside attackers who send one worst form after another without a pause. Compare the two of a pair: figures of two machines do not
+ * compare.
+ *
+ * What is measured is the router, a process of its own on the first processor, and what it makes region and cell do. Everything else is
+ * kept out of it:
+ * - Clients are processes on the last processor, where region and cell (real, in this process) and the store are too. The attackers' own
+ *   clients, which are machines of their own elsewhere, burn as much there as they get, and a scheduler makes who wakes up beside them wait
+ *   for its next tick (4 ms). So they have the class that gives way to everybody at once (SCHED_IDLE), and what the others leave over.
+ * - The two sides take turns in short rounds, so that a machine that gets slower meanwhile does so for both.
  */
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,28 +21,31 @@ import { regionName, startRealCloud } from '../test/router/realCloud.ts';
 import { startRouterProcess } from '../test/router/routerProcess.ts';
 import { worstForms } from '../test/router/worstForms.ts';
 
-interface Job {
+interface Target {
   readonly port: number;
   readonly signed: Signed;
-  /** Requests to time; 0: until the process is ended. */
-  readonly samples: number;
+}
+/** What a client is told to do: so many requests, or one after another until it is told to rest. */
+interface Order extends Target {
   /** Its `user-agent`. */
   readonly name: string;
+  readonly samples: number;
 }
 interface Timed {
   readonly times: number[];
   readonly statuses: Readonly<Record<string, number>>;
 }
 
-const samples = Number(process.argv[2] ?? 1_000) || 1_000;
+const samples = Number(process.argv[2] ?? 3_000) || 3_000;
 const pattern = process.argv[3] ?? '';
+const rounds = Math.min(12, Math.ceil(samples / 200));
 const attackers = 2;
-const attackersNicer = 5;
+const endless = Number.MAX_SAFE_INTEGER;
 const lastProcessor = os.availableParallelism() - 1;
 const at = (times: readonly number[], share: number): number =>
   times.toSorted((a, b) => a - b)[Math.floor(times.length * share)] ?? 0;
 
-if (process.argv[2] === 'client') process.once('message', (job: Job) => void client(job));
+if (process.argv[2] === 'client') client();
 else await measure();
 
 async function measure(): Promise<void> {
@@ -47,47 +56,25 @@ async function measure(): Promise<void> {
   process.env.PANDO_REQUEST_COST = costFile;
   const router = await startRouterProcess(cloud.authority, cloud.regionPort, { regionName });
   delete process.env.NODE_OPTIONS;
-  execFileSync('taskset', ['-a', '-c', '-p', '0', String(router.pid)], { stdio: 'ignore' });
-  execFileSync('taskset', ['-a', '-c', '-p', String(lastProcessor), String(process.pid)], {
-    stdio: 'ignore',
-  });
+  pin(router.pid, 0);
+  pin(process.pid, lastProcessor);
   try {
     const [neighbour, mallory] = [await cloud.account(), await cloud.account()];
-    const signed = (form: string, key: typeof mallory.key): Signed =>
-      sign(router.port, form, { key, region: regionName });
-    const describes = signed('Action=DescribeInstances&Version=2016-11-15', neighbour.key);
-    await timed({ port: router.port, signed: describes, samples, name: 'warm' });
+    const target = (form: string, { key }: typeof mallory): Target => ({
+      port: router.port,
+      signed: sign(router.port, form, { key, region: regionName }),
+    });
+    const small = { child: start(), ...target('Action=DescribeInstances&Version=2016-11-15', neighbour) };
+    await ordered(small, { name: 'warm', samples: 1_000 });
+    const attacking = Array.from({ length: attackers }, start);
+    for (const { pid } of attacking) giveWay(pid ?? 0);
     console.log(`${'attack'.padEnd(46)} alone p50/p99 ms  beside p50/p99 ms  p99 ratio  attacks/s`);
     for (const [name, form] of Object.entries(worstForms)) {
       if (!name.includes(pattern)) continue;
-      const quiet = { port: router.port, signed: describes, samples, name: `alone ${name}` };
-      const before = await timed(quiet);
-      const attack = Array.from({ length: attackers }, () => start());
-      for (const child of attack) {
-        os.setPriority(child.pid ?? 0, Math.min(19, os.getPriority() + attackersNicer));
-        child.send({
-          port: router.port,
-          signed: signed(form, mallory.key),
-          samples: 0,
-          name: 'attack',
-        } satisfies Job);
-        await once(child, 'message');
-      }
-      const begun = performance.now();
-      const beside = await timed({ ...quiet, name: `beside ${name}` });
-      const seconds = (performance.now() - begun) / 1_000;
-      const told = await Promise.all(attack.map(end));
-      const after = await timed(quiet);
-      const alone = [...before.times, ...after.times];
-      const statuses = told.map((one) => JSON.stringify(one.statuses)).join(' ');
-      const rate = told.reduce((sum, { times }) => sum + times.length, 0) / seconds;
-      const pair = (times: readonly number[]) =>
-        `${at(times, 0.5).toFixed(2).padStart(8)} ${at(times, 0.99).toFixed(2).padStart(8)}`;
-      const ratio = at(beside.times, 0.99) / at(alone, 0.99);
-      console.log(
-        `${name.padEnd(46)} ${pair(alone)} ${pair(beside.times)} ${ratio.toFixed(2).padStart(8)} ${rate.toFixed(0).padStart(8)}  ${statuses}`,
-      );
+      const attack = attacking.map((child) => ({ child, ...target(form, mallory) }));
+      showRow(name, await inRounds(name, small, attack));
     }
+    for (const child of [small.child, ...attacking]) child.disconnect();
     await router.stop();
     await showCosts(costFile);
   } finally {
@@ -97,11 +84,51 @@ async function measure(): Promise<void> {
   }
 }
 
-/** Processor time of the router's event loop while a request of the neighbour was in it. */
+interface Sides {
+  readonly alone: number[];
+  readonly beside: number[];
+  readonly attacks: Timed[];
+  readonly besideSeconds: number;
+}
+
+interface Client extends Target {
+  readonly child: ChildProcess;
+}
+
+async function inRounds(name: string, small: Client, attack: readonly Client[]): Promise<Sides> {
+  const sides = { alone: [] as number[], beside: [] as number[], attacks: [] as Timed[], besideSeconds: 0 };
+  const share = Math.ceil(samples / rounds);
+  for (let round = 0; round < rounds; round += 1) {
+    sides.alone.push(...(await ordered(small, { name: `alone ${name}`, samples: share })).times);
+    // Each says when it has had its first answer.
+    await Promise.all(attack.map((one) => ordered(one, { name: 'attack', samples: endless })));
+    const since = performance.now();
+    sides.beside.push(...(await ordered(small, { name: `beside ${name}`, samples: share })).times);
+    sides.besideSeconds += (performance.now() - since) / 1_000;
+    sides.attacks.push(...(await Promise.all(attack.map(rested))));
+  }
+  return sides;
+}
+
+function showRow(name: string, { alone, beside, attacks, besideSeconds }: Sides): void {
+  const statuses: Record<string, number> = {};
+  for (const one of attacks)
+    for (const [status, count] of Object.entries(one.statuses))
+      statuses[status] = (statuses[status] ?? 0) + count;
+  const rate = attacks.reduce((sum, { times }) => sum + times.length, 0) / besideSeconds;
+  const pair = (times: readonly number[]) =>
+    `${at(times, 0.5).toFixed(2).padStart(8)} ${at(times, 0.99).toFixed(2).padStart(8)}`;
+  const ratio = at(beside, 0.99) / at(alone, 0.99);
+  console.log(
+    `${name.padEnd(46)} ${pair(alone)} ${pair(beside)} ${ratio.toFixed(2).padStart(8)} ${rate.toFixed(0).padStart(8)}  ${JSON.stringify(statuses)}`,
+  );
+}
+
+/** What the router's event loop did while a request of the neighbour was in it. */
 async function showCosts(file: string): Promise<void> {
   const costs: Record<string, number[]> = JSON.parse(await readFile(file, 'utf8'));
   console.log(
-    `\n${'router CPU ms while it is there'.padEnd(46)} alone p50/p99  beside p50/p99  ratio p50/p99`,
+    `\n${'router busy ms while it is there'.padEnd(46)} alone p50/p99  beside p50/p99  ratio p50/p99`,
   );
   for (const name of Object.keys(worstForms)) {
     const [alone, beside] = [costs[`alone ${name}`], costs[`beside ${name}`]];
@@ -113,44 +140,65 @@ async function showCosts(file: string): Promise<void> {
   }
 }
 
+function giveWay(pid: number): void {
+  execFileSync('chrt', ['-a', '-i', '-p', '0', String(pid)], { stdio: 'ignore' });
+}
+
+function pin(pid: number, processor: number): void {
+  execFileSync('taskset', ['-a', '-c', '-p', String(processor), String(pid)], { stdio: 'ignore' });
+}
+
 function start(): ChildProcess {
   return fork(new URL(import.meta.url), ['client'], { serialization: 'advanced' });
 }
 
-async function timed(job: Job): Promise<Timed> {
-  const child = start();
-  child.send(job);
-  const [result] = await once(child, 'message');
-  child.disconnect();
-  return result;
-}
-
-async function end(child: ChildProcess): Promise<Timed> {
+async function ordered(
+  { child, port, signed }: Client,
+  what: Pick<Order, 'name' | 'samples'>,
+): Promise<Timed> {
   const told = once(child, 'message');
-  child.send('end');
+  child.send({ port, signed, ...what } satisfies Order);
   const [result] = await told;
-  child.disconnect();
   return result;
 }
 
-/** Sends one after another. Without a number of samples it says once that it goes, and at its end what came back. */
-async function client({ port, signed: plain, samples: count, name }: Job): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const signed = { ...plain, headers: { ...plain.headers, 'user-agent': name } };
-  const times: number[] = [];
-  const statuses: Record<string, number> = {};
-  let over = false;
-  process.once('message', () => {
-    over = true;
+async function rested({ child }: Client): Promise<Timed> {
+  const told = once(child, 'message');
+  child.send('rest');
+  const [result] = await told;
+  return result;
+}
+
+/** Sends one after another, as it is ordered. Of an order without end it says once that it goes, and when it rests what came back. */
+function client(): void {
+  let resting = false;
+  process.on('message', (order: Order | 'rest') => {
+    resting = order === 'rest';
+    if (order !== 'rest') void carryOut(order, () => resting);
   });
   // An attacker does not outlive who measures.
   process.once('disconnect', () => process.exit());
-  while (!over && (count === 0 || times.length < count)) {
+}
+
+async function carryOut(
+  { port, signed, name, samples: count }: Order,
+  resting: () => boolean,
+): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  // Once, not for each request: an attacker's own cost is none of the router's.
+  const sent = {
+    ...signed,
+    headers: { ...signed.headers, 'user-agent': name },
+    body: Buffer.from(signed.body),
+  };
+  const times: number[] = [];
+  const statuses: Record<string, number> = {};
+  while (!resting() && times.length < count) {
     const begun = performance.now();
-    const status = await send(port, signed, agent).catch(() => 'broke off');
+    const status = await send(port, sent, agent).catch(() => 'broke off');
     times.push(performance.now() - begun);
     statuses[status] = (statuses[status] ?? 0) + 1;
-    if (count === 0 && times.length === 1) process.send?.('begun');
+    if (count === endless && times.length === 1) process.send?.('begun');
   }
   agent.destroy();
   process.send?.({ times, statuses });

@@ -19,10 +19,17 @@ function roomsOf(tree: string, room: string, seen = new Set<string>()): Set<stri
   return seen;
 }
 
+/** The files of `rooms`, and of the rooms that they import, relative to `tree`. */
+export const filesOfRooms = (rooms: readonly string[], tree: string): string[] => {
+  const all = new Set<string>();
+  for (const room of rooms) roomsOf(tree, room, all);
+  return [...all].sort().flatMap((each) => filesOf(tree, each));
+};
+
 /** Changes with the contents of what the processes of `room` (a folder of `src/` in `tree`) are made of. 16 hex digits. */
 export const codeDigestOf = (room: string, tree: string): string => {
   const hash = createHash('sha256');
-  const files = [lockFile, ...[...roomsOf(tree, room)].sort().flatMap((each) => filesOf(tree, each))];
-  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(tree, file)));
+  for (const file of [lockFile, ...filesOfRooms([room], tree)])
+    hash.update(`${file}\0`).update(readFileSync(join(tree, file)));
   return hash.digest('hex').slice(0, 16);
 };

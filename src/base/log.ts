@@ -28,6 +28,34 @@ const traceFields = (line: object): Readonly<Record<string, string>> => {
   return trace === undefined ? {} : { requestId: trace.requestId, traceId: traceIdOf(trace) };
 };
 
+/** Lines below a warning may wait for others this long: a write for each of them is a twentieth of what a launch costs. */
+const waitsMsMax = 50;
+const waitingBytesMax = 16_384;
+const warning = 40;
+
+/** Standard output. What waits when a process is killed is lost, and nothing else: it is written at a warning, and at the exit. */
+const soonWritten = (): DestinationStream => {
+  const out = pino.destination({ fd: 1, sync: true, minLength: waitingBytesMax });
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    out.flushSync();
+  };
+  process.on('exit', flush);
+  const stream = {
+    [pino.symbols.needsMetadataGsym]: true,
+    /** Of the line that is written; pino sets it. */
+    lastLevel: 0,
+    write: (line: string): void => {
+      out.write(line);
+      if (stream.lastLevel >= warning) flush();
+      else timer ??= setTimeout(flush, waitsMsMax).unref();
+    },
+  };
+  return stream;
+};
+
 /** A logger whose lines name the request. `PANDO_LOG` sets the level (default info). */
 export const loggerTo = (name: string, destination?: DestinationStream): Logger => {
   const options = {
@@ -38,7 +66,7 @@ export const loggerTo = (name: string, destination?: DestinationStream): Logger 
     timestamp: pino.stdTimeFunctions.isoTime,
     mixin: traceFields,
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  return pino(options, destination ?? soonWritten());
 };
 
 /** The process's logger. It also tells of the calls that this process has answered, where they were for a request. */

@@ -40,7 +40,8 @@ export class Services {
       namespace: vpc.namespace,
       uid: guestServicesUidBase + vpc.state.vni,
       tokenKey: tokenKeyOf(this.#tokenKey, vpc.vpcId).toString('hex'),
-      cacheDir: join(this.#stateDir, 'compile-cache'),
+      // The run's own, where this process has one: then its code lies there compiled.
+      cacheDir: process.env.NODE_COMPILE_CACHE ?? join(this.#stateDir, 'compile-cache'),
       log: this.#log,
       heard: (what, eniId) => this.#hearing.heard(what, eniId),
     });

@@ -1,5 +1,4 @@
 /** Time, as the cell reads it and waits in it: injected, so that tests decide how long a wait is. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 
 export interface Clock {
@@ -15,8 +14,19 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   // Whole milliseconds: they are shown to people in a workflow's result.
   monotonicMs: () => Math.round(monotonicMs()),
+  // By hand: the timer of node:timers/promises makes an error, with its stack, of each wait that ends early, and most do.
   sleep: (ms, signal) =>
-    signal?.aborted
-      ? Promise.resolve()
-      : delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined),
+    new Promise((resolve) => {
+      if (signal?.aborted) {
+        resolve();
+        return;
+      }
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      signal?.addEventListener('abort', end, { once: true });
+    }),
 };

@@ -15,7 +15,7 @@ import { setClaim } from './store/claims.ts';
 import { amountOf, findHost } from './store/hosts.ts';
 import { changeInstance, type InstanceRow, type Intent, type Recovery } from './store/instances.ts';
 import type { Sql } from './store/sql.ts';
-import { insertWorkflow, requestCancel, type WorkflowRow } from './store/workflows.ts';
+import { type BegunRow, insertWorkflow, requestCancel } from './store/workflows.ts';
 import { newWorkflow } from './workflows/new-workflow.ts';
 
 export interface Change {
@@ -27,7 +27,7 @@ export interface Change {
 /** What a transaction decided: told to clients after it, and to the engine. */
 export interface Begun {
   readonly changes: readonly Change[];
-  readonly workflows: readonly WorkflowRow[];
+  readonly workflows: readonly BegunRow[];
   /** Workflows whose cancel flag was set. */
   readonly cancelled: readonly string[];
 }

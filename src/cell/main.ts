@@ -1,6 +1,7 @@
 /** The request processor: `node src/cell/main.ts --config FILE`. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { openDatabase } from '#base/postgres/database.ts';
@@ -18,6 +19,7 @@ import type { CellSchema } from './store/sql.ts';
 
 const storeRetryMs = 500;
 
+giveBackLoadingMemory();
 const config = loadConfig(cellConfig);
 const log = createLogger(config.name);
 showMetrics(config.metrics, log, { cell: config.cellId });

@@ -1,5 +1,6 @@
 /** A gateway's process. Runs inside the gateway's network namespace: `main.ts --config FILE [--teardown]`. */
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
@@ -19,6 +20,7 @@ import { Gateway } from './gateway.ts';
 import { clearMainNamespace, prepareMainNamespace, uplinkAddresses } from './mainNamespace.ts';
 
 joinStarterMounts();
+giveBackLoadingMemory();
 const config = loadConfig(gatewayConfig);
 const { name, vtep, netns, region } = config;
 const log = createLogger(name);

@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { compileCode } from '#node/compiledCode.ts';
 import type { RunDirectory } from '#node/directory.ts';
 import { closed, passable } from '#node/ownership.ts';
 import { PkiFiles } from '#node/pkiFiles.ts';
+import type { ProcessList } from '#node/processSpec.ts';
 import type { SupervisedStatus } from '#node/supervised.ts';
 import { ensureSupervisor, waitReady } from '#node/supervisorProcess.ts';
 import { idsMissing } from '#node/users.ts';
@@ -37,6 +39,12 @@ function makeKeys({ sealKey, webhooksKey }: RunDirectory): void {
   if (!existsSync(webhooksKey)) writeAtomicallySync(webhooksKey, randomBytes(sealKeyBytes).toString('hex'));
 }
 
+/** Processes whose code could not be compiled beforehand run all the same. */
+const compiled = (directory: RunDirectory, { processes }: ProcessList, log: Log): Promise<void> =>
+  compileCode(directory.compiled, processes).catch((error: unknown) =>
+    log(`processes will need more memory, since their code was not compiled: ${error}`),
+  );
+
 /** Starts what is missing of the run and waits until every process is ready. */
 export async function bringUp(
   directory: RunDirectory,
@@ -62,6 +70,7 @@ export async function bringUp(
   const pki = await openPki(true);
   const list = await planProcesses({ directory, plan, run, pki });
   writeAtomicallySync(directory.processList, JSON.stringify(list, null, 2));
+  await compiled(directory, list, log);
   if (await ensureSupervisor(directory)) log('a supervisor was started');
   const states = await waitReady(directory, log);
   // Processes of the last release understand only its form of identities: the new ones are issued when all run this code.

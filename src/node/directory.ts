@@ -35,6 +35,8 @@ export interface RunDirectory {
   readonly webhooksKey: string;
   /** Versions of the card's program, each in a directory that is named by the digest of its code. */
   readonly programs: string;
+  /** The processes' code as Node's compile cache has it: root's to write, all processes' to read. */
+  readonly compiled: string;
   /** Seals access keys' secrets in the region's database. */
   readonly sealKey: string;
 }
@@ -65,6 +67,7 @@ export const runDirectory = (root: string): RunDirectory => {
     webhooksSocket: join(root, 'state', 'webhooks', 'deliver.sock'),
     webhooksKey: join(root, 'keys', 'webhooks.key'),
     programs: join(root, 'programs'),
+    compiled: join(root, 'compiled'),
     sealKey: join(root, 'keys', 'seal.key'),
     config: (name) => join(run, `${name}.json`),
     pidFile: (name) => join(run, `${name}.pid`),

@@ -14,6 +14,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
+import { nodeFlags } from './compiledCode.ts';
 import { confined, environment } from './confine.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { startPostgres } from './embedded-postgres.ts';
@@ -249,7 +250,7 @@ export class Supervised {
   async #spawnNode(spec: NodeSpec): Promise<number> {
     const node = [
       process.execPath,
-      '--disable-warning=ExperimentalWarning',
+      ...nodeFlags,
       spec.entry,
       '--config',
       spec.configPath,
@@ -270,6 +271,7 @@ export class Supervised {
         env: {
           ...environment(process.env),
           ...spec.env,
+          NODE_COMPILE_CACHE: this.#directory.compiled,
           PATH: `${dirname(process.execPath)}:${process.env.PATH ?? ''}`,
         },
       });

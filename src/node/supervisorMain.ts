@@ -1,5 +1,6 @@
 /** The supervisor as a process of its own: `node supervisorMain.ts DIR`. Ending it leaves everything that it started running. */
 import { rmSync } from 'node:fs';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { supervisorDigest } from './codeDigest.ts';
 import { serveControl } from './control.ts';
@@ -7,6 +8,7 @@ import { runDirectory } from './directory.ts';
 import { identify } from './processIdentity.ts';
 import { Supervisor } from './supervisor.ts';
 
+giveBackLoadingMemory();
 const root = process.argv[2];
 if (root === undefined) throw new Error('usage: supervisorMain.ts DIR');
 const directory = runDirectory(root);

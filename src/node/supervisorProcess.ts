@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { monotonicMs } from '#base/monotonic.ts';
 import { supervisorDigest } from './codeDigest.ts';
+import { nodeFlags } from './compiledCode.ts';
 import { askSupervisor } from './control.ts';
 import { codeDirectory, type RunDirectory } from './directory.ts';
 import { endProcess, livingIn } from './processIdentity.ts';
@@ -19,11 +20,12 @@ function start(directory: RunDirectory): void {
   mkdirSync(directory.log, { recursive: true, mode: 0o700 });
   const output = openSync(directory.logFile('supervisor'), 'a', 0o600);
   const main = join(codeDirectory, 'src', 'node', 'supervisorMain.ts');
-  const args = ['--disable-warning=ExperimentalWarning', main, directory.root];
+  const args = [...nodeFlags, main, directory.root];
   spawn(process.execPath, args, {
     cwd: codeDirectory,
     detached: true,
     stdio: ['ignore', output, output],
+    env: { ...process.env, NODE_COMPILE_CACHE: directory.compiled },
   }).unref();
   closeSync(output);
 }

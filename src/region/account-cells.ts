@@ -8,18 +8,22 @@ import { PandoError } from '#contracts/errors.ts';
 import type { Database } from './schema.ts';
 
 /**
- * A launch of the account in that cell is about to be made durable. @throws InsufficientInstanceCapacity for a cell that takes no
- * launches (draining, retired): the router offers the launch to another one
+ * Parts of a statement: `cell_now` with whether the cell is `open`, and, where it is, the account's row. For a launch of the account in
+ * that cell that is about to be made durable.
  */
-export const noteLaunch = async (db: Database, accountId: string, cellId: string): Promise<void> => {
-  const { rows } = await sql<{ open: boolean }>`
-    with cell_now as (select state = 'active' and retired_at is null as open from cell where cell_id = ${cellId}),
-      noted as (
-        insert into account_cell (account_id, cell_id) select ${accountId}, ${cellId} from cell_now where open
-        on conflict do nothing)
-    select open from cell_now`.execute(db);
-  // One that has not joined cannot be asked either: it is on its way.
-  if (rows[0]?.open !== false) return;
+export const notedLaunch = (accountId: string, cellId: string | null) => sql`
+  cell_now as (select state = 'active' and retired_at is null as open from cell where cell_id = ${cellId}::text),
+  noted as (
+    insert into account_cell (account_id, cell_id) select ${accountId}, ${cellId}::text from cell_now where open
+    on conflict do nothing)`;
+
+/**
+ * `open`: as `notedLaunch` found it; null: the cell has not joined, and cannot be asked either. It is on its way.
+ *
+ * @throws InsufficientInstanceCapacity for a cell that takes no launches (draining, retired): the router offers the launch to another one
+ */
+export const assertTakesLaunches = (open: boolean | null): void => {
+  if (open !== false) return;
   throw new PandoError(
     'InsufficientInstanceCapacity',
     'We currently do not have sufficient capacity in the Availability Zone you requested.',

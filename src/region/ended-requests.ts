@@ -19,7 +19,7 @@ const purgedMax = 1_000;
 /** Keeps what ended, of the caller's own cell alone, and tells what ended of those that are asked about. Repeatable. */
 export const endedRequests = async (
   db: Database,
-  { cellId, ended, mains, offers }: Asked,
+  { cellId, ended, mains, offers = [] }: Asked,
 ): Promise<Answer> => {
   const cellNumber = ended.length + offers.length === 0 ? undefined : await numberOf(db, cellId);
   if (ended.length > 0) await noteEnded(db, cellNumber, ended);

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
-import { sqlStateOf, transact } from '#base/postgres/transaction.ts';
+import { retried, sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
 import { exactId, newId } from '#contracts/ids.ts';
 import type { IdentityClaims, SignedIdentity, TemporaryCredentials } from '#contracts/metadata.ts';
@@ -19,7 +19,7 @@ import { requireHost } from './private-addresses.ts';
 import { automaticAddress, noteEmptyPool, releaseAutomatic } from './public-addresses.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
-import type { Database, RegionTransaction } from './schema.ts';
+import type { Database, RegionTransaction, Row } from './schema.ts';
 
 /** An interface's place: its holder is the underlay address of the card that has it. */
 const places = new OwnershipTable({ table: 'eni', id: 'eni_id', holder: 'vtep', epoch: 'epoch' });
@@ -100,8 +100,8 @@ export const allocateInterface = async (region: Region, request: AllocateRequest
   const host = await hostOf(region, request);
   let takeResting = false;
   for (let attempt = 1; ; attempt++) {
-    const status = await tryAllocate(region, request, host, takeResting);
-    if (status === 'ok' || status === 'existing') return readPort(region, request);
+    const { status, eni } = await tryAllocate(region, request, host, takeResting);
+    if (status === 'ok' || status === 'existing') return allocatedOf(region, request, eni);
     if (status === 'resting') {
       await tellOfFormerHolders(region, request.subnetId);
       takeResting = true;
@@ -134,12 +134,25 @@ const refused = (status: string): PandoError => {
   return new PandoError(code, message, status === 'released' ? { details: interfaceReleased } : {});
 };
 
+/** An interface with its public address and its zone. */
+type PlacedEni = Omit<Row<'eni'>, 'created_at'> & {
+  readonly public_ip: string | null;
+  readonly zone: string;
+};
+
+interface Tried {
+  /** Of `allocate_interface`; `retry`: nothing was done. */
+  readonly status: string;
+  /** Where the instance has one. */
+  readonly eni: PlacedEni | null;
+}
+
 const tryAllocate = async (
   region: Region,
   request: AllocateRequest,
   host: number | null,
   takeResting: boolean,
-): Promise<string> => {
+): Promise<Tried> => {
   const eniId = newId('networkInterface');
   const { description = '', tags = [], placementGroupId } = request;
   try {
@@ -147,21 +160,22 @@ const tryAllocate = async (
     if (description === '' && tags.length === 0 && placementGroupId === undefined)
       return await runAllocate(region.db, request, { host, eniId, takeResting });
     return await transact(region.db, async (tx) => {
-      const status = await runAllocate(tx, request, { host, eniId, takeResting });
-      if (status === 'existing' && placementGroupId !== undefined)
+      const tried = await runAllocate(tx, request, { host, eniId, takeResting });
+      if (tried.status === 'existing' && placementGroupId !== undefined)
         await rejoinPlacementGroup(tx, request, placementGroupId);
-      if (status !== 'ok') return status;
+      if (tried.status !== 'ok') return tried;
       await tx.updateTable('eni').set({ description }).where('eni_id', '=', eniId).execute();
       await insertTags(tx, request.accountId, 'network-interface', eniId, tags);
       if (placementGroupId !== undefined)
         await joinPlacementGroup(tx, request.accountId, eniId, placementGroupId);
-      return status;
+      return tried;
     });
   } catch (error) {
     const state = sqlStateOf(error);
-    if (state === allocationRefused && error instanceof Error) return error.message;
+    if (state === allocationRefused && error instanceof Error) return { status: error.message, eni: null };
     // A MAC or an id that is taken, or a deadlock: again with other random numbers.
-    if (state === uniqueViolation || state === '40P01' || state === '40001') return 'retry';
+    if (state === uniqueViolation || state === '40P01' || state === '40001')
+      return { status: 'retry', eni: null };
     throw error;
   }
 };
@@ -185,33 +199,27 @@ const runAllocate = async (
   db: Database,
   request: AllocateRequest,
   { host, eniId, takeResting }: { host: number | null; eniId: string; takeResting: boolean },
-): Promise<string> => {
-  const { rows } = await sql<{ status: string }>`
-    select allocate_interface(${request.accountId}, ${request.instanceId}, ${request.subnetId},
+): Promise<Tried> => {
+  const { rows } = await sql<{ status: string; port: PlacedEni | null }>`
+    select status, port from allocate_interface_port(${request.accountId}, ${request.instanceId}, ${request.subnetId},
       ${[...new Set(request.groupIds)]}::text[], ${host}::int, ${request.publicIp}::boolean, ${eniId},
       ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')}, ${portsPerVpcMax}::int,
-      ${takeResting}::boolean) as status`.execute(db);
-  return rows[0]?.status ?? 'retry';
+      ${takeResting}::boolean)`.execute(db);
+  return { status: rows[0]?.status ?? 'retry', eni: rows[0]?.port ?? null };
 };
 
-const readPort = async (
+const allocatedOf = async (
   region: Region,
   {
     instanceId,
     identity: claims,
     instanceProfileId,
   }: Pick<AllocateRequest, 'instanceId' | 'identity' | 'instanceProfileId'>,
+  eni: PlacedEni | null,
 ): Promise<Allocated> => {
-  const eni = await region.db
-    .selectFrom('eni')
-    .innerJoin('subnet as s', 's.subnet_id', 'eni.subnet_id')
-    .leftJoin('public_address as p', 'p.eni_id', 'eni.eni_id')
-    .selectAll('eni')
-    .select(['p.ip as public_ip', 's.zone'])
-    .where('instance_id', '=', instanceId)
-    .executeTakeFirst();
   // It was there a moment ago.
-  if (eni === undefined) throw refused('released');
+  if (eni === null) throw refused('released');
+  region.interfaceOwners.note(eni.eni_id, instanceId);
   const { identityKey } = region;
   const facts = {
     ...{ accountId: eni.account_id, instanceId, privateIp: eni.ip },
@@ -266,13 +274,35 @@ export interface Placed {
   readonly publicIp?: string;
 }
 
-/**
- * Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. Once placed it gets
- * its automatic public address, if one is due; one that is nowhere gives it back where the caller says that its instance is stopped.
- */
-export const placeInterface = async (region: Region, request: PlaceRequest): Promise<Placed> => {
+interface PlaceRow {
+  readonly outcome: 'changed' | 'unchanged' | 'stale' | 'absent';
+  readonly vpc_id: string | null;
+  readonly holder: string | null;
+  readonly epoch: number | null;
+  readonly assigned: boolean | null;
+}
+
+/** The compare-and-set of an interface's place, in one statement. Answers its VPC. Repeated it changes nothing. */
+const place = async (region: Region, request: PlaceRequest): Promise<string | undefined> => {
+  const { eniId, vtep = null, epoch } = request;
+  const { rows } = await retried(() =>
+    sql<PlaceRow>`
+      select * from place_interface(${eniId}, ${vtep}::text, ${epoch}::bigint, ${newId('addressAssociation')})`.execute(
+      region.db,
+    ),
+  );
+  const [found] = rows;
+  if (found === undefined || found.outcome === 'absent') throw notFound('networkInterface', eniId);
+  if (found.outcome === 'stale')
+    throw staleEpoch(eniId, { holder: vtep, epoch }, { holder: found.holder, epoch: found.epoch ?? 0 });
+  noteEmptyPool(region, eniId, found.assigned);
+  return found.vpc_id ?? undefined;
+};
+
+/** The same of an instance that is stopped: its automatic public address goes back. */
+const placeAndGiveBack = (region: Region, request: PlaceRequest): Promise<string | undefined> => {
   const wanted = { holder: request.vtep ?? null, epoch: request.epoch };
-  const vpcId = await transact(region.db, async (tx) => {
+  return transact(region.db, async (tx) => {
     await lockVpcOf(tx, 'eni_id', request.eniId);
     const outcome = await places.set(tx, request.eniId, wanted);
     switch (outcome.kind) {
@@ -283,8 +313,7 @@ export const placeInterface = async (region: Region, request: PlaceRequest): Pro
       case 'unchanged':
       case 'changed': {
         const grown = outcome.kind === 'changed' ? 1 : 0;
-        if (grown > 0 && request.releaseAutomatic && request.vtep === undefined)
-          await releaseAutomatic(tx, region, request.eniId);
+        if (grown > 0) await releaseAutomatic(tx, region, request.eniId);
         const { rows } = await sql<{ vpc_id: string; assigned: boolean | null }>`
           update vpc set version = version + ${grown}::int
           where vpc_id = (select vpc_id from eni where eni_id = ${request.eniId})
@@ -296,6 +325,15 @@ export const placeInterface = async (region: Region, request: PlaceRequest): Pro
       }
     }
   });
+};
+
+/**
+ * Says where an interface is from now on. Devices are told before the answer, as far as they can be reached in time. Once placed it gets
+ * its automatic public address, if one is due; one that is nowhere gives it back where the caller says that its instance is stopped.
+ */
+export const placeInterface = async (region: Region, request: PlaceRequest): Promise<Placed> => {
+  const giveBack = request.releaseAutomatic && request.vtep === undefined;
+  const vpcId = await (giveBack ? placeAndGiveBack(region, request) : place(region, request));
   const pushed = vpcId === undefined ? undefined : await region.pusher.push(vpcId);
   if (pushed === undefined) throw notFound('networkInterface', request.eniId);
   const { state, unreachable } = pushed;

@@ -1,21 +1,21 @@
 /** Checks everything about a launch that lies outside the cell. Changes nothing but the claim of a client token. */
-import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
 import type { ImageRecord } from '#contracts/region.ts';
-import { noteLaunch } from './account-cells.ts';
+import { assertTakesLaunches } from './account-cells.ts';
 import { systemAccountId } from './accounts.ts';
 import type { RegionConfig } from './config.ts';
 import { reservedFirstHosts } from './default-vpc.ts';
 import { resolveProfile } from './instance-profiles.ts';
+import { type GroupFacts, type ImageFacts, readLaunchFacts, type SubnetFacts } from './launch-facts.ts';
 import { claimLaunchToken, type TokenClaim } from './launch-tokens.ts';
 import { notFound } from './not-found.ts';
 import { type PlacementGroupName, resolvePlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
 import { quotaOf } from './quotas.ts';
 import type { Region } from './region.ts';
-import { metadataDefaultsOf } from './resources/metadata-defaults.ts';
+import { metadataDefaultsIn } from './resources/metadata-defaults.ts';
 import type { Database, Row } from './schema.ts';
 
 export interface LaunchRequest {
@@ -39,21 +39,25 @@ export interface LaunchRequest {
 
 export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   const { db } = region;
-  // First, so that the index has the cell whatever becomes of the launch.
-  if (request.cellId !== undefined) await noteLaunch(db, request.accountId, request.cellId);
-  const [image, publicKey, subnet, metadataDefaults] = await Promise.all([
-    findImage(db, request),
+  checkZone(region, request);
+  const imageId = parseId('image', request.imageId);
+  const subnetId = request.subnetId === undefined ? undefined : parseId('subnet', request.subnetId);
+  const wanted = wantedGroups(request);
+  const [facts, publicKey] = await Promise.all([
+    readLaunchFacts(db, { ...request, imageId, subnetId, groupIds: wanted.ids, groupNames: wanted.names }),
     findKey(db, request),
-    findSubnet(region, request),
-    metadataDefaultsOf(db, request.accountId),
   ]);
+  assertTakesLaunches(facts.open);
+  const image = shownImage(facts.image, request);
+  const subnet = suitingSubnet(facts.subnet, request);
   if (request.privateIp !== undefined) requireHost(request.privateIp, subnet);
-  const [placementGroup, groups, instanceProfile, freeAddresses] = await Promise.all([
+  const groups = await checkedGroups(db, region.config.limits, facts.groups, wanted, request, subnet.vpc_id);
+  const freeAddresses = request.count === undefined ? undefined : freeIn(subnet, facts, request);
+  const [placementGroup, instanceProfile] = await Promise.all([
     request.placementGroup && resolvePlacementGroup(region, request, request.placementGroup, subnet.zone),
-    findGroups(db, region.config.limits, request, subnet.vpc_id),
     request.instanceProfile && resolveProfile(db, request.accountId, request.instanceProfile),
-    request.count === undefined ? undefined : countFree(db, subnet, request),
   ]);
+  const metadataDefaults = metadataDefaultsIn(facts.defaults);
   // Last: what is refused above claims nothing.
   if (request.claim !== undefined)
     await claimLaunchToken(db, { accountId: request.accountId, ...request.claim });
@@ -74,7 +78,7 @@ export const resolveLaunch = async (region: Region, request: LaunchRequest) => {
   };
 };
 
-const recordOf = (image: Row<'image'>): ImageRecord => ({
+const recordOf = (image: ImageFacts): ImageRecord => ({
   imageId: image.image_id,
   digest: image.digest,
   architecture: image.architecture,
@@ -99,14 +103,9 @@ export const validationImage = async (db: Database): Promise<{ image?: ImageReco
   return image === undefined ? {} : { image: recordOf(image) };
 };
 
-const findImage = async (db: Database, request: LaunchRequest): Promise<Row<'image'>> => {
-  const image = await db
-    .selectFrom('image')
-    .selectAll()
-    .where('image_id', '=', parseId('image', request.imageId))
-    .executeTakeFirst();
-  const shown = image !== undefined && (image.is_public || image.account_id === request.accountId);
-  if (!shown) throw notFound('image', request.imageId);
+const shownImage = (image: ImageFacts | null, request: LaunchRequest): ImageFacts => {
+  if (image === null || !(image.is_public || image.account_id === request.accountId))
+    throw notFound('image', request.imageId);
   if (image.deregistered)
     throw new PandoError(
       'InvalidAMIID.Unavailable',
@@ -131,59 +130,54 @@ const findKey = async (db: Database, request: LaunchRequest): Promise<string | u
   return key.public_key;
 };
 
-/** The subnet that was asked for, else the default one of the zone, else any default one. */
-const findSubnet = async (region: Region, request: LaunchRequest): Promise<Row<'subnet'>> => {
-  const { accountId, subnetId, zone } = request;
+const checkZone = (region: Region, { zone }: LaunchRequest): void => {
   if (zone !== undefined && !region.config.zones.some((one) => one.name === zone))
     throw new PandoError('InvalidParameterValue', `Invalid availability zone: [${zone.slice(0, 64)}]`);
-  const own = region.db.selectFrom('subnet').selectAll().where('account_id', '=', accountId);
-  if (subnetId !== undefined) {
-    const subnet = await own.where('subnet_id', '=', parseId('subnet', subnetId)).executeTakeFirst();
-    if (subnet === undefined) throw notFound('subnet', subnetId);
-    if (zone !== undefined && subnet.zone !== zone)
-      throw new PandoError(
-        'InvalidParameterValue',
-        `The subnet '${subnetId}' is not in the availability zone '${zone}'`,
-      );
-    return subnet;
-  }
-  const inZone = zone === undefined ? own : own.where('zone', '=', zone);
-  const subnet = await inZone.where('default_for_az', '=', true).orderBy('zone').executeTakeFirst();
-  if (subnet === undefined)
-    throw new PandoError('MissingInput', 'No subnets found for the default VPC. Please specify a subnet.');
-  return subnet;
 };
 
-interface Addresses {
-  readonly taken: number;
-  readonly wanted_taken: boolean;
-}
+const suitingSubnet = (subnet: SubnetFacts | null, { subnetId, zone }: LaunchRequest): SubnetFacts => {
+  if (subnet === null) {
+    if (subnetId !== undefined) throw notFound('subnet', subnetId);
+    throw new PandoError('MissingInput', 'No subnets found for the default VPC. Please specify a subnet.');
+  }
+  if (zone !== undefined && subnet.zone !== zone)
+    throw new PandoError(
+      'InvalidParameterValue',
+      `The subnet '${subnetId}' is not in the availability zone '${zone}'`,
+    );
+  return subnet;
+};
 
 /**
  * Free addresses of the subnet, resting ones among them. A launch may lose them to another one all the same: this is for the error
  * that EC2 gives at once. @throws InsufficientFreeAddressesInSubnet, InvalidIPAddress.InUse
  */
-const countFree = async (
-  db: Database,
-  subnet: Row<'subnet'>,
-  { count = 0, privateIp = null }: { count?: number | undefined; privateIp?: string | null | undefined },
-): Promise<number | undefined> => {
-  const { rows } = await sql<Addresses>`
-    select (select count(*) from eni where subnet_id = ${subnet.subnet_id}) as taken,
-      exists (select from eni where subnet_id = ${subnet.subnet_id} and ip = ${privateIp}::text) as wanted_taken`.execute(
-    db,
-  );
-  const [found] = rows;
-  if (found?.wanted_taken) throw new PandoError('InvalidIPAddress.InUse', `Address ${privateIp} is in use.`);
-  const free = subnet.last_host - reservedFirstHosts + 1 - Number(found?.taken ?? 0);
+const freeIn = (
+  subnet: SubnetFacts,
+  { taken, wanted_taken }: { readonly taken: number; readonly wanted_taken: boolean },
+  { count = 0, privateIp }: LaunchRequest,
+): number | undefined => {
+  if (wanted_taken) throw new PandoError('InvalidIPAddress.InUse', `Address ${privateIp} is in use.`);
+  const free = subnet.last_host - reservedFirstHosts + 1 - taken;
   // Of one wanted address the others say nothing.
-  if (privateIp !== null) return undefined;
+  if (privateIp !== undefined) return undefined;
   if (free < count)
     throw new PandoError(
       'InsufficientFreeAddressesInSubnet',
       `There are not enough free addresses in subnet '${subnet.subnet_id}' to satisfy the requested number of instances.`,
     );
   return free;
+};
+
+interface WantedGroups {
+  readonly ids: readonly string[];
+  readonly names: readonly string[];
+}
+
+const wantedGroups = (request: Pick<LaunchRequest, 'groupIds' | 'groupNames'>): WantedGroups => {
+  const ids = [...new Set(request.groupIds)].map((id) => parseId('securityGroup', id));
+  const names = [...new Set(request.groupNames)];
+  return { ids, names: ids.length + names.length === 0 ? ['default'] : names };
 };
 
 /** The groups that are named by id or name, all of them of this VPC; none named: the default one. @throws EC2's errors */
@@ -193,23 +187,33 @@ export const findGroups = async (
   request: Pick<LaunchRequest, 'accountId' | 'groupIds' | 'groupNames'>,
   vpcId: string,
 ): Promise<readonly Pick<Row<'security_group'>, 'group_id' | 'name'>[]> => {
-  const ids = [...new Set(request.groupIds)].map((id) => parseId('securityGroup', id));
-  const names = [...new Set(request.groupNames)];
-  const wanted = ids.length + names.length === 0 ? ['default'] : names;
+  const wanted = wantedGroups(request);
   const groups = await db
     .selectFrom('security_group')
     .select(['group_id', 'name', 'vpc_id'])
     .where('account_id', '=', request.accountId)
     .where((row) =>
       row.or([
-        row('group_id', '=', row.fn.any(row.val(ids))),
-        row.and([row('vpc_id', '=', vpcId), row('name', '=', row.fn.any(row.val(wanted)))]),
+        row('group_id', '=', row.fn.any(row.val(wanted.ids))),
+        row.and([row('vpc_id', '=', vpcId), row('name', '=', row.fn.any(row.val(wanted.names)))]),
       ]),
     )
     .execute();
+  return checkedGroups(db, limits, groups, wanted, request, vpcId);
+};
+
+/** The same of groups that were read. */
+const checkedGroups = async (
+  db: Database,
+  limits: RegionConfig['limits'],
+  groups: readonly GroupFacts[],
+  { ids, names }: WantedGroups,
+  request: Pick<LaunchRequest, 'accountId'>,
+  vpcId: string,
+): Promise<readonly GroupFacts[]> => {
   const missing =
     ids.find((id) => !groups.some((group) => group.group_id === id)) ??
-    wanted.find((name) => !groups.some((group) => group.name === name && group.vpc_id === vpcId));
+    names.find((name) => !groups.some((group) => group.name === name && group.vpc_id === vpcId));
   if (missing !== undefined)
     throw new PandoError(
       'InvalidGroup.NotFound',

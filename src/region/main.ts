@@ -1,5 +1,6 @@
 /** The region process: `node src/region/main.ts --config FILE`. */
 import { loadConfig } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
@@ -8,6 +9,7 @@ import { regionConfig } from './config.ts';
 import { openRegion } from './region.ts';
 import { serveRegion } from './server.ts';
 
+giveBackLoadingMemory();
 const config = loadConfig(regionConfig);
 const log = createLogger('region');
 showMetrics(config.metrics, log);

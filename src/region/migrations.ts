@@ -8,6 +8,7 @@ import { endedRequestsStep } from './migrations-ended-requests.ts';
 import { eventWindowsStep } from './migrations-event-windows.ts';
 import { instanceProfilesStep } from './migrations-instance-profiles.ts';
 import { interfaceFunctions } from './migrations-interfaces.ts';
+import { launchPathStep } from './migrations-launch-path.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
 import { networkObjectsStep } from './migrations-network-objects.ts';
@@ -312,6 +313,7 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0046-operators', up: operatorsStep },
   { name: '0046-vpc-changes', up: vpcChangesStep },
   { name: '0048-device-calls', up: deviceCallsStep },
+  { name: '0050-launch-path', up: launchPathStep },
   { name: '0052-vpc-settings', up: vpcSettingsStep },
   { name: '0052-wish-offers', up: wishOffersStep },
 ];

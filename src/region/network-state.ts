@@ -37,6 +37,7 @@ interface CompiledVpc {
   groups: { groupId: string; revision: string }[];
   ports: (Omit<VpcPort, 'vtep' | 'publicIp'> & { vtep: string | null; publicIp: string | null })[];
   gateway: { id: string; vtep: string; mac: string } | null;
+  recorded: number | null;
 }
 
 const read = (db: QueryExecutorProvider, vpcId: string) =>
@@ -44,6 +45,7 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
     select v.vni, v.version, v.cidr, v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(b.cidr order by b.created_at, b.association_id), '[]')
         from vpc_cidr_block b where b.vpc_id = v.vpc_id) as cidrs,
+      (select r.version from recorded_vpc r where r.vpc_id = v.vpc_id) as recorded,
       (select d.configuration from dhcp_options d where d.dhcp_options_id = v.dhcp_options_id) as dhcp,
       (select coalesce(json_agg(json_build_object('subnetId', s.subnet_id, 'cidr', s.cidr, 'base', s.base)
           order by s.subnet_id), '[]')
@@ -72,20 +74,20 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
 
 /**
  * The state of a VPC as devices are told it; undefined: there is no such VPC. Of security groups it has those that an interface
- * carries: the others say nothing about any packet.
+ * carries: the others say nothing about any packet. `recorded`: the version that what devices are to have was written down of; 0: none.
  */
 export const compileVpcState = async (
   db: QueryExecutorProvider,
   vpcId: string,
   settings: NetworkSettings,
   groupRules: GroupRules,
-): Promise<VpcState | undefined> => {
+): Promise<{ readonly state: VpcState; readonly recorded: number } | undefined> => {
   const { rows } = await read(db, vpcId);
   const compiled = rows[0];
   if (compiled === undefined) return undefined;
   const routes = Map.groupBy(compiled.routes, (route) => route.subnetId);
   const groups = await groupRules.of(db, compiled.groups);
-  return encodeOnce({
+  const state: VpcState = encodeOnce({
     vpcId,
     vni: compiled.vni,
     version: compiled.version,
@@ -112,6 +114,7 @@ export const compileVpcState = async (
       : {}),
     mtu: settings.mtu,
   });
+  return { state, recorded: compiled.recorded ?? 0 };
 };
 
 const targetOf = ({

@@ -44,10 +44,15 @@ export class ObjectRecorder {
     this.#log = log;
   }
 
-  /** Resolves also when it could not be written: the next push tries again, and devices are told all the same. */
-  async record(parts: VpcParts): Promise<void> {
+  /**
+   * `written`: the version that the tables take into account, as it was read with these parts. What another process has written since
+   * refuses this one's write. Resolves also when it could not be written: the next push tries again, and devices are told all the same.
+   */
+  async record(parts: VpcParts, written: number): Promise<void> {
     try {
-      for (let tries = 0; tries < triesMax; tries++) if (await this.#record(parts)) return;
+      if (await this.#record(parts, written)) return;
+      for (let tries = 1; tries < triesMax; tries++)
+        if (await this.#record(parts, await this.#writtenVersion(parts.vpcId))) return;
     } catch (err) {
       this.#kept.delete(parts.vpcId);
       this.#log.warn(
@@ -58,9 +63,8 @@ export class ObjectRecorder {
   }
 
   /** Answers false when another process has written meanwhile. */
-  async #record(parts: VpcParts): Promise<boolean> {
+  async #record(parts: VpcParts, written: number): Promise<boolean> {
     const { vpcId, places } = parts;
-    const written = await this.#writtenVersion(vpcId);
     let known = this.#kept.get(vpcId);
     if (known === undefined || known.version !== written) known = await readRecorded(this.#db, vpcId);
     // A later state has been written down: it is the one that devices are to have.

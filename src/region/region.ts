@@ -17,6 +17,7 @@ import { type CellDevice, GatewayDevice, type Relay } from './devices.ts';
 import { GroupRules } from './group-rules.ts';
 import { type IdentityKey, loadIdentityKey } from './identity-key.ts';
 import { ImageStore } from './images.ts';
+import { InterfaceOwners } from './interface-owners.ts';
 import { InterfaceSweeper } from './interface-sweep.ts';
 import { regionMigrations } from './migrations.ts';
 import { compileVpcState, type NetworkSettings } from './network-state.ts';
@@ -54,6 +55,7 @@ export interface Region {
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
+  readonly interfaceOwners: InterfaceOwners;
   readonly replicas: Replicas;
   /** The region's other processes, for devices that are connected to them. */
   readonly relay: Relay;
@@ -96,15 +98,17 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     mtu: config.vpcMtu,
   };
   const groupRules = new GroupRules();
-  const compile = (vpcId: string) => compileVpcState(db, vpcId, network, groupRules);
+  const compileRecorded = (vpcId: string) => compileVpcState(db, vpcId, network, groupRules);
+  const compile = async (vpcId: string) => (await compileRecorded(vpcId))?.state;
   const parts = new VpcPartsCache();
   const recorder = new ObjectRecorder(db, log);
   const pusher = new Pusher({
     // Written down before anybody is told.
     compile: async (vpcId) => {
-      const state = await compile(vpcId);
-      if (state !== undefined) await recorder.record(parts.of(state));
-      return state;
+      const compiled = await compileRecorded(vpcId);
+      if (compiled === undefined) return undefined;
+      await recorder.record(parts.of(compiled.state), compiled.recorded);
+      return compiled.state;
     },
     waitMsMax: config.pushWaitMsMax,
     onError: (err, what) => log.warn({ err }, what),
@@ -194,6 +198,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     gateway,
     images,
     vpcParts: parts,
+    interfaceOwners: new InterfaceOwners(db),
     replicas,
     relay,
   };

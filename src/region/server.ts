@@ -23,7 +23,7 @@ import { rolloutContract } from '#contracts/rollout.ts';
 import { rolloutHttpContract } from '#contracts/rollout-http.ts';
 import { vpcChangesContract } from '#contracts/vpc-changes.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
-import { reviveInput } from '#wire/transport.ts';
+import { reviveInputInTurns } from '#wire/transport.ts';
 import { accountCells, noteAccounts } from './account-cells.ts';
 import { createAccount, findAccessKey } from './accounts.ts';
 import { describeCells, retireCell, setCell } from './cell-life.ts';
@@ -69,14 +69,7 @@ const access: Access<Served> = {
 /** What the rules have to look up. */
 const factsOf = (region: Region): AccessFacts => ({
   cellNumber: (cell) => region.cells.get(cell)?.number,
-  instanceOf: async (eniId) => {
-    const eni = await region.db
-      .selectFrom('eni')
-      .select('instance_id')
-      .where('eni_id', '=', eniId)
-      .executeTakeFirst();
-    return eni?.instance_id ?? undefined;
-  },
+  instanceOf: (eniId) => region.interfaceOwners.of(eniId),
   isInVpc: async (cellNumber, vpcId) => {
     // The cell's number is in the instance's id (S3.4): three hex digits after `i-`.
     const { rows } = await sql`
@@ -97,7 +90,8 @@ const ec2Call = async (
       `The action ${action.slice(0, 128)} is not valid for this web service.`,
     );
   const context = { region, accountId, principal, requestId, accessKeyId, action };
-  return { output: await callHandler(regionTable, action, reviveInput(action, params.input), context) };
+  const input = await reviveInputInTurns(action, params.input);
+  return { output: await callHandler(regionTable, action, input, context) };
 };
 
 const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({

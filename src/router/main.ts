@@ -1,5 +1,6 @@
 /** The router process: `node src/router/main.ts --config FILE [--takes-over]`; the latter beside the router that it follows. */
 import { loadConfig, loadTls } from '#base/config.ts';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { createLogger } from '#base/log.ts';
 import { showMetrics } from '#base/metricsListener.ts';
 import { keepCertificate } from '#base/renewal.ts';
@@ -7,6 +8,7 @@ import { exportSpans } from '#base/spanExport.ts';
 import { routerConfig } from './config.ts';
 import { startRouter } from './router.ts';
 
+giveBackLoadingMemory();
 const config = loadConfig(routerConfig);
 const log = createLogger(config.name);
 showMetrics(config.metrics, log);

@@ -1,9 +1,11 @@
 import { PandoError } from '#contracts/errors.ts';
 import { isKnownAction } from './actions.ts';
+import { checkFilterLimits } from './filters.ts';
 import { type ParameterForm, type ParameterNode, parseForm, tooMany } from './form.ts';
 import { wireLimits } from './limits.ts';
 import { invalidValue, parseScalar } from './scalars.ts';
 import { findOperation, type ListShape, type Shape, type StructureShape } from './schema.ts';
+import { atOnce, SliceOfValues } from './slices.ts';
 import type { KnownAction, WireInput } from './types.ts';
 
 /** A request that conforms to the schema. */
@@ -17,15 +19,23 @@ export interface DecodedRequest {
 /**
  * Decodes a Query request. Names that the action does not have are errors, as are missing and malformed ones.
  *
- * @throws `InvalidAction`, `MissingParameter`, `UnknownParameter`, `InvalidParameterValue`, `NoSuchVersion`,
- * `MalformedQueryString` or `RequestEntityTooLarge`; nothing else.
+ * @throws `InvalidAction`, `MissingParameter`, `UnknownParameter`, `InvalidParameterValue`, `FilterLimitExceeded`,
+ * `NoSuchVersion`, `MalformedQueryString` or `RequestEntityTooLarge`; nothing else.
  */
 export function decodeRequest(form: URLSearchParams | string): DecodedRequest {
   return decodeForm(parseForm(form));
 }
 
 /** The same of a form that has been read. @throws as {@link decodeRequest} */
-export function decodeForm({ envelope, parameters }: ParameterForm): DecodedRequest {
+export function decodeForm(form: ParameterForm): DecodedRequest {
+  return atOnce(decodeFormInSlices(form));
+}
+
+/** The same, which yields after each `sliceValues` values. @throws as {@link decodeRequest} */
+export function* decodeFormInSlices({
+  envelope,
+  parameters,
+}: ParameterForm): Generator<undefined, DecodedRequest> {
   const action = envelope.get('Action');
   if (action === undefined || action === '') {
     throw new PandoError('MissingAction', 'The request must contain the parameter Action.');
@@ -42,35 +52,51 @@ export function decodeForm({ envelope, parameters }: ParameterForm): DecodedRequ
       `The action ${action.slice(0, 128)} is not valid for this web service.`,
     );
   }
-  return { action, version, input: decodeInput(operation.input, parameters) };
+  const input = yield* decodeInput(operation.input, parameters);
+  // Refused before it is sent on, as what is over a limit that holds for every action.
+  if (Array.isArray(input.Filters)) checkFilterLimits(input.Filters);
+  return { action, version, input };
 }
 
-function decodeInput(shape: StructureShape | undefined, parameters: ParameterNode): WireInput {
-  if (shape !== undefined) return decodeStructure(shape, parameters, '');
+type Decoded<T> = Generator<undefined, T>;
+
+function* decodeInput(shape: StructureShape | undefined, parameters: ParameterNode): Decoded<WireInput> {
+  if (shape !== undefined) return yield* decodeStructure(shape, parameters, '', new SliceOfValues());
   for (const name of parameters.children.keys()) throw unknown(name);
   return {};
 }
 
-function decodeNode(shape: Shape, node: ParameterNode, path: string): unknown {
+function* decodeNode(
+  shape: Shape,
+  node: ParameterNode,
+  path: string,
+  slice: SliceOfValues,
+): Decoded<unknown> {
+  if (slice.ends()) yield;
   switch (shape.kind) {
     case 'structure':
       if (node.value) throw invalidValue(node.value, path, 'a structure');
-      return decodeStructure(shape, node, path);
+      return yield* decodeStructure(shape, node, path, slice);
     case 'list':
-      return decodeList(shape, node, path);
+      return yield* decodeList(shape, node, path, slice);
     case 'scalar':
       for (const name of node.children.keys()) throw unknown(`${path}.${name}`);
       return parseScalar(shape.scalar, node.value ?? '', path);
   }
 }
 
-function decodeStructure(shape: StructureShape, node: ParameterNode, path: string): WireInput {
+function* decodeStructure(
+  shape: StructureShape,
+  node: ParameterNode,
+  path: string,
+  slice: SliceOfValues,
+): Decoded<WireInput> {
   const prefix = path === '' ? '' : `${path}.`;
   const result: Record<string, unknown> = {};
   for (const [queryName, child] of node.children) {
     const member = shape.byQueryName.get(queryName);
     if (member === undefined) throw unknown(prefix + queryName);
-    result[member.name] = decodeNode(member.shape, child, prefix + queryName);
+    result[member.name] = yield* decodeNode(member.shape, child, prefix + queryName, slice);
   }
   for (let i = 0; i < shape.requiredCount; i++) {
     const member = shape.members[i];
@@ -86,14 +112,22 @@ function decodeStructure(shape: StructureShape, node: ParameterNode, path: strin
  * Indexes order a list; gaps between them are closed, as EC2 does. Memory follows the number of items, never
  * the greatest index. `Name=` alone is an empty list.
  */
-function decodeList(shape: ListShape, node: ParameterNode, path: string): readonly unknown[] {
+function* decodeList(
+  shape: ListShape,
+  node: ParameterNode,
+  path: string,
+  slice: SliceOfValues,
+): Decoded<readonly unknown[]> {
   if (node.value) throw invalidValue(node.value, path, `a list such as ${path}.1`);
   if (node.children.size > wireLimits.listItemsMax)
     throw tooMany(`items in ${path}`, wireLimits.listItemsMax);
-  return [...node.children]
+  const items = [...node.children]
     .map(([name, child]) => ({ index: listIndex(name, path), child }))
-    .sort((a, b) => a.index - b.index)
-    .map(({ index, child }) => decodeNode(shape.element, child, `${path}.${index}`));
+    .sort((a, b) => a.index - b.index);
+  const decoded: unknown[] = [];
+  for (const { index, child } of items)
+    decoded.push(yield* decodeNode(shape.element, child, `${path}.${index}`, slice));
+  return decoded;
 }
 
 function listIndex(name: string, path: string): number {

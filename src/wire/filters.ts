@@ -44,12 +44,13 @@ export function compileFilters<T>(
   spec: FilterSpec<T>,
   tagsOf?: TagsOf<T>,
 ): (item: T) => boolean {
-  checkLimits(filters ?? []);
+  checkFilterLimits(filters ?? []);
   const tests = (filters ?? []).map((filter) => compileFilter(filter, spec, tagsOf));
   return (item) => tests.every((test) => test(item));
 }
 
-function checkLimits(filters: readonly Filter[]): void {
+/** Said before anybody works on them. @throws FilterLimitExceeded */
+export function checkFilterLimits(filters: readonly Filter[]): void {
   const values = filters.reduce((sum, filter) => sum + (filter.Values?.length ?? 0), 0);
   if (filters.length > wireLimits.filtersMax || values > wireLimits.filterValuesMax) {
     throw new PandoError(

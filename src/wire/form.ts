@@ -2,11 +2,12 @@ import { PandoError } from '#contracts/errors.ts';
 import { wireLimits } from './limits.ts';
 import { decodeFormBytes, decodeFormText } from './percent.ts';
 import { isUserData, tooLong } from './scalars.ts';
+import { atOnce } from './slices.ts';
 
 /** A parameter and what is below it: `Filter.1.Name=x` is `Filter` → `1` → `Name` with the value `x`. */
 export interface ParameterNode {
-  value: string | undefined;
-  readonly children: Map<string, ParameterNode>;
+  readonly value: string | undefined;
+  readonly children: ReadonlyMap<string, ParameterNode>;
 }
 
 /** A request's form as a tree. Maps, not objects, so that a name such as `__proto__` is only a name. */
@@ -34,20 +35,16 @@ const envelopeNames: ReadonlySet<string> = new Set([
   'Expires',
 ]);
 
-/** A name and its value, decoded; `undefined` where a slice of the work is done. */
-type Pair = readonly [name: string, value: string] | undefined;
-
 /**
  * Reads a form (`a=1&b.1=2`).
  *
  * @throws `RequestEntityTooLarge`, `MalformedQueryString` or `InvalidParameterValue`.
  */
 export function parseForm(form: URLSearchParams | string): ParameterForm {
-  const work = parsePairs(typeof form === 'string' ? textPairs(form) : form);
-  for (;;) {
-    const step = work.next();
-    if (step.done === true) return step.value;
-  }
+  const read = new FormBeingRead();
+  if (typeof form === 'string') atOnce(readText(form, read));
+  else for (const [name, value] of form) read.add(name, value);
+  return read;
 }
 
 /**
@@ -57,40 +54,42 @@ export function parseForm(form: URLSearchParams | string): ParameterForm {
  * @param query pairs of the URL, before those of the body.
  * @throws as {@link parseForm}.
  */
-export function parseFormInSlices(query: string, body: Buffer): Generator<undefined, ParameterForm> {
-  return parsePairs(bothPairs(query, body));
+export function* parseFormInSlices(query: string, body: Buffer): Generator<undefined, ParameterForm> {
+  const read = new FormBeingRead();
+  yield* readText(query, read);
+  yield* readBytes(body, read);
+  return read;
 }
 
-function* bothPairs(query: string, body: Buffer): Generator<Pair> {
-  yield* textPairs(query);
-  yield* bytePairs(body);
+/** A node while its form is read. */
+interface NodeBeingRead {
+  value: string | undefined;
+  children: Map<string, NodeBeingRead>;
 }
 
-function* parsePairs(pairs: Iterable<Pair>): Generator<undefined, ParameterForm> {
-  const envelope = new Map<string, string>();
-  const parameters: ParameterNode = { value: undefined, children: new Map() };
-  let count = 0;
-  let chars = 0;
-  let valueChars = 0;
-  for (const pair of pairs) {
-    if (pair === undefined) {
-      yield;
-      continue;
-    }
-    const [name, value] = pair;
-    chars += name.length + value.length;
-    valueChars += value.length;
-    if (chars > wireLimits.formBytesMax) throw tooLarge();
-    if (valueChars > wireLimits.allValuesCharsMax) throw valuesTooLarge();
-    if (++count > wireLimits.parametersMax) throw tooMany('parameters', wireLimits.parametersMax);
+/** Of every node that has a value and nothing below it, which are most: a map for each would be the greater part of a form's memory. */
+const noChildren: Map<string, NodeBeingRead> = new Map();
+
+class FormBeingRead implements ParameterForm {
+  readonly envelope = new Map<string, string>();
+  readonly parameters: NodeBeingRead = { value: undefined, children: new Map() };
+  #count = 0;
+  #chars = 0;
+  #valueChars = 0;
+
+  add(name: string, value: string): void {
+    this.#chars += name.length + value.length;
+    this.#valueChars += value.length;
+    if (this.#chars > wireLimits.formBytesMax) throw tooLarge();
+    if (this.#valueChars > wireLimits.allValuesCharsMax) throw valuesTooLarge();
+    if (++this.#count > wireLimits.parametersMax) throw tooMany('parameters', wireLimits.parametersMax);
     if (envelopeNames.has(name)) {
-      if (envelope.has(name)) throw duplicate(name);
-      envelope.set(name, value);
+      if (this.envelope.has(name)) throw duplicate(name);
+      this.envelope.set(name, value);
     } else if (!/^X-Amz-/i.test(name)) {
-      insert(parameters, name, value);
+      insert(this.parameters, name, value);
     }
   }
-  return { envelope, parameters };
 }
 
 /** Nine characters are the most that one UTF-16 unit takes when it is percent-encoded. */
@@ -104,23 +103,24 @@ const userDataRawCharsMax = 3 * 2 * wireLimits.userDataBytesMax;
 const valueRawCharsMax = (name: string): number =>
   isUserData(name) ? userDataRawCharsMax : encodedCharsMax * wireLimits.valueCharsMax;
 
-function* textPairs(form: string): Generator<Pair> {
+/** Short pairs are read in a plain loop: a generator for each would cost more than the reading. */
+function* readText(form: string, into: FormBeingRead): Generator<undefined, void> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
   let start = 0;
   while (start < form.length) {
     const ampersand = form.indexOf('&', start);
     const end = ampersand === -1 ? form.length : ampersand;
-    if (end > start) yield yield* textPair(form.slice(start, end));
+    // A long one is read in slices, and so that both ways refuse it alike.
+    if (end - start > formSliceBytes) yield* readLongPair(Buffer.from(form.slice(start, end)), into);
+    else if (end > start) readTextPair(form.slice(start, end), into);
     start = end + 1;
   }
 }
 
-function* textPair(pair: string): Generator<undefined, Pair> {
-  // A long one is read in slices, and so that both ways refuse it alike.
-  if (pair.length > formSliceBytes) return yield* bytePair(Buffer.from(pair));
+function readTextPair(pair: string, into: FormBeingRead): void {
   const equals = pair.indexOf('=');
   const name = decodeName(equals === -1 ? pair : pair.slice(0, equals));
-  return [name, equals === -1 ? '' : decodeText(pair.slice(equals + 1))];
+  into.add(name, equals === -1 ? '' : decodeText(pair.slice(equals + 1)));
 }
 
 /** @throws InvalidParameterValue where it need not be read to know that it is too long. */
@@ -131,45 +131,78 @@ function decodeName(text: string): string {
 
 const [ampersandByte, equalsByte] = [0x26, 0x3d];
 
-function* bytePairs(form: Buffer): Generator<Pair> {
+function* readBytes(form: Buffer, into: FormBeingRead): Generator<undefined, void> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
-  let start = 0;
-  let sliceEnd = formSliceBytes;
-  let pairsLeft = formSlicePairs;
-  while (start < form.length) {
-    // A run of them holds nothing, and is passed without a search for each.
-    while (form[start] === ampersandByte && start < sliceEnd) start += 1;
-    const ampersand = form.indexOf(ampersandByte, start);
-    const end = ampersand === -1 ? form.length : ampersand;
-    // What is looked at next would end in another slice.
-    if (end > sliceEnd || pairsLeft === 0) {
-      yield undefined;
-      sliceEnd = start + formSliceBytes;
-      pairsLeft = formSlicePairs;
+  let at = 0;
+  while (at < form.length) {
+    const next = readSlice(form, at, into);
+    if (next > at) at = next;
+    else {
+      // What begins here is longer than a slice.
+      const end = pairEnd(form, at);
+      yield* readLongPair(form.subarray(at, end), into);
+      at = end + 1;
     }
-    if (end > start) {
-      pairsLeft -= 1;
-      yield yield* bytePair(form.subarray(start, end));
-    }
-    start = end + 1;
+    if (at < form.length) yield;
   }
 }
 
-function* bytePair(pair: Buffer): Generator<undefined, Pair> {
+/**
+ * A loop of its own, without a `yield` in it: the engine compiles those of generators late or not at all. Reads at most `formSliceBytes` and
+ * `formSlicePairs`, and tells where the rest begins: at `start` where nothing but a pair that is longer does.
+ */
+function readSlice(form: Buffer, start: number, into: FormBeingRead): number {
+  const sliceEnd = start + formSliceBytes;
+  let at = start;
+  for (let pairs = 0; pairs < formSlicePairs; pairs += 1) {
+    // A run of them holds nothing, and is passed without a search for each.
+    while (at < sliceEnd && form[at] === ampersandByte) at += 1;
+    if (at >= sliceEnd || at >= form.length) return at;
+    const end = pairEnd(form, at);
+    // It would end in another slice.
+    if (end > sliceEnd) return at;
+    readShortPair(form, at, end, into);
+    at = end + 1;
+  }
+  return at;
+}
+
+function pairEnd(form: Buffer, start: number): number {
+  const ampersand = form.indexOf(ampersandByte, start);
+  return ampersand === -1 ? form.length : ampersand;
+}
+
+/** Makes nothing but the two texts: whatever else it made, so many times, would have to be collected again. */
+function readShortPair(form: Buffer, start: number, end: number, into: FormBeingRead): void {
+  const equals = equalsIn(form, start, end);
+  const name = nameIn(form, start, equals);
+  if (end - equals - 1 > valueRawCharsMax(name)) throw tooLong(name);
+  into.add(name, equals === end ? '' : decodeText(form.toString('utf8', equals + 1, end)));
+}
+
+/** Where the name of a pair ends. */
+function equalsIn(form: Buffer, start: number, end: number): number {
+  for (let at = start; at < end; at += 1) if (form[at] === equalsByte) return at;
+  return end;
+}
+
+/** More bytes than the longest name has are as good as all of them, and are not made text of. */
+function nameIn(form: Buffer, start: number, end: number): string {
+  return decodeName(form.toString('utf8', start, Math.min(end, start + nameBytesMax)));
+}
+
+function* readLongPair(pair: Buffer, into: FormBeingRead): Generator<undefined, void> {
   const equals = pair.indexOf(equalsByte);
-  // More bytes than its longest name has are as good as all of them, and are not made text of.
-  const nameEnd = equals === -1 ? pair.length : equals;
-  const name = decodeName(pair.toString('utf8', 0, Math.min(nameEnd, nameBytesMax)));
-  if (equals === -1) return [name, ''];
+  const name = nameIn(pair, 0, equals === -1 ? pair.length : equals);
+  if (equals === -1) return into.add(name, '');
   const value = pair.subarray(equals + 1);
   if (value.length > valueRawCharsMax(name)) throw tooLong(name);
-  if (value.length <= formSliceBytes) return [name, decodeText(value.toString())];
-  const bytes = yield* malformedFor(
+  const decoded = yield* malformedFor(
     decodeFormBytes(value, formSliceBytes, utf8BytesPerChar * wireLimits.valueCharsMax),
   );
-  if (bytes === undefined) throw tooLong(name);
+  if (decoded === undefined) throw tooLong(name);
   yield;
-  return [name, bytes];
+  into.add(name, decoded);
 }
 
 /** The most bytes that one UTF-16 unit takes in UTF-8. */
@@ -197,7 +230,7 @@ function malformed(cause: unknown): PandoError {
   });
 }
 
-function insert(root: ParameterNode, name: string, value: string): void {
+function insert(root: NodeBeingRead, name: string, value: string): void {
   if (name.length > wireLimits.parameterNameCharsMax) throw nameTooLong();
   // No store holds it as text, and no text of EC2's has it.
   if (value.includes('\u0000') || name.includes('\u0000'))
@@ -215,10 +248,11 @@ function insert(root: ParameterNode, name: string, value: string): void {
   node.value = value;
 }
 
-function child(node: ParameterNode, segment: string): ParameterNode {
+function child(node: NodeBeingRead, segment: string): NodeBeingRead {
   const known = node.children.get(segment);
   if (known !== undefined) return known;
-  const made: ParameterNode = { value: undefined, children: new Map() };
+  const made: NodeBeingRead = { value: undefined, children: noChildren };
+  if (node.children === noChildren) node.children = new Map();
   node.children.set(segment, made);
   return made;
 }

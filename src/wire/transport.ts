@@ -2,6 +2,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { operationOf } from './actions.ts';
 import { parseBase64, parseTimestamp } from './scalars.ts';
 import type { Scalar, Shape, StructureShape } from './schema.ts';
+import { atOnce, inTurns, SliceOfValues } from './slices.ts';
 import type { KnownAction, WireInput } from './types.ts';
 
 /**
@@ -10,6 +11,11 @@ import type { KnownAction, WireInput } from './types.ts';
  * @throws `InvalidParameterValue` or `UnknownParameter` if the input does not conform to the schema.
  */
 export function toTransport(action: KnownAction, input: WireInput): WireInput {
+  return atOnce(toTransportInSlices(action, input));
+}
+
+/** The same, which yields after each `sliceValues` values. @throws as {@link toTransport} */
+export function toTransportInSlices(action: KnownAction, input: WireInput): Generator<undefined, WireInput> {
   return walkInput(operationOf(action).input, input, toJson);
 }
 
@@ -20,33 +26,54 @@ export function toTransport(action: KnownAction, input: WireInput): WireInput {
  * @throws `InvalidParameterValue`, `UnknownParameter` or `MissingParameter`.
  */
 export function reviveInput(action: KnownAction, json: unknown): WireInput {
-  return walkInput(operationOf(action).input, json, fromJson);
+  return atOnce(walkInput(operationOf(action).input, json, fromJson));
+}
+
+/** The same, with a turn for others after each `sliceValues` values. Rejects as {@link reviveInput} throws. */
+export function reviveInputInTurns(action: KnownAction, json: unknown): Promise<WireInput> {
+  return inTurns(walkInput(operationOf(action).input, json, fromJson));
 }
 
 type ScalarMap = (scalar: Scalar, value: unknown) => unknown;
+type Walked<T> = Generator<undefined, T>;
 
-function walkInput(shape: StructureShape | undefined, value: unknown, map: ScalarMap): WireInput {
-  if (shape !== undefined) return walkStructure(shape, value, '', map);
+function* walkInput(shape: StructureShape | undefined, value: unknown, map: ScalarMap): Walked<WireInput> {
+  if (shape !== undefined) return yield* walkStructure(shape, value, '', { map, slice: new SliceOfValues() });
   if (isRecord(value) && Object.keys(value).length === 0) return {};
   throw new PandoError('UnknownParameter', 'The action has no parameters.');
 }
 
-function walk(shape: Shape, value: unknown, path: string, map: ScalarMap): unknown {
+interface Walk {
+  readonly map: ScalarMap;
+  readonly slice: SliceOfValues;
+}
+
+function* walk(shape: Shape, value: unknown, path: string, how: Walk): Walked<unknown> {
+  if (how.slice.ends()) yield;
   switch (shape.kind) {
     case 'structure':
-      return walkStructure(shape, value, path, map);
-    case 'list':
+      return yield* walkStructure(shape, value, path, how);
+    case 'list': {
       if (!Array.isArray(value)) throw wrongType(path);
-      return value.map((item, i) => walk(shape.element, item, `${path}.${i + 1}`, map));
+      const items: unknown[] = [];
+      for (const [i, item] of value.entries())
+        items.push(yield* walk(shape.element, item, `${path}.${i + 1}`, how));
+      return items;
+    }
     case 'scalar': {
-      const mapped = map(shape.scalar, value);
+      const mapped = how.map(shape.scalar, value);
       if (mapped === undefined) throw wrongType(path);
       return mapped;
     }
   }
 }
 
-function walkStructure(shape: StructureShape, value: unknown, path: string, map: ScalarMap): WireInput {
+function* walkStructure(
+  shape: StructureShape,
+  value: unknown,
+  path: string,
+  how: Walk,
+): Walked<Record<string, unknown>> {
   if (!isRecord(value)) throw wrongType(path);
   const prefix = path === '' ? '' : `${path}.`;
   const result: Record<string, unknown> = {};
@@ -54,7 +81,8 @@ function walkStructure(shape: StructureShape, value: unknown, path: string, map:
     const member = shape.byName.get(name);
     if (member === undefined)
       throw new PandoError('UnknownParameter', `The parameter ${prefix}${name} is not recognized`);
-    if (item !== undefined && item !== null) result[name] = walk(member.shape, item, prefix + name, map);
+    if (item !== undefined && item !== null)
+      result[name] = yield* walk(member.shape, item, prefix + name, how);
   }
   for (const member of shape.members.slice(0, shape.requiredCount)) {
     if (result[member.name] === undefined) {

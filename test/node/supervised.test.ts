@@ -45,7 +45,7 @@ const bench = (t: TestContext) => {
     rmSync(root, { recursive: true, force: true });
   });
   return {
-    supervised,
+    ...{ supervised, directory, entry },
     recordedPid: (): number => JSON.parse(readFileSync(directory.pidFile('one'), 'utf8')).pid,
     /** The process that runs now, once it is ready. */
     ready: async (): Promise<ProcessIdentity> => {
@@ -60,6 +60,18 @@ const bench = (t: TestContext) => {
     },
   };
 };
+
+test('a process starts from compiled code, and can collect what loading left', async (t) => {
+  const { ready, directory, entry } = bench(t);
+  const told = join(directory.root, 'told');
+  writeFileSync(
+    entry,
+    `${program} writeFileSync('${told}', [process.env.NODE_COMPILE_CACHE, typeof gc].join());`,
+  );
+  await ready();
+  await until('its word', () => existsSync(told));
+  await until('all of it', () => readFileSync(told, 'utf8') === `${directory.compiled},function`);
+});
 
 test('replaced again in the moment in which the former one is gone: the record stays that of the newest', async (t) => {
   const { supervised, ready, recordedPid } = bench(t);

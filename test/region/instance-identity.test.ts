@@ -5,6 +5,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import * as cms from '@peculiar/asn1-cms';
+import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
+import { Certificate } from '@peculiar/asn1-x509';
 import { sql } from 'kysely';
 import { pino } from 'pino';
 import { exec } from '#base/exec.ts';
@@ -28,6 +31,41 @@ const claims = {
   pendingTime: '2026-11-26T12:00:00.123Z',
 };
 
+/** The whole of a PKCS #7 as a library encodes it. */
+const encodedByLibrary = (document: Buffer, signature: Buffer, certificate: string): Buffer => {
+  const { raw } = new X509Certificate(certificate);
+  const { issuer, serialNumber } = AsnConvert.parse(raw, Certificate).tbsCertificate;
+  const digestAlgorithm = new cms.DigestAlgorithmIdentifier({
+    algorithm: '2.16.840.1.101.3.4.2.1',
+    parameters: null,
+  });
+  const signatureAlgorithm = new cms.SignatureAlgorithmIdentifier({
+    algorithm: '1.2.840.113549.1.1.1',
+    parameters: null,
+  });
+  const signed = new cms.SignedData({
+    version: cms.CMSVersion.v1,
+    digestAlgorithms: new cms.DigestAlgorithmIdentifiers([digestAlgorithm]),
+    encapContentInfo: new cms.EncapsulatedContentInfo({
+      eContentType: cms.id_data,
+      eContent: new cms.EncapsulatedContent({ single: new OctetString(document) }),
+    }),
+    signerInfos: new cms.SignerInfos([
+      new cms.SignerInfo({
+        version: cms.CMSVersion.v1,
+        sid: new cms.SignerIdentifier({
+          issuerAndSerialNumber: new cms.IssuerAndSerialNumber({ issuer, serialNumber }),
+        }),
+        digestAlgorithm,
+        signatureAlgorithm,
+        signature: new OctetString(signature),
+      }),
+    ]),
+  });
+  const content = AsnConvert.serialize(signed);
+  return Buffer.from(AsnConvert.serialize(new cms.ContentInfo({ contentType: cms.id_signedData, content })));
+};
+
 describe('identity documents', () => {
   let region: TestRegion;
   let directory: string;
@@ -40,6 +78,20 @@ describe('identity documents', () => {
   after(async () => {
     await region.stop();
     await rm(directory, { recursive: true, force: true });
+  });
+
+  it('are framed byte for byte as a library encodes them, however long they are', async () => {
+    const key = region.region.identityKey;
+    assert.ok(key !== undefined);
+    for (const chars of [1, 90, 120, 250, 700, 65_000]) {
+      const signed = await signIdentity(key, facts, { ...claims, imageId: 'a'.repeat(chars) });
+      const expected = encodedByLibrary(
+        Buffer.from(signed.document),
+        Buffer.from(signed.signature, 'base64'),
+        key.certificate,
+      );
+      assert.deepEqual(Buffer.from(signed.pkcs7, 'base64'), expected);
+    }
   });
 
   it('verify with the region’s certificate by each of EC2’s three ways, and no longer once a byte is changed', async () => {

@@ -108,6 +108,16 @@ test('a changed rule is a new version for those that carry the group; a changed 
   assert.deepEqual(await recorded(), written);
 });
 
+/** A state, and what the tables took into account when it was read. */
+const compiled = async () => {
+  const row = await setup.region.db
+    .selectFrom('recorded_vpc')
+    .select('version')
+    .where('vpc_id', '=', vpcId)
+    .executeTakeFirst();
+  return { state: await vpcStateOf(setup.region, vpcId), written: row?.version ?? 0 };
+};
+
 test('whoever writes, and in whatever order, the tables say what the newest state needs', async () => {
   const [web = '', db = ''] = groupIds;
   const log = pino({ level: 'silent' });
@@ -118,11 +128,14 @@ test('whoever writes, and in whatever order, the tables say what the newest stat
   for (let round = 0; round < 6; round++) {
     const groupId = round % 2 === 0 ? web : db;
     await allow(groupId, 1_000 + round);
-    const older = await vpcStateOf(setup.region, vpcId);
+    const older = await compiled();
     if (round % 3 === 0) await launchOn(cards[round % 2 === 0 ? 0 : 1], [web, db]);
-    const newer = await vpcStateOf(setup.region, vpcId);
+    const newer = await compiled();
     await Promise.all(
-      replicas.map(({ recorder, cache }, at) => recorder.record(cache.of(at === round % 3 ? older : newer))),
+      replicas.map(({ recorder, cache }, at) => {
+        const { state, written } = at === round % 3 ? older : newer;
+        return recorder.record(cache.of(state), written);
+      }),
     );
     const expected = await wanted();
     for (const [device, objects] of expected)

@@ -16,7 +16,7 @@ const limits = routerLimits.parse({ largePerSourceMax: 2, largePerAccountMax: 3 
 /** Within every limit of the wire: backends refuse them, or not. */
 const allowed: ReadonlySet<string> = new Set([
   'a value of escapes, as long as one may be',
-  'as many parameters as there may be',
+  'as many tags as there may be parameters',
   'no parameter at all',
 ]);
 const exceeded = { code: 'RequestLimitExceeded' };
@@ -84,6 +84,26 @@ describe('LargeBodies', () => {
     await Promise.all(waiting);
     assert.deepEqual(order, ['second', 'second ends', 'third', 'third ends']);
     for (let at = 0; at < 10; at += 1) (await large.enterAccount('a'))();
+  });
+
+  it('uses the memory of one body for the next, of none for two at once, and keeps none at rest', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const large = new LargeBodies(limits);
+    const take = (bytes: number) => {
+      const reserved = new DisposableStack();
+      const buffer = large.takeBuffer(bytes, reserved);
+      assert.equal(buffer.length, bytes);
+      return { memory: buffer.buffer, free: () => reserved.dispose() };
+    };
+    const [first, second] = [take(200_000), take(200_000)];
+    assert.notEqual(first.memory, second.memory);
+    first.free();
+    const third = take(100_000);
+    assert.equal(third.memory, first.memory);
+    assert.notEqual(take(100_000).memory, second.memory, 'it is still in use');
+    third.free();
+    t.mock.timers.tick(60_000);
+    assert.notEqual(take(100_000).memory, first.memory);
   });
 
   it('has few places for one source, and takes them back', () => {
@@ -156,6 +176,16 @@ describe('the worst forms', () => {
       assert.ok(reply.status < 500, `${reply.status} ${codeOf(reply)}`);
       assert.equal(reply.status < 400 && heard() > before, allowed.has(name));
     });
+
+  it('are searched for their action across the ends of slices', async () => {
+    const at = 64 * 1024;
+    for (const before of [at - 9, at - 4, at - 1, at, at + 1]) {
+      const form = `Version=2016-11-15${'&'.repeat(before - 18)}&Action=NoSuchAction${'&'.repeat(at)}`;
+      assert.equal(codeOf(await cloud.send(form)), 'InvalidAction', `at ${before}`);
+      const known = form.replace('NoSuchAction', 'DescribeInstances');
+      assert.equal((await cloud.send(known)).status, 200, `at ${before}`);
+    }
+  });
 
   it('are served one at a time to an account, and one too many is told to slow down', async () => {
     const places = routerLimits.parse({}).largePerAccountMax;

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Authority, issueCertificate } from '#base/pki.ts';
+import { nodeFlags } from '#node/compiledCode.ts';
 
 export interface RouterProcess {
   readonly child: ChildProcess;
@@ -34,7 +35,9 @@ export const startRouterProcess = async (
   const region = { host: '127.0.0.1', port: regionPort };
   await writeFile(file, JSON.stringify({ regionName: 'lab-1', listen: { port: 0 }, region, tls, ...config }));
   const main = new URL('../../src/router/main.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [main, '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...nodeFlags, main, '--config', file], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const exited = once(child, 'exit').then(async ([code]) => {
     await rm(directory, { recursive: true, force: true });
     return typeof code === 'number' ? code : null;

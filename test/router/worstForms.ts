@@ -33,6 +33,14 @@ export const worstForms: Readonly<Record<string, string>> = {
     (at) => `&Filter.${Math.ceil(at / 200)}.Value.${at}=${'%41'.repeat(60)}`,
     4_990,
   ),
+  'as many tags as there may be parameters': filled(
+    launch,
+    (at) => {
+      const tag = `&TagSpecification.${Math.ceil(at / 500)}.Tag.${at}`;
+      return `${tag}.Key=${'%41'.repeat(40)}${at}${tag}.Value=${'%42'.repeat(60)}`;
+    },
+    2_490,
+  ),
   'more parameters than there may be': filled(describe, (at) => `&InstanceId.${at}=i`),
   'no parameter at all': filled(describe, () => '&'.repeat(1_024)),
   'the action at the end': `${filled('Version=2016-11-15', () => '&Actio=x')}&Action=No`,

@@ -1,5 +1,5 @@
 /** The code of a former commit, to be run beside this one's. */
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
@@ -18,6 +18,8 @@ export const isKnown = (commit: string): Promise<boolean> =>
 /** A directory with the commit's code and the packages of this one: its lock file asks for no others. */
 export async function checkOut(commit: string): Promise<string> {
   const tree = mkdtempSync(join(tmpdir(), 'pando-last-'));
+  // Its processes run as users of their own.
+  chmodSync(tree, 0o755);
   const archive = join(tree, 'archive.tar');
   await exec('git', ['-C', codeDirectory, 'archive', '--output', archive, commit]);
   await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);

@@ -145,7 +145,7 @@ export class StoreProxy {
         const text = textOf(type, bytes, prepared);
         batch.push(bytes);
         refused ||= text !== undefined && this.error?.statements.test(text) === true;
-        if (type === 'Q' && text === 'commit' && this.commitAnswersToLose > 0) {
+        if (text === 'commit' && this.commitAnswersToLose > 0) {
           this.commitAnswersToLose--;
           losing = true;
         }

@@ -1,6 +1,7 @@
 /** Puts the application together and starts it: schema, parts, housekeeping, HTTP. */
 import { join } from 'node:path';
 import type { App, Log } from './app.ts';
+import { Background } from './base/background.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { carrierClient } from './carrier/client.ts';
 import type { LocationVerifier } from './carrier/verification.ts';
@@ -70,7 +71,7 @@ export async function start(config: Config, overrides: Overrides = {}): Promise<
       policy: overrides.policy ?? defaultPolicy,
       ...(carrier && { carrier }),
       live: new LiveEvents(),
-      background: new Set(),
+      background: new Background(),
       places: new NearbyIndex(),
       log,
       mode: config.mode,
@@ -105,7 +106,7 @@ async function listen(config: Config, app: App, housekeeping: boolean): Promise<
     close: async () => {
       await stop();
       await server.close();
-      await Promise.all(app.background);
+      await app.background.done();
       await app.pool.end();
     },
   };

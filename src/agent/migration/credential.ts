@@ -6,7 +6,6 @@
  */
 import { createPublicKey, sign, verify, X509Certificate } from 'node:crypto';
 import { identityIn, parseIdentity, type TlsMaterial } from '#base/identity.ts';
-import { createAuthority, issueCertificate } from '#base/pki.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential } from '#contracts/host.ts';
 
@@ -34,6 +33,8 @@ export const makeCredential = async (
   instanceId: string,
   side: Side,
 ): Promise<OwnCredential> => {
+  // Loaded by the first migration of a process: what makes certificates takes some MiB.
+  const { createAuthority, issueCertificate } = await import('#base/pki.ts');
   const authority = await createAuthority(`${side} of ${instanceId}`, days);
   const identity = `spiffe://pando/vmm/${commonName(instanceId)}`;
   const { cert, key } = await issueCertificate(authority, identity, lifetimeMs);

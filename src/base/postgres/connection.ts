@@ -5,6 +5,7 @@ import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'ky
 import pg from 'pg';
 import { monotonicMs } from '../monotonic.ts';
 import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
+import { beginText, commitText, type Joined, queryJoined } from './joined.ts';
 import * as limits from './limits.ts';
 import { patience } from './patience.ts';
 
@@ -47,16 +48,25 @@ const types: pg.CustomTypesConfig = {
       : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-/** What a COMMIT without an answer, or one that the server's end cut off, is judged by. */
-const commitText = 'commit';
-const rolledBack = { command: 'ROLLBACK', rowCount: 0, rows: [] } as const;
+const rollbackText = 'rollback';
+/** What a BEGIN, COMMIT or ROLLBACK answers that the server need not hear of. */
+const nothingDone = <R>(): PostgresQueryResult<R> => ({ command: 'ROLLBACK', rowCount: 0, rows: [] });
 
+/**
+ * Statements that are given together travel together: what is asked for before the first answer is awaited goes out in one write, and
+ * the server works through it without waiting for us. BEGIN waits for the first statement of its transaction.
+ */
 export class StoreConnection implements PostgresPoolClient {
   readonly #client: pg.Client;
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   readonly #events: ConnectionEvents;
   #ended = false;
+  /** A transaction was begun of which the server knows nothing yet: nor that it has long been idle, so this ends it then. */
+  #beginDue: NodeJS.Timeout | undefined;
+  /** BEGIN and COMMIT, once each of them has run here by itself and is prepared. */
+  readonly #prepared = new Set<string>();
+  #corked = false;
   /** Monotonic: when its server last answered. */
   answeredAt = monotonicMs();
 
@@ -82,6 +92,7 @@ export class StoreConnection implements PostgresPoolClient {
       statement_timeout: options.statementTimeoutMs,
       idle_in_transaction_session_timeout: limits.idleInTransactionTimeoutMs,
       stream: () => socket,
+      pipeline: true,
       types,
     });
     const connection = new StoreConnection(client, socket, options, events);
@@ -144,25 +155,78 @@ export class StoreConnection implements PostgresPoolClient {
     this.#end(error);
   }
 
-  async #run<R>(text: string, values: ReadonlyArray<unknown>): Promise<PostgresQueryResult<R>> {
+  /**
+   * A transaction's last statement, in one message with COMMIT. @throws what the statement failed for, and then the transaction is to be
+   * rolled back; UnknownOutcome where no answer came
+   */
+  async commit(text: string, values: ReadonlyArray<unknown>): Promise<void> {
+    const name = nameOf(text);
+    if (name !== undefined && this.#prepared.has(commitText)) {
+      await this.#run(text, values, true);
+      return;
+    }
+    await this.#run(text, values);
+    await this.#run(commitText, []);
+  }
+
+  async #run<R>(
+    text: string,
+    values: ReadonlyArray<unknown>,
+    commit = false,
+  ): Promise<PostgresQueryResult<R>> {
     if (this.#ended) {
       // What was begun on a connection that ended is rolled back by the server: the first error is the one to tell.
-      if (text === 'rollback') return { ...rolledBack, rows: [] };
+      if (text === rollbackText) return nothingDone();
       throw storeError(new ConnectionLost('the connection has ended'));
     }
+    if (text === beginText && this.#prepared.has(beginText)) {
+      this.#beginDue = setTimeout(
+        () => this.#end(new ConnectionLost('nothing was asked for in a transaction')),
+        limits.idleInTransactionTimeoutMs,
+      );
+      return nothingDone();
+    }
+    const begin = this.#beginDue !== undefined;
+    clearTimeout(this.#beginDue);
+    this.#beginDue = undefined;
+    // Nothing was asked for in between.
+    if (begin && (text === commitText || text === rollbackText)) return nothingDone();
     try {
-      const name = values.length === 0 ? undefined : nameOf(text);
-      const sent = this.#client.query({ name, text, values: [...values] });
+      const sent = this.#send(text, values, { begin, commit });
       const result = await this.#within(patience().queryTimeoutMs ?? this.#options.queryTimeoutMs, sent);
       this.answeredAt = monotonicMs();
+      if (text === beginText || text === commitText) this.#prepared.add(text);
       return result as unknown as PostgresQueryResult<R>;
     } catch (error) {
-      throw this.#judge(error, text);
+      throw this.#judge(error, commit || text === commitText);
     }
   }
 
+  #send(text: string, values: ReadonlyArray<unknown>, joined: Joined): Promise<pg.QueryResult> {
+    this.#cork();
+    if (text === beginText || text === commitText) return this.#client.query({ name: text, text });
+    const name = values.length === 0 && !joined.begin && !joined.commit ? undefined : nameOf(text);
+    const statement = { text, values: [...values] };
+    if (!joined.begin && !joined.commit) return this.#client.query({ ...statement, name });
+    if (name !== undefined) return queryJoined(this.#client, { ...statement, name }, joined);
+    // There are more texts than are kept prepared.
+    const began = this.#client.query({ name: beginText, text: beginText });
+    return began.then(() => this.#client.query(statement));
+  }
+
+  /** What is asked for by the callbacks of promises that run now goes along. */
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
+  }
+
   /** Throws the connection away where the error says so, and gives the error that callers are to see. */
-  #judge(error: unknown, text: string): unknown {
+  #judge(error: unknown, isCommit: boolean): unknown {
     const lost = !(error instanceof pg.DatabaseError) && (this.#ended || this.#socket.destroyed);
     const cause =
       lost && !(error instanceof ConnectionLost) ? new ConnectionLost('it ended', { cause: error }) : error;
@@ -170,7 +234,7 @@ export class StoreConnection implements PostgresPoolClient {
     if (fault === 'away' || fault === 'read-only') this.#end(cause instanceof Error ? cause : undefined);
     if (fault === 'full') this.#events.full(cause);
     // The server may have committed before it went away.
-    if (text === commitText && fault === 'away') return unknownOutcome(cause);
+    if (isCommit && fault === 'away') return unknownOutcome(cause);
     return storeError(cause);
   }
 
@@ -194,6 +258,7 @@ export class StoreConnection implements PostgresPoolClient {
   #end(error: Error | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
+    clearTimeout(this.#beginDue);
     this.#socket.destroy();
     this.#events.ended(this, error);
   }

@@ -15,9 +15,12 @@ const retryAwayMsMax = 5_000;
 const backoffMsMin = 2;
 const backoffMsMax = 100;
 
-export interface TransactOptions {
-  readonly isolation?: IsolationLevel;
+export interface RetryOptions {
   readonly attemptsMax?: number;
+}
+
+export interface TransactOptions extends RetryOptions {
+  readonly isolation?: IsolationLevel;
 }
 
 /** Thrown inside of a transaction to have it run again from the start, as a serialization failure does. */
@@ -33,21 +36,26 @@ const passing: ReadonlySet<StoreFault> = new Set(['contended', 'away', 'read-onl
  * by what they wrote: a client token, a row's version, a name that is unique.
  * @throws Conflict, retryable, when rows were contended to the end. @throws Unavailable when the store is away, full or too busy.
  */
-export const transact = async <Schema, T>(
+export const transact = <Schema, T>(
   db: Kysely<Schema>,
   work: (tx: Transaction<Schema>) => Promise<T>,
   options: TransactOptions = {},
-): Promise<T> => {
+): Promise<T> =>
+  retried(() => {
+    const transaction = db.transaction();
+    return (options.isolation ? transaction.setIsolationLevel(options.isolation) : transaction).execute(
+      (tx) => insideTransaction(() => work(tx)),
+    );
+  }, options);
+
+/** Runs one whole transaction, and again where `transact` says so. */
+export const retried = async <T>(once: () => Promise<T>, options: RetryOptions = {}): Promise<T> => {
   assertOutsideTransaction('a second transaction');
   const attemptsMax = options.attemptsMax ?? transactionAttemptsMax;
   const began = monotonicMs();
   for (let attempt = 1; ; attempt++) {
-    const transaction = db.transaction();
     try {
-      return await (options.isolation
-        ? transaction.setIsolationLevel(options.isolation)
-        : transaction
-      ).execute((tx) => insideTransaction(() => work(tx)));
+      return await once();
     } catch (error) {
       const fault = storeFaultOf(error);
       if (fault === undefined || !passing.has(fault) || isUnknownOutcome(error)) throw error;

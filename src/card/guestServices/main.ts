@@ -10,6 +10,7 @@ import { createServer } from 'node:net';
 import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { giveBackLoadingMemory } from '#base/loadingMemory.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { answerDhcp } from '../dhcp/answer.ts';
 import { parseDhcp } from '../dhcp/packet.ts';
@@ -98,6 +99,7 @@ const guestAt = (is: (guest: GuestFacts['guests'][number]) => boolean) => {
     : { vpc: facts.vpc, port: guest.port, metadata: guest.metadata };
 };
 
+giveBackLoadingMemory();
 const dhcp = await opened(openDhcp);
 await opened(openMetadata);
 dhcp.on('error', () => undefined);

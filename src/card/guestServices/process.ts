@@ -4,6 +4,7 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { collectFlag } from '#base/loadingMemory.ts';
 import type { Logger } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -171,7 +172,7 @@ const command = (uid: number): string[] => [
   ...['setpriv', '--no-new-privs', '--inh-caps=-all', `--bounding-set=${startingCapabilities}`],
   ...[
     process.execPath,
-    `--max-old-space-size=${guestServicesHeapMib}`,
+    ...[`--max-old-space-size=${guestServicesHeapMib}`, collectFlag],
     '--disable-warning=ExperimentalWarning',
   ],
   ...[join(import.meta.dirname, 'main.ts'), String(uid)],

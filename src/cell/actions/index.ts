@@ -2,7 +2,7 @@
 
 import { PandoError } from '#contracts/errors.ts';
 import { callHandler, isKnownAction } from '#wire/actions.ts';
-import { reviveInput } from '#wire/transport.ts';
+import { reviveInputInTurns } from '#wire/transport.ts';
 import type { Handlers } from '#wire/types.ts';
 import { describeInstanceAttribute } from './attributes.ts';
 import {
@@ -95,7 +95,7 @@ export const createEc2Call =
     const output = await callHandler(
       { handlers: cellHandlers, members: cellMembers },
       action,
-      reviveInput(action, input ?? {}),
+      await reviveInputInTurns(action, input ?? {}),
       {
         ...shared,
         request,

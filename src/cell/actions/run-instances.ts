@@ -25,8 +25,9 @@ import type { DedicatedHostRow } from '../store/dedicated-hosts.ts';
 import { type InstanceRow, insertInstance, listReservation } from '../store/instances.ts';
 import { returnSlots, useSlot } from '../store/reservations.ts';
 import type { Sql } from '../store/sql.ts';
-import { insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
+import { type BegunRow, insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
+import { knownInstance } from '../workflows/steps/inputs.ts';
 import type { CellContext } from './context.ts';
 import { checkOffered } from './host-placement.ts';
 import { choiceOf } from './instance-reservation.ts';
@@ -51,7 +52,7 @@ type Resolved = Result<typeof regionContract, 'region.resolveLaunch'>;
 interface Launched {
   readonly reservationId: string;
   readonly rows: readonly InstanceRow[];
-  readonly workflows: readonly WorkflowRow[];
+  readonly workflows: readonly BegunRow[];
 }
 
 export const runInstances = async (
@@ -348,7 +349,7 @@ const launch = async (
   if (taken !== undefined) await context.offers.fulfil(tx, taken, reservationId);
   if (slots.length > places.length) await returnSlots(tx, slots.slice(places.length));
   const rows: InstanceRow[] = [];
-  const workflows: WorkflowRow[] = [];
+  const workflows: BegunRow[] = [];
   for (const [index, { id, partition, tenantId, ...placed }] of places.entries()) {
     const placedRequest = {
       ...request,
@@ -362,7 +363,7 @@ const launch = async (
     await insertInstance(tx, owned);
     const slot = slots[index];
     if (slot !== undefined) await useSlot(tx, row.id, slot.reservation_id);
-    workflows.push(await insertWorkflow(tx, workflow, owner));
+    workflows.push({ ...(await insertWorkflow(tx, workflow, owner)), known: knownInstance(owned) });
     rows.push(owned);
   }
   return { reservationId, rows, workflows };

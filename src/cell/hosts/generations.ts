@@ -36,5 +36,5 @@ export const raiseGeneration = async (db: Database, seen: InstanceRow, heard: nu
 };
 
 /** Whether the host has heard of a change of the instance that the store does not know. */
-export const isAhead = (row: InstanceRow, heard: number | undefined): heard is number =>
+export const isAhead = (row: Pick<InstanceRow, 'place_epoch'>, heard: number | undefined): heard is number =>
   heard !== undefined && heard > generationOf(row.place_epoch);

@@ -16,9 +16,11 @@ import {
 import type { CellServices } from '../services.ts';
 import { claimIdOf, migrationHostOf, releaseClaim } from '../store/claims.ts';
 import {
+  type BriefInstance,
   changeInstance,
+  findPlaced,
   type InstanceRow,
-  listHostInstances,
+  listHostBriefly,
   lockInstances,
   type PlacedInstance,
 } from '../store/instances.ts';
@@ -56,21 +58,31 @@ export class HostReconciler {
     const { db, log } = this.#options.services;
     const reported = new Map(vms.map((vm) => [vm.instanceId, vm]));
     let settled = true;
-    for (const row of await listHostInstances(db, hostId)) {
-      const vm = reported.get(row.id);
-      reported.delete(row.id);
+    for (const seen of await listHostBriefly(db, hostId)) {
+      const vm = reported.get(seen.id);
+      reported.delete(seen.id);
       try {
-        settled = (await this.#settleRow(hostId, row, vm)) && settled;
+        settled = (await this.#settleSeen(hostId, seen, vm)) && settled;
       } catch (error) {
         // One VM that cannot be settled now does not keep the others from it.
         settled = false;
         log.warn(
-          { host: hostId, instance: row.id, err: error },
+          { host: hostId, instance: seen.id, err: error },
           'an instance was not compared with its host',
         );
       }
     }
     return (await this.quarantine.settle(hostId, [...reported.values()])) && settled;
+  }
+
+  /** The whole row is read only where it may differ: then it is compared as it is now. */
+  async #settleSeen(hostId: string, seen: BriefInstance, vm: VmReport | undefined): Promise<boolean> {
+    if (!isAhead(seen, vm?.generation)) {
+      if (seen.workflow_id !== null) return false;
+      if (seen.migration_host !== hostId && agrees(seen, hostId, vm)) return true;
+    }
+    const row = await findPlaced(this.#options.services.db, seen.id);
+    return row !== undefined && this.#settleRow(hostId, row, vm);
   }
 
   /** Whether nothing is left of this row that a later report must settle. */
@@ -196,7 +208,11 @@ export class HostReconciler {
 }
 
 /** Whether a host's VM is as the row has it; only for rows that no workflow owns. */
-const agrees = (row: InstanceRow, hostId: string, vm: VmReport | undefined): boolean => {
+const agrees = (
+  row: Pick<InstanceRow, 'state' | 'host_id'>,
+  hostId: string,
+  vm: VmReport | undefined,
+): boolean => {
   const state = vm?.state ?? 'absent';
   if (row.state === 'terminated') return row.host_id === null;
   if (row.host_id !== hostId) return true;

@@ -17,7 +17,7 @@ import { declarationTriesMax, vpcPushTimeoutMs } from '../limits.ts';
 import { findHost } from '../store/hosts.ts';
 import { hostsOfVpc } from '../store/instances.ts';
 import type { Database } from '../store/sql.ts';
-import { deleteVpcState, loadVpcStates, storeVpcState } from '../store/vpc-states.ts';
+import { deleteVpcState, loadVpcStates, storeVpcStates } from '../store/vpc-states.ts';
 import { CardObjects } from './card-objects.ts';
 import type { HostSessions } from './sessions.ts';
 
@@ -39,6 +39,9 @@ interface Heard {
   readonly parts: VpcParts;
   readonly sequence: number;
 }
+
+/** VPCs whose state is kept by one statement: a large one takes megabytes. */
+const savedAtOnceMax = 16;
 
 const keyOf = (hostId: string, vpcId: string): string => `${hostId} ${vpcId}`;
 
@@ -282,14 +285,21 @@ export class VpcStates {
 
   /** Saves what was heard. Behind the pushes: it is a copy of the region's truth, kept for when the region is away. */
   async save(): Promise<void> {
-    for (const vpcId of [...this.#unsaved]) {
-      const state = stateOf(this.#partsOf(vpcId));
-      this.#unsaved.delete(vpcId);
-      if (state === undefined) continue;
-      await storeVpcState(this.#options.db, state).catch((error: unknown) => {
-        this.#unsaved.add(vpcId);
-        throw error;
-      });
+    const vpcIds = [...this.#unsaved];
+    for (let from = 0; from < vpcIds.length; from += savedAtOnceMax) {
+      const batch = vpcIds.slice(from, from + savedAtOnceMax);
+      for (const vpcId of batch) this.#unsaved.delete(vpcId);
+      const states = batch.flatMap((vpcId) => stateOf(this.#partsOf(vpcId)) ?? []);
+      if (states.length > 0) await this.#store(states);
+    }
+  }
+
+  async #store(states: readonly VpcState[]): Promise<void> {
+    try {
+      await storeVpcStates(this.#options.db, states);
+    } catch (error) {
+      for (const { vpcId } of states) this.#unsaved.add(vpcId);
+      throw error;
     }
   }
 

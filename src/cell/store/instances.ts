@@ -5,7 +5,7 @@ import type { VpcPort } from '#contracts/network.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import type { InstanceState, StateReason } from '../instance-states.ts';
 import { purgeBatchMax } from '../limits.ts';
-import type { Sql } from './sql.ts';
+import { type Sql, send } from './sql.ts';
 
 export type Tags = readonly ValidTag[];
 
@@ -174,12 +174,12 @@ const encode = (column: string, value: unknown): unknown =>
 
 const insertText = `insert into instances (${instanceColumns.join(', ')}) values (${instanceColumns.map((_, at) => `$${at + 1}`).join(', ')})`;
 
-export const insertInstance = async (tx: Sql, row: InstanceRow): Promise<void> => {
-  await tx.query(
+export const insertInstance = (tx: Sql, row: InstanceRow): Promise<void> =>
+  send(
+    tx,
     insertText,
     instanceColumns.map((column) => encode(column, row[column])),
   );
-};
 
 export const findInstance = async (sql: Sql, id: string): Promise<InstanceRow | undefined> =>
   (await sql.query<InstanceRow>('select * from instances where id = $1', [id]))[0];
@@ -226,6 +226,22 @@ export const listHostInstances = (sql: Sql, hostId: string): Promise<PlacedInsta
     [hostId],
   );
 
+/** What says whether a host's report agrees with an instance: a host has many, and nearly all of them do. */
+export type BriefInstance = Pick<
+  PlacedInstance,
+  'id' | 'state' | 'host_id' | 'place_epoch' | 'workflow_id' | 'migration_host'
+>;
+
+/** The same instances as `listHostInstances`. */
+export const listHostBriefly = (sql: Sql, hostId: string): Promise<BriefInstance[]> =>
+  sql.query(
+    `select i.id, i.state, i.host_id, i.place_epoch, i.workflow_id, m.host_id as migration_host
+     from instances i left join claims m on m.id = 'migration/' || i.id
+     where i.id in (select id from instances where host_id = $1
+       union all select holder from claims where purpose = 'migration' and host_id = $1)`,
+    [hostId],
+  );
+
 export const findPlaced = async (sql: Sql, id: string): Promise<PlacedInstance | undefined> =>
   (
     await sql.query<PlacedInstance>(
@@ -247,6 +263,22 @@ export const changeInstance = async (
   change: InstanceChange,
   expect: Partial<Pick<InstanceRow, 'version' | 'state' | 'workflow_id' | 'host_id'>> = {},
 ): Promise<boolean> => {
+  const { text, values } = changeStatement(id, change, expect);
+  const rows = await tx.query<{ id: string }>(`${text} returning id`, values);
+  return rows.length === 1;
+};
+
+/** The same of a row that the transaction has locked: nobody waits for it. */
+export const changeLocked = (tx: Sql, id: string, change: InstanceChange): Promise<void> => {
+  const { text, values } = changeStatement(id, change, {});
+  return send(tx, text, values);
+};
+
+const changeStatement = (
+  id: string,
+  change: InstanceChange,
+  expect: Partial<InstanceRow>,
+): { text: string; values: unknown[] } => {
   const values: unknown[] = [id];
   const bind = (value: unknown): string => `$${values.push(value)}`;
   const sets = Object.entries(change)
@@ -255,11 +287,8 @@ export const changeInstance = async (
   const guards = Object.entries(expect).map(
     ([column, value]) => `${column} is not distinct from ${bind(value)}`,
   );
-  const rows = await tx.query<{ id: string }>(
-    `update instances set ${[...sets, 'version = version + 1'].join(', ')} where ${['id = $1', ...guards].join(' and ')} returning id`,
-    values,
-  );
-  return rows.length === 1;
+  const text = `update instances set ${[...sets, 'version = version + 1'].join(', ')} where ${['id = $1', ...guards].join(' and ')}`;
+  return { text, values };
 };
 
 /** What marks that a change of the row, which is locked, is to be told to the instance's metadata service. A start tells it anyhow. */

@@ -1,24 +1,50 @@
 /** The narrow door through which the cell's store reaches PostgreSQL: statements are constants with `$n` parameters. */
-import { CompiledQuery, type Kysely, type Transaction } from 'kysely';
+import type { Kysely } from 'kysely';
+import { poolOf } from '#base/postgres/database.ts';
 import { storeFaultOf } from '#base/postgres/faults.ts';
-import { transact } from '#base/postgres/transaction.ts';
+import { transactPipelined } from '#base/postgres/pipelined.ts';
+import type { StorePool } from '#base/postgres/pool.ts';
 
 /** The store's tables are reached by statements of our own, so Kysely is told of none. */
 export type CellSchema = Record<never, never>;
 
 export interface Sql {
   query<Row>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /**
+   * Of a transaction: runs a statement whose rows nobody reads. It is not waited for; where it fails, what is awaited next fails with it,
+   * at the latest the commit. `refused`: what its failure is to the caller.
+   */
+  send?(text: string, values: readonly unknown[], refused?: (error: unknown) => unknown): void;
 }
+
+/** Runs a statement whose rows nobody reads: in a transaction without waiting for it. */
+export const send = async (
+  sql: Sql,
+  text: string,
+  values: readonly unknown[],
+  refused?: (error: unknown) => unknown,
+): Promise<void> => {
+  if (sql.send !== undefined) return sql.send(text, values, refused);
+  try {
+    await sql.query(text, values);
+  } catch (error) {
+    throw refused?.(error) ?? error;
+  }
+};
 
 export interface Database extends Sql {
   /** Runs `work` in one transaction; again where `transact` says so, hence `work` has no effect outside of it. */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
 }
 
-const sqlOver = (handle: Kysely<CellSchema> | Transaction<CellSchema>): Sql => ({
+const sqlOver = (pool: StorePool): Sql => ({
   query: async <Row>(text: string, values: readonly unknown[] = []) => {
-    const result = await handle.executeQuery<Row>(CompiledQuery.raw(text, [...values]));
-    return result.rows;
+    const connection = await pool.connect();
+    try {
+      return (await connection.query<Row>(text, values)).rows;
+    } finally {
+      connection.release();
+    }
   },
 });
 
@@ -47,7 +73,10 @@ const repeating = (sql: Sql): Sql => ({
 });
 
 /** The store's view of a pool opened by `openDatabase`. */
-export const databaseOver = (db: Kysely<CellSchema>): Database => ({
-  ...repeating(sqlOver(db)),
-  transaction: (work) => transact(db, (tx) => work(sqlOver(tx))),
-});
+export const databaseOver = (db: Kysely<CellSchema>): Database => {
+  const pool = poolOf(db);
+  return {
+    ...repeating(sqlOver(pool)),
+    transaction: (work) => transactPipelined(pool, work),
+  };
+};

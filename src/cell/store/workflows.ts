@@ -5,10 +5,11 @@
  *
  * A waiting row has no owner that counts: whichever processor finds it due takes it, under the next epoch (`workflow-waits.ts`).
  */
+import { sqlStateOf } from '#base/postgres/faults.ts';
 import { currentTrace, type Trace } from '#base/trace.ts';
 import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
 import { isSteady } from './processors.ts';
-import type { Sql } from './sql.ts';
+import { type Sql, send } from './sql.ts';
 
 export const workflowStates = ['running', 'undoing', 'waiting', 'stuck', 'done', 'undone'] as const;
 export type WorkflowState = (typeof workflowStates)[number];
@@ -93,6 +94,9 @@ export const waitFacts = `
   ceil(extract(epoch from now() - away_since) * 1000)::float8 as away_ms,
   coalesce(wait_deadline <= now(), false) as timed_out`;
 
+/** A row that this process has just made, with what its steps would otherwise read of the store, by the key under which they do. */
+export type BegunRow = WorkflowRow & { readonly known?: Readonly<Record<string, unknown>> };
+
 /** What makes a new workflow. */
 export interface NewWorkflow {
   readonly id: string;
@@ -113,7 +117,8 @@ export interface NewWorkflow {
 export const insertWorkflow = async (tx: Sql, workflow: NewWorkflow, owner: string): Promise<WorkflowRow> => {
   const { id, kind, subject, input, subjectKind = 'instance', version = 1, parent } = workflow;
   const trace = currentTrace() ?? null;
-  await tx.query(
+  await send(
+    tx,
     `insert into workflows (id, kind, subject, input, state, owner, subject_kind, version, alarm_at, parent_id, parent_key,
        trace)
      values ($1, $2, $3, $4, 'running', $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11)`,
@@ -182,6 +187,18 @@ export const knownValues = (known: Known, cancellable: boolean): unknown[] => [
   cancellable,
 ];
 
+const elsewhere = 'the workflow is not where its owner left it';
+
+/**
+ * Fails where nothing has moved, so that no commit follows, though nobody has waited for the answer. The text that is no number is what
+ * the error is known by, and what the server's log shows.
+ */
+const orRefused = `select case count(*) when 0 then '${elsewhere}' else '1' end::int from moved`;
+
+/** By its text too: a result that is no valid JSON for the store has the same code (invalid_text_representation). */
+const isElsewhere = (error: unknown): boolean =>
+  error instanceof Error && sqlStateOf(error) === '22P02' && error.message.includes(elsewhere);
+
 /**
  * Moves a workflow on, where its row is still as the executor knows it: this owner and epoch (a survivor raises the epoch), this
  * state and step (a commit whose answer was lost is not done twice), and, while it can be cancelled, no cancel flag.
@@ -192,12 +209,15 @@ export const advanceWorkflow = async (
   next: Advance,
   cancellable: boolean,
 ): Promise<void> => {
-  const rows = await tx.query<{ id: string }>(
-    `update workflows set state = $8, cursor = $9, step = $10, step_cursor = $9, results = $11, timings = $12, error = $13,
+  await send(
+    tx,
+    `with moved as (
+     update workflows set state = $8, cursor = $9, step = $10, step_cursor = $9, results = $11, timings = $12, error = $13,
        attempts = 0, wake_at = null, resume_state = null, waits_on = null, signal_names = null, awaits_children = false,
        wait_began_at = null, wait_deadline = null, away_since = null, last_error = null, taken_over = false,
        alarm_at = now() + make_interval(secs => $14), alarmed_at = null, updated_at = now()
-     where ${knownGuard} returning id`,
+     where ${knownGuard} returning id)
+     ${orRefused}`,
     [
       ...knownValues(known, cancellable),
       next.state,
@@ -208,11 +228,11 @@ export const advanceWorkflow = async (
       next.error === undefined ? null : JSON.stringify(next.error),
       next.alarmAfterMs / 1000,
     ],
+    (error) =>
+      isElsewhere(error)
+        ? new MoveRefused(`workflow ${known.id} is no longer at ${known.state}/${known.step ?? known.cursor}`)
+        : error,
   );
-  if (rows.length === 0)
-    throw new MoveRefused(
-      `workflow ${known.id} is no longer at ${known.state}/${known.step ?? known.cursor}`,
-    );
 };
 
 /**

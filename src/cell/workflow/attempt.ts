@@ -85,6 +85,9 @@ const decide = (
   if ((waits || persistent) && (parkedBefore || elapsedMs >= inMemoryMs)) throw new TryLater(error, failed);
 };
 
+/** A reason of its own: without one, each attempt that ends in time would make an error with its stack. */
+const isDone = 'done';
+
 /** The attempt is told by its signal; if it does not listen, it is left behind, and its late effect is what undo must expect. */
 const withDeadline = async <T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -94,9 +97,14 @@ const withDeadline = async <T>(
 ): Promise<T> => {
   const late = new AbortController();
   const done = new AbortController();
-  const signal = AbortSignal.any([late.signal, stop]);
-  const expiry = clock.sleep(deadlineMs, AbortSignal.any([done.signal, stop])).then(() => {
-    if (done.signal.aborted) return new Promise<never>(() => undefined);
+  const onStop = (): void => {
+    late.abort(stop.reason);
+    done.abort(isDone);
+  };
+  if (stop.aborted) onStop();
+  else stop.addEventListener('abort', onStop, { once: true });
+  const expiry = clock.sleep(deadlineMs, done.signal).then(() => {
+    if (done.signal.aborted && !stop.aborted) return new Promise<never>(() => undefined);
     const error = new PandoError(
       'DeadlineExceeded',
       stop.aborted ? 'The processor stops.' : `Not done in ${deadlineMs} ms.`,
@@ -105,8 +113,9 @@ const withDeadline = async <T>(
     throw error;
   });
   try {
-    return await Promise.race([work(signal), expiry]);
+    return await Promise.race([work(late.signal), expiry]);
   } finally {
-    done.abort();
+    stop.removeEventListener('abort', onStop);
+    done.abort(isDone);
   }
 };

@@ -22,7 +22,13 @@ import {
   takeOverdue,
   wakeDue,
 } from '../store/workflow-waits.ts';
-import { runnableKey, takeOver, type WaitFacts, type WorkflowRow } from '../store/workflows.ts';
+import {
+  type BegunRow,
+  runnableKey,
+  takeOver,
+  type WaitFacts,
+  type WorkflowRow,
+} from '../store/workflows.ts';
 import type { ErasedDefinition } from './definition.ts';
 import { DuePoller } from './due-poller.ts';
 import { Execution } from './execution.ts';
@@ -53,7 +59,7 @@ export interface EngineOptions<Services> {
 
 const cameBackMsMax = 5_000;
 
-type TakenRow = WorkflowRow & Partial<WaitFacts>;
+type TakenRow = BegunRow & Partial<WaitFacts>;
 
 export class WorkflowEngine<Services> {
   readonly #options: EngineOptions<Services>;
@@ -171,7 +177,7 @@ export class WorkflowEngine<Services> {
         this.#options.clock.sleep(ms, timer.signal).then(() => undefined),
       ]);
     } finally {
-      timer.abort();
+      timer.abort('over');
     }
   }
 

@@ -10,6 +10,7 @@ import type { Database, Sql } from '../store/sql.ts';
 import { childEnded, markStuck, parkWorkflow } from '../store/workflow-waits.ts';
 import {
   advanceWorkflow,
+  type BegunRow,
   type Direction,
   type NewWorkflow,
   type StepTiming,
@@ -72,7 +73,7 @@ export class Execution<Services> {
   #parks: number;
 
   /** @throws UnknownStep */
-  constructor(options: ExecutionOptions<Services>, row: WorkflowRow & Partial<WaitFacts>) {
+  constructor(options: ExecutionOptions<Services>, { known = {}, ...row }: BegunRow & Partial<WaitFacts>) {
     this.#options = options;
     this.#table = new StepTable(options.definition);
     this.#mover = new Mover(options, row);
@@ -82,6 +83,7 @@ export class Execution<Services> {
     this.#position = this.#table.positionOf(row, row.state === 'undoing' ? 'undoing' : 'running');
     this.#parks = row.attempts;
     if (row.cancel) this.#cancel.abort();
+    for (const [key, value] of Object.entries(known)) this.#memo.set(key, Promise.resolve(value));
   }
 
   cancel(): void {

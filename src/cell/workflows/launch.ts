@@ -6,7 +6,7 @@
 import type { VpcPort } from '#contracts/network.ts';
 import { type StateReason, stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
-import { changeInstance, findInstance } from '../store/instances.ts';
+import { findInstance } from '../store/instances.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { need, type PlaceInput } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
@@ -95,14 +95,13 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       name: 'commission',
       why: 'running, and seen as such, only when all of the above is so',
       do: async () => null,
-      commit: async (tx, { subject, results }) => {
-        const { port } = need(results.allocateInterface, 'allocateInterface');
-        await changeInstance(tx, subject, { interface: port });
-      },
       undo: { none: 'it is the last step' },
     },
   ],
-  onDone: (tx, context) => settle(tx, context, 'running'),
+  onDone: (tx, context) => {
+    const { port } = need(context.results.allocateInterface, 'allocateInterface');
+    return settle(tx, context, 'running', { interface: port });
+  },
   onUndone: async (tx, context, error) => {
     const row = await findInstance(tx, context.subject);
     const byUser = row?.intent?.kind === 'terminate';

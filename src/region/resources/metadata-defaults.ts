@@ -13,7 +13,7 @@ const hopLimitMax = 64;
 /** Takes a default back. */
 const noPreference = 'no-preference';
 
-interface DefaultsRow {
+export interface MetadataDefaultsRow {
   http_tokens: MetadataDefaults['httpTokens'] | null;
   http_endpoint: MetadataDefaults['httpEndpoint'] | null;
   hop_limit: number | null;
@@ -21,17 +21,21 @@ interface DefaultsRow {
 }
 
 /** Those that the account has set. */
-export const metadataDefaultsOf = async (db: Database, accountId: string): Promise<MetadataDefaults> => {
-  const { rows } = await sql<DefaultsRow>`
-    select http_tokens, http_endpoint, hop_limit, instance_tags from account_metadata_defaults
-    where account_id = ${accountId}`.execute(db);
-  const { http_tokens, http_endpoint, hop_limit, instance_tags } = rows[0] ?? {};
+export const metadataDefaultsIn = (row: MetadataDefaultsRow | null | undefined): MetadataDefaults => {
+  const { http_tokens, http_endpoint, hop_limit, instance_tags } = row ?? {};
   return {
     ...(http_tokens ? { httpTokens: http_tokens } : {}),
     ...(http_endpoint ? { httpEndpoint: http_endpoint } : {}),
     ...(hop_limit ? { hopLimit: hop_limit } : {}),
     ...(instance_tags ? { instanceTags: instance_tags } : {}),
   };
+};
+
+export const metadataDefaultsOf = async (db: Database, accountId: string): Promise<MetadataDefaults> => {
+  const { rows } = await sql<MetadataDefaultsRow>`
+    select http_tokens, http_endpoint, hop_limit, instance_tags from account_metadata_defaults
+    where account_id = ${accountId}`.execute(db);
+  return metadataDefaultsIn(rows[0]);
 };
 
 /** undefined: it stays; null: taken back. @throws InvalidParameterValue */

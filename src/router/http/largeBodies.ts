@@ -23,6 +23,11 @@ const pacedMs = 1;
 /** A client that has just been answered is likely to ask again. */
 const smallRememberedMs = 20;
 
+/** Buffers that are kept for the next large body: memory that is got anew for each has the collector stop everything for it. */
+const spareBuffersMax = 2;
+/** So long after the last large body. Then a router at rest is as small as before. */
+const spareKeptMs = 5_000;
+
 export interface LargeBodyDependencies {
   /** Milliseconds of a clock that does not step. */
   readonly now: () => number;
@@ -36,6 +41,8 @@ export class LargeBodies {
   readonly #bySource = new Map<string, number>();
   /** Of each account: those admitted or waiting, and when the last of them ends. */
   readonly #byAccount = new Map<string, { present: number; last: Promise<void> }>();
+  #spare: Buffer[] = [];
+  #spareTimer: NodeJS.Timeout | undefined;
   #small = 0;
   #smallAtMs = Number.NEGATIVE_INFINITY;
   #lastSlice: Promise<unknown> = Promise.resolve();
@@ -58,6 +65,24 @@ export class LargeBodies {
       this.#small -= 1;
       this.#smallAtMs = this.#dependencies.now();
     };
+  }
+
+  /** Memory for a large body of at most so many bytes. It is another's once it is given back: nothing may keep a part of it. */
+  takeBuffer(bytes: number, release: DisposableStack): Buffer {
+    const at = this.#spare.findIndex(({ length }) => length >= bytes);
+    const [buffer = Buffer.allocUnsafeSlow(bytes)] = at === -1 ? [] : this.#spare.splice(at, 1);
+    release.defer(() => this.#keepBuffer(buffer));
+    return buffer.subarray(0, bytes);
+  }
+
+  #keepBuffer(buffer: Buffer): void {
+    this.#spare.push(buffer);
+    // The longest are of use to most.
+    if (this.#spare.length > spareBuffersMax) this.#spare.sort((a, b) => b.length - a.length).pop();
+    clearTimeout(this.#spareTimer);
+    this.#spareTimer = setTimeout(() => {
+      this.#spare = [];
+    }, spareKeptMs).unref();
   }
 
   /** A place for a large body of that address. @throws RequestLimitExceeded */

@@ -21,7 +21,7 @@ export interface ReadBodyOptions {
 /**
  * A large body is read and hashed a slice at a time; what is not read yet waits in the kernel, and so with its client.
  *
- * @param reserved frees what the body takes of the limit on all bodies together.
+ * @param reserved frees what the body takes of the limit on all bodies together, and its memory: nothing of a body is kept beyond.
  * @throws `RequestEntityTooLarge`; `RequestLimitExceeded` if all bodies together are too long; `InvalidRequest` if the
  * client goes away before the end.
  */
@@ -34,8 +34,9 @@ export const readBody = async (
   const declared = Number(request.headers['content-length'] ?? Number.NaN);
   if (declared > bodyBytesMax) throw tooLarge(bodyBytesMax);
   const isLarge = large.isLarge(request.headers);
-  // Pages of it are taken from the machine as they are written.
-  const into = Buffer.allocUnsafe(Number.isNaN(declared) ? (isLarge ? bodyBytesMax : 0) : declared);
+  const into = isLarge
+    ? large.takeBuffer(Number.isNaN(declared) ? bodyBytesMax : declared, reserved)
+    : Buffer.allocUnsafe(Number.isNaN(declared) ? 0 : declared);
   const hash = createHash('sha256');
   const counted = countIn(options.admission, reserved);
   const arrived = arrivals(request);

@@ -3,10 +3,11 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { PandoError } from '#contracts/errors.ts';
 import { isKnownAction, serviceOf } from '#wire/actions.ts';
-import { decodeForm } from '#wire/decode.ts';
+import { decodeFormInSlices } from '#wire/decode.ts';
 import { parseForm, parseFormInSlices } from '#wire/form.ts';
 import type { Service } from '#wire/schema.ts';
-import { toTransport } from '#wire/transport.ts';
+import { atOnce } from '#wire/slices.ts';
+import { toTransportInSlices } from '#wire/transport.ts';
 import type { KnownAction } from '#wire/types.ts';
 import { isSafe, routeOf } from '../actions.ts';
 import type { AuditedCall } from '../audit/record.ts';
@@ -76,18 +77,17 @@ export const readRequest = async (
   progress.service = signature.service === 'sts' ? 'sts' : 'ec2';
   if (isLarge) reserved.defer(await large.enterAccount(accountId));
   checkForm(request, body.bytes);
-  checkAction(query, body.bytes, progress);
+  const inTurn = <T>(work: Generator<undefined, T>) => (isLarge ? inSlices(work, large) : atOnce(work));
+  checkAction(await inTurn(findAction(query, body.bytes)), progress);
   const form = isLarge
-    ? await inSlices(parseFormInSlices(query, body.bytes), large)
+    ? await inTurn(parseFormInSlices(query, body.bytes))
     : parseForm(joined(query, body.bytes));
-  if (isLarge) await large.slice();
-  const { action, version, input } = decodeForm(form);
-  if (isLarge) await large.slice();
+  const { action, version, input } = await inTurn(decodeFormInSlices(form));
   const attempt = attemptIn(request.headers['amz-sdk-request']);
   checkAllowed(signature.key, progress.service, action);
   const caller = { accountId, arn, userId, accessKeyId: signature.accessKeyId };
   const names = regionNames(options.regionName, signature.region);
-  const asked = toTransport(action, input);
+  const asked = await inTurn(toTransportInSlices(action, input));
   const sent = names?.inward(asked) ?? asked;
   progress.input = sent;
   const own = action === 'RunInstances' ? launchHeaders(request.headers) : {};
@@ -117,8 +117,7 @@ const checkForm = (request: IncomingMessage, body: Buffer): void => {
  * The action must be one of the signed service, and built: said before its parameters are looked at, so that
  * nobody corrects the parameters of something that does not exist.
  */
-const checkAction = (query: string, body: Buffer, progress: Progress): void => {
-  const action = actionIn(Buffer.from(query)) ?? actionIn(body);
+const checkAction = (action: string | undefined, progress: Progress): void => {
   if (action === undefined) return;
   progress.action = action;
   if (!isKnownAction(action) || serviceOf(action) !== progress.service)
@@ -129,14 +128,29 @@ const checkAction = (query: string, body: Buffer, progress: Progress): void => {
 const actionName = 'Action=';
 const actionCharsMax = 128;
 
+/** What is searched in one slice: ampersands without end make the search as slow as reading. */
+const searchSliceBytes = 64 * 1024;
+
+function* findAction(query: string, body: Buffer): Generator<undefined, string | undefined> {
+  return (yield* actionIn(Buffer.from(query))) ?? (yield* actionIn(body));
+}
+
 /** Looked for as bytes: the form is not text yet. */
-const actionIn = (form: Buffer): string | undefined => {
-  const first = form.subarray(0, actionName.length).equals(Buffer.from(actionName));
-  const at = first ? 0 : form.indexOf(`&${actionName}`) + 1;
-  if (at === 0 && !first) return undefined;
-  const from = at + actionName.length;
-  return /^([A-Za-z0-9]+)(?:&|$)/.exec(form.toString('latin1', from, from + actionCharsMax + 1))?.[1];
-};
+function* actionIn(form: Buffer): Generator<undefined, string | undefined> {
+  if (form.subarray(0, actionName.length).equals(Buffer.from(actionName)))
+    return nameAt(form, actionName.length);
+  const searched = `&${actionName}`;
+  for (let from = 0; from < form.length; from += searchSliceBytes) {
+    if (from > 0) yield;
+    // It may lie across the end of a slice.
+    const at = form.subarray(from, from + searchSliceBytes + searched.length - 1).indexOf(searched);
+    if (at !== -1) return nameAt(form, from + at + searched.length);
+  }
+  return undefined;
+}
+
+const nameAt = (form: Buffer, from: number): string | undefined =>
+  /^([A-Za-z0-9]+)(?:&|$)/.exec(form.toString('latin1', from, from + actionCharsMax + 1))?.[1];
 
 const joined = (query: string, body: Buffer): string =>
   body.length === 0 ? query : query === '' ? body.toString() : `${query}&${body.toString()}`;

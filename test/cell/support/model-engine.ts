@@ -195,6 +195,10 @@ const gated = (db: Database, gate: { dead: boolean }, poison: (() => unknown) | 
                   if (gate.dead) throw new Error('killed');
                   return tx.query(text, values);
                 },
+                send: (text, values, refused) => {
+                  if (gate.dead) throw new Error('killed');
+                  tx.send?.(text, values, refused);
+                },
               });
               check();
               return value;

@@ -24,6 +24,12 @@ export async function tell(
   for (const person of people) unit.told.add(person);
 }
 
+/** What is told to whom. */
+export interface Telling {
+  readonly people: readonly string[];
+  readonly events: readonly LiveEvent[];
+}
+
 /** Where a stream is: everything up to here has been seen. `xid-id`, as it goes to the client. */
 export interface Cursor {
   readonly xid: bigint;

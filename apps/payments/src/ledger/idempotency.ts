@@ -16,7 +16,7 @@ import type { ErrorCode } from '../contract/codes.ts';
 import { idempotencyKeyCharsMax, idempotencyKeyHoursMin } from '../contract/limits.ts';
 import type { SchemaStep } from '../store/migrate.ts';
 import { first, gather, type Pool, type Queryable, run } from '../store/pool.ts';
-import { sqlStateOf, transaction } from '../store/transaction.ts';
+import { type Behind, sqlStateOf, transaction } from '../store/transaction.ts';
 
 export const idempotencySchema: SchemaStep = {
   name: '0002-idempotency',
@@ -115,6 +115,15 @@ function replayOf<Answer>(kept: Kept<Answer>, fingerprint: Buffer): OnceResult<A
   return { outcome: kept.outcome, replayed: true };
 }
 
+/** The rest of a request, once its key is known to be its own. It calls `behind` at most once, as the last that it does. */
+type Rest<Answer> = (client: pg.PoolClient, behind: Behind) => Promise<Answer>;
+
+/**
+ * What a request does. `begin` sends its first questions, which go out together with the claim of the key, and answers how it goes on:
+ * should the key have been used before, what they did is undone and nothing goes on.
+ */
+export type Work<Answer> = Rest<Answer> | { begin(client: pg.PoolClient): Rest<Answer> };
+
 /** Requests that are being carried out by this process, by pool: as many as there are requests. */
 const running = new WeakMap<Pool, Map<string, Promise<OnceResult<unknown>>>>();
 
@@ -125,7 +134,7 @@ const running = new WeakMap<Pool, Map<string, Promise<OnceResult<unknown>>>>();
 export async function once<Answer>(
   pool: Pool,
   request: Once,
-  work: (client: pg.PoolClient) => Promise<Answer>,
+  work: Work<Answer>,
 ): Promise<OnceResult<Answer>> {
   const fingerprint = fingerprintOf(request.request);
   const here = running.get(pool) ?? new Map<string, Promise<OnceResult<unknown>>>();
@@ -142,18 +151,48 @@ export async function once<Answer>(
 
 type Claim = Once & { readonly fingerprint: Buffer };
 
-/** Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. */
-const carryOut = <Answer>(
+/**
+ * Takes the key and keeps the outcome of `work` with it, or gives the outcome that is kept. Where writes that nobody waited for are
+ * refused, COMMIT has undone the key with them: the request is carried out again, and this time each write is waited for.
+ */
+async function carryOut<Answer>(pool: Pool, request: Claim, work: Work<Answer>): Promise<OnceResult<Answer>> {
+  const state = { isRefusedBehind: false };
+  try {
+    return await attempt(pool, request, work, (writes, behind) => {
+      const noted = writes.catch((error: unknown) => {
+        state.isRefusedBehind ||= error instanceof PaymentsError;
+        throw error;
+      });
+      behind(noted);
+    });
+  } catch (error) {
+    if (!state.isRefusedBehind) throw error;
+    return attempt(pool, request, work);
+  }
+}
+
+/** `defer`: what becomes of writes that the work does not wait for. Absent: they are waited for. */
+const attempt = <Answer>(
   pool: Pool,
   request: Claim,
-  work: (client: pg.PoolClient) => Promise<Answer>,
+  work: Work<Answer>,
+  defer?: (writes: Promise<unknown>, behind: Behind) => void,
 ): Promise<OnceResult<Answer>> =>
   transaction(
     pool,
-    async (client) => {
-      const kept = await claim<Answer>(client, request);
-      if (kept !== undefined) return replayOf(kept, request.fingerprint);
-      const outcome = await outcomeOf(client, work);
+    async (client, behind) => {
+      gather(client);
+      const claimed = claim<Answer>(client, request);
+      client.query('savepoint before_work').catch(() => undefined);
+      const rest = typeof work === 'function' ? work : work.begin(client);
+      const kept = await claimed;
+      if (kept !== undefined) {
+        // COMMIT goes out right behind it.
+        if (typeof work !== 'function')
+          client.query('rollback to savepoint before_work').catch(() => undefined);
+        return replayOf(kept, request.fingerprint);
+      }
+      const outcome = await outcomeOf(client, rest, defer && ((writes) => defer(writes, behind)));
       // COMMIT goes out right behind it; should this fail, that is told there.
       run(client, 'update idempotency_key set outcome = $3 where person_id = $1 and key = $2', [
         request.personId,
@@ -165,15 +204,20 @@ const carryOut = <Answer>(
     { repeatable: true },
   );
 
-/** The answer of `work`; or its refusal, with what it wrote undone and the key still ours. Other errors end the transaction. */
+/** The answer of the work; or its refusal, with what it wrote undone and the key still ours. Other errors end the transaction. */
 async function outcomeOf<Answer>(
   client: pg.PoolClient,
-  work: (client: pg.PoolClient) => Promise<Answer>,
+  rest: Rest<Answer>,
+  behind: Behind | undefined,
 ): Promise<Outcome<Answer>> {
-  gather(client);
-  client.query('savepoint before_work').catch(() => undefined);
   try {
-    return { answer: await work(client) };
+    let written: Promise<unknown> | undefined;
+    const answer = await rest(client, (writes) => {
+      if (behind === undefined) written = writes;
+      else behind(writes);
+    });
+    await written;
+    return { answer };
   } catch (error) {
     if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
     await client.query('rollback to savepoint before_work');

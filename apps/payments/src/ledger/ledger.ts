@@ -24,7 +24,7 @@ export interface Account {
   readonly subAccounts: number;
 }
 
-interface AccountRow {
+export interface AccountRow {
   account_id: string;
   owner_id: string;
   currency: Currency;
@@ -32,7 +32,7 @@ interface AccountRow {
   sub_accounts: number;
 }
 
-const accountOf = (row: AccountRow): Account => ({
+export const accountOf = (row: AccountRow): Account => ({
   accountId: row.account_id,
   ownerId: row.owner_id,
   currency: row.currency,
@@ -98,29 +98,6 @@ export async function accountIn(on: Queryable, ownerId: string, currency: Curren
   return account;
 }
 
-/** The two accounts of a transfer, and what can be spent from the first, in one question. Error: `currency_mismatch`. */
-export async function accountsFor(
-  on: Queryable,
-  fromOwner: string,
-  toOwner: string,
-  currency: Currency,
-): Promise<{ readonly from: Account; readonly to: Account; readonly availableMinor: bigint }> {
-  const rows = await run<AccountRow & { available: string }>(
-    on,
-    `select a.*, (select sum(posted_minor - held_minor) from ledger_balance b where b.account_id = a.account_id)::text available
-     from ledger_account a where owner_id in ($1, $2) and currency = $3`,
-    [fromOwner, toOwner, currency],
-  );
-  const from = rows.find((row) => row.owner_id === fromOwner);
-  const to = rows.find((row) => row.owner_id === toOwner);
-  if (from === undefined || to === undefined)
-    throw new PaymentsError(
-      'currency_mismatch',
-      `One of the two has no account in ${currency}: currencies are not converted.`,
-    );
-  return { from: accountOf(from), to: accountOf(to), availableMinor: BigInt(from.available) };
-}
-
 export interface Balance {
   readonly postedMinor: bigint;
   readonly heldMinor: bigint;
@@ -147,7 +124,7 @@ export interface Transfer {
   readonly atMs: number;
 }
 
-interface Leg {
+export interface Leg {
   readonly account: Account;
   readonly sub: number;
   readonly amountMinor: bigint;
@@ -155,6 +132,11 @@ interface Leg {
 
 /** Books one transfer. Errors: `insufficient_funds`, `balance_exceeded`, `currency_mismatch`; nothing is written then. */
 export async function transfer(on: Queryable, order: Transfer): Promise<void> {
+  await post(on, order, await legsOf(on, order));
+}
+
+/** What a transfer posts, with an account's sub-accounts chosen. Errors: `insufficient_funds`, `currency_mismatch`. */
+export async function legsOf(on: Queryable, order: Transfer): Promise<readonly Leg[]> {
   const { from, to, amountMinor } = order;
   if (amountMinor <= 0n)
     throw new PaymentsError('amount_out_of_range', 'An amount is one minor unit or more.');
@@ -165,7 +147,7 @@ export async function transfer(on: Queryable, order: Transfer): Promise<void> {
     );
   const debits = await debitLegs(on, from, amountMinor);
   const credit = { account: to, sub: subAccountFor(order.transactionId, to.subAccounts), amountMinor };
-  await post(on, order, [...debits, credit]);
+  return [...debits, credit];
 }
 
 /** Which sub-account takes a credit: spread by the transaction's id, so that a repetition takes the same. */
@@ -206,7 +188,8 @@ const lockOrder = (a: Leg, b: Leg): number =>
       ? 1
       : a.sub - b.sub);
 
-async function post(
+/** Books a transfer by its legs, in one statement that is sent before this returns. Errors as {@link transfer}. */
+export async function post(
   on: Queryable,
   order: Omit<Transfer, 'from' | 'to' | 'amountMinor'>,
   legs: readonly Leg[],
@@ -241,14 +224,19 @@ function asLedgerError(error: unknown): unknown {
   return error;
 }
 
+/** Error: `state_conflict` for an account whose amounts cannot be held. */
+export function checkHoldable(account: Account): void {
+  if (account.subAccounts !== 1)
+    throw new PaymentsError('state_conflict', 'Amounts of an account with sub-accounts cannot be held.');
+}
+
 /** Sets an amount aside: it cannot be spent until the hold ends. Error: `insufficient_funds`. */
 export async function hold(
   on: Queryable,
   order: { holdId: string; account: Account; amountMinor: bigint; atMs: number },
 ): Promise<void> {
   const { account, amountMinor } = order;
-  if (account.subAccounts !== 1)
-    throw new PaymentsError('state_conflict', 'Amounts of an account with sub-accounts cannot be held.');
+  checkHoldable(account);
   try {
     await run(
       on,

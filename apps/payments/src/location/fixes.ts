@@ -88,20 +88,21 @@ export async function keepFix(unit: Unit, fix: NewFix): Promise<void> {
   if (rows.length === 0) throw new SlotNotReady();
 }
 
-interface SideRow {
+/** Times are bigints, or numbers where the row came as JSON. */
+export interface SideRow {
   person_id: string;
   device_id: string;
   source: DeviceSource;
   latitude: number;
   longitude: number;
   accuracy_m: number;
-  at_ms: bigint;
+  at_ms: bigint | number;
   suspect: boolean;
   result: CarrierWord['result'] | null;
   match_rate: number | null;
   word_latitude: number | null;
   word_longitude: number | null;
-  word_ms: bigint | null;
+  word_ms: bigint | number | null;
 }
 
 /** The carrier was asked about a circle of this radius around the fix. */
@@ -109,13 +110,17 @@ export const verifyRadiusM = 2_000;
 /** Its word holds for a fix that is at most this far from the one that was asked about. */
 const wordReachM = verifyRadiusM / 2;
 
-const columns = `f.person_id, f.device_id, f.source, f.latitude, f.longitude, f.accuracy_m, f.at_ms,
-  d.suspect_until_ms > $2::bigint suspect, w.result, w.match_rate, w.latitude word_latitude, w.longitude word_longitude, w.at_ms word_ms`;
-const joins = `join device d on d.device_id = f.device_id and d.removed_ms is null
+/** Of a {@link SideRow}; `now` is a parameter or a variable of the statement. */
+export const sideColumns = (
+  now: string,
+): string => `f.person_id, f.device_id, f.source, f.latitude, f.longitude, f.accuracy_m, f.at_ms,
+  d.suspect_until_ms > ${now} suspect, w.result, w.match_rate, w.latitude word_latitude, w.longitude word_longitude, w.at_ms word_ms`;
+const columns = sideColumns('$2::bigint');
+export const sideJoins = `join device d on d.device_id = f.device_id and d.removed_ms is null
   join person p on p.person_id = f.person_id and p.location_opt_in
   left join carrier_word w on w.device_id = f.device_id`;
 
-function sideOf(row: SideRow): Side {
+export function sideOf(row: SideRow): Side {
   const fix: KnownFix = {
     position: { latitude: row.latitude, longitude: row.longitude },
     source: row.source,
@@ -133,13 +138,13 @@ function wordFor(row: SideRow, fix: KnownFix): CarrierWord | undefined {
   return { result, matchRate: row.match_rate, atMs: Number(at) };
 }
 
-const unknownSide: Side = { suspect: false };
+export const unknownSide: Side = { suspect: false };
 
 /** What is known of one device: the payer's that signed. */
 export async function sideOfDevice(unit: Unit, personId: string, deviceId: string): Promise<Side> {
   const row = await first<SideRow>(
     unit.on,
-    `select ${columns} from position_fix f ${joins}
+    `select ${columns} from position_fix f ${sideJoins}
      where f.person_id = $1 and f.device_id = $3 and f.at_ms > $4 order by f.at_ms desc limit 1`,
     [personId, unit.nowMs, deviceId, unit.nowMs - preciseKeptMs],
   );
@@ -163,7 +168,7 @@ export async function sidesOfPeople(
   const rows = await run<SideRow>(
     unit.on,
     `select ${columns} from unnest($1::text[]) who
-     cross join lateral (select * from position_fix x where x.person_id = who and ${picks[pick]} limit 1) f ${joins}`,
+     cross join lateral (select * from position_fix x where x.person_id = who and ${picks[pick]} limit 1) f ${sideJoins}`,
     [personIds, unit.nowMs, unit.nowMs - preciseKeptMs],
   );
   return new Map(rows.map((row) => [row.person_id, sideOf(row)]));

@@ -1,10 +1,11 @@
 /** Location reports: signed by the device, taken once, checked for what cannot be (S9.4), asked of the carrier. */
 import type { App, Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
+import { found } from '../base/settled.ts';
 import type { ErrorCode } from '../contract/codes.ts';
 import { clockSkewSMax, fixAgeSMax } from '../contract/limits.ts';
 import type { Fix, LocationReceipt, LocationReport } from '../contract/location.ts';
-import { checkTime, type KnownDevice, signerOf, takeOnce } from '../people/devices.ts';
+import { checkTime, type KnownDevice, takeOnce } from '../people/devices.ts';
 import { personRow } from '../people/people.ts';
 import { first, run } from '../store/pool.ts';
 import { inUnit } from '../unit.ts';
@@ -25,8 +26,11 @@ const carrierRestMs = 60_000;
 const carrierAgeS = 120;
 
 /** Takes a report. What the device says and what the carrier says about it is kept; the answer says whether it is believed. */
-export async function report(app: App, personId: string, message: LocationReport): Promise<LocationReceipt> {
-  const device = await signerOf(app.pool, personId, message);
+export async function report(
+  app: App,
+  device: KnownDevice,
+  message: LocationReport,
+): Promise<LocationReceipt> {
   const fix = usableFix(message, app.clock());
   const attempt = (): Promise<Outcome> => inUnit(app, (unit) => take(unit, device, message, fix));
   // The sweeper prepares a slot ahead of its time. It comes late after a pause of the machine, or a start just before a period's turn.
@@ -60,19 +64,21 @@ type Outcome = Pick<LocationReceipt, 'standing'> | { readonly refused: ErrorCode
 
 async function take(unit: Unit, device: KnownDevice, message: LocationReport, fix: Fix): Promise<Outcome> {
   const { personId, deviceId } = device;
-  const person = await personRow(unit.on, personId);
+  // Sent together and looked at in this order. What a refusal finds written is undone with the transaction.
+  const [personFound, once, rowFound, lastFound] = await Promise.allSettled([
+    personRow(unit.on, personId),
+    takeOnce(unit, message),
+    lockDevice(unit, deviceId),
+    lastFix(unit, personId, deviceId),
+  ]);
+  const person = found(personFound);
   if (!person.location_opt_in)
     throw new PaymentsError(
       'location_not_opted_in',
       'Turn location on in the settings first: nothing is kept before.',
     );
-  await takeOnce(unit, message);
-  // The device's row is locked: two reports at once are one after the other, and the older one is backdated.
-  const row = await first<{ last_report_ms: bigint; suspect_until_ms: bigint }>(
-    unit.on,
-    'select last_report_ms, suspect_until_ms from device where device_id = $1 for update',
-    [deviceId],
-  );
+  found(once);
+  const row = found(rowFound);
   if (message.payload.at < Number(row?.last_report_ms ?? 0))
     throw new PaymentsError(
       'report_backdated',
@@ -83,34 +89,45 @@ async function take(unit: Unit, device: KnownDevice, message: LocationReport, fi
     radiusM: believedRadiusM(fix.source, fix.accuracyM),
     atMs: fix.at,
   };
-  const verdict = plausible(await lastFix(unit, personId, deviceId), next);
+  const verdict = plausible(found(lastFound), next);
   if (!verdict.plausible && verdict.why === 'backdated')
     throw new PaymentsError(
       'report_backdated',
       'A later fix of this device was taken already. Send the newest.',
     );
   if (!verdict.plausible) return suspect(unit, deviceId, message.payload.at, verdict.speedMps);
-  await run(unit.on, 'update device set last_report_ms = $2 where device_id = $1', [
-    deviceId,
-    message.payload.at,
+  await Promise.all([
+    run(unit.on, 'update device set last_report_ms = $2 where device_id = $1', [
+      deviceId,
+      message.payload.at,
+    ]),
+    keepFix(unit, {
+      personId,
+      deviceId,
+      source: fix.source,
+      position: fix.position,
+      accuracyM: fix.accuracyM,
+      atMs: fix.at,
+    }),
+    run(
+      unit.on,
+      'insert into coarse_visit (person_id, cell, hour_ms) values ($1, $2, $3) on conflict do nothing',
+      [personId, coarseCell(fix.position), Math.floor(unit.nowMs / hourMs) * hourMs],
+    ),
   ]);
-  await keepFix(unit, {
-    personId,
-    deviceId,
-    source: fix.source,
-    position: fix.position,
-    accuracyM: fix.accuracyM,
-    atMs: fix.at,
-  });
-  await run(
-    unit.on,
-    'insert into coarse_visit (person_id, cell, hour_ms) values ($1, $2, $3) on conflict do nothing',
-    [personId, coarseCell(fix.position), Math.floor(unit.nowMs / hourMs) * hourMs],
-  );
   const isSuspect = Number(row?.suspect_until_ms ?? 0) > unit.nowMs;
   if (!isSuspect) await countTogether(unit, person, fix);
   return { standing: isSuspect ? 'suspect' : 'trusted' };
 }
+
+/** The device's row is locked: two reports at once are one after the other, and the older one is backdated. */
+const lockDevice = (
+  unit: Unit,
+  deviceId: string,
+): Promise<{ last_report_ms: bigint; suspect_until_ms: bigint } | undefined> =>
+  first(unit.on, 'select last_report_ms, suspect_until_ms from device where device_id = $1 for update', [
+    deviceId,
+  ]);
 
 /** The suspicion is kept although the report is refused: so this returns, and does not throw. */
 async function suspect(unit: Unit, deviceId: string, atMs: number, speedMps = 0): Promise<Outcome> {

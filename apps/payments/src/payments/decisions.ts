@@ -5,8 +5,10 @@ import type { Rules } from '../contract/people.ts';
 import type { DecisionId, Money } from '../contract/primitives.ts';
 import { type Decision, type DecisionInputs, decide, engineVersion } from '../decision/decide.ts';
 import { areaDistances, distanceBetween, evidenceOf, type Side } from '../decision/evidence.ts';
+import type { Telling } from '../events/live.ts';
 import { partnerStanding } from '../people/rules.ts';
 import { first, run } from '../store/pool.ts';
+import { insertPaymentText, type PaymentRow, paymentValues } from './payment-rows.ts';
 
 const dayMs = 86_400_000;
 
@@ -43,44 +45,54 @@ export async function decisionInputs(unit: Unit, question: Question): Promise<De
  * see a day's limit that only one may use up.
  */
 export async function spentToday(unit: Unit, payerId: string, currency: string): Promise<bigint> {
-  const row = await first<{ sum: string }>(
-    unit.on,
-    `select coalesce(sum(amount_minor), 0)::text sum from payment
-     where payer_id = $1 and at_ms > $2 and currency = $3 and state in ('completed', 'awaiting_confirmation')`,
-    [payerId, unit.nowMs - dayMs, currency],
-  );
+  const row = await first<{ sum: string }>(unit.on, spentText('$1', '$2', '$3'), [
+    payerId,
+    spentSinceMs(unit),
+    currency,
+  ]);
   return BigInt(row?.sum ?? 0);
 }
 
-/** Decides; `store` writes the decision with its inputs, and must be awaited before the transaction ends. */
-export async function decideFor(
-  unit: Unit,
-  question: Question,
-  paymentId: string,
-): Promise<{ decisionId: DecisionId; decision: Decision; store(): Promise<unknown> }> {
+export const spentText = (payer: string, sinceMs: string, currency: string): string =>
+  `select coalesce(sum(amount_minor), 0)::text sum from payment
+   where payer_id = ${payer} and at_ms > ${sinceMs} and currency = ${currency} and state in ('completed', 'awaiting_confirmation')`;
+
+export const spentSinceMs = (unit: Unit): number => unit.nowMs - dayMs;
+
+/** A decision with its inputs, as it is stored. */
+export interface MadeDecision {
+  readonly decisionId: DecisionId;
+  readonly decision: Decision;
+  readonly inputs: DecisionInputs;
+}
+
+export async function decideFor(unit: Unit, question: Question): Promise<MadeDecision> {
   const inputs = await decisionInputs(unit, question);
-  const decision = decide(inputs);
-  const decisionId = newId('dec', unit.nowMs);
-  const store = (): Promise<unknown> =>
-    run(
-      unit.on,
-      `insert into decision (decision_id, payment_id, payer_id, payee_id, establishment_id, engine, inputs, outcome, answer,
-       amount_minor, currency, at_ms)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-      [
-        decisionId,
-        paymentId,
-        question.payerId,
-        question.payeeId,
-        question.establishmentId,
-        engineVersion,
-        JSON.stringify(inputs),
-        JSON.stringify(decision),
-        decision.answer,
-        question.money.amountMinor,
-        question.money.currency,
-        unit.nowMs,
-      ], // prettier-ignore
-    );
-  return { decisionId, decision, store };
+  return { decisionId: newId('dec', unit.nowMs), decision: decide(inputs), inputs };
+}
+
+/** Writes a payment with the decision that it was made by, and what people are told of it: one statement, sent before this returns. */
+export async function storeDecided(
+  unit: Unit,
+  row: PaymentRow,
+  made: MadeDecision,
+  { people, events }: Telling,
+): Promise<void> {
+  await run(
+    unit.on,
+    `with paid as (${insertPaymentText}),
+     decided as (insert into decision (decision_id, payment_id, payer_id, payee_id, establishment_id, engine, inputs, outcome, answer,
+       amount_minor, currency, at_ms) values ($11, $1, $3, $4, $5, $20, $21, $22, $23, $7, $6, $19))
+     insert into live_event (person_id, data, at_ms) select p, e::jsonb, $19 from unnest($24::text[]) e, unnest($25::text[]) p`,
+    [
+      ...paymentValues(row),
+      engineVersion,
+      JSON.stringify(made.inputs),
+      JSON.stringify(made.decision),
+      made.decision.answer,
+      events.map((event) => JSON.stringify(event)),
+      people,
+    ],
+  );
+  for (const person of people) unit.told.add(person);
 }

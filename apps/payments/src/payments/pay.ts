@@ -6,76 +6,120 @@ import { randomInt } from 'node:crypto';
 import type { Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
+import { found } from '../base/settled.ts';
 import type { ReasonCode } from '../contract/codes.ts';
 import { stepUpSMax } from '../contract/limits.ts';
 import type { PayMessage, Payment } from '../contract/payments.ts';
-import type { PaymentId } from '../contract/primitives.ts';
+import type { Establishment, Rules } from '../contract/people.ts';
+import type { Currency, PaymentId } from '../contract/primitives.ts';
+import type { Decision } from '../decision/decide.ts';
 import type { Side } from '../decision/evidence.ts';
-import { tell } from '../events/live.ts';
-import { type Account, accountsFor, hold, transfer } from '../ledger/ledger.ts';
-import { sideOfDevice } from '../location/fixes.ts';
-import { type KnownDevice, takeOnce } from '../people/devices.ts';
+import { type Telling, tell } from '../events/live.ts';
+import {
+  type Account,
+  checkHoldable,
+  hold,
+  legsOf,
+  post,
+  type Transfer,
+  transfer,
+} from '../ledger/ledger.ts';
+import type { KnownDevice } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
 import { rememberPresence } from '../splits/presence.ts';
 import { first } from '../store/pool.ts';
 import { settleAsk } from './asks.ts';
-import { decideFor, spentToday } from './decisions.ts';
-import { payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
-import { insertPayment, type PaymentRow, paymentView, unconfirmed } from './payment-rows.ts';
+import { decideFor, storeDecided } from './decisions.ts';
+import { type PayeeSide, payeeSide, type ResolvedPayee, resolvePayee } from './payee.ts';
+import { type Payer, payerOf } from './payer.ts';
+import { type PaymentRow, payerView, unconfirmed } from './payment-rows.ts';
 
-export async function pay(unit: Unit, device: KnownDevice, message: PayMessage): Promise<Payment> {
-  const { money, note } = message.payload;
-  const [payer] = await Promise.all([lockPayer(unit, device.personId), takeOnce(unit, message)]);
-  const payee = await resolvePayee(unit, payer.person_id, message.payload.payee, money);
-  const paymentId = newId('pay', unit.nowMs);
-  const [accounts, payerSide, otherSide, spentTodayMinor] = await Promise.all([
-    accountsFor(unit.on, payer.person_id, payee.personId, money.currency),
-    sideOfDevice(unit, payer.person_id, device.deviceId),
-    payeeSide(unit, payee),
-    spentToday(unit, payer.person_id, money.currency),
+/** Sends the payment's first questions; the answer goes on once the idempotency key is known to be its own. */
+export function beginPayment(
+  unit: Unit,
+  device: KnownDevice,
+  message: PayMessage,
+): (unit: Unit) => Promise<Payment> {
+  const { money, payee } = message.payload;
+  // Both are waited for, whatever becomes of one: no question may still be on its way when the transaction ends.
+  const known = Promise.allSettled([
+    payerOf(unit, device, message, money.currency),
+    resolvePayee(unit, device.personId, payee, money),
   ]);
-  const { decisionId, decision, store } = await decideFor(
-    unit,
-    {
-      payerId: payer.person_id,
-      payeeId: payee.personId,
-      establishmentId: payee.establishmentId,
-      money,
-      rules: payer.rules,
-      payer: payerSide,
-      payee: otherSide,
-      coLocatedAtBill: false,
-      spentTodayMinor,
-    },
-    paymentId,
-  );
+  return async (claimed) => {
+    const [payerFound, payeeFound] = await known;
+    return pay(claimed, device, message, found(payerFound), found(payeeFound));
+  };
+}
+
+async function pay(
+  unit: Unit,
+  device: KnownDevice,
+  message: PayMessage,
+  payer: Payer,
+  payee: ResolvedPayee,
+): Promise<Payment> {
+  const { money, note } = message.payload;
+  const { person } = payer;
+  const paymentId = newId('pay', unit.nowMs);
+  const other = await payeeSide(unit, payee, money);
+  const accounts = accountsOf(payer, other, money.currency);
+  const made = await decideFor(unit, {
+    payerId: person.person_id,
+    payeeId: payee.personId,
+    establishmentId: payee.establishmentId,
+    money,
+    rules: person.rules,
+    payer: payer.side,
+    payee: other.side,
+    coLocatedAtBill: false,
+    spentTodayMinor: payer.spentTodayMinor,
+  });
   const draft: PaymentRow = {
     payment_id: paymentId,
     kind: 'payment',
-    payer_id: payer.person_id,
+    payer_id: person.person_id,
     payee_id: payee.personId,
     establishment_id: payee.establishmentId,
     currency: money.currency,
     amount_minor: BigInt(money.amountMinor),
     note,
     state: 'declined',
-    reasons: [...decision.reasons],
-    decision_id: decisionId,
+    reasons: [...made.decision.reasons],
+    decision_id: made.decisionId,
     ask_id: payee.ask?.ask_id ?? null,
     split_id: null,
     device_id: device.deviceId,
     ...unconfirmed,
     at_ms: BigInt(unit.nowMs),
   };
-  const row = await carryOut(unit, draft, decision.answer, payer, payee, accounts);
-  if (row.state === 'completed') presenceAfterwards(unit, row, payer, payerSide);
-  const [view] = await Promise.all([
-    paymentView(unit, payer.person_id, row),
-    insertPayment(unit, row),
-    tellBoth(unit, row),
-    store(),
-  ]);
-  return view;
+  // The payer's row is locked, so nobody else spends meanwhile; the database refuses an overdraft all the same.
+  const row =
+    made.decision.answer !== 'decline' && payer.availableMinor < draft.amount_minor
+      ? withReason(draft, 'declined', 'insufficient_funds')
+      : outcomeOf(unit, draft, made.decision.answer, person.rules.stepUpBy);
+  const move = await moveOf(unit, row, accounts);
+  if (row.state === 'completed') {
+    if (payee.ask !== undefined) await settleAsk(unit, payee.ask, paymentId);
+    presenceAfterwards(unit, row, person, payer.side, payee.place);
+  }
+  // Each of the two sends one statement, here and now: COMMIT goes out behind them.
+  unit.behind(Promise.all([storeDecided(unit, row, made, toBoth(row)), move()]));
+  return payerView(unit, row, other.ref, payee.place?.name);
+}
+
+interface Accounts {
+  readonly from: Account;
+  readonly to: Account;
+}
+
+function accountsOf({ account: from }: Payer, { account: to }: PayeeSide, currency: Currency): Accounts {
+  if (from === undefined || to === undefined)
+    throw new PaymentsError(
+      'currency_mismatch',
+      `One of the two has no account in ${currency}: currencies are not converted.`,
+    );
+  return { from, to };
 }
 
 /** Orders a payer's payments: limits and balances are seen by one at a time. */
@@ -87,32 +131,26 @@ export async function lockPayer(unit: Unit, personId: string): Promise<PersonRow
   return row;
 }
 
-type Accounts = Awaited<ReturnType<typeof accountsFor>>;
-
 /** Who is there is found out after the answer: the payment does not wait for it, and an offer soon after looks again by itself. */
-export function presenceAfterwards(unit: Unit, row: PaymentRow, payer: PersonRow, payerSide: Side): void {
-  unit.afterwards.push((later) => rememberPresence(later, row, payer, payerSide));
+export function presenceAfterwards(
+  unit: Unit,
+  row: PaymentRow,
+  payer: PersonRow,
+  payerSide: Side,
+  place?: Establishment,
+): void {
+  unit.afterwards.push((later) => rememberPresence(later, row, payer, payerSide, place));
 }
 
-/** What the decision asks for, or a decline where the money is not there. */
-async function carryOut(
+/** The payment as the decision's answer makes it. */
+function outcomeOf(
   unit: Unit,
   draft: PaymentRow,
-  answer: 'allow' | 'decline' | 'step_up',
-  payer: PersonRow,
-  payee: ResolvedPayee,
-  accounts: Accounts,
-): Promise<PaymentRow> {
+  answer: Decision['answer'],
+  by: Rules['stepUpBy'],
+): PaymentRow {
   if (answer === 'decline') return draft;
-  // The payer's row is locked, so nobody else spends meanwhile; the database refuses an overdraft all the same.
-  if (accounts.availableMinor < draft.amount_minor)
-    return withReason(draft, 'declined', 'insufficient_funds');
-  await (answer === 'allow' ? book(unit, draft, accounts) : holdFor(unit, draft, accounts.from));
-  if (answer === 'allow') {
-    if (payee.ask !== undefined) await settleAsk(unit, payee.ask, draft.payment_id);
-    return { ...draft, state: 'completed' };
-  }
-  const by = payer.rules.stepUpBy;
+  if (answer === 'allow') return { ...draft, state: 'completed' };
   return {
     ...draft,
     state: 'awaiting_confirmation',
@@ -122,35 +160,51 @@ async function carryOut(
   };
 }
 
+/** Makes ready what is done with the money: booked where it is paid, held where it is to be confirmed. */
+async function moveOf(unit: Unit, row: PaymentRow, accounts: Accounts): Promise<() => Promise<void>> {
+  if (row.state === 'awaiting_confirmation') {
+    checkHoldable(accounts.from);
+    return () => holdFor(unit, row, accounts.from);
+  }
+  if (row.state !== 'completed') return async () => {};
+  const order = transferOf(unit, row, accounts);
+  const legs = await legsOf(unit.on, order);
+  return () => post(unit.on, order, legs);
+}
+
 export const withReason = (row: PaymentRow, state: PaymentRow['state'], reason: ReasonCode): PaymentRow => ({
   ...row,
   state,
   reasons: [reason, ...row.reasons],
 });
 
-export const book = (
-  unit: Unit,
-  row: PaymentRow,
-  { from, to }: Pick<Accounts, 'from' | 'to'>,
-): Promise<void> =>
-  transfer(unit.on, {
-    transactionId: newId('ltx', unit.nowMs),
-    kind: row.kind,
-    reference: row.payment_id,
-    from,
-    to,
-    amountMinor: row.amount_minor,
-    atMs: unit.nowMs,
-  });
+export const book = (unit: Unit, row: PaymentRow, accounts: Accounts): Promise<void> =>
+  transfer(unit.on, transferOf(unit, row, accounts));
+
+const transferOf = (unit: Unit, row: PaymentRow, { from, to }: Accounts): Transfer => ({
+  transactionId: newId('ltx', unit.nowMs),
+  kind: row.kind,
+  reference: row.payment_id,
+  from,
+  to,
+  amountMinor: row.amount_minor,
+  atMs: unit.nowMs,
+});
 
 const holdFor = (unit: Unit, row: PaymentRow, account: Account): Promise<void> =>
   hold(unit.on, { holdId: row.payment_id, account, amountMinor: row.amount_minor, atMs: unit.nowMs });
 
 /** The payee hears of what is booked or to be confirmed; a decline is the payer's alone. */
-export async function tellBoth(unit: Unit, row: PaymentRow): Promise<void> {
+export function toBoth(row: PaymentRow): Telling {
   const event = { type: 'payment', paymentId: row.payment_id as PaymentId, state: row.state } as const;
-  const concerned =
-    row.state === 'declined' && row.confirm_by === null ? [row.payer_id] : [row.payer_id, row.payee_id];
-  const events = row.state === 'declined' ? [event] : [event, { type: 'balance' } as const];
-  await tell(unit, concerned, ...events);
+  return {
+    people:
+      row.state === 'declined' && row.confirm_by === null ? [row.payer_id] : [row.payer_id, row.payee_id],
+    events: row.state === 'declined' ? [event] : [event, { type: 'balance' } as const],
+  };
+}
+
+export async function tellBoth(unit: Unit, row: PaymentRow): Promise<void> {
+  const { people, events } = toBoth(row);
+  await tell(unit, people, ...events);
 }

@@ -7,11 +7,13 @@ import type { Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import type { Payee } from '../contract/payments.ts';
 import type { Establishment } from '../contract/people.ts';
-import type { EstablishmentId, Money } from '../contract/primitives.ts';
+import type { EstablishmentId, Money, PersonRef } from '../contract/primitives.ts';
 import type { Side } from '../decision/evidence.ts';
+import { type Account, findAccount } from '../ledger/ledger.ts';
 import { sideOfPerson, sideOfPlace } from '../location/fixes.ts';
 import { isMutual } from '../people/contacts.ts';
-import { establishmentOf } from '../people/establishments.ts';
+import { establishmentOf, establishmentWithAccount } from '../people/establishments.ts';
+import { refsOf } from '../people/people.ts';
 import { type AskRow, askRowFor } from './ask-rows.ts';
 
 export interface ResolvedPayee {
@@ -21,6 +23,8 @@ export interface ResolvedPayee {
   readonly ask: AskRow | undefined;
   /** The establishment, where one is paid. */
   readonly place: Establishment | undefined;
+  /** Where it came with the establishment. */
+  readonly account?: Account | undefined;
 }
 
 const notAvailable = (): PaymentsError =>
@@ -46,13 +50,9 @@ async function lookUp(unit: Unit, payerId: string, payee: Payee, money: Money): 
       if (!(await isMutual(unit.on, payerId, payee.personId))) throw notAvailable();
       return { personId: payee.personId, establishmentId: null, ask: undefined, place: undefined };
     case 'establishment': {
-      const place = await establishmentOf(unit.on, payee.establishmentId);
-      return {
-        personId: place.owner.personId,
-        establishmentId: place.establishmentId,
-        ask: undefined,
-        place,
-      };
+      const { establishmentId: id } = payee;
+      const { place, account } = await establishmentWithAccount(unit.on, id, money.currency);
+      return { personId: place.owner.personId, establishmentId: id, ask: undefined, place, account };
     }
     case 'ask': {
       const ask = await askRowFor(unit, payee.askId, payerId, payee.token);
@@ -74,6 +74,22 @@ function checkAsk(unit: Unit, ask: AskRow, money: Money): void {
     throw new PaymentsError('state_conflict', 'The amount is not the one that was asked.');
 }
 
-/** What is known of the payee's side: the establishment's place, or the person's device. */
-export const payeeSide = async (unit: Unit, payee: ResolvedPayee): Promise<Side> =>
-  payee.place === undefined ? sideOfPerson(unit, payee.personId) : sideOfPlace(payee.place, unit.nowMs);
+/** What else a payment needs to know of its payee. */
+export interface PayeeSide {
+  /** The establishment's place, or the person's device. */
+  readonly side: Side;
+  /** Absent: there is none in the payment's currency. */
+  readonly account: Account | undefined;
+  /** The person's name, where no establishment is paid. */
+  readonly ref: PersonRef | undefined;
+}
+
+export async function payeeSide(unit: Unit, payee: ResolvedPayee, money: Money): Promise<PayeeSide> {
+  const { personId, place } = payee;
+  const [side, account, refs] = await Promise.all([
+    place === undefined ? sideOfPerson(unit, personId) : sideOfPlace(place, unit.nowMs),
+    'account' in payee ? payee.account : findAccount(unit.on, personId, money.currency),
+    place === undefined ? refsOf(unit.on, [personId]) : undefined,
+  ]);
+  return { side, account, ref: refs?.get(personId) };
+}

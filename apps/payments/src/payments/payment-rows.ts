@@ -16,7 +16,7 @@ import type {
 } from '../contract/primitives.ts';
 import { establishmentsByIds } from '../people/establishments.ts';
 import { refsOf } from '../people/people.ts';
-import { first, run } from '../store/pool.ts';
+import { first } from '../store/pool.ts';
 import { partyOf } from './asks.ts';
 
 export interface PaymentRow {
@@ -49,35 +49,32 @@ export const unconfirmed = {
   expires_ms: null,
 } as const;
 
-export async function insertPayment(unit: Unit, row: PaymentRow): Promise<void> {
-  await run(
-    unit.on,
-    `insert into payment (payment_id, kind, payer_id, payee_id, establishment_id, currency, amount_minor, note, state, reasons,
-       decision_id, ask_id, split_id, device_id, confirm_by, confirm_code, confirm_attempts, expires_ms, at_ms)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
-    [
-      row.payment_id,
-      row.kind,
-      row.payer_id,
-      row.payee_id,
-      row.establishment_id,
-      row.currency,
-      row.amount_minor,
-      row.note,
-      row.state,
-      row.reasons,
-      row.decision_id,
-      row.ask_id,
-      row.split_id,
-      row.device_id,
-      row.confirm_by,
-      row.confirm_code,
-      row.confirm_attempts,
-      row.expires_ms,
-      row.at_ms,
-    ], // prettier-ignore
-  );
-}
+/** With {@link paymentValues}, which are its parameters in order. */
+export const insertPaymentText = `insert into payment (payment_id, kind, payer_id, payee_id, establishment_id, currency, amount_minor,
+  note, state, reasons, decision_id, ask_id, split_id, device_id, confirm_by, confirm_code, confirm_attempts, expires_ms, at_ms)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`;
+
+export const paymentValues = (row: PaymentRow): unknown[] => [
+  row.payment_id,
+  row.kind,
+  row.payer_id,
+  row.payee_id,
+  row.establishment_id,
+  row.currency,
+  row.amount_minor,
+  row.note,
+  row.state,
+  row.reasons,
+  row.decision_id,
+  row.ask_id,
+  row.split_id,
+  row.device_id,
+  row.confirm_by,
+  row.confirm_code,
+  row.confirm_attempts,
+  row.expires_ms,
+  row.at_ms,
+];
 
 /** The payment, for its payer; and for its payee unless it was declined before it came to them. */
 export async function paymentRowFor(
@@ -116,6 +113,23 @@ export async function paymentViews(
   const names = new Map(places.map((place) => [`${place.establishmentId}`, place.name]));
   return rows.map((row) => viewOf(unit, personId, row, refs, names));
 }
+
+/** The payer's own view, where the payee is known already. */
+export const payerView = (
+  unit: Unit,
+  row: PaymentRow,
+  payee: PersonRef | undefined,
+  placeName: string | undefined,
+): Payment =>
+  viewOf(
+    unit,
+    row.payer_id,
+    row,
+    new Map(payee && [[row.payee_id, payee]]),
+    new Map(
+      row.establishment_id !== null && placeName !== undefined ? [[row.establishment_id, placeName]] : [],
+    ),
+  );
 
 /** Money that enters the network comes from nobody in particular. */
 const world: PersonRef = { personId: 'per_00000000000000000000000000', handle: '@pando', name: 'Pando' };

@@ -2,7 +2,7 @@
 import type { App } from '../app.ts';
 import type { SplitId } from '../contract/primitives.ts';
 import { tell } from '../events/live.ts';
-import { run } from '../store/pool.ts';
+import { first, run } from '../store/pool.ts';
 import { inUnit } from '../unit.ts';
 import type { AskRow } from './ask-rows.ts';
 import { endHeld } from './confirm.ts';
@@ -10,8 +10,21 @@ import type { PaymentRow } from './payment-rows.ts';
 
 const rowsPerSweepMax = 200;
 
+/** One look, since a sweep comes every second and mostly finds nothing. */
+async function isSomethingDue(app: App): Promise<boolean> {
+  const row = await first<{ due: boolean }>(
+    app.pool,
+    `select exists (select 1 from payment where state = 'awaiting_confirmation' and expires_ms <= $1)
+       or exists (select 1 from ask where state = 'open' and expires_ms <= $1)
+       or exists (select 1 from split_part q join split t using (split_id) where q.state = 'asked' and t.expires_ms <= $1) due`,
+    [app.clock()],
+  );
+  return row?.due === true;
+}
+
 /** One sweep; answers how much it ended. Several processes may sweep: locked rows are left to whoever has them. */
 export async function sweep(app: App): Promise<number> {
+  if (!(await isSomethingDue(app))) return 0;
   const payments = await inUnit(app, async (unit) => {
     const due = await run<PaymentRow>(
       unit.on,

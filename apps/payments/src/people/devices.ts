@@ -6,8 +6,8 @@ import { newId } from '../base/ids.ts';
 import { clockSkewSMax, devicesMax, messageAgeSMax } from '../contract/limits.ts';
 import type { Device } from '../contract/people.ts';
 import type { DeviceId } from '../contract/primitives.ts';
-import { type PublicKeyJwk, signedBytes } from '../contract/signing.ts';
-import { first, type Queryable, run } from '../store/pool.ts';
+import type { PublicKeyJwk } from '../contract/signing.ts';
+import { type Queryable, run } from '../store/pool.ts';
 import { constraintOf } from '../store/transaction.ts';
 
 /** Nonces are kept for longer than any message that could bear them is accepted. */
@@ -113,27 +113,29 @@ export interface SignedMessage {
   readonly signature: string;
 }
 
+/** What is kept of a device, as far as a signature of its is concerned. */
+export type SignerRow = Pick<
+  DeviceRow,
+  'device_id' | 'public_key' | 'phone_number' | 'last_report_ms' | 'suspect_until_ms'
+>;
+
 /**
- * The device that signed the message, which must be the person's own. Errors: `device_not_yours` (also for one that does not exist
- * or was removed), `signature_invalid`. Says nothing about freshness.
+ * The device that signed the bytes; `row` is the one that the message names, as far as it is the person's own. Errors:
+ * `device_not_yours` (also for one that does not exist or was removed), `signature_invalid`. Says nothing about freshness.
  */
-export async function signerOf(
-  on: Queryable,
+export function signerOf(
   personId: string,
-  message: SignedMessage,
-): Promise<KnownDevice> {
-  const row = await first<DeviceRow>(
-    on,
-    'select * from device where device_id = $1 and person_id = $2 and removed_ms is null',
-    [message.payload.deviceId, personId],
-  );
+  row: SignerRow | undefined,
+  bytes: Uint8Array,
+  signature: string,
+): KnownDevice {
   if (row === undefined)
     throw new PaymentsError('device_not_yours', 'The message names a device that is not registered to you.');
   const genuine = verify(
     'sha256',
-    signedBytes(message.payload),
-    { key: keyOf(row.public_key), dsaEncoding: 'ieee-p1363' },
-    Buffer.from(message.signature, 'base64url'),
+    bytes,
+    { key: keptKeyOf(row.public_key), dsaEncoding: 'ieee-p1363' },
+    Buffer.from(signature, 'base64url'),
   );
   if (!genuine)
     throw new PaymentsError(
@@ -142,12 +144,25 @@ export async function signerOf(
     );
   return {
     deviceId: row.device_id,
-    personId: row.person_id,
+    personId,
     phoneNumber: row.phone_number,
     lastReportMs: Number(row.last_report_ms),
     suspectUntilMs: Number(row.suspect_until_ms),
     publicKey: row.public_key,
   };
+}
+
+/** Keys by their point: what a key is never changes, so it is not made again for each message. Whose it is comes from the store. */
+const keptKeys = new Map<string, KeyObject>();
+const keptKeysMax = 10_000;
+
+function keptKeyOf(jwk: PublicKeyJwk): KeyObject {
+  const name = `${jwk.x}.${jwk.y}`;
+  const kept = keptKeys.get(name) ?? keyOf(jwk);
+  // Deleted and set again: the map's order is by last use, so that the first entry is the one to forget.
+  keptKeys.delete(name);
+  if (keptKeys.size >= keptKeysMax) keptKeys.delete(keptKeys.keys().next().value ?? '');
+  return keptKeys.set(name, kept) && kept;
 }
 
 /** Refuses what is from the future, too old, or was taken before. Records the nonce in the caller's transaction. */
@@ -159,12 +174,11 @@ export async function takeOnce(unit: Unit, message: SignedMessage): Promise<void
     'insert into nonce (device_id, nonce, at_ms) values ($1, $2, $3) on conflict do nothing returning 1',
     [deviceId, nonce, unit.nowMs],
   );
-  if (rows.length === 0)
-    throw new PaymentsError(
-      'message_replayed',
-      'A message with this nonce was taken before. Sign a new one.',
-    );
+  if (rows.length === 0) throw replayed();
 }
+
+export const replayed = (): PaymentsError =>
+  new PaymentsError('message_replayed', 'A message with this nonce was taken before. Sign a new one.');
 
 export function checkTime(atMs: number, nowMs: number): void {
   if (atMs > nowMs + clockSkewSMax * 1000)

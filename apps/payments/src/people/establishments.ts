@@ -3,7 +3,8 @@ import type { Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Establishment } from '../contract/people.ts';
-import type { EstablishmentId, Position } from '../contract/primitives.ts';
+import type { Currency, EstablishmentId, Position } from '../contract/primitives.ts';
+import { type Account, type AccountRow, accountOf } from '../ledger/ledger.ts';
 import type { NearbyIndex } from '../location/nearby-index.ts';
 import { first, type Queryable, run } from '../store/pool.ts';
 import { type PersonRow, refOf } from './people.ts';
@@ -18,8 +19,10 @@ interface EstablishmentRow extends PersonRow {
   radius_m: number;
 }
 
-const select = `select e.establishment_id, e.name place, e.latitude, e.longitude, e.radius_m, p.person_id, p.handle, p.name
-  from establishment e join person p on p.person_id = e.owner_id`;
+const selected =
+  'select e.establishment_id, e.name place, e.latitude, e.longitude, e.radius_m, p.person_id, p.handle, p.name';
+const joined = 'from establishment e join person p on p.person_id = e.owner_id';
+const select = `${selected} ${joined}`;
 
 const viewOf = (row: EstablishmentRow): Establishment => ({
   establishmentId: row.establishment_id,
@@ -31,9 +34,28 @@ const viewOf = (row: EstablishmentRow): Establishment => ({
 
 export async function establishmentOf(on: Queryable, establishmentId: string): Promise<Establishment> {
   const row = await first<EstablishmentRow>(on, `${select} where e.establishment_id = $1`, [establishmentId]);
-  if (row === undefined) throw new PaymentsError('not_found', 'There is no such establishment.');
+  if (row === undefined) throw noSuchEstablishment();
   return viewOf(row);
 }
+
+/** As {@link establishmentOf}, with the account of its owner in a currency, in one look. */
+export async function establishmentWithAccount(
+  on: Queryable,
+  establishmentId: string,
+  currency: Currency,
+): Promise<{ readonly place: Establishment; readonly account: Account | undefined }> {
+  const row = await first<EstablishmentRow & (AccountRow | { account_id: null })>(
+    on,
+    `${selected}, a.account_id, a.owner_id, a.currency, a.kind, a.sub_accounts ${joined}
+     left join ledger_account a on a.owner_id = e.owner_id and a.currency = $2 where e.establishment_id = $1`,
+    [establishmentId, currency],
+  );
+  if (row === undefined) throw noSuchEstablishment();
+  return { place: viewOf(row), account: row.account_id === null ? undefined : accountOf(row) };
+}
+
+const noSuchEstablishment = (): PaymentsError =>
+  new PaymentsError('not_found', 'There is no such establishment.');
 
 /** As {@link establishmentOf}, for its owner alone. */
 export async function ownEstablishment(
@@ -94,5 +116,4 @@ export async function loadPlaces(on: Queryable, places: NearbyIndex): Promise<vo
   );
   for (const row of rows)
     places.set(row.establishment_id, { latitude: row.latitude, longitude: row.longitude });
-  places.rebuild();
 }

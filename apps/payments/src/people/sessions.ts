@@ -2,6 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Unit } from '../app.ts';
 import { first, type Queryable, run } from '../store/pool.ts';
+import type { SignerRow } from './devices.ts';
 
 export const sessionMs = 30 * 86_400_000;
 export const operatorSessionMs = 12 * 3_600_000;
@@ -35,6 +36,23 @@ export async function sessionOf(on: Queryable, token: string, nowMs: number): Pr
   if (row === undefined) return undefined;
   if (row.is_operator) return { kind: 'operator' };
   return row.person_id === null ? undefined : { kind: 'person', personId: row.person_id };
+}
+
+/** A person's session, and what is kept of the device of theirs that a message names: in one look. */
+export async function signedSessionOf(
+  on: Queryable,
+  token: string,
+  nowMs: number,
+  deviceId: string,
+): Promise<{ readonly personId: string; readonly device: SignerRow | undefined } | undefined> {
+  const row = await first<{ person_id: string } & (SignerRow | { device_id: null })>(
+    on,
+    `select s.person_id, d.device_id, d.public_key, d.phone_number, d.last_report_ms, d.suspect_until_ms
+     from session s left join device d on d.device_id = $3 and d.person_id = s.person_id and d.removed_ms is null
+     where s.token_hash = $1 and s.expires_ms > $2 and s.person_id is not null and not s.is_operator`,
+    [hashOf(token), nowMs, deviceId],
+  );
+  return row && { personId: row.person_id, device: row.device_id === null ? undefined : row };
 }
 
 export async function endSession(unit: Unit, token: string): Promise<void> {

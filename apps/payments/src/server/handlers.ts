@@ -21,7 +21,7 @@ import { simulationFigures } from '../operator/simulation.ts';
 import { activityOf, counterOf } from '../payments/activity.ts';
 import { asksOf, closeAsk, lookAtAsk, makeAsk } from '../payments/asks.ts';
 import { confirmPayment, refusePayment } from '../payments/confirm.ts';
-import { pay } from '../payments/pay.ts';
+import { beginPayment } from '../payments/pay.ts';
 import { paymentRowFor, paymentView } from '../payments/payment-rows.ts';
 import { acceptContact, addContact, contactsOf, removeContact } from '../people/contacts.ts';
 import { addDevice, devicesOf, type KnownDevice, removeDevice, takeOnce } from '../people/devices.ts';
@@ -55,11 +55,19 @@ type InUnit<Name extends RouteName> = (
   call: Call<Name>,
   device: KnownDevice,
 ) => Promise<AnswerOf<Name>>;
+/** Or its first questions go out with the claim of its idempotency key: see `Work` in `ledger/idempotency.ts`. */
+interface Begun<Name extends RouteName> {
+  readonly begin: (
+    unit: Unit,
+    call: Call<Name>,
+    device: KnownDevice,
+  ) => (unit: Unit) => Promise<AnswerOf<Name>>;
+}
 /** Or by itself, where it must commit something before it refuses, or asks others. */
 interface Alone<Name extends RouteName> {
-  readonly alone: (call: Call<Name>) => Promise<AnswerOf<Name>>;
+  readonly alone: (call: Call<Name>, device: KnownDevice) => Promise<AnswerOf<Name>>;
 }
-export type Handlers = { readonly [Name in RouteName]: InUnit<Name> | Alone<Name> };
+export type Handlers = { readonly [Name in RouteName]: InUnit<Name> | Begun<Name> | Alone<Name> };
 
 const nothing = {};
 
@@ -151,10 +159,10 @@ export const handlers: Handlers = {
     };
   },
 
-  report: { alone: ({ app, personId, body }) => report(app, personId, body) },
+  report: { alone: ({ app, body }, device) => report(app, device, body) },
   nearby: (unit, { personId }) => nearby(unit, personId),
 
-  pay: (unit, { body }, device) => pay(unit, device, body),
+  pay: { begin: (unit, { body }, device) => beginPayment(unit, device, body) },
   payment: async (unit, { personId, params }) =>
     paymentView(unit, personId, await paymentRowFor(unit, personId, params.paymentId)),
   confirmPayment: (unit, { params, body }, device) => {

@@ -3,18 +3,26 @@ import { existsSync } from 'node:fs';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { App } from '../app.ts';
+import type { App, Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { accountRequestsBurstMax, accountRequestsPerSMax, bodyBytesMax } from '../contract/limits.ts';
+import { DeviceId } from '../contract/primitives.ts';
 import { type ErrorBody, eventsPath, type Route, type RouteName, routes } from '../contract/routes.ts';
 import { signedBytes } from '../contract/signing.ts';
 import type { DemoWorld } from '../demo/demo.ts';
 import { streamEvents } from '../events/stream.ts';
 import { checkKey } from '../ledger/idempotency.ts';
-import { type SignedMessage, signerOf } from '../people/devices.ts';
+import { type KnownDevice, type SignerRow, signerOf } from '../people/devices.ts';
 import type { RelyingParty } from '../people/passkeys.ts';
-import { beginSession, endSession, operatorSessionMs, sessionMs, sessionOf } from '../people/sessions.ts';
+import {
+  beginSession,
+  endSession,
+  operatorSessionMs,
+  sessionMs,
+  sessionOf,
+  signedSessionOf,
+} from '../people/sessions.ts';
 import { isConnectionLoss } from '../store/transaction.ts';
 import { inUnit, onceInUnit } from '../unit.ts';
 import { type Call, handlers, isSigned, type SignedIn } from './handlers.ts';
@@ -77,7 +85,7 @@ export async function makeServer(options: ServerOptions): Promise<FastifyInstanc
     });
   }
   server.get(eventsPath, async (request, reply) => {
-    const personId = await personOf(options, limits, request);
+    const { personId } = await personOf(options, limits, request, '');
     return streamEvents(app, personId, request, reply);
   });
   await servePages(server, options.pages);
@@ -92,16 +100,29 @@ interface Limits {
   readonly address: RateLimit;
 }
 
-async function personOf({ app }: ServerOptions, limits: Limits, request: FastifyRequest): Promise<string> {
+/** Who asks, and the device of theirs that the message names, where it names one. */
+interface Admitted {
+  /** '' on routes without a session. */
+  readonly personId: string;
+  readonly device?: SignerRow | undefined;
+}
+
+async function personOf(
+  { app }: ServerOptions,
+  limits: Limits,
+  request: FastifyRequest,
+  deviceId: string,
+): Promise<Admitted> {
   const token = cookieOf(request, sessionCookie);
   if (token !== undefined) limits.session.take(token);
-  const session = token === undefined ? undefined : await sessionOf(app.pool, token, app.clock());
-  if (session?.kind !== 'person') {
+  const session =
+    token === undefined ? undefined : await signedSessionOf(app.pool, token, app.clock(), deviceId);
+  if (session === undefined) {
     limits.address.take(request.ip);
     throw new PaymentsError('not_signed_in', 'Sign in first.');
   }
   limits.account.take(session.personId);
-  return session.personId;
+  return session;
 }
 
 async function admit(
@@ -109,17 +130,25 @@ async function admit(
   limits: Limits,
   route: Route,
   request: FastifyRequest,
-): Promise<string> {
-  if (route.auth === 'session') return personOf(options, limits, request);
+): Promise<Admitted> {
+  if (route.auth === 'session')
+    return personOf(options, limits, request, sentBy(request.body)?.deviceId ?? '');
   limits.address.take(request.ip);
-  if (route.auth !== 'operator') return '';
+  if (route.auth !== 'operator') return { personId: '' };
   const token = cookieOf(request, operatorCookie);
   const session =
     token === undefined ? undefined : await sessionOf(options.app.pool, token, options.app.clock());
   if (session?.kind !== 'operator')
     throw new PaymentsError('operator_only', 'Sign in as the operator first.');
-  return '';
+  return { personId: '' };
 }
+
+/** Which device a body says that it comes from: before anything of it is checked. */
+function sentBy(body: unknown): { readonly deviceId: string } | undefined {
+  const sent = SentBy.safeParse(body);
+  return sent.success ? sent.data.payload : undefined;
+}
+const SentBy = z.object({ payload: z.object({ deviceId: DeviceId }) });
 
 async function handle(
   options: ServerOptions,
@@ -130,7 +159,7 @@ async function handle(
 ): Promise<unknown> {
   const { app } = options;
   const route: Route = routes[name];
-  const personId = await admit(options, limits, route, request);
+  const { personId, device } = await admit(options, limits, route, request);
   let signedIn: SignedIn | undefined;
   const call = {
     app,
@@ -145,7 +174,7 @@ async function handle(
       signedIn = who;
     },
   };
-  const answer = await dispatch(options, name, route, call, request, reply);
+  const answer = await dispatch(options, name, route, call, device, request, reply);
   if (signedIn !== undefined) await applySession(options, signedIn, request, reply);
   return reply.send(answer);
 }
@@ -157,43 +186,56 @@ interface AnyCall extends Omit<Call<'about'>, 'params' | 'query' | 'body'> {
   readonly body: unknown;
 }
 type AnyHandler =
-  | ((unit: unknown, call: AnyCall, device: unknown) => Promise<unknown>)
-  | { alone(call: AnyCall): Promise<unknown> };
+  | ((unit: Unit, call: AnyCall, device: unknown) => Promise<unknown>)
+  | { begin(unit: Unit, call: AnyCall, device: unknown): (unit: Unit) => Promise<unknown> }
+  | { alone(call: AnyCall, device: unknown): Promise<unknown> };
 
 async function dispatch(
   options: ServerOptions,
   name: RouteName,
   route: Route,
   call: AnyCall,
+  signer: SignerRow | undefined,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
   const { app } = options;
   const handler = handlers[name] as unknown as AnyHandler;
-  if (typeof handler !== 'function') return handler.alone(call);
-  // The signature covers what was sent: parsing fills defaults in.
-  const device = isSigned(name)
-    ? await signerOf(app.pool, call.personId, request.body as SignedMessage)
-    : undefined;
-  if (route.idempotent !== true) return inUnit(app, (unit) => handler(unit, call, device));
+  const isOnce = route.idempotent === true;
+  // The signature covers what was sent: parsing fills defaults in. It is the same request where its payload is: a signature may
+  // differ, since ECDSA's are random.
+  const bytes = isOnce || isSigned(name) ? signedBytes(contentOf(request.body)) : undefined;
+  const device = bytes && isSigned(name) ? deviceOf(call, signer, bytes) : undefined;
+  if ('alone' in handler) return handler.alone(call, device);
+  if (bytes === undefined || !isOnce) {
+    if ('begin' in handler) throw new Error(`${name} begins before its key is claimed, and has none`);
+    return inUnit(app, (unit) => handler(unit, call, device));
+  }
   const key = checkKey(request.headers['idempotency-key']);
   const what = {
     personId: call.personId,
     key,
-    request: `${name}\n${JSON.stringify(call.params)}\n${fingerprint(request.body)}`,
+    request: `${name}\n${JSON.stringify(call.params)}\n${Buffer.from(bytes).toString()}`,
   };
-  const result = await onceInUnit(app, what, (unit) => handler(unit, call, device));
+  const result = await onceInUnit(
+    app,
+    what,
+    'begin' in handler
+      ? { begin: (unit) => handler.begin(unit, call, device) }
+      : (unit) => handler(unit, call, device),
+  );
   if (result.replayed) reply.header('idempotent-replayed', 'true');
   if ('error' in result.outcome)
     throw new PaymentsError(result.outcome.error.code, result.outcome.error.message);
   return result.outcome.answer;
 }
 
-/** The same request: the same payload. A signature may differ, since ECDSA's are random. */
-const fingerprint = (body: unknown): string =>
-  Buffer.from(
-    signedBytes(typeof body === 'object' && body !== null && 'payload' in body ? body.payload : body),
-  ).toString();
+const contentOf = (body: unknown): unknown =>
+  typeof body === 'object' && body !== null && 'payload' in body ? body.payload : body;
+
+/** The body of a signed route was parsed: it has a signature. */
+const deviceOf = (call: AnyCall, signer: SignerRow | undefined, bytes: Uint8Array): KnownDevice =>
+  signerOf(call.personId, signer, bytes, (call.body as { signature: string }).signature);
 
 async function applySession(
   options: ServerOptions,

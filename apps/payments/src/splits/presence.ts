@@ -3,6 +3,7 @@
  * finding is kept: which contact, on what basis. Positions of anybody who is no contact are not read.
  */
 import type { Unit } from '../app.ts';
+import type { Establishment } from '../contract/people.ts';
 import type { Side } from '../decision/evidence.ts';
 import { contactIds, familiarity, togetherProbability } from '../location/co-location.ts';
 import { sideOfPlace, sidesOfPeople } from '../location/fixes.ts';
@@ -24,14 +25,15 @@ interface Finding {
   readonly score: number;
 }
 
-/** Writes down who is there now. `unit.nowMs` is the payment's moment. */
+/** Writes down who is there now. `unit.nowMs` is the payment's moment; `known`: the establishment that was paid, where it is at hand. */
 export async function rememberPresence(
   unit: Unit,
   payment: PaymentRow,
   payer: PersonRow,
   payerSide: Side,
+  known?: Establishment,
 ): Promise<void> {
-  const findings = await findPresent(unit, payment, payer, payerSide);
+  const findings = await findPresent(unit, payment, payer, payerSide, known);
   if (findings.length === 0) return;
   await run(
     unit.on,
@@ -53,13 +55,16 @@ async function findPresent(
   payment: PaymentRow,
   payer: PersonRow,
   payerSide: Side,
+  known: Establishment | undefined,
 ): Promise<Finding[]> {
   if (payerSide.fix === undefined) return [];
   const ids = (await contactIds(unit, payer.person_id, true)).filter((id) => id !== payment.payee_id);
   if (ids.length === 0) return [];
-  const sides = await sidesOfPeople(unit, ids, 'closest');
-  const familiar = await familiarity(unit, payer.person_id, ids);
-  const place = await placeOf(unit, payment, payerSide);
+  const [sides, familiar, place] = await Promise.all([
+    sidesOfPeople(unit, ids, 'closest'),
+    familiarity(unit, payer.person_id, ids),
+    placeOf(unit, payment, payerSide, known),
+  ]);
   return [...sides].flatMap(([personId, side]): Finding[] => {
     const basis = basisOf(unit, payer, payerSide, place, side, familiar.get(personId) ?? 0);
     if (basis === undefined) return [];
@@ -74,9 +79,14 @@ const rank: Readonly<Record<Basis, number>> = {
 };
 
 /** The establishment that was paid, if the payer is there too: else one could look into places from afar. */
-async function placeOf(unit: Unit, payment: PaymentRow, payerSide: Side): Promise<Side | undefined> {
+async function placeOf(
+  unit: Unit,
+  payment: PaymentRow,
+  payerSide: Side,
+  known: Establishment | undefined,
+): Promise<Side | undefined> {
   if (payment.establishment_id === null) return undefined;
-  const place = sideOfPlace(await establishmentOf(unit.on, payment.establishment_id), unit.nowMs);
+  const place = sideOfPlace(known ?? (await establishmentOf(unit.on, payment.establishment_id)), unit.nowMs);
   return isAt(unit, place, payerSide) ? place : undefined;
 }
 

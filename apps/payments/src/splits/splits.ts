@@ -14,9 +14,9 @@ import type { PartState, Split, SplitMessage } from '../contract/splits.ts';
 import { tell } from '../events/live.ts';
 import { accountIn } from '../ledger/ledger.ts';
 import { sideOfDevice } from '../location/fixes.ts';
-import { decideFor, spentToday } from '../payments/decisions.ts';
-import { book, lockPayer, tellBoth } from '../payments/pay.ts';
-import { insertPayment, type PaymentRow, unconfirmed } from '../payments/payment-rows.ts';
+import { decideFor, spentToday, storeDecided } from '../payments/decisions.ts';
+import { book, lockPayer, toBoth } from '../payments/pay.ts';
+import { type PaymentRow, unconfirmed } from '../payments/payment-rows.ts';
 import { type KnownDevice, type SignedMessage, takeOnce } from '../people/devices.ts';
 import { establishmentOf } from '../people/establishments.ts';
 import { refsOf } from '../people/people.ts';
@@ -113,23 +113,18 @@ export async function approvePart(
   const payer = await lockPayer(unit, device.personId);
   const money = { amountMinor: part.amount_minor.toString(), currency: bill.currency };
   const paymentId = newId('pay', unit.nowMs);
-  const { decisionId, decision, store } = await decideFor(
-    unit,
-    {
-      payerId: device.personId,
-      payeeId: split.payer_id,
-      establishmentId: null,
-      money,
-      rules: payer.rules,
-      payer: await sideOfDevice(unit, device.personId, device.deviceId),
-      payee: { suspect: false },
-      coLocatedAtBill: true,
-      spentTodayMinor: await spentToday(unit, device.personId, bill.currency),
-    },
-    paymentId,
-  );
-  await store();
-  const isAllowed = decision.answer === 'allow';
+  const made = await decideFor(unit, {
+    payerId: device.personId,
+    payeeId: split.payer_id,
+    establishmentId: null,
+    money,
+    rules: payer.rules,
+    payer: await sideOfDevice(unit, device.personId, device.deviceId),
+    payee: { suspect: false },
+    coLocatedAtBill: true,
+    spentTodayMinor: await spentToday(unit, device.personId, bill.currency),
+  });
+  const isAllowed = made.decision.answer === 'allow';
   const row: PaymentRow = {
     payment_id: paymentId,
     kind: 'reimbursement',
@@ -140,15 +135,15 @@ export async function approvePart(
     amount_minor: part.amount_minor,
     note: '',
     state: isAllowed ? 'completed' : 'declined',
-    reasons: [...decision.reasons],
-    decision_id: decisionId,
+    reasons: [...made.decision.reasons],
+    decision_id: made.decisionId,
     ask_id: null,
     split_id: split.split_id,
     device_id: device.deviceId,
     ...unconfirmed,
     at_ms: BigInt(unit.nowMs),
   };
-  await insertPayment(unit, row);
+  await storeDecided(unit, row, made, toBoth(row));
   if (isAllowed) {
     await book(unit, row, {
       from: await accountIn(unit.on, device.personId, bill.currency),
@@ -157,7 +152,6 @@ export async function approvePart(
     await leave(unit, part, 'approved', paymentId);
     await tellParts(unit, split, device.personId, 'approved');
   }
-  await tellBoth(unit, row);
   return splitView(unit, device.personId, split);
 }
 

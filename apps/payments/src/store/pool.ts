@@ -6,6 +6,13 @@ const statementTimeoutMs = 15_000;
 const lockTimeoutMs = 5_000;
 const idleInTransactionTimeoutMs = 10_000;
 const connectTimeoutMs = 5_000;
+/** A new connection costs a process of the server's and the planning of every statement: those of a quiet minute are kept. */
+const idleMsMax = 10 * 60_000;
+/**
+ * A statement is planned once for each connection. The server would otherwise plan each of its first five executions anew, which costs
+ * more than the execution: no plan of ours depends on the values, since each looks its rows up by an index.
+ */
+const planOnce = '-c plan_cache_mode=force_generic_plan';
 
 export type Pool = pg.Pool;
 /** What runs statements: a pool or a transaction's connection. */
@@ -33,6 +40,8 @@ export function openPool(options: PoolOptions): Pool {
     max: options.poolMax ?? poolMaxDefault,
     application_name: 'pando-payments',
     connectionTimeoutMillis: connectTimeoutMs,
+    idleTimeoutMillis: idleMsMax,
+    options: planOnce,
     statement_timeout: statementTimeoutMs,
     lock_timeout: lockTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,

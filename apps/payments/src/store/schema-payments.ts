@@ -1,6 +1,12 @@
 /** Payments, asks, splits, decisions and what is told about them. */
 import type { SchemaStep } from './migrate.ts';
 
+/** The sweeper looks every second for parts that nobody answered: among those that are asked for, and not among all that ever were. */
+export const askedPartsSchema: SchemaStep = {
+  name: '0009-asked-parts',
+  up: `create index split_part_asked on split_part (split_id) where state = 'asked';`,
+};
+
 export const paymentsSchema: SchemaStep = {
   name: '0005-payments',
   up: `

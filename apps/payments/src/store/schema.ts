@@ -1,9 +1,10 @@
 /** Every schema step of the application, in order. */
 import { idempotencyClaimSchema, idempotencySchema } from '../ledger/idempotency.ts';
 import { ledgerSchema } from '../ledger/schema.ts';
+import { payerSchema } from '../payments/payer.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
-import { paymentsSchema } from './schema-payments.ts';
+import { askedPartsSchema, paymentsSchema } from './schema-payments.ts';
 import { merchantsSchema, peopleSchema } from './schema-people.ts';
 
 export const schema: readonly SchemaStep[] = [
@@ -14,4 +15,6 @@ export const schema: readonly SchemaStep[] = [
   paymentsSchema,
   idempotencyClaimSchema,
   merchantsSchema,
+  payerSchema,
+  askedPartsSchema,
 ];

@@ -47,10 +47,17 @@ export interface TransactionOptions {
   onRetry?(error: unknown): void;
 }
 
+/**
+ * Takes writes that have been sent and whose answers nobody waits for: COMMIT goes out right behind them. Should one of them fail,
+ * PostgreSQL undoes the transaction at COMMIT, and the write's error is the transaction's. So each must be one statement that is sent
+ * by the time of the call: what is sent later comes after the COMMIT, and what refuses without asking the server is not undone by it.
+ */
+export type Behind = (writes: Promise<unknown>) => void;
+
 /** Runs `work` in one READ COMMITTED transaction; again on conflicts, up to `transactionAttemptsMax` times. */
 export async function transaction<Result>(
   pool: Pool,
-  work: (client: pg.PoolClient) => Promise<Result>,
+  work: (client: pg.PoolClient, behind: Behind) => Promise<Result>,
   options: TransactionOptions = {},
 ): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
@@ -70,18 +77,29 @@ export async function transaction<Result>(
   }
 }
 
-async function once<Result>(pool: Pool, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+async function once<Result>(
+  pool: Pool,
+  work: (client: pg.PoolClient, behind: Behind) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect();
+  const unawaited: Promise<unknown>[] = [];
+  const failed: { readonly error: unknown }[] = [];
   let broken: Error | undefined;
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
     gather(client);
     const begun = client.query('begin');
     begun.catch(() => undefined);
-    const result = await work(client);
+    const result = await work(client, (writes) => {
+      writes.catch((error: unknown) => failed.push({ error }));
+      unawaited.push(writes);
+    });
     await begun;
+    // A write that was never sent: the server would not know that it failed, and would commit the rest.
+    if (failed[0] !== undefined) throw failed[0].error;
     gather(client);
     const { command } = await client.query('commit');
+    await Promise.all(unawaited);
     // A statement failed whose error the work did not pass on: PostgreSQL answers COMMIT all the same, having undone everything.
     if (command !== 'COMMIT')
       throw new Error('the transaction was rolled back at COMMIT: a statement had failed');

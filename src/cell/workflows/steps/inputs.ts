@@ -13,9 +13,16 @@ export interface PlaceInput {
   readonly epoch: number;
 }
 
+const instanceKey = 'instance';
+
+/** For a workflow that begins with the instance's row, which was written in the same transaction. */
+export const knownInstance = (row: InstanceRow): Readonly<Record<string, unknown>> => ({
+  [instanceKey]: row,
+});
+
 /** The instance as the workflow found it: what a host needs of it does not change while the workflow owns it. */
 export const loadInstance = <I, R>(context: StepContext<I, R, CellServices>): Promise<InstanceRow> =>
-  context.once('instance', async () => {
+  context.once(instanceKey, async () => {
     const row = await findInstance(context.services.db, context.subject);
     if (row === undefined)
       throw new PandoError(

@@ -3,12 +3,7 @@
 import { epochAfter } from '../../generation.ts';
 import type { InstanceState } from '../../instance-states.ts';
 import type { CellServices } from '../../services.ts';
-import {
-  changeInstance,
-  type InstanceChange,
-  type InstanceRow,
-  lockInstances,
-} from '../../store/instances.ts';
+import { changeLocked, type InstanceChange, type InstanceRow, lockInstances } from '../../store/instances.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { NewWorkflow } from '../../store/workflows.ts';
 import { newWorkflow } from '../new-workflow.ts';
@@ -28,16 +23,16 @@ export const settle = async (
   // The instance was lost (a survivor ended this workflow): the fenced move after this refuses the transaction.
   if (row === undefined || row.workflow_id !== workflowId) return [];
   if (row.intent === null || state === 'terminated') {
-    await changeInstance(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
+    await changeLocked(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
     return [];
   }
   const follower = followerOf(services, { ...row, ...change }, row.intent.force);
   const kept = followsAs(row.intent.kind, state);
   if (kept === undefined) {
-    await changeInstance(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
+    await changeLocked(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
     return [];
   }
-  await changeInstance(tx, subject, {
+  await changeLocked(tx, subject, {
     ...change,
     state: kept,
     state_reason: row.state_reason,

@@ -119,6 +119,67 @@ test('a refusal undoes what was written, and is the answer from then on', async 
   assert.equal(await effects(), before);
 });
 
+const refusedByStore = (client: { query(text: string): Promise<unknown> }): Promise<never> =>
+  client.query('select 1 / 0').then(
+    () => assert.fail('that is no number'),
+    () => Promise.reject(new PaymentsError('insufficient_funds', 'no')),
+  );
+
+test('a last write that nobody waited for and the store refused: nothing is written, and the refusal is kept', async () => {
+  const before = await effects();
+  let calls = 0;
+  const result = await once<unknown>(pool, request('behind'), async (client, behind) => {
+    calls += 1;
+    behind(Promise.all([work(1)(client), refusedByStore(client)]));
+    return 'done';
+  });
+  assert.deepEqual(result.outcome, { error: { code: 'insufficient_funds', message: 'no' } });
+  assert.equal(calls, 2, 'the second time each write is waited for');
+  assert.equal((await once<unknown>(pool, request('behind'), work(2))).replayed, true);
+  assert.equal(await effects(), before);
+});
+
+test('a last write that refuses without asking the store undoes what went before it, too', async () => {
+  const before = await effects();
+  const result = await once<unknown>(pool, request('behind-unsent'), async (client, behind) => {
+    const refused = async () => {
+      throw new PaymentsError('state_conflict', 'no');
+    };
+    behind(Promise.all([work(1)(client), refused()]));
+    return 'done';
+  });
+  assert.deepEqual(result.outcome, { error: { code: 'state_conflict', message: 'no' } });
+  assert.equal(await effects(), before);
+});
+
+test('a deadlock of a last write is carried through by the service itself', async () => {
+  const before = await effects();
+  let calls = 0;
+  const result = await once<unknown>(pool, request('behind-deadlock'), async (client, behind) => {
+    calls += 1;
+    behind(
+      calls === 1
+        ? client.query(`do $$ begin raise exception using errcode = '40P01'; end $$`)
+        : work(calls)(client),
+    );
+    return calls;
+  });
+  assert.deepEqual([result, await effects()], [{ outcome: { answer: 2 }, replayed: false }, before + 1]);
+});
+
+test('what a request asks together with the claim of its key is undone where the key had been used', async () => {
+  const before = await effects();
+  const begin = (client: Parameters<ReturnType<typeof work>>[0]) => {
+    const asked = work(1)(client);
+    return () => asked;
+  };
+  assert.equal((await once(pool, request('begun'), { begin })).replayed, false);
+  assert.equal(await effects(), before + 1);
+  assert.equal((await once(pool, request('begun'), { begin })).replayed, true);
+  await assert.rejects(once(pool, request('begun', 'other'), { begin }), { code: 'idempotency_key_reused' });
+  assert.equal(await effects(), before + 1);
+});
+
 test('an error that says nothing about the request keeps nothing: the key may be tried again', async () => {
   for (const failure of [new PaymentsError('busy', 'later'), new Error('bug')]) {
     const key = `f-${failure.message}`;

@@ -7,6 +7,7 @@ import { distanceM, moved } from '#payments/location/geodesic.ts';
 import { NearbyIndex } from '#payments/location/nearby-index.ts';
 import { leastSpeedMps, plausible } from '#payments/location/plausible.ts';
 import { believedRadiusM, mostTrusted, trustOrder } from '#payments/location/sources.ts';
+import { seeded } from '#payments/simulation/random.ts';
 
 const latitude = fc.double({ min: -90, max: 90, noNaN: true });
 const longitude = fc.double({ min: -180, max: 180, noNaN: true });
@@ -105,7 +106,6 @@ test('the kept index finds what looking at every device finds, as devices come, 
   const command = fc.oneof(
     { weight: 6, arbitrary: fc.record({ op: fc.constant('set' as const), id: fc.nat(40), at: near }) },
     { weight: 2, arbitrary: fc.record({ op: fc.constant('delete' as const), id: fc.nat(40) }) },
-    { weight: 1, arbitrary: fc.record({ op: fc.constant('rebuild' as const) }) },
   );
   fc.assert(
     fc.property(
@@ -116,8 +116,7 @@ test('the kept index finds what looking at every device finds, as devices come, 
         const index = new NearbyIndex();
         const model = new Map<string, { latitude: number; longitude: number }>();
         for (const each of commands) {
-          if (each.op === 'rebuild') index.rebuild();
-          else if (each.op === 'delete') {
+          if (each.op === 'delete') {
             index.delete(`${each.id}`);
             model.delete(`${each.id}`);
           } else {
@@ -137,4 +136,52 @@ test('the kept index finds what looking at every device finds, as devices come, 
       },
     ),
   );
+});
+
+test('of a crowd the nearest come first and no more than asked for, whether in one place, at a pole or across the date line', () => {
+  const next = seeded(5);
+  for (const middle of [
+    { latitude: 48.1, longitude: 11.5 },
+    { latitude: -89.9999, longitude: 40 },
+    { latitude: 0.0001, longitude: -179.9999 },
+  ]) {
+    const index = new NearbyIndex();
+    const everywhere = new Map<string, { latitude: number; longitude: number }>();
+    // More than the index has room for at first, so that it grows with what is in it.
+    for (let at = 0; at < 5_000; at += 1) {
+      const place = moved(middle, next() * 360, next() ** 2 * 3_000);
+      everywhere.set(`d${at}`, place);
+      index.set(`d${at}`, moved(middle, next() * 360, 100));
+      index.set(`d${at}`, place);
+    }
+    for (const radiusM of [0, 30, 400, 5_000]) {
+      const center = moved(middle, next() * 360, 200);
+      const distances = [...everywhere.values()]
+        .map((place) => distanceM(center, place))
+        .sort((a, b) => a - b);
+      const found = index.within(center, radiusM, 50);
+      const expected = distances.filter((each) => each <= radiusM).slice(0, 50);
+      assert.ok(Math.abs(found.length - expected.length) <= 1, `${found.length} of ${expected.length}`);
+      // On the sphere, and not on the ellipsoid: two that are nearly as far away may change places.
+      for (const [at, each] of found.entries())
+        assert.ok(Math.abs(each.distanceM - (distances[at] ?? Number.NaN)) <= 0.006 * each.distanceM + 1e-3);
+      assert.deepEqual(
+        found.map((each) => each.distanceM),
+        found.map((each) => each.distanceM).sort((a, b) => a - b),
+      );
+    }
+  }
+});
+
+test('the index refuses what is no place and keeps where the device was', () => {
+  const index = new NearbyIndex();
+  const home = { latitude: 1, longitude: 2 };
+  index.set('a', home);
+  for (const bad of [{ latitude: Number.NaN }, { latitude: 91 }, { longitude: 181 }])
+    assert.throws(() => index.set('a', { ...home, ...bad }), RangeError);
+  assert.deepEqual(
+    index.within(home, 1, 10).map((each) => each.id),
+    ['a'],
+  );
+  assert.deepEqual(index.within(home, 1, 0), []);
 });

@@ -84,7 +84,7 @@ test('a partner rule that excludes everyone: contacts, establishments and codes 
 
 test('a split larger than the bill, at once or by and by, and one that overflows: nobody is asked', async () => {
   const { paymentId } = await ana.pay({ kind: 'establishment', establishmentId }, '1000');
-  await Promise.all(on.app.background);
+  await on.app.background.done();
   const split = (amountMinor: string) =>
     ana.signed('split', 'split', {
       paymentId,
@@ -103,7 +103,7 @@ test('a split larger than the bill, at once or by and by, and one that overflows
 test('approved, paid or confirmed after it expired: refused with its code', async () => {
   await sitDown();
   const { paymentId } = await ana.pay({ kind: 'establishment', establishmentId }, '1000');
-  await Promise.all(on.app.background);
+  await on.app.background.done();
   const { splitId } = await ana.signed('split', 'split', {
     paymentId,
     division: { by: 'equal', people: [ben.personId] },

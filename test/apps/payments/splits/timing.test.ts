@@ -202,7 +202,7 @@ async function workOfLists(changes: readonly Change[] = []): Promise<Set<string>
       await ana.call('nearby');
     });
     const { paymentId } = await ana.pay({ kind: 'establishment', establishmentId }, '1');
-    await Promise.all(on.app.background);
+    await on.app.background.done();
     const offer = await statementsOf(on.app.pool, async () => {
       const { people } = await ana.call('splitOffer', undefined, { params: { paymentId } });
       assert.deepEqual(
