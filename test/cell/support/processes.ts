@@ -227,7 +227,11 @@ export class CellProcesses {
     const router = this.#routers.get(name);
     const wanted = `${this.hosts.length} hosts`;
     const health = () => router?.call('process.health', {}, { timeoutMs: 2_000 }).catch(() => undefined);
-    await until(`${name} has its hosts`, async () => (await health())?.detail === wanted, 30_000);
+    await until(
+      `${name} has its hosts`,
+      async () => (await health())?.detail?.startsWith(wanted) === true,
+      30_000,
+    );
   }
 
   /** One that waits for capacity: what clients ask about it. */
