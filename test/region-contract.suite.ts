@@ -396,15 +396,45 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
       assert.ok(main !== undefined && here !== undefined && there !== undefined);
       const tell = (ended: { requestId: string; main: string; fulfilled: boolean }[], mains: string[]) =>
         caller.call('region.endedRequests', { cellId, ended, mains });
-      assert.deepEqual(await tell([], []), { ended: [] });
-      assert.deepEqual(await tell([], [main]), { ended: [] });
+      assert.deepEqual(await tell([], []), { ended: [], offered: [] });
+      assert.deepEqual(await tell([], [main]), { ended: [], offered: [] });
       const fulfilled = { requestId: here, main, fulfilled: true };
       const others = { requestId: there, main, fulfilled: true };
       for (let times = 0; times < 2; times++)
-        assert.deepEqual(await tell([fulfilled, others], [main]), { ended: [fulfilled] });
-      assert.deepEqual(await tell([{ ...fulfilled, fulfilled: false }], [main]), { ended: [fulfilled] });
+        assert.deepEqual(await tell([fulfilled, others], [main]), { ended: [fulfilled], offered: [] });
+      assert.deepEqual(await tell([{ ...fulfilled, fulfilled: false }], [main]), {
+        ...{ ended: [fulfilled], offered: [] },
+      });
       const other = newCellId('capacityRequest', cellNumber);
-      assert.deepEqual(await tell([], [other]), { ended: [] });
+      assert.deepEqual(await tell([], [other]), { ended: [], offered: [] });
+    },
+  );
+
+  check(
+    'of offers to requests of one wish the first request’s goes before the others; one that is over stays over',
+    async (subject) => {
+      const { caller, cellNumber } = subject.region;
+      const cellId = `cell-${cellNumber}`;
+      const request = () => newCellId('capacityRequest', cellNumber);
+      const [main, second, third] = [request(), request(), request()];
+      const offer = (requestId: string) => ({
+        ...{ offerId: newCellId('capacityOffer', cellNumber), requestId, main },
+      });
+      const [ofMain, ofSecond, ofThird] = [offer(main), offer(second), offer(third)];
+      const stranger = offer(newCellId('capacityRequest', cellNumber + 1));
+      const tell = async (offers: (ReturnType<typeof offer> & { open: boolean })[]) =>
+        (await caller.call('region.endedRequests', { cellId, ended: [], mains: [main], offers })).offered;
+      const open = (one: ReturnType<typeof offer>) => ({ ...one, open: true });
+      const over = (one: ReturnType<typeof offer>) => ({ ...one, open: false });
+      assert.deepEqual(await tell([open(ofThird)]), [ofThird]);
+      for (let times = 0; times < 2; times++)
+        assert.deepEqual(await tell([open(ofSecond), open(stranger)]), [ofThird, ofSecond]);
+      assert.deepEqual(await tell([open(ofMain)]), [ofMain, ofThird, ofSecond]);
+      assert.deepEqual(await tell([over(ofMain)]), [ofThird, ofSecond]);
+      assert.deepEqual(await tell([open(ofMain)]), [ofThird, ofSecond], 'heard late');
+      const ended = [{ requestId: third, main, fulfilled: false }];
+      const { offered } = await caller.call('region.endedRequests', { cellId, ended, mains: [main] });
+      assert.deepEqual(offered, [ofSecond], 'what is offered to one that has ended is over');
     },
   );
 

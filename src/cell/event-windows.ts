@@ -27,6 +27,8 @@ export interface Windowed {
   /** When it may be moved next, and until when. Absent: nobody can say. */
   readonly opensAtMs?: number;
   readonly closesAtMs?: number;
+  /** Its owner chose the time of its move. */
+  readonly chosen?: true;
 }
 
 /** How many tags of an instance are asked about: all that it can have. */
@@ -92,7 +94,11 @@ export const eventWindowsOf = async (
 };
 
 /** For people. */
-export const waitWords = ({ instanceId, windowIds, opensAtMs }: Windowed): string =>
-  opensAtMs === undefined
-    ? `${instanceId} may be in an event window, and the region does not answer`
-    : `${instanceId} waits for its event window ${windowIds.join(', ')}, which opens at ${new Date(opensAtMs).toISOString()}`;
+export const waitWords = ({ instanceId, windowIds, opensAtMs, chosen }: Windowed): string => {
+  if (opensAtMs === undefined)
+    return `${instanceId} may be in an event window, and the region does not answer`;
+  const at = new Date(opensAtMs).toISOString();
+  return chosen
+    ? `${instanceId} is to be moved from ${at} on, as its owner chose`
+    : `${instanceId} waits for its event window ${windowIds.join(', ')}, which opens at ${at}`;
+};

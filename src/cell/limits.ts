@@ -168,6 +168,13 @@ export const drainPatienceMs = 60 * 60_000;
  * Then it is given up, and an operator is told; of a pool that finds no donor for such windows as well.
  */
 export const eventWindowPatienceMs = 8 * 24 * 3_600_000;
+/**
+ * EC2's limits of putting an event off: how far ahead its new start must be, and how near its start it is fixed. Its deadline lies so long
+ * before the end of its drain's patience that what a customer chose comes to pass.
+ */
+export const eventStartAheadMsMin = 60 * 60_000;
+export const eventStartFixedMs = 5 * 60_000;
+export const eventDeadlineMarginMs = 24 * 3_600_000;
 /** How often a drain that waits for windows looks again; how long a pool goes by what it heard of a host's. */
 export const eventWindowLookAgainMs = 60_000;
 export const eventWindowHeardMs = 30_000;
@@ -216,6 +223,8 @@ export const accumulateMsMax = 6 * 3_600_000;
 /** How often requests in several zones hear of each other, and how many in one turn. */
 export const companionsEveryMs = 2_000;
 export const companionsPerTurnMax = 500;
+/** For how long a cell goes by what it heard of offers in other zones. */
+export const companionsHeardMs = 15_000;
 /** Ended requests, and events, stay visible for a week. */
 export const capacityKeptMs = 7 * 24 * 3_600_000;
 /** How long a receiver of a webhook has to answer; how many are sent at once, of all and to one receiver. */

@@ -176,7 +176,7 @@ What tenants change of their VPCs goes to all devices at once. That is recorded 
   rollout
     .command('restore <object>')
     .description(
-      'puts a former version of a security group, or of a subnet’s routes, back, as its owner could by single calls',
+      'puts a former version of a security group, a subnet’s routes or a VPC’s settings back, as its owner could by single calls',
     )
     .requiredOption(
       '--version <n>',

@@ -149,6 +149,8 @@ export const eventKind = z.enum([
   'capacity.lapsed',
   'capacity.lost',
   'capacity.claimed',
+  /** What the same client is offered in another zone goes before it. */
+  'capacity.withdrawn',
   'request.expired',
   'request.cancelled',
   'request.lapsed',

@@ -93,6 +93,13 @@ const endedRequest = z.object({
   fulfilled: z.boolean(),
 });
 
+/** An offer of capacity to a request that is one of several. */
+const wishOffer = z.object({
+  offerId: z.string().max(64),
+  requestId: z.string().max(64),
+  main: z.string().max(64),
+});
+
 export const regionContract = {
   ...backendContract,
   /**
@@ -149,8 +156,14 @@ export const regionContract = {
       cellId: z.string(),
       ended: z.array(endedRequest).max(endedPerCallMax),
       mains: z.array(z.string().max(64)).max(endedPerCallMax),
+      /** Offers to requests that are one of several. A cell of the last release says nothing of them. */
+      offers: z
+        .array(wishOffer.extend({ open: z.boolean() }))
+        .max(endedPerCallMax)
+        .default([]),
     }),
-    result: z.object({ ended: z.array(endedRequest) }),
+    /** `offered`: what is open of `mains`; of each, the one that goes before the others comes first. */
+    result: z.object({ ended: z.array(endedRequest), offered: z.array(wishOffer).default([]) }),
   },
   /** Availability zones in which a cell takes launches. */
   'region.zones': {

@@ -59,7 +59,8 @@ export const vpcChangesContract = {
   /**
    * Puts a former version of a tenant's object back: what its owner's tables say becomes what it said then, and devices are told. Errors:
    * `NotFound` (no such object, or the version is not kept), `UnsupportedOperation` (nothing puts this kind back), `IncorrectState` (what it
-   * refers to is gone, or it is so now). `dryRun`: what would go and come, and nothing is changed.
+   * refers to is gone, or it is so now), and EC2's own of the call that would do it (`InvalidCidrBlock.InUse`: a subnet lies in a range that
+   * would go). `dryRun`: what would go and come, and nothing is changed.
    */
   'operator.restoreObject': {
     params: z.object({
@@ -70,7 +71,7 @@ export const vpcChangesContract = {
     }),
     result: z.object({
       vpcId: z.string(),
-      /** `- tcp 22 192.0.2.0/24`, as JSON of the rule or route. */
+      /** `- cidr 10.1.0.0/16`, `+ association rtb-…`; a rule as JSON. */
       lines: z.array(z.string()),
     }),
   },

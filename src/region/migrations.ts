@@ -19,6 +19,8 @@ import { restingPreference } from './migrations-resting.ts';
 import { rolloutsStep } from './migrations-rollouts.ts';
 import { untoldRules } from './migrations-untold-rules.ts';
 import { vpcChangesStep } from './migrations-vpc-changes.ts';
+import { vpcSettingsStep } from './migrations-vpc-settings.ts';
+import { wishOffersStep } from './migrations-wish-offers.ts';
 
 const begin = `
 create table account (
@@ -312,4 +314,6 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0046-vpc-changes', up: vpcChangesStep },
   { name: '0048-device-calls', up: deviceCallsStep },
   { name: '0050-launch-path', up: launchPathStep },
+  { name: '0052-vpc-settings', up: vpcSettingsStep },
+  { name: '0052-wish-offers', up: wishOffersStep },
 ];

@@ -86,6 +86,7 @@ const instances = {
   GetLaunchTemplateData: oneInstance,
   DescribeInstanceAttribute: oneInstance,
   ModifyInstanceAttribute: oneInstance,
+  ModifyInstanceEventStartTime: oneInstance,
   ModifyInstanceMaintenanceOptions: oneInstance,
   ModifyInstanceMetadataOptions: oneInstance,
   ModifyInstancePlacement: oneInstance,

@@ -163,6 +163,8 @@ const plain: Readonly<Record<string, string>> = {
   StartHour: '1',
   EndHour: '1',
   InstanceType: 'p1.nano',
+  InstanceEventId: 'instance-event-0123456789abcdef0',
+  NotBefore: '2040-01-01T00:00:00Z',
   PublicKeyMaterial: Buffer.from(publicKey).toString('base64'),
 };
 

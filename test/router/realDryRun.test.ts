@@ -33,6 +33,11 @@ const rightParameters = (own: Belongings, spare: Parameters): Readonly<Record<st
   RebootInstances: { 'InstanceId.1': own.instance },
   TerminateInstances: { 'InstanceId.1': own.instance },
   ModifyInstanceAttribute: { InstanceId: own.instance, 'DisableApiTermination.Value': 'true' },
+  ModifyInstanceEventStartTime: {
+    InstanceId: own.instance,
+    InstanceEventId: spare.event ?? '',
+    NotBefore: new Date(Date.now() + 7_200_000).toISOString(),
+  },
   ModifyInstanceMaintenanceOptions: { InstanceId: own.instance, AutoRecovery: 'disabled' },
   ModifyInstanceMetadataOptions: { InstanceId: own.instance, HttpTokens: 'required' },
   ModifyNetworkInterfaceAttribute: { NetworkInterfaceId: own.eni, 'SourceDestCheck.Value': 'false' },
@@ -167,7 +172,15 @@ describe('dry runs', () => {
       InstanceEventWindowId: window?.InstanceEventWindowId ?? '',
       AssociationTarget: { InstanceTags: [{ Key: 'team', Value: 'a' }] },
     });
+    const event = 'instance-event-0123456789abcdef0';
+    // Only a drain that waits makes one.
+    await cloud.cell.services.db.query(
+      `insert into instance_events (id, instance_id, workflow_id, code, description, not_before, not_after, not_before_deadline)
+       values ($1, $2, 'none', 'system-maintenance', 'd', now() + interval '1 day', now() + interval '25 hours', now() + interval '7 days')`,
+      [event, own.instance],
+    );
     spare = {
+      event,
       ...{ stopped, host, window: window?.InstanceEventWindowId ?? '' },
       template: template?.LaunchTemplateId ?? '',
       dhcp: dhcp?.DhcpOptionsId ?? '',

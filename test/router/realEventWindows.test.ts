@@ -67,6 +67,91 @@ test('a drain waits for the window, the instance’s status shows its move, and 
   await operator['operator.drainHost']({ hostId: host.hostId, undo: true });
 });
 
+test('its owner chooses when an instance is moved, within EC2’s limits; windows neither hold it nor hasten it then', async () => {
+  const [made] = await alice.run({});
+  const id = made?.InstanceId ?? '';
+  await alice.reaches(id, 'running');
+  const window = await create(alice, onDay(3));
+  const target = { AssociationTarget: { InstanceIds: [id] } };
+  await alice.call('AssociateInstanceEventWindow', { InstanceEventWindowId: window, ...target });
+  const host = cloud.hosts.find((one) => one.vms.has(id));
+  assert.ok(host);
+  const { operator, services } = cloud.cell;
+  const eventOf = async (instanceId = id) =>
+    (await alice.call('DescribeInstanceStatus', { InstanceIds: [instanceId] })).InstanceStatuses?.[0]
+      ?.Events?.[0];
+  const lookedAgain = async () => {
+    const of =
+      "from workflows where subject = $1 and state = 'waiting' and wake_at > now() + interval '5 seconds'";
+    const looked = async () =>
+      (await services.db.query<{ updated_at: Date }>(`select updated_at ${of}`, [host.hostId]))[0]
+        ?.updated_at;
+    const before = await until('it waits', async () => (await looked()) ?? false);
+    await services.db.query("update workflows set wake_at = now() where state = 'waiting'");
+    await until('it has looked again', async () => Number(await looked()) > Number(before));
+  };
+  await operator['operator.drainHost']({ hostId: host.hostId });
+  const planned = await until('its move is planned', async () => (await eventOf()) ?? false);
+  assert.ok(planned?.NotBefore && planned.NotAfter && planned.NotBeforeDeadline);
+  const deadline = planned.NotBeforeDeadline.getTime();
+  assert.ok(deadline > planned.NotBefore.getTime());
+  const minutes = (count: number) => new Date(Date.now() + count * 60_000);
+  const choose = (NotBefore: Date, more: object = {}) =>
+    alice.call('ModifyInstanceEventStartTime', {
+      ...{ InstanceId: id, InstanceEventId: planned.InstanceEventId, NotBefore, ...more },
+    });
+  for (const wrong of [minutes(59), minutes(-1), new Date(deadline + 1_000)])
+    await refuses(choose(wrong), 'InstanceEventStartTimeCannotChange');
+  for (const InstanceEventId of ['instance-event-0123456789abcdef0', 'x'])
+    await refuses(choose(minutes(120), { InstanceEventId }), 'InvalidInstanceEventIDNotFound');
+  const [other] = await alice.run({});
+  await refuses(
+    choose(minutes(120), { InstanceId: other?.InstanceId ?? '' }),
+    'InvalidInstanceEventIDNotFound',
+  );
+  const strangers = { InstanceId: id, InstanceEventId: planned.InstanceEventId, NotBefore: minutes(120) };
+  await refuses(bob.call('ModifyInstanceEventStartTime', strangers), 'InvalidInstanceID.NotFound');
+  await refuses(choose(minutes(120), { DryRun: true }), 'DryRunOperation');
+  assert.deepEqual(await eventOf(), planned, 'nothing of that changed it');
+
+  const wanted = new Date(Math.floor(minutes(90).getTime() / 1_000) * 1_000);
+  const { Event: chosen } = await choose(wanted);
+  assert.deepEqual(chosen?.NotBefore, wanted);
+  assert.equal(
+    Number(chosen.NotAfter) - Number(chosen.NotBefore),
+    Number(planned.NotAfter) - Number(planned.NotBefore),
+  );
+  assert.deepEqual(chosen.NotBeforeDeadline, planned.NotBeforeDeadline);
+  assert.deepEqual(await eventOf(), chosen);
+
+  await alice.call('ModifyInstanceEventWindow', { InstanceEventWindowId: window, ...onDay(0) });
+  await lookedAgain();
+  assert.ok(host.vms.has(id), 'its window is open, and its owner said later');
+  assert.deepEqual(await eventOf(), chosen, 'the drain leaves what was chosen');
+  const { phaseReason } = await operator['operator.host']({ hostId: host.hostId });
+  assert.match(phaseReason, new RegExp(`${id} is to be moved from ${wanted.toISOString()} on`));
+
+  await alice.call('ModifyInstanceEventWindow', { InstanceEventWindowId: window, ...onDay(3) });
+  const startsIn = (interval: string) =>
+    services.db.query(
+      `update instance_events set not_before = now() + $2::interval where id = $1 and chosen`,
+      [planned.InstanceEventId, interval],
+    );
+  await startsIn('4 minutes');
+  await refuses(choose(minutes(120)), 'InstanceEventStartTimeCannotChange');
+  await startsIn('-1 second');
+  await refuses(choose(minutes(120)), 'InstanceEventStartTimeCannotChange');
+  const drained = await until('it has left, outside of its window', async () => {
+    await services.db.query("update workflows set wake_at = now() where state = 'waiting'");
+    const shown = await operator['operator.host']({ hostId: host.hostId });
+    return shown.workflowId === undefined && shown.phaseReason;
+  });
+  assert.equal(drained, 'drained: it is empty');
+  assert.match((await eventOf())?.Description ?? '', /^\[Completed\]/);
+  await refuses(choose(minutes(120)), 'InstanceEventStartTimeCannotChange');
+  await operator['operator.drainHost']({ hostId: host.hostId, undo: true });
+});
+
 test('dedicated hosts are asked of their cells: the account’s own can be associated, a stranger’s are not there', async () => {
   const { HostIds: [hostId = ''] = [] } = await bob.call('AllocateHosts', {
     ...{ InstanceType: 'p1.nano', AvailabilityZone: zone, Quantity: 1 },

@@ -33,12 +33,13 @@ const summary = ({ status, since }: ShownCheck): NonNullable<InstanceStatus['Sys
 
 const prefixes = { completed: '[Completed] ', canceled: '[Canceled] ' } as const;
 
-const renderEvent = (row: InstanceEventRow): NonNullable<InstanceStatus['Events']>[number] => ({
+export const renderEvent = (row: InstanceEventRow): NonNullable<InstanceStatus['Events']>[number] => ({
   InstanceEventId: row.id,
   Code: row.code as EventCode,
   Description: `${row.outcome === null ? '' : prefixes[row.outcome]}${row.description}`,
   NotAfter: row.not_after,
   NotBefore: row.not_before,
+  ...(row.not_before_deadline === null ? {} : { NotBeforeDeadline: row.not_before_deadline }),
 });
 
 const render = (

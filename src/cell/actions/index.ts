@@ -20,6 +20,7 @@ import { describeInstances } from './describe-instances.ts';
 import { describeInstanceCreditSpecifications, describeInstanceStatus } from './describe-status.ts';
 import { describeVolumeStatus } from './describe-volume-status.ts';
 import { describeVolumes } from './describe-volumes.ts';
+import { modifyInstanceEventStartTime } from './event-start.ts';
 import { modifyInstanceCapacityReservationAttributes } from './instance-reservation.ts';
 import { getLaunchTemplateData } from './launch-template-data.ts';
 import { rebootInstances, startInstances, stopInstances, terminateInstances } from './lifecycle.ts';
@@ -49,6 +50,7 @@ export const cellHandlers: Handlers<CellContext> = {
   DescribeInstanceStatus: describeInstanceStatus,
   DescribeInstanceAttribute: describeInstanceAttribute,
   ModifyInstanceAttribute: modifyInstanceAttribute,
+  ModifyInstanceEventStartTime: modifyInstanceEventStartTime,
   ModifyInstanceMaintenanceOptions: modifyInstanceMaintenanceOptions,
   ModifyInstanceMetadataOptions: modifyInstanceMetadataOptions,
   ModifyInstancePlacement: modifyInstancePlacement,

@@ -47,6 +47,7 @@ export const cellMembers: MemberTable = {
       'DryRun',
     ],
   },
+  ModifyInstanceEventStartTime: { effect: '*' },
   ModifyInstanceMaintenanceOptions: { effect: ['InstanceId', 'AutoRecovery', 'RebootMigration', 'DryRun'] },
   ModifyInstanceMetadataOptions: { effect: '*' },
   // What it does not have it refuses itself: modify-placement.ts.

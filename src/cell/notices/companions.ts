@@ -1,10 +1,17 @@
 /**
- * Requests of one wish in several zones (S10.2) end together: when one is fulfilled, or the first of them ends, the others do. Each cell
- * tells the region of its own and asks about those that wait on; told again it is the same.
+ * Requests of one wish in several zones (S10.2). They end together: when one is fulfilled, or the first of them ends, the others do. And one of
+ * them is offered at a time: the first of them goes before the others, and of those the one whose offer the region heard of first. No cell
+ * calls another: each tells the region of its own, and learns there of the others. Told again it is the same.
  */
+
+import type { Result } from '#base/rpc/contract.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
-import { companionsPerTurnMax } from '../limits.ts';
+import type { regionContract } from '#contracts/region.ts';
+import { companionsHeardMs, companionsPerTurnMax } from '../limits.ts';
 import type { CellServices } from '../services.ts';
+import { markTold, type UntoldOffer, untoldOffers } from '../store/wish-offers.ts';
+
+type Answer = Result<typeof regionContract, 'region.endedRequests'>;
 
 interface EndedRow {
   readonly id: string;
@@ -12,48 +19,133 @@ interface EndedRow {
   readonly fulfilled: boolean;
 }
 
-export interface CompanionsOptions {
-  readonly services: Pick<CellServices, 'db' | 'region' | 'identity'>;
-  /** Ends a request of this cell, whoever's it is; one that has ended stays as it is. */
-  end(requestId: string, message: string): Promise<unknown>;
+interface OpenRow {
+  readonly id: string;
+  readonly main: string;
+  readonly waitsFor: string | null;
+  readonly offered: boolean;
 }
 
-export const companionsTurn = async ({ services, end }: CompanionsOptions): Promise<void> => {
-  const { db, region, identity } = services;
-  const due = await db.query<EndedRow>(
+export interface CompanionsOptions {
+  readonly services: Pick<CellServices, 'db' | 'region' | 'identity' | 'clock' | 'log' | 'faults'>;
+  /** Ends a request of this cell, whoever's it is; one that has ended stays as it is. */
+  end(requestId: string, message: string): Promise<unknown>;
+  /** Gives back what is offered to a request, since this offer in another zone goes before it; it waits until that is over. */
+  withdraw(requestId: string, by: { readonly offerId: string; readonly requestId: string }): Promise<unknown>;
+  /** It may be offered something again. */
+  release(requestId: string): Promise<unknown>;
+}
+
+export class Companions {
+  readonly #options: CompanionsOptions;
+  #turning: Promise<void> | undefined;
+  #again = false;
+  #heardMs: number | undefined;
+
+  constructor(options: CompanionsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the region has said of late what is offered elsewhere. While it is away, alternatives in this zone are offered to nobody. */
+  heard(): boolean {
+    const nowMs = this.#options.services.clock.monotonicMs();
+    return this.#heardMs !== undefined && nowMs - this.#heardMs <= companionsHeardMs;
+  }
+
+  /** Something was offered, or is over. */
+  hint(): void {
+    void this.turn().catch((error: unknown) =>
+      this.#options.services.log.debug(
+        { err: error },
+        'offers in other zones were not asked about: they are soon',
+      ),
+    );
+  }
+
+  /** Calls while it runs join it, and make it look once more. */
+  turn(): Promise<void> {
+    this.#again = true;
+    this.#turning ??= this.#run().finally(() => {
+      this.#turning = undefined;
+    });
+    return this.#turning;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      await this.#once();
+    }
+  }
+
+  async #once(): Promise<void> {
+    const { db, faults } = this.#options.services;
+    const due = await dueIn(db);
+    const open = await openIn(db);
+    const offers = await untoldOffers(db, companionsPerTurnMax);
+    if (due.length === 0 && open.length === 0 && offers.length === 0) return;
+    const answer = await this.#ask(due, open, offers);
+    this.#heardMs = this.#options.services.clock.monotonicMs();
+    if (answer === undefined) return;
+    await faults.hit('companions.told');
+    await db.query('update capacity_requests set ended_due = false where id = any($1)', [
+      due.map(({ id }) => id),
+    ]);
+    await markTold(db, offers);
+    await faults.hit('companions.committed');
+    for (const row of open) await this.#heed(row, answer);
+  }
+
+  /** Undefined: a region of the last release knows of none; it is asked again when it is of this one. */
+  async #ask(
+    due: readonly EndedRow[],
+    open: readonly OpenRow[],
+    offers: readonly UntoldOffer[],
+  ): Promise<Answer | undefined> {
+    const { region, identity } = this.#options.services;
+    const ended = due.map(({ id: requestId, main, fulfilled }) => ({ requestId, main, fulfilled }));
+    const mains = [...new Set(open.map(({ main }) => main))];
+    return region
+      .call('region.endedRequests', { cellId: identity.cellId, ended, mains, offers: [...offers] })
+      .catch((error: unknown) => {
+        if (isUnknownMethod(error)) return undefined;
+        throw error;
+      });
+  }
+
+  async #heed({ id, main, waitsFor, offered }: OpenRow, answer: Answer): Promise<void> {
+    const { end, withdraw, release } = this.#options;
+    const over = answer.ended.find(
+      (other) =>
+        other.main === main && other.requestId !== id && (other.fulfilled || other.requestId === main),
+    );
+    if (over !== undefined) {
+      const what = over.fulfilled ? 'was fulfilled' : 'has ended';
+      await end(
+        id,
+        `Your request ${over.requestId}, for the same in another zone, ${what}: this one ends with it.`,
+      );
+      return;
+    }
+    // The region tells the one that goes before all others first.
+    const first = answer.offered.find((offer) => offer.main === main);
+    const waits = first !== undefined && first.requestId !== id && id !== main;
+    if (waits && (offered || waitsFor !== first.offerId)) await withdraw(id, first);
+    else if (!waits && waitsFor !== null) await release(id);
+  }
+}
+
+const dueIn = (db: CompanionsOptions['services']['db']): Promise<EndedRow[]> =>
+  db.query<EndedRow>(
     `select id, coalesce(companion_of, id) as main, state = 'fulfilled' as fulfilled from capacity_requests
      where ended_due order by id limit $1`,
     [companionsPerTurnMax],
   );
-  const open = await db.query<Omit<EndedRow, 'fulfilled'>>(
-    `select id, coalesce(companion_of, id) as main from capacity_requests
+
+const openIn = (db: CompanionsOptions['services']['db']): Promise<OpenRow[]> =>
+  db.query<OpenRow>(
+    `select id, coalesce(companion_of, id) as main, waits_for as "waitsFor", state = 'offered' as offered
+     from capacity_requests
      where state in ('waiting', 'offered') and (companions is not null or companion_of is not null) order by id limit $1`,
     [companionsPerTurnMax],
   );
-  if (due.length === 0 && open.length === 0) return;
-  const ended = due.map(({ id: requestId, main, fulfilled }) => ({ requestId, main, fulfilled }));
-  const mains = [...new Set(open.map(({ main }) => main))];
-  const answer = await region
-    .call('region.endedRequests', { cellId: identity.cellId, ended, mains })
-    .catch((error: unknown) => {
-      // A region of the last release knows of none: it is asked again when it is of this one.
-      if (isUnknownMethod(error)) return undefined;
-      throw error;
-    });
-  if (answer === undefined) return;
-  await db.query('update capacity_requests set ended_due = false where id = any($1)', [
-    due.map(({ id }) => id),
-  ]);
-  for (const { id, main } of open) {
-    const by = answer.ended.find(
-      (other) =>
-        other.main === main && other.requestId !== id && (other.fulfilled || other.requestId === main),
-    );
-    if (by === undefined) continue;
-    const what = by.fulfilled ? 'was fulfilled' : 'has ended';
-    await end(
-      id,
-      `Your request ${by.requestId}, for the same in another zone, ${what}: this one ends with it.`,
-    );
-  }
-};

@@ -9,11 +9,12 @@ import type { PeriodicTask } from '../periodic-tasks.ts';
 import type { CellServices } from '../services.ts';
 import { purgeRequests, readWaitedFor } from '../store/capacity-requests.ts';
 import { sharedSecret } from '../store/settings.ts';
-import { companionsTurn } from './companions.ts';
+import { Companions } from './companions.ts';
 import { Deliveries, type SendWebhook } from './deliveries.ts';
 import { Offers } from './offers.ts';
 import { CapacityQueue } from './queue.ts';
 import { type CapacityCaller, CapacityRequests, type CapacityRequestsOptions } from './requests.ts';
+import { release, withdraw } from './withdraw.ts';
 
 export type CapacityCall = CapacityRequests['call'];
 
@@ -54,9 +55,10 @@ export const openNotices = async ({
   const told = (): void => {
     requests.told();
     deliveries?.hint();
+    companions.hint();
   };
   const secretOf = (requestId: string): string => signingSecretOf(secret, requestId);
-  const queue = new CapacityQueue({ services, owner, told });
+  const queue = new CapacityQueue({ services, owner, told, elsewhereHeard: () => companions.heard() });
   const requests: CapacityRequests = new CapacityRequests({
     services,
     queue,
@@ -64,6 +66,12 @@ export const openNotices = async ({
       sized(reviveInput('RunInstances', run) as unknown as In<'RunInstances'>, caller),
     signingSecretOf: secretOf,
     callbackObjection: callbackCheck(webhooks),
+  });
+  const companions: Companions = new Companions({
+    services,
+    end: (requestId, message) => requests.end(requestId, message),
+    withdraw: (requestId, by) => withdraw({ services, queue, told }, requestId, by),
+    release: (requestId) => release({ services, queue, told }, requestId),
   });
   const deliveries = webhooks && new Deliveries({ services, send: webhooks.send, signingSecretOf: secretOf });
   let demanded: ReadonlySet<string> = new Set();
@@ -92,8 +100,7 @@ export const openNotices = async ({
       {
         name: 'capacity-companions',
         everyMs: limits.companionsEveryMs,
-        turn: () =>
-          companionsTurn({ services, end: (requestId, message) => requests.end(requestId, message) }),
+        turn: () => companions.turn(),
       },
       {
         name: 'capacity-requests',

@@ -60,20 +60,30 @@ interface Look {
   readonly nowMs: number;
 }
 
+export interface QueueOptions {
+  readonly services: CellServices;
+  readonly owner: string;
+  told(): void;
+  elsewhereHeard(): boolean;
+}
+
 export class CapacityQueue {
   readonly #services: CellServices;
   readonly #owner: string;
   readonly #time: CellTime;
   /** Told after a look that wrote events. */
   readonly #told: () => void;
+  /** Whether it is known what is offered in other zones. */
+  readonly #elsewhereHeard: () => boolean;
   #looking: Promise<void> | undefined;
   #again = false;
 
-  constructor(options: { readonly services: CellServices; readonly owner: string; told(): void }) {
+  constructor(options: QueueOptions) {
     this.#services = options.services;
     this.#owner = options.owner;
     this.#time = new CellTime(options.owner);
     this.#told = options.told;
+    this.#elsewhereHeard = options.elsewhereHeard;
   }
 
   /** Capacity was given back, or something began to wait. What comes while a look runs is looked at after it. */
@@ -215,7 +225,10 @@ export class CapacityQueue {
 
   async #serve(look: Look, refused: ReadonlySet<string>): Promise<number> {
     const { tx } = look;
-    const rows = await readWaiting(tx, limits.waitingPerClassMax, limits.waitingClassesMax);
+    const rows = await readWaiting(tx, {
+      ...{ perClassMax: limits.waitingPerClassMax, classesMax: limits.waitingClassesMax },
+      also: this.#elsewhereHeard(),
+    });
     if (rows.length === 0) return 0;
     const live = await liveOffers(tx);
     const byId = new Map(rows.map((row) => [row.id, row]));

@@ -39,6 +39,8 @@ export interface RequestRow {
   /** Of one that waits in other zones too. */
   readonly companions: readonly CompanionView[] | null;
   readonly companion_of: string | null;
+  /** The offer in another zone for which it waits: it is offered nothing meanwhile. */
+  readonly waits_for: string | null;
 }
 
 export interface OfferRow {
@@ -96,7 +98,10 @@ export const findByToken = async (
 export const findRequest = async (sql: Sql, id: string): Promise<RequestRow | undefined> =>
   (await sql.query<RequestRow>('select * from capacity_requests where id = $1', [id]))[0];
 
-export const insertRequest = async (tx: Sql, row: Omit<RequestRow, 'created_at'>): Promise<RequestRow> => {
+export const insertRequest = async (
+  tx: Sql,
+  row: Omit<RequestRow, 'created_at' | 'waits_for'>,
+): Promise<RequestRow> => {
   const [made] = await tx.query<RequestRow>(
     `insert into capacity_requests (id, account_id, token, request_hash, state, mode, position, zone, class, options, offer_ms,
        expires_ms, valid_until, callback_url, companions, companion_of)
@@ -149,8 +154,14 @@ export const setRequest = async (
   );
 };
 
-/** The earliest of each class, so that ten thousand who want the same cost no more than a few. */
-export const readWaiting = (tx: Sql, perClassMax: number, classesMax: number): Promise<RequestRow[]> =>
+/**
+ * The earliest of each class, so that ten thousand who want the same cost no more than a few. `also`: those that wait for an alternative of
+ * their client's, in this zone, too.
+ */
+export const readWaiting = (
+  tx: Sql,
+  { perClassMax, classesMax, also }: { perClassMax: number; classesMax: number; also: boolean },
+): Promise<RequestRow[]> =>
   tx.query(
     `with recursive classes as (
        (select class from capacity_requests where state = 'waiting' order by class limit 1)
@@ -159,10 +170,11 @@ export const readWaiting = (tx: Sql, perClassMax: number, classesMax: number): P
        from classes where classes.class is not null),
      heads as (
        select first.* from classes cross join lateral (
-         select * from capacity_requests where state = 'waiting' and class = classes.class order by position limit $1) first
+         select * from capacity_requests where state = 'waiting' and class = classes.class
+           and waits_for is null and ($3 or companion_of is null) order by position limit $1) first
        where classes.class is not null)
      select * from heads order by position limit $2`,
-    [perClassMax, perClassMax * classesMax],
+    [perClassMax, perClassMax * classesMax, also],
   );
 
 /** How many instances of each type are waited for; the most waited for first. Alternatives do not count, in other zones neither. */

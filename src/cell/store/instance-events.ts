@@ -10,6 +10,8 @@ export interface InstanceEventRow {
   readonly description: string;
   readonly not_before: Date;
   readonly not_after: Date;
+  /** Null: of the last release. */
+  readonly not_before_deadline: Date | null;
   readonly outcome: 'completed' | 'canceled' | null;
 }
 
@@ -24,12 +26,20 @@ const moveCode = 'system-maintenance';
 const moveDescription = 'The instance is moved to another host while it runs.';
 const newEventId = (): string => `instance-event-${randomBytes(9).toString('hex').slice(0, 17)}`;
 
+export interface PlannedMoves {
+  readonly workflowId: string;
+  readonly planned: readonly PlannedMove[];
+  /** Instances on the host. */
+  readonly there: readonly string[];
+  readonly nowMs: number;
+  /** Until when their start can be put off. */
+  readonly deadlineMs: number;
+}
+
 /** A workflow's moves that are planned; those of instances that are no longer `there` have been done. */
 export const planMoves = async (
   sql: Sql,
-  workflowId: string,
-  planned: readonly PlannedMove[],
-  there: readonly string[],
+  { workflowId, planned, there, nowMs, deadlineMs }: PlannedMoves,
 ): Promise<void> => {
   await sql.query(
     `update instance_events set outcome = 'completed', ended_at = now()
@@ -38,16 +48,58 @@ export const planMoves = async (
   );
   for (const { instanceId, notBeforeMs, notAfterMs } of planned)
     await sql.query(
-      `insert into instance_events (id, instance_id, workflow_id, code, description, not_before, not_after)
-       values ($1, $2, $3, $4, $5, $6, $7)
-       on conflict (instance_id, workflow_id) do update set not_before = excluded.not_before, not_after = excluded.not_after
-       where instance_events.ended_at is null and (instance_events.not_before, instance_events.not_after)
-         is distinct from (excluded.not_before, excluded.not_after)`,
+      `insert into instance_events (id, instance_id, workflow_id, code, description, not_before, not_after, not_before_deadline)
+       values ($1, $2, $3, $4, $5, $6, $7, greatest($6::timestamptz, $8::timestamptz))
+       on conflict (instance_id, workflow_id) do update set not_before = excluded.not_before, not_after = excluded.not_after,
+         not_before_deadline = greatest(excluded.not_before, instance_events.not_before_deadline), chosen = false
+       where instance_events.ended_at is null
+         -- A start that was chosen since the windows were looked at stands, until its time is over.
+         and not (instance_events.chosen and instance_events.not_after > $9::timestamptz)
+         and (instance_events.not_before, instance_events.not_after) is distinct from (excluded.not_before, excluded.not_after)`,
       [
         ...[newEventId(), instanceId, workflowId, moveCode, moveDescription],
-        ...[new Date(notBeforeMs), new Date(notAfterMs)],
+        ...[new Date(notBeforeMs), new Date(notAfterMs), new Date(deadlineMs), new Date(nowMs)],
       ],
     );
+};
+
+/** Those of a workflow's whose start was chosen. */
+export const chosenEvents = (
+  sql: Sql,
+  workflowId: string,
+  instanceIds: readonly string[],
+): Promise<InstanceEventRow[]> =>
+  sql.query(
+    `select * from instance_events where workflow_id = $1 and ended_at is null and chosen and instance_id = any($2)`,
+    [workflowId, instanceIds],
+  );
+
+export const lockEvent = async (
+  tx: Sql,
+  instanceId: string,
+  id: string,
+): Promise<InstanceEventRow | undefined> =>
+  (
+    await tx.query<InstanceEventRow>(
+      `select * from instance_events where id = $1 and instance_id = $2
+         and (ended_at is null or ended_at > now() - interval '7 days') for update`,
+      [id, instanceId],
+    )
+  )[0];
+
+/** It begins then, and may take as long as it might before. */
+export const chooseEventStart = async (
+  tx: Sql,
+  { id, not_before: planned, not_after: until }: InstanceEventRow,
+  notBefore: Date,
+): Promise<InstanceEventRow> => {
+  const notAfter = new Date(notBefore.getTime() + until.getTime() - planned.getTime());
+  const [row] = await tx.query<InstanceEventRow>(
+    'update instance_events set not_before = $2, not_after = $3, chosen = true where id = $1 returning *',
+    [id, notBefore, notAfter],
+  );
+  if (row === undefined) throw new Error(`the event ${id} was not written`);
+  return row;
 };
 
 /** The workflow is over: what it has not moved by now it does not move. */

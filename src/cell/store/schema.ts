@@ -16,6 +16,8 @@ import { reservationsStep } from './schema-0026-reservations.ts';
 import { companionsStep } from './schema-0042-companions.ts';
 import { crashesStep } from './schema-0042-crashes.ts';
 import { eventWindowsStep } from './schema-0044-event-windows.ts';
+import { eventStartsStep } from './schema-0052-event-starts.ts';
+import { wishOffersStep } from './schema-0052-wish-offers.ts';
 import { workflowWaits } from './schema-workflow-waits.ts';
 
 export const cellSchema: readonly SchemaStep[] = [
@@ -150,4 +152,6 @@ export const cellSchema: readonly SchemaStep[] = [
   companionsStep,
   crashesStep,
   eventWindowsStep,
+  eventStartsStep,
+  wishOffersStep,
 ];

@@ -93,9 +93,10 @@ const checkRoutes = async (tx: RegionTransaction, vpcId: string, added: Network)
     );
 };
 
-const add = async (
+/** A further range, with its local routes. @throws InvalidVpc.Range, CidrLimitExceeded, RouteLimitExceeded */
+export const addRange = async (
   tx: RegionTransaction,
-  context: ActionContext,
+  accountId: string,
   vpc: Row<'vpc'>,
   added: Network,
 ): Promise<CidrBlock> => {
@@ -109,7 +110,6 @@ const add = async (
   await checkRoutes(tx, vpc.vpc_id, added);
   const cidr = formatNetwork(added);
   const block = { association_id: newId('vpc').replace('vpc-', associationPrefix), cidr };
-  const { accountId } = context;
   await tx
     .insertInto('vpc_cidr_block')
     .values({ ...block, account_id: accountId, vpc_id: vpc.vpc_id })
@@ -149,7 +149,8 @@ const findAssociation = async (context: ActionContext, id: string) => {
   return block;
 };
 
-const remove = async (tx: RegionTransaction, block: Row<'vpc_cidr_block'>): Promise<void> => {
+/** Takes it away with its local routes. @throws InvalidCidrBlock.InUse while a subnet lies in it */
+export const removeRange = async (tx: RegionTransaction, block: Row<'vpc_cidr_block'>): Promise<void> => {
   const range = parseNetwork(block.cidr);
   const subnets = await tx.selectFrom('subnet').select('cidr').where('vpc_id', '=', block.vpc_id).execute();
   const used = subnets.some(({ cidr }) => {
@@ -177,13 +178,15 @@ const remove = async (tx: RegionTransaction, block: Row<'vpc_cidr_block'>): Prom
 export const vpcCidrBlockHandlers: Handlers<ActionContext> = {
   async AssociateVpcCidrBlock(input, context) {
     const range = readRange(input);
-    const block = await changeVpc(context, {}, input.VpcId, (tx, vpc) => add(tx, context, vpc, range));
+    const block = await changeVpc(context, {}, input.VpcId, (tx, vpc) =>
+      addRange(tx, context.accountId, vpc, range),
+    );
     return { VpcId: input.VpcId, CidrBlockAssociation: blockView(block, 'associating') };
   },
 
   async DisassociateVpcCidrBlock(input, context) {
     const block = await findAssociation(context, input.AssociationId);
-    await changeVpc(context, {}, block.vpc_id, (tx) => remove(tx, block));
+    await changeVpc(context, {}, block.vpc_id, (tx) => removeRange(tx, block));
     return { VpcId: block.vpc_id, CidrBlockAssociation: blockView(block, 'disassociating') };
   },
 };

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import type { VpcChange } from '#contracts/vpc-changes.ts';
 import type { Database } from '../schema.ts';
+import { sweepVpcSettings } from './settings.ts';
 
 /** How long it is kept. */
 export const changesKeptDays = 90;
@@ -87,4 +88,5 @@ export const sweepVpcChanges = async (db: Database, keptDays: number = changesKe
       from ${sql.raw(table)} where made_at < now() - ${keptDays} * interval '1 day' limit ${removedPerSweepMax})`.execute(
       db,
     );
+  await sweepVpcSettings(db, keptDays);
 };

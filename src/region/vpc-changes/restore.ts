@@ -7,16 +7,19 @@ import { canonicalJson } from '#contracts/canonicalJson.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
 import type { SecurityRule } from '#contracts/network.ts';
-import { securityGroupBody, subnetBody } from '#contracts/network-objects.ts';
+import { type ObjectKind, securityGroupBody, subnetBody, vpcBody } from '#contracts/network-objects.ts';
 import { changeVpc } from '../change.ts';
 import { ruleOf } from '../group-rules.ts';
+import type { NetworkSettings } from '../network-state.ts';
 import type { Region } from '../region.ts';
 import { deleteTagsOf } from '../resource-tags.ts';
-import type { Database, RegionTransaction } from '../schema.ts';
+import type { Database, RegionTransaction, Row } from '../schema.ts';
+import { checkVpcBudget } from '../vpc-budget.ts';
 import { restoreRoutes } from './restoreRoutes.ts';
+import { restoreSettings } from './restoreSettings.ts';
 
 export interface RestoreRequest {
-  readonly kind: string;
+  readonly kind: ObjectKind;
   readonly id: string;
   readonly version: number | string;
   readonly dryRun: boolean;
@@ -51,11 +54,8 @@ export const tenantVersions = async (db: Database, { kind, id }: { kind: string;
 export const restoreObject = async (region: Region, request: RestoreRequest): Promise<Restored> => {
   const { kind, id, version, dryRun } = request;
   const restorer = restorers[kind];
-  if (restorer === undefined)
-    throw new PandoError(
-      'UnsupportedOperation',
-      `A ${kind} is not put back: only ${Object.keys(restorers).join(' and ')} are. Its versions tell what it was; its owner's calls change it.`,
-    );
+  if (typeof restorer === 'string')
+    throw new PandoError('UnsupportedOperation', `A ${kind} is not put back: ${restorer}`);
   const versions = await tenantVersions(region.db, { kind, id });
   const former = versions.find((each) => each.version === version || each.digest === version);
   if (former === undefined)
@@ -70,8 +70,10 @@ export const restoreObject = async (region: Region, request: RestoreRequest): Pr
   const { accountId, vpcId } = owner;
   const actor = { region, accountId, principal: request.who, requestId: request.requestId };
   let lines: string[] = [];
-  const work = async (tx: RegionTransaction): Promise<void> => {
-    lines = await restorer.restore(tx, { id, vpcId, body: former.body });
+  const { network } = region;
+  const work = async (tx: RegionTransaction, vpc: Row<'vpc'>): Promise<void> => {
+    lines = await restorer.restore(tx, { id, vpc, version: former.version, body: former.body, network });
+    if (lines.length > 0) await checkVpcBudget(tx, vpcId, 'RouteLimitExceeded');
     if (lines.length === 0) throw new PandoError('IncorrectState', `${id} is so now.`);
     if (dryRun) throw new DryRun();
   };
@@ -87,23 +89,42 @@ export const restoreObject = async (region: Region, request: RestoreRequest): Pr
 /** Takes back what was tried. */
 class DryRun extends Error {}
 
+interface Former {
+  readonly id: string;
+  /** As it is now, locked. */
+  readonly vpc: Row<'vpc'>;
+  /** Of the VPC, at which devices were told `body`. */
+  readonly version: number;
+  readonly body: unknown;
+  readonly network: NetworkSettings;
+}
+
 interface Restorer {
   readonly table: string;
   readonly key: string;
-  /** Answers what goes and comes; empty: it is so now. @throws IncorrectState */
-  restore(tx: RegionTransaction, former: { id: string; vpcId: string; body: unknown }): Promise<string[]>;
+  /** Answers what goes and comes; empty: it is so now. @throws IncorrectState, or EC2's error of the call that would do it */
+  restore(tx: RegionTransaction, former: Former): Promise<string[]>;
 }
 
-const restorers: Readonly<Record<string, Restorer>> = {
+/** What puts a kind back; for the others the way back, in words. */
+const restorers: Readonly<Record<ObjectKind, Restorer | string>> = {
+  vpc: {
+    ...{ table: 'vpc', key: 'vpc_id' },
+    restore: (tx, { body, ...former }) => restoreSettings(tx, { ...former, body: vpcBody.parse(body) }),
+  },
   'security-group': {
     ...{ table: 'security_group', key: 'group_id' },
-    restore: (tx, { id, vpcId, body }) => restoreRules(tx, id, vpcId, securityGroupBody.parse(body)),
+    restore: (tx, { id, vpc, body }) => restoreRules(tx, id, vpc.vpc_id, securityGroupBody.parse(body)),
   },
   subnet: {
     ...{ table: 'subnet', key: 'subnet_id' },
-    restore: (tx, { id, vpcId, body }) =>
-      restoreRoutes(tx, { subnetId: id, vpcId, former: subnetBody.parse(body).routes }),
+    restore: (tx, { id, vpc, version, body }) =>
+      restoreRoutes(tx, { subnetId: id, vpcId: vpc.vpc_id, version, former: subnetBody.parse(body).routes }),
   },
+  'network-acl': 'a VPC has its default one alone, and no call changes that.',
+  gateway:
+    'what is attached, and which address is whose, are places, not versions. Call the opposite: DetachInternetGateway, DisassociateAddress; the record of changes has the ids (rollout audit --vpc).',
+  fleet: 'it is the installation’s own: a rollout takes it back (rollout start).',
 };
 
 const ownerOf = async (

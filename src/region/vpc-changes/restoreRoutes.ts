@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { PandoError } from '#contracts/errors.ts';
 import type { subnetBody } from '#contracts/network-objects.ts';
 import type { RegionTransaction } from '../schema.ts';
+import { restoreAssociation } from './restoreAssociation.ts';
 
 type FormerRoute = z.output<typeof subnetBody>['routes'][number];
 
@@ -14,11 +15,20 @@ interface StoredRoute {
   origin: string;
 }
 
+export interface FormerRoutes {
+  readonly subnetId: string;
+  readonly vpcId: string;
+  /** Of the VPC, at which devices were told `former`. */
+  readonly version: number;
+  readonly former: readonly FormerRoute[];
+}
+
 /** Answers what goes and comes; empty: it is so now. @throws IncorrectState: what a route led to is gone */
 export const restoreRoutes = async (
   tx: RegionTransaction,
-  { subnetId, vpcId, former }: { subnetId: string; vpcId: string; former: readonly FormerRoute[] },
+  { subnetId, vpcId, version, former }: FormerRoutes,
 ): Promise<string[]> => {
+  const associated = await restoreAssociation(tx, { subnetId, vpcId, version });
   const tableId = await tableOf(tx, subnetId, vpcId);
   const { rows: present } = await sql<StoredRoute>`
     select destination, kind, target_id, origin from route where route_table_id = ${tableId}`.execute(tx);
@@ -43,7 +53,7 @@ export const restoreRoutes = async (
   for (const { destination, kind, target_id, origin } of added)
     await sql`insert into route (route_table_id, destination, kind, target_id, origin)
       values (${tableId}, ${destination}, ${kind}, ${target_id}, ${origin})`.execute(tx);
-  return lines.length === 0 ? [] : [...lines, ...(await shared(tx, tableId, subnetId))];
+  return [...associated, ...lines, ...(lines.length === 0 ? [] : await shared(tx, tableId, subnetId))];
 };
 
 /** Its own, or the VPC's main one. */
@@ -80,9 +90,9 @@ const textOf = ({ destination, kind, target_id }: StoredRoute): string =>
 const checkTarget = async (
   tx: RegionTransaction,
   vpcId: string,
-  { kind, target_id }: StoredRoute,
+  { destination, kind, target_id }: StoredRoute,
 ): Promise<void> => {
-  if (kind === 'local') return;
+  if (kind === 'local') return checkRange(tx, vpcId, destination);
   const { rows } =
     kind === 'interface'
       ? await sql`select 1 from eni where eni_id = ${target_id} and vpc_id = ${vpcId}`.execute(tx)
@@ -93,6 +103,18 @@ const checkTarget = async (
     throw new PandoError(
       'IncorrectState',
       `A route leads to ${target_id}, which is not in the VPC any more.`,
+    );
+};
+
+/** Local is what lies in a range of the VPC. */
+const checkRange = async (tx: RegionTransaction, vpcId: string, destination: string): Promise<void> => {
+  const { rows } = await sql`
+    select 1 from vpc where vpc_id = ${vpcId} and cidr = ${destination}
+    union all select 1 from vpc_cidr_block where vpc_id = ${vpcId} and cidr = ${destination}`.execute(tx);
+  if (rows.length === 0)
+    throw new PandoError(
+      'IncorrectState',
+      `The VPC has the range ${destination} no more: put its own settings back first (vpc/${vpcId}).`,
     );
 };
 

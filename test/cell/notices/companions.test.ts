@@ -13,11 +13,22 @@ import type { BackendCall } from '#router/processor.ts';
 import type { Parts } from '#router/request.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { accountId, TestCell, type TestProcessor, until } from '../support/harness.ts';
-import { capacityCall, eventsOf, launch, reaches, running, showRequest, terminate } from './support.ts';
+import {
+  assertConsistent,
+  capacityCall,
+  Deadly,
+  elapse,
+  eventsOf,
+  launch,
+  reaches,
+  running,
+  showRequest,
+  terminate,
+} from './support.ts';
 
 interface InZone {
   readonly cell: TestCell;
-  readonly processor: TestProcessor;
+  processor: TestProcessor;
 }
 
 let server: TestDatabase;
@@ -36,6 +47,7 @@ before(async () => {
   here = await startIn(1, 'test-1a');
   there = await startIn(2, 'test-1b');
   there.cell.region.ended = here.cell.region.ended;
+  there.cell.region.offered = here.cell.region.offered;
 });
 after(async () => {
   await here.cell.stop();
@@ -154,6 +166,138 @@ test('a companion that is cancelled ends alone', async () => {
   await capacityCall(here.processor, 'cancelRequest', { requestId: main.requestId });
   await empty(here);
   await empty(there, theirs);
+});
+
+const openOffers = async ({ processor }: InZone, requestId: string): Promise<string[]> =>
+  (await showRequest(processor, requestId)).offers
+    .filter(({ state }) => state === 'open')
+    .map(({ offerId }) => offerId);
+const waitsFor = async ({ processor }: InZone, requestId: string): Promise<string | null | undefined> =>
+  (
+    await processor.cell.services.db.query<{ waits_for: string | null }>(
+      'select waits_for from capacity_requests where id = $1',
+      [requestId],
+    )
+  )[0]?.waits_for;
+const withdrawals = async ({ processor }: InZone, requestId: string) =>
+  (await eventsOf(processor)).filter(
+    (event) => event.kind === 'capacity.withdrawn' && event.requestId === requestId,
+  );
+const wanted = { alternatives: [{ availabilityZone: 'test-1b' }] };
+/** The first one's place is taken, and the other zone's is offered. */
+const offeredThere = async () => {
+  const mine = await fill(here);
+  const main = await create(wanted);
+  const companion = companionIn(main);
+  const { offers } = await reaches(there.processor, companion, 'offered');
+  return { mine, main: main.requestId, companion, offerId: offers[0]?.offerId ?? '' };
+};
+
+test('one is offered at a time: what was asked for goes before the other zone, which gives back and waits until that is over', async () => {
+  const { mine, main, companion, offerId } = await offeredThere();
+  const claimed = () =>
+    there.processor.cell.services.db.query("select 1 from claims where purpose = 'notice'");
+  assert.equal((await claimed()).length, 1);
+  await terminate(here.processor, mine);
+  const { offers } = await reaches(here.processor, main, 'offered');
+  const mains = offers.at(-1)?.offerId;
+  await until('the other zone has given back', async () => (await openOffers(there, companion)).length === 0);
+  const shown = await showRequest(there.processor, companion);
+  assert.deepEqual([shown.state, shown.offers.at(-1)?.state], ['waiting', 'given-back']);
+  assert.equal((await claimed()).length, 0, 'its place is free');
+  assert.equal(await waitsFor(there, companion), mains);
+  const [told, ...more] = await withdrawals(there, companion);
+  assert.deepEqual(more, []);
+  assert.match(String(Reflect.get(told ?? {}, 'message')), new RegExp(`${main}.*is offered ${mains}`));
+  await assert.rejects(launch(there.cell, there.processor, { offerId }), {
+    code: 'InvalidCapacityOfferState',
+  });
+  // The offer here lapses, and nothing more is offered here.
+  const { db } = here.processor.cell.services;
+  await db.query("update hosts set state = 'draining'");
+  await elapse(here.processor, 301_000);
+  await reaches(here.processor, main, 'waiting');
+  await reaches(there.processor, companion, 'offered');
+  assert.equal(await waitsFor(there, companion), null);
+  assert.deepEqual(await openOffers(here, main), []);
+  await db.query("update hosts set state = 'active'");
+  await assertConsistent(here.processor);
+  await assertConsistent(there.processor);
+  await capacityCall(here.processor, 'cancelRequest', { requestId: main });
+  await reaches(there.processor, companion, 'cancelled');
+  await empty(here);
+  await empty(there);
+});
+
+for (const point of [
+  'companions.told',
+  'companions.committed',
+  'companions.gaveBack',
+  'companions.withdrawn',
+])
+  test(`both zones have offered, and the one that gives back is killed at ${point}: another does it once`, async () => {
+    const deadly = new Deadly();
+    there.processor.kill();
+    there.processor = await there.cell.addProcessor({ faults: deadly });
+    const { mine, main, companion } = await offeredThere();
+    deadly.arm(point, there.processor);
+    await terminate(here.processor, mine);
+    await reaches(here.processor, main, 'offered');
+    await deadly.reached.promise;
+    there.processor = await there.cell.addProcessor();
+    await until('one of the two is offered', async () => (await openOffers(there, companion)).length === 0);
+    assert.equal((await openOffers(here, main)).length, 1);
+    assert.equal((await withdrawals(there, companion)).length, 1, 'told once');
+    await assertConsistent(there.processor);
+    await capacityCall(here.processor, 'cancelRequest', { requestId: main });
+    await reaches(there.processor, companion, 'cancelled');
+    await empty(here);
+    await empty(there);
+  });
+
+test('while the region is away the other zone offers nothing; what the first one is offered stands, and is heard of later', async () => {
+  there.processor.kill();
+  there.cell.region.before = (method) => {
+    if (method === 'region.endedRequests') throw new PandoError('HostUnreachable', 'The region is away.');
+  };
+  there.processor = await there.cell.addProcessor();
+  const main = await create(wanted);
+  const companion = companionIn(main);
+  const [offer] = (await reaches(here.processor, main.requestId, 'offered')).offers;
+  const ticks = async (): Promise<number> =>
+    (
+      await there.processor.cell.services.db.query<{ ticks: number }>(
+        'select ticks::int as ticks from capacity_queue',
+      )
+    )[0]?.ticks ?? 0;
+  const before = await ticks();
+  await until('the queue has been looked at', async () => (await ticks()) >= before + 2);
+  assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
+  there.cell.region.before = () => undefined;
+  await until('it has heard', async () => (await waitsFor(there, companion)) === offer?.offerId);
+  assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
+  const claimed = await launch(here.cell, here.processor, {
+    ...{ offerId: offer?.offerId ?? '', more: { InstanceType: 'p1.micro' } },
+  });
+  await reaches(there.processor, companion, 'cancelled');
+  await running(here.processor, claimed);
+  await empty(here, claimed);
+  await empty(there);
+});
+
+test('a region of the last release knows of no offers: the other zone offers as it did', async () => {
+  there.processor.kill();
+  there.cell.region.before = (method) => {
+    if (method === 'region.endedRequests')
+      throw new PandoError('UnsupportedOperation', 'region.endedRequests is not served here.');
+  };
+  there.processor = await there.cell.addProcessor();
+  const { mine, main, companion } = await offeredThere();
+  there.cell.region.before = () => undefined;
+  await capacityCall(here.processor, 'cancelRequest', { requestId: main });
+  await reaches(there.processor, companion, 'cancelled');
+  await empty(here, mine);
+  await empty(there);
 });
 
 test('a zone that does not exist, and more of them than are waited in, are refused; nothing waits then', async () => {

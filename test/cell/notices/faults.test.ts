@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import type { Faults } from '#cell/workflow/faults.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { TestCell, type TestProcessor, until } from '../support/harness.ts';
@@ -12,6 +11,7 @@ import {
   assertConsistent,
   capacityCall,
   createRequest,
+  Deadly,
   elapse,
   eventsOf,
   launch,
@@ -28,31 +28,6 @@ before(async () => {
 });
 afterEach(() => cell.reset());
 after(() => server.stop());
-
-/** Ends a processor at a point, once it is armed. In a transaction, the server rolls back what it had written. */
-class Deadly implements Faults {
-  readonly reached = Promise.withResolvers<void>();
-  #point: string | undefined;
-  #doomed: TestProcessor | undefined;
-
-  arm(point: string, doomed: TestProcessor): void {
-    [this.#point, this.#doomed] = [point, doomed];
-  }
-
-  async hit(point: string): Promise<void> {
-    if (point !== this.#point) return;
-    this.#point = undefined;
-    this.#doomed?.kill();
-    this.reached.resolve();
-    // What is committed is committed: then nothing of the processor goes on. A transaction it had open ends with it.
-    if (point.endsWith('committed')) await new Promise(() => undefined);
-    throw new Error('killed');
-  }
-
-  repeats(): boolean {
-    return false;
-  }
-}
 
 /** One host with room for so many of the smallest type, and a processor that can be ended. */
 const start = async (slots: number): Promise<{ deadly: Deadly; doomed: TestProcessor }> => {

@@ -1,6 +1,8 @@
 /** A cell whose hosts are small, and what clients ask it about capacity. */
 import assert from 'node:assert/strict';
 import { driftsOf, misfitsOf } from '#cell/store/claims-check.ts';
+import type { Sql } from '#cell/store/sql.ts';
+import type { Faults } from '#cell/workflow/faults.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { accountId, ec2, type TestCell, type TestProcessor, until } from '../support/harness.ts';
 
@@ -107,8 +109,10 @@ interface ToldEvent {
  * What must hold whatever happened: the books balance, what is offered is reserved and nothing else is (I9), no request has two offers,
  * and of each thing that happened its owner is told once, in one row without gaps.
  */
-export const assertConsistent = async ({ cell: { services } }: TestProcessor): Promise<void> => {
-  const { db } = services;
+export const assertConsistent = ({ cell: { services } }: TestProcessor): Promise<void> =>
+  assertConsistentIn(services.db);
+
+export const assertConsistentIn = async (db: Sql): Promise<void> => {
   assert.deepEqual(await driftsOf(db), []);
   assert.deepEqual(await misfitsOf(db, 10), []);
   const unbacked = await db.query(
@@ -136,3 +140,28 @@ export const assertConsistent = async ({ cell: { services } }: TestProcessor): P
   const things = told.map(({ kind, request_id: id, offer_id: offer }) => `${kind} ${id} ${offer ?? ''}`);
   assert.equal(new Set(things).size, things.length, `told once: ${things.join(', ')}`);
 };
+
+/** Ends a processor at a point, once it is armed. In a transaction, the server rolls back what it had written. */
+export class Deadly implements Faults {
+  readonly reached = Promise.withResolvers<void>();
+  #point: string | undefined;
+  #doomed: TestProcessor | undefined;
+
+  arm(point: string, doomed: TestProcessor): void {
+    [this.#point, this.#doomed] = [point, doomed];
+  }
+
+  async hit(point: string): Promise<void> {
+    if (point !== this.#point) return;
+    this.#point = undefined;
+    this.#doomed?.kill();
+    this.reached.resolve();
+    // What is committed is committed: then nothing of the processor goes on. A transaction it had open ends with it.
+    if (point.endsWith('committed')) await new Promise(() => undefined);
+    throw new Error('killed');
+  }
+
+  repeats(): boolean {
+    return false;
+  }
+}

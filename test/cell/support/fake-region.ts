@@ -60,6 +60,8 @@ export class FakeRegion implements Caller<Contract> {
   /** How many interfaces were made for each instance: never more than one. */
   readonly allocations = new Map<string, number>();
   readonly #owners = new Map<string, string>();
+  /** Offers to requests that are one of several, by their ids, in the order in which they were heard of; shared as well. */
+  offered = new Map<string, NonNullable<Params<Contract, 'region.endedRequests'>['offers']>[number]>();
   /** Requests for capacity that are one of several and have ended; cells of one region share it. */
   ended = new Map<string, Params<Contract, 'region.endedRequests'>['ended'][number]>();
   /** That the cell has told of. */
@@ -297,11 +299,32 @@ export class FakeRegion implements Caller<Contract> {
       return {};
     },
     'region.accountCells': () => ({ cellIds: [] }),
-    'region.endedRequests': ({ cellId, ended, mains }: Params<Contract, 'region.endedRequests'>) => {
+    'region.endedRequests': ({
+      cellId,
+      ended,
+      mains,
+      offers = [],
+    }: Params<Contract, 'region.endedRequests'>) => {
       for (const one of ended)
         if (cellId === `cell-${cellNumberOf(one.requestId)}` && !this.ended.has(one.requestId))
           this.ended.set(one.requestId, one);
-      return { ended: [...this.ended.values()].filter(({ main }) => mains.includes(main)) };
+      for (const { open, ...offer } of offers)
+        if (
+          cellId === `cell-${cellNumberOf(offer.requestId)}` &&
+          this.offered.get(offer.offerId)?.open !== false
+        )
+          this.offered.set(offer.offerId, { ...offer, open });
+      const offered = [...this.offered.values()].filter(
+        ({ open, main, requestId }) => open && mains.includes(main) && !this.ended.has(requestId),
+      );
+      const rank = ({ main, requestId }: { main: string; requestId: string }): number =>
+        main === requestId ? 0 : 1;
+      return {
+        ended: [...this.ended.values()].filter(({ main }) => mains.includes(main)),
+        offered: offered
+          .toSorted((a, b) => a.main.localeCompare(b.main) || rank(a) - rank(b))
+          .map(({ open: _, ...offer }) => offer),
+      };
     },
     'region.releaseToken': (params: Params<Contract, 'region.releaseToken'>) => {
       const key = `${params.accountId}/${params.token}`;

@@ -17,6 +17,7 @@ import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
 import { hostAccess } from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
+import { capacityContract } from '#contracts/capacity.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
@@ -28,6 +29,8 @@ import { FakeRegion } from './fake-region.ts';
 import { accountId, until, zone } from './harness.ts';
 
 const entry = fileURLToPath(new URL('../../../src/cell/main.ts', import.meta.url));
+
+const routerContract = { ...backendContract, ...capacityContract };
 
 /** Called with each call of a processor before it is carried out; the answer to it waits. `params` as they came. */
 export type Gate = (processor: string, method: string, params: unknown) => Promise<void> | void;
@@ -42,7 +45,7 @@ export class CellProcesses {
   readonly hosts: SimHost[] = [];
   readonly children = new Map<string, ChildProcess>();
   readonly #ports = new Map<string, number>();
-  readonly #routers = new Map<string, RpcClient<Record<never, never>, typeof backendContract>>();
+  readonly #routers = new Map<string, RpcClient<Record<never, never>, typeof routerContract>>();
   readonly #operators = new Map<string, RpcClient<Record<never, never>, typeof cellOperatorContract>>();
   readonly #clients: { close(): void }[] = [];
   readonly #dir: string;
@@ -58,7 +61,11 @@ export class CellProcesses {
     this.#authority = authority;
   }
 
-  static async start(names: readonly string[], hosts: number): Promise<CellProcesses> {
+  static async start(
+    names: readonly string[],
+    hosts: number,
+    capacity?: SimHost['capacity'],
+  ): Promise<CellProcesses> {
     const dir = await mkdtemp(join(tmpdir(), 'pando-cell-'));
     const cell = new CellProcesses(dir, await startTestDatabase(), await createAuthority('test'));
     await cell.#serveRegion();
@@ -67,7 +74,7 @@ export class CellProcesses {
     for (const name of names) {
       cell.#ports.set(name, await freePort());
       await cell.startProcessor(name);
-      cell.#routers.set(name, cell.#client(routerTls, name, backendContract));
+      cell.#routers.set(name, cell.#client(routerTls, name, routerContract));
       cell.#operators.set(name, cell.#client(operatorTls, name, cellOperatorContract));
     }
     for (let number = 1; number <= hosts; number++) {
@@ -80,6 +87,7 @@ export class CellProcesses {
         world: cell.world,
         latencyMs,
         copyMs: 50,
+        ...(capacity === undefined ? {} : { capacity }),
       });
       cell.hosts.push(host);
       for (const name of names) await cell.#dial(host, name);
@@ -92,7 +100,7 @@ export class CellProcesses {
     return issueCertificate(this.#authority, `spiffe://pando/${role}/${name}`);
   }
 
-  #client<Remote extends typeof backendContract | typeof cellOperatorContract>(
+  #client<Remote extends typeof routerContract | typeof cellOperatorContract>(
     tls: TlsMaterial,
     name: string,
     remote: Remote,
@@ -219,13 +227,40 @@ export class CellProcesses {
     const router = this.#routers.get(name);
     const wanted = `${this.hosts.length} hosts`;
     const health = () => router?.call('process.health', {}, { timeoutMs: 2_000 }).catch(() => undefined);
-    await until(`${name} has its hosts`, async () => (await health())?.detail === wanted, 30_000);
+    await until(
+      `${name} has its hosts`,
+      async () => (await health())?.detail?.startsWith(wanted) === true,
+      30_000,
+    );
   }
 
-  async call(name: string, action: string, input: object): Promise<Record<string, unknown>> {
+  /** One that waits for capacity: what clients ask about it. */
+  async capacityCall(name: string, action: string, input: object): Promise<Record<string, unknown>> {
     const client = this.#routers.get(name);
     assert.ok(client);
     const params = { requestId: 'r', accountId, principal: 'arn:test', action, input };
+    return (await client.call('capacity.call', params, { timeoutMs: 10_000 })).output as Record<
+      string,
+      unknown
+    >;
+  }
+
+  get databaseUrl(): string {
+    return this.#database.url;
+  }
+
+  async call(
+    name: string,
+    action: string,
+    input: object,
+    offerId?: string,
+  ): Promise<Record<string, unknown>> {
+    const client = this.#routers.get(name);
+    assert.ok(client);
+    const params = {
+      ...{ requestId: 'r', accountId, principal: 'arn:test', action, input },
+      ...(offerId === undefined ? {} : { offerId }),
+    };
     return (await client.call('ec2.call', params, { timeoutMs: 10_000 })).output as Record<string, unknown>;
   }
 

@@ -1,11 +1,13 @@
 /** A host's VMs move away, a few at a time; whoever looks again after a crash finds what is left of them. */
 import { PandoError } from '#contracts/errors.ts';
-import { eventWindowsOf, type Windowed, waitWords } from '../../event-windows.ts';
+import { movesAllowed } from '../../chosen-starts.ts';
+import { type Windowed, waitWords } from '../../event-windows.ts';
 import {
   drainLookAgainMs,
   drainPatienceMs,
   drainsPerCellMax,
   drainsPerHostMax,
+  eventDeadlineMarginMs,
   eventWindowLookAgainMs,
   eventWindowPatienceMs,
   windowedVmsMax,
@@ -62,16 +64,19 @@ const isReady = ({ state, workflow_id: id, moving }: Lying): boolean =>
 
 const idsOf = (lying: readonly Lying[]): string[] => lying.slice(0, windowedVmsMax).map(({ id }) => id);
 
+type Context<I, R> = Pick<StepContext<I, R, CellServices>, 'services' | 'waitedMs' | 'workflowId'>;
+
 /** Begins as many migrations as may be under way. */
-const moveSome = async (
-  services: CellServices,
+const moveSome = async <I, R>(
+  { services, workflowId }: Context<I, R>,
   lying: readonly Lying[],
   ignoreWindows: boolean,
 ): Promise<Begun> => {
   const under = lying.filter(({ moving }) => moving).length;
   let room = Math.min(drainsPerHostMax - under, drainsPerCellMax - (await movingInCell(services)));
   const ready = lying.filter(isReady);
-  const windows = ignoreWindows || room <= 0 ? new Map() : await eventWindowsOf(services, idsOf(ready));
+  const windows =
+    ignoreWindows || room <= 0 ? new Map() : await movesAllowed(services, workflowId, idsOf(ready));
   const outside = [...windows.values()].filter(({ open }: Windowed) => !open);
   const held = new Set(outside.map(({ instanceId }) => instanceId));
   let without: string | undefined;
@@ -93,11 +98,9 @@ const moveSome = async (
   return { begun, outside, ...(without === undefined ? {} : { without }) };
 };
 
-type Context<I, R> = Pick<StepContext<I, R, CellServices>, 'services' | 'waitedMs' | 'workflowId'>;
-
 /** The host's row tells what is waited for, and each instance's status when it is to be moved. */
 const noteWaits = async <I, R>(
-  { services, workflowId }: Context<I, R>,
+  { services, workflowId, waitedMs }: Context<I, R>,
   hostId: string,
   lying: readonly Lying[],
   outside: readonly Windowed[],
@@ -108,12 +111,10 @@ const noteWaits = async <I, R>(
       ? []
       : [{ instanceId, notBeforeMs: opensAtMs, notAfterMs: closesAtMs }],
   );
-  await planMoves(
-    db,
-    workflowId,
-    planned,
-    lying.map(({ id }) => id),
-  );
+  const there = lying.map(({ id }) => id);
+  const nowMs = services.clock.now();
+  const deadlineMs = nowMs + eventWindowPatienceMs - eventDeadlineMarginMs - waitedMs;
+  await planMoves(db, { workflowId, planned, there, nowMs, deadlineMs });
   const [first] = outside;
   if (first === undefined) return;
   const more = outside.length === 1 ? '' : `, and ${outside.length - 1} more`;
@@ -124,13 +125,13 @@ const noteWaits = async <I, R>(
 
 /** Whether it has gone on for too long; windows of VMs that are still there make it longer. */
 const isOver = async <I, R>(
-  { services, waitedMs }: Context<I, R>,
+  { services, waitedMs, workflowId }: Context<I, R>,
   busy: readonly Lying[],
   ignoreWindows: boolean,
 ): Promise<boolean> => {
   if (waitedMs <= drainPatienceMs) return false;
   if (ignoreWindows || waitedMs > eventWindowPatienceMs) return true;
-  return (await eventWindowsOf(services, idsOf(busy))).size === 0;
+  return (await movesAllowed(services, workflowId, idsOf(busy))).size === 0;
 };
 
 /** Until the first window opens, or may have been changed. */
@@ -174,7 +175,7 @@ export const emptyHost = async <I, R>(
   const left = lying.filter(isLeft).map(({ id }) => `${id} is stopped, and has its disk there`);
   const busy = lying.filter((each) => !isLeft(each));
   if (busy.length === 0) return { left };
-  const { begun, without, outside } = await moveSome(services, busy, ignoreWindows);
+  const { begun, without, outside } = await moveSome(context, busy, ignoreWindows);
   await noteWaits(context, hostId, lying, outside);
   const still = begun === 0 && busy.every(({ moving, workflow_id: id }) => !moving && id === null);
   // While something still moves, room may come.
