@@ -31,6 +31,7 @@ export const welcome = Buffer.concat([
   readyFor('I'),
 ]);
 
+const parseCompleteType = 0x31;
 export const parseComplete = messageOf('1', Buffer.alloc(0));
 export const queryOf = (sql: string): Buffer => messageOf('Q', text(sql));
 
@@ -122,6 +123,22 @@ export const answerIn = (reply: Uint8Array, withRows = false): Answer => {
     else if (type === 'D' && withRows) rows.push(rowAt(bytes, at + 5));
   }
   return { rows, error, status };
+};
+
+/** A reply without its answers to Parse, and how many there were. */
+export const withoutParseComplete = (
+  reply: Uint8Array,
+): { readonly rest: Buffer; readonly parsed: number } => {
+  const bytes = Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength);
+  const rest: Buffer[] = [];
+  let parsed = 0;
+  for (let at = 0; at + 5 <= bytes.length; ) {
+    const end = at + 1 + bytes.readInt32BE(at + 1);
+    if (bytes[at] === parseCompleteType) parsed++;
+    else rest.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return { rest: Buffer.concat(rest), parsed };
 };
 
 const rowAt = (bytes: Buffer, from: number): (string | null)[] => {

@@ -15,7 +15,6 @@ export const storePort = 5432;
 const idleInTransactionMs = 500;
 const statementTimeoutMs = 6_000;
 const serviceMsMax = 1;
-const parseCompleteType = 0x31;
 const shownSqlChars = 70;
 const isRead = /^\s*select\b/;
 const writes = /\b(?:insert|update|delete)\b/i;
@@ -257,20 +256,24 @@ export class SimStore {
   }
 
   #execute(session: Session, messages: readonly protocol.Message[]): void {
-    const { sent, known, fresh, sql } = this.#unprepared(messages);
+    const { sent, known, fresh, texts } = this.#unprepared(messages);
+    const sql = texts.join('; ');
     const bytes = Buffer.concat(sent.map(({ whole }) => whole));
     const began = performance.now();
     const reply = this.#ask(bytes);
     noteCost(sql, began);
     const { error, status } = protocol.answerIn(reply);
     this.statements++;
-    if (reply[0] !== parseCompleteType) for (const text of fresh) this.#prepared.delete(text);
+    const { rest, parsed } = protocol.withoutParseComplete(reply);
+    // What comes after a failure in the same message was passed over.
+    for (const text of fresh.slice(parsed)) this.#prepared.delete(text);
     this.#world.tell(
       `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
       given(messages),
     );
-    this.#world.trace.add(this.#world.nowMs, '', parsedAlready(reply));
-    if (writes.test(sql)) session.wrote.push(sql);
+    // Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs.
+    this.#world.trace.add(this.#world.nowMs, '', rest);
+    session.wrote.push(...texts.filter((text) => writes.test(text)));
     session.answeredMs = this.#world.nowMs;
     this.#owner = status === 'I' ? undefined : session;
     const answer = Buffer.concat([...Array.from({ length: known }, () => protocol.parseComplete), reply]);
@@ -292,10 +295,10 @@ export class SimStore {
   #unprepared(messages: readonly protocol.Message[]) {
     const fresh: string[] = [];
     let known = 0;
-    let sql = '';
+    const texts: string[] = [];
     const parsed = (message: protocol.Message): protocol.Message[] => {
       const [name = '', given = ''] = protocol.textsOf(message, 2);
-      sql = given;
+      if (name === '') texts.push(given);
       const text = this.rewrite?.(given) ?? given;
       if (name === '') return [protocol.withTexts(message, '', text)];
       this.#named.set(name, text);
@@ -310,21 +313,17 @@ export class SimStore {
       const [portal = '', name = ''] = protocol.textsOf(message, 2);
       const text = this.#named.get(name);
       if (text === undefined) return message;
-      sql = text;
+      texts.push(text);
       return protocol.withTexts(message, portal, this.#prepared.get(text) ?? name);
     };
     const sent = messages.flatMap((message) => {
-      if (message.type === 'Q') [sql = ''] = protocol.textsOf(message, 1);
+      if (message.type === 'Q') texts.push(...protocol.textsOf(message, 1));
       if (message.type === 'P') return parsed(message);
       return message.type === 'B' ? [bound(message)] : [message];
     });
-    return { sent, known, fresh, sql };
+    return { sent, known, fresh, texts };
   }
 }
-
-/** Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs. */
-const parsedAlready = (reply: Uint8Array): Uint8Array =>
-  reply[0] === parseCompleteType ? reply.subarray(protocol.parseComplete.length) : reply;
 
 /** What is bound. Names of prepared statements are of the whole process, and tell of earlier runs. */
 const given = (messages: readonly protocol.Message[]): Buffer =>

@@ -19,7 +19,8 @@ export const dumpOf = (look: Look): Dump => {
     tables: tables.map(([name, columns]) => ({
       name: name ?? '',
       columns: columns ?? '',
-      rows: look(`select coalesce(json_agg(t), '[]') from ${name} t`)[0]?.[0] ?? '[]',
+      // As text, which is exact: JSON's null would come back as no value at all.
+      rows: look(`select coalesce(json_agg(whole_row::text), '[]') from ${name} whole_row`)[0]?.[0] ?? '[]',
     })),
     sequences: look(
       `select sequencename, last_value::text from pg_sequences where schemaname = 'public' order by 1`,
@@ -33,9 +34,11 @@ export const refill = (look: Look, { tables, sequences }: Dump): void => {
   look('set local session_replication_role = replica');
   for (const { name, columns, rows } of tables) {
     look(`delete from ${name}`);
+    const values = columns.split(', ').map((column) => `(whole_row).${column}`);
     if (rows !== '[]')
       look(
-        `insert into ${name} (${columns}) select ${columns} from json_populate_recordset(null::${name}, ${literal(rows)})`,
+        `insert into ${name} (${columns}) select ${values.join(', ')} from (select value::${name} as whole_row
+          from json_array_elements_text(${literal(rows)}) offset 0) rows`,
       );
   }
   for (const { name, value } of sequences)
