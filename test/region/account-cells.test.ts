@@ -4,10 +4,10 @@ import { after, before, describe, it } from 'node:test';
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
-import { accountCells, assertTakesLaunches, noteAccounts } from '#region/account-cells.ts';
+import { accountCells, noteAccounts } from '#region/account-cells.ts';
 import { joinCell, listCells } from '#region/cells.ts';
-import { readLaunchFacts } from '#region/launch-facts.ts';
 import { cellsStep } from '#region/migrations-cells.ts';
+import { noteLaunch } from './noteLaunch.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -15,16 +15,6 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     () => 'ok',
     (error: unknown) => PandoError.from(error).code,
   );
-
-/** As a launch of the account in that cell does, before anything else is looked at. */
-const noteLaunch = async (
-  db: Parameters<typeof readLaunchFacts>[0],
-  accountId: string,
-  cellId: string,
-): Promise<void> => {
-  const none = { imageId: 'ami-0', groupIds: [], groupNames: [] };
-  assertTakesLaunches((await readLaunchFacts(db, { accountId, cellId, ...none })).open);
-};
 
 describe('the cells of accounts (S3.10)', () => {
   let test: TestRegion;

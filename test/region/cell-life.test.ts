@@ -5,11 +5,10 @@ import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { CellContents } from '#contracts/region.ts';
-import { assertTakesLaunches } from '#region/account-cells.ts';
 import { describeCells, drainedMsMin, retireCell, setCell } from '#region/cell-life.ts';
 import { joinCell, listCells } from '#region/cells.ts';
 import { releaseInterface } from '#region/interfaces.ts';
-import { readLaunchFacts } from '#region/launch-facts.ts';
+import { noteLaunch } from './noteLaunch.ts';
 import { startTestRegion, type TestRegion } from './test-region.ts';
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -22,16 +21,6 @@ const cellId = 'cell-x';
 const number = 9;
 const empty: CellContents = {
   ...{ cellId, hosts: 0, hostsMax: 10, vms: 0, vmsMax: 100, quarantined: 0, workflows: 0 },
-};
-
-/** As a launch of the account in that cell does, before anything else is looked at. */
-const noteLaunch = async (
-  db: Parameters<typeof readLaunchFacts>[0],
-  accountId: string,
-  cellId: string,
-): Promise<void> => {
-  const none = { imageId: 'ami-0', groupIds: [], groupNames: [] };
-  assertTakesLaunches((await readLaunchFacts(db, { accountId, cellId, ...none })).open);
 };
 
 describe('a cell’s life', () => {
