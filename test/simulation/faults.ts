@@ -162,28 +162,26 @@ export class Faults {
   /** One router sees no processor of a cell, and others do: what the cell has accepted is asked for again where others would take it. */
   async #blind(): Promise<void> {
     const { cloud } = this.#options;
-    const { network, shape } = cloud.parts;
+    const { shape } = cloud.parts;
     const router = names.routerName(this.#random.between(1, shape.routers + 1));
     const cell = this.#random.between(1, shape.cells + 1);
     cloud.world.tell(`${router} does not see ${names.cellName(cell)}`);
     const processors = names.numbers(shape.processorsPerCell).map((at) => names.processorName(cell, at));
-    for (const processor of processors) {
-      network.cut(router, processor);
-      network.cut(processor, router);
-    }
-    await this.#for(longMs);
-    for (const processor of processors) {
-      network.mend(router, processor);
-      network.mend(processor, router);
-    }
+    await this.#apart(router, processors);
   }
 
   async #isolate(): Promise<void> {
     const { cloud } = this.#options;
-    const { network, shape } = cloud.parts;
+    const { shape } = cloud.parts;
     const name = this.#anyProcess();
     const others = names.processNames(shape).filter((other) => other !== name);
     cloud.world.tell(`isolated ${name}`);
+    await this.#apart(name, others);
+  }
+
+  /** Nothing passes between this process and the others for a while. */
+  async #apart(name: string, others: readonly string[]): Promise<void> {
+    const { network } = this.#options.cloud.parts;
     for (const other of others) {
       network.cut(name, other);
       network.cut(other, name);
