@@ -17,6 +17,7 @@ import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { UnderlayCounters } from '#card/kernel/underlayDevice.ts';
 import { cardContract } from '#contracts/card.ts';
 import { cardRebuildContract } from '#contracts/card-rebuild.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 import { regionContract } from '#contracts/region.ts';
@@ -59,6 +60,8 @@ export class Lab {
   underlay: (() => Promise<UnderlayCounters | undefined>) | undefined;
   /** What cards wait for before they say that a port is redirected. */
   onRedirect: (() => Promise<void> | void) | undefined;
+  /** The card has a newer state of each VPC than is declared. */
+  cardIsFurther = false;
   readonly #run = labName();
   /** A certificate of this lab's authority. */
   readonly issue: (identity: string) => Promise<TlsMaterial>;
@@ -159,7 +162,14 @@ export class Lab {
           vpcs: [],
           ports: [...taps].map(([eniId, tap]) => ({ eniId, vpcId: 'vpc-1', tap, epoch: 1 })),
         }),
-        'card.applyVpc': ({ state }) => ({ version: state.version }),
+        'card.applyVpc': ({ state }) => {
+          if (this.cardIsFurther) throw new PandoError('StaleEpoch', `${state.vpcId} is newer here.`);
+          return { version: state.version };
+        },
+        'card.transact': (params) => {
+          note('transact', params);
+          return { objects: [], places: [] };
+        },
         'card.prepareAdministrative': (params) => {
           note('prepareAdministrative', params);
           return operation('administrative', params.eniId);
@@ -437,7 +447,8 @@ export class TestHost {
   }
 }
 
-const network = (instanceId: string, eniId: string) => ({
+/** What a launch's command says of a VPC, a port and what its guest reads. */
+export const network = (instanceId: string, eniId: string) => ({
   vpc: {
     vpcId: 'vpc-1',
     vni: 7,

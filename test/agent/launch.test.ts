@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Qmp } from '#agent/qmp.ts';
 import { newId } from '#contracts/ids.ts';
-import { key, Lab, requirement, type TestHost, until } from './lab.ts';
+import { key, Lab, network, requirement, type TestHost, until } from './lab.ts';
 import { traces } from './traces.ts';
 
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
@@ -61,6 +61,33 @@ describe('a VM on a host', () => {
     await assert.rejects(
       host.call('vm.launch', { ...launch, command: key(), image: unknown, network }),
       code('IncorrectState'),
+    );
+    await host.call('vm.destroy', { command: key(), instanceId });
+  });
+
+  it('tells a card that is further than a whole document the groups of the port, and no others', async () => {
+    const instanceId = newId('instance');
+    const { vpc, port, metadata } = network(instanceId, 'eni-further');
+    const groups = ['sg-1', 'sg-2'].map((groupId) => ({ groupId, ingress: [], egress: [] }));
+    const told = lab.cardCalls.length;
+    lab.cardIsFurther = true;
+    await host
+      .call('vm.prepareNetwork', {
+        ...{ command: key(), instanceId, metadata, activate: true },
+        ...{ vpc: { ...vpc, groups }, port: { ...port, groupIds: ['sg-1'] } },
+      })
+      .finally(() => {
+        lab.cardIsFurther = false;
+      });
+    const calls = lab.cardCalls.slice(told);
+    assert.deepEqual(
+      calls.filter(({ method }) => method !== 'heard').map(({ method }) => method),
+      ['transact', 'prepareAdministrative', 'attachPort'],
+    );
+    const [{ params } = { params: undefined }] = calls.filter(({ method }) => method === 'transact');
+    assert.deepEqual(
+      (params as { objects: { id: string }[] }).objects.map(({ id }) => id),
+      ['sg-1'],
     );
     await host.call('vm.destroy', { command: key(), instanceId });
   });
