@@ -63,20 +63,18 @@ export const readKernel = async (namespace: string): Promise<KernelState> => {
   const script = commands.map((command) => `${command}\necho\necho ${separator}`).join('\n');
   const answers = (await runInside(namespace, script)).split(`${separator}\n`);
   const json = (at: number): unknown => JSON.parse(answers[at]?.trim() || '[]');
-  const { true: permanent = [], false: asked = [] } = Object.groupBy(
-    neighbours.parse(json(2)),
-    ({ state }) => (state.includes('PERMANENT') ? 'true' : 'false'),
-  );
+  const known = neighbours.parse(json(2));
+  const isPermanent = ({ state }: (typeof known)[number]): boolean => state.includes('PERMANENT');
   const all = links.parse(json(0)).filter(({ ifname }) => ifname !== 'lo');
   return {
     devices: all.map(({ ifname }) => ifname),
     tables: (answers[6] ?? '').split('\n').flatMap((line) => line.match(/^table (\S+ pando)$/)?.[1] ?? []),
-    asked: readNeighbours(asked),
+    asked: readNeighbours(known.filter((each) => !isPermanent(each))),
     model: {
       ...emptyModel,
       links: new Map(all.filter(({ flags }) => flags.includes('UP')).map(({ ifname, mtu }) => [ifname, mtu])),
       addresses: readAddresses(json(1)),
-      neighbours: readNeighbours(permanent),
+      neighbours: readNeighbours(known.filter(isPermanent)),
       routes: readRoutes(json(3)),
       rules: readRules(json(4)),
       fdb: new Map(

@@ -76,12 +76,7 @@ export class CardObjects {
       this.#of(hostId).set(vpcId, { objects, places: isSame ? places : there });
       // One that has heard of a later version, from another processor, is further than this one.
       const isThere = isSame || (there?.version ?? 0) > places.version;
-      const held = new Map(answer.objects.map((object) => [keyOf(object), object.current]));
-      const lacks = ({ digest, version, ...of }: NetworkObject): boolean => {
-        const has = held.get(keyOf(of));
-        return has === undefined || (has.digest !== digest && has.version < version);
-      };
-      if (isThere && !wanted.some(lacks)) return true;
+      if (isThere && !lacksSome(wanted, answer)) return true;
     }
     return true;
   }
@@ -114,3 +109,12 @@ export class CardObjects {
     return known;
   }
 }
+
+/** Whether an answer shows that one of these is missing, or is an older one. */
+const lacksSome = (wanted: readonly NetworkObject[], { objects }: DeviceObjects): boolean => {
+  const present = new Map(objects.map((object) => [keyOf(object), object.current]));
+  return wanted.some((object) => {
+    const has = present.get(keyOf(object));
+    return has === undefined || (has.digest !== object.digest && has.version < object.version);
+  });
+};
