@@ -75,12 +75,14 @@ export class GroupRules {
   }
 }
 
+/** In the order of what rules say, not of their ids: a group whose rules came back under new ids has the very same content again. */
 const readRules = async (db: QueryExecutorProvider, groupIds: readonly string[]): Promise<GroupState[]> => {
   if (groupIds.length === 0) return [];
   const { rows } = await sql<RuleRow>`
     select group_id as "groupId", egress, protocol, from_port as "fromPort", to_port as "toPort", cidr,
       referenced_group_id as peer
-    from security_group_rule where group_id = any(${groupIds}::text[]) order by rule_id`.execute(db);
+    from security_group_rule where group_id = any(${groupIds}::text[])
+    order by protocol collate "C", from_port, to_port, cidr collate "C", referenced_group_id collate "C"`.execute(db);
   const byGroup = Map.groupBy(rows, (rule) => rule.groupId);
   return groupIds.map((groupId) => {
     const own = byGroup.get(groupId) ?? [];
