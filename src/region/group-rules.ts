@@ -82,7 +82,9 @@ const readRules = async (db: QueryExecutorProvider, groupIds: readonly string[])
     select group_id as "groupId", egress, protocol, from_port as "fromPort", to_port as "toPort", cidr,
       referenced_group_id as peer
     from security_group_rule where group_id = any(${groupIds}::text[])
-    order by protocol collate "C", from_port, to_port, cidr collate "C", referenced_group_id collate "C"`.execute(db);
+    order by protocol collate "C", from_port, to_port, cidr collate "C", referenced_group_id collate "C"`.execute(
+    db,
+  );
   const byGroup = Map.groupBy(rows, (rule) => rule.groupId);
   return groupIds.map((groupId) => {
     const own = byGroup.get(groupId) ?? [];
