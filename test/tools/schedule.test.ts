@@ -27,12 +27,16 @@ test('property: every file runs once, in company that it may have', async () => 
           running.add(job);
           const now = [...running].map((each) => each.share);
           if (now.length > 1) {
-            assert.ok(
-              now.every(({ alone }) => !alone),
-              'beside one that must be alone',
-            );
+            const others = now.filter(({ alone }) => !alone);
+            if (others.length < now.length) {
+              assert.equal(others.length, now.length - 1, 'two that must be alone');
+              assert.ok(
+                load(others) <= 0.4 && !others.some(({ real }) => real),
+                'beside one that must be alone',
+              );
+            }
             assert.ok(now.filter(({ real }) => real).length <= 2, 'three on real parts');
-            assert.ok(load(now) <= cores + 0.5, `${load(now)} on ${cores}`);
+            assert.ok(load(now) <= cores + 0.8, `${load(now)} on ${cores}`);
           }
           for (let turn = 0; turn < job.share.seconds % 7; turn++) await Promise.resolve();
           running.delete(job);
@@ -80,11 +84,17 @@ test('what must be alone comes first, then the longest', () => {
   );
 });
 
-test('a soak, whatever it is on, has the machine for itself; a file on real parts has it beside others', () => {
+test('a soak, whatever it is on, has the machine for itself, what measures has beside it what sleeps; a file on real parts has it beside others', () => {
   const soak = shareOf('slots/sequences.soak.test.ts');
   const plain = shareOf('base/ids.test.ts');
   assert.equal(fits(soak, [plain], 8), false);
   assert.equal(fits(plain, [soak], 8), false);
+  const sleeper = shareOf('cell/zombie.test.ts');
+  assert.equal(fits(sleeper, [soak], 8), false);
+  const measured = shareOf('e2e/migration.test.ts');
+  assert.equal(fits(sleeper, [measured], 2), true);
+  assert.equal(fits(measured, [sleeper], 2), true);
+  assert.equal(fits(plain, [measured], 8), false);
   const real = shareOf('lab/topology.test.ts');
   assert.equal(fits(real, [plain], 2), true);
   assert.equal(fits(real, [shareOf('card/life.test.ts')], 8), true);

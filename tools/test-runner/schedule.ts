@@ -1,4 +1,4 @@
-/** Which test files run at the same time: as much as the machine has processors for, and nothing beside what must be alone. */
+/** Which test files run at the same time: as much as the machine has processors for, and beside what measures only what sleeps. */
 import type { Share } from './shares.ts';
 
 export interface Job {
@@ -7,9 +7,11 @@ export interface Job {
 }
 
 /** A file that mostly waits may run beside as many busy ones as there are processors. */
-const beyondCores = 0.5;
+const beyondCores = 0.8;
+/** Of a processor, beside what must be alone: one file that waits for leases and time-outs nearly all of its time. */
+const besideAlone = 0.4;
 
-/** What must be alone comes first, while nothing runs; then the longest, so that none is left over at the end. */
+/** What must be alone comes first, while nothing else runs; then the longest, so that none is left over at the end. */
 export const inOrder = (jobs: readonly Job[]): Job[] =>
   jobs.toSorted(
     ({ share: one, file }, { share: other, file: otherFile }) =>
@@ -22,10 +24,19 @@ const realMax = 2;
 /** Whether `next` may start beside what runs. Pure. */
 export function fits(next: Share, running: readonly Share[], cores: number): boolean {
   if (running.length === 0) return true;
-  if (next.alone || running.some(({ alone }) => alone)) return false;
+  const all = [next, ...running];
+  const lone = all.filter(({ alone }) => alone);
+  if (lone.length > 1) return false;
+  if (
+    lone.length === 1 &&
+    (all.some(({ alone, real }) => !alone && real) || load(all) - load(lone) > besideAlone)
+  )
+    return false;
   if (next.real && running.filter(({ real }) => real).length >= realMax) return false;
-  return running.reduce((sum, each) => sum + each.cores, next.cores) <= cores + beyondCores;
+  return load(all) <= cores + beyondCores;
 }
+
+const load = (shares: readonly Share[]): number => shares.reduce((sum, { cores }) => sum + cores, 0);
 
 /** Runs all, each as soon as it fits; the first of the order that fits is taken. Ends early where `ended` says so. */
 export async function runAll(
