@@ -38,7 +38,20 @@ const isTraceparent = (text: unknown): text is string => {
   return !zeros.test(traceId) && !zeros.test(spanId);
 };
 
-const newSpanId = (): string => randomBytes(8).toString('hex');
+const spanIdBytes = 8;
+/** Each draw of random bytes is a call into the engine: one serves many spans, of which a process makes one for each message. */
+const spansPerDraw = 512;
+let drawn = Buffer.alloc(0);
+let used = 0;
+
+const newSpanId = (): string => {
+  if (used >= drawn.length) {
+    drawn = randomBytes(spansPerDraw * spanIdBytes);
+    used = 0;
+  }
+  used += spanIdBytes;
+  return drawn.toString('hex', used - spanIdBytes, used);
+};
 
 /** The trace of who asked, where `traceparent` is one. */
 export const traceFrom = (requestId: string, traceparent: unknown): Trace | undefined =>

@@ -261,10 +261,14 @@ export const regionContract = {
       identity: identityClaims.optional(),
       /** Asks for credentials of the instance under this profile. */
       instanceProfileId: z.string().optional(),
+      /** Asks for what EC2 shows of it. */
+      shown: z.boolean().optional(),
     }),
     result: z.object({
       vpcId: z.string(),
       port: vpcPort,
+      /** As `region.interfaces` tells it. Absent: not asked for, or not at hand (a region of the last release): ask for it. */
+      shown: z.array(z.unknown()).optional(),
       /** Absent: not asked for, or a region without a key (of the last release, say). */
       identity: signedIdentity.optional(),
       /** Absent: not asked for, or the account has no such profile any more. */

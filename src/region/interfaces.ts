@@ -12,7 +12,7 @@ import type { ValidTag } from '#wire/tags.ts';
 import { forgetInstance } from './event-windows/targets.ts';
 import { issueCredentials } from './instance-credentials.ts';
 import { signIdentity } from './instance-identity.ts';
-import { instanceInterface, readInterfaces } from './interface-view.ts';
+import { type InterfaceRow, instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
 import { joinPlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
@@ -73,10 +73,13 @@ export interface AllocateRequest {
   readonly placementGroupId?: string | undefined;
   readonly identity?: IdentityClaims | undefined;
   readonly instanceProfileId?: string | undefined;
+  /** What EC2 shows of it is wanted too. */
+  readonly shown?: boolean | undefined;
 }
 
 export interface Allocated {
   readonly vpcId: string;
+  readonly shown?: unknown[];
   readonly port: VpcPort;
   readonly identity?: SignedIdentity;
   readonly credentials?: TemporaryCredentials;
@@ -100,8 +103,12 @@ export const allocateInterface = async (region: Region, request: AllocateRequest
   const host = await hostOf(region, request);
   let takeResting = false;
   for (let attempt = 1; ; attempt++) {
-    const { status, eni } = await tryAllocate(region, request, host, takeResting);
-    if (status === 'ok' || status === 'existing') return allocatedOf(region, request, eni);
+    const { status, eni, shown } = await tryAllocate(region, request, host, takeResting);
+    if (status === 'ok' || status === 'existing')
+      return {
+        ...(await allocatedOf(region, request, eni)),
+        ...(shown === undefined ? {} : { shown: [viewOf(region, shown)] }),
+      };
     if (status === 'resting') {
       await tellOfFormerHolders(region, request.subnetId);
       takeResting = true;
@@ -110,6 +117,9 @@ export const allocateInterface = async (region: Region, request: AllocateRequest
       throw new PandoError('Conflict', 'The subnet changes too fast. Retry your request.');
   }
 };
+
+const viewOf = ({ network }: Pick<Region, 'network'>, { created_at: at, ...eni }: ShownEni): unknown =>
+  instanceInterface({ ...eni, created_at: new Date(at) }, network);
 
 /**
  * An address that still rests is given out: devices hear first that its former holder is gone, and what they track of it goes. One that
@@ -140,6 +150,13 @@ type PlacedEni = Omit<Row<'eni'>, 'created_at'> & {
   readonly zone: string;
 };
 
+/** The same out of JSON with all that is shown of it. */
+type ShownEni = Omit<InterfaceRow, 'created_at'> & { readonly created_at: string };
+
+interface TriedShown extends Tried {
+  readonly shown?: ShownEni;
+}
+
 interface Tried {
   /** Of `allocate_interface`; `retry`: nothing was done. */
   readonly status: string;
@@ -152,13 +169,15 @@ const tryAllocate = async (
   request: AllocateRequest,
   host: number | null,
   takeResting: boolean,
-): Promise<Tried> => {
+): Promise<TriedShown> => {
   const eniId = newId('networkInterface');
   const { description = '', tags = [], placementGroupId } = request;
   try {
     // What few launches ask for is not part of the one statement that all of them run.
     if (description === '' && tags.length === 0 && placementGroupId === undefined)
-      return await runAllocate(region.db, request, { host, eniId, takeResting });
+      return request.shown === true
+        ? await runAllocateShown(region.db, request, { host, eniId, takeResting })
+        : await runAllocate(region.db, request, { host, eniId, takeResting });
     return await transact(region.db, async (tx) => {
       const tried = await runAllocate(tx, request, { host, eniId, takeResting });
       if (tried.status === 'existing' && placementGroupId !== undefined)
@@ -195,17 +214,33 @@ const rejoinPlacementGroup = async (
     await joinPlacementGroup(tx, accountId, eni.eni_id, groupId);
 };
 
-const runAllocate = async (
+interface Attempt {
+  readonly host: number | null;
+  readonly eniId: string;
+  readonly takeResting: boolean;
+}
+
+/** Parameters of `allocate_interface_port` and `allocate_interface_shown`. */
+const attemptOf = (request: AllocateRequest, { host, eniId, takeResting }: Attempt) => sql`
+  ${request.accountId}, ${request.instanceId}, ${request.subnetId}, ${[...new Set(request.groupIds)]}::text[], ${host}::int,
+  ${request.publicIp}::boolean, ${eniId}, ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')},
+  ${portsPerVpcMax}::int, ${takeResting}::boolean`;
+
+const runAllocate = async (db: Database, request: AllocateRequest, attempt: Attempt): Promise<Tried> => {
+  const { rows } = await sql<{ status: string; port: PlacedEni | null }>`
+    select status, port from allocate_interface_port(${attemptOf(request, attempt)})`.execute(db);
+  return { status: rows[0]?.status ?? 'retry', eni: rows[0]?.port ?? null };
+};
+
+const runAllocateShown = async (
   db: Database,
   request: AllocateRequest,
-  { host, eniId, takeResting }: { host: number | null; eniId: string; takeResting: boolean },
-): Promise<Tried> => {
-  const { rows } = await sql<{ status: string; port: PlacedEni | null }>`
-    select status, port from allocate_interface_port(${request.accountId}, ${request.instanceId}, ${request.subnetId},
-      ${[...new Set(request.groupIds)]}::text[], ${host}::int, ${request.publicIp}::boolean, ${eniId},
-      ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')}, ${portsPerVpcMax}::int,
-      ${takeResting}::boolean)`.execute(db);
-  return { status: rows[0]?.status ?? 'retry', eni: rows[0]?.port ?? null };
+  attempt: Attempt,
+): Promise<TriedShown> => {
+  const { rows } = await sql<{ status: string; port: ShownEni | null }>`
+    select status, port from allocate_interface_shown(${attemptOf(request, attempt)})`.execute(db);
+  const { status = 'retry', port = null } = rows[0] ?? {};
+  return { status, eni: port, ...(port === null ? {} : { shown: port }) };
 };
 
 const allocatedOf = async (

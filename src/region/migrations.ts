@@ -11,6 +11,7 @@ import { interfaceFunctions } from './migrations-interfaces.ts';
 import { launchPathStep } from './migrations-launch-path.ts';
 import { launchTemplatesStep } from './migrations-launch-templates.ts';
 import { launchTokens } from './migrations-launch-tokens.ts';
+import { launchViewStep } from './migrations-launch-view.ts';
 import { networkObjectsStep } from './migrations-network-objects.ts';
 import { operatorsStep } from './migrations-operators.ts';
 import { placementGroupsStep } from './migrations-placement-groups.ts';
@@ -316,4 +317,5 @@ export const regionMigrations: readonly SchemaStep[] = [
   { name: '0050-launch-path', up: launchPathStep },
   { name: '0052-vpc-settings', up: vpcSettingsStep },
   { name: '0052-wish-offers', up: wishOffersStep },
+  { name: '0060-launch-view', up: launchViewStep },
 ];

@@ -8,7 +8,7 @@ import type { Logger } from '#base/log.ts';
 import { groupsByCard, objectsFor } from '#base/network/needs.ts';
 import { keyOf } from '#base/network/objects.ts';
 import type { VpcParts } from '#base/network/parts.ts';
-import { transact } from '#base/postgres/transaction.ts';
+import { retried, transact } from '#base/postgres/transaction.ts';
 import type { NetworkObject, ObjectRef } from '#contracts/network-objects.ts';
 import type { Database, RegionTransaction } from './schema.ts';
 
@@ -73,11 +73,15 @@ export class ObjectRecorder {
     const change = changeOf(parts, known, next);
     this.#keep(vpcId, change === undefined ? known : next);
     if (change === undefined) return true;
-    const isWritten = await transact(this.#db, async (tx) => {
-      if (!(await advance(tx, vpcId, known.version, places.version))) return false;
-      await write(tx, vpcId, change, known);
-      return true;
-    });
+    const versions = { vpcId, from: known.version, to: places.version };
+    const isWritten =
+      change.objects.length === 0
+        ? await retried(() => writeNeeds(this.#db, versions, change))
+        : await transact(this.#db, async (tx) => {
+            if (!(await advance(tx, versions))) return false;
+            await write(tx, vpcId, change, known);
+            return true;
+          });
     if (!isWritten) this.#kept.delete(vpcId);
     return isWritten;
   }
@@ -174,14 +178,47 @@ const changeOf = (parts: VpcParts, before: Recorded, after: Recorded): RecordCha
   return objects.length + set.length + gone.length === 0 ? undefined : { objects, set, gone };
 };
 
+interface Versions {
+  readonly vpcId: string;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Compare-and-set on the version that was read: of two processes that write at once, one reads again. */
-const advance = async (tx: RegionTransaction, vpcId: string, from: number, to: number): Promise<boolean> => {
-  const { rows } = await sql`
-    insert into recorded_vpc (vpc_id, version) select vpc_id, ${to}::int from vpc where vpc_id = ${vpcId}
-    on conflict (vpc_id) do update set version = excluded.version where recorded_vpc.version = ${from}::int
-    returning 1`.execute(tx);
-  return rows.length > 0;
+const advancing = ({ vpcId, from, to }: Versions) => sql`
+  insert into recorded_vpc (vpc_id, version) select vpc_id, ${to}::int from vpc where vpc_id = ${vpcId}
+  on conflict (vpc_id) do update set version = excluded.version where recorded_vpc.version = ${from}::int
+  returning 1`;
+
+const advance = async (tx: RegionTransaction, versions: Versions): Promise<boolean> =>
+  (await advancing(versions).execute(tx)).rows.length > 0;
+
+/** Most often a card comes to need what others have already, and no object has changed: that is one statement, a transaction of its own. */
+const writeNeeds = async (
+  db: Database,
+  versions: Versions,
+  { set, gone }: Pick<RecordChange, 'set' | 'gone'>,
+): Promise<boolean> => {
+  const { rows } = await sql<{ done: boolean }>`
+    with advanced as (${advancing(versions)}),
+    made as (${needing(versions.vpcId, set)} where exists (select from advanced)
+      on conflict (device, kind, id) do update
+        set version = excluded.version, digest = excluded.digest, set_at = now()),
+    removed as (${notNeeding(gone)} and exists (select from advanced))
+    select exists (select from advanced) as done`.execute(db);
+  return rows[0]?.done === true;
 };
+
+const needing = (vpcId: string, set: RecordChange['set']) => sql`
+  insert into device_object (device, kind, id, vpc_id, version, digest)
+  select device, kind, id, ${vpcId}, version, digest
+  from jsonb_to_recordset(${JSON.stringify(set)}::jsonb)
+    as wanted (device text, kind text, id text, version int, digest text)`;
+
+const notNeeding = (gone: RecordChange['gone']) => sql`
+  delete from device_object d
+  using jsonb_to_recordset(${JSON.stringify(gone)}::jsonb) as gone (device text, kind text, id text)
+  where d.device = gone.device and d.kind = gone.kind and d.id = gone.id`;
 
 const write = async (
   tx: RegionTransaction,
@@ -216,16 +253,8 @@ const write = async (
         and not exists (select from device_object d
           where d.kind = o.kind and d.id = o.id and d.version = o.version)`.execute(tx);
   if (set.length > 0)
-    await sql`
-      insert into device_object (device, kind, id, vpc_id, version, digest)
-      select device, kind, id, ${vpcId}, version, digest
-      from jsonb_to_recordset(${JSON.stringify(set)}::jsonb)
-        as wanted (device text, kind text, id text, version int, digest text)
+    await sql`${needing(vpcId, set)}
       on conflict (device, kind, id) do update
         set version = excluded.version, digest = excluded.digest, set_at = now()`.execute(tx);
-  if (gone.length > 0)
-    await sql`
-      delete from device_object d
-      using jsonb_to_recordset(${JSON.stringify(gone)}::jsonb) as gone (device text, kind text, id text)
-      where d.device = gone.device and d.kind = gone.kind and d.id = gone.id`.execute(tx);
+  if (gone.length > 0) await notNeeding(gone).execute(tx);
 };

@@ -1,7 +1,7 @@
 /** Length-prefixed JSON frames: 4 bytes big-endian length, then UTF-8 JSON. */
 import type { Socket } from 'node:net';
 import { PandoError } from '#contracts/errors.ts';
-import { type Json, toJson } from './json.ts';
+import { toJson, wholeText } from './json.ts';
 import { frameBytesMax } from './limits.ts';
 
 /**
@@ -24,18 +24,38 @@ export type EncodedFrame = readonly Buffer[];
  * @throws MessageTooLarge above `frameBytesMax`
  */
 export const encodeFrame = (frame: Frame): EncodedFrame => {
-  let body: Json;
   try {
-    body = toJson(frame);
+    const text = wholeText(frame);
+    return text === undefined ? inPieces(frame) : inOne(frame, text);
   } catch (cause) {
     // A text longer than the engine's longest is a RangeError of its own.
     if (cause instanceof RangeError) throw tooLarge(frame, 'more than the longest text', cause);
     throw cause;
   }
-  if (body.bytes > frameBytesMax) throw tooLarge(frame, `${body.bytes} bytes`);
-  const head = Buffer.allocUnsafe(4);
+};
+
+const headBytes = 4;
+
+const checkSize = (frame: Frame, bytes: number): void => {
+  if (bytes > frameBytesMax) throw tooLarge(frame, `${bytes} bytes`);
+};
+
+const inPieces = (frame: Frame): EncodedFrame => {
+  const body = toJson(frame);
+  checkSize(frame, body.bytes);
+  const head = Buffer.allocUnsafe(headBytes);
   head.writeUInt32BE(body.bytes);
   return [head, ...body.pieces];
+};
+
+/** Most frames: one buffer, so one write. */
+const inOne = (frame: Frame, text: string): EncodedFrame => {
+  const bytes = Buffer.byteLength(text);
+  checkSize(frame, bytes);
+  const whole = Buffer.allocUnsafe(headBytes + bytes);
+  whole.writeUInt32BE(bytes);
+  whole.write(text, headBytes);
+  return [whole];
 };
 
 const tooLarge = (frame: Frame, size: string, cause?: unknown): PandoError => {

@@ -9,13 +9,16 @@ const interfacesTimeoutMs = 3_000;
 /** What the region answers in one call. */
 const instancesPerCallMax = 1_000;
 
+/** `told`: of some of them, as the region has just told it; it is not asked for those. */
 export const interfacesOf = async (
   context: CellContext,
   rows: readonly InstanceRow[],
+  told: ReadonlyMap<string, readonly unknown[]> = new Map(),
 ): Promise<InterfacesOf> => {
-  const ids = rows.filter((row) => row.state !== 'terminated').map((row) => row.id);
+  const ids = rows.filter((row) => row.state !== 'terminated' && !told.has(row.id)).map((row) => row.id);
   const { region, log } = context.services;
-  const all: Record<string, readonly InstanceNetworkInterface[]> = {};
+  // The region made them of EC2's own types, and the wire's schema checks them once more on the way out.
+  const all = Object.fromEntries(told) as Record<string, readonly InstanceNetworkInterface[]>;
   try {
     for (let at = 0; at < ids.length; at += instancesPerCallMax) {
       const instanceIds = ids.slice(at, at + instancesPerCallMax);
@@ -23,7 +26,6 @@ export const interfacesOf = async (
       const { interfaces } = await region.call('region.interfaces', params, {
         timeoutMs: interfacesTimeoutMs,
       });
-      // The region made them of EC2's own types, and the wire's schema checks them once more on the way out.
       Object.assign(all, interfaces as Record<string, InstanceNetworkInterface[]>);
     }
   } catch (error) {

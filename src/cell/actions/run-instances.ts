@@ -7,7 +7,6 @@ import { isUnknownOutcome } from '#base/postgres/faults.ts';
 import type { Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId, snapshotIdOf } from '#contracts/ids.ts';
-import type { VpcPort } from '#contracts/network.ts';
 import type { regionContract } from '#contracts/region.ts';
 import type { Amount } from '#slots/amount.ts';
 import { endDryRun } from '#wire/dryRun.ts';
@@ -28,6 +27,7 @@ import type { Sql } from '../store/sql.ts';
 import { type BegunRow, insertWorkflow, type WorkflowRow } from '../store/workflows.ts';
 import { newWorkflow } from '../workflows/new-workflow.ts';
 import { knownInstance } from '../workflows/steps/inputs.ts';
+import type { LaunchedInterface } from '../workflows/steps/network.ts';
 import type { CellContext } from './context.ts';
 import { checkOffered } from './host-placement.ts';
 import { choiceOf } from './instance-reservation.ts';
@@ -310,11 +310,14 @@ const launch = async (
   const { request } = order;
   const { accountId } = context.request;
   const reservationId = newCellId('reservation', services.identity.cellNumber);
+  let mayHaveSlots = true;
   if (request.clientToken !== undefined) {
     const claim = { accountId, token: request.clientToken, requestHash: request.requestHash, reservationId };
-    const made = await claimToken(tx, claim);
+    const claimed = await claimToken(tx, claim);
+    const { made } = claimed;
     if (made !== undefined)
       return { reservationId: made, rows: await madeBefore(tx, accountId, made), workflows: [] };
+    mayHaveSlots = claimed.mayHaveSlots;
   }
   const { offerId } = context.request;
   const { amount } = order;
@@ -330,7 +333,7 @@ const launch = async (
       : await context.offers.find(tx, { offerId, accountId, type, max: request.max, amount });
   const wanted = { accountId, type, zone: order.resolved.zone, tenancy: request.tenancy, choice };
   const slots =
-    taken === undefined
+    taken === undefined && (mayHaveSlots || onlyReserved(choice))
       ? await findSlots(tx, { ...wanted, min: request.min, max: most }, services.clock.now())
       : [];
   const tenants =
@@ -455,28 +458,31 @@ const newInstance = (
 const addresses = async (
   context: CellContext,
   workflows: readonly WorkflowRow[],
-): Promise<ReadonlyMap<string, VpcPort>> => {
-  const ports = new Map<string, VpcPort>();
+): Promise<ReadonlyMap<string, LaunchedInterface>> => {
+  const ports = new Map<string, LaunchedInterface>();
   await Promise.all(
     workflows.map(async ({ id, subject }) => {
       const result = await context.engine.stepResult(id, 'allocateInterface', interfaceWaitMsMax);
-      if (isAllocated(result)) ports.set(subject, result.port);
+      if (isAllocated(result)) ports.set(subject, result);
     }),
   );
   return ports;
 };
 
-const isAllocated = (result: unknown): result is { readonly port: VpcPort } =>
+const isAllocated = (result: unknown): result is LaunchedInterface =>
   typeof result === 'object' && result !== null && 'port' in result;
 
 /** What DescribeInstances would show now. */
 const answer = async (
   context: CellContext,
   made: readonly InstanceRow[],
-  ports: ReadonlyMap<string, VpcPort> = new Map(),
+  launched: ReadonlyMap<string, LaunchedInterface> = new Map(),
 ): Promise<Out<'RunInstances'>> => {
-  const rows = made.map((row) => ({ ...row, interface: ports.get(row.id) ?? row.interface }));
-  const interfaces = await interfacesOf(context, rows);
+  const rows = made.map((row) => ({ ...row, interface: launched.get(row.id)?.port ?? row.interface }));
+  const told = new Map(
+    [...launched].flatMap(([id, { shown }]) => (shown === undefined ? [] : [[id, shown]])),
+  );
+  const interfaces = await interfacesOf(context, rows, told);
   return {
     ReservationId: rows[0]?.reservation_id ?? '',
     OwnerId: context.request.accountId,

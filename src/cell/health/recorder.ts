@@ -7,7 +7,7 @@ import type { VmReport } from '#contracts/host.ts';
 import { noteUnexplained } from '../hosts/crashes.ts';
 import { judgedMax, reconcileEveryMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import { type JudgedRow, judgedRows, writeHealth } from '../store/health.ts';
+import { type JudgedAnew, type JudgedRow, judgedRows, writeHealth } from '../store/health.ts';
 import { type InstanceHealth, judge, sameHealth } from './judge.ts';
 
 interface Judged {
@@ -16,6 +16,13 @@ interface Judged {
   /** Of the instance, as the host told it: a start forgets in the store what was judged before. */
   readonly generation: number | undefined;
   readonly readAtMs: number;
+}
+
+/** A VM's judgement by a report, beside the one that is kept. */
+interface Told extends JudgedAnew {
+  readonly vm: VmReport;
+  /** To be written down. */
+  readonly isChange: boolean;
 }
 
 export class HealthRecorder {
@@ -45,12 +52,14 @@ export class HealthRecorder {
           )
         ).map((row) => [row.id, row]),
       );
+      const told: Told[] = [];
       for (const vm of news) {
         const row = rows.get(vm.instanceId);
         // Of one that should not run here nothing is kept: a VM that is stopped is no news with each report.
         if (row === undefined) this.#judged.delete(vm.instanceId);
-        else await this.#settle(hostId, row, vm);
+        else told.push(...this.#judge(row, vm));
       }
+      await this.#settle(hostId, told);
     } finally {
       this.#busy.delete(hostId);
     }
@@ -66,29 +75,49 @@ export class HealthRecorder {
     return !sameHealth(known.health, next) || clock.monotonicMs() - known.readAtMs > reconcileEveryMs;
   }
 
-  async #settle(hostId: string, row: JudgedRow, vm: VmReport): Promise<void> {
-    const { db, clock, log } = this.#services;
-    const next = judge(row.health, vm, clock.now());
-    if (next === undefined) return;
+  #judge(row: JudgedRow, vm: VmReport): readonly Told[] {
+    const next = judge(row.health, vm, this.#services.clock.now());
+    if (next === undefined) return [];
     // Of one that nobody has heard of yet nothing is written: that is what a row without a judgement says.
     const isFresh =
       row.health === null && next.instance.status === 'initializing' && next.system.status === 'ok';
-    if (!isFresh && !sameHealth(row.health, next)) {
-      if (!(await writeHealth(db, { ...row, hostId }, next))) return;
-      if (vm.health?.runState === 'guest-panicked' && row.health?.instance.cause !== 'guest-stopped')
-        await noteUnexplained(db, this.#services, hostId, row.id, 'panicked');
-      for (const check of ['instance', 'system'] as const) {
-        const [before, after] = [row.health?.[check], next[check]];
-        if (before?.status === after.status && before.cause === after.cause) continue;
-        metrics.checkChanges.inc({ check, status: after.status });
-        const line = { instance: row.id, host: hostId, check, before: before?.status, ...after };
-        if (after.status === 'impaired')
-          log.warn({ ...line, alarm: 'instance-impaired' }, 'an instance’s status check fails');
-        else log.info(line, 'an instance’s status check has changed');
-      }
+    return [{ ...row, vm, next, isChange: !isFresh && !sameHealth(row.health, next) }];
+  }
+
+  /** What a host tells of many VMs is one statement. */
+  async #settle(hostId: string, told: readonly Told[]): Promise<void> {
+    // A host that names a VM twice is taken at its last word: a statement changes a row once.
+    const changed = [
+      ...new Map(told.filter(({ isChange }) => isChange).map((each) => [each.id, each])).values(),
+    ];
+    const written =
+      changed.length === 0 ? new Set<string>() : await writeHealth(this.#services.db, hostId, changed);
+    for (const each of told) {
+      if (each.isChange && !written.has(each.id)) continue;
+      if (each.isChange) await this.#tell(hostId, each);
+      this.#remember(hostId, each);
     }
-    this.#judged.delete(row.id);
-    this.#judged.set(row.id, {
+  }
+
+  async #tell(hostId: string, { id, health, vm, next }: Told): Promise<void> {
+    const { db, log } = this.#services;
+    if (vm.health?.runState === 'guest-panicked' && health?.instance.cause !== 'guest-stopped')
+      await noteUnexplained(db, this.#services, hostId, id, 'panicked');
+    for (const check of ['instance', 'system'] as const) {
+      const [before, after] = [health?.[check], next[check]];
+      if (before?.status === after.status && before.cause === after.cause) continue;
+      metrics.checkChanges.inc({ check, status: after.status });
+      const line = { instance: id, host: hostId, check, before: before?.status, ...after };
+      if (after.status === 'impaired')
+        log.warn({ ...line, alarm: 'instance-impaired' }, 'an instance’s status check fails');
+      else log.info(line, 'an instance’s status check has changed');
+    }
+  }
+
+  #remember(hostId: string, { id, vm, next }: Told): void {
+    const { clock } = this.#services;
+    this.#judged.delete(id);
+    this.#judged.set(id, {
       health: next,
       hostId,
       generation: vm.generation,

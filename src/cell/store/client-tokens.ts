@@ -34,17 +34,28 @@ export const findToken = async (
   return row?.reservation_id;
 };
 
+export interface TokenClaimed {
+  /** The reservation that the token has made before: the caller answers with it. Absent: the token is ours. */
+  readonly made?: string | undefined;
+  /** Whether the account may have slots of capacity reservations: few have, and the others need not be asked about. */
+  readonly mayHaveSlots: boolean;
+}
+
 /**
  * Claims the token in the launch's transaction. Of two racing requests the second waits here for the first to commit, then finds its
- * reservation: returned, so that the caller answers with it. `undefined`: the token is ours.
+ * reservation.
  */
-export const claimToken = async (tx: Sql, claim: TokenClaim): Promise<string | undefined> => {
-  const claimed = await tx.query(
-    `insert into client_tokens (account_id, token, request_hash, reservation_id, created_at) values ($1, $2, $3, $4, now())
-     on conflict do nothing returning token`,
+export const claimToken = async (tx: Sql, claim: TokenClaim): Promise<TokenClaimed> => {
+  const [told] = await tx.query<{ claimed: boolean; reserved: boolean }>(
+    `with claimed as (
+       insert into client_tokens (account_id, token, request_hash, reservation_id, created_at) values ($1, $2, $3, $4, now())
+       on conflict do nothing returning token)
+     select exists (select from claimed) as claimed,
+       exists (select from capacity_reservations where account_id = $1 and state = 'active') as reserved`,
     [claim.accountId, claim.token, claim.requestHash, claim.reservationId],
   );
-  return claimed.length === 1 ? undefined : findToken(tx, claim);
+  const mayHaveSlots = told?.reserved !== false;
+  return told?.claimed === true ? { mayHaveSlots } : { made: await findToken(tx, claim), mayHaveSlots };
 };
 
 export const purgeTokens = async (sql: Sql, before: Date): Promise<void> => {

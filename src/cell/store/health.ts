@@ -30,21 +30,36 @@ export const healthOf = async (
   return new Map(rows.flatMap(({ id, health }) => (health === null ? [] : [[id, health]])));
 };
 
-/** Whether it was written: not when another has judged meanwhile, or the instance is elsewhere or does not run any more. */
+export interface JudgedAnew extends JudgedRow {
+  readonly next: InstanceHealth;
+}
+
+/**
+ * Which of them were written: not those that another has judged meanwhile, nor instances that are elsewhere or do not run any more. In the
+ * order of their ids: both processors write what one host has told.
+ */
 export const writeHealth = async (
   sql: Sql,
-  { id, hostId, health }: JudgedRow & { readonly hostId: string },
-  next: InstanceHealth,
-): Promise<boolean> => {
-  const rows = await sql.query(
-    `insert into instance_health (instance_id, launched_at, health)
-       select id, launch_time, $3::jsonb from instances where id = $1 and host_id = $2 and state = 'running'
+  hostId: string,
+  judged: readonly JudgedAnew[],
+): Promise<ReadonlySet<string>> => {
+  const rows = await sql.query<{ instance_id: string }>(
+    `insert into instance_health as known (instance_id, launched_at, health)
+       select i.id, i.launch_time, told.health
+       from unnest($2::text[], $3::jsonb[]) as told (id, health) join instances i on i.id = told.id
+       where i.host_id = $1 and i.state = 'running' order by i.id
      on conflict (instance_id) do update set launched_at = excluded.launched_at, health = excluded.health
-       where instance_health.launched_at <> excluded.launched_at or instance_health.health = $4::jsonb
+       where known.launched_at <> excluded.launched_at
+         or known.health = ($4::jsonb[])[array_position($2::text[], known.instance_id)]
      returning instance_id`,
-    [id, hostId, JSON.stringify(next), health === null ? null : JSON.stringify(health)],
+    [
+      hostId,
+      judged.map(({ id }) => id),
+      judged.map(({ next }) => JSON.stringify(next)),
+      judged.map(({ health }) => (health === null ? null : JSON.stringify(health))),
+    ],
   );
-  return rows.length === 1;
+  return new Set(rows.map(({ instance_id: id }) => id));
 };
 
 /** Of instances that have ended, or are not known any more. */

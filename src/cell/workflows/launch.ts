@@ -3,7 +3,6 @@
  *
  * allocateInterface ∥ ensureImage → prepareNetwork → placeInterface ∥ launchVm → commission
  */
-import type { VpcPort } from '#contracts/network.ts';
 import { type StateReason, stateReasons } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { findInstance } from '../store/instances.ts';
@@ -11,7 +10,8 @@ import { defineWorkflow } from '../workflow/definition.ts';
 import { need, type PlaceInput } from './steps/inputs.ts';
 import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
 import {
-  interfaceOf,
+  type LaunchedInterface,
+  launchedInterface,
   type NetworkResults,
   placeInterface,
   prepareNetwork,
@@ -21,7 +21,7 @@ import { settle } from './steps/settle.ts';
 import { ensureImageStep, launchPrepared, launchRetry } from './steps/vmm.ts';
 
 interface LaunchResults {
-  allocateInterface: { readonly vpcId: string; readonly port: VpcPort };
+  allocateInterface: LaunchedInterface;
   ensureImage: { readonly fetched: boolean };
   prepareNetwork: NetworkResults;
   'prepareNetwork.undo'?: DestroyOutcome;
@@ -45,7 +45,7 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       name: 'allocateInterface',
       why: 'the address comes from the subnet, which the region owns',
       retry: regionRetry,
-      do: interfaceOf,
+      do: launchedInterface,
       undo: async ({ services, subject, results }) => {
         // A VM that is left alone keeps its address.
         if (results['prepareNetwork.undo']?.newer === undefined)

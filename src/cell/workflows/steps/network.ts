@@ -24,8 +24,10 @@ type Allocation = Result<typeof regionContract, 'region.allocateInterface'>;
 export const allocationOf = (
   { region }: Pick<CellServices, 'region'>,
   row: InstanceRow,
+  shown?: true,
 ): Promise<Allocation> =>
   region.call('region.allocateInterface', {
+    shown,
     accountId: row.account_id,
     instanceId: row.id,
     subnetId: row.spec.subnetId,
@@ -45,14 +47,29 @@ export const allocationOf = (
   });
 
 /** Asked for once: the step that makes the interface keeps where it is, a later one tells the host the rest too. */
-const allocated = <I, R>(context: StepContext<I, R, CellServices>): Promise<Allocation> =>
-  context.once('interface', async () => allocationOf(context.services, await loadInstance(context)));
+const allocated = <I, R>(context: StepContext<I, R, CellServices>, shown?: true): Promise<Allocation> =>
+  context.once('interface', async () => allocationOf(context.services, await loadInstance(context), shown));
 
 export const interfaceOf = async <I, R>(
   context: StepContext<I, R, CellServices>,
 ): Promise<{ vpcId: string; port: VpcPort }> => {
   const { vpcId, port } = await allocated(context);
   return { vpcId, port };
+};
+
+/** What a launch keeps of its interface. */
+export interface LaunchedInterface {
+  readonly vpcId: string;
+  readonly port: VpcPort;
+  /** What EC2 shows of it, for the launch's answer; absent: it is asked for there. */
+  readonly shown?: readonly unknown[];
+}
+
+export const launchedInterface = async <I, R>(
+  context: StepContext<I, R, CellServices>,
+): Promise<LaunchedInterface> => {
+  const { vpcId, port, shown } = await allocated(context, true);
+  return { vpcId, port, ...(shown === undefined ? {} : { shown }) };
 };
 
 /** The two network operations of a launch (S1.2) on a host, with the newest network state that is needed. */
