@@ -1,6 +1,7 @@
 /** Structured logs on standard output: one JSON line each, secrets redacted, followed by request id. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { alarms } from './alarms.ts';
+import { standardOutput } from './logOutput.ts';
 import { type ServedCall, servedCalls } from './rpc/served.ts';
 import { type UnexpectedError, unexpectedErrors } from './rpc/unexpected.ts';
 import { currentTrace, traceIdOf } from './trace.ts';
@@ -42,7 +43,7 @@ export const loggerTo = (name: string, destination?: DestinationStream): Logger 
 };
 
 /** The process's logger. It also tells of the calls that this process has answered, where they were for a request. */
-export const createLogger = (name: string, destination?: DestinationStream): Logger => {
+export const createLogger = (name: string, destination: DestinationStream = standardOutput()): Logger => {
   const log = loggerTo(name, destination);
   unexpectedErrors.subscribe((message) => {
     const { error, ...call } = message as UnexpectedError;
