@@ -38,19 +38,16 @@ const isTraceparent = (text: unknown): text is string => {
   return !zeros.test(traceId) && !zeros.test(spanId);
 };
 
-const spanIdBytes = 8;
-/** Each draw of random bytes is a call into the engine: one serves many spans, of which a process makes one for each message. */
-const spansPerDraw = 512;
-let drawn = Buffer.alloc(0);
-let used = 0;
+const words = 2 ** 32;
+const word = (): string =>
+  Math.floor(Math.random() * words)
+    .toString(16)
+    .padStart(8, '0');
 
+/** A name that nobody need guard against guessing, and one for each message of a process: not worth a call for the engine's own entropy. */
 const newSpanId = (): string => {
-  if (used >= drawn.length) {
-    drawn = randomBytes(spansPerDraw * spanIdBytes);
-    used = 0;
-  }
-  used += spanIdBytes;
-  return drawn.toString('hex', used - spanIdBytes, used);
+  const id = word() + word();
+  return zeros.test(id) ? newSpanId() : id;
 };
 
 /** The trace of who asked, where `traceparent` is one. */

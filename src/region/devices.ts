@@ -197,7 +197,7 @@ export class CellDevice implements Device {
 
   /** Asks one processor after another until one answers. An answer that is a refusal is an answer. */
   async #any<T>(call: (stream: PushStream<typeof cellPushContract>) => Promise<T>): Promise<T> {
-    let last: unknown = new PandoError('HostUnreachable', `${this.name} has no connected processor.`);
+    let last: unknown;
     for (const stream of [...this.#streams]) {
       if (stream.closed) continue;
       try {
@@ -207,7 +207,7 @@ export class CellDevice implements Device {
         if (!(error instanceof PandoError) || error.code !== 'HostUnreachable') throw error;
       }
     }
-    throw last;
+    throw last ?? new PandoError('HostUnreachable', `${this.name} has no connected processor.`);
   }
 }
 

@@ -33,10 +33,7 @@ export class Cell {
    */
   async call(call: BackendCall, repeatable: boolean, timeoutMs?: number): Promise<Outcome> {
     this.#lethal.assertHarmless(call);
-    let worst: Outcome = {
-      state: 'undelivered',
-      error: new PandoError('HostUnreachable', `No processor of ${this.record.cellId} is connected.`),
-    };
+    let worst: Outcome | undefined;
     for (const processor of this.#inTurn()) {
       const outcome = await processor.attempt(call, timeoutMs);
       if (!isUnanswered(outcome)) return outcome;
@@ -46,7 +43,12 @@ export class Cell {
         if (!repeatable) return outcome;
       }
     }
-    return worst;
+    return (
+      worst ?? {
+        state: 'undelivered',
+        error: new PandoError('HostUnreachable', `No processor of ${this.record.cellId} is connected.`),
+      }
+    );
   }
 
   async probe(): Promise<void> {

@@ -5,7 +5,7 @@ import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'ky
 import pg from 'pg';
 import { monotonicMs } from '../monotonic.ts';
 import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
-import { beginText, commitText, type Joined, queryJoined } from './joined.ts';
+import { beginText, commitText, type Joined, queryJoined, queryPrepared } from './joined.ts';
 import * as limits from './limits.ts';
 import { patience } from './patience.ts';
 
@@ -207,7 +207,10 @@ export class StoreConnection implements PostgresPoolClient {
     if (text === beginText || text === commitText) return this.#client.query({ name: text, text });
     const name = values.length === 0 && !joined.begin && !joined.commit ? undefined : nameOf(text);
     const statement = { text, values: [...values] };
-    if (!joined.begin && !joined.commit) return this.#client.query({ ...statement, name });
+    if (!joined.begin && !joined.commit)
+      return name === undefined
+        ? this.#client.query(statement)
+        : queryPrepared(this.#client, { ...statement, name });
     if (name !== undefined) return queryJoined(this.#client, { ...statement, name }, joined);
     // There are more texts than are kept prepared.
     const began = this.#client.query({ name: beginText, text: beginText });

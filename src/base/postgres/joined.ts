@@ -33,14 +33,38 @@ const committing = (connection: pg.Connection): pg.Connection => {
   return Object.create(connection, { execute: { value: execute }, sync: { value: sync } });
 };
 
+/** Made of its text, and named afterwards: the client copies a configuration in a way that costs more than all else it does here. */
+const prepared = (
+  { name, text, values }: Statement,
+  answered: (error: Error | undefined, result: pg.QueryResult) => void,
+): pg.Query => Object.assign(new pg.Query(text, values, answered), { name });
+
+export interface Statement {
+  /** Under which it is prepared. */
+  readonly name: string;
+  readonly text: string;
+  readonly values: unknown[];
+}
+
+/** Runs a prepared statement. */
+export const queryPrepared = (client: pg.Client, statement: Statement): Promise<pg.QueryResult> =>
+  new Promise((resolve, reject) => {
+    client.query(
+      prepared(statement, (error, result) => {
+        if (error) reject(error);
+        else resolve(result);
+      }),
+    );
+  });
+
 /** Runs a prepared statement with what is joined to it; resolves with its own result. */
 export const queryJoined = (
   client: pg.Client,
-  config: pg.QueryConfig & { readonly name: string },
+  statement: Statement,
   { begin, commit }: Joined,
 ): Promise<pg.QueryResult> =>
   new Promise((resolve, reject) => {
-    const query = new pg.Query(config, (error, result) => {
+    const query = prepared(statement, (error, result) => {
       if (error) reject(error);
       // The server answers so to a COMMIT of a transaction in which something has failed.
       else if (commit && Array.isArray(result) && result.at(-1)?.command === 'ROLLBACK')

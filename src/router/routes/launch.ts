@@ -229,7 +229,7 @@ const tryInTurn = async (
 ): Promise<Answer> => {
   const token = textIn(call.input, 'ClientToken') ?? call.requestId;
   const { accountId } = call.caller;
-  let last: Outcome = { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') };
+  let last: Outcome | undefined;
   for (const cell of cells) {
     const outcome = await cell.call(backendCall(call, inZoneOf(cell, call.input)), true);
     if (outcome.state === 'answered') {
@@ -240,10 +240,13 @@ const tryInTurn = async (
     const holder = holderIn(outcome);
     if (holder !== undefined && followHolder) return tryHolder(parts, call, holder);
     if (outcome.state === 'uncertain' || !mayGoOn(outcome)) outputOf(outcome, 'The cell of this request');
-    if (outcome.state === 'refused' || last.state === 'undelivered') last = outcome;
+    if (outcome.state === 'refused' || last === undefined || last.state === 'undelivered') last = outcome;
   }
   parts.launches.set(accountId, token, { state: 'refused', attempt: call.attempt });
-  outputOf(last, 'Every cell that may take this request');
+  outputOf(
+    last ?? { state: 'undelivered', error: new PandoError('HostUnreachable', 'No cell is live.') },
+    'Every cell that may take this request',
+  );
   throw unavailable('No cell took this request. Retry your request.');
 };
 
