@@ -76,13 +76,25 @@ const between = (before: Costs, after: Costs): Costs => ({
   ),
 });
 
-/** Sends an action to the router; answers the body, or fails with it. */
-const act = (account: Account, action: string, parameters: Record<string, string>): Promise<string> => {
+interface Signed {
+  readonly action: string;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+}
+
+const signed = (account: Account, action: string, parameters: Record<string, string>): Signed => {
   const body = new URLSearchParams({ Action: action, Version: version, ...parameters }).toString();
   const credentials = { accessKeyId: account.accessKeyId, secret: account.secretAccessKey };
   const target = { host: `127.0.0.1:${cloud.port}`, region: regionName, service: 'ec2' };
-  const headers = { host: target.host, ...signedHeaders(credentials, target, body, new Date()) };
-  return new Promise((resolve, reject) => {
+  return {
+    ...{ action, body },
+    headers: { host: target.host, ...signedHeaders(credentials, target, body, new Date()) },
+  };
+};
+
+/** Sends an action to the router; answers the body, or fails with it. */
+const sendSigned = ({ action, headers, body }: Signed): Promise<string> =>
+  new Promise((resolve, reject) => {
     const sent = request(
       { host: '127.0.0.1', port: cloud.port, method: 'POST', path: '/', headers, agent },
       (response) => {
@@ -98,7 +110,9 @@ const act = (account: Account, action: string, parameters: Record<string, string
     sent.once('error', reject);
     sent.end(body);
   });
-};
+
+const act = (account: Account, action: string, parameters: Record<string, string>): Promise<string> =>
+  sendSigned(signed(account, action, parameters));
 
 const accountAt = (at: number): Account => {
   const account = cloud.accounts[at % cloud.accounts.length];
@@ -192,7 +206,10 @@ const round = async (cells: number, count: number): Promise<Round> => {
   return { launched: cells * count, costs, latencyMs: median(latencies) };
 };
 
-/** The same launch through the router and straight to the processor, by turns, one at a time. */
+/**
+ * The same launch through the router and straight to a processor, by turns, one at a time; each way to all processors by turns. What a
+ * client does before it sends is in neither.
+ */
 const routerAdds = async (): Promise<{ through: number; direct: number; added: number; cpuMs: number }> => {
   const through: number[] = [];
   const direct: number[] = [];
@@ -201,8 +218,9 @@ const routerAdds = async (): Promise<{ through: number; direct: number; added: n
   let cpu = 0;
   for (let pair = 0; pair < routerPairs; pair++) {
     const cpuBefore = cpuSeconds(router);
+    const asked = signed(accountAt(0), 'RunInstances', launchParameters(0));
     const began = performance.now();
-    const body = await act(accountAt(0), 'RunInstances', launchParameters(0));
+    const body = await sendSigned(asked);
     through.push(performance.now() - began);
     cpu += cpuSeconds(router) - cpuBefore;
     noteEnd(accountAt(0), /<instanceId>([^<]+)</.exec(body)?.[1]);
@@ -212,8 +230,9 @@ const routerAdds = async (): Promise<{ through: number; direct: number; added: n
       Placement: { AvailabilityZone: cloud.zones[0] },
     };
     const call = { requestId: token, accountId, principal: `arn:aws:iam::${accountId}:root` };
+    const link = cloud.direct[pair % cloud.direct.length] ?? raise();
     const beganDirect = performance.now();
-    const { output } = await cloud.direct.call('ec2.call', { ...call, action: 'RunInstances', input });
+    const { output } = await link.call('ec2.call', { ...call, action: 'RunInstances', input });
     direct.push(performance.now() - beganDirect);
     const made = output as { Instances: { InstanceId: string }[] };
     noteEnd(accountAt(0), made.Instances[0]?.InstanceId);

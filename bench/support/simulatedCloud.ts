@@ -42,8 +42,8 @@ export interface SimulatedCloud {
   readonly stores: readonly string[];
   /** Process ids by kind: those that are Pando's, and `hosts`, which stand for machines. */
   readonly pids: Readonly<Record<string, readonly number[]>>;
-  /** A router's link to the first processor of the first cell. */
-  readonly direct: BackendLink;
+  /** A router's links to the processors of the first cell. */
+  readonly direct: readonly BackendLink[];
   /** What simulated hosts saw that may never be: two VMs of one instance, a command out of order. */
   violations(): Promise<readonly unknown[]>;
   end(): Promise<void>;
@@ -149,12 +149,15 @@ const start = async (options: SimulatedCloudOptions, run: Run): Promise<Simulate
   const routerTls = await pki.issue('router', 'router');
   const router = { regionName, listen: { host, port }, region: { host, port: regionPort }, tls: routerTls };
   await run.process('router', 'router', 'src/router/main.ts', router, 'listening');
-  const direct: BackendLink = new RpcClient({
-    ...{ tls: loadTls(routerTls), host, port: cells[0]?.port ?? 0, expect: 'spiffe://pando/cell/' },
-    ...{ remote: backendContract, contract: {}, handlers: {} },
-  });
-  run.links.push(direct);
-  await direct.ready(startMsMax);
+  const direct = (cells[0]?.ports ?? []).map(
+    (port): BackendLink =>
+      new RpcClient({
+        ...{ tls: loadTls(routerTls), host, port, expect: 'spiffe://pando/cell/' },
+        ...{ remote: backendContract, contract: {}, handlers: {} },
+      }),
+  );
+  run.links.push(...direct);
+  await Promise.all(direct.map((link) => link.ready(startMsMax)));
   await untilLive(port, options.cells);
   const violations = async (): Promise<unknown[]> => {
     const told = await Promise.all(
@@ -236,7 +239,7 @@ const startCell = async (
     hosts.push({ hostId, tls, vtep: `10.9.${number}.${at}` });
   }
   const machines = await run.hosts(`${cellId}-hosts`, { zone, processorPorts: ports, hosts });
-  return { url, port: ports[0] ?? 0, machines };
+  return { url, ports, machines };
 };
 
 const untilLive = async (port: number, cells: number): Promise<void> => {

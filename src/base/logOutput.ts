@@ -5,39 +5,43 @@
 import { type DestinationStream, pino } from 'pino';
 
 const momentMs = 20;
-const momentBytesMax = 16_000;
+const momentCharsMax = 64_000;
 const warn = 40;
 
 /** Pino tells a stream that has this the level of the line that it writes next. */
 const wantsLevel = Symbol.for('pino.metadata');
 
-export interface LineSink {
-  write(line: string): unknown;
-  flushSync(): void;
+export interface Moments extends DestinationStream {
+  lastLevel: number;
+  /** Writes what is kept. */
+  flush(): void;
 }
 
-/** Lines that are given away together; `sink` keeps them until it is flushed. */
-export const inMoments = (sink: LineSink): DestinationStream & { lastLevel: number } => {
+/** Gives the lines of a moment to `sink` as one text. */
+export const inMoments = (sink: { write(text: string): unknown }): Moments => {
+  let kept = '';
   let timer: NodeJS.Timeout | undefined;
-  const flush = (): void => {
-    clearTimeout(timer);
-    timer = undefined;
-    sink.flushSync();
-  };
   const stream = {
     [wantsLevel]: true,
     lastLevel: 0,
+    flush: (): void => {
+      clearTimeout(timer);
+      timer = undefined;
+      const text = kept;
+      kept = '';
+      if (text !== '') sink.write(text);
+    },
     write: (line: string): void => {
-      sink.write(line);
-      if (stream.lastLevel >= warn) flush();
-      else timer ??= setTimeout(flush, momentMs).unref();
+      kept += line;
+      if (stream.lastLevel >= warn || kept.length >= momentCharsMax) stream.flush();
+      else timer ??= setTimeout(stream.flush, momentMs).unref();
     },
   };
   return stream;
 };
 
 export const standardOutput = (): DestinationStream => {
-  const sink = pino.destination({ dest: 1, sync: true, minLength: momentBytesMax });
-  process.on('exit', () => sink.flushSync());
-  return inMoments(sink);
+  const output = inMoments(pino.destination({ dest: 1, sync: true }));
+  process.on('exit', output.flush);
+  return output;
 };

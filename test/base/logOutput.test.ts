@@ -5,18 +5,12 @@ import { pino } from 'pino';
 import { inMoments } from '#base/logOutput.ts';
 
 const setUp = () => {
-  const state = { kept: '', out: '', flushes: 0 };
-  const sink = {
-    write: (line: string) => {
-      state.kept += line;
-    },
-    flushSync: () => {
-      state.out += state.kept;
-      state.kept = '';
-      state.flushes++;
-    },
+  const state = { out: '', flushes: 0 };
+  const write = (text: string): void => {
+    state.out += text;
+    state.flushes++;
   };
-  return { state, log: pino({ base: null, timestamp: false }, inMoments(sink)) };
+  return { state, log: pino({ base: null, timestamp: false }, inMoments({ write })) };
 };
 
 it('lines of one moment are written together, in their order', (t) => {
