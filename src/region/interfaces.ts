@@ -20,6 +20,7 @@ import { automaticAddress, noteEmptyPool, releaseAutomatic } from './public-addr
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
 import type { Database, RegionTransaction, Row } from './schema.ts';
+import { statement } from './statement.ts';
 
 /** An interface's place: its holder is the underlay address of the card that has it. */
 const places = new OwnershipTable({ table: 'eni', id: 'eni_id', holder: 'vtep', epoch: 'epoch' });
@@ -220,16 +221,24 @@ interface Attempt {
   readonly takeResting: boolean;
 }
 
-/** Parameters of `allocate_interface_port` and `allocate_interface_shown`. */
-const attemptOf = (request: AllocateRequest, { host, eniId, takeResting }: Attempt) => sql`
-  ${request.accountId}, ${request.instanceId}, ${request.subnetId}, ${[...new Set(request.groupIds)]}::text[], ${host}::int,
-  ${request.publicIp}::boolean, ${eniId}, ${newId('interfaceAttachment')}, ${newMac()}, ${newId('addressAssociation')},
-  ${portsPerVpcMax}::int, ${takeResting}::boolean`;
+const attemptParameters =
+  '$1, $2, $3, $4::text[], $5::int, $6::boolean, $7, $8, $9, $10, $11::int, $12::boolean';
+const allocatePort = statement<{ status: string; port: PlacedEni | null }>(
+  `select status, port from allocate_interface_port(${attemptParameters})`,
+);
+const allocateShown = statement<{ status: string; port: ShownEni | null }>(
+  `select status, port from allocate_interface_shown(${attemptParameters})`,
+);
+
+const attemptOf = (request: AllocateRequest, { host, eniId, takeResting }: Attempt): readonly unknown[] => [
+  ...[request.accountId, request.instanceId, request.subnetId, [...new Set(request.groupIds)], host],
+  ...[request.publicIp, eniId, newId('interfaceAttachment'), newMac(), newId('addressAssociation')],
+  ...[portsPerVpcMax, takeResting],
+];
 
 const runAllocate = async (db: Database, request: AllocateRequest, attempt: Attempt): Promise<Tried> => {
-  const { rows } = await sql<{ status: string; port: PlacedEni | null }>`
-    select status, port from allocate_interface_port(${attemptOf(request, attempt)})`.execute(db);
-  return { status: rows[0]?.status ?? 'retry', eni: rows[0]?.port ?? null };
+  const [{ status = 'retry', port = null } = {}] = await allocatePort(db, ...attemptOf(request, attempt));
+  return { status, eni: port };
 };
 
 const runAllocateShown = async (
@@ -237,9 +246,7 @@ const runAllocateShown = async (
   request: AllocateRequest,
   attempt: Attempt,
 ): Promise<TriedShown> => {
-  const { rows } = await sql<{ status: string; port: ShownEni | null }>`
-    select status, port from allocate_interface_shown(${attemptOf(request, attempt)})`.execute(db);
-  const { status = 'retry', port = null } = rows[0] ?? {};
+  const [{ status = 'retry', port = null } = {}] = await allocateShown(db, ...attemptOf(request, attempt));
   return { status, eni: port, ...(port === null ? {} : { shown: port }) };
 };
 
@@ -317,16 +324,14 @@ interface PlaceRow {
   readonly assigned: boolean | null;
 }
 
+const placeStatement = statement<PlaceRow>('select * from place_interface($1, $2::text, $3::bigint, $4)');
+
 /** The compare-and-set of an interface's place, in one statement. Answers its VPC. Repeated it changes nothing. */
 const place = async (region: Region, request: PlaceRequest): Promise<string | undefined> => {
   const { eniId, vtep = null, epoch } = request;
-  const { rows } = await retried(() =>
-    sql<PlaceRow>`
-      select * from place_interface(${eniId}, ${vtep}::text, ${epoch}::bigint, ${newId('addressAssociation')})`.execute(
-      region.db,
-    ),
+  const [found] = await retried(() =>
+    placeStatement(region.db, eniId, vtep, epoch, newId('addressAssociation')),
   );
-  const [found] = rows;
   if (found === undefined || found.outcome === 'absent') throw notFound('networkInterface', eniId);
   if (found.outcome === 'stale')
     throw staleEpoch(eniId, { holder: vtep, epoch }, { holder: found.holder, epoch: found.epoch ?? 0 });

@@ -1,10 +1,11 @@
 /** Compiles the declared network state of a VPC out of the tables: one statement, so one snapshot (but for rules, see group-rules.ts). */
-import { type QueryExecutorProvider, sql } from 'kysely';
 import { encodeOnce } from '#base/rpc/json.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { type DhcpEntry, dhcpOf } from './dhcp-configuration.ts';
 import type { GroupRules } from './group-rules.ts';
 import { formatAddress } from './ipv4.ts';
+import type { Database } from './schema.ts';
+import { statement } from './statement.ts';
 
 /** What of the state is the installation's, not the VPC's. */
 export interface NetworkSettings {
@@ -40,8 +41,7 @@ interface CompiledVpc {
   recorded: number | null;
 }
 
-const read = (db: QueryExecutorProvider, vpcId: string) =>
-  sql<CompiledVpc>`
+const read = statement<CompiledVpc>(`
     select v.vni, v.version, v.cidr, v.dns_support and v.dns_hostnames as named,
       (select coalesce(json_agg(b.cidr order by b.created_at, b.association_id), '[]')
         from vpc_cidr_block b where b.vpc_id = v.vpc_id) as cidrs,
@@ -70,20 +70,19 @@ const read = (db: QueryExecutorProvider, vpcId: string) =>
         from eni e left join public_address p on p.eni_id = e.eni_id where e.vpc_id = v.vpc_id) as ports,
       (select json_build_object('id', g.internet_gateway_id, 'vtep', d.vtep, 'mac', d.mac)
         from internet_gateway g cross join gateway_device d where g.vpc_id = v.vpc_id) as gateway
-    from vpc v where v.vpc_id = ${vpcId}`.execute(db);
+    from vpc v where v.vpc_id = $1`);
 
 /**
  * The state of a VPC as devices are told it; undefined: there is no such VPC. Of security groups it has those that an interface
  * carries: the others say nothing about any packet. `recorded`: the version that what devices are to have was written down of; 0: none.
  */
 export const compileVpcState = async (
-  db: QueryExecutorProvider,
+  db: Database,
   vpcId: string,
   settings: NetworkSettings,
   groupRules: GroupRules,
 ): Promise<{ readonly state: VpcState; readonly recorded: number } | undefined> => {
-  const { rows } = await read(db, vpcId);
-  const compiled = rows[0];
+  const [compiled] = await read(db, vpcId);
   if (compiled === undefined) return undefined;
   const routes = Map.groupBy(compiled.routes, (route) => route.subnetId);
   const groups = await groupRules.of(db, compiled.groups);

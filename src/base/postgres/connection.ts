@@ -241,21 +241,25 @@ export class StoreConnection implements PostgresPoolClient {
     return storeError(cause);
   }
 
-  async #within<T>(ms: number, work: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
+  /** Each statement passes here: no race of promises, and one timer. */
+  #within<T>(ms: number, work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
         const error = new ConnectionLost(`no answer in ${ms} ms`);
         this.#end(error);
         reject(error);
       }, ms);
+      work.then(
+        (value) => {
+          clearTimeout(timer);
+          resolve(value);
+        },
+        (error: unknown) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      );
     });
-    try {
-      return await Promise.race([work, silence]);
-    } finally {
-      clearTimeout(timer);
-      work.catch(() => undefined);
-    }
   }
 
   #end(error: Error | undefined): void {

@@ -1,0 +1,11 @@
+/** Statements of the launch path. Their text is made once: what Kysely works out of a template it works out anew for each call. */
+import { CompiledQuery, type Kysely } from 'kysely';
+import type { RegionSchema } from './schema.ts';
+
+export const statement =
+  <Row>(text: string) =>
+  async (
+    db: Pick<Kysely<RegionSchema>, 'executeQuery'>,
+    ...values: readonly unknown[]
+  ): Promise<readonly Row[]> =>
+    (await db.executeQuery<Row>(CompiledQuery.raw(text, [...values]))).rows;
