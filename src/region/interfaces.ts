@@ -1,25 +1,31 @@
 /** Interfaces of instances: made, placed and released by their cells. The launch path: few round trips. */
-import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { OwnershipTable, staleEpoch } from '#base/ownership.ts';
 import { retried, sqlStateOf, transact } from '#base/postgres/transaction.ts';
 import { type ErrorCode, PandoError } from '#contracts/errors.ts';
 import { exactId, newId } from '#contracts/ids.ts';
-import type { IdentityClaims, SignedIdentity, TemporaryCredentials } from '#contracts/metadata.ts';
+import type { SignedIdentity, TemporaryCredentials } from '#contracts/metadata.ts';
 import { portsPerVpcMax, type VpcPort, type VpcState } from '#contracts/network.ts';
 import { interfaceReleased } from '#contracts/region.ts';
-import type { ValidTag } from '#wire/tags.ts';
 import { forgetInstance } from './event-windows/targets.ts';
 import { issueCredentials } from './instance-credentials.ts';
 import { signIdentity } from './instance-identity.ts';
-import { type InterfaceRow, instanceInterface, readInterfaces } from './interface-view.ts';
+import {
+  type AllocateRequest,
+  type PlacedEni,
+  runAllocate,
+  runAllocateShown,
+  type ShownEni,
+  type TriedShown,
+} from './interface-allocation.ts';
+import { instanceInterface, readInterfaces } from './interface-view.ts';
 import { notFound } from './not-found.ts';
 import { joinPlacementGroup } from './placement-groups.ts';
 import { requireHost } from './private-addresses.ts';
 import { automaticAddress, noteEmptyPool, releaseAutomatic } from './public-addresses.ts';
 import type { Region } from './region.ts';
 import { insertTags } from './resource-tags.ts';
-import type { Database, RegionTransaction, Row } from './schema.ts';
+import type { RegionTransaction } from './schema.ts';
 import { statement } from './statement.ts';
 
 /** An interface's place: its holder is the underlay address of the card that has it. */
@@ -58,25 +64,6 @@ const refusals: Readonly<Record<string, { readonly code: ErrorCode; readonly mes
     message: 'The region has no free public address now.',
   },
 };
-
-/** A locally administered unicast MAC: 40 random bits; the table's constraint makes them unique. */
-const newMac = (): string => ['02', ...(randomBytes(5).toString('hex').match(/../g) ?? [])].join(':');
-
-export interface AllocateRequest {
-  readonly accountId: string;
-  readonly instanceId: string;
-  readonly subnetId: string;
-  readonly groupIds: readonly string[];
-  readonly privateIp?: string | undefined;
-  readonly publicIp: boolean;
-  readonly description?: string | undefined;
-  readonly tags?: readonly ValidTag[] | undefined;
-  readonly placementGroupId?: string | undefined;
-  readonly identity?: IdentityClaims | undefined;
-  readonly instanceProfileId?: string | undefined;
-  /** What EC2 shows of it is wanted too. */
-  readonly shown?: boolean | undefined;
-}
 
 export interface Allocated {
   readonly vpcId: string;
@@ -145,26 +132,6 @@ const refused = (status: string): PandoError => {
   return new PandoError(code, message, status === 'released' ? { details: interfaceReleased } : {});
 };
 
-/** An interface with its public address and its zone. */
-type PlacedEni = Omit<Row<'eni'>, 'created_at'> & {
-  readonly public_ip: string | null;
-  readonly zone: string;
-};
-
-/** The same out of JSON with all that is shown of it. */
-type ShownEni = Omit<InterfaceRow, 'created_at'> & { readonly created_at: string };
-
-interface TriedShown extends Tried {
-  readonly shown?: ShownEni;
-}
-
-interface Tried {
-  /** Of `allocate_interface`; `retry`: nothing was done. */
-  readonly status: string;
-  /** Where the instance has one. */
-  readonly eni: PlacedEni | null;
-}
-
 const tryAllocate = async (
   region: Region,
   request: AllocateRequest,
@@ -213,41 +180,6 @@ const rejoinPlacementGroup = async (
     .executeTakeFirst();
   if (eni !== undefined && eni.placement_group_id !== groupId)
     await joinPlacementGroup(tx, accountId, eni.eni_id, groupId);
-};
-
-interface Attempt {
-  readonly host: number | null;
-  readonly eniId: string;
-  readonly takeResting: boolean;
-}
-
-const attemptParameters =
-  '$1, $2, $3, $4::text[], $5::int, $6::boolean, $7, $8, $9, $10, $11::int, $12::boolean';
-const allocatePort = statement<{ status: string; port: PlacedEni | null }>(
-  `select status, port from allocate_interface_port(${attemptParameters})`,
-);
-const allocateShown = statement<{ status: string; port: ShownEni | null }>(
-  `select status, port from allocate_interface_shown(${attemptParameters})`,
-);
-
-const attemptOf = (request: AllocateRequest, { host, eniId, takeResting }: Attempt): readonly unknown[] => [
-  ...[request.accountId, request.instanceId, request.subnetId, [...new Set(request.groupIds)], host],
-  ...[request.publicIp, eniId, newId('interfaceAttachment'), newMac(), newId('addressAssociation')],
-  ...[portsPerVpcMax, takeResting],
-];
-
-const runAllocate = async (db: Database, request: AllocateRequest, attempt: Attempt): Promise<Tried> => {
-  const [{ status = 'retry', port = null } = {}] = await allocatePort(db, ...attemptOf(request, attempt));
-  return { status, eni: port };
-};
-
-const runAllocateShown = async (
-  db: Database,
-  request: AllocateRequest,
-  attempt: Attempt,
-): Promise<TriedShown> => {
-  const [{ status = 'retry', port = null } = {}] = await allocateShown(db, ...attemptOf(request, attempt));
-  return { status, eni: port, ...(port === null ? {} : { shown: port }) };
 };
 
 const allocatedOf = async (
