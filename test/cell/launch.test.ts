@@ -104,6 +104,22 @@ test('an instance is launched, shown, stopped, started, rebooted and terminated'
   );
 });
 
+test('a launch shows its interface as it was told with its allocation; a region of the last release is asked for it', async () => {
+  for (const shows of [true, false]) {
+    setup.region.showsAllocated = shows;
+    const before = setup.region.interfacesAsked;
+    const [launched] = await run();
+    assert.equal(setup.region.interfacesAsked - before, shows ? 0 : 1);
+    const [shown] = launched?.NetworkInterfaces ?? [];
+    const id = launched?.InstanceId ?? '';
+    assert.equal(shown?.NetworkInterfaceId, setup.region.interfaces.get(id)?.eniId);
+    assert.equal(launched?.PrivateIpAddress, setup.region.interfaces.get(id)?.ip);
+    await reaches(id, 'running');
+    await ec2(processor.cell, 'TerminateInstances', { InstanceIds: [id] });
+    await reaches(id, 'terminated');
+  }
+});
+
 test('a launch whose host wants the network prepared again gets it, and is not undone', async () => {
   const stale = new PandoError('IncorrectState', 'The network served an earlier VMM: prepare it again.');
   for (const each of setup.hosts) each.faults.order('vm.launch', { kind: 'fail', error: stale });

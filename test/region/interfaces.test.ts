@@ -281,6 +281,22 @@ test('an interface as EC2 shows it in an instance; of other accounts nothing', a
   await releaseInterface(region.region, made.instanceId);
 });
 
+test('what a launch is told of its interface is what is shown of it afterwards, also when it asks again', async () => {
+  const { vpcId, subnetId } = await newSubnet();
+  await alice.call('ModifyVpcAttribute', { VpcId: vpcId, EnableDnsHostnames: { Value: true } });
+  const instanceId = newCellId('instance', cellNumber);
+  const request = { accountId: alice.accountId, instanceId, subnetId, groupIds: [], publicIp: false };
+  const first = await allocateInterface(region.region, { ...request, shown: true });
+  const again = await allocateInterface(region.region, { ...request, shown: true });
+  const { [instanceId]: shown } = await interfacesOf(region.region, alice.accountId, [instanceId]);
+  const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+  assert.equal(shown?.length, 1);
+  assert.deepEqual(plain(first.shown), plain(shown));
+  assert.deepEqual(plain(again.shown), plain(shown));
+  assert.equal((await allocateInterface(region.region, request)).shown, undefined, 'not asked for');
+  await releaseInterface(region.region, instanceId);
+});
+
 test('a subnet with an interface, or a group that one carries, cannot be deleted', async () => {
   const { subnetId, vpcId } = await newSubnet();
   const groupId =

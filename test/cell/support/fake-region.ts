@@ -118,6 +118,11 @@ export class FakeRegion implements Caller<Contract> {
     return this.state();
   }
 
+  /** A region of the last release does not show an interface with its allocation. */
+  showsAllocated = false;
+  /** How often it was asked for what is shown of interfaces. */
+  interfacesAsked = 0;
+
   #allocate(params: Params<Contract, 'region.allocateInterface'>): { vpcId: string; port: VpcPort } {
     const { accountId, subnetId } = params;
     const instanceId = parseId('instance', params.instanceId);
@@ -334,8 +339,12 @@ export class FakeRegion implements Caller<Contract> {
       if (mine.claims === 0) this.#tokens.delete(key);
       return {};
     },
-    'region.allocateInterface': (params: Params<Contract, 'region.allocateInterface'>) =>
-      this.#allocate(params),
+    'region.allocateInterface': (params: Params<Contract, 'region.allocateInterface'>) => {
+      const allocated = this.#allocate(params);
+      const { eniId, ip } = allocated.port;
+      const view = { NetworkInterfaceId: eniId, PrivateIpAddress: ip, Status: 'in-use' };
+      return { ...allocated, ...(params.shown && this.showsAllocated ? { shown: [view] } : {}) };
+    },
     'region.placeInterface': (params: Params<Contract, 'region.placeInterface'>) => this.#place(params),
     'region.changeInterface': async (
       params: Params<Contract, 'region.changeInterface'>,
@@ -397,7 +406,10 @@ export class FakeRegion implements Caller<Contract> {
       const nothing = { vpcId, version: this.#version, set: [], removed: [] };
       return { objects: [...(told?.objects ?? [])], places: told?.places ?? nothing };
     },
-    'region.interfaces': () => ({ interfaces: {} }),
+    'region.interfaces': () => {
+      this.interfacesAsked++;
+      return { interfaces: {} };
+    },
     'region.validationImage': () => ({
       image: {
         ...{ imageId: this.imageId, ...this.image },
