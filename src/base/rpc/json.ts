@@ -19,18 +19,18 @@ export const encodeOnce = <T extends object>(value: T): T => {
 };
 
 /** Whether something inside is encoded apart. Asked of every message, so nothing is made on the way. */
-const holdsApart = (value: unknown, depth: number): boolean => {
+const hasApart = (value: unknown, depth: number): boolean => {
   if (typeof value !== 'object' || value === null) return false;
   if (encodings.has(value)) return true;
-  if (Array.isArray(value)) return value.length > 0 && holdsApart(value[0], 0);
+  if (Array.isArray(value)) return value.length > 0 && hasApart(value[0], 0);
   if (depth === 0 || Object.getPrototypeOf(value) !== Object.prototype) return false;
-  for (const member of Object.values(value)) if (holdsApart(member, depth - 1)) return true;
+  for (const member of Object.values(value)) if (hasApart(member, depth - 1)) return true;
   return false;
 };
 
 /** The JSON as one text; undefined where something inside is encoded apart. Throws what `JSON.stringify` throws. */
 export const wholeText = (value: unknown): string | undefined =>
-  holdsApart(value, depthMax) ? undefined : JSON.stringify(value);
+  hasApart(value, depthMax) ? undefined : JSON.stringify(value);
 
 /** JSON of a value, as `JSON.stringify` makes it. Throws what that throws. */
 export const toJson = (value: unknown): Json => {
