@@ -115,9 +115,7 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const lease = new CommandLease();
   const hosts = new HostSessions(lease);
   const region = leasedRegion(namedRegion(options.region), lease);
-  const { cellId, cellNumber } = identity;
-  const now = (): number => clock.monotonicMs();
-  const vpcs = new VpcStates({ db, cellId, cellNumber, now, region, hosts, log });
+  const vpcs = new VpcStates({ db, cellId: identity.cellId, region, hosts, log });
   const capacity = new Capacity({ db, hosts, clock });
   const upkeep = new ClaimsUpkeep({ db, log });
   const services: CellServices = {

@@ -61,9 +61,6 @@ export const networkShareMax = 0.9;
 export const pressureEveryMs = 60_000;
 /** Even an unchanged report is compared with the store this often. */
 export const reconcileEveryMs = 30_000;
-/** How long what the store says of the hosts of a VPC is gone by, and of how many VPCs that is kept. */
-export const vpcHostsReadEveryMs = 1_000;
-export const vpcHostsReadMax = 4_096;
 /** How often an instance whose VM ended by itself is started again before it is left stopped; counted anew after the window. */
 export const recoveryTriesMax = 3;
 export const recoveryWindowMs = 3_600_000;

@@ -15,18 +15,15 @@ import type { DeviceObjects, ObjectChange, PlacesDelta } from '#contracts/networ
 import type { regionContract } from '#contracts/region.ts';
 import { declarationTriesMax, vpcPushTimeoutMs } from '../limits.ts';
 import { findHost } from '../store/hosts.ts';
+import { hostsOfVpc } from '../store/instances.ts';
 import type { Database } from '../store/sql.ts';
 import { deleteVpcState, loadVpcStates, storeVpcStates } from '../store/vpc-states.ts';
 import { CardObjects } from './card-objects.ts';
 import type { HostSessions } from './sessions.ts';
-import { VpcHosts } from './vpc-hosts.ts';
 
 export interface VpcStatesOptions {
   readonly db: Database;
   readonly cellId: string;
-  readonly cellNumber: number;
-  /** Milliseconds, monotonic. */
-  now(): number;
   readonly region: Caller<typeof regionContract>;
   readonly hosts: HostSessions;
   readonly log: Logger;
@@ -55,7 +52,6 @@ const knows = (parts: VpcParts, groupIds: readonly string[]): boolean =>
 export class VpcStates {
   readonly #options: VpcStatesOptions;
   readonly #cards: CardObjects;
-  readonly #hosts: VpcHosts;
   readonly #recent = new RecentPlaces();
   readonly #heard = new Map<string, Heard>();
   readonly #asking = new Map<string, Promise<VpcParts>>();
@@ -72,7 +68,6 @@ export class VpcStates {
   constructor(options: VpcStatesOptions) {
     this.#options = options;
     this.#cards = new CardObjects(options.hosts, this.#recent);
-    this.#hosts = new VpcHosts(options);
   }
 
   /** Remembers a whole document unless a newer state is known. */
@@ -212,7 +207,7 @@ export class VpcStates {
     const unreachable: string[] = [];
     const sequence = this.#heard.get(vpcId)?.sequence ?? 0;
     await Promise.all(
-      (await this.#hosts.of(this.#partsOf(vpcId))).map(async (hostId) => {
+      (await hostsOfVpc(this.#options.db, vpcId)).map(async (hostId) => {
         if (!(await this.#tell(hostId, vpcId, sequence))) unreachable.push(hostId);
       }),
     );
@@ -223,7 +218,6 @@ export class VpcStates {
     this.#heard.delete(vpcId);
     this.#unsaved.delete(vpcId);
     this.#cards.forgetVpc(vpcId);
-    this.#hosts.forget(vpcId);
     this.#recent.forget(vpcId);
     for (const key of this.#applied.keys()) if (key.endsWith(` ${vpcId}`)) this.#applied.delete(key);
     for (const [key, entry] of this.#behind) if (entry.vpcId === vpcId) this.#behind.delete(key);

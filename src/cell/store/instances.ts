@@ -331,20 +331,16 @@ export const clearMetadataDue = async (
   );
 };
 
-export interface VpcHost {
-  readonly host_id: string;
-  readonly vtep: string;
-}
-
 /** The hosts that have, or are getting, a port in this VPC. */
-export const hostsOfVpc = (sql: Sql, vpcId: string): Promise<VpcHost[]> =>
-  sql.query<VpcHost>(
-    `select h.id as host_id, h.vtep from hosts h where h.id in (
-       select host_id from instances where vpc_id = $1 and host_id is not null and state <> 'terminated'
-       union all select m.host_id from claims m join instances i on i.id = m.holder
-         where m.purpose = 'migration' and i.vpc_id = $1)`,
-    [vpcId],
-  );
+export const hostsOfVpc = async (sql: Sql, vpcId: string): Promise<string[]> =>
+  (
+    await sql.query<{ host_id: string }>(
+      `select distinct host_id from instances where vpc_id = $1 and host_id is not null and state <> 'terminated'
+       union select m.host_id from claims m join instances i on i.id = m.holder
+         where m.purpose = 'migration' and i.vpc_id = $1`,
+      [vpcId],
+    )
+  ).map((row) => row.host_id);
 
 /** How many instances the cell has that are not terminated. */
 export const countInstances = async (sql: Sql): Promise<number> =>
