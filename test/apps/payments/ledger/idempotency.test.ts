@@ -209,14 +209,16 @@ test('serialization failures and a COMMIT whose answer is lost are carried throu
       const client = await connect();
       if (lost > 0) return client;
       type Done = (error: unknown, result?: unknown) => void;
-      const query = client.query.bind(client) as (what: unknown, done: Done) => void;
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
       return Object.assign(Object.create(client), {
-        query: (what: unknown, done: Done) =>
-          query(what, (error, result) => {
-            if (what !== 'commit') return done(error, result);
+        query: (...args: unknown[]) => {
+          if (args[0] !== 'commit') return query(...args);
+          const done = args[1] as Done;
+          return query('commit', () => {
             lost += 1;
             done(Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' }));
-          }),
+          });
+        },
         release: () => client.release(true),
       });
     },
