@@ -25,10 +25,11 @@ interface Sent {
 }
 
 /** A request of the phone's session with the time until its whole answer is here. What the phone does before (signing) does not count. */
-function timedSend(phone: Phone, path: string, body?: object, status = 200): Promise<Sent> {
+function timedSend(phone: Phone, path: string, kind: string, body?: object, status = 200): Promise<Sent> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   const headers = {
     cookie: phone.cookie,
+    'x-bench': kind,
     'idempotency-key': crypto.randomUUID(),
     ...(payload !== undefined && {
       'content-type': 'application/json',
@@ -91,6 +92,7 @@ async function town(url: string): Promise<Town> {
       const { ms, body } = await timedSend(
         phone,
         '/v1/payments',
+        expected,
         await phone.message('payment', {
           payee: { kind: 'establishment', establishmentId },
           money: { amountMinor: '1', currency: 'EUR' },
@@ -105,28 +107,38 @@ async function town(url: string): Promise<Town> {
 
 /** One payment or decision a time, with what the machine asks for the same number of doors between them. */
 async function oneAtATime(
+  service: ServiceApart,
   { people, here, away, pay, report }: Town,
   databaseUrl: string,
   count: number,
 ): Promise<readonly (readonly string[])[]> {
   const pool = openPool({ url: databaseUrl, poolMax: 1 });
   await pool.query('create table bench_write (n int)');
+  // What it saw while it was warming up does not count.
+  await service.use();
   const [empty, write, decided, paid]: [number[], number[], number[], number[]] = [[], [], [], []];
   for (let at = 0; at < count; at += 1) {
     if (at % reportEvery === 0) await report();
     paid.push(await pay(people[at % people.length] ?? here, 'completed'));
     decided.push(await pay(away, 'declined'));
-    empty.push((await timedSend(here, '/v1/nothing', undefined, 404)).ms);
+    empty.push((await timedSend(here, '/v1/nothing', 'empty', undefined, 404)).ms);
     const begun = performance.now();
     await pool.query('insert into bench_write values (1)');
     write.push(performance.now() - begun);
   }
   await pool.end();
+  const { servedMs, pausesMs } = await service.use();
   return [
     ['an HTTP call that finds nothing', latencies(empty)],
     ['one row written and committed', latencies(write)],
     ['decision by both positions, stored and answered through HTTP', latencies(decided)],
+    ['  of that, in the service', latencies(servedMs.declined ?? [])],
     ['decision and booking of money, through HTTP', latencies(paid)],
+    ['  of that, in the service', latencies(servedMs.completed ?? [])],
+    [
+      `  garbage collections in the service: ${pausesMs.length} in ${count * 2} decisions`,
+      latencies(pausesMs),
+    ],
   ];
 }
 
@@ -167,7 +179,7 @@ export async function paymentDecisions(
       await there.pay(there.here, 'completed');
       await there.pay(there.away, 'declined');
     }
-    const latency = await oneAtATime(there, databaseUrl, quick ? 500 : 2_000);
+    const latency = await oneAtATime(service, there, databaseUrl, quick ? 500 : 2_000);
     const cpu = await processorTime(service, postgresPid, there, quick ? 200 : 1_000);
     await there.report();
     const { people, here } = there;

@@ -1,7 +1,7 @@
 /** Carries a request out in one transaction, once per idempotency key where it has one, and wakes streams afterwards. */
 import type { App, Unit } from './app.ts';
 import { type OnceResult, once } from './ledger/idempotency.ts';
-import { gather, type Queryable } from './store/pool.ts';
+import { gather, type Queryable, send } from './store/pool.ts';
 import { type Behind, transaction } from './store/transaction.ts';
 
 const unitOf = (app: App, on: Queryable, nowMs: number, behind: Behind): Unit => ({
@@ -64,7 +64,7 @@ function finish(unit: Unit | undefined): void {
       transaction(app.pool, (client, behind) => {
         // What may be lost with the process need not wait for the disk.
         gather(client);
-        client.query('set local synchronous_commit to off').catch(() => undefined);
+        send(client, 'set local synchronous_commit to off').catch(() => undefined);
         return work(unitOf(app, client, nowMs, behind));
       }).catch((error: unknown) => app.log.warn({ error: String(error) }, 'work after the answer failed')),
     );

@@ -15,7 +15,7 @@ import { PaymentsError } from '../base/errors.ts';
 import type { ErrorCode } from '../contract/codes.ts';
 import { idempotencyKeyCharsMax, idempotencyKeyHoursMin } from '../contract/limits.ts';
 import type { SchemaStep } from '../store/migrate.ts';
-import { first, gather, type Pool, type Queryable, run } from '../store/pool.ts';
+import { first, gather, type Pool, type Queryable, run, send } from '../store/pool.ts';
 import { type Behind, sqlStateOf, transaction } from '../store/transaction.ts';
 
 export const idempotencySchema: SchemaStep = {
@@ -183,13 +183,13 @@ const attempt = <Answer>(
     async (client, behind) => {
       gather(client);
       const claimed = claim<Answer>(client, request);
-      client.query('savepoint before_work').catch(() => undefined);
+      send(client, 'savepoint before_work').catch(() => undefined);
       const rest = typeof work === 'function' ? work : work.begin(client);
       const kept = await claimed;
       if (kept !== undefined) {
         // COMMIT goes out right behind it.
         if (typeof work !== 'function')
-          client.query('rollback to savepoint before_work').catch(() => undefined);
+          send(client, 'rollback to savepoint before_work').catch(() => undefined);
         return replayOf(kept, request.fingerprint);
       }
       const outcome = await outcomeOf(client, rest, defer && ((writes) => defer(writes, behind)));
@@ -220,7 +220,7 @@ async function outcomeOf<Answer>(
     return { answer };
   } catch (error) {
     if (!(error instanceof PaymentsError) || passing.includes(error.code)) throw error;
-    await client.query('rollback to savepoint before_work');
+    await send(client, 'rollback to savepoint before_work');
     return { error: { code: error.code, message: error.message } };
   }
 }

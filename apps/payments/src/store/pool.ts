@@ -68,6 +68,26 @@ export function gather(on: Queryable): void {
   process.nextTick(() => stream.uncork());
 }
 
+/**
+ * Sends a statement before it returns, and gives its result. The library is given a callback: of the promises that it makes itself, V8
+ * keeps one in eight objects of a finished request through each collection of the young generation, which then takes 5 to 12 ms instead
+ * of one, in the midst of somebody's payment.
+ */
+export async function send<Row extends pg.QueryResultRow>(
+  on: Queryable,
+  query: string | pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  const { promise, resolve, reject } = Promise.withResolvers<pg.QueryResult<Row>>();
+  on.query<Row>(query, (error, result) => (error ? reject(error) : resolve(result)));
+  try {
+    return await promise;
+  } catch (error) {
+    // Its own stack leads to the socket; whoever asked is what a log should name.
+    if (error instanceof Error) Error.captureStackTrace(error);
+    throw error;
+  }
+}
+
 /** Runs a statement that is prepared once per connection: planning costs more than most of our statements' work. */
 export async function run<Row extends pg.QueryResultRow>(
   on: Queryable,
@@ -80,8 +100,8 @@ export async function run<Row extends pg.QueryResultRow>(
     preparedNames.set(text, name);
   }
   gather(on);
-  const result = await on.query<Row>({ ...(name && { name }), text, values: [...values] });
-  return result.rows;
+  const { rows } = await send<Row>(on, { ...(name && { name }), text, values: [...values] });
+  return rows;
 }
 
 /** As {@link run}, for statements that give at most one row. */

@@ -7,6 +7,18 @@ export const askedPartsSchema: SchemaStep = {
   up: `create index split_part_asked on split_part (split_id) where state = 'asked';`,
 };
 
+/**
+ * A payer's day is summed up for each decision: from what was spent alone, and not from whatever was declined, too. Whoever pays while
+ * a large table is being indexed is told to try again, so it may take longer than a statement otherwise may.
+ */
+export const spentSchema: SchemaStep = {
+  name: '0060-payment-spent',
+  up: `
+set local statement_timeout = '10min';
+create index payment_spent on payment (payer_id, currency, at_ms) include (amount_minor)
+  where state in ('completed', 'awaiting_confirmation');`,
+};
+
 export const paymentsSchema: SchemaStep = {
   name: '0005-payments',
   up: `

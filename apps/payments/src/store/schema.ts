@@ -4,7 +4,7 @@ import { ledgerSchema } from '../ledger/schema.ts';
 import { payerSchema } from '../payments/payer.ts';
 import type { SchemaStep } from './migrate.ts';
 import { locationSchema } from './schema-location.ts';
-import { askedPartsSchema, paymentsSchema } from './schema-payments.ts';
+import { askedPartsSchema, paymentsSchema, spentSchema } from './schema-payments.ts';
 import { merchantsSchema, peopleSchema } from './schema-people.ts';
 
 export const schema: readonly SchemaStep[] = [
@@ -17,4 +17,5 @@ export const schema: readonly SchemaStep[] = [
   merchantsSchema,
   payerSchema,
   askedPartsSchema,
+  spentSchema,
 ];

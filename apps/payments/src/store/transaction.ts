@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { PaymentsError } from '../base/errors.ts';
-import { gather, type Pool } from './pool.ts';
+import { gather, type Pool, send } from './pool.ts';
 
 export const transactionAttemptsMax = 8;
 const backoffMsMin = 2;
@@ -88,7 +88,7 @@ async function once<Result>(
   try {
     // Sent together with the work's first statement; should it fail, so does everything behind it.
     gather(client);
-    const begun = client.query('begin');
+    const begun = send(client, 'begin');
     begun.catch(() => undefined);
     const result = await work(client, (writes) => {
       writes.catch((error: unknown) => failed.push({ error }));
@@ -98,7 +98,7 @@ async function once<Result>(
     // A write that was never sent: the server would not know that it failed, and would commit the rest.
     if (failed[0] !== undefined) throw failed[0].error;
     gather(client);
-    const { command } = await client.query('commit');
+    const { command } = await send(client, 'commit');
     await Promise.all(unawaited);
     // A statement failed whose error the work did not pass on: PostgreSQL answers COMMIT all the same, having undone everything.
     if (command !== 'COMMIT')
@@ -107,7 +107,7 @@ async function once<Result>(
   } catch (error) {
     if (isConnectionLoss(error)) broken = error instanceof Error ? error : new Error(String(error));
     else
-      await client.query('rollback').catch((failure: Error) => {
+      await send(client, 'rollback').catch((failure: Error) => {
         broken = failure;
       });
     throw error;

@@ -208,13 +208,16 @@ test('serialization failures and a COMMIT whose answer is lost are carried throu
     connect: async () => {
       const client = await connect();
       if (lost > 0) return client;
-      const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+      type Done = (error: unknown, result?: unknown) => void;
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
       return Object.assign(Object.create(client), {
-        query: async (...args: unknown[]) => {
-          const result = await query(...args);
-          if (args[0] !== 'commit') return result;
-          lost += 1;
-          throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' });
+        query: (...args: unknown[]) => {
+          if (args[0] !== 'commit') return query(...args);
+          const done = args[1] as Done;
+          return query('commit', () => {
+            lost += 1;
+            done(Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' }));
+          });
         },
         release: () => client.release(true),
       });

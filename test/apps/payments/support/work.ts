@@ -46,24 +46,23 @@ export async function statementsOf(pool: Pool, work: () => Promise<unknown>): Pr
   };
   prototype.query = function (this: object, ...args: unknown[]): unknown {
     const text = textOf(args[0]);
-    const done = (result: Result | undefined): readonly string[] => [`${text} → ${result?.rowCount}`];
-    const callback = args.at(-1);
-    if (typeof callback === 'function') {
-      const { promise, resolve } = Promise.withResolvers<readonly string[]>();
-      note(promise);
-      return query.call(this, ...args.slice(0, -1), (error: unknown, result: Result | undefined) => {
-        resolve(done(result));
-        callback(error, result);
-      });
-    }
     const start = starts.get(this);
     if (start !== undefined && (text === 'commit' || text === 'rollback')) {
       starts.delete(this);
       note(Promise.all([start, look(this)]).then(([before, after]) => touched(before, after)));
     }
-    const running = query.call(this, ...args) as Promise<Result>;
+    const { promise: ran, resolve, reject } = Promise.withResolvers<Result | undefined>();
+    const callback = args.at(-1);
+    const running =
+      typeof callback === 'function'
+        ? query.call(this, ...args.slice(0, -1), (error: unknown, result: Result | undefined) => {
+            resolve(result);
+            callback(error, result);
+          })
+        : query.call(this, ...args);
+    if (running instanceof Promise) running.then(resolve, reject);
     if (text === 'begin') starts.set(this, look(this));
-    note(running.then(done));
+    note(ran.then((result) => [`${text} → ${result?.rowCount}`]));
     return running;
   };
   try {
