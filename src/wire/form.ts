@@ -22,6 +22,8 @@ export const formSliceBytes = 16 * 1024;
 /** The same in parameters: a short one costs its handling, not its bytes. */
 export const formSlicePairs = 128;
 
+const [ampersandByte, equalsByte] = [0x26, 0x3d];
+
 /** Names about the request and its signature; no action has a parameter of these names. */
 const envelopeNames: ReadonlySet<string> = new Set([
   'Action',
@@ -103,9 +105,26 @@ const userDataRawCharsMax = 3 * 2 * wireLimits.userDataBytesMax;
 const valueRawCharsMax = (name: string): number =>
   isUserData(name) ? userDataRawCharsMax : encodedCharsMax * wireLimits.valueCharsMax;
 
+/**
+ * A form of more parameters than there may be is refused before the first of them is read: reading that many is the greater part of what
+ * it costs. Nothing between two ampersands is no parameter; a form with much of that is left to the reading. @throws InvalidParameterValue
+ */
+function countPairs(form: Buffer | string): void {
+  let [at, pairs, skipped] = [0, 0, 0];
+  while (skipped < formSliceBytes) {
+    const end = typeof form === 'string' ? form.indexOf('&', at) : form.indexOf(ampersandByte, at);
+    if (end === at) skipped += 1;
+    else if (at < form.length) pairs += 1;
+    if (pairs > wireLimits.parametersMax) throw tooMany('parameters', wireLimits.parametersMax);
+    if (end === -1) return;
+    at = end + 1;
+  }
+}
+
 /** Short pairs are read in a plain loop: a generator for each would cost more than the reading. */
 function* readText(form: string, into: FormBeingRead): Generator<undefined, void> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
+  countPairs(form);
   let start = 0;
   while (start < form.length) {
     const ampersand = form.indexOf('&', start);
@@ -129,10 +148,9 @@ function decodeName(text: string): string {
   return decodeText(text);
 }
 
-const [ampersandByte, equalsByte] = [0x26, 0x3d];
-
 function* readBytes(form: Buffer, into: FormBeingRead): Generator<undefined, void> {
   if (form.length > wireLimits.formBytesMax) throw tooLarge();
+  countPairs(form);
   let at = 0;
   while (at < form.length) {
     const next = readSlice(form, at, into);

@@ -89,6 +89,47 @@ test('a part that is kept while its host is asked is told once: as it moves, and
   assert.equal(await output(id), 'one\ntwo\n');
 });
 
+test('a VM that moves between two looks at the records is told by one of its hosts', async () => {
+  const { db, hosts } = processor.cell.services;
+  const { query } = db;
+  const { call } = hosts;
+  const id = await running();
+  vmOf(id).consoleText = 'one\n';
+  const [from] = setup.world.runningOn(id);
+  const [started, looked, told] = [1, 2, 3].map(() => Promise.withResolvers<void>());
+  assert.ok(started && looked && told);
+  const keptTimeoutMs = 2_000;
+  hosts.call = async function (this: typeof hosts, ...args: Parameters<typeof call>) {
+    if (args[1] === 'migrate.start') {
+      started.resolve();
+      await looked.promise;
+    }
+    // The source's part is kept only when all is over.
+    if (args[1] === 'vm.console' && args[3]?.timeoutMs === keptTimeoutMs) await told.promise;
+    return call.apply(this, args);
+  } as typeof call;
+  db.query = async function (this: typeof db, ...args: Parameters<typeof query>) {
+    if (args[1]?.includes(`migration/${id}`)) {
+      db.query = query;
+      looked.resolve();
+      await until('the record names its new host', async () => {
+        const [row] = await db.query<{ host_id: string }>('select host_id from instances where id = $1', [
+          id,
+        ]);
+        return row?.host_id !== from;
+      });
+    }
+    return query.apply(this, args);
+  } as typeof query;
+  const moved = migrate(id);
+  await started.promise;
+  const text = await output(id);
+  told.resolve();
+  [hosts.call, db.query] = [call, query];
+  await moved;
+  assert.match(text, /^one\n(\[sim\] [^\n]+\n)?$/);
+});
+
 test('it survives a stop and a start, and is there while the instance is stopped', async () => {
   const id = await running();
   vmOf(id).consoleText = 'before\n';

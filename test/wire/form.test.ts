@@ -96,6 +96,16 @@ describe('a form in slices', () => {
       assert.ok('error' in read && /limited|longer/.test(String(read.error)));
       assert.ok(slices <= 3, `${slices} slices`);
     }
+    const pairs = (count: number): string => Array.from({ length: count }, (_, at) => `&&a.${at}=`).join('');
+    const [most, more] = [pairs(wireLimits.parametersMax), pairs(wireLimits.parametersMax + 1)];
+    assert.ok('form' in inSlices('', most).read);
+    const { read, slices } = inSlices('', more);
+    assert.ok('error' in read && /parameters/.test(String(read.error)));
+    assert.equal(slices, 1);
+    assert.deepEqual(
+      outcome(() => parseForm(more)),
+      read,
+    );
   });
 
   it('refuses values that are too long together', () => {

@@ -19,7 +19,7 @@ const realParts = [
 const usual: Share = { cores: 0.7, seconds: 5, alone: false, real: false };
 
 /** A whole region: some twenty processes. */
-const region: Partial<Share> = { cores: 1.5, seconds: 30 };
+const region: Partial<Share> = { cores: 1.3, seconds: 30 };
 /** Nothing fits beside it, on any machine. */
 const wholeMachine: Partial<Share> = { alone: true, cores: 1_000 };
 /** Each ping of a live migration counts there, each packet, or each millisecond. */
@@ -30,21 +30,36 @@ const waits = (seconds: number, cores = 0.4): Partial<Share> => ({ seconds, core
 
 /** What differs from the usual, by the file's path without `.test.ts`. `--times` tells what a file takes. */
 const known: Readonly<Record<string, Partial<Share>>> = {
+  'agent/disk-full': { cores: 0.4 },
+  'agent/ended': { cores: 0.3 },
   'agent/pressure/real': alone,
   'agent/vmm-fence': waits(36, 0.3),
+  'base/postgres/faults': waits(18, 0.3),
+  'base/replicas': waits(11, 0.3),
+  'card/dataPath': { cores: 0.3 },
   'card/guestServices': alone,
+  'card/ipv6': { cores: 0.3 },
+  'card/metadata/stockTools': { cores: 0.3 },
   'card/migration': alone,
   'card/program/rollout': { seconds: 90, cores: 0.5 },
   'card/tracking': waits(90, 0.2),
   'cell/fault-matrix': { seconds: 160, cores: 1 },
-  'cell/homes': { seconds: 42 },
+  'cell/homes': { seconds: 55, cores: 0.4 },
   'cell/mending': waits(46, 0.3),
+  'cell/notices/companions': waits(46, 0.3),
+  'cell/notices/process': waits(36),
+  'cell/overtaken': waits(19, 0.3),
   'cell/store-faults': waits(59, 0.3),
   'cell/workflow/fault-matrix': waits(106, 0.2),
-  'cell/workflow/schedules': { seconds: 35, cores: 0.6 },
+  'cell/workflow/retries': waits(22, 0.3),
+  'cell/workflow/schedules': { seconds: 45, cores: 0.4 },
   'cell/zombie': waits(56, 0.3),
-  'chaos/storm': { seconds: 70, cores: 1.3 },
+  'chaos/storm': { seconds: 45, cores: 1.3 },
+  'cli/app': waits(25, 0.3),
   'cli/commands': { seconds: 37 },
+  'cli/hosts': waits(32),
+  'cli/simulated': { seconds: 70, cores: 0.5 },
+  'cli/waiters': { seconds: 60, cores: 0.5 },
   'e2e/cell-life': { seconds: 190 },
   'e2e/first-vm': { seconds: 98 },
   'e2e/leak': { seconds: 99, cores: 0.8 },
@@ -55,7 +70,11 @@ const known: Readonly<Record<string, Partial<Share>>> = {
   'e2e/restart': { seconds: 50 },
   'e2e/spread-repair': alone,
   'e2e/upgrade': alone,
-  'region/rollouts/engine': { seconds: 37 },
+  'gateway/gateway': { cores: 0.3 },
+  'node/supervisor': waits(32, 0.3),
+  'region/rollouts/engine': { seconds: 60, cores: 0.5 },
+  'region/rollouts/replicas': waits(35, 0.3),
+  'router/realHostile': { seconds: 100, cores: 0.6 },
 };
 
 /** `name`: the file's path below `test/`. Soaks have the machine for themselves. */

@@ -14,8 +14,8 @@ import type { CellContext } from './context.ts';
 import { findInstances } from './find.ts';
 
 const consoleTimeoutMs = 5_000;
-/** An instance's console is kept once for each move: more than one during one reading is rare already. */
-const readTriesMax = 4;
+/** An instance's host changes once for each move, and its console is kept once: more than one move during one reading is rare already. */
+const readTriesMax = 6;
 
 interface Part {
   readonly output: Buffer;
@@ -34,8 +34,9 @@ export const getConsoleOutput = async (
     // Read after what is kept: a VM's host changes before its part is kept, so what is kept is never of the host that the row names.
     const row = await rowOf(context, input);
     const parts = await partsOf(context, row, before);
-    // A part that was kept while hosts were asked may be told by its host as well: both are asked anew.
+    // A part that was kept while hosts were asked may be told by its host as well, and a VM that moved meanwhile by both of its hosts: asked anew.
     if ((await keptConsole(db, row.id))?.workflow_id !== before?.workflow_id) continue;
+    if ((await rowOf(context, input)).host_id !== row.host_id) continue;
     const tail = Buffer.concat(parts.map(({ output }) => output)).subarray(-consoleBytesMax);
     return {
       InstanceId: row.id,

@@ -46,7 +46,7 @@ export class CapacityView {
   }
 
   /**
-   * Takes over what was read of all hosts. `readAt`: before the read began; what was committed here since is newer and stays.
+   * Takes over what was read of all hosts. `readAt`: before the read began; what was committed here since, and was not seen by the reading, stays.
    * `occupants`: of those that had changed, what is there.
    */
   refresh(rows: readonly CapacityRow[], readAt: number, occupants: ReadonlyMap<string, Occupants>): void {
@@ -66,7 +66,8 @@ export class CapacityView {
         this.#put(row.id);
         continue;
       }
-      if (known.committedAt >= readAt) continue;
+      // A reading with a later epoch has seen that commit, whatever the clocks of both say.
+      if (known.committedAt >= readAt && row.epoch < known.row.epoch) continue;
       const same = sameRow(known.row, row) && there === known.occupants;
       known.row = row;
       known.occupants = there;

@@ -67,7 +67,7 @@ export class Deliveries {
       const due = await db.transaction((tx) =>
         takeDue(tx, {
           ...{ nowMs, leaseMs: limits.webhookLeaseMs, limit: room, busy: this.#busy() },
-          perUrl: limits.webhooksPerReceiverMax,
+          ...{ perUrl: limits.webhooksPerReceiverMax, sending: [...this.#sending.values()] },
         }),
       );
       // They end in their own time, and make room then: a slow receiver takes a few places and no more.

@@ -22,13 +22,16 @@ export const takeDue = (
     readonly leaseMs: number;
     readonly limit: number;
     readonly perUrl: number;
+    /** The receivers of those on their way: each counts. */
+    readonly sending: readonly string[];
     /** Receivers that are to get nothing more just now. */
     readonly busy: readonly string[];
   },
 ): Promise<DueDelivery[]> =>
   tx.query(
     `with due as (
-       select event_id, row_number() over (partition by url order by due_ms) as nth from (
+       select event_id, row_number() over (partition by url order by due_ms)
+         + (select count(*) from unnest($6::text[]) sent where sent = first.url) as nth from (
          select event_id, url, due_ms from capacity_deliveries where state = 'due' and due_ms <= $1 and url <> all($5) order by due_ms limit 20 * $3) first),
      mine as (
        select event_id from capacity_deliveries where event_id in (select event_id from due where nth <= $4) and state = 'due'
@@ -37,7 +40,7 @@ export const takeDue = (
        update capacity_deliveries set due_ms = $1 + $2, attempts = attempts + 1, updated_at = now()
        where event_id in (select event_id from mine) returning event_id, url, attempts)
      select capacity_events.*, taken.url, taken.attempts from taken join capacity_events on id = event_id order by seq`,
-    [at.nowMs, at.leaseMs, at.limit, at.perUrl, at.busy],
+    [at.nowMs, at.leaseMs, at.limit, at.perUrl, at.busy, at.sending],
   );
 
 export const endDelivery = async (

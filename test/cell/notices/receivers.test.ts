@@ -157,7 +157,11 @@ test('names that resolve to where nobody may send are given up at once; the conn
 test('silent receivers take a few places, and everybody else is told meanwhile', async () => {
   const silent = await receiver(() => undefined);
   const url = `http://public.example:${silent.port}/silent`;
-  for (let n = 0; n < 8; n++) await createRequest(processor, { callback: { url }, mode: 'race' });
+  const waits = () => createRequest(processor, { callback: { url }, mode: 'race' });
+  await waits();
+  await until('one waits for it', () => silent.ids.length === 1);
+  // What is on its way counts: of these that are due at once it gets three.
+  await Promise.all(Array.from({ length: 7 }, waits));
   await until('some wait for it', () => silent.ids.length >= 4);
   const good = await receiver(ok);
   await ask(`http://public.example:${good.port}/`);
