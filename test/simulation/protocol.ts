@@ -132,12 +132,18 @@ export const withoutParseComplete = (
   const bytes = Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength);
   const rest: Buffer[] = [];
   let parsed = 0;
+  let from = 0;
   for (let at = 0; at + 5 <= bytes.length; ) {
     const end = at + 1 + bytes.readInt32BE(at + 1);
-    if (bytes[at] === parseCompleteType) parsed++;
-    else rest.push(bytes.subarray(at, end));
+    if (bytes[at] === parseCompleteType) {
+      parsed++;
+      if (from < at) rest.push(bytes.subarray(from, at));
+      from = end;
+    }
     at = end;
   }
+  if (parsed === 0) return { rest: bytes, parsed };
+  rest.push(bytes.subarray(from));
   return { rest: Buffer.concat(rest), parsed };
 };
 

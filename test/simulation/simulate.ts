@@ -55,8 +55,10 @@ const upMsMax = 30_000;
 /** How long everything may take to come to rest once all is mended. */
 const restMsMax = 200_000;
 const restEveryMs = 1_000;
-/** A cell's periodic comparisons have gone round by then. */
-const quietMs = 12_000;
+/** A cell's periodic comparisons of VMs, claims and pools have gone round by then: if all agrees, that is the end. */
+const quietMs = 6_000;
+/** What does not agree by then never will. */
+const quietMsMax = 12_000;
 const brokenMax = 20;
 /** Of the seeds with faults, how many have routers that do not see a cell. */
 const blindPart = 0.3;
@@ -150,8 +152,9 @@ const run = async (
     await world.run(untilMs, stops);
     faults.heal();
     await world.run(world.nowMs + restMsMax, () => stops() || workload.ended);
-    await comeToRest(world, stores, invariants, isBroken, stops);
-    if (!stops()) for (const what of invariants.atRest(workload.owned, isForgetful)) isBroken(what);
+    const atRest = (): readonly string[] => invariants.atRest(workload.owned, isForgetful);
+    await comeToRest({ world, stores, invariants, isBroken, stops, atRest });
+    if (!stops()) for (const what of atRest()) isBroken(what);
   }
   return {
     seed,
@@ -179,13 +182,17 @@ const isReady = (cloud: Cloud): boolean => {
   );
 };
 
-const comeToRest = async (
-  world: World,
-  stores: ReadonlyMap<string, SimStore>,
-  invariants: Invariants,
-  isBroken: (what: string) => void,
-  stops: () => boolean,
-): Promise<void> => {
+interface Resting {
+  readonly world: World;
+  readonly stores: ReadonlyMap<string, SimStore>;
+  readonly invariants: Invariants;
+  isBroken(what: string): void;
+  stops(): boolean;
+  /** What does not agree. */
+  atRest(): readonly string[];
+}
+
+const comeToRest = async ({ world, stores, invariants, isBroken, stops, atRest }: Resting): Promise<void> => {
   const untilMs = world.nowMs + restMsMax;
   let quietSince: number | undefined;
   let left: readonly string[] = [];
@@ -195,7 +202,8 @@ const comeToRest = async (
     await world.run(world.nowMs + restEveryMs, () => [...stores.values()].every(({ isBusy }) => !isBusy));
     left = invariants.unsettled();
     quietSince = left.length > 0 ? undefined : (quietSince ?? world.nowMs);
-    if (quietSince !== undefined && world.nowMs - quietSince >= quietMs) return;
+    const forMs = quietSince === undefined ? 0 : world.nowMs - quietSince;
+    if (forMs >= quietMsMax || (forMs >= quietMs && atRest().length === 0)) return;
   }
   if (!stops()) for (const what of left) isBroken(`not at rest: ${what}`);
 };

@@ -8,7 +8,7 @@ import * as protocol from './protocol.ts';
 import { type Random, randomOf } from './random.ts';
 import { SimServer, type SimSocket } from './sockets.ts';
 import { type Dump, dumpOf, refill } from './storeDump.ts';
-import type { SimProcess, World } from './world.ts';
+import type { SimEvent, SimProcess, World } from './world.ts';
 
 export const storePort = 5432;
 /** A session that stands still inside of a transaction for so long, while others wait, is ended. */
@@ -24,11 +24,18 @@ interface Session {
   readonly peer: string;
   readonly reader: protocol.MessageReader;
   gathered: protocol.Message[];
-  readonly batches: { readonly messages: readonly protocol.Message[]; readonly sinceMs: number }[];
+  readonly batches: Batch[];
   /** Monotonic moment of its last answer. */
   answeredMs: number;
   /** What the transaction that is open wrote. */
   wrote: string[];
+}
+
+interface Batch {
+  readonly messages: readonly protocol.Message[];
+  readonly sinceMs: number;
+  /** Looks whether it waits too long; nobody has to, once it has its turn. */
+  watch?: SimEvent | undefined;
 }
 
 export interface Committed {
@@ -190,17 +197,21 @@ export class SimStore {
     else {
       session.gathered.push(message);
       if (message.type !== 'Q' && message.type !== 'S') return;
-      session.batches.push({ messages: session.gathered, sinceMs: this.#world.nowMs });
+      const batch: Batch = { messages: session.gathered, sinceMs: this.#world.nowMs };
+      session.batches.push(batch);
       session.gathered = [];
-      this.#watch(session);
+      this.#watch(session, batch);
     }
   }
 
   /** Waiters are not kept waiting by somebody who has gone away, nor for ever by anybody. */
-  #watch(waiter: Session): void {
+  #watch(waiter: Session, batch: Batch): void {
+    const again = (): void => {
+      if (this.#process !== undefined)
+        batch.watch = this.#world.after(this.#process, idleInTransactionMs / 2, look);
+    };
     const look = (): void => {
-      const [batch] = waiter.batches;
-      if (batch === undefined || !this.#sessions.has(waiter)) return;
+      if (!this.#sessions.has(waiter)) return;
       const owner = this.#owner;
       if (
         owner !== undefined &&
@@ -214,17 +225,18 @@ export class SimStore {
         owner.socket.destroy();
         this.#end(owner);
         this.#pump();
+        if (waiter.batches.includes(batch)) again();
       } else if (this.#world.nowMs - batch.sinceMs > statementTimeoutMs) {
-        waiter.batches.shift();
+        waiter.batches.splice(waiter.batches.indexOf(batch), 1);
         waiter.socket.write(
           Buffer.concat([
             protocol.errorOf('ERROR', '57014', 'canceling statement due to statement timeout'),
             protocol.readyFor('I'),
           ]),
         );
-      } else if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
+      } else again();
     };
-    if (this.#process !== undefined) this.#world.after(this.#process, idleInTransactionMs / 2, look);
+    again();
   }
 
   #end(session: Session): void {
@@ -241,6 +253,7 @@ export class SimStore {
       const next = this.#owner ?? this.#longestWaiting();
       const batch = next?.batches.shift();
       if (next === undefined || batch === undefined) return;
+      if (batch.watch !== undefined) batch.watch.run = undefined;
       this.#execute(next, batch.messages);
     }
   }
@@ -333,4 +346,13 @@ const given = (messages: readonly protocol.Message[]): Buffer =>
       .map(({ whole }) => whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1))),
   );
 
-const shown = (sql: string): string => sql.replaceAll(/\s+/g, ' ').trim().slice(0, shownSqlChars);
+const shownSql = new Map<string, string>();
+const shownSqlMax = 10_000;
+
+const shown = (sql: string): string => {
+  const known = shownSql.get(sql);
+  if (known !== undefined) return known;
+  const short = sql.replaceAll(/\s+/g, ' ').trim().slice(0, shownSqlChars);
+  if (shownSql.size < shownSqlMax) shownSql.set(sql, short);
+  return short;
+};
