@@ -12,6 +12,7 @@ import { access, readdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { exec } from '#base/exec.ts';
 import { raiseMachineSettings } from '#node/machineSettings.ts';
+import { deleteLink } from './links.ts';
 import { hostCardLink, type LabPlan, type PlannedHost, underlayMtu } from './plan.ts';
 
 const netnsDirectory = '/run/netns';
@@ -263,7 +264,7 @@ export async function topologyLeft(prefix: string): Promise<string[]> {
 export async function removeTopology(prefix: string): Promise<void> {
   for (const link of await linksOf()) {
     // Deleting the namespace at the other end may have taken it along meanwhile.
-    if (link.startsWith(`${prefix}-`)) await exec('ip', ['link', 'delete', link], { allow: [1] });
+    if (link.startsWith(`${prefix}-`)) await deleteLink(link);
   }
   for (const name of await namespacesOf(prefix)) await exec('ip', ['netns', 'delete', name]);
 }

@@ -9,6 +9,7 @@ import { RpcClient } from '#base/rpc/client.ts';
 import { cardContract } from '#contracts/card.ts';
 import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
+import { deleteLink } from '#lab/links.ts';
 import { cardCapabilities } from '#node/capabilities.ts';
 import { withCapabilities } from '../support/keptCapabilities.ts';
 import { labName } from '../support/labName.ts';
@@ -296,7 +297,7 @@ ${oneReceiver(netns, 'eth0')}
     const names = stdout.split('\n').map((line) => line.split(' ')[0] ?? '');
     for (const name of names.filter((each) => each.startsWith(`${this.prefix}-`)))
       await exec('ip', ['netns', 'del', name], { allow: [1] });
-    await exec('ip', ['link', 'del', 'dev', `${this.prefix}r`], { allow: [1] });
+    await deleteLink(`${this.prefix}r`);
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -4,6 +4,7 @@ import { rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { exec } from '#base/exec.ts';
+import { deleteLink } from '#lab/links.ts';
 import { endProcess, identify } from '#node/processIdentity.ts';
 import { labOf } from './labName.ts';
 
@@ -63,7 +64,7 @@ async function removeLab(lab: string, names: readonly string[]): Promise<void> {
   for (const name of own) await exec('ip', ['netns', 'del', name], { allow: [1] });
   const { stdout } = await exec('ip', ['-o', 'link']);
   for (const [, link = ''] of stdout.matchAll(/^\d+: ([^:@]+)/gm))
-    if (labOf(link)?.lab === lab) await exec('ip', ['link', 'del', 'dev', link], { allow: [1] });
+    if (labOf(link)?.lab === lab) await deleteLink(link);
   for (const path of groups) await removeGroups(path);
 }
 

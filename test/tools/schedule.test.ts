@@ -100,5 +100,6 @@ test('a soak, whatever it is on, has the machine for itself, what measures has b
   assert.equal(fits(real, [shareOf('card/life.test.ts')], 8), true);
   assert.equal(fits(real, [shareOf('card/life.test.ts'), real], 8), false);
   const region = shareOf('e2e/network.test.ts');
-  assert.equal(fits(region, [region], 2), false, 'two regions on two processors');
+  assert.equal(fits(region, [region], 2), true);
+  assert.equal(fits(region, [region, region], 8), false, 'three regions');
 });

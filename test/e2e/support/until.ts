@@ -2,6 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 const pollMs = 100;
+/** A probe that starts processes is slow: while it is asked so seldom, what it waits for has the processors. */
+const restPerProbe = 2;
 /** Virtual machines under emulation, on a machine that does other things too. */
 export const patienceMs = 180_000;
 
@@ -14,6 +16,7 @@ export async function until<T>(
   const deadline = performance.now() + timeoutMs;
   let last = 'it was not so';
   while (performance.now() < deadline) {
+    const begun = performance.now();
     try {
       const found = await probe();
       if (found !== undefined && found !== false) return found;
@@ -21,7 +24,7 @@ export async function until<T>(
     } catch (error) {
       last = error instanceof Error ? error.message : String(error);
     }
-    await pause(pollMs);
+    await pause(Math.max(pollMs, restPerProbe * (performance.now() - begun)));
   }
   throw new Error(`${what}: not within ${timeoutMs} ms; last: ${last}`);
 }
