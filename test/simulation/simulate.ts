@@ -52,8 +52,8 @@ export interface SimulationResult {
 }
 
 const upMsMax = 30_000;
-/** How long everything may take to come to rest once all is mended. */
-const restMsMax = 200_000;
+/** How long everything may take to come to rest once all is mended: the longest time-out is of a call for an image, ten minutes. */
+const restMsMax = 700_000;
 const restEveryMs = 1_000;
 /** A cell's periodic comparisons of VMs, claims and pools have gone round by then: if all agrees, that is the end. */
 const quietMs = 6_000;
