@@ -29,6 +29,8 @@ interface Session {
   answeredMs: number;
   /** What the transaction that is open wrote. */
   wrote: string[];
+  /** Something in it has failed, and no savepoint was gone back to. */
+  hasFailed: boolean;
 }
 
 interface Batch {
@@ -177,7 +179,7 @@ export class SimStore {
   #begin(socket: SimSocket): void {
     const session: Session = {
       ...{ socket, peer: socket.peer?.process.name ?? '?', reader: new protocol.MessageReader() },
-      ...{ gathered: [], batches: [], answeredMs: this.#world.nowMs, wrote: [] },
+      ...{ gathered: [], batches: [], answeredMs: this.#world.nowMs, wrote: [], hasFailed: false },
     };
     this.#sessions.add(session);
     socket.on('data', (chunk: Buffer) => {
@@ -293,7 +295,10 @@ export class SimStore {
     const service = this.#random.next() * serviceMsMax;
     if (this.#process !== undefined)
       this.#world.after(this.#process, service, () => session.socket.write(answer));
-    if (status === 'I') this.#committed(session, error !== undefined || /^\s*rollback/i.test(sql));
+    // COMMIT of a transaction that has failed undoes it.
+    if (status === 'I')
+      this.#committed(session, session.hasFailed || error !== undefined || /^\s*rollback/i.test(sql));
+    session.hasFailed = status === 'E';
   }
 
   #committed(session: Session, failed: boolean): void {
