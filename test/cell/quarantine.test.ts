@@ -1,6 +1,7 @@
 /** The store is not trusted to destroy: what no row accounts for runs on until an operator decides, and removals have proof and a budget. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { removalsPerHostMax } from '#cell/limits.ts';
 import { claimIdOf, migrationHostOf, releaseClaim, reservedOf, setClaim } from '#cell/store/claims.ts';
 import { findInstance, insertInstance } from '#cell/store/instances.ts';
@@ -105,6 +106,22 @@ test('an operator removes what is nobody’s: VM, disk and interface', async () 
   assert.equal(host.vms.has(id), false);
   assert.equal(setup.region.interfaces.has(id), false);
   assert.equal(await quarantined(id), undefined);
+});
+
+test('a report that is older than a quarantine does not end it; its host, which has nothing any more, does', async () => {
+  const { id, host, vm } = await running();
+  await loseRow(id);
+  await reported(host, 1);
+  await until('it is in quarantine', () => quarantined(id));
+  const begun = () => undefined;
+  const reconciler = new HostReconciler({ services: processor.cell.services, owner: 'late', begun });
+  const { quarantine } = reconciler;
+  const others = [...host.vms.values()].filter((each) => each !== vm).map((each) => each.report());
+  await reconciler.reconcile(host.hostId, others);
+  assert.deepEqual([await quarantined(id), quarantine.size], ['no-row', 1]);
+  host.vms.delete(id);
+  await reconciler.reconcile(host.hostId, others);
+  assert.deepEqual([await quarantined(id), quarantine.size], [undefined, 0]);
 });
 
 test('what the region forgot too is not adopted: its address may be another’s', async () => {

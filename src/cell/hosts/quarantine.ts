@@ -8,7 +8,13 @@ import { cellNumberOf } from '#contracts/ids.ts';
 import { isEndedByOwner } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { findPlaced, type InstanceRow, type PlacedInstance } from '../store/instances.ts';
-import { type QuarantineReason, quarantineVm, releaseQuarantine } from '../store/quarantine.ts';
+import {
+  listUnshown,
+  type QuarantineReason,
+  quarantineVm,
+  releaseQuarantine,
+  type UnshownVm,
+} from '../store/quarantine.ts';
 import { isAhead, raiseGeneration, takeGeneration } from './generations.ts';
 import type { Removals } from './removals.ts';
 
@@ -46,7 +52,6 @@ export class Quarantine {
 
   /** Settles all VMs of a host that no row places there. Returns whether nothing is left that a later report must settle. */
   async settle(hostId: string, unknown: readonly VmReport[]): Promise<boolean> {
-    const { db, log } = this.#services;
     const kept: string[] = [];
     let settled = true;
     for (const vm of unknown) {
@@ -58,11 +63,34 @@ export class Quarantine {
       else settled = (await this.#remove(hostId, verdict)) && settled;
     }
     // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
-    const released =
-      kept.length === 0 && this.#counts.get(hostId) === 0 ? [] : await releaseQuarantine(db, hostId, kept);
-    if (released.length > 0) log.info({ host: hostId, instances: released }, 'no longer in quarantine');
-    this.#counts.set(hostId, kept.length);
+    if (kept.length > 0 || this.#counts.get(hostId) !== 0)
+      this.#counts.set(hostId, kept.length + (await this.#releaseUnshown(hostId, kept)));
     return settled;
+  }
+
+  /** Ends the quarantine of what the report does not show as a stranger. Returns how many stay in it. */
+  async #releaseUnshown(hostId: string, shown: readonly string[]): Promise<number> {
+    const { db, log } = this.#services;
+    let stay = 0;
+    for (const seen of await listUnshown(db, hostId, shown)) {
+      if ((await this.#isOver(seen)) && (await releaseQuarantine(db, seen)))
+        log.info({ host: hostId, instance: seen.instance_id }, 'no longer in quarantine');
+      else stay++;
+    }
+    return stay;
+  }
+
+  /** The report may be older than the quarantine, so that it proves nothing: a row has the VM by now, or its host says that it is gone. */
+  async #isOver({ instance_id: instanceId, host_id: hostId }: UnshownVm): Promise<boolean> {
+    const { db, hosts, log } = this.#services;
+    const row = await findPlaced(db, instanceId);
+    if (row?.host_id === hostId || row?.migration_host === hostId) return true;
+    try {
+      return (await hosts.call(hostId, 'vm.describe', { instanceId })).state === 'absent';
+    } catch (error) {
+      log.warn({ host: hostId, instance: instanceId, err: error }, 'a host did not show whether it has a VM');
+      return false;
+    }
   }
 
   async #remove(hostId: string, { row, proof }: Extract<Verdict, { kind: 'gone' }>): Promise<boolean> {

@@ -35,18 +35,30 @@ export const quarantineVm = async (
   return row?.fresh === true;
 };
 
-/** Ends the quarantine of a host's VMs besides these: they are gone, or accounted for. Returns which. */
-export const releaseQuarantine = async (
-  sql: Sql,
-  hostId: string,
-  kept: readonly string[],
-): Promise<string[]> =>
-  (
-    await sql.query<{ instance_id: string }>(
-      'delete from quarantined_vms where host_id = $1 and instance_id <> all($2) returning instance_id',
-      [hostId, kept],
-    )
-  ).map((row) => row.instance_id);
+export interface UnshownVm {
+  readonly instance_id: string;
+  readonly host_id: string;
+  /** When it was seen last, to the microsecond, which a `Date` does not keep. */
+  readonly seen_at: string;
+}
+
+/** What is in quarantine on a host besides these VMs. */
+export const listUnshown = (sql: Sql, hostId: string, shown: readonly string[]): Promise<UnshownVm[]> =>
+  sql.query(
+    `select instance_id, host_id, last_seen::text as seen_at from quarantined_vms
+     where host_id = $1 and instance_id <> all($2) order by first_seen limit $3`,
+    [hostId, shown, quarantinedMax],
+  );
+
+/** Ends the quarantine of one VM, unless it was seen again since. Returns whether it ended. */
+export const releaseQuarantine = async (sql: Sql, seen: UnshownVm): Promise<boolean> => {
+  const ended = await sql.query(
+    `delete from quarantined_vms where instance_id = $1 and host_id = $2 and last_seen = $3::timestamptz
+     returning instance_id`,
+    [seen.instance_id, seen.host_id, seen.seen_at],
+  );
+  return ended.length > 0;
+};
 
 export const quarantinedMax = 10_000;
 
