@@ -1,5 +1,6 @@
 /**
- * Proximity payments, measured in one run: `node bench/payments.ts [--quick]`; `--soak N [--progress FILE]` carries out N ledger
+ * Proximity payments, measured in one run: `node bench/payments.ts [--quick] [--decisions]` (the latter: decisions and
+ * payments through HTTP alone); `--soak N [--progress FILE]` carries out N ledger
  * operations under retries instead (SIGTERM ends it early: what was done by then is checked and told).
  * Goals: a decision through HTTP p99 < 10 ms; nearby over 1,000,000 devices < 1 ms; entries/s on one hot account ≥ 300, with
  * sub-accounts ≥ 1,500, beside a plain-SQL ledger of the same run. Figures mean nothing across machines.
@@ -25,6 +26,7 @@ import { ledgerSoak, soakSettings } from './support/ledgerSoak.ts';
 import { paymentDecisions } from './support/paymentDecisions.ts';
 
 const quick = process.argv.includes('--quick');
+const onlyDecisions = process.argv.includes('--decisions');
 const soakAt = process.argv.indexOf('--soak');
 const clients = 16;
 const hotForMs = quick ? 2_000 : 8_000;
@@ -150,11 +152,13 @@ try {
   } else {
     const rows: (readonly string[])[] = [];
     rows.push(...(await paymentDecisions(await ensureDatabase(server.url, 'payments'), server.pid, quick)));
-    const pool = openPool({ url: await ensureDatabase(server.url, 'ledger'), poolMax: clients });
-    await migrate(pool, schema);
-    rows.push(...(await hotAccount(pool)));
-    await pool.end();
-    rows.push(...nearby());
+    if (!onlyDecisions) {
+      const pool = openPool({ url: await ensureDatabase(server.url, 'ledger'), poolMax: clients });
+      await migrate(pool, schema);
+      rows.push(...(await hotAccount(pool)));
+      await pool.end();
+      rows.push(...nearby());
+    }
     console.log(table(rows));
   }
 } finally {
