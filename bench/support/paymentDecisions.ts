@@ -66,7 +66,7 @@ interface Town {
   report(): Promise<void>;
 }
 
-async function town(url: string): Promise<Town> {
+export async function town(url: string): Promise<Town> {
   const cafe = await Phone.demo(url, '@cafe.luna');
   const { establishmentId = '' } = await cafe.call('me');
   const people: Phone[] = [];

@@ -1,6 +1,6 @@
 /** Carries a request out in one transaction, once per idempotency key where it has one, and wakes streams afterwards. */
 import type { App, Unit } from './app.ts';
-import { type OnceResult, once } from './ledger/idempotency.ts';
+import { type Once, type OnceResult, once } from './ledger/idempotency.ts';
 import { gather, type Queryable, send } from './store/pool.ts';
 import { type Behind, transaction } from './store/transaction.ts';
 
@@ -32,7 +32,7 @@ export type UnitWork<Answer> =
 /** Once per (person, key): see `ledger/idempotency.ts`. */
 export async function onceInUnit<Answer>(
   app: App,
-  request: { readonly personId: string; readonly key: string; readonly request: string },
+  request: Omit<Once, 'nowMs'>,
   work: UnitWork<Answer>,
 ): Promise<OnceResult<Answer>> {
   let done: Unit | undefined;

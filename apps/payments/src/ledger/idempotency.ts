@@ -63,6 +63,8 @@ export interface Once {
   /** The operation and the exact request: what a second use of the key is compared with. */
   readonly request: string;
   readonly nowMs: number;
+  /** Sent ahead of the claim. Where it rejects, nothing is written, and nobody is told what is kept. Absent: who asks was let in before. */
+  readonly letIn?: (on: Queryable) => Promise<void>;
 }
 
 export interface OnceResult<Answer> {
@@ -143,7 +145,10 @@ export async function once<Answer>(
   const name = `${request.personId}\n${request.key}\n${fingerprint.toString('hex')}`;
   const sooner = here.get(name);
   // The same name is the same operation and body, so what comes of it is an Answer.
-  if (sooner !== undefined) return { ...((await sooner) as OnceResult<Answer>), replayed: true };
+  if (sooner !== undefined) {
+    const [kept] = await Promise.all([sooner, request.letIn?.(pool)]);
+    return { ...(kept as OnceResult<Answer>), replayed: true };
+  }
   const result = carryOut(pool, { ...request, fingerprint }, work).finally(() => here.delete(name));
   here.set(name, result);
   return result;
@@ -182,10 +187,11 @@ const attempt = <Answer>(
     pool,
     async (client, behind) => {
       gather(client);
+      const letIn = request.letIn?.(client);
       const claimed = claim<Answer>(client, request);
       send(client, 'savepoint before_work').catch(() => undefined);
       const rest = typeof work === 'function' ? work : work.begin(client);
-      const kept = await claimed;
+      const [kept] = await Promise.all([claimed, letIn]);
       if (kept !== undefined) {
         // COMMIT goes out right behind it.
         if (typeof work !== 'function')

@@ -24,7 +24,7 @@ import {
   type Transfer,
   transfer,
 } from '../ledger/ledger.ts';
-import type { KnownDevice } from '../people/devices.ts';
+import type { Signer } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
 import { rememberPresence } from '../splits/presence.ts';
 import { first } from '../store/pool.ts';
@@ -37,7 +37,7 @@ import { type PaymentRow, payerView, unconfirmed } from './payment-rows.ts';
 /** Sends the payment's first questions; the answer goes on once the idempotency key is known to be its own. */
 export function beginPayment(
   unit: Unit,
-  device: KnownDevice,
+  device: Signer,
   message: PayMessage,
 ): (unit: Unit) => Promise<Payment> {
   const { money, payee } = message.payload;
@@ -54,7 +54,7 @@ export function beginPayment(
 
 async function pay(
   unit: Unit,
-  device: KnownDevice,
+  device: Signer,
   message: PayMessage,
   payer: Payer,
   payee: ResolvedPayee,

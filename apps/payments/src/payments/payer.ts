@@ -15,7 +15,7 @@ import {
   sideOf,
   unknownSide,
 } from '../location/fixes.ts';
-import { checkTime, type KnownDevice, replayed, type SignedMessage } from '../people/devices.ts';
+import { checkTime, replayed, type SignedMessage, type Signer } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
 import type { SchemaStep } from '../store/migrate.ts';
 import { first } from '../store/pool.ts';
@@ -71,7 +71,7 @@ interface Known {
 /** Errors: `message_from_future`, `message_too_old`, `message_replayed`. */
 export async function payerOf(
   unit: Unit,
-  device: KnownDevice,
+  device: Signer,
   message: SignedMessage,
   currency: Currency,
 ): Promise<Payer> {

@@ -33,6 +33,9 @@ export interface KnownDevice {
   readonly publicKey: PublicKeyJwk;
 }
 
+/** What a device is for good: all that a request may know of it that has not waited for the look at the store. */
+export type Signer = Pick<KnownDevice, 'deviceId' | 'personId'>;
+
 const viewOf = (row: DeviceRow): Device => ({
   deviceId: row.device_id,
   name: row.name,

@@ -24,7 +24,14 @@ import { confirmPayment, refusePayment } from '../payments/confirm.ts';
 import { beginPayment } from '../payments/pay.ts';
 import { paymentRowFor, paymentView } from '../payments/payment-rows.ts';
 import { acceptContact, addContact, contactsOf, removeContact } from '../people/contacts.ts';
-import { addDevice, devicesOf, type KnownDevice, removeDevice, takeOnce } from '../people/devices.ts';
+import {
+  addDevice,
+  devicesOf,
+  type KnownDevice,
+  removeDevice,
+  type Signer,
+  takeOnce,
+} from '../people/devices.ts';
 import { addEstablishment, establishmentOf, ownEstablishment } from '../people/establishments.ts';
 import { type RelyingParty, signIn, signInOptions, signUp, signUpOptions } from '../people/passkeys.ts';
 import { eraseLocation, meOf, setPrivacy } from '../people/people.ts';
@@ -55,13 +62,12 @@ type InUnit<Name extends RouteName> = (
   call: Call<Name>,
   device: KnownDevice,
 ) => Promise<AnswerOf<Name>>;
-/** Or its first questions go out with the claim of its idempotency key: see `Work` in `ledger/idempotency.ts`. */
+/**
+ * Or its first questions go out with the claim of its idempotency key, see `Work` in `ledger/idempotency.ts`, and with the look at who
+ * asks, see `admission.ts`: what is known of the device is not newer than the last look.
+ */
 interface Begun<Name extends RouteName> {
-  readonly begin: (
-    unit: Unit,
-    call: Call<Name>,
-    device: KnownDevice,
-  ) => (unit: Unit) => Promise<AnswerOf<Name>>;
+  readonly begin: (unit: Unit, call: Call<Name>, device: Signer) => (unit: Unit) => Promise<AnswerOf<Name>>;
 }
 /** Or by itself, where it must commit something before it refuses, or asks others. */
 interface Alone<Name extends RouteName> {

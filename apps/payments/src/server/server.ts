@@ -6,8 +6,7 @@ import { z } from 'zod';
 import type { App, Unit } from '../app.ts';
 import { PaymentsError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { accountRequestsBurstMax, accountRequestsPerSMax, bodyBytesMax } from '../contract/limits.ts';
-import { DeviceId } from '../contract/primitives.ts';
+import { bodyBytesMax } from '../contract/limits.ts';
 import { type ErrorBody, eventsPath, type Route, type RouteName, routes } from '../contract/routes.ts';
 import { signedBytes } from '../contract/signing.ts';
 import type { DemoWorld } from '../demo/demo.ts';
@@ -15,18 +14,11 @@ import { streamEvents } from '../events/stream.ts';
 import { checkKey } from '../ledger/idempotency.ts';
 import { type KnownDevice, type SignerRow, signerOf } from '../people/devices.ts';
 import type { RelyingParty } from '../people/passkeys.ts';
-import {
-  beginSession,
-  endSession,
-  operatorSessionMs,
-  sessionMs,
-  sessionOf,
-  signedSessionOf,
-} from '../people/sessions.ts';
+import { beginSession, endSession, operatorSessionMs, sessionMs } from '../people/sessions.ts';
 import { isConnectionLoss } from '../store/transaction.ts';
 import { inUnit, onceInUnit } from '../unit.ts';
+import { Admission, type Admitted, type Remembered } from './admission.ts';
 import { type Call, handlers, isSigned, type SignedIn } from './handlers.ts';
-import { RateLimit } from './rate-limit.ts';
 import {
   checkOrigin,
   cookieOf,
@@ -36,9 +28,6 @@ import {
   setCookie,
 } from './security.ts';
 
-/** Requests without a session, by address: sign-in and the pages' first calls. */
-const addressRequestsPerS = 20;
-const addressRequestsBurst = 100;
 const requestTimeoutMs = 20_000;
 
 export interface ServerOptions {
@@ -63,12 +52,7 @@ export async function makeServer(options: ServerOptions): Promise<FastifyInstanc
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 64 },
   });
-  const perS = options.accountRequestsPerS ?? accountRequestsPerSMax;
-  const limits = {
-    session: new RateLimit(app.clock, perS, Math.max(perS, accountRequestsBurstMax)),
-    account: new RateLimit(app.clock, perS, Math.max(perS, accountRequestsBurstMax)),
-    address: new RateLimit(app.clock, addressRequestsPerS, addressRequestsBurst),
-  };
+  const admission = new Admission(app, options.accountRequestsPerS);
   server.addHook('onRequest', async (request, reply) => {
     reply.headers({ ...securityHeaders, 'x-request-id': request.id });
     if (request.url.startsWith('/v1/')) reply.header('cache-control', 'no-store');
@@ -81,92 +65,51 @@ export async function makeServer(options: ServerOptions): Promise<FastifyInstanc
     server.route({
       method: route.method,
       url: route.path,
-      handler: (request, reply) => handle(options, limits, name, request, reply),
+      handler: (request, reply) => handle(options, admission, name, request, reply),
     });
   }
   server.get(eventsPath, async (request, reply) => {
-    const { personId } = await personOf(options, limits, request, '');
+    const { personId } = await admission.person(request);
     return streamEvents(app, personId, request, reply);
   });
   await servePages(server, options.pages);
   return server;
 }
 
-interface Limits {
-  /** By the cookie, before anything is looked up: a flood must not become the store's. */
-  readonly session: RateLimit;
-  /** Over all sessions of an account. */
-  readonly account: RateLimit;
-  readonly address: RateLimit;
-}
-
-/** Who asks, and the device of theirs that the message names, where it names one. */
-interface Admitted {
-  /** '' on routes without a session. */
-  readonly personId: string;
-  readonly device?: SignerRow | undefined;
-}
-
-async function personOf(
-  { app }: ServerOptions,
-  limits: Limits,
-  request: FastifyRequest,
-  deviceId: string,
-): Promise<Admitted> {
-  const token = cookieOf(request, sessionCookie);
-  if (token !== undefined) limits.session.take(token);
-  const session =
-    token === undefined ? undefined : await signedSessionOf(app.pool, token, app.clock(), deviceId);
-  if (session === undefined) {
-    limits.address.take(request.ip);
-    throw new PaymentsError('not_signed_in', 'Sign in first.');
-  }
-  limits.account.take(session.personId);
-  return session;
-}
-
-async function admit(
-  options: ServerOptions,
-  limits: Limits,
-  route: Route,
-  request: FastifyRequest,
-): Promise<Admitted> {
-  if (route.auth === 'session')
-    return personOf(options, limits, request, sentBy(request.body)?.deviceId ?? '');
-  limits.address.take(request.ip);
-  if (route.auth !== 'operator') return { personId: '' };
-  const token = cookieOf(request, operatorCookie);
-  const session =
-    token === undefined ? undefined : await sessionOf(options.app.pool, token, options.app.clock());
-  if (session?.kind !== 'operator')
-    throw new PaymentsError('operator_only', 'Sign in as the operator first.');
-  return { personId: '' };
-}
-
-/** Which device a body says that it comes from: before anything of it is checked. */
-function sentBy(body: unknown): { readonly deviceId: string } | undefined {
-  const sent = SentBy.safeParse(body);
-  return sent.success ? sent.data.payload : undefined;
-}
-const SentBy = z.object({ payload: z.object({ deviceId: DeviceId }) });
-
 async function handle(
   options: ServerOptions,
-  limits: Limits,
+  admission: Admission,
   name: RouteName,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const { app } = options;
   const route: Route = routes[name];
-  const { personId, device } = await admit(options, limits, route, request);
+  const known = 'begin' in handlers[name] ? admission.recall(request) : undefined;
+  if (known !== undefined)
+    try {
+      return await serve(options, name, route, known, request, reply);
+    } catch (error) {
+      // Whatever failed before somebody was let in is no answer to anybody.
+      if (known.isLetIn) throw error;
+    }
+  return serve(options, name, route, await admission.admit(route, request), request, reply);
+}
+
+async function serve(
+  options: ServerOptions,
+  name: RouteName,
+  route: Route,
+  who: Admitted | Remembered,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   let signedIn: SignedIn | undefined;
   const call = {
-    app,
+    app: options.app,
     rp: options.rp,
     operatorToken: options.operatorToken,
     demo: options.demo,
-    personId,
+    personId: who.personId,
     params: parse(route.params, request.params),
     query: parse(route.query, request.query),
     body: parse(route.body, request.body),
@@ -174,7 +117,7 @@ async function handle(
       signedIn = who;
     },
   };
-  const answer = await dispatch(options, name, route, call, device, request, reply);
+  const answer = await dispatch(options, name, route, call, who, request, reply);
   if (signedIn !== undefined) await applySession(options, signedIn, request, reply);
   return reply.send(answer);
 }
@@ -195,7 +138,7 @@ async function dispatch(
   name: RouteName,
   route: Route,
   call: AnyCall,
-  signer: SignerRow | undefined,
+  who: Admitted | Remembered,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
@@ -205,7 +148,7 @@ async function dispatch(
   // The signature covers what was sent: parsing fills defaults in. It is the same request where its payload is: a signature may
   // differ, since ECDSA's are random.
   const bytes = isOnce || isSigned(name) ? signedBytes(contentOf(request.body)) : undefined;
-  const device = bytes && isSigned(name) ? deviceOf(call, signer, bytes) : undefined;
+  const device = bytes && isSigned(name) ? deviceOf(call, who.device, bytes) : undefined;
   if ('alone' in handler) return handler.alone(call, device);
   if (bytes === undefined || !isOnce) {
     if ('begin' in handler) throw new Error(`${name} begins before its key is claimed, and has none`);
@@ -216,6 +159,7 @@ async function dispatch(
     personId: call.personId,
     key,
     request: `${name}\n${JSON.stringify(call.params)}\n${Buffer.from(bytes).toString()}`,
+    ...('letIn' in who && { letIn: who.letIn }),
   };
   const result = await onceInUnit(
     app,
