@@ -7,13 +7,15 @@ import { square } from '#payments/demo/demo.ts';
 import { moved } from '#payments/location/geodesic.ts';
 import { openPool } from '#payments/store/pool.ts';
 import { Phone } from '../../test/apps/payments/support/phone.ts';
-import { latencies, perSecond } from './latencies.ts';
+import { atRate, latencies, perSecond } from './latencies.ts';
 import { postgresCpuMs, type ServiceApart, serviceApart } from './serviceApart.ts';
 
 /** Requests before the clock runs: the service's code is compiled while it runs, and each connection prepares its statements. */
 const warmUps = 600;
 /** A phone reports where it is after so many of its payments: older positions are no proofs. */
 const reportEvery = 100;
+/** Payments that wait for their answers at once: beyond it the rate is more than the machine can do. */
+const unfinishedMax = 500;
 const metresFar = 5_000;
 const metresNear = 10;
 
@@ -166,6 +168,40 @@ async function processorTime(
   return rows;
 }
 
+/** What the service does at most with every phone paying at once; and then at half of that, how long each waits for its answer. */
+async function underLoad(
+  service: ServiceApart,
+  postgresPid: number,
+  { people, here, away, pay, report }: Town,
+  forMs: number,
+): Promise<readonly (readonly string[])[]> {
+  const lanes = people.length * 2;
+  await report();
+  const most = await perSecond(lanes, forMs, (lane) =>
+    pay(people[lane % people.length] ?? here, 'completed'),
+  );
+  await report();
+  const rate = most / 2;
+  const count = Math.floor((rate * forMs) / 1_000);
+  const [cpuMs, storeMs] = [(await service.use()).cpuMs, postgresCpuMs(postgresPid)];
+  const [paid, declined]: [number[], number[]] = [[], []];
+  const begun = performance.now();
+  await atRate(rate, count, unfinishedMax, async (at) => {
+    // By turns, so that each payer's come one after another: payments of one account wait for each other.
+    const payer = [...people, away][at % (people.length + 1)] ?? here;
+    if (payer === away) declined.push(await pay(payer, 'declined'));
+    else paid.push(await pay(payer, 'completed'));
+  });
+  const spentMs = performance.now() - begun;
+  const used = (await service.use()).cpuMs - cpuMs + postgresCpuMs(postgresPid) - storeMs;
+  return [
+    [`payments end to end, ${people.length} people, ${lanes} at once`, `${most.toFixed(0)} /s`],
+    [`under load, ${rate.toFixed(0)} begun a second (half of that): decision`, latencies(declined)],
+    ['  decision and booking', latencies(paid)],
+    ['  processors that the service and PostgreSQL took together', (used / spentMs).toFixed(2)],
+  ];
+}
+
 export async function paymentDecisions(
   databaseUrl: string,
   postgresPid: number,
@@ -181,15 +217,11 @@ export async function paymentDecisions(
     }
     const latency = await oneAtATime(service, there, databaseUrl, quick ? 500 : 2_000);
     const cpu = await processorTime(service, postgresPid, there, quick ? 200 : 1_000);
-    await there.report();
-    const { people, here } = there;
-    const rate = await perSecond(people.length * 2, quick ? 3_000 : 10_000, (lane) =>
-      there.pay(people[lane % people.length] ?? here, 'completed'),
-    );
+    const loaded = await underLoad(service, postgresPid, there, quick ? 3_000 : 10_000);
     return [
       ...latency,
       ...cpu,
-      [`payments end to end, ${people.length} people, ${people.length * 2} at once`, `${rate.toFixed(0)} /s`],
+      ...loaded,
       ['memory of the service', `${((await service.use()).rssBytes / 2 ** 20).toFixed(0)} MiB`],
     ];
   } finally {
