@@ -26,7 +26,7 @@ import {
 } from '../ledger/ledger.ts';
 import type { Signer } from '../people/devices.ts';
 import type { PersonRow } from '../people/people.ts';
-import { rememberPresence } from '../splits/presence.ts';
+import { rememberPresenceAlone } from '../splits/presence.ts';
 import { first } from '../store/pool.ts';
 import { settleAsk } from './asks.ts';
 import { decideFor, storeDecided } from './decisions.ts';
@@ -103,7 +103,8 @@ async function pay(
     if (payee.ask !== undefined) await settleAsk(unit, payee.ask, paymentId);
     presenceAfterwards(unit, row, person, payer.side, payee.place);
   }
-  // Each of the two sends one statement, here and now: COMMIT goes out behind them.
+  // Each of the two sends one statement, here and now: COMMIT goes out behind them. It waits for the disk also where no money moves: a
+  // decline that a crash undid would leave its key and nonce free, and the same bytes could pay after all.
   unit.behind(Promise.all([storeDecided(unit, row, made, toBoth(row)), move()]));
   return payerView(unit, row, other.ref, payee.place?.name);
 }
@@ -139,7 +140,7 @@ export function presenceAfterwards(
   payerSide: Side,
   place?: Establishment,
 ): void {
-  unit.afterwards.push((later) => rememberPresence(later, row, payer, payerSide, place));
+  unit.afterwards.push((later) => rememberPresenceAlone(later, row, payer, payerSide, place));
 }
 
 /** The payment as the decision's answer makes it. */

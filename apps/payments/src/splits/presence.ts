@@ -25,15 +25,29 @@ interface Finding {
   readonly score: number;
 }
 
-/** Writes down who is there now. `unit.nowMs` is the payment's moment; `known`: the establishment that was paid, where it is at hand. */
+/** Writes down who is there now. `unit.nowMs` is the payment's moment. */
 export async function rememberPresence(
   unit: Unit,
   payment: PaymentRow,
   payer: PersonRow,
   payerSide: Side,
-  known?: Establishment,
+): Promise<void> {
+  await keep(unit, payment, await findPresent(unit, payment, payer, payerSide, undefined));
+}
+
+/** As {@link rememberPresence}, as all that the unit does. `known`: the establishment that was paid, where it is at hand. */
+export async function rememberPresenceAlone(
+  unit: Unit,
+  payment: PaymentRow,
+  payer: PersonRow,
+  payerSide: Side,
+  known: Establishment | undefined,
 ): Promise<void> {
   const findings = await findPresent(unit, payment, payer, payerSide, known);
+  unit.behind(keep(unit, payment, findings));
+}
+
+async function keep(unit: Unit, payment: PaymentRow, findings: readonly Finding[]): Promise<void> {
   if (findings.length === 0) return;
   await run(
     unit.on,

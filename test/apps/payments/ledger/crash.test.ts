@@ -14,6 +14,7 @@ import { type RunningPostgres, startPostgres } from '#node/embedded-postgres.ts'
 import { healthOf } from '#payments/ledger/proof.ts';
 import { openPool } from '#payments/store/pool.ts';
 import { freePort } from '../../../support/freePort.ts';
+import { crash } from '../support/kill.ts';
 import { Phone, type Reply } from '../support/phone.ts';
 import { near } from '../support/service.ts';
 
@@ -92,7 +93,8 @@ class World {
 
   /** The postmaster and, since it cannot tell them any more, its backends (the next start ends what is left of them). */
   async killPostgres(): Promise<void> {
-    process.kill(this.#postgres?.pid ?? 0, 'SIGKILL');
+    assert.ok(this.#postgres);
+    await crash(this.#postgres.pid);
     await this.startPostgres();
   }
 
