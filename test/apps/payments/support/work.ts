@@ -1,5 +1,6 @@
 /** What a piece of work costs, in what does not depend on the machine: statements, rows, and processor time. */
 import { readFileSync } from 'node:fs';
+import type pg from 'pg';
 import type { Pool } from '#payments/store/pool.ts';
 
 /** Index scans alone, and one plan for each statement: as with tables of a size at which a service's work can be measured at all. */
@@ -71,6 +72,30 @@ export async function statementsOf(pool: Pool, work: () => Promise<unknown>): Pr
     prototype.query = query;
   }
   return (await Promise.all(lines)).flat();
+}
+
+/** How often the work writes to the store through the pool's one connection: statements that go out together are one trip. */
+export async function tripsOf(pool: Pool, work: () => Promise<unknown>): Promise<number> {
+  if (pool.options.max !== 1) throw new Error('the trips of one connection are counted: give the pool one');
+  const client = await pool.connect();
+  const { stream } = (client as unknown as pg.Client).connection;
+  client.release();
+  const { write, writev } = { write: stream._write, writev: stream._writev };
+  let trips = 0;
+  stream._write = function (...args) {
+    trips += 1;
+    write.apply(this, args);
+  };
+  stream._writev = function (...args) {
+    trips += 1;
+    writev?.apply(this, args);
+  };
+  try {
+    await work();
+  } finally {
+    Object.assign(stream, { _write: write, _writev: writev });
+  }
+  return trips;
 }
 
 /** Processor time of this thread (the phone and the service) and of the service's one connection, in microseconds. */
