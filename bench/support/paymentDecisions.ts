@@ -68,7 +68,7 @@ interface Town {
   report(): Promise<void>;
 }
 
-export async function town(url: string): Promise<Town> {
+async function town(url: string): Promise<Town> {
   const cafe = await Phone.demo(url, '@cafe.luna');
   const { establishmentId = '' } = await cafe.call('me');
   const people: Phone[] = [];
