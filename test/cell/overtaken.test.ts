@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { generationOf } from '#cell/generation.ts';
+import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { instanceFates } from '#cell/instance-fates.ts';
 import { findInstance } from '#cell/store/instances.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -107,6 +109,34 @@ test('the undo of a launch leaves a VM that lives on by a later change: in quara
   await change('TerminateInstances', id);
   await reaches(processor.cell, id, 'terminated');
   assert.deepEqual([first.vms.size, await claimsOf(id)], [0, []]);
+});
+
+test('a VM that the undo of a launch leaves stays, also where a report raised the row to what its host has heard meanwhile', async () => {
+  let id = '';
+  const { services } = processor.cell;
+  const reconciler = new HostReconciler({ services, owner: 'other', begun: () => undefined });
+  const reconcile = () => reconciler.reconcile(first.hostId, first.reports());
+  failLaunch();
+  beforeUndo(
+    async (it) => {
+      await elsewhen('vm.stop', it);
+      await reconcile();
+      assert.ok(generationOf((await findInstance(db(), it))?.place_epoch ?? 0) > lost, 'the row was raised');
+    },
+    () => id,
+  );
+  id = await launch(processor.cell, setup.region);
+  await reaches(processor.cell, id, 'terminated');
+  const vm = first.vms.get(id);
+  assert.equal(vm?.state, 'stopped');
+  for (let report = 0; report < 2; report++) await reconcile();
+  assert.deepEqual(
+    [first.vms.get(id), await quarantined(id)],
+    [vm, 'newer'],
+    'nothing was removed on a belief',
+  );
+  await processor.cell.operator['operator.removeVm']({ instanceId: id });
+  assert.equal(first.vms.size, 0);
 });
 
 test('an operator removes what a launch left: VM and interface', async () => {
