@@ -69,10 +69,9 @@ const tooLarge = (frame: Frame, size: string, cause?: unknown): PandoError => {
   );
 };
 
+/** To a socket that is corked: who writes lets it go. */
 export const writeFrame = (socket: Socket, frame: EncodedFrame): void => {
-  socket.cork();
   for (const piece of frame) socket.write(piece);
-  socket.uncork();
 };
 
 /** Cuts a byte stream into frames; throws on a frame that is too long or is not JSON (the stream is then closed). */
