@@ -103,6 +103,16 @@ export class StorePool implements PostgresPool {
     });
   }
 
+  /** Runs one statement, a transaction of its own, on a connection that it has to itself; answers its rows. */
+  async run<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    const connection = await this.connect();
+    try {
+      return (await connection.query<Row>(text, values)).rows;
+    } finally {
+      connection.release();
+    }
+  }
+
   /** Closes what is idle at once, and what is in use when it comes back. */
   end(): Promise<void> {
     if (this.#ended === undefined) {
