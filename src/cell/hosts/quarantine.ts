@@ -58,26 +58,30 @@ export class Quarantine {
       const verdict = await this.#judge(hostId, vm);
       if (typeof verdict === 'string') {
         kept.push(vm.instanceId);
-        await this.#keep(hostId, vm, verdict);
+        // The report may be older than a row that an operator's adoption has written meanwhile: the next one is compared too.
+        if (await this.#keep(hostId, vm, verdict)) settled = false;
       } else if (verdict.kind === 'later') settled = false;
       else settled = (await this.#remove(hostId, verdict)) && settled;
     }
     // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
-    if (kept.length > 0 || this.#counts.get(hostId) !== 0)
-      this.#counts.set(hostId, kept.length + (await this.#releaseUnshown(hostId, kept)));
+    if (kept.length > 0 || this.#counts.get(hostId) !== 0) {
+      const stay = await this.#releaseUnshown(hostId, kept);
+      this.#counts.set(hostId, kept.length + stay);
+      if (stay > 0) settled = false;
+    }
     return settled;
   }
 
   /** Ends the quarantine of what the report does not show as a stranger. Returns how many stay in it. */
   async #releaseUnshown(hostId: string, shown: readonly string[]): Promise<number> {
     const { db, log } = this.#services;
-    let stay = 0;
-    for (const seen of await listUnshown(db, hostId, shown)) {
+    const unshown = await listUnshown(db, hostId, shown);
+    if (unshown.length === 0) return 0;
+    for (const seen of unshown)
       if ((await this.#isOver(seen)) && (await releaseQuarantine(db, seen)))
         log.info({ host: hostId, instance: seen.instance_id }, 'no longer in quarantine');
-      else stay++;
-    }
-    return stay;
+    // Another processor may have ended some of them first.
+    return (await listUnshown(db, hostId, shown)).length;
   }
 
   /** The report may be older than the quarantine, so that it proves nothing: a row has the VM by now, or its host says that it is gone. */
@@ -98,13 +102,16 @@ export class Quarantine {
     return taken !== undefined && this.#removals.destroy(hostId, taken, proof);
   }
 
-  async #keep(hostId: string, vm: VmReport, reason: QuarantineReason): Promise<void> {
+  /** Returns whether it is new there. */
+  async #keep(hostId: string, vm: VmReport, reason: QuarantineReason): Promise<boolean> {
     const { db, log } = this.#services;
-    if (await quarantineVm(db, hostId, vm, reason))
+    const isNew = await quarantineVm(db, hostId, vm, reason);
+    if (isNew)
       log.error(
         { host: hostId, instance: vm.instanceId, state: vm.state, reason },
         'ALARM: a VM that no row accounts for is left alone, in quarantine: pando vm list --quarantined',
       );
+    return isNew;
   }
 
   async #judge(hostId: string, vm: VmReport): Promise<Verdict> {

@@ -11,7 +11,8 @@ import type { FakeRegion } from './fake-region.ts';
 import { lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
-const joinMsMax = 20_000;
+/** Patience alone: an agent dials again after a growing pause. */
+const joinMsMax = 60_000;
 const silent = pino({ level: 'silent' });
 const disciplines = z.array(
   z.object({ root: z.boolean().optional(), packets: z.number(), qlen: z.number() }),
