@@ -101,7 +101,12 @@ const runPrepared = (connection: pg.Connection, statement: string): void => {
   connection.execute({}, true);
 };
 
-const commandForm = /^([A-Za-z]+)(?: \d+)?? ?(\d+)?$/;
+/** `SELECT 3`, `INSERT 0 1`, `BEGIN`: the command, and how many rows it concerned. */
+const commandOf = (tag: string): Pick<Answer, 'command' | 'rowCount'> => {
+  const words = tag.split(' ');
+  const count = Number(words.length > 1 ? words.at(-1) : Number.NaN);
+  return { command: words[0] ?? '', rowCount: Number.isNaN(count) ? null : count };
+};
 
 class PreparedQuery extends ClientQuery {
   readonly name: string;
@@ -176,8 +181,7 @@ class PreparedQuery extends ClientQuery {
   }
 
   override handleReadyForQuery(): void {
-    const [, command = '', count] = commandForm.exec(this.#command) ?? [];
-    const answer = { command, rowCount: count === undefined ? null : Number(count), rows: this.#rows };
+    const answer = { ...commandOf(this.#command), rows: this.#rows };
     if (this.#unreadable !== undefined) this.#answered(this.#unreadable, answer);
     else if (this.#isRolledBack)
       this.#answered(

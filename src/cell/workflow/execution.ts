@@ -247,14 +247,6 @@ export class Execution<Services> {
     });
   }
 
-  /** The results as they are written. */
-  #keptResults(): Record<string, unknown> {
-    const kept = { ...this.#results };
-    for (const { name, keeps } of this.#table.steps)
-      if (keeps !== undefined && Object.hasOwn(kept, name)) kept[name] = keeps(kept[name]);
-    return kept;
-  }
-
   #once<T>(key: string, make: () => Promise<T>): Promise<T> {
     const known = this.#memo.get(key);
     if (known !== undefined) return known as Promise<T>;
@@ -395,7 +387,7 @@ export class Execution<Services> {
     const { faults, definition } = this.#options;
     const point = `${definition.kind}.${step}.park`;
     const cursor = this.#table.cursorAt(this.#position);
-    const place = { resume, cursor, step, results: this.#keptResults(), timings: this.#timings };
+    const place = { resume, cursor, step, results: this.#table.kept(this.#results), timings: this.#timings };
     const park = { ...terms, ...place, ...(row.error === null ? {} : { error: row.error }) };
     const cancellable = this.#cancellable();
     let dueInMs = 0;
@@ -470,7 +462,8 @@ export class Execution<Services> {
       ...{ error: error ?? null, last_error: null, attempts: 0, taken_over: false },
     };
     const advance = {
-      ...{ state, cursor: to.cursor, step: to.step, results: this.#keptResults(), timings: this.#timings },
+      ...{ state, cursor: to.cursor, step: to.step },
+      ...{ results: this.#table.kept(this.#results), timings: this.#timings },
       alarmAfterMs: this.#alarmAfterMs(position),
       ...(error === undefined ? {} : { error }),
     };
