@@ -9,6 +9,7 @@ import { isEndedByOwner } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { findPlaced, type InstanceRow, type PlacedInstance } from '../store/instances.ts';
 import {
+  isLeftAsNewer,
   listUnshown,
   type QuarantineReason,
   quarantineVm,
@@ -122,16 +123,18 @@ export class Quarantine {
     // Changed since the rows of this host were read: the next report is compared with what it is now.
     if (row.workflow_id !== null || row.host_id === hostId || row.migration_host === hostId)
       return { kind: 'later' };
-    return row.state === 'terminated' ? this.#judgeEnded(row, vm) : this.judgeCopy(hostId, vm, row);
+    return row.state === 'terminated' ? this.#judgeEnded(hostId, row, vm) : this.judgeCopy(hostId, vm, row);
   }
 
   /** The end of a VM that has lived on since, by what its host has heard, is the word of a store that has lost commits. */
-  async #judgeEnded(row: InstanceRow, { generation }: VmReport): Promise<Verdict> {
+  async #judgeEnded(hostId: string, row: InstanceRow, { generation }: VmReport): Promise<Verdict> {
     if (isAhead(row, generation)) {
       if (!isEndedByOwner(row)) return 'newer';
       await raiseGeneration(this.#services.db, row, generation);
       return { kind: 'later' };
     }
+    // A report may have raised the row to what the host has heard before the workflow ended that was refused for it: what it left stays.
+    if (!isEndedByOwner(row) && (await isLeftAsNewer(this.#services.db, row.id, hostId))) return 'newer';
     return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
   }
 

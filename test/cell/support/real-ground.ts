@@ -104,10 +104,22 @@ export class RealGround implements Ground {
   }
 
   static async start(): Promise<RealGround> {
-    const cards = await CardLab.create();
+    const made = new AsyncDisposableStack();
+    try {
+      return await RealGround.#start(made);
+    } catch (error) {
+      await made.disposeAsync();
+      throw error;
+    }
+  }
+
+  static async #start(made: AsyncDisposableStack): Promise<RealGround> {
+    const cards = made.use(await CardLab.create());
     const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/', emptyVpcKeptMs: 0 });
     const agents = await AgentLab.open(cards.authority);
+    made.defer(() => agents.close());
     const cell = await TestCell.start();
+    made.defer(() => cell.stop());
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
     agents.cellId = 'cell-1';
     const ports = [await freePort(), await freePort()];
