@@ -2,9 +2,10 @@
  * Launches through all of Pando's own processes over simulated hosts: client → router → cell's processor → region → hosts, mutual TLS
  * between them, a PostgreSQL of each store with fsync on. With 1, 2 and 4 cells at work, by turns in one run; and what the router adds.
  *
- *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12]
+ *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12] [--warm 3]
  *
- * `launches` and `clients` are of each cell that is at work. Cells that are not rest beside them; what all processes use at rest is
+ * `launches` and `clients` are of each cell that is at work. `warm`: rounds in all cells before the first that is measured: processes
+ * compile what they run often while they run it, and each connection to a store plans each statement anew for its first few times. Cells that are not rest beside them; what all processes use at rest is
  * measured in between and taken off (`rest`). Hosts stand for machines and clients for customers: their CPU is shown, and in no sum.
  */
 import { randomUUID } from 'node:crypto';
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     processors: { type: 'string', default: '2' },
     accounts: { type: 'string', default: '20' },
     clients: { type: 'string', default: '12' },
+    warm: { type: 'string', default: '3' },
   },
 });
 const launches = Number(values.launches);
@@ -317,9 +319,10 @@ const tell = (all: readonly Figures[], rest: Costs): void => {
 try {
   const sizes = [1, 2, 4].filter((cells) => cells <= cloud.zones.length);
   const largest = cloud.zones.length;
-  progress('warming up');
-  // Compiles what is run often, in each process, and fills caches.
-  await round(largest, launches);
+  for (let turn = 1; turn <= Number(values.warm); turn++) {
+    progress(`warming up, ${turn} of ${values.warm}`);
+    await round(largest, launches);
+  }
   const rests: Costs[] = [];
   const rounds = new Map<number, Round[]>(sizes.map((cells) => [cells, []]));
   for (let turn = 0; turn < times; turn++)

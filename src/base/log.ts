@@ -49,30 +49,44 @@ export const createLogger = (name: string, destination: DestinationStream = stan
     const { error, ...call } = message as UnexpectedError;
     log.error({ err: error, ...call }, 'a call failed in a way that was not foreseen');
   });
-  const told = new Set<string>();
-  servedCalls.subscribe((message) => logServed(log, message as ServedCall, told));
+  const told = new ToldCalls();
+  // Of a call nothing is said that could be a secret, and a busy process writes a line for each.
+  const calls = log.child({}, { redact: [] });
+  servedCalls.subscribe((message) => logServed(calls, message as ServedCall, told));
   return log;
 };
 
-/** Bounds what is remembered of requests: the oldest are forgotten first, and may then be told once more. */
+/** Bounds what is remembered of requests: the older half is forgotten at once, and may then be told once more. */
 const toldMax = 4_096;
 
-/** Whether a request's calls of a method are new to `told`: an image comes in a thousand pieces, a migration is asked after without end. */
-const isFirst = (told: Set<string>, method: string): boolean => {
-  const key = `${currentTrace()?.requestId ?? ''} ${method}`;
-  if (told.has(key)) return false;
-  told.add(key);
-  const [oldest] = told;
-  if (told.size > toldMax && oldest !== undefined) told.delete(oldest);
-  return true;
-};
+/** Which requests' calls were told of, by method: an image comes in a thousand pieces, a migration is asked after without end. */
+export class ToldCalls {
+  #younger = new Set<string>();
+  #older = new Set<string>();
+
+  get size(): number {
+    return this.#younger.size + this.#older.size;
+  }
+
+  /** Whether the present request's calls of this method are new here. */
+  isFirst(method: string): boolean {
+    const key = `${currentTrace()?.requestId ?? ''} ${method}`;
+    if (this.#younger.has(key) || this.#older.has(key)) return false;
+    if (this.#younger.size >= toldMax / 2) {
+      this.#older = this.#younger;
+      this.#younger = new Set();
+    }
+    this.#younger.add(key);
+    return true;
+  }
+}
 
 /** One line for each process that a request passes: without it a launch that goes well would leave no line on a host. */
 export const logServed = (
   log: Logger,
   { requested, self: _self, ms, ...call }: ServedCall,
-  told: Set<string>,
+  told: ToldCalls,
 ): void => {
-  const shown = requested && (isFirst(told, call.method) || call.code !== undefined);
+  const shown = requested && (told.isFirst(call.method) || call.code !== undefined);
   log[shown ? 'info' : 'debug']({ ...call, ms: Math.round(ms * 10) / 10 }, 'call answered');
 };

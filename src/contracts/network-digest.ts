@@ -1,11 +1,10 @@
 /** Digests of network state: of one object, and of a set of places that changes entry by entry. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { canonicalJson } from './canonicalJson.ts';
 import type { VpcPort } from './network.ts';
 import type { GatewayEntry, NetworkObject } from './network-objects.ts';
 
-const halfOfSha256 = (value: unknown): string =>
-  createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 32);
+const halfOfSha256 = (value: unknown): string => hash('sha256', canonicalJson(value)).slice(0, 32);
 
 /** Of an object's canonical form. Versions are not part of it: the same content is the same state. */
 export const digestOf = ({ kind, id, body }: Pick<NetworkObject, 'kind' | 'id' | 'body'>): string =>

@@ -8,13 +8,13 @@ import { PandoError } from '#contracts/errors.ts';
 import type { Database } from './schema.ts';
 
 /**
- * Parts of a statement: `cell_now` with whether the cell is `open`, and, where it is, the account's row. For a launch of the account in
+ * Parts of a statement, in which the account and the cell are the parameters of these names (`$1`): `cell_now` with whether the cell is `open`, and, where it is, the account's row. For a launch of the account in
  * that cell that is about to be made durable.
  */
-export const notedLaunch = (accountId: string, cellId: string | null) => sql`
+export const notedLaunch = (accountId: `$${number}`, cellId: `$${number}`): string => `
   cell_now as (select state = 'active' and retired_at is null as open from cell where cell_id = ${cellId}::text),
   noted as (
-    insert into account_cell (account_id, cell_id) select ${accountId}, ${cellId}::text from cell_now where open
+    insert into account_cell (account_id, cell_id) select ${accountId}::text, ${cellId}::text from cell_now where open
     on conflict do nothing)`;
 
 /**

@@ -1,8 +1,8 @@
 /** What nearly every launch asks of the tables, read by one statement. */
-import { sql } from 'kysely';
 import { notedLaunch } from './account-cells.ts';
 import type { MetadataDefaultsRow } from './resources/metadata-defaults.ts';
 import type { Database, Row } from './schema.ts';
+import { statement } from './statement.ts';
 
 export type GroupFacts = Pick<Row<'security_group'>, 'group_id' | 'name' | 'vpc_id'>;
 export type ImageFacts = Omit<Row<'image'>, 'created_at'>;
@@ -35,28 +35,30 @@ export interface LaunchFacts {
   readonly open: boolean | null;
 }
 
+const read = statement<LaunchFacts>(`
+  with ${notedLaunch('$1', '$5')},
+    net as (
+      select * from subnet where account_id = $1
+        and case when $3::text is not null then subnet_id = $3
+          else default_for_az and ($4::text is null or zone = $4) end
+      order by zone limit 1)
+  select
+    (select row_to_json(i) from image i where i.image_id = $2) as image,
+    (select row_to_json(n) from net n) as subnet,
+    (select row_to_json(d) from account_metadata_defaults d where d.account_id = $1) as defaults,
+    (select coalesce(json_agg(json_build_object('group_id', g.group_id, 'name', g.name, 'vpc_id', g.vpc_id)), '[]')
+      from security_group g
+      where g.account_id = $1 and (g.group_id = any($6::text[])
+        or (g.vpc_id = (select vpc_id from net) and g.name = any($7::text[])))) as groups,
+    (select count(*)::int from eni where subnet_id = (select subnet_id from net)) as taken,
+    exists (select from eni where subnet_id = (select subnet_id from net) and ip = $8::text) as wanted_taken,
+    (select open from cell_now) as open`);
+
 /** Notes the account's cell too, so that the index has it whatever becomes of the launch; see account-cells.ts. */
 export const readLaunchFacts = async (db: Database, request: FactsRequest): Promise<LaunchFacts> => {
-  const { accountId, subnetId = null, zone = null, privateIp = null, cellId = null } = request;
-  const { rows } = await sql<LaunchFacts>`
-    with ${notedLaunch(accountId, cellId)},
-      net as (
-        select * from subnet where account_id = ${accountId}
-          and case when ${subnetId}::text is not null then subnet_id = ${subnetId}
-            else default_for_az and (${zone}::text is null or zone = ${zone}) end
-        order by zone limit 1)
-    select
-      (select row_to_json(i) from image i where i.image_id = ${request.imageId}) as image,
-      (select row_to_json(n) from net n) as subnet,
-      (select row_to_json(d) from account_metadata_defaults d where d.account_id = ${accountId}) as defaults,
-      (select coalesce(json_agg(json_build_object('group_id', g.group_id, 'name', g.name, 'vpc_id', g.vpc_id)), '[]')
-        from security_group g
-        where g.account_id = ${accountId} and (g.group_id = any(${[...request.groupIds]}::text[])
-          or (g.vpc_id = (select vpc_id from net) and g.name = any(${[...request.groupNames]}::text[])))) as groups,
-      (select count(*)::int from eni where subnet_id = (select subnet_id from net)) as taken,
-      exists (select from eni where subnet_id = (select subnet_id from net) and ip = ${privateIp}::text) as wanted_taken,
-      (select open from cell_now) as open`.execute(db);
-  const [found] = rows;
+  const { accountId, imageId, subnetId = null, zone = null, privateIp = null, cellId = null } = request;
+  const { groupIds, groupNames } = request;
+  const [found] = await read(db, accountId, imageId, subnetId, zone, cellId, groupIds, groupNames, privateIp);
   if (found === undefined) throw new Error('a statement without a condition gave no row');
   return found;
 };

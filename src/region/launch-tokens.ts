@@ -10,6 +10,7 @@ import { sql } from 'kysely';
 import { transact } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { Database } from './schema.ts';
+import { statement } from './statement.ts';
 
 /** Longer than cells remember the tokens that they accepted. */
 const keptHours = 25;
@@ -23,21 +24,17 @@ export interface TokenClaim {
   readonly token: string;
 }
 
+const claimOf = statement<{ cell_id: string }>(`
+  insert into launch_token (account_id, token, cell_id) values ($1, $2, $3)
+  on conflict (account_id, token) do update set claims = launch_token.claims + 1, claimed_at = now()
+    where launch_token.cell_id = $3
+  returning cell_id`);
+
 /** @throws Unavailable with `tokenCellId` where another cell has the token */
 export const claimLaunchToken = async (db: Database, claim: TokenClaim): Promise<void> => {
   const { accountId: account_id, cellId: cell_id, token } = claim;
   for (let look = 0; look < looksMax; look += 1) {
-    const claimed = await db
-      .insertInto('launch_token')
-      .values({ account_id, token, cell_id })
-      .onConflict((conflict) =>
-        conflict
-          .columns(['account_id', 'token'])
-          .doUpdateSet({ claims: sql`launch_token.claims + 1`, claimed_at: sql`now()` })
-          .where('launch_token.cell_id', '=', cell_id),
-      )
-      .returning('cell_id')
-      .executeTakeFirst();
+    const [claimed] = await claimOf(db, account_id, token, cell_id);
     if (claimed !== undefined) return;
     const other = await db
       .selectFrom('launch_token')

@@ -11,6 +11,7 @@ import type { VpcParts } from '#base/network/parts.ts';
 import { retried, transact } from '#base/postgres/transaction.ts';
 import type { NetworkObject, ObjectRef } from '#contracts/network-objects.ts';
 import type { Database, RegionTransaction } from './schema.ts';
+import { statement } from './statement.ts';
 
 /** Versions of one object that are kept beside those that some device is to have. */
 export const versionsKeptMax = 8;
@@ -185,40 +186,45 @@ interface Versions {
 }
 
 /** Compare-and-set on the version that was read: of two processes that write at once, one reads again. */
-const advancing = ({ vpcId, from, to }: Versions) => sql`
-  insert into recorded_vpc (vpc_id, version) select vpc_id, ${to}::int from vpc where vpc_id = ${vpcId}
-  on conflict (vpc_id) do update set version = excluded.version where recorded_vpc.version = ${from}::int
+const advancing = `
+  insert into recorded_vpc (vpc_id, version) select vpc_id, $1::int from vpc where vpc_id = $2
+  on conflict (vpc_id) do update set version = excluded.version where recorded_vpc.version = $3::int
   returning 1`;
+const advanceStatement = statement(advancing);
 
-const advance = async (tx: RegionTransaction, versions: Versions): Promise<boolean> =>
-  (await advancing(versions).execute(tx)).rows.length > 0;
+const advance = async (tx: RegionTransaction, { vpcId, from, to }: Versions): Promise<boolean> =>
+  (await advanceStatement(tx, to, vpcId, from)).length > 0;
+
+/** Parts of a statement: `$2` is the VPC, the other the rows as JSON. */
+const needing = (rows: '$1' | '$4'): string => `
+  insert into device_object (device, kind, id, vpc_id, version, digest)
+  select device, kind, id, $2::text, version, digest
+  from jsonb_to_recordset(${rows}::jsonb) as wanted (device text, kind text, id text, version int, digest text)`;
+const needed = `
+  on conflict (device, kind, id) do update
+    set version = excluded.version, digest = excluded.digest, set_at = now()`;
+const notNeeding = (rows: '$1' | '$5'): string => `
+  delete from device_object d
+  using jsonb_to_recordset(${rows}::jsonb) as gone (device text, kind text, id text)
+  where d.device = gone.device and d.kind = gone.kind and d.id = gone.id`;
+
+const needStatement = statement(`${needing('$1')} ${needed}`);
+const needNoMoreStatement = statement(notNeeding('$1'));
+const advanceNeedsStatement = statement<{ done: boolean }>(`
+  with advanced as (${advancing}),
+  made as (${needing('$4')} where exists (select from advanced) ${needed}),
+  removed as (${notNeeding('$5')} and exists (select from advanced))
+  select exists (select from advanced) as done`);
 
 /** Most often a card comes to need what others have already, and no object has changed: that is one statement, a transaction of its own. */
 const writeNeeds = async (
   db: Database,
-  versions: Versions,
+  { vpcId, from, to }: Versions,
   { set, gone }: Pick<RecordChange, 'set' | 'gone'>,
 ): Promise<boolean> => {
-  const { rows } = await sql<{ done: boolean }>`
-    with advanced as (${advancing(versions)}),
-    made as (${needing(versions.vpcId, set)} where exists (select from advanced)
-      on conflict (device, kind, id) do update
-        set version = excluded.version, digest = excluded.digest, set_at = now()),
-    removed as (${notNeeding(gone)} and exists (select from advanced))
-    select exists (select from advanced) as done`.execute(db);
-  return rows[0]?.done === true;
+  const [told] = await advanceNeedsStatement(db, to, vpcId, from, JSON.stringify(set), JSON.stringify(gone));
+  return told?.done === true;
 };
-
-const needing = (vpcId: string, set: RecordChange['set']) => sql`
-  insert into device_object (device, kind, id, vpc_id, version, digest)
-  select device, kind, id, ${vpcId}, version, digest
-  from jsonb_to_recordset(${JSON.stringify(set)}::jsonb)
-    as wanted (device text, kind text, id text, version int, digest text)`;
-
-const notNeeding = (gone: RecordChange['gone']) => sql`
-  delete from device_object d
-  using jsonb_to_recordset(${JSON.stringify(gone)}::jsonb) as gone (device text, kind text, id text)
-  where d.device = gone.device and d.kind = gone.kind and d.id = gone.id`;
 
 const write = async (
   tx: RegionTransaction,
@@ -252,9 +258,6 @@ const write = async (
           order by version desc limit ${versionsKeptMax}) kept)
         and not exists (select from device_object d
           where d.kind = o.kind and d.id = o.id and d.version = o.version)`.execute(tx);
-  if (set.length > 0)
-    await sql`${needing(vpcId, set)}
-      on conflict (device, kind, id) do update
-        set version = excluded.version, digest = excluded.digest, set_at = now()`.execute(tx);
-  if (gone.length > 0) await notNeeding(gone).execute(tx);
+  if (set.length > 0) await needStatement(tx, JSON.stringify(set), vpcId);
+  if (gone.length > 0) await needNoMoreStatement(tx, JSON.stringify(gone));
 };

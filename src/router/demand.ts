@@ -2,7 +2,7 @@
  * The demand indicator of S3.1: what a launch asks for, as far as it decides where it goes. One pure function of the request and the
  * list of cells, with one table of what is read and what it decides: any replica of the router gives the same answer.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { defaultInstanceType, findSize, type InstanceSize } from '#contracts/instanceTypes.ts';
 import type { CellRecord } from '#contracts/region.ts';
 import type { WireInput } from '#wire/types.ts';
@@ -128,9 +128,7 @@ const byWeight = <C>(cells: readonly C[], over: (cell: C) => readonly string[]):
   cells
     .map((cell) => ({
       cell,
-      weight: createHash('sha256')
-        .update(JSON.stringify(over(cell)))
-        .digest('hex'),
+      weight: hash('sha256', JSON.stringify(over(cell))),
     }))
     .sort((a, b) => (a.weight < b.weight ? 1 : -1))
     .map(({ cell }) => cell);

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseIdentity, type TlsMaterial } from '#base/identity.ts';
-import { logServed } from '#base/log.ts';
+import { logServed, ToldCalls } from '#base/log.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { type ServedCall, servedCalls } from '#base/rpc/served.ts';
 import { type UnexpectedError, unexpectedErrors } from '#base/rpc/unexpected.ts';
@@ -111,11 +111,11 @@ type LogOf = ReturnType<typeof partLogs>;
 
 /** Each part writes its calls into its own log, as a process of its own does (`createLogger`). */
 const tellCalls = (logOf: LogOf): (() => void) => {
-  const logs = new Map<string, { log: ReturnType<LogOf>; told: Set<string> }>();
+  const logs = new Map<string, { log: ReturnType<LogOf>; told: ToldCalls }>();
   const partOf = (self: string | undefined) => {
     const { role = 'simulated', name = role } = parseIdentity(self ?? '') ?? {};
     const part = role === 'agent' ? 'hosts' : name;
-    const known = logs.get(part) ?? { log: logOf(part), told: new Set<string>() };
+    const known = logs.get(part) ?? { log: logOf(part), told: new ToldCalls() };
     logs.set(part, known);
     return known;
   };

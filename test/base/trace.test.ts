@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
-import { loggerTo, logServed } from '#base/log.ts';
+import { loggerTo, logServed, ToldCalls } from '#base/log.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
 import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
@@ -96,7 +96,7 @@ describe('calls that were answered', () => {
   it('leave one line for each request and method, and one for each failure', () => {
     const lines: Record<string, unknown>[] = [];
     const log = loggerTo('p', { write: (line) => void lines.push(JSON.parse(line)) });
-    const told = new Set<string>();
+    const told = new ToldCalls();
     const call = { peer: 'p', self: undefined, ms: 1, requested: true, code: undefined };
     for (const id of ['one', 'two'])
       withTrace(traceOf(id), () => {

@@ -7,7 +7,7 @@ import * as sdk from '@aws-sdk/client-ec2';
 import { sql } from 'kysely';
 import { type DestinationStream, pino } from 'pino';
 import { parseIdentity } from '#base/identity.ts';
-import { type Logger, loggerTo, logServed } from '#base/log.ts';
+import { type Logger, loggerTo, logServed, ToldCalls } from '#base/log.ts';
 import { type Authority, createAuthority, issueCertificate } from '#base/pki.ts';
 import { openDatabase } from '#base/postgres/database.ts';
 import { listenStore } from '#base/postgres/listen.ts';
@@ -128,11 +128,11 @@ const start = async (options: RealCloudOptions, undo: Undo): Promise<RealCloud> 
   const silent = pino({ level: process.env.PANDO_LOG ?? 'silent' });
   const logOf = (name: string): Logger => (logTo === undefined ? silent : loggerTo(name, logTo));
   if (logTo !== undefined) {
-    const told = new Map<string, Set<string>>();
+    const told = new Map<string, ToldCalls>();
     const onServed = (message: unknown): void => {
       const { name = '', role = '' } = parseIdentity((message as ServedCall).self ?? '') ?? {};
       const part = role === 'agent' ? name : role;
-      const toldBy = told.get(part) ?? new Set<string>();
+      const toldBy = told.get(part) ?? new ToldCalls();
       told.set(part, toldBy);
       logServed(logOf(part), message as ServedCall, toldBy);
     };

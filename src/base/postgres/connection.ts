@@ -5,9 +5,9 @@ import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'ky
 import pg from 'pg';
 import { monotonicMs } from '../monotonic.ts';
 import { ConnectionLost, storeError, storeFaultOf, unknownOutcome } from './faults.ts';
-import { beginText, commitText, type Joined, queryJoined, queryPrepared } from './joined.ts';
 import * as limits from './limits.ts';
 import { patience } from './patience.ts';
+import { type Answer, beginText, commitText, type Joined, queryPrepared } from './prepared.ts';
 
 export interface ConnectionOptions {
   readonly url: string;
@@ -202,16 +202,13 @@ export class StoreConnection implements PostgresPoolClient {
     }
   }
 
-  #send(text: string, values: ReadonlyArray<unknown>, joined: Joined): Promise<pg.QueryResult> {
+  #send(text: string, values: ReadonlyArray<unknown>, joined: Joined): Promise<Answer> {
     this.#cork();
     if (text === beginText || text === commitText) return this.#client.query({ name: text, text });
     const name = values.length === 0 && !joined.begin && !joined.commit ? undefined : nameOf(text);
     const statement = { text, values: [...values] };
-    if (!joined.begin && !joined.commit)
-      return name === undefined
-        ? this.#client.query(statement)
-        : queryPrepared(this.#client, { ...statement, name });
-    if (name !== undefined) return queryJoined(this.#client, { ...statement, name }, joined);
+    if (name !== undefined) return queryPrepared(this.#client, { ...statement, name }, joined);
+    if (!joined.begin && !joined.commit) return this.#client.query(statement);
     // There are more texts than are kept prepared.
     const began = this.#client.query({ name: beginText, text: beginText });
     return began.then(() => this.#client.query(statement));

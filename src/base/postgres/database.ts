@@ -27,3 +27,6 @@ export const poolOf = <Schema>(database: Kysely<Schema>): StorePool => {
   if (pool === undefined) throw new Error('this is not a database as openDatabase gives it');
   return pool;
 };
+
+/** The same; undefined for any other. */
+export const findPool = (database: object): StorePool | undefined => pools.get(database);

@@ -67,6 +67,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   readonly #serving = new Map<number, AbortController>();
   readonly #reader = new FrameReader();
   readonly #keepAlive: NodeJS.Timeout;
+  /** Whether frames are held back until the end of this turn. */
+  #isCorked = false;
   #nextId = 1;
   #heardAt = monotonicMs();
   #closed: string | undefined;
@@ -156,12 +158,27 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     this.#pending.clear();
     for (const controller of this.#serving.values()) controller.abort(unreachable(this.peer, reason));
     this.#serving.clear();
+    // An answer of this very turn is still told.
+    this.#uncork();
     this.#socket.destroy();
     this.#options.onClose?.(reason);
   }
 
+  /** What is told in one turn of the event loop goes out in one write: each write is a record of TLS and a call of the system. */
   #write(frame: EncodedFrame): void {
-    if (this.#closed === undefined) writeFrame(this.#socket, frame);
+    if (this.#closed !== undefined) return;
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      this.#socket.cork();
+      process.nextTick(() => this.#uncork());
+    }
+    writeFrame(this.#socket, frame);
+  }
+
+  #uncork(): void {
+    if (!this.#isCorked) return;
+    this.#isCorked = false;
+    this.#socket.uncork();
   }
 
   #beat(): void {

@@ -1,5 +1,5 @@
 /** Reads RunInstances: what is asked for, checked as far as the request alone allows. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 import { parseId } from '#contracts/ids.ts';
 import type { ProfileReference } from '#contracts/profiles.ts';
@@ -210,7 +210,7 @@ const hashOf = ({ ClientToken: _token, DryRun: _dry, ...rest }: Input): string =
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : value,
   );
-  return createHash('sha256').update(canonical).digest('hex');
+  return hash('sha256', canonical);
 };
 
 export const readToken = (input: Input): TokenPart => {

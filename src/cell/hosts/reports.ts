@@ -1,5 +1,5 @@
 /** Hosts that connect and report: who may join, who was heard, and when a report is compared with the store (reconcile.ts). */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ParsedParams, Result } from '#base/rpc/contract.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
@@ -23,11 +23,8 @@ interface Seen {
   running: boolean;
 }
 
-const digestOf = (vms: readonly VmReport[]): string => {
-  const hash = createHash('sha1');
-  for (const vm of vms) hash.update(`${vm.instanceId}:${vm.state};`);
-  return hash.digest('base64');
-};
+const digestOf = (vms: readonly VmReport[]): string =>
+  hash('sha1', vms.map(({ instanceId, state }) => `${instanceId}:${state};`).join(''), 'base64');
 
 export class HostReports {
   readonly #options: ReconcilerOptions;

@@ -269,7 +269,9 @@ export const changeInstance = async (
   tx: Sql,
   id: string,
   change: InstanceChange,
-  expect: Partial<Pick<InstanceRow, 'version' | 'state' | 'workflow_id' | 'host_id'>> = {},
+  expect: Partial<Pick<InstanceRow, 'version' | 'state' | 'workflow_id' | 'host_id'>> & {
+    readonly intent?: null;
+  } = {},
 ): Promise<boolean> => {
   const { text, values } = changeStatement(id, change, expect);
   const rows = await tx.query<{ id: string }>(`${text} returning id`, values);

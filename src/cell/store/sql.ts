@@ -37,16 +37,7 @@ export interface Database extends Sql {
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
 }
 
-const sqlOver = (pool: StorePool): Sql => ({
-  query: async <Row>(text: string, values: readonly unknown[] = []) => {
-    const connection = await pool.connect();
-    try {
-      return (await connection.query<Row>(text, values)).rows;
-    } finally {
-      connection.release();
-    }
-  },
-});
+const sqlOver = (pool: StorePool): Sql => ({ query: (text, values) => pool.run(text, values) });
 
 const reads = /^\s*select\b/;
 

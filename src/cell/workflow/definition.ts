@@ -77,6 +77,8 @@ export interface Step<Name extends keyof Results, Input, Results, Services> {
   readonly why: string;
   /** Its result; or a `Wait`, and then it runs again when that is over. */
   do(context: StepContext<Input, Results, Services>): Promise<Results[Name] | Wait>;
+  /** What of its result is written; default: all of it. The rest only this execution knows: another one must do without it. */
+  keeps?(result: Results[Name]): Results[Name];
   /** Effect on the store, in the one transaction that also records the results and moves the cursor. */
   commit?(tx: Sql, context: StepContext<Input, Results, Services>, result: Results[Name]): Promise<void>;
   /** Must succeed also when the step never happened, happened in part, or was undone before. */

@@ -387,7 +387,7 @@ export class Execution<Services> {
     const { faults, definition } = this.#options;
     const point = `${definition.kind}.${step}.park`;
     const cursor = this.#table.cursorAt(this.#position);
-    const place = { resume, cursor, step, results: this.#results, timings: this.#timings };
+    const place = { resume, cursor, step, results: this.#table.kept(this.#results), timings: this.#timings };
     const park = { ...terms, ...place, ...(row.error === null ? {} : { error: row.error }) };
     const cancellable = this.#cancellable();
     let dueInMs = 0;
@@ -462,7 +462,8 @@ export class Execution<Services> {
       ...{ error: error ?? null, last_error: null, attempts: 0, taken_over: false },
     };
     const advance = {
-      ...{ state, cursor: to.cursor, step: to.step, results: this.#results, timings: this.#timings },
+      ...{ state, cursor: to.cursor, step: to.step },
+      ...{ results: this.#table.kept(this.#results), timings: this.#timings },
       alarmAfterMs: this.#alarmAfterMs(position),
       ...(error === undefined ? {} : { error }),
     };

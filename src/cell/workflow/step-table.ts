@@ -71,4 +71,12 @@ export class StepTable<Services> {
   cursorAt(position: number): number {
     return this.#names.slice(0, position).filter((name) => this.#cursorOrder.includes(name)).length;
   }
+
+  /** The results as they are written. */
+  kept(results: Readonly<Record<string, unknown>>): Record<string, unknown> {
+    const kept = { ...results };
+    for (const { name, keeps } of this.steps)
+      if (keeps !== undefined && Object.hasOwn(kept, name)) kept[name] = keeps(kept[name]);
+    return kept;
+  }
 }

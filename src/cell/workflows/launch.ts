@@ -46,6 +46,8 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
       why: 'the address comes from the subnet, which the region owns',
       retry: regionRetry,
       do: launchedInterface,
+      // The launch's answer alone shows it, and it is more than all the rest: with it a row is too long to be stored as it is.
+      keeps: ({ vpcId, port }) => ({ vpcId, port }),
       undo: async ({ services, subject, results }) => {
         // A VM that is left alone keeps its address.
         if (results['prepareNetwork.undo']?.newer === undefined)

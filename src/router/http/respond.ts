@@ -46,16 +46,16 @@ export const sendXml = (
   body: string,
   headers: Readonly<Record<string, string>> = {},
 ): void => {
-  const bytes = Buffer.from(body);
   response.writeHead(status, {
     ...headers,
     'content-type': xml,
-    'content-length': bytes.length,
+    'content-length': Buffer.byteLength(body),
     'x-amzn-requestid': requestId,
     'cache-control': 'no-cache, no-store',
     server: 'Pando',
   });
-  response.end(bytes);
+  // As text it goes in one piece with the headers.
+  response.end(body);
 };
 
 /** The error as a client may see it. A code that the catalogue has not, from a newer backend, is an inner error. */

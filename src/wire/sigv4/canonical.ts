@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { PandoError } from '#contracts/errors.ts';
 
 /** Header values by lower-case name. Give `IncomingMessage.headersDistinct`, which hides no repeated header. */
@@ -18,7 +18,7 @@ export interface SignedRequest {
 
 /** SHA-256 in hexadecimal. */
 export function sha256Hex(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+  return hash('sha256', data);
 }
 
 /** All values of a header, in order. */

@@ -3,7 +3,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { wireLimits } from '../limits.ts';
 import { canonicalRequest, headerValues, type SignedRequest, sha256Hex } from './canonical.ts';
 import { basicTime, incomplete, parseBasicTime, readClaim, type SignatureClaim } from './claim.ts';
-import { DayKeys, hmac, scopeName } from './dayKeys.ts';
+import { DayKeys, scopeName, signatureWith } from './dayKeys.ts';
 
 /** The least that a key's record must hold: signing keys by `scopeName`, or the secret that they derive from. */
 export interface SigningKey {
@@ -59,7 +59,7 @@ export async function verifySigV4<K extends SigningKey>(
   const key = await options.lookupKey(claim.accessKeyId, claim.sessionToken);
   if (key === undefined) throw unknownKey(claim.service);
   const canonical = canonicalRequest(request, claim.parameters, claim.signedHeaders, payloadHash);
-  const expected = hmac(signingKeyOf(key, claim, options.dayKeys), stringToSign(claim, canonical));
+  const expected = signatureWith(signingKeyOf(key, claim, options.dayKeys), stringToSign(claim, canonical));
   if (!timingSafeEqual(expected, Buffer.from(claim.signature, 'hex'))) throw mismatch();
   if (key.sessionToken !== undefined && !sameText(key.sessionToken, claim.sessionToken))
     throw unknownKey(claim.service);

@@ -61,7 +61,7 @@ export const interfaceOf = async <I, R>(
 export interface LaunchedInterface {
   readonly vpcId: string;
   readonly port: VpcPort;
-  /** What EC2 shows of it, for the launch's answer; absent: it is asked for there. */
+  /** What EC2 shows of it, for the launch's answer, and not written down; absent: it is asked for there. */
   readonly shown?: readonly unknown[];
 }
 

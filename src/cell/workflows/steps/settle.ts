@@ -3,7 +3,13 @@
 import { epochAfter } from '../../generation.ts';
 import type { InstanceState } from '../../instance-states.ts';
 import type { CellServices } from '../../services.ts';
-import { changeLocked, type InstanceChange, type InstanceRow, lockInstances } from '../../store/instances.ts';
+import {
+  changeInstance,
+  changeLocked,
+  type InstanceChange,
+  type InstanceRow,
+  lockInstances,
+} from '../../store/instances.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { NewWorkflow } from '../../store/workflows.ts';
 import { newWorkflow } from '../new-workflow.ts';
@@ -19,19 +25,20 @@ export const settle = async (
   change: InstanceChange = {},
 ): Promise<readonly NewWorkflow[]> => {
   const { services, subject, workflowId } = context;
+  const ended = { ...change, state, workflow_id: null, locked: false, intent: null };
+  const own = { workflow_id: workflowId };
+  // Most often nobody has asked for more: one statement finds that out, locks the row and writes it.
+  if (await changeInstance(tx, subject, ended, state === 'terminated' ? own : { ...own, intent: null }))
+    return [];
   const [row] = await lockInstances(tx, undefined, [subject]);
   // The instance was lost (a survivor ended this workflow): the fenced move after this refuses the transaction.
   if (row === undefined || row.workflow_id !== workflowId) return [];
-  if (row.intent === null || state === 'terminated') {
-    await changeLocked(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
+  const kept = row.intent === null ? undefined : followsAs(row.intent.kind, state);
+  if (row.intent === null || kept === undefined) {
+    await changeLocked(tx, subject, ended);
     return [];
   }
   const follower = followerOf(services, { ...row, ...change }, row.intent.force);
-  const kept = followsAs(row.intent.kind, state);
-  if (kept === undefined) {
-    await changeLocked(tx, subject, { ...change, state, workflow_id: null, locked: false, intent: null });
-    return [];
-  }
   await changeLocked(tx, subject, {
     ...change,
     state: kept,
