@@ -98,6 +98,12 @@ const runSeed = async (seed: number, run: Run, simulator = simulate): Promise<Si
       faults: result.faults,
       holds: result.holds,
       broken: broken.length,
+      phases: Object.entries(result.phases)
+        .map(
+          ([name, { virtualMs, cpuMs, statements }]) =>
+            `${name} ${(virtualMs / 1000).toFixed(1)} s in ${(cpuMs / 1000).toFixed(2)} s of CPU, ${statements} statements`,
+        )
+        .join('; '),
     }),
   );
   if (values.logs) for (const line of result.logged) console.log(line.trimEnd());
