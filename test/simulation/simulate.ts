@@ -22,6 +22,8 @@ export interface SimulationOptions {
   /** Default: some of all, as the seed says. */
   readonly faults?: readonly FaultKind[];
   readonly faultEveryMs?: number;
+  /** When the first one may come. */
+  readonly faultFromMs?: number;
   /** Ends at the first thing that does not hold. */
   readonly stopsWhenBroken?: boolean;
   /** A deliberate fault in what stores are asked. */
@@ -141,7 +143,7 @@ const run = async (
   const faults = new Faults({
     cloud,
     kinds: options.faults ?? kindsOf(seed),
-    fromMs: 500,
+    fromMs: options.faultFromMs ?? 500,
     untilMs,
     everyMs: options.faultEveryMs ?? 4_000,
   });

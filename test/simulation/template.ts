@@ -59,14 +59,21 @@ const ask = (engine: Engine, sql: string): void => {
   if (error !== undefined) throw new Error(error);
 };
 
+/** Of the first engine of this process, when it was made. */
+let firstFiles: Blob | undefined;
+
 /** One is made, the others are its copies, which is sooner done. */
-const makeEngines = async (stores: readonly string[]): Promise<Map<string, Engine>> => {
-  const [first = '', ...others] = stores;
+const makeEngine = async (): Promise<Engine> => {
+  if (firstFiles !== undefined) return prepared(await Engine.create(firstFiles));
   const engine = prepared(await Engine.create());
   ask(engine, seededUuid);
-  const data = await engine.files();
-  const engines = new Map([[first, engine]]);
-  for (const name of others) engines.set(name, prepared(await Engine.create(data)));
+  firstFiles = await engine.files();
+  return engine;
+};
+
+const makeEngines = async (stores: readonly string[]): Promise<Map<string, Engine>> => {
+  const engines = new Map<string, Engine>();
+  for (const name of stores) engines.set(name, await makeEngine());
   return engines;
 };
 
