@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { Coalesced } from '#base/coalesced.ts';
 import { wipe } from '#base/wipe.ts';
 
 export interface DiscardsOptions {
@@ -16,8 +17,7 @@ export class Discards {
   readonly dir: string;
   readonly #failed: DiscardsOptions['failed'];
   readonly #told = new Set<string>();
-  #work: Promise<void> | undefined;
-  #again = false;
+  readonly #work = new Coalesced(() => this.#round());
   #number = 0;
 
   constructor({ stateDir, failed }: DiscardsOptions) {
@@ -59,12 +59,7 @@ export class Discards {
 
   /** Resolves when everything was tried that is there now, with what is left, for people; empty: nothing of a tenant's. */
   async settle(): Promise<readonly string[]> {
-    if (this.#work === undefined) {
-      this.#work = this.#round().finally(() => {
-        this.#work = undefined;
-      });
-    } else this.#again = true;
-    await this.#work;
+    await this.#work.run();
     return this.#names();
   }
 
@@ -77,14 +72,11 @@ export class Discards {
 
   /** One after the other: it is work for the disk that nobody waits for. */
   async #round(): Promise<void> {
-    do {
-      this.#again = false;
-      for (const name of await this.#names())
-        await wipe(join(this.dir, name)).catch((error: unknown) => {
-          if (this.#told.has(name)) return;
-          this.#told.add(name);
-          this.#failed(name, error);
-        });
-    } while (this.#again);
+    for (const name of await this.#names())
+      await wipe(join(this.dir, name)).catch((error: unknown) => {
+        if (this.#told.has(name)) return;
+        this.#told.add(name);
+        this.#failed(name, error);
+      });
   }
 }

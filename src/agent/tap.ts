@@ -1,6 +1,7 @@
 /** Taps: made in the host's namespace for one uid, handed to the card's namespace once the VMM holds them open. */
 import { exec } from '#base/exec.ts';
 import { KeptShell } from '#base/keptShell.ts';
+import { removeDevice } from '#base/removeDevice.ts';
 import { tapScriptTimeoutMs } from './limits.ts';
 
 /** The tap of the VM with this uid. At most 15 characters, which is what the kernel allows. */
@@ -16,15 +17,12 @@ const run = (script: string): Promise<string> => {
 
 /** Removes the tap from our own namespace; absent: nothing. */
 export const deleteTap = async (name: string): Promise<void> => {
-  await run(removal(name));
+  await run(removeDevice(name));
 };
-
-const removal = (name: string): string =>
-  `if [ -e /proc/sys/net/ipv4/conf/${name} ]; then ip link delete dev ${name}; fi\n`;
 
 /** Makes a persistent tap that only `uid` may open. One that is here already is made anew. */
 export const createTap = async (name: string, uid: number): Promise<void> => {
-  await run(`${removal(name)}ip tuntap add name ${name} mode tap user ${uid} group ${uid}\n`);
+  await run(`${removeDevice(name)}ip tuntap add name ${name} mode tap user ${uid} group ${uid}\n`);
 };
 
 /**

@@ -1,5 +1,6 @@
 /** The pair of devices between a VPC's namespace and the gateway's main namespace. */
 import { createHash } from 'node:crypto';
+import { removeDevice } from '#base/removeDevice.ts';
 import { runHere } from '#card/kernel/namespace.ts';
 import { namespacePath } from '#card/kernel/paths.ts';
 import { cableDevice, cableInside, cableMtu, cableOutside } from './limits.ts';
@@ -26,8 +27,7 @@ export const gatewayMac = (name: string): string => {
 export const layCable = async (namespace: string, vni: number): Promise<void> => {
   const name = cableName(vni);
   await runHere(`if ip -n ${namespace} link show dev ${cableDevice} >/dev/null 2>&1; then exit 0; fi
-if [ -e /proc/sys/net/ipv4/conf/${name} ]; then ip link del dev ${name}; fi
-ip link add name ${name} address ${outsideMac(vni)} mtu ${cableMtu} type veth \\
+${removeDevice(name)}ip link add name ${name} address ${outsideMac(vni)} mtu ${cableMtu} type veth \\
   peer name ${cableDevice} address ${insideMac(vni)} mtu ${cableMtu} netns ${namespace}
 echo 0 >/proc/sys/net/ipv4/conf/${name}/rp_filter
 echo 0 >/proc/sys/net/ipv4/conf/${name}/send_redirects
@@ -42,5 +42,5 @@ END
 };
 
 export const cutCable = async (vni: number): Promise<void> => {
-  await runHere(`ip link del dev ${cableName(vni)} 2>/dev/null || true\n`);
+  await runHere(removeDevice(cableName(vni)));
 };

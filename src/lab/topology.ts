@@ -90,9 +90,16 @@ async function ensureNamespace(name: string): Promise<void> {
       () => false,
     );
     if (works) return;
-    await exec('ip', ['netns', 'delete', name]);
+    await deleteNamespace(name);
   }
   await exec('ip', ['netns', 'add', name]);
+}
+
+/** Another command may do the same at the same time: what is gone then is no error. */
+async function deleteNamespace(name: string): Promise<void> {
+  const { exitCode, stderr } = await exec('ip', ['netns', 'delete', name], { allow: [1] });
+  if (exitCode !== 0 && (await exists(`${netnsDirectory}/${name}`)))
+    throw new Error(`The namespace ${name} was not deleted: ${stderr}`);
 }
 
 /** A MAC of our own range by place, so that nothing depends on what the kernel draws. */
@@ -131,13 +138,19 @@ async function ensureFabric(plan: LabPlan): Promise<void> {
   await ipBatch(netns, ['link set mgmt-root master br-mgmt', 'link set mgmt-root up']);
 }
 
-/** Removes a pair of links of which one end, the other or both are there. */
-async function removePair(
-  here: { readonly link: string; readonly in: ReadonlyMap<string, Link> },
-  there: { readonly link: string; readonly in: ReadonlyMap<string, Link>; readonly netns: string },
-): Promise<void> {
-  if (here.in.has(here.link)) await exec('ip', ['link', 'delete', here.link]);
-  else if (there.in.has(there.link)) await exec('ip', ['-n', there.netns, 'link', 'delete', there.link]);
+/** One end of a pair of links, and what its namespace has (root's when undefined). */
+interface End {
+  readonly link: string;
+  readonly in: ReadonlyMap<string, Link>;
+  readonly netns?: string;
+}
+
+/**
+ * Removes a pair of links of which one end, the other or both are there. Of a namespace that has ended the other ends stay until the kernel
+ * comes to them, and for as long as a process is in it: their names are taken.
+ */
+async function removePair(...ends: readonly End[]): Promise<void> {
+  for (const { link, in: there, netns } of ends) if (there.has(link)) await deleteLink(link, netns);
 }
 
 interface Port {
@@ -167,12 +180,12 @@ async function ensurePorts(plan: LabPlan, netns: string, ports: readonly Port[])
       !isDone(present.get(name), { address }) || !isDone(fabric.get(switchPort), { master: bridge }),
   );
   if (missing.length === 0) return;
-  const stale = missing.filter((port) => present.has(port.name)).map((port) => `link delete ${port.name}`);
-  await ipBatch(netns, [
-    'link set lo up',
-    ...stale,
-    ...missing.flatMap((port) => portLines(port, plan.fabricNetns)),
-  ]);
+  for (const { name, switchPort } of missing)
+    await removePair(
+      { link: name, in: present, netns },
+      { link: switchPort, in: fabric, netns: plan.fabricNetns },
+    );
+  await ipBatch(netns, ['link set lo up', ...missing.flatMap((port) => portLines(port, plan.fabricNetns))]);
   // Last: a port that joined its switch is whole.
   await ipBatch(
     plan.fabricNetns,
@@ -192,8 +205,11 @@ async function ensureHost(plan: LabPlan, host: PlannedHost): Promise<void> {
     isDone(inHost.get('card0'), { address: hostCardLink.host }) &&
     isDone(inCard.get('host0'), { address: hostCardLink.card });
   if (linked) return;
+  await removePair(
+    { link: 'card0', in: inHost, netns: hostNetns },
+    { link: 'host0', in: inCard, netns: cardNetns },
+  );
   await ipBatch(hostNetns, [
-    ...(inHost.has('card0') ? ['link delete card0'] : []),
     `link add card0 type veth peer name host0 netns ${cardNetns}`,
     `address add ${hostCardLink.host}/${hostCardLink.bits} dev card0`,
     'link set card0 up',
@@ -266,5 +282,5 @@ export async function removeTopology(prefix: string): Promise<void> {
     // Deleting the namespace at the other end may have taken it along meanwhile.
     if (link.startsWith(`${prefix}-`)) await deleteLink(link);
   }
-  for (const name of await namespacesOf(prefix)) await exec('ip', ['netns', 'delete', name]);
+  for (const name of await namespacesOf(prefix)) await deleteNamespace(name);
 }

@@ -81,6 +81,8 @@ export class Supervised {
   #outdated = false;
   /** Serves until its successor is ready. */
   #former: ProcessIdentity | undefined;
+  /** It has been told to end, and finishes what it has begun: its successor serves. */
+  #formerEnds: Promise<void> | undefined;
 
   constructor(spec: ProcessSpec, directory: RunDirectory, missing: Missing, log: (line: string) => void) {
     this.#spec = spec;
@@ -153,11 +155,11 @@ export class Supervised {
     const { spec } = this;
     if (record?.overlaps !== true || spec.kind !== 'node' || spec.overlaps !== true || !isAlive(record)) {
       await this.stop();
-    } else if (this.#serving === undefined) {
-      this.#former = record;
     } else {
+      await this.#formerEnds;
+      if (this.#serving === undefined) this.#former = record;
       // The next of an earlier replacement, which has not become ready.
-      await this.#end(record);
+      else await this.#end(record);
     }
     await this.#start();
   }
@@ -167,12 +169,15 @@ export class Supervised {
     return this.#former !== undefined && isAlive(this.#former) ? this.#former : undefined;
   }
 
-  async #endFormer(): Promise<void> {
+  #endFormer(): Promise<void> {
     const former = this.#former;
-    if (former === undefined) return;
+    if (former === undefined) return Promise.resolve();
     // The grace lets it finish the answers that it has begun.
-    await endProcess(former, 2 * stopGraceMs);
-    if (this.#former === former) this.#former = undefined;
+    this.#formerEnds ??= endProcess(former, 2 * stopGraceMs).finally(() => {
+      this.#formerEnds = undefined;
+      if (this.#former === former) this.#former = undefined;
+    });
+    return this.#formerEnds;
   }
 
   /** One look: notices death, checks readiness, starts when it is time and `mayStart`. Never throws. */

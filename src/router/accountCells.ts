@@ -31,7 +31,8 @@ export class AccountCellIndex {
     const ids = await this.#lookUp(accountId);
     if (ids === undefined) return { cells: all, unknown: [] };
     const listed = new Set(ids);
-    if (ids.some((id) => !all.some(({ record }) => record.cellId === id))) await this.#directory.refresh();
+    if (ids.some((id) => !all.some(({ record }) => record.cellId === id)))
+      await this.#directory.refreshAnew();
     const cells = this.#directory.known.filter(({ record }) => listed.delete(record.cellId));
     return { cells, unknown: [...listed] };
   }

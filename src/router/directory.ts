@@ -22,6 +22,7 @@ export class CellDirectory {
   /** Said once when it begins and once when it is over, not at every attempt. */
   #stale = false;
   #refreshing: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
   #cellsPerAccount: number;
 
   constructor(region: RegionLink, tls: TlsMaterial, limits: RouterLimits, log: Logger) {
@@ -58,7 +59,7 @@ export class CellDirectory {
   /** The cell of that number; an unknown number is asked of the region once more: the cell may be new. */
   async byNumber(number: number): Promise<Cell | undefined> {
     await this.all();
-    if (!this.#cells.has(number)) await this.refresh();
+    if (!this.#cells.has(number)) await this.refreshAnew();
     return this.#cells.get(number);
   }
 
@@ -68,6 +69,16 @@ export class CellDirectory {
       this.#refreshing = undefined;
     });
     return this.#refreshing;
+  }
+
+  /** The same for who misses a cell in the list: it may have joined after the fetch under way was answered, so the next one counts. */
+  refreshAnew(): Promise<void> {
+    if (this.#refreshing === undefined) return this.refresh();
+    this.#next ??= this.#refreshing.then(() => {
+      this.#next = undefined;
+      return this.refresh();
+    });
+    return this.#next;
   }
 
   close(): void {

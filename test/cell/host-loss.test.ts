@@ -11,6 +11,7 @@ const vmCount = 300;
 const askedEach = removalsPerHostMax + 40;
 const batch = 100;
 const launchesTimed = 60;
+const launchBatch = 10;
 /** Launches elsewhere may take this many times as long while a host is away; measured on a machine that does other things too. */
 const slowdownMax = 4;
 const roomy = { vcpus: 400, memoryMib: 400_000, diskMib: 8_000_000 };
@@ -65,11 +66,15 @@ const inBatches = async (action: string, which: readonly string[]): Promise<void
     await ec2(one.cell, action, { InstanceIds: which.slice(at, at + batch) });
 };
 
-/** How long these launches take on the other host, one batch of them after another; in milliseconds. */
+/** How long ten launches take on the other host, the median of several batches; in milliseconds. What else the machine does comes in bursts. */
 const timeLaunches = async (): Promise<number> => {
-  const begun = monotonicMs();
-  for (let made = 0; made < launchesTimed; made += 10) await launchMany(10);
-  return monotonicMs() - begun;
+  const took: number[] = [];
+  for (let made = 0; made < launchesTimed; made += launchBatch) {
+    const begun = monotonicMs();
+    await launchMany(launchBatch);
+    took.push(monotonicMs() - begun);
+  }
+  return took.sort((a, b) => a - b)[Math.floor(took.length / 2)] ?? 0;
 };
 
 test('300 VMs on a host that vanishes: launches elsewhere go on, and users get what they asked for when it is back', async (t) => {
@@ -87,7 +92,7 @@ test('300 VMs on a host that vanishes: launches elsewhere go on, and users get w
   await inBatches('StopInstances', stopped);
   const busy = await timeLaunches();
   t.diagnostic(
-    `launches/s elsewhere: ${((launchesTimed / quiet) * 1000).toFixed(1)} before, ${((launchesTimed / busy) * 1000).toFixed(1)} during`,
+    `launches/s elsewhere: ${((launchBatch / quiet) * 1000).toFixed(1)} before, ${((launchBatch / busy) * 1000).toFixed(1)} during`,
   );
   assert.ok(busy < slowdownMax * quiet, `${busy} ms instead of ${quiet} ms`);
   await until('what waits for the host holds no slot', () => one.cell.engine.load === 0);

@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
+import { openDatabase } from '#base/postgres/database.ts';
 import { StoreProxy } from '../support/storeProxy.ts';
 import { TestCell, type TestProcessor, until } from './support/harness.ts';
 import { launchPatiently, lease, shortTimes, soak } from './support/store-faults.ts';
@@ -99,6 +101,21 @@ const recovered = async (processor: TestProcessor): Promise<void> => {
     for (const id of host.vms.keys()) assert.equal(cell.world.runningOn(id).length, 1);
 };
 
+/** What the dead one had begun is rolled back by the server in its own time: until then its rows are locked, and passed over. */
+const transactionsEnd = async (): Promise<void> => {
+  const direct = openDatabase<Record<never, never>>({ url: cell.url });
+  try {
+    await until('no transaction is open', async () => {
+      const { rows } = await sql<{ n: number }>`select count(*)::int as n from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+          and backend_type = 'client backend' and xact_start is not null`.execute(direct);
+      return rows[0]?.n === 0;
+    });
+  } finally {
+    await direct.destroy();
+  }
+};
+
 test(`both leases lapse, the store is away for ${outageMs} ms: each comes back to its own, nobody takes from the other`, async (t) => {
   const [one, two] = await start();
   await watchOwners(one);
@@ -128,6 +145,7 @@ test('one processor dies while the store is away: the other takes its work up on
   proxy.mode = 'silent';
   one.kill();
   await delay(outageMs);
+  await transactionsEnd();
   proxy.mode = 'pass';
   const began = performance.now();
   const mid = await until('a part is taken over', async () => {

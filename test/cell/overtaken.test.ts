@@ -4,11 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { generationOf } from '#cell/generation.ts';
+import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { instanceFates } from '#cell/instance-fates.ts';
 import { findInstance } from '#cell/store/instances.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { SimCaller } from '#simhost/caller.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
+import { doomedLease, kill } from './support/fault-matrix.ts';
 import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
 import { describe, launch, reaches } from './support/instances.ts';
 import { OrderedFaults } from './support/ordered-faults.ts';
@@ -108,6 +111,34 @@ test('the undo of a launch leaves a VM that lives on by a later change: in quara
   await reaches(processor.cell, id, 'terminated');
   assert.deepEqual([first.vms.size, await claimsOf(id)], [0, []]);
 });
+
+for (const when of ['while it is refused', 'before another processor takes it over'] as const)
+  test(`the undo of a launch leaves a VM that lives on, also where a report raises the row ${when}`, async () => {
+    const own = new OrderedFaults();
+    const doomed = await setup.addProcessor({ ...doomedLease, faults: own });
+    const { services } = processor.cell;
+    const reconciler = new HostReconciler({ services, owner: 'other', begun: () => undefined });
+    const reconcile = () => reconciler.reconcile(first.hostId, first.reports());
+    own.failAt('launch.launchVm.after', Number.POSITIVE_INFINITY);
+    own.doAt('launch.prepareNetwork.undo.before', async () => {
+      const [it = ''] = first.vms.keys();
+      await elsewhen('vm.stop', it);
+      await reconcile();
+      assert.ok(generationOf((await findInstance(db(), it))?.place_epoch ?? 0) > lost, 'it was raised');
+      if (when === 'while it is refused') return;
+      kill(doomed, processor);
+      await new Promise(() => undefined);
+    });
+    const id = await launch(doomed.cell, setup.region);
+    await reaches(processor.cell, id, 'terminated');
+    const vm = first.vms.get(id);
+    for (let report = 0; report < 2; report++) await reconcile();
+    const left = [vm?.state, first.vms.get(id), await quarantined(id)];
+    assert.deepEqual(left, ['stopped', vm, 'newer'], 'nothing was removed on a belief');
+    await processor.cell.operator['operator.removeVm']({ instanceId: id });
+    assert.equal(first.vms.size, 0);
+    await doomed.stop();
+  });
 
 test('an operator removes what a launch left: VM and interface', async () => {
   let id = '';

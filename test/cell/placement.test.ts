@@ -1,5 +1,6 @@
 /** Placement never promises more than there is (I3), whatever races: a property over random sizes, hosts and releases. */
 import assert from 'node:assert/strict';
+import { AsyncResource } from 'node:async_hooks';
 import { after, before, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
@@ -191,6 +192,31 @@ test('a transaction that fails leaves nothing taken, in the store and in the vie
   await assert.rejects(failing, /no/);
   assert.equal(view.view.slots.free('h-1')?.memoryMib, 256);
   assert.ok(await placeOne(view, small));
+});
+
+test('what a transaction has given back is its own to place on, though others read the hosts in between', async () => {
+  await sql`truncate hosts, claims`.execute(handle);
+  await addHost('h-1', 1, 400);
+  const [view] = views;
+  const parts = [await placeOne(view, small), await placeOne(view, small)];
+  assert.equal(await placeOne(view, small), undefined, 'it is full');
+  // As the processor reads them now and then: not from within the transaction, whose locks a second connection would wait for.
+  const readByOthers = AsyncResource.bind(() => view.refresh());
+  const placed = await view.transaction(async (tx, placing) => {
+    for (const part of parts) await releaseClaim(tx, part?.claimId ?? '');
+    const found: (Placed | undefined)[] = [];
+    for (let at = 0; at < parts.length; at++) {
+      const claim = { purpose: 'notice', holder: `own-${at}`, type: 'test', amount: small } as const;
+      found.push(await placing.place({ claim, zone }));
+      // The store as others see it: nothing was given back.
+      await readByOthers();
+    }
+    return found;
+  });
+  assert.deepEqual(
+    placed.map((each) => each?.hostId),
+    ['h-1', 'h-1'],
+  );
 });
 
 test('a host that is silent, draining or of another zone gets nothing', async () => {

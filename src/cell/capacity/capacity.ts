@@ -85,19 +85,21 @@ export class Capacity {
   /** Reads all hosts anew. Calls that come while one reads wait for the next, which reads what theirs was about. */
   async refresh(): Promise<void> {
     if (this.#reading !== undefined) await this.#reading.catch(() => undefined);
-    this.#reading ??= this.refreshBy(this.#options.db).finally(() => {
-      this.#reading = undefined;
-    });
+    this.#reading ??= this.refreshBy(this.#options.db)
+      .then(() => undefined)
+      .finally(() => {
+        this.#reading = undefined;
+      });
     await this.#reading;
   }
 
-  /** The same by this connection: inside of a transaction nothing takes a second one. */
-  async refreshBy(sql: Sql): Promise<void> {
+  /** The same by this connection: inside of a transaction nothing takes a second one. Answers which reading of the view's it is. */
+  async refreshBy(sql: Sql): Promise<number> {
     const readAt = this.now();
     const rows = await readCapacity(sql);
     const changed = this.view.changed(rows);
     const occupants = changed.length === 0 ? new Map() : await readOccupants(sql, changed);
-    this.view.refresh(rows, readAt, occupants);
+    return this.view.refresh(rows, readAt, occupants);
   }
 
   /** A launch of this type came, or found no place. */

@@ -67,7 +67,8 @@ const comingBack = (): PandoError =>
 export class Placing {
   readonly #options: PlacingOptions;
   readonly #made: Made[] = [];
-  #fresh = false;
+  /** The reading of the view's that is this transaction's own: what it has given back itself is free there, and in no other one. */
+  #own: number | undefined;
 
   constructor(options: PlacingOptions) {
     this.#options = options;
@@ -89,7 +90,7 @@ export class Placing {
     for (let round = 1; round <= placeRoundsMax; round++) {
       const near = this.#inOrder(nearestFirst(this.#candidates(request, 'reached'), group));
       // A host may have dialled in, or got room, since the view was read: it is asked for before one that is out of reach.
-      if (near.length === 0 && !this.#fresh) {
+      if (near.length === 0 && this.#own !== this.#options.capacity.view.readings) {
         await this.#refresh();
         continue;
       }
@@ -192,7 +193,7 @@ export class Placing {
       capacity.claiming.begin(counters.id);
       const claimId = claimIdOf(claim.purpose, claim.holder, claim.part);
       this.#made.push({ claimId, counters });
-      capacity.view.begin(claimId, counters.id, claim.amount);
+      capacity.view.begin(claimId, counters, claim.amount);
       return counters;
     }
     return undefined;
@@ -217,9 +218,7 @@ export class Placing {
   /** By this transaction's own connection; what it has claimed itself is in what it reads. */
   async #refresh(): Promise<void> {
     const { tx, capacity } = this.#options;
-    for (const { claimId, counters } of this.#made) capacity.view.abandon(claimId, counters.id);
-    await capacity.refreshBy(tx);
-    this.#fresh = true;
+    this.#own = await capacity.refreshBy(tx);
   }
 
   /** None has room; but a host that only seems silent is no want of room. */

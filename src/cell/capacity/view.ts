@@ -16,11 +16,17 @@ export const usedOf = (row: HostCounters): Amount => ({
   networkMbps: row.used_network_mbps,
 });
 
+interface InFlight {
+  readonly amount: Amount;
+  /** Of the host's row as the claim left it. */
+  readonly epoch: number;
+}
+
 interface Known {
   row: CapacityRow;
   occupants: Occupants;
-  /** Of claims whose transaction has not ended, by their id. */
-  readonly inFlight: Map<string, Amount>;
+  /** Of claims whose transaction has not ended, as far as is known here, by their id. */
+  readonly inFlight: Map<string, InFlight>;
   /** Something was committed here since `occupants` were read: the counters are known, who is there is not. */
   occupantsBehind: boolean;
   /** When `row` was last changed by a commit of this processor, in the clock of refreshes. */
@@ -30,9 +36,15 @@ interface Known {
 export class CapacityView {
   readonly slots: SlotMap;
   readonly #known = new Map<string, Known>();
+  /** How many readings were taken over: who knows its own tells whether another came after it. */
+  #readings = 0;
 
   constructor(fitness?: Fitness) {
     this.slots = new SlotMap(fitness);
+  }
+
+  get readings(): number {
+    return this.#readings;
   }
 
   /** Hosts of which what runs there has changed since it was read. */
@@ -47,9 +59,9 @@ export class CapacityView {
 
   /**
    * Takes over what was read of all hosts. `readAt`: before the read began; what was committed here since, and was not seen by the reading, stays.
-   * `occupants`: of those that had changed, what is there.
+   * `occupants`: of those that had changed, what is there. Answers which reading it is.
    */
-  refresh(rows: readonly CapacityRow[], readAt: number, occupants: ReadonlyMap<string, Occupants>): void {
+  refresh(rows: readonly CapacityRow[], readAt: number, occupants: ReadonlyMap<string, Occupants>): number {
     const seen = new Set<string>();
     for (const row of rows) {
       seen.add(row.id);
@@ -75,14 +87,15 @@ export class CapacityView {
       if (!same) this.#put(row.id);
     }
     for (const id of this.#known.keys()) if (!seen.has(id)) this.#forget(id);
+    return ++this.#readings;
   }
 
-  /** A claim that is being made: it counts until its transaction has ended. */
-  begin(claimId: string, hostId: string, amount: Amount): void {
-    const known = this.#known.get(hostId);
+  /** A claim that is being made, and left the host with these counters: it counts until its transaction has ended. */
+  begin(claimId: string, { id, epoch }: HostCounters, amount: Amount): void {
+    const known = this.#known.get(id);
     if (known === undefined) return;
-    known.inFlight.set(claimId, amount);
-    this.#put(hostId);
+    known.inFlight.set(claimId, { amount, epoch });
+    this.#put(id);
   }
 
   /** It was rolled back, or nobody knows: then the next refresh does. */
@@ -144,7 +157,8 @@ const sameRow = (a: CapacityRow, b: CapacityRow): boolean =>
 
 const factsOf = ({ row, occupants, inFlight }: Known): HostFacts => {
   let used = usedOf(row);
-  for (const amount of inFlight.values()) used = plus(used, amount);
+  // A row of that epoch or a later one has it: its commit may be read before it is answered. Or the epoch is another's, who came after its end.
+  for (const { amount, epoch } of inFlight.values()) if (epoch > row.epoch) used = plus(used, amount);
   return {
     hostId: row.id,
     limit: limitOf(row),

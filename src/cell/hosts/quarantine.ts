@@ -9,6 +9,7 @@ import { isEndedByOwner } from '../instance-states.ts';
 import type { CellServices } from '../services.ts';
 import { findPlaced, type InstanceRow, type PlacedInstance } from '../store/instances.ts';
 import {
+  isLeftAsNewer,
   listUnshown,
   type QuarantineReason,
   quarantineVm,
@@ -58,26 +59,30 @@ export class Quarantine {
       const verdict = await this.#judge(hostId, vm);
       if (typeof verdict === 'string') {
         kept.push(vm.instanceId);
-        await this.#keep(hostId, vm, verdict);
+        // The report may be older than a row that an operator's adoption has written meanwhile: the next one is compared too.
+        if (await this.#keep(hostId, vm, verdict)) settled = false;
       } else if (verdict.kind === 'later') settled = false;
       else settled = (await this.#remove(hostId, verdict)) && settled;
     }
     // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
-    if (kept.length > 0 || this.#counts.get(hostId) !== 0)
-      this.#counts.set(hostId, kept.length + (await this.#releaseUnshown(hostId, kept)));
+    if (kept.length > 0 || this.#counts.get(hostId) !== 0) {
+      const stay = await this.#releaseUnshown(hostId, kept);
+      this.#counts.set(hostId, kept.length + stay);
+      if (stay > 0) settled = false;
+    }
     return settled;
   }
 
   /** Ends the quarantine of what the report does not show as a stranger. Returns how many stay in it. */
   async #releaseUnshown(hostId: string, shown: readonly string[]): Promise<number> {
     const { db, log } = this.#services;
-    let stay = 0;
-    for (const seen of await listUnshown(db, hostId, shown)) {
+    const unshown = await listUnshown(db, hostId, shown);
+    if (unshown.length === 0) return 0;
+    for (const seen of unshown)
       if ((await this.#isOver(seen)) && (await releaseQuarantine(db, seen)))
         log.info({ host: hostId, instance: seen.instance_id }, 'no longer in quarantine');
-      else stay++;
-    }
-    return stay;
+    // Another processor may have ended some of them first.
+    return (await listUnshown(db, hostId, shown)).length;
   }
 
   /** The report may be older than the quarantine, so that it proves nothing: a row has the VM by now, or its host says that it is gone. */
@@ -98,13 +103,16 @@ export class Quarantine {
     return taken !== undefined && this.#removals.destroy(hostId, taken, proof);
   }
 
-  async #keep(hostId: string, vm: VmReport, reason: QuarantineReason): Promise<void> {
+  /** Returns whether it is new there. */
+  async #keep(hostId: string, vm: VmReport, reason: QuarantineReason): Promise<boolean> {
     const { db, log } = this.#services;
-    if (await quarantineVm(db, hostId, vm, reason))
+    const isNew = await quarantineVm(db, hostId, vm, reason);
+    if (isNew)
       log.error(
         { host: hostId, instance: vm.instanceId, state: vm.state, reason },
         'ALARM: a VM that no row accounts for is left alone, in quarantine: pando vm list --quarantined',
       );
+    return isNew;
   }
 
   async #judge(hostId: string, vm: VmReport): Promise<Verdict> {
@@ -115,16 +123,18 @@ export class Quarantine {
     // Changed since the rows of this host were read: the next report is compared with what it is now.
     if (row.workflow_id !== null || row.host_id === hostId || row.migration_host === hostId)
       return { kind: 'later' };
-    return row.state === 'terminated' ? this.#judgeEnded(row, vm) : this.judgeCopy(hostId, vm, row);
+    return row.state === 'terminated' ? this.#judgeEnded(hostId, row, vm) : this.judgeCopy(hostId, vm, row);
   }
 
   /** The end of a VM that has lived on since, by what its host has heard, is the word of a store that has lost commits. */
-  async #judgeEnded(row: InstanceRow, { generation }: VmReport): Promise<Verdict> {
+  async #judgeEnded(hostId: string, row: InstanceRow, { generation }: VmReport): Promise<Verdict> {
     if (isAhead(row, generation)) {
       if (!isEndedByOwner(row)) return 'newer';
       await raiseGeneration(this.#services.db, row, generation);
       return { kind: 'later' };
     }
+    // A report may have raised the row to what the host has heard before the workflow ended that was refused for it: what it left stays.
+    if (!isEndedByOwner(row) && (await isLeftAsNewer(this.#services.db, row.id, hostId))) return 'newer';
     return { kind: 'gone', row, proof: `terminated: ${row.state_reason?.Code ?? 'no reason kept'}` };
   }
 

@@ -3,6 +3,7 @@
  * of the cell's own time, until one is received or given up. A row is the record of each; nothing is remembered beside it.
  */
 import { Webhook } from 'standardwebhooks';
+import { Coalesced } from '#base/coalesced.ts';
 import type { WebhookDelivery, WebhookOutcome } from '#contracts/webhooks.ts';
 import * as limits from '../limits.ts';
 import type { CellServices } from '../services.ts';
@@ -27,8 +28,7 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   /** Event → receiver, of those that are on their way. */
   readonly #sending = new Map<string, string>();
-  #running: Promise<void> | undefined;
-  #again = false;
+  readonly #running = new Coalesced(() => this.#lookOnce());
   #stopped = false;
 
   constructor(options: DeliveriesOptions) {
@@ -46,34 +46,27 @@ export class Deliveries {
   }
 
   turn(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
+    return this.#running.run();
   }
 
   stop(): void {
     this.#stopped = true;
   }
 
-  async #run(): Promise<void> {
-    while (this.#again && !this.#stopped) {
-      this.#again = false;
-      const room = limits.webhooksAtOnceMax - this.#sending.size;
-      if (room <= 0) return;
-      const { db } = this.#options.services;
-      const nowMs = await elapsedMs(db);
-      const due = await db.transaction((tx) =>
-        takeDue(tx, {
-          ...{ nowMs, leaseMs: limits.webhookLeaseMs, limit: room, busy: this.#busy() },
-          ...{ perUrl: limits.webhooksPerReceiverMax, sending: [...this.#sending.values()] },
-        }),
-      );
-      // They end in their own time, and make room then: a slow receiver takes a few places and no more.
-      for (const delivery of due) this.#begin(delivery);
-      if (due.length > 0) this.#again = true;
-    }
+  async #lookOnce(): Promise<void> {
+    const room = limits.webhooksAtOnceMax - this.#sending.size;
+    if (this.#stopped || room <= 0) return;
+    const { db } = this.#options.services;
+    const nowMs = await elapsedMs(db);
+    const due = await db.transaction((tx) =>
+      takeDue(tx, {
+        ...{ nowMs, leaseMs: limits.webhookLeaseMs, limit: room, busy: this.#busy() },
+        ...{ perUrl: limits.webhooksPerReceiverMax, sending: [...this.#sending.values()] },
+      }),
+    );
+    // They end in their own time, and make room then: a slow receiver takes a few places and no more.
+    for (const delivery of due) this.#begin(delivery);
+    if (due.length > 0) void this.#running.run();
   }
 
   #begin(due: DueDelivery): void {

@@ -35,6 +35,15 @@ export const quarantineVm = async (
   return row?.fresh === true;
 };
 
+/** Whether the VM on this host is in quarantine since its host has heard of a later change than the store knew. */
+export const isLeftAsNewer = async (sql: Sql, instanceId: string, hostId: string): Promise<boolean> => {
+  const rows = await sql.query(
+    `select 1 from quarantined_vms where instance_id = $1 and host_id = $2 and reason = 'newer'`,
+    [instanceId, hostId],
+  );
+  return rows.length > 0;
+};
+
 export interface UnshownVm {
   readonly instance_id: string;
   readonly host_id: string;

@@ -8,7 +8,7 @@ import type { CellServices } from '../services.ts';
 import { findInstance } from '../store/instances.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
 import { need, type PlaceInput } from './steps/inputs.ts';
-import { type DestroyOutcome, destroyOrLeave, leaveHost } from './steps/leave-host.ts';
+import { type DestroyOutcome, destroyLaunched, leaveHost } from './steps/leave-host.ts';
 import {
   type LaunchedInterface,
   launchedInterface,
@@ -66,7 +66,7 @@ export const launchWorkflow = defineWorkflow<PlaceInput, LaunchResults, CellServ
           need(context.results.allocateInterface, 'allocateInterface'),
           true,
         ),
-      undo: (context) => destroyOrLeave(context, context.input.hostId),
+      undo: (context) => destroyLaunched(context),
     },
     {
       name: 'placeInterface',

@@ -4,6 +4,7 @@
  */
 import { appendFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { Coalesced } from '#base/coalesced.ts';
 import type { Logger } from '#base/log.ts';
 import { type AuditedCall, auditRecord } from './record.ts';
 
@@ -25,7 +26,7 @@ export class AuditLog {
   #waiting: AuditedCall[] = [];
   #lost = 0;
   #bytes: number | undefined;
-  #writing: Promise<void> | undefined;
+  readonly #writing = new Coalesced(() => this.#write());
 
   constructor(options: AuditOptions, log: Logger) {
     this.#options = options;
@@ -39,14 +40,13 @@ export class AuditLog {
       return;
     }
     this.#waiting.push(call);
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
-    });
+    // It never fails: what could not be written is counted.
+    void this.#writing.run();
   }
 
   /** Resolves when everything that was added is written, or could not be. */
   async drain(): Promise<void> {
-    while (this.#writing !== undefined) await this.#writing;
+    while (this.#waiting.length > 0 || this.#writing.isRunning) await this.#writing.run();
   }
 
   async #write(): Promise<void> {

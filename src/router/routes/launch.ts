@@ -135,7 +135,7 @@ const refuseUnsuited = (request: LaunchRequest, cells: readonly Cell['record'][]
 const cellsFor = async (parts: Parts, zone: string | undefined): Promise<readonly Cell[]> => {
   const known = await parts.cells.all();
   if (zone === undefined || known.some(({ record }) => record.zone === zone)) return known;
-  await parts.cells.refresh();
+  await parts.cells.refreshAnew();
   return parts.cells.all();
 };
 

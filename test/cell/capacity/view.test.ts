@@ -45,3 +45,17 @@ test('a store that has lost its last commits is believed by the next reading', (
   });
   assert.equal(used, 0);
 });
+
+test('a claim whose commit is read before it is answered counts once', () => {
+  const amount = { vcpusMilli: 0, memoryMib: 512, diskMib: 0, networkMbps: 0 };
+  const left = row(2, 512);
+  const used = (...readings: CapacityRow[]) =>
+    usedAfter((view) => {
+      view.begin('instance/a', left, amount);
+      for (const reading of readings) view.refresh([reading], 1, nothing);
+    });
+  assert.equal(used(), 512, 'from its decision on');
+  assert.equal(used(row(1, 0)), 512, 'a reading that has not seen it');
+  assert.equal(used(left), 512);
+  assert.equal(used(row(3, 768)), 768, 'nor beside what came after it');
+});

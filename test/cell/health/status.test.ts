@@ -27,16 +27,30 @@ const status = async (id: string): Promise<InstanceStatus> => {
   assert.ok(found);
   return found;
 };
-/** Older than the time for which every instance is shown as initializing. */
+/**
+ * Older than the time for which every instance is shown as initializing. What was judged of it grows up with it, in one statement: not what
+ * was judged before it was started last, which would be taken for a judgement of now.
+ */
 const grownUp = async (id: string): Promise<void> => {
   const { db } = processor.cell.services;
-  const values = [id, new Date(Date.now() - 3_600_000)];
-  await db.query('update instances set launch_time = $2 where id = $1', values);
-  await db.query('update instance_health set launched_at = $2 where instance_id = $1', values);
+  await db.query(
+    `with judged as (update instance_health set launched_at = $2 from instances
+         where id = instance_id and id = $1 and launched_at = launch_time)
+       update instances set launch_time = $2 where id = $1`,
+    [id, new Date(Date.now() - 3_600_000)],
+  );
 };
+/** Once its first report is written down: a write that was under way would have kept when it was launched. */
+const judged = (id: string): Promise<unknown> =>
+  until(`${id} is judged`, async () => {
+    const { db } = processor.cell.services;
+    const rows = await db.query('select 1 from instance_health where instance_id = $1', [id]);
+    return rows.length > 0;
+  });
 const running = async (): Promise<string> => {
   const id = await launch(processor.cell, setup.region);
   await reaches(processor.cell, id, 'running');
+  await judged(id);
   await grownUp(id);
   return id;
 };
@@ -172,11 +186,7 @@ test('a VM that ended and is started again is initializing until it is heard of'
   await grownUp(id);
   await instanceIs(id, 'initializing');
   vmOf(id).guest = { ...vmOf(id).guest, configured: true };
-  await until(`${id} is ok`, async () => {
-    // A report that was under way may have written down again when it was launched.
-    await grownUp(id);
-    return (await status(id)).InstanceStatus?.Status === 'ok';
-  });
+  await instanceIs(id, 'ok');
   await terminate(id);
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { poolsMax } from '#reconfiguration/pools.ts';
 import { ec2, TestCell, type TestProcessor, until } from '../support/harness.ts';
+import { reaches } from '../support/instances.ts';
 
 let setup: TestCell;
 let processor: TestProcessor;
@@ -16,7 +17,7 @@ before(async () => {
     ...{ ImageId: setup.region.imageId, InstanceType: 'p1.nano', MinCount: 8, MaxCount: 8 },
   })) as { Instances: { InstanceId: string }[] };
   running = Instances.map(({ InstanceId }) => InstanceId);
-  await until('all run', () => running.every((id) => setup.world.runningOn(id).length === 1));
+  for (const id of running) await reaches(processor.cell, id, 'running');
   await processor.cell.services.db.query('update hosts set rests_until = null');
 });
 after(() => setup.stop());

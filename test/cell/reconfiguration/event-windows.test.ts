@@ -6,6 +6,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { hoursPerWeek } from '#contracts/event-windows.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { accountId, ec2, TestCell, type TestProcessor, until } from '../support/harness.ts';
+import { reaches } from '../support/instances.ts';
 
 let server: TestDatabase;
 let setup: TestCell;
@@ -30,7 +31,8 @@ const launch = async (count: number, more: object = {}): Promise<string[]> => {
     ...more,
   })) as { Instances: { InstanceId: string }[] };
   const ids = Instances.map(({ InstanceId }) => InstanceId);
-  for (const id of ids) await until(`${id} runs`, () => setup.world.runningOn(id).length === 1);
+  // By its row, which is written last.
+  for (const id of ids) await reaches(processor.cell, id, 'running');
   return ids;
 };
 const hostOf = (id: string): string => [...setup.world.runningOn(id)][0] ?? '';

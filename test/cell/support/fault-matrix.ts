@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { beginRecovery } from '#cell/lifecycle.ts';
 import { recoveryTriesMax } from '#cell/limits.ts';
 import { migrationHostOf } from '#cell/store/claims.ts';
@@ -15,8 +16,29 @@ import type { FakeRegion } from './fake-region.ts';
 import { ec2, type ProcessorOptions, type TestProcessor, until } from './harness.ts';
 import { type Mode, modes, OrderedFaults } from './ordered-faults.ts';
 
-/** Long enough that a stalled machine is not taken for a dead processor, which would move the workflow away from its fault. */
 export const lease = { leaseTtlMs: 900, leaseRenewEveryMs: 60 };
+/**
+ * Of a processor that is to fail: on a machine that stands still for a moment it is not taken for dead, which would move the workflow away
+ * from its fault. The time of its lease is over when it dies: `kill`.
+ */
+export const doomedLease = { leaseTtlMs: 120_000, leaseRenewEveryMs: 60 };
+
+/** Kills a processor, and lets its lease's time be over. Again for a while: a renewal may be on its way. */
+export const kill = (doomed: TestProcessor, survivor: TestProcessor): void => {
+  doomed.kill();
+  const lapse = async (): Promise<void> => {
+    for (let time = 0; time < 10; time++) {
+      await survivor.cell.services.db.query(
+        "update processors set lease_until = now() - interval '1 second' where owner = $1",
+        [doomed.cell.owner],
+      );
+      await delay(lease.leaseRenewEveryMs);
+    }
+  };
+  // The survivor may end before.
+  lapse().catch(() => undefined);
+};
+
 export const forever = 1_000_000;
 
 export type Kind = 'launch' | 'start' | 'recover' | 'stop' | 'reboot' | 'terminate' | 'migrate';
@@ -182,7 +204,7 @@ export class FaultMatrix {
     const ground = this.#ground;
     const faults = new OrderedFaults();
     const faulty = await ground.addProcessor(faults, order.processor);
-    order.arrange(faults, () => faulty.kill());
+    order.arrange(faults, () => kill(faulty, ground.survivor));
     const launched = ground.launches();
     let id: string | undefined;
     try {

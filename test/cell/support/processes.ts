@@ -28,6 +28,8 @@ import { freePort } from '../../support/freePort.ts';
 import { FakeRegion } from './fake-region.ts';
 import { accountId, until, zone } from './harness.ts';
 
+/** Patience alone: two processes load their code, on a machine that runs other files too. */
+const readyMsMax = 90_000;
 const entry = fileURLToPath(new URL('../../../src/cell/main.ts', import.meta.url));
 
 const routerContract = { ...backendContract, ...capacityContract };
@@ -68,14 +70,29 @@ export class CellProcesses {
   ): Promise<CellProcesses> {
     const dir = await mkdtemp(join(tmpdir(), 'pando-cell-'));
     const cell = new CellProcesses(dir, await startTestDatabase(), await createAuthority('test'));
-    await cell.#serveRegion();
-    const routerTls = await cell.#issue('router', 'r');
-    const operatorTls = await cell.#issue('operator', 'o');
+    try {
+      await cell.#begin(names, hosts, capacity);
+    } catch (error) {
+      // Nobody else knows of it: its processes would keep the test file from ending.
+      await cell.stop();
+      throw error;
+    }
+    return cell;
+  }
+
+  async #begin(
+    names: readonly string[],
+    hosts: number,
+    capacity: SimHost['capacity'] | undefined,
+  ): Promise<void> {
+    await this.#serveRegion();
+    const routerTls = await this.#issue('router', 'r');
+    const operatorTls = await this.#issue('operator', 'o');
     for (const name of names) {
-      cell.#ports.set(name, await freePort());
-      await cell.startProcessor(name);
-      cell.#routers.set(name, cell.#client(routerTls, name, routerContract));
-      cell.#operators.set(name, cell.#client(operatorTls, name, cellOperatorContract));
+      this.#ports.set(name, await freePort());
+      await this.startProcessor(name);
+      this.#routers.set(name, this.#client(routerTls, name, routerContract));
+      this.#operators.set(name, this.#client(operatorTls, name, cellOperatorContract));
     }
     for (let number = 1; number <= hosts; number++) {
       const latencyMs = (): number => 5;
@@ -84,16 +101,15 @@ export class CellProcesses {
         hostId: `h-${number}`,
         zone,
         vtep,
-        world: cell.world,
+        world: this.world,
         latencyMs,
         copyMs: 50,
         ...(capacity === undefined ? {} : { capacity }),
       });
-      cell.hosts.push(host);
-      for (const name of names) await cell.#dial(host, name);
+      this.hosts.push(host);
+      for (const name of names) await this.#dial(host, name);
     }
-    for (const name of names) await cell.ready(name);
-    return cell;
+    for (const name of names) await this.ready(name);
   }
 
   #issue(role: string, name: string): Promise<TlsMaterial> {
@@ -230,7 +246,7 @@ export class CellProcesses {
     await until(
       `${name} has its hosts`,
       async () => (await health())?.detail?.startsWith(wanted) === true,
-      30_000,
+      readyMsMax,
     );
   }
 

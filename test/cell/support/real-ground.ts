@@ -13,10 +13,11 @@ import { listen } from '#cell/listener.ts';
 import { Lab as AgentLab, imageMib, type TestHost } from '../../agent/lab.ts';
 import { Lab as CardLab, type LabCard } from '../../card/lab.ts';
 import { freePort } from '../../support/freePort.ts';
-import { type Ground, lease } from './fault-matrix.ts';
+import { doomedLease, type Ground, lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
-const joinMsMax = 20_000;
+/** Patience alone: an agent dials again after a growing pause. */
+const joinMsMax = 60_000;
 const silent = pino({ level: 'silent' });
 
 /** The VMMs of the host, by instance, as the machine's own table of processes has them. */
@@ -103,10 +104,22 @@ export class RealGround implements Ground {
   }
 
   static async start(): Promise<RealGround> {
-    const cards = await CardLab.create();
+    const made = new AsyncDisposableStack();
+    try {
+      return await RealGround.#start(made);
+    } catch (error) {
+      await made.disposeAsync();
+      throw error;
+    }
+  }
+
+  static async #start(made: AsyncDisposableStack): Promise<RealGround> {
+    const cards = made.use(await CardLab.create());
     const card = await cards.card('card', { agentIdentity: 'spiffe://pando/agent/', emptyVpcKeptMs: 0 });
     const agents = await AgentLab.open(cards.authority);
+    made.defer(() => agents.close());
     const cell = await TestCell.start();
+    made.defer(() => cell.stop());
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
     agents.cellId = 'cell-1';
     const ports = [await freePort(), await freePort()];
@@ -148,7 +161,7 @@ export class RealGround implements Ground {
   }
 
   addProcessor(faults: NonNullable<ProcessorOptions['faults']>): Promise<TestProcessor> {
-    return this.#processor({ ...lease, faults }, 1);
+    return this.#processor({ ...doomedLease, faults }, 1);
   }
 
   /** A processor that listens where the agent dials; ready once the agent and its card are there. */

@@ -1,7 +1,7 @@
 /** Simulated hosts below a fault matrix: everything that they hold can be looked at. */
 import assert from 'node:assert/strict';
 import type { TestDatabase } from '../../base/postgres/test-database.ts';
-import { type Ground, lease } from './fault-matrix.ts';
+import { doomedLease, type Ground, lease } from './fault-matrix.ts';
 import { TestCell } from './harness.ts';
 
 export interface SimulatedGround extends Ground {
@@ -37,7 +37,7 @@ export const simulatedGround = async (
     instanceType: 'p1.nano',
     settleMsMax: 20_000,
     killVmm: async (id) => setup.hosts.find((host) => host.vms.has(id))?.killVmm(id),
-    addProcessor: (faults, more) => setup.addProcessor({ ...lease, faults, ...more }),
+    addProcessor: (faults, more) => setup.addProcessor({ ...doomedLease, faults, ...more }),
     launches: () => setup.hosts.reduce((sum, host) => sum + (host.calls.get('vm.launch') ?? 0), 0),
     restartCards: () => {
       for (const { card } of setup.hosts) card.restart();

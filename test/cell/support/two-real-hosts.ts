@@ -11,7 +11,8 @@ import type { FakeRegion } from './fake-region.ts';
 import { lease } from './fault-matrix.ts';
 import { type ProcessorOptions, TestCell, type TestProcessor, until, zone } from './harness.ts';
 
-const joinMsMax = 20_000;
+/** Patience alone: an agent dials again after a growing pause. */
+const joinMsMax = 60_000;
 const silent = pino({ level: 'silent' });
 const disciplines = z.array(
   z.object({ root: z.boolean().optional(), packets: z.number(), qlen: z.number() }),
@@ -44,11 +45,23 @@ export class TwoRealHosts {
   }
 
   static async start(): Promise<TwoRealHosts> {
-    const cards = await CardLab.create();
+    const made = new AsyncDisposableStack();
+    try {
+      return await TwoRealHosts.#start(made);
+    } catch (error) {
+      await made.disposeAsync();
+      throw error;
+    }
+  }
+
+  static async #start(made: AsyncDisposableStack): Promise<TwoRealHosts> {
+    const cards = made.use(await CardLab.create());
     const agents = await AgentLab.open(cards.authority);
+    made.defer(() => agents.close());
     // Else the lab's own processor would pin the hosts to its cell.
     agents.cellId = 'cell-1';
     const cell = await TestCell.start();
+    made.defer(() => cell.stop());
     cell.region.image = { digest: agents.image.digest, minMemoryMib: 16, diskVirtualMib: 2 * imageMib };
     letEverythingThrough(cell.region);
     const ports = [await freePort(), await freePort()];

@@ -2,6 +2,7 @@
 
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport } from '#contracts/host.ts';
+import { firstPlaceEpoch } from '../../generation.ts';
 import { absentHostPatienceMs } from '../../limits.ts';
 import type { CellServices } from '../../services.ts';
 import { claimIdOf, releaseClaim } from '../../store/claims.ts';
@@ -9,6 +10,7 @@ import { changeInstance, lockInstances } from '../../store/instances.ts';
 import { quarantineVm } from '../../store/quarantine.ts';
 import type { Sql } from '../../store/sql.ts';
 import type { StepContext } from '../../workflow/definition.ts';
+import type { PlaceInput } from './inputs.ts';
 import { endsForOwner, raiseAbove, seenWhereRefused } from './overtaken.ts';
 
 /** Gives back what the instance reserves on its host beyond `keep`. */
@@ -67,6 +69,21 @@ export const destroyOrLeave = async <I, R>(
   }
 };
 
+/**
+ * The undo of a launch. A report may have raised it to what its host has heard, so that the host would not refuse any more: then the VM
+ * has a later history than the store knows, and is left all the same.
+ */
+export const destroyLaunched = async <R>(
+  context: StepContext<PlaceInput, R, CellServices>,
+): Promise<DestroyOutcome> => {
+  const { services, input, subject } = context;
+  if (input.epoch > firstPlaceEpoch && !(await endsForOwner(context))) {
+    const newer = await services.hosts.call(input.hostId, 'vm.describe', { instanceId: subject });
+    if (newer.state !== 'absent') return leave(context, input.hostId, newer);
+  }
+  return destroyOrLeave(context, input.hostId);
+};
+
 const refusedDestroy = async <I, R>(
   context: StepContext<I, R, CellServices>,
   hostId: string,
@@ -78,6 +95,14 @@ const refusedDestroy = async <I, R>(
     await raiseAbove(context, newer);
     throw error;
   }
+  return leave(context, hostId, newer);
+};
+
+const leave = <I, R>(
+  context: StepContext<I, R, CellServices>,
+  hostId: string,
+  newer: VmReport,
+): DestroyOutcome => {
   context.services.log.error(
     { host: hostId, instance: context.subject, state: newer.state, generation: newer.generation },
     'ALARM: a host has heard of a later change of a VM than the store knows: it is left alone',
