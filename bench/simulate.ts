@@ -27,6 +27,7 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '4' },
     faults: { type: 'string' },
     every: { type: 'string', default: '4' },
+    first: { type: 'string', default: '0.5' },
     break: { type: 'string' },
     mutations: { type: 'boolean', default: false },
     logs: { type: 'boolean', default: false },
@@ -36,7 +37,7 @@ const { values } = parseArgs({
 });
 if (values.help) {
   console.log(
-    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS] [--break NAME] [--costs]\nnode bench/simulate.ts --seed S --replay\nnode bench/simulate.ts --mutations',
+    'node bench/simulate.ts [--seeds N] [--from S] [--seconds N] [--cells N] [--hosts N] [--clients N] [--faults a,b] [--every SECONDS] [--first SECONDS] [--break NAME] [--costs]\nnode bench/simulate.ts --seed S --replay\nnode bench/simulate.ts --mutations',
   );
   process.exit(0);
 }
@@ -53,7 +54,7 @@ const shape = {
   routers: 2,
   accounts: 3,
 };
-const sizes = ['seconds', 'cells', 'hosts', 'clients', 'faults', 'every'] as const;
+const sizes = ['seconds', 'cells', 'hosts', 'clients', 'faults', 'every', 'first'] as const;
 const sized = sizes
   .flatMap((name) => (values[name] === undefined ? [] : [`--${name} ${values[name]}`]))
   .join(' ');
@@ -70,11 +71,15 @@ const totals = { seeds: 0, failed: 0, events: 0, virtualMs: 0, realMs: 0, cpuMs:
 const asGiven: Run = {
   workMs: Number(values.seconds) * 1_000,
   faultEveryMs: Number(values.every) * 1_000,
+  faultFromMs: Number(values.first) * 1_000,
   clients: Number(values.clients),
   ...(faults === undefined ? {} : { faults }),
 };
 
-type Run = Pick<SimulationOptions, 'workMs' | 'clients' | 'faults' | 'faultEveryMs' | 'stopsWhenBroken'>;
+type Run = Pick<
+  SimulationOptions,
+  'workMs' | 'clients' | 'faults' | 'faultEveryMs' | 'faultFromMs' | 'stopsWhenBroken'
+>;
 
 const runSeed = async (seed: number, run: Run, simulator = simulate): Promise<SimulationResult> => {
   const result = await simulator({
@@ -98,6 +103,12 @@ const runSeed = async (seed: number, run: Run, simulator = simulate): Promise<Si
       faults: result.faults,
       holds: result.holds,
       broken: broken.length,
+      phases: Object.entries(result.phases)
+        .map(
+          ([name, { virtualMs, cpuMs, statements }]) =>
+            `${name} ${(virtualMs / 1000).toFixed(1)} s in ${(cpuMs / 1000).toFixed(2)} s of CPU, ${statements} statements`,
+        )
+        .join('; '),
     }),
   );
   if (values.logs) for (const line of result.logged) console.log(line.trimEnd());

@@ -52,7 +52,7 @@ const toLast = (): Promise<void> =>
     cellSchema.filter(({ name }) => name < '0010'),
   );
 
-const addHost = (hostId: string): Promise<void> =>
+const addHost = (hostId: string): Promise<unknown> =>
   upsertHost(
     db,
     {

@@ -41,7 +41,7 @@ after(async () => {
 });
 
 const zone = 'z-1';
-const addHost = (hostId: string, vcpus: number, memoryMib: number): Promise<void> =>
+const addHost = (hostId: string, vcpus: number, memoryMib: number): Promise<unknown> =>
   upsertHost(
     db,
     {

@@ -49,8 +49,13 @@ interface SavedNode {
   readonly entries?: Readonly<Record<string, FileNode>>;
 }
 
+/** What is not zero of a memory. */
+export interface MemoryImage {
+  readonly parts: readonly { readonly from: number; readonly bytes: Uint8Array }[];
+}
+
 export interface EngineImage {
-  readonly memory: ArrayBuffer;
+  readonly memory: MemoryImage;
   readonly nameTable: readonly (FileNode | undefined)[];
   readonly nextInode: number;
   readonly streams: readonly (
@@ -69,6 +74,34 @@ const settings = {
   synchronous_commit: 'off',
   jit: 'off',
   autovacuum: 'off',
+};
+
+const pageBytes = 64 * 1024;
+const zeros = Buffer.alloc(pageBytes);
+
+/** Half of it and more was never written to. */
+const imageOf = (memory: Uint8Array): MemoryImage => {
+  const all = Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength);
+  const isZero = (at: number): boolean =>
+    all.readDoubleLE(at) === 0 && zeros.compare(all, at, at + pageBytes) === 0;
+  const parts: { readonly from: number; readonly bytes: Uint8Array }[] = [];
+  for (let at = 0; at < all.length; at += pageBytes) {
+    if (isZero(at)) continue;
+    const from = at;
+    while (at < all.length && !isZero(at)) at += pageBytes;
+    parts.push({ from, bytes: memory.slice(from, at) });
+  }
+  return { parts };
+};
+
+const putBack = (memory: Uint8Array, { parts }: MemoryImage): void => {
+  let to = 0;
+  for (const { from, bytes } of parts) {
+    memory.fill(0, to, from);
+    memory.set(bytes, from);
+    to = from + bytes.length;
+  }
+  memory.fill(0, to);
 };
 
 export class Engine {
@@ -120,7 +153,7 @@ export class Engine {
   image(): EngineImage {
     const { FS, wasmMemory } = this.#module;
     return {
-      memory: wasmMemory.buffer.slice(0),
+      memory: imageOf(new Uint8Array(wasmMemory.buffer)),
       nameTable: FS.nameTable.slice(),
       nextInode: FS.nextInode,
       streams: FS.streams.map((stream) =>
@@ -132,9 +165,7 @@ export class Engine {
 
   restore({ memory, nameTable, nextInode, streams, nodes }: EngineImage): void {
     const { FS, wasmMemory } = this.#module;
-    const present = new Uint8Array(wasmMemory.buffer);
-    present.set(new Uint8Array(memory));
-    present.fill(0, memory.byteLength);
+    putBack(new Uint8Array(wasmMemory.buffer), memory);
     FS.nameTable = nameTable.slice();
     FS.nextInode = nextInode;
     FS.streams = streams.map((saved, fd) =>

@@ -3,16 +3,9 @@ import { cellNumberOf } from '#contracts/ids.ts';
 import type { Cloud } from './cloud.ts';
 import { Holds } from './holds.ts';
 import * as names from './shape.ts';
+import { partsOf } from './statements.ts';
 import type { Committed, SimStore } from './store.ts';
 import type { Owned } from './workload.ts';
-
-const touchesCapacity = /\b(?:claims|hosts)\b/;
-/** What gives back, or exchanges, what VMs take. */
-const releases = /\bdelete from claims\b|\bupdate claims\b/;
-/** A workflow is moved on, which only its owner may. */
-const moves = /\bupdate workflows set state\b[^;]*\bstep_cursor\b/;
-const touchesHolds = /\bcapacity_offers\b|(?:delete from|insert into|update) claims\b/;
-const saysHeardOnly = /update hosts set heard_at|update hosts h? ?set heard_at/i;
 
 /** Counters and limits against the sums of claims, and running VMs against what machines have. */
 const overfullOf = (which: string): string => `
@@ -70,11 +63,12 @@ export class Invariants {
   /** I3: what is promised of a host never exceeds what it has, and its counters are the sums of the claims. I9: `Holds`. And who writes. */
   afterCommit({ store, by, statements }: Committed): void {
     if (store === names.regionStore) return;
-    if (statements.some((sql) => moves.test(sql))) this.#checkMoved(store, by);
-    if (statements.some((sql) => touchesHolds.test(sql)))
+    const parts = statements.map(partsOf);
+    if (parts.some(({ moves }) => moves)) this.#checkMoved(store, by);
+    if (parts.some(({ touchesHolds }) => touchesHolds))
       this.holds.afterCommit(store, (sql) => this.#look(store, sql));
-    if (statements.some((sql) => releases.test(sql))) this.#checkUnclaimed(store);
-    if (!statements.some((sql) => touchesCapacity.test(sql) && !saysHeardOnly.test(sql))) return;
+    if (parts.some(({ releases }) => releases)) this.#checkUnclaimed(store);
+    if (!parts.some(({ touchesCapacity }) => touchesCapacity)) return;
     this.checks++;
     const checked = this.checks % allHostsEvery === 0 ? overfull : overfullRecently;
     for (const [host = ''] of this.#look(store, checked)) {

@@ -118,16 +118,16 @@ export class Network {
       return;
     }
     const { drop, duplicate, reorder, delayMs } = this.weather;
-    const what = `${from.process.name} > ${to.process.name} ${describe(parcel.bytes)}`;
+    const what = (): string => `${from.process.name} > ${to.process.name} ${describe(parcel.bytes)}`;
     if (this.#random.chance(drop)) {
-      this.world.tell(`lost ${what}`);
+      this.world.tell(`lost ${what()}`);
       return;
     }
     const latency = this.latency() + this.#random.next() * delayMs;
     const swaps = this.#random.chance(reorder) && to.inbox.length > 0;
     this.#enqueue(from, to, parcel, latency, swaps);
     if (!this.#random.chance(duplicate)) return;
-    this.world.tell(`doubled ${what}`);
+    this.world.tell(`doubled ${what()}`);
     this.#enqueue(from, to, parcel, latency + this.latency());
   }
 
@@ -150,9 +150,9 @@ export class Network {
   }
 
   #deliver(from: string, to: SimSocket, parcel: Parcel, isStream: boolean): void {
-    const way = `${from} > ${to.process.name}`;
-    if (parcel.kind !== 'bytes') this.world.tell(`${way} ${parcel.kind}`);
-    else if (isStream) this.world.tell(`${way} ${describe(parcel.bytes)}`, parcel.bytes);
+    const way = `${from} > ${to.process.name} `;
+    if (parcel.kind !== 'bytes') this.world.tell(`${way}${parcel.kind}`);
+    else if (isStream) this.world.tell(way, [parcel.bytes], () => describe(parcel.bytes));
     to.arrive(parcel);
   }
 

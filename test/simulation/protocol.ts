@@ -95,12 +95,16 @@ export const textsOf = ({ whole }: Message, count: number): string[] => {
   return texts;
 };
 
-/** A message whose body begins with two texts, with these in their place: a Parse (name, statement), a Bind (portal, name). */
-export const withTexts = (message: Message, first: string, second: string): Message => {
-  const former = textsOf(message, 2).reduce((bytes, each) => bytes + Buffer.byteLength(each) + 1, 0);
-  const rest = message.whole.subarray(5 + former);
-  const { type } = message;
-  return { type, whole: messageOf(type, Buffer.concat([text(first), text(second), rest])) };
+/** A message whose body begins with two texts, in pieces with these in their place: a Parse (name, statement), a Bind (portal, name). */
+export const withTexts = ({ whole, type }: Message, first: string, second: string): [Buffer, Buffer] => {
+  const rest = whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1) + 1);
+  const given = `${first}\0${second}\0`;
+  const bytes = Buffer.byteLength(given);
+  const head = Buffer.allocUnsafe(5 + bytes);
+  head.write(type, 'latin1');
+  head.writeInt32BE(bytes + rest.length + 4, 1);
+  head.write(given, 5);
+  return [head, rest];
 };
 
 /** What an engine answered: its rows as texts, whether it failed, and whether a transaction is open now. */
@@ -108,43 +112,50 @@ export interface Answer {
   readonly rows: readonly (string | null)[][];
   readonly error: string | undefined;
   readonly status: string;
+  /** How many answers to Parse are in it. */
+  readonly parsed: number;
 }
 
+const errorType = 0x45;
+const readyType = 0x5a;
+const rowType = 0x44;
+
 export const answerIn = (reply: Uint8Array, withRows = false): Answer => {
-  const bytes = Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength);
+  const bytes = asBuffer(reply);
   const rows: (string | null)[][] = [];
   let error: string | undefined;
   let status = 'I';
+  let parsed = 0;
   for (let at = 0; at + 5 <= bytes.length; at += 1 + bytes.readInt32BE(at + 1)) {
-    const type = String.fromCharCode(bytes[at] ?? 0);
-    if (type === 'E')
+    const type = bytes[at];
+    if (type === rowType) {
+      if (withRows) rows.push(rowAt(bytes, at + 5));
+    } else if (type === parseCompleteType) parsed++;
+    else if (type === readyType) status = String.fromCharCode(bytes[at + 5] ?? 0);
+    else if (type === errorType)
       error = bytes.toString('utf8', at + 5, at + 1 + bytes.readInt32BE(at + 1)).replaceAll('\0', ' ');
-    else if (type === 'Z') status = String.fromCharCode(bytes[at + 5] ?? 0);
-    else if (type === 'D' && withRows) rows.push(rowAt(bytes, at + 5));
   }
-  return { rows, error, status };
+  return { rows, error, status, parsed };
 };
 
-/** A reply without its answers to Parse, and how many there were. */
-export const withoutParseComplete = (
-  reply: Uint8Array,
-): { readonly rest: Buffer; readonly parsed: number } => {
-  const bytes = Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength);
+const asBuffer = (reply: Uint8Array): Buffer => Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength);
+
+/** A reply without its answers to Parse, of which there are so many. */
+export const withoutParseComplete = (reply: Uint8Array, parsed: number): Uint8Array => {
+  if (parsed === 0) return reply;
+  const bytes = asBuffer(reply);
   const rest: Buffer[] = [];
-  let parsed = 0;
   let from = 0;
   for (let at = 0; at + 5 <= bytes.length; ) {
     const end = at + 1 + bytes.readInt32BE(at + 1);
     if (bytes[at] === parseCompleteType) {
-      parsed++;
       if (from < at) rest.push(bytes.subarray(from, at));
       from = end;
     }
     at = end;
   }
-  if (parsed === 0) return { rest: bytes, parsed };
   rest.push(bytes.subarray(from));
-  return { rest: Buffer.concat(rest), parsed };
+  return Buffer.concat(rest);
 };
 
 const rowAt = (bytes: Buffer, from: number): (string | null)[] => {

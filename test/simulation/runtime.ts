@@ -40,7 +40,7 @@ class SimTimer {
   }
 
   stop(): void {
-    if (this.#event !== undefined) this.#event.run = undefined;
+    if (this.#event !== undefined) this.#world.cancel(this.#event);
   }
 
   refresh(): this {

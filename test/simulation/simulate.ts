@@ -22,6 +22,8 @@ export interface SimulationOptions {
   /** Default: some of all, as the seed says. */
   readonly faults?: readonly FaultKind[];
   readonly faultEveryMs?: number;
+  /** When the first one may come. */
+  readonly faultFromMs?: number;
   /** Ends at the first thing that does not hold. */
   readonly stopsWhenBroken?: boolean;
   /** A deliberate fault in what stores are asked. */
@@ -30,6 +32,12 @@ export interface SimulationOptions {
   atEnd?(stores: ReadonlyMap<string, SimStore>): void;
   /** Gets each line of the trace. */
   tell?(line: string): void;
+}
+
+export interface Phase {
+  readonly virtualMs: number;
+  readonly cpuMs: number;
+  readonly statements: number;
 }
 
 export interface SimulationResult {
@@ -48,6 +56,8 @@ export interface SimulationResult {
   readonly checks: number;
   /** Capacity that was held for requests, and how often it was let go at its time. */
   readonly holds: { readonly seen: number; readonly lapsed: number };
+  /** What each part of the run took: until all are up, while clients work, and until all rests. */
+  readonly phases: Readonly<Record<'up' | 'work' | 'rest', Phase>>;
   readonly logged: readonly string[];
 }
 
@@ -122,15 +132,18 @@ const run = async (
   const invariants = new Invariants(cloud, isBroken);
   world.afterEvent = () => invariants.afterEvent();
   for (const store of stores.values()) store.onCommit = (committed) => invariants.afterCommit(committed);
+  const phase = phasesOf(world, stores);
   cloud.startAll();
   const isUp = await world.run(upMsMax, () => isReady(cloud));
   if (!isUp) isBroken('the region did not come up');
+  const up = phase();
+  let work = up;
   const stops = (): boolean => options.stopsWhenBroken === true && broken.length > 0;
   const untilMs = world.nowMs + workMs;
   const faults = new Faults({
     cloud,
     kinds: options.faults ?? kindsOf(seed),
-    fromMs: 500,
+    fromMs: options.faultFromMs ?? 500,
     untilMs,
     everyMs: options.faultEveryMs ?? 4_000,
   });
@@ -150,6 +163,7 @@ const run = async (
     workload.start();
     faults.start();
     await world.run(untilMs, stops);
+    work = phase();
     faults.heal();
     await world.run(world.nowMs + restMsMax, () => stops() || workload.ended);
     const atRest = (): readonly string[] => invariants.atRest(workload.owned, isForgetful);
@@ -168,7 +182,27 @@ const run = async (
     instances: workload.owned.length,
     checks: invariants.checks,
     holds: { seen: invariants.holds.seen, lapsed: invariants.holds.lapsed },
+    phases: { up, work, rest: phase() },
     logged: cloud.logged.map(({ line }) => line),
+  };
+};
+
+/** What was used since the last time that it was asked. */
+const phasesOf = (world: World, stores: ReadonlyMap<string, SimStore>): (() => Phase) => {
+  const now = (): Phase => {
+    const { user, system } = process.cpuUsage();
+    const statements = [...stores.values()].reduce((sum, store) => sum + store.statements, 0);
+    return { virtualMs: world.nowMs, cpuMs: (user + system) / 1000, statements };
+  };
+  let last = now();
+  return () => {
+    const before = last;
+    last = now();
+    return {
+      virtualMs: last.virtualMs - before.virtualMs,
+      cpuMs: last.cpuMs - before.cpuMs,
+      statements: last.statements - before.statements,
+    };
   };
 };
 

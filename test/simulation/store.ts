@@ -7,6 +7,7 @@ import type { Network } from './network.ts';
 import * as protocol from './protocol.ts';
 import { type Random, randomOf } from './random.ts';
 import { SimServer, type SimSocket } from './sockets.ts';
+import { partsOf, shownOf, textBytes } from './statements.ts';
 import { type Dump, dumpOf, refill } from './storeDump.ts';
 import type { SimEvent, SimProcess, World } from './world.ts';
 
@@ -15,9 +16,7 @@ export const storePort = 5432;
 const idleInTransactionMs = 500;
 const statementTimeoutMs = 6_000;
 const serviceMsMax = 1;
-const shownSqlChars = 70;
 const isRead = /^\s*select\b/;
-const writes = /\b(?:insert|update|delete)\b/i;
 
 interface Session {
   readonly socket: SimSocket;
@@ -91,7 +90,8 @@ export class SimStore {
     this.#network = network;
     this.#world = network.world;
     this.#random = randomOf(network.world.seed, name);
-    this.#inside = { ...network.world.process(`${name} inside`), state: 'dead' };
+    this.#inside = network.world.process(`${name} inside`);
+    this.#inside.state = 'dead';
   }
 
   get process(): SimProcess | undefined {
@@ -130,7 +130,10 @@ export class SimStore {
   /** It reads this machine's clock; timers of its own, which the real clock has a part in, never fire. */
   #ask(bytes: Buffer): Uint8Array {
     this.#inside.wallAheadMs = this.#process?.wallAheadMs ?? 0;
-    const reply = this.#world.as(this.#inside, () => this.#engine.ask(bytes));
+    let reply: Uint8Array = bytes;
+    this.#inside.enter(() => {
+      reply = this.#engine.ask(bytes);
+    });
     if (this.#engine.failure !== undefined) this.#world.failed(this.#inside, this.#engine.failure);
     return reply;
   }
@@ -255,7 +258,7 @@ export class SimStore {
       const next = this.#owner ?? this.#longestWaiting();
       const batch = next?.batches.shift();
       if (next === undefined || batch === undefined) return;
-      if (batch.watch !== undefined) batch.watch.run = undefined;
+      if (batch.watch !== undefined) this.#world.cancel(batch.watch);
       this.#execute(next, batch.messages);
     }
   }
@@ -272,32 +275,37 @@ export class SimStore {
 
   #execute(session: Session, messages: readonly protocol.Message[]): void {
     const { sent, known, fresh, texts } = this.#unprepared(messages);
-    const sql = texts.join('; ');
-    const bytes = Buffer.concat(sent.map(({ whole }) => whole));
+    const [first = ''] = texts;
+    const sql = texts.length === 1 ? first : texts.join('; ');
+    const bytes = Buffer.concat(sent);
     const began = performance.now();
     const reply = this.#ask(bytes);
     noteCost(sql, began);
-    const { error, status } = protocol.answerIn(reply);
+    const { error, status, parsed } = protocol.answerIn(reply);
     this.statements++;
-    const { rest, parsed } = protocol.withoutParseComplete(reply);
     // What comes after a failure in the same message was passed over.
     for (const text of fresh.slice(parsed)) this.#prepared.delete(text);
-    this.#world.tell(
-      `${this.name} < ${session.peer} ${error === undefined ? status : `failed ${error.slice(0, 80)}`} ${shown(sql)}`,
-      given(messages),
-    );
+    const outcome = error === undefined ? status : `failed ${error.slice(0, 80)}`;
     // Whether a statement had to be parsed depends on how many others this process has prepared in earlier runs.
-    this.#world.trace.add(this.#world.nowMs, '', rest);
-    session.wrote.push(...texts.filter((text) => writes.test(text)));
+    const rest = protocol.withoutParseComplete(reply, parsed);
+    this.#world.tell(
+      `${this.name} < ${session.peer} ${outcome} `,
+      [...given(messages), ...texts.map(textBytes), rest],
+      () => shownOf(sql),
+    );
+    for (const text of texts) if (partsOf(text).writes) session.wrote.push(text);
     session.answeredMs = this.#world.nowMs;
     this.#owner = status === 'I' ? undefined : session;
-    const answer = Buffer.concat([...Array.from({ length: known }, () => protocol.parseComplete), reply]);
+    const answer =
+      known === 0
+        ? reply
+        : Buffer.concat([...Array.from({ length: known }, () => protocol.parseComplete), reply]);
     const service = this.#random.next() * serviceMsMax;
     if (this.#process !== undefined)
       this.#world.after(this.#process, service, () => session.socket.write(answer));
     // COMMIT of a transaction that has failed undoes it.
     if (status === 'I')
-      this.#committed(session, session.hasFailed || error !== undefined || /^\s*rollback/i.test(sql));
+      this.#committed(session, session.hasFailed || error !== undefined || partsOf(first).rollsBack);
     session.hasFailed = status === 'E';
   }
 
@@ -314,50 +322,45 @@ export class SimStore {
     const fresh: string[] = [];
     let known = 0;
     const texts: string[] = [];
-    const parsed = (message: protocol.Message): protocol.Message[] => {
+    const sent: Buffer[] = [];
+    const parsed = (message: protocol.Message): void => {
       const [name = '', given = ''] = protocol.textsOf(message, 2);
       if (name === '') texts.push(given);
       const text = this.rewrite?.(given) ?? given;
-      if (name === '') return [protocol.withTexts(message, '', text)];
-      this.#named.set(name, text);
-      if (this.#prepared.has(text)) {
-        known++;
-        return [];
+      if (name === '') sent.push(...protocol.withTexts(message, '', text));
+      else {
+        this.#named.set(name, text);
+        if (this.#prepared.has(text)) known++;
+        else {
+          fresh.push(text);
+          sent.push(...protocol.withTexts(message, this.#name(text), text));
+        }
       }
-      fresh.push(text);
-      return [protocol.withTexts(message, this.#name(text), text)];
     };
-    const bound = (message: protocol.Message): protocol.Message => {
+    const bound = (message: protocol.Message): void => {
       const [portal = '', name = ''] = protocol.textsOf(message, 2);
       const text = this.#named.get(name);
-      if (text === undefined) return message;
-      texts.push(text);
-      return protocol.withTexts(message, portal, this.#prepared.get(text) ?? name);
+      if (text === undefined) sent.push(message.whole);
+      else {
+        texts.push(text);
+        sent.push(...protocol.withTexts(message, portal, this.#prepared.get(text) ?? name));
+      }
     };
-    const sent = messages.flatMap((message) => {
-      if (message.type === 'Q') texts.push(...protocol.textsOf(message, 1));
-      if (message.type === 'P') return parsed(message);
-      return message.type === 'B' ? [bound(message)] : [message];
-    });
+    for (const message of messages)
+      if (message.type === 'P') parsed(message);
+      else if (message.type === 'B') bound(message);
+      else {
+        if (message.type === 'Q') texts.push(...protocol.textsOf(message, 1));
+        sent.push(message.whole);
+      }
     return { sent, known, fresh, texts };
   }
 }
 
 /** What is bound. Names of prepared statements are of the whole process, and tell of earlier runs. */
-const given = (messages: readonly protocol.Message[]): Buffer =>
-  Buffer.concat(
-    messages
-      .filter(({ type }) => type === 'B')
-      .map(({ whole }) => whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1))),
-  );
-
-const shownSql = new Map<string, string>();
-const shownSqlMax = 10_000;
-
-const shown = (sql: string): string => {
-  const known = shownSql.get(sql);
-  if (known !== undefined) return known;
-  const short = sql.replaceAll(/\s+/g, ' ').trim().slice(0, shownSqlChars);
-  if (shownSql.size < shownSqlMax) shownSql.set(sql, short);
-  return short;
+const given = (messages: readonly protocol.Message[]): Buffer[] => {
+  const found: Buffer[] = [];
+  for (const { type, whole } of messages)
+    if (type === 'B') found.push(whole.subarray(whole.indexOf(0, whole.indexOf(0, 5) + 1)));
+  return found;
 };

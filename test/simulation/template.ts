@@ -21,6 +21,8 @@ import type { Dump } from './storeDump.ts';
 import { World } from './world.ts';
 
 const setUpMs = 120_000;
+/** Rows are written before the time at which runs begin. */
+const setUpFromMs = -5 * setUpMs;
 const setUpSeed = 1;
 const warmUpMs = 3_000;
 const warmUpClients = 4;
@@ -57,14 +59,21 @@ const ask = (engine: Engine, sql: string): void => {
   if (error !== undefined) throw new Error(error);
 };
 
+/** Of the first engine of this process, when it was made. */
+let firstFiles: Blob | undefined;
+
 /** One is made, the others are its copies, which is sooner done. */
-const makeEngines = async (stores: readonly string[]): Promise<Map<string, Engine>> => {
-  const [first = '', ...others] = stores;
+const makeEngine = async (): Promise<Engine> => {
+  if (firstFiles !== undefined) return prepared(await Engine.create(firstFiles));
   const engine = prepared(await Engine.create());
   ask(engine, seededUuid);
-  const data = await engine.files();
-  const engines = new Map([[first, engine]]);
-  for (const name of others) engines.set(name, prepared(await Engine.create(data)));
+  firstFiles = await engine.files();
+  return engine;
+};
+
+const makeEngines = async (stores: readonly string[]): Promise<Map<string, Engine>> => {
+  const engines = new Map<string, Engine>();
+  for (const name of stores) engines.set(name, await makeEngine());
   return engines;
 };
 
@@ -82,6 +91,7 @@ const makeCold = async (
   const stores = [names.regionStore, ...names.numbers(shape.cells).map(names.cellStore)];
   const engines = await makeEngines(stores);
   const world = new World(setUpSeed);
+  world.nowMs = setUpFromMs;
   const network = new Network(world);
   const made = new Map([...engines].map(([name, engine]) => [name, new SimStore(name, engine, network)]));
   const cloud = new Cloud({
@@ -89,7 +99,7 @@ const makeCold = async (
     network,
     stores: made,
     certificates,
-    shape: { ...shape, hostsPerCell: 0, routers: 0 },
+    shape: { ...shape, routers: 0 },
     directory,
   });
   const uninstall = install(world, network);
@@ -105,6 +115,7 @@ const makeCold = async (
     const imageId = await world.finish(regionOf(cloud), () => addImage(region, manifest), setUpMs);
     for (const cell of names.numbers(shape.cells)) cloud.start(names.processorName(cell, 1));
     await world.run(world.nowMs + setUpMs, () => cloud.cells.size === shape.cells);
+    await registerHosts(world, cloud);
     for (const name of names.processNames(shape)) cloud.kill(name);
     await world.run(world.nowMs + 100);
     for (const cell of names.numbers(shape.cells))
@@ -121,6 +132,20 @@ const makeCold = async (
   } finally {
     uninstall();
   }
+};
+
+/** A region that has been at work knows its hosts: that they come for the first time is no part of a run. */
+const registerHosts = async (world: World, cloud: Cloud): Promise<void> => {
+  const { shape } = cloud.parts;
+  for (const cell of names.numbers(shape.cells))
+    for (const host of names.numbers(shape.hostsPerCell)) cloud.start(names.hostName(cell, host));
+  const areThere = (): boolean =>
+    [...cloud.cells.values()].every(({ services }) => services.hosts.size === shape.hostsPerCell);
+  if (!(await world.run(world.nowMs + setUpMs, areThere))) throw trouble(world);
+  const isDevices = `select 1 from fleet_device having count(*) = ${shape.cells * shape.hostsPerCell}`;
+  const store = cloud.parts.stores.get(names.regionStore);
+  const areDevices = (): boolean => store?.isBusy === false && store.look(isDevices).length > 0;
+  if (!(await world.run(world.nowMs + setUpMs, areDevices))) throw trouble(world);
 };
 
 const asTheyAre = (engines: ReadonlyMap<string, Engine>): Template['stores'] =>

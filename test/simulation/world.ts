@@ -18,6 +18,8 @@ export interface SimProcess {
   readonly held: SimEvent[];
   /** Its kernel closes what it has open. */
   readonly onEnd: Set<() => void>;
+  /** Runs work as this process, and as no request of it. */
+  readonly enter: (work: () => void) => void;
 }
 
 export interface SimEvent {
@@ -28,7 +30,10 @@ export interface SimEvent {
 }
 
 const realImmediate = setImmediate;
-const nothingLeft = (): Promise<void> => new Promise((resolve) => realImmediate(resolve));
+/** Of events that are begun by one turn of Node's loop: between two of its immediates it leaves nothing undone, and asks no kernel. */
+const eventsPerTurn = 128;
+/** Events that were called off stay in the queue until there are so many, and more than others. */
+const calledOffMin = 1_024;
 
 /** 2026-01-01T00:00:00Z, whenever it runs. */
 const wallFromMs = 1_767_225_600_000;
@@ -44,8 +49,9 @@ export class World {
   /** What production code draws. */
   readonly entropy: Random;
   readonly #timing: Random;
-  readonly #queue: SimEvent[] = [];
+  #queue: SimEvent[] = [];
   #numbers = 0;
+  #calledOff = 0;
   /** Errors that would have ended a process: nobody caught them. */
   readonly uncaught: { readonly process: string; readonly error: unknown }[] = [];
   /** Is told after each event. */
@@ -62,14 +68,21 @@ export class World {
   }
 
   process(name: string): SimProcess {
-    return {
+    const process: SimProcess = {
       name,
       state: 'running',
       wallAheadMs: 0,
       monotonicFromMs: this.#timing.between(10_000, 10_000_000),
       held: [],
       onEnd: new Set(),
+      // The frame is made with the first event: it holds the process itself.
+      enter: (work) => {
+        enter ??= current.run(process, () => AsyncLocalStorage.snapshot());
+        enter(work);
+      },
     };
+    let enter: ((work: () => void) => void) | undefined;
+    return process;
   }
 
   /** Whose code runs now. */
@@ -90,8 +103,8 @@ export class World {
     return current.run(process, work);
   }
 
-  tell(line: string, bytes?: Uint8Array): void {
-    this.trace.add(this.nowMs, line, bytes);
+  tell(line: string, hidden?: readonly Uint8Array[], more?: () => string): void {
+    this.trace.add(this.nowMs, line, hidden, more);
   }
 
   /** Runs `run` in `process` after a while; never before now's work is done. */
@@ -127,22 +140,63 @@ export class World {
     for (const { run } of process.held.splice(0)) if (run !== undefined) this.after(process, 0, run);
   }
 
+  /** Calls off an event that was to come. */
+  cancel(event: SimEvent): void {
+    if (event.run === undefined) return;
+    event.run = undefined;
+    if (++this.#calledOff < calledOffMin || this.#calledOff * 2 < this.#queue.length) return;
+    this.#calledOff = 0;
+    // Whatever is sorted is a heap.
+    this.#queue = this.#queue
+      .filter(({ run }) => run !== undefined)
+      .sort((one, other) => (isBefore(one, other) ? -1 : 1));
+  }
+
   /** Runs events until `done`, or until `untilMs`. Answers whether it is done. */
-  async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
-    await nothingLeft();
-    while (!done()) {
+  run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      let hasBegun = false;
+      let hasEnded = false;
+      const step = (): void => {
+        if (hasEnded) return;
+        try {
+          if (hasBegun) this.afterEvent?.();
+          const isDone = done();
+          hasBegun = !isDone && this.#next(untilMs);
+          if (hasBegun) return;
+          hasEnded = true;
+          resolve(isDone || done());
+        } catch (error) {
+          hasEnded = true;
+          reject(error);
+        }
+      };
+      const turn = (): void => {
+        step();
+        if (hasEnded) return;
+        for (let more = 1; more < eventsPerTurn; more++) realImmediate(step);
+        realImmediate(turn);
+      };
+      realImmediate(turn);
+    });
+  }
+
+  /** Runs the next event; false: there is none until then, and it is then. */
+  #next(untilMs: number): boolean {
+    for (;;) {
       const next = this.#queue[0];
       if (next === undefined || next.dueMs > untilMs) {
         this.nowMs = Math.max(this.nowMs, untilMs);
-        return done();
+        return false;
       }
       this.#pop();
+      if (next.run === undefined) {
+        this.#calledOff = Math.max(0, this.#calledOff - 1);
+        continue;
+      }
       this.nowMs = next.dueMs;
-      if (!this.#execute(next)) continue;
-      await nothingLeft();
-      this.afterEvent?.();
+      if (this.#execute(next)) return true;
     }
-    return true;
   }
 
   /** Resolves with what `work` of a process comes to; time passes meanwhile. */
@@ -167,7 +221,7 @@ export class World {
     }
     event.run = undefined;
     try {
-      current.run(process, run);
+      process.enter(run);
     } catch (error) {
       this.failed(process, error);
     }

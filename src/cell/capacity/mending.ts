@@ -90,11 +90,14 @@ export class Mending {
   async turn(): Promise<number> {
     const { db } = this.#options.services;
     const due = await db.transaction(async (tx) => {
-      if (!(await lockMending(tx))) return [];
+      const lock = await lockMending(tx);
+      if (lock === undefined) return [];
       const seen = await this.#look(tx);
       const ids = seen.map(({ instanceId }) => instanceId);
-      await noteSeen(tx, seen);
-      await forgetUnseen(tx, ids, this.#limits.restMsMax);
+      if (seen.length > 0) await noteSeen(tx, seen);
+      // What another turn writes meanwhile is forgotten by the next one.
+      if (seen.length > 0 || lock.noted) await forgetUnseen(tx, ids, this.#limits.restMsMax);
+      if (seen.length === 0) return [];
       // What another processor has measured and this one has not, it could not compare hosts by.
       const own = (await listViolations(tx)).filter((row) => ids.includes(row.instance_id));
       return dueMoves(own.map(sightingOf), await this.#state(tx), this.#limits);
@@ -193,7 +196,7 @@ export class Mending {
     const { services, owner } = this.#options;
     const { capacity } = services;
     return capacity.transaction(async (tx, placing) => {
-      if (!(await lockMending(tx))) return undefined;
+      if ((await lockMending(tx)) === undefined) return undefined;
       const [row] = await lockInstances(tx, undefined, [instanceId]);
       const state = await this.#state(tx);
       const [seen] = dueMoves((await listViolations(tx, instanceId)).map(sightingOf), state, this.#limits);

@@ -5,9 +5,9 @@ import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract, VmReport } from '#contracts/host.ts';
 import { HealthRecorder } from '../health/recorder.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
-import { setReserve } from '../store/claims.ts';
+import { isNothing, setReserve } from '../store/claims.ts';
 import { setHomeGeneration } from '../store/homes.ts';
-import { countHosts, findHost, type Heard, touchHosts, upsertHost } from '../store/hosts.ts';
+import { type Heard, hasRoomFor, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
 import { checkHome } from './homes.ts';
 import { PressureWatch } from './pressure.ts';
@@ -56,11 +56,14 @@ export class HostReports {
         'Conflict',
         `Host ${hello.hostId} is in ${hello.zone}, this cell in ${identity.zone}.`,
       );
-    if ((await countHosts(db)) >= limits.hosts && (await findHost(db, hello.hostId)) === undefined)
+    if (!(await hasRoomFor(db, hello.hostId, limits.hosts)))
       throw new PandoError('Conflict', `Cell ${identity.cellId} is full: ${limits.hosts} hosts (S3.7).`);
-    await upsertHost(db, hello, oversubscription);
-    await setHomeGeneration(db, hello.hostId, hello.pinnedTo?.generation ?? 1);
-    if (!(await db.transaction((tx) => setReserve(tx, hello.hostId, services.reserve))))
+    const joined = await upsertHost(db, hello, oversubscription);
+    const generation = hello.pinnedTo?.generation ?? 1;
+    // When a cell begins, all of its hosts say hello at once: what is so already is not written again.
+    if ((joined?.home_generation ?? 0) < generation) await setHomeGeneration(db, hello.hostId, generation);
+    const hasReserve = joined?.has_reserve !== false || !isNothing(services.reserve);
+    if (hasReserve && !(await db.transaction((tx) => setReserve(tx, hello.hostId, services.reserve))))
       log.warn({ host: hello.hostId }, 'a host has no room for its reserve: it is tried with its next hello');
     services.hosts.attach(hello.hostId, caller);
     services.vpcs.forgetHost(hello.hostId);

@@ -11,6 +11,11 @@ export interface TimeRow {
 
 /** A processor that has not counted for this long has stopped: another goes on. */
 const tickerSilenceMsMax = 3_000;
+/**
+ * More is never counted at once. A processor that stood still has not counted meanwhile, and an offer that another one made then has a
+ * deadline by a count that lags: all of the lag at once would end the offer early. What is left out makes offers last longer.
+ */
+const countedMsMax = 2_000;
 
 export class CellTime {
   readonly #owner: string;
@@ -28,11 +33,11 @@ export class CellTime {
       this.#seen = { ticks: row.ticks, atMs: nowMs };
       return undefined;
     }
-    const addMs = Math.max(0, Math.round(nowMs - seen.atMs));
+    const sinceMs = Math.max(0, Math.round(nowMs - seen.atMs));
     const others = row.ticker !== '' && row.ticker !== this.#owner;
-    if (others && addMs < tickerSilenceMsMax) return undefined;
+    if (others && sinceMs < tickerSilenceMsMax) return undefined;
     return {
-      addMs,
+      addMs: Math.min(sinceMs, countedMsMax),
       counted: () => {
         this.#seen = { ticks: row.ticks + 1, atMs: nowMs };
       },

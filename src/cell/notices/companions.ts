@@ -9,7 +9,7 @@ import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { regionContract } from '#contracts/region.ts';
 import { companionsHeardMs, companionsPerTurnMax } from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import { markTold, type UntoldOffer, untoldOffers } from '../store/wish-offers.ts';
+import { hasLinked, markTold, type UntoldOffer, untoldOffers } from '../store/wish-offers.ts';
 
 type Answer = Result<typeof regionContract, 'region.endedRequests'>;
 
@@ -80,6 +80,7 @@ export class Companions {
 
   async #once(): Promise<void> {
     const { db, faults } = this.#options.services;
+    if (!(await hasLinked(db))) return;
     const due = await dueIn(db);
     const open = await openIn(db);
     const offers = await untoldOffers(db, companionsPerTurnMax);

@@ -92,7 +92,7 @@ export const openNotices = async ({
         turn: async () => {
           await queue.turn();
           deliveries?.hint();
-          const waited = await readWaitedFor(services.db, demandTypesMaxDefault);
+          const waited = queue.waits ? await readWaitedFor(services.db, demandTypesMaxDefault) : [];
           tellPools(waited);
           services.capacity.waitedFor(waited);
         },

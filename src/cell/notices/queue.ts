@@ -27,6 +27,7 @@ import {
   readWaiting,
   setOffer,
   setRequest,
+  whatIsDue,
 } from '../store/capacity-requests.ts';
 import { claimIdOf, releaseClaim, setClaim } from '../store/claims.ts';
 import { lockHosts } from '../store/hosts.ts';
@@ -77,6 +78,7 @@ export class CapacityQueue {
   readonly #elsewhereHeard: () => boolean;
   #looking: Promise<void> | undefined;
   #again = false;
+  #waits = true;
 
   constructor(options: QueueOptions) {
     this.#services = options.services;
@@ -84,6 +86,11 @@ export class CapacityQueue {
     this.#time = new CellTime(options.owner);
     this.#told = options.told;
     this.#elsewhereHeard = options.elsewhereHeard;
+  }
+
+  /** Whether a request waited when it was looked last. */
+  get waits(): boolean {
+    return this.#waits;
   }
 
   /** Capacity was given back, or something began to wait. What comes while a look runs is looked at after it. */
@@ -137,9 +144,12 @@ export class CapacityQueue {
       if (tick !== undefined) await addElapsed(tx, this.#owner, tick.addMs);
       counted = tick?.counted ?? counted;
       const look = { tx, placing, nowMs: row.elapsed_ms + (tick?.addMs ?? 0) };
+      const due = await whatIsDue(tx, look.nowMs);
+      this.#waits = due.waits;
       // What ended gave back claims of several hosts: the next look serves, so that hosts are locked in order here.
-      const ended = await this.#expire(look);
-      return ended > 0 ? ended : this.#serve(look, refused);
+      const ended = due.lapses ? await this.#expire(look) : 0;
+      if (ended > 0) return ended;
+      return due.waits ? this.#serve(look, refused) : 0;
     });
     if (did > 0) await faults.hit('queue.committed');
     counted();

@@ -18,6 +18,7 @@ import {
   purgeReservations,
   releaseSlots,
   slotsAstray,
+  whatIsReserved,
 } from '../store/reservations.ts';
 import { addSlots, end } from './reserving.ts';
 
@@ -31,9 +32,11 @@ export class ReservationUpkeep {
   }
 
   async turn(): Promise<void> {
-    await this.#expire();
-    await this.#forget();
-    await this.#settle();
+    const { active, orphans } = await whatIsReserved(this.#services.db);
+    if (active) await this.#expire();
+    // What has ended just now leaves orphans.
+    if (active || orphans) await this.#forget();
+    if (active) await this.#settle();
   }
 
   async purge(): Promise<void> {

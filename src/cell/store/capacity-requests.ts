@@ -76,6 +76,24 @@ export const addElapsed = async (tx: Sql, owner: string, addMs: number): Promise
   );
 };
 
+export interface QueueDue {
+  /** An offer's time is over, or a request's. */
+  readonly lapses: boolean;
+  /** A request waits, whatever it waits for. */
+  readonly waits: boolean;
+}
+
+/** What there is to do. Mostly nothing, in a queue that is looked at once a second. */
+export const whatIsDue = async (tx: Sql, nowMs: number): Promise<QueueDue> => {
+  const [due] = await tx.query<QueueDue>(
+    `select exists (select from capacity_offers where state in ('open', 'accumulating') and expires_ms <= $1)
+         or exists (select from capacity_requests where state in ('waiting', 'offered') and expires_ms <= $1) as lapses,
+       exists (select from capacity_requests where state = 'waiting') as waits`,
+    [nowMs],
+  );
+  return due ?? { lapses: true, waits: true };
+};
+
 export const nextPosition = async (tx: Sql): Promise<number> => {
   const [row] = await tx.query<{ position_seq: number }>(
     'update capacity_queue set position_seq = position_seq + 1 where id = 1 returning position_seq',

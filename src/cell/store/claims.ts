@@ -297,12 +297,14 @@ export const reservedOf = async (sql: Sql, instanceId: string): Promise<Amount |
 export const migrationHostOf = async (sql: Sql, instanceId: string): Promise<string | undefined> =>
   (await findClaim(sql, claimIdOf('migration', instanceId)))?.host_id;
 
+export const isNothing = (amount: Amount): boolean => amountValues(amount).every((part) => part === 0);
+
 /** A host's own reserve, as far as it fits beside what runs there; it is made whole with a later hello. */
 export const setReserve = async (tx: Sql, hostId: string, amount: Amount): Promise<boolean> => {
   // Two processors hear one hello: the second statement must see what the first of them wrote.
   await lockHosts(tx, [hostId]);
   const id = claimIdOf('reserve', hostId);
-  if (amountValues(amount).every((part) => part === 0)) {
+  if (isNothing(amount)) {
     await releaseClaim(tx, id);
     return true;
   }

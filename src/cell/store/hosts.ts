@@ -77,9 +77,20 @@ export interface Oversubscription {
 const networkLimit = (mbps: number | undefined, { network = 1 }: Oversubscription): number | null =>
   mbps === undefined ? null : Math.floor(mbps * network);
 
-export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscription): Promise<void> => {
+export interface JoinedHost {
+  /** Under which move it came to this cell. */
+  readonly home_generation: number;
+  /** Whether it has a claim for its own reserve. */
+  readonly has_reserve: boolean;
+}
+
+export const upsertHost = async (
+  sql: Sql,
+  hello: HostHello,
+  over: Oversubscription,
+): Promise<JoinedHost | undefined> => {
   const milli = Math.floor(hello.capacity.vcpus * 1000);
-  await sql.query(
+  const [joined] = await sql.query<JoinedHost>(
     `insert into hosts (id, zone, vtep, accelerator, card, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
        limit_vcpus_milli, limit_memory_mib, capacity_network_mbps, limit_network_mbps, rack, capabilities,
        heard_at)
@@ -91,7 +102,8 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
        limit_vcpus_milli = coalesce(floor(excluded.capacity_vcpus_milli * hosts.vcpu_oversubscription), excluded.limit_vcpus_milli),
        limit_memory_mib = coalesce(floor(excluded.capacity_memory_mib * hosts.memory_oversubscription), excluded.limit_memory_mib),
        capacity_network_mbps = excluded.capacity_network_mbps, limit_network_mbps = excluded.limit_network_mbps,
-       rack = excluded.rack, capabilities = excluded.capabilities, heard_at = now()`,
+       rack = excluded.rack, capabilities = excluded.capabilities, heard_at = now()
+     returning home_generation, exists (select from claims where host_id = hosts.id and purpose = 'reserve') as has_reserve`,
     [
       hello.hostId,
       hello.zone,
@@ -109,6 +121,7 @@ export const upsertHost = async (sql: Sql, hello: HostHello, over: Oversubscript
       networkLimit(hello.capacity.networkMbps, over),
     ],
   );
+  return joined;
 };
 
 export const findHost = async (sql: Sql, id: string): Promise<HostRow | undefined> =>
@@ -129,8 +142,14 @@ export const listHeardHosts = async (sql: Sql, withinMs: number): Promise<string
     )
   ).map((row) => row.id);
 
-export const countHosts = async (sql: Sql): Promise<number> =>
-  (await sql.query<{ n: number }>('select count(*)::int as n from hosts'))[0]?.n ?? 0;
+/** Whether the host is here already, or may come. A cell that has all of them again asks this of each: they are counted only for a new one. */
+export const hasRoomFor = async (sql: Sql, id: string, hostsMax: number): Promise<boolean> =>
+  (
+    await sql.query<{ room: boolean }>(
+      `select case when exists (select from hosts where id = $1) then true else (select count(*) from hosts) < $2 end as room`,
+      [id, hostsMax],
+    )
+  )[0]?.room === true;
 
 export interface Heard {
   readonly hostId: string;

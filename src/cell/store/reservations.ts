@@ -203,6 +203,22 @@ export const listDue = (sql: Sql, limit: number): Promise<{ id: string }[]> =>
     [limit],
   );
 
+export interface Reservations {
+  /** Some are active. */
+  readonly active: boolean;
+  /** Some have ended, and are named by claims. */
+  readonly orphans: boolean;
+}
+
+/** What there is to keep true: in most cells nothing, which is asked often. */
+export const whatIsReserved = async (sql: Sql): Promise<Reservations> => {
+  const [found] = await sql.query<Reservations>(
+    `select exists (select from capacity_reservations where state = 'active') as active,
+       exists (select from claims c join capacity_reservations r on r.id = c.reservation_id where r.state <> 'active') as orphans`,
+  );
+  return found ?? { active: true, orphans: true };
+};
+
 /** Claims that name a reservation which has ended. */
 export const listOrphans = (
   sql: Sql,

@@ -8,10 +8,19 @@ import type { Sql } from './sql.ts';
 /** One lock for the cell: two processors that count moves at once would each see room for the last one. */
 const mendingLock = 0x6d_65_6e_64;
 
-/** Until the transaction ends. False: another processor mends just now. */
-export const lockMending = async (tx: Sql): Promise<boolean> =>
-  (await tx.query<{ locked: boolean }>('select pg_try_advisory_xact_lock($1) as locked', [mendingLock]))[0]
-    ?.locked === true;
+export interface MendingLock {
+  /** Whether anything is written down of what was seen before. */
+  readonly noted: boolean;
+}
+
+/** Until the transaction ends. Undefined: another processor mends just now. */
+export const lockMending = async (tx: Sql): Promise<MendingLock | undefined> => {
+  const [row] = await tx.query<MendingLock & { locked: boolean }>(
+    'select pg_try_advisory_xact_lock($1) as locked, exists (select from violations) as noted',
+    [mendingLock],
+  );
+  return row?.locked === true ? row : undefined;
+};
 
 /** An instance that could be moved: it runs, and nothing is being done to it. */
 const movable = `i.state = 'running' and i.workflow_id is null

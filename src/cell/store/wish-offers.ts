@@ -9,14 +9,25 @@ export interface UntoldOffer {
   readonly open: boolean;
 }
 
+const isUntold = `(o.state = 'open' or o.told = 'open') and (r.companions is not null or r.companion_of is not null)
+  and (o.told is null) = (o.state = 'open')`;
+const isLinked = `state in ('waiting', 'offered') and (companions is not null or companion_of is not null)`;
+
+/** Whether any request here has to do with one in another zone: mostly none has, and that is asked often. */
+export const hasLinked = async (sql: Sql): Promise<boolean> =>
+  (
+    await sql.query<{ linked: boolean }>(
+      `select exists (select from capacity_requests where ended_due) or exists (select from capacity_requests where ${isLinked})
+         or exists (select from capacity_offers o join capacity_requests r on r.id = o.request_id where ${isUntold}) as linked`,
+    )
+  )[0]?.linked === true;
+
 /** Offers of linked requests that are open and not known to the region, or known there as open and over. */
 export const untoldOffers = (sql: Sql, limit: number): Promise<UntoldOffer[]> =>
   sql.query(
     `select o.id as "offerId", r.id as "requestId", coalesce(r.companion_of, r.id) as main, o.state = 'open' as open
      from capacity_offers o join capacity_requests r on r.id = o.request_id
-     where (o.state = 'open' or o.told = 'open') and (r.companions is not null or r.companion_of is not null)
-       and (o.told is null) = (o.state = 'open')
-     order by o.id limit $1`,
+     where ${isUntold} order by o.id limit $1`,
     [limit],
   );
 
