@@ -4,6 +4,7 @@
  * calls another: each tells the region of its own, and learns there of the others. Told again it is the same.
  */
 
+import { Coalesced } from '#base/coalesced.ts';
 import type { Result } from '#base/rpc/contract.ts';
 import { isUnknownMethod } from '#base/rpc/formerNames.ts';
 import type { regionContract } from '#contracts/region.ts';
@@ -38,8 +39,7 @@ export interface CompanionsOptions {
 
 export class Companions {
   readonly #options: CompanionsOptions;
-  #turning: Promise<void> | undefined;
-  #again = false;
+  readonly #turning = new Coalesced(() => this.#once());
   #heardMs: number | undefined;
 
   constructor(options: CompanionsOptions) {
@@ -64,18 +64,7 @@ export class Companions {
 
   /** Calls while it runs join it, and make it look once more. */
   turn(): Promise<void> {
-    this.#again = true;
-    this.#turning ??= this.#run().finally(() => {
-      this.#turning = undefined;
-    });
-    return this.#turning;
-  }
-
-  async #run(): Promise<void> {
-    while (this.#again) {
-      this.#again = false;
-      await this.#once();
-    }
+    return this.#turning.run();
   }
 
   async #once(): Promise<void> {

@@ -4,6 +4,7 @@
  * and once a second besides.
  */
 import { createHash } from 'node:crypto';
+import { Coalesced } from '#base/coalesced.ts';
 import type { EventKind } from '#contracts/capacity.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { Placing } from '../capacity/placing.ts';
@@ -76,8 +77,7 @@ export class CapacityQueue {
   readonly #told: () => void;
   /** Whether it is known what is offered in other zones. */
   readonly #elsewhereHeard: () => boolean;
-  #looking: Promise<void> | undefined;
-  #again = false;
+  readonly #looking = new Coalesced(() => this.#lookAgain(), { roundsMax: limits.queueRoundsMax });
   #waits = true;
 
   constructor(options: QueueOptions) {
@@ -105,21 +105,13 @@ export class CapacityQueue {
 
   /** Looks until there is nothing more to do; calls while it runs join it, and make it look once more. */
   turn(): Promise<void> {
-    this.#again = true;
-    this.#looking ??= this.#run().finally(() => {
-      this.#looking = undefined;
-    });
-    return this.#looking;
+    return this.#looking.run();
   }
 
-  async #run(): Promise<void> {
-    for (let round = 0; round < limits.queueRoundsMax && this.#again; round++) {
-      this.#again = false;
-      if ((await this.#look()) > 0) {
-        this.#again = true;
-        this.#told();
-      }
-    }
+  async #lookAgain(): Promise<void> {
+    if ((await this.#look()) === 0) return;
+    void this.#looking.run();
+    this.#told();
   }
 
   /** How much it did. A host that does not take what the plan gives it is left out for the rest of the look. */
