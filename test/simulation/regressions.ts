@@ -18,7 +18,8 @@ export interface Regression {
 export const regressions: readonly Regression[] = [
   {
     seed: 7,
-    found: 'an offer that lapsed seven seconds early: a processor that had stood still counted all of that time at once',
+    found:
+      'an offer that lapsed seven seconds early: a processor that had stood still counted all of that time at once',
     ...{ workMs: 8_000, clients: 8, faultEveryMs: 800, faults: ['freeze'] },
   },
 ];
