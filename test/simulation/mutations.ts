@@ -141,7 +141,7 @@ export const mutations: readonly Mutation[] = [
     find: 'id = $1 and owner = $2 and epoch = $3 and',
     replace: 'id = $1 and $2::text is not null and $3::bigint is not null and',
     isStatement: true,
-    foundBy: { seed: 1, clients: 8, seconds: 12, every: 0.8, faults: ['freeze'] },
+    foundBy: { seed: 13, clients: 8, seconds: 8, every: 0.8, faults: ['freeze'] },
   },
 ];
 
