@@ -76,6 +76,10 @@ describe('a VM that moves between two hosts', () => {
     assert.ok(downtimeMs >= 0);
     assert.equal(await running(source, instanceId), false);
     assert.equal(await running(target, instanceId), false);
+    // What the source has sent to the last byte is still being loaded there for a moment.
+    await until('all of it is loaded', async () =>
+      /completed/.test(await target.hmp(instanceId, 'info migrate')),
+    );
     const samples = [
       'xp /1wx 0x7000',
       'xp /4wx 0x10000',

@@ -206,7 +206,7 @@ ip -n ${netns} link set own up
       const [program = '', ...args] = withCapabilities(cardCapabilities, [
         ...[process.execPath, sourceMain, '--config', path],
       ]);
-      child = this.spawnIn(netns, program, args);
+      child = this.spawnIn(netns, program, args, 'log');
       if (programsDir !== undefined)
         child.once('exit', () => {
           if (isWanted) setTimeout(() => isWanted && spawnOnce(), restartPauseMs);
@@ -269,11 +269,13 @@ ${oneReceiver(netns, 'eth0')}
     };
   }
 
-  spawnIn(netns: string, command: string, args: readonly string[]): ChildProcess {
+  /** `log`: nobody reads what it writes. Into a pipe it would write until that is full, and then stand still. */
+  spawnIn(netns: string, command: string, args: readonly string[], output?: 'log'): ChildProcess {
+    const shown = process.env.PANDO_TEST_LOG !== undefined;
     const child = spawn('nsenter', [`--net=/run/netns/${netns}`, command, ...args], {
-      stdio: ['ignore', 'pipe', process.env.PANDO_TEST_LOG === undefined ? 'ignore' : 'inherit'],
+      stdio: ['ignore', output === 'log' && !shown ? 'ignore' : 'pipe', shown ? 'inherit' : 'ignore'],
     });
-    if (process.env.PANDO_TEST_LOG !== undefined) child.stdout?.pipe(process.stdout, { end: false });
+    if (shown) child.stdout?.pipe(process.stdout, { end: false });
     this.#children.add(child);
     child.once('exit', () => this.#children.delete(child));
     return child;

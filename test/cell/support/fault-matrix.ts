@@ -12,6 +12,7 @@ import type { HostRow } from '#cell/store/hosts.ts';
 import { findInstance, type InstanceRow, lockInstances } from '#cell/store/instances.ts';
 import type { Faults } from '#cell/workflow/faults.ts';
 import { workflowDefinitions } from '#cell/workflows/index.ts';
+import { PandoError } from '#contracts/errors.ts';
 import type { FakeRegion } from './fake-region.ts';
 import { ec2, type ProcessorOptions, type TestProcessor, until } from './harness.ts';
 import { type Mode, modes, OrderedFaults } from './ordered-faults.ts';
@@ -23,15 +24,23 @@ export const lease = { leaseTtlMs: 900, leaseRenewEveryMs: 60 };
  */
 export const doomedLease = { leaseTtlMs: 120_000, leaseRenewEveryMs: 60 };
 
-/** Kills a processor, and lets its lease's time be over. Again for a while: a renewal may be on its way. */
+/** Of the time of a lease that is to be over: a renewal may be on its way, however slow the machine is. */
+const lapsesMin = 10;
+const lapsesMax = 600;
+
+/** Kills a processor, and lets its lease's time be over, until all that it had is another's. */
 export const kill = (doomed: TestProcessor, survivor: TestProcessor): void => {
   doomed.kill();
+  const { db } = survivor.cell.services;
+  const { owner } = doomed.cell;
+  const ownsAny = async (): Promise<boolean> =>
+    (await db.query(`select 1 from workflows where owner = $1 and state not in ('done', 'undone')`, [owner]))
+      .length > 0;
   const lapse = async (): Promise<void> => {
-    for (let time = 0; time < 10; time++) {
-      await survivor.cell.services.db.query(
-        "update processors set lease_until = now() - interval '1 second' where owner = $1",
-        [doomed.cell.owner],
-      );
+    for (let time = 0; time < lapsesMin || ((await ownsAny()) && time < lapsesMax); time++) {
+      await db.query("update processors set lease_until = now() - interval '1 second' where owner = $1", [
+        owner,
+      ]);
       await delay(lease.leaseRenewEveryMs);
     }
   };
@@ -179,12 +188,23 @@ export class FaultMatrix {
     if (order.kind === 'launch') {
       await Promise.race([this.#launch(faulty, token), reached()]);
       // The same token asks again.
-      return this.#launch(this.#ground.survivor, token);
+      return this.#launch(this.#ground.survivor, token).catch((error: unknown) => this.#undone(error, token));
     }
     const id = await this.#prepare(order.kind, token);
     const begun = order.kind === 'recover' ? this.#recover(faulty, id) : begin(order.kind, faulty, id);
     await Promise.race([begun, reached()]);
     return id;
+  }
+
+  /** The instance of a launch that was undone before its token asked again. */
+  async #undone(error: unknown, token: string): Promise<string> {
+    if (PandoError.from(error).code !== 'IdempotentInstanceTerminated') throw error;
+    const [instance] = await this.#ground.survivor.cell.services.db.query<{ id: string }>(
+      'select i.id from instances i join client_tokens t using (reservation_id) where t.token = $1',
+      [token],
+    );
+    assert.ok(instance);
+    return instance.id;
   }
 
   /** The last try to recover the instance, by the faulty processor: its VMM dies while the row is locked, so that no other one sees it first. */
