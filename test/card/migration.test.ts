@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { attach, eventually, Lab, type LabCard, type LabVm, portOf, vpcOf } from './lab.ts';
 
 const vxlanPort = 4789;
-/** Sends `count` numbered datagrams, 1,000 a second. */
-const sender = (ip: string, tag: string, count: number): string => `
+/** Sends numbered datagrams, 1,000 a second, until it is told to end (SIGTERM): then it says how many they were. */
+const sender = (ip: string, tag: string): string => `
   const s = require('node:dgram').createSocket('udp4'); let n = 0; const t0 = performance.now();
   const t = setInterval(() => {
-    while (n < ${count} && n < performance.now() - t0) s.send('${tag} ' + n++ + ' '.repeat(600), 5000, '${ip}');
-    if (n >= ${count}) { clearInterval(t); setTimeout(() => s.close(), 100); }
-  }, 1);`;
+    while (n < ${sentMax} && n < performance.now() - t0) s.send('${tag} ' + n++ + ' '.repeat(600), 5000, '${ip}');
+  }, 1);
+  process.on('SIGTERM', () => { clearInterval(t); process.stdout.write(String(n)); setTimeout(() => s.close(), 100); });`;
+/** As many as it would send in a minute, which a busy machine may need for the change. */
+const sentMax = 60_000;
 const receiver = `
   const s = require('node:dgram').createSocket({ type: 'udp4', recvBufferSize: 4194304 });
   s.on('message', (m) => process.stdout.write(m.toString().trim() + '\\n'));
@@ -61,7 +64,6 @@ describe('packet path of a migration', () => {
 
   it('loses nothing and keeps the order from near, far and the target’s own VMs, while the port moves through the queue', async () => {
     const eniId = here.port.eniId;
-    const count = 3000;
     const [old, fresh] = [collect(here), collect(there)];
     await attach(target, 'vpc-1', there, false);
     const probe = 'socat -u - UDP:10.0.0.10:5000';
@@ -76,8 +78,10 @@ describe('packet path of a migration', () => {
         (lines) => lines.filter((line) => line === 'ready').length > at + 1,
       );
     const senders = { near, far, beside };
-    for (const [tag, vm] of Object.entries(senders))
-      vm.start(process.execPath, ['-e', sender('10.0.0.10', tag, count)]);
+    const sending = Object.entries(senders).map(([tag, vm]) => ({
+      tag,
+      child: vm.start(process.execPath, ['-e', sender('10.0.0.10', tag)]),
+    }));
     await eventually(
       async () => old.lines().length,
       (lines) => lines > 500,
@@ -126,11 +130,19 @@ describe('packet path of a migration', () => {
     for (const card of [target, third, source]) await card.client.call('card.applyVpc', { state });
     ended('declared');
     await source.client.call('card.detachPort', { eniId, forwardTo: target.vtep });
+    const sent = await Promise.all(
+      sending.map(async ({ tag, child }) => {
+        assert.ok(child.stdout !== null);
+        const said = text(child.stdout);
+        child.kill('SIGTERM');
+        return { tag, count: Number(await said) };
+      }),
+    );
     await eventually(
       async () => [...old.lines(), ...fresh.lines()].filter((line) => line !== 'ready').length,
-      (lines) => lines >= 3 * count,
+      (lines) => lines >= sent.reduce((sum, { count }) => sum + count, 0),
     );
-    for (const tag of Object.keys(senders)) {
+    for (const { tag, count } of sent) {
       const after = numbers(fresh.lines(), tag);
       const all = [...numbers(old.lines(), tag), ...after];
       assert.deepEqual(
