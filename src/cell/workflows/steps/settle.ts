@@ -28,17 +28,19 @@ export const settle = async (
   const ended = { ...change, state, workflow_id: null, locked: false, intent: null };
   const own = { workflow_id: workflowId };
   // Most often nobody has asked for more: one statement finds that out, locks the row and writes it.
-  if (await changeInstance(tx, subject, ended, state === 'terminated' ? own : { ...own, intent: null }))
-    return [];
+  const expected = state === 'terminated' ? own : { ...own, intent: null };
+  if (state !== 'stopping' && (await changeInstance(tx, subject, ended, expected))) return [];
   const [row] = await lockInstances(tx, undefined, [subject]);
   // The instance was lost (a survivor ended this workflow): the fenced move after this refuses the transaction.
   if (row === undefined || row.workflow_id !== workflowId) return [];
-  const kept = row.intent === null ? undefined : followsAs(row.intent.kind, state);
-  if (row.intent === null || kept === undefined) {
+  // A stop is given up for a termination alone. Where that is not there, the store has forgotten it: the stop is still asked for.
+  const intent = row.intent ?? (state === 'stopping' ? stopAgain : null);
+  const kept = intent === null ? undefined : followsAs(intent.kind, state);
+  if (intent === null || kept === undefined) {
     await changeLocked(tx, subject, ended);
     return [];
   }
-  const follower = followerOf(services, { ...row, ...change }, row.intent.force);
+  const follower = followerOf(services, { ...row, ...change, intent }, intent.force);
   await changeLocked(tx, subject, {
     ...change,
     state: kept,
@@ -51,6 +53,8 @@ export const settle = async (
   });
   return [follower];
 };
+
+const stopAgain = { kind: 'stop', force: false } as const;
 
 /** The state that an awaited change shows; undefined where the end of the earlier workflow already is what was asked for. */
 const followsAs = (kind: 'stop' | 'terminate', state: InstanceState): InstanceState | undefined => {
