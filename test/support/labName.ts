@@ -14,6 +14,6 @@ export const labName = (): string => {
 
 /** The name that a name begins with, and the process that gave it; undefined: it is none of ours. */
 export const labOf = (name: string): { readonly lab: string; readonly pid: number } | undefined => {
-  const [lab, digits] = /^pt([0-9a-z]{5})[0-9a-z](?=-|[0-9a-z]*$)/.exec(name) ?? [];
+  const [lab, digits] = /^pt([0-9a-z]{5})[0-9a-z](?=[0-9a-z]*(?:-|$))/.exec(name) ?? [];
   return lab === undefined || digits === undefined ? undefined : { lab, pid: Number.parseInt(digits, 36) };
 };
