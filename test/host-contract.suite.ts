@@ -1,11 +1,15 @@
 /** What every host must do, simulated or real: the same checks run against both. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { VmReport } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 
 import { codeOf, type HostUnderTest, Subject, timeoutMs } from './host-contract.subject.ts';
 
 export type { HostUnderTest } from './host-contract.subject.ts';
+
+/** Of reports during one launch. */
+const askedMax = 10_000;
 
 /** Runs the checks against the host that `host()` gives once the suite's own `before` has run. */
 export const hostContractSuite = (name: string, host: () => HostUnderTest): void => {
@@ -142,6 +146,30 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     });
     assert.equal(gone, undefined);
   });
+
+  check(
+    'of a guest that has not begun no health is told, and never that it stands still',
+    async (subject) => {
+      await subject.image();
+      const network = await subject.network();
+      const launched = subject.launch(network);
+      let isUp = false;
+      const ended = launched.finally(() => {
+        isUp = true;
+      });
+      const told: VmReport[] = [];
+      // Asked as often as it answers: a report may be taken at any moment of a launch.
+      for (let turn = 0; !isUp && turn < askedMax; turn++)
+        told.push(
+          await subject.host.caller.call('vm.describe', { instanceId: subject.instanceId }, { timeoutMs }),
+        );
+      await ended;
+      for (const { state, health } of told)
+        if (state === 'running') assert.equal(health?.runState ?? 'running', 'running');
+        else assert.equal(health, undefined, `told of one that is ${state}`);
+      await subject.health(({ runState }) => runState === 'running');
+    },
+  );
 
   check('a VMM that stands still is told of, and a reboot lets its guest run', async (subject) => {
     subject.next(1);

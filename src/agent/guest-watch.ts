@@ -5,7 +5,7 @@
  */
 import { monotonicMs } from '#base/monotonic.ts';
 import type { VmHealth } from '#contracts/host.ts';
-import { resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from './limits.ts';
+import { looksMissedMax, resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from './limits.ts';
 import type { QmpEvent } from './qmp.ts';
 
 /** What the card has heard of a port; ages in milliseconds. */
@@ -16,9 +16,15 @@ export interface Heard {
   readonly arpMs?: number | undefined;
 }
 
+const stateEvents: ReadonlySet<string> = new Set(['BLOCK_IO_ERROR', 'STOP', 'RESUME', 'RESET']);
+
 export class GuestWatch {
   readonly #now: () => number;
   #runState: string | undefined;
+  /** The VMM has said how it is, or has been asked in vain often enough. */
+  #isKnown = false;
+  #changes = 0;
+  #missed = 0;
   #noSpace = false;
   /** Since when this host can know of the guest: its boot, or when it came to it. */
   #since: number;
@@ -42,6 +48,11 @@ export class GuestWatch {
     return this.#noSpace;
   }
 
+  /** Grows whenever the VMM says by itself that its state has changed: what it was asked for before that says nothing of now. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   /** Nothing has been heard of the guest that the card could not have heard before: it is worth asking it. */
   get isSilent(): boolean {
     return this.#heardAt === undefined;
@@ -53,7 +64,10 @@ export class GuestWatch {
     this.#bootSeen = false;
     this.#resetsAt = [];
     this.#runState = undefined;
+    this.#isKnown = false;
+    this.#missed = 0;
     this.#noSpace = false;
+    this.#changes++;
   }
 
   /** The guest boots now. */
@@ -69,6 +83,7 @@ export class GuestWatch {
   }
 
   onEvent({ name, data }: QmpEvent): void {
+    if (stateEvents.has(name)) this.#changes++;
     switch (name) {
       case 'BLOCK_IO_ERROR':
         this.#noSpace ||= data.nospace === true && data.action === 'stop';
@@ -100,13 +115,24 @@ export class GuestWatch {
     if (byGuest) this.#resetsAt = [...this.#resetsAt, at].slice(-resetsRememberedMax);
   }
 
-  /** What the VMM says of itself; undefined: it does not answer. `noSpace`: of one that stands still on an error of its disk. */
-  saw(runState: string | undefined, noSpace?: boolean): void {
+  /** What the VMM says of itself. `noSpace`: of one that stands still on an error of its disk. */
+  saw(runState: string, noSpace?: boolean): void {
     this.#runState = runState;
+    this.#isKnown = true;
+    this.#missed = 0;
     if (runState === 'running') this.#noSpace = false;
     else if (noSpace !== undefined) this.#noSpace = noSpace;
     // Time in which it could not run is none in which it did nothing.
     if (runState !== 'running') this.#processors = undefined;
+  }
+
+  /** The VMM was asked and did not answer in time. A busy machine misses one look: several in a row are told. */
+  missed(): void {
+    this.#missed++;
+    if (this.#missed < looksMissedMax) return;
+    this.#runState = undefined;
+    this.#isKnown = true;
+    this.#processors = undefined;
   }
 
   /** The time that the guest's processors have used so far. */
@@ -127,7 +153,9 @@ export class GuestWatch {
     if (!this.#bootSeen || at >= this.#since) this.#heardAt = at;
   }
 
-  health(): VmHealth {
+  /** Undefined: nothing is known yet of this VMM. */
+  health(): VmHealth | undefined {
+    if (!this.#isKnown) return undefined;
     const now = this.#now();
     const listened = this.#listened;
     return {

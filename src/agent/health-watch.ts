@@ -16,7 +16,7 @@ import {
   resumeRoomMib,
 } from './limits.ts';
 import type { Room } from './room.ts';
-import { processorNanoseconds, runStateOf, standsStillWithoutSpace } from './run-state.ts';
+import { type Looked, processorNanoseconds, runStateOf, standsStillWithoutSpace } from './run-state.ts';
 import type { Vm } from './vm.ts';
 
 /** When a VM may be let go on next, and how long it is waited after that. */
@@ -117,13 +117,21 @@ export class HealthWatch {
   }
 }
 
-const lookAt = async (vm: Vm): Promise<void> => {
+/** An answer that comes after the VMM, or its guest, has changed is left to the next look. */
+export const lookAt = async (vm: Looked): Promise<void> => {
+  const { watch } = vm;
+  const { changes } = watch;
+  const isOld = (): boolean => watch.changes !== changes;
   try {
     const runState = await runStateOf(vm.monitor, healthAnswerMsMax);
-    vm.watch.saw(runState, await standsStillWithoutSpace(vm.monitor, runState));
-    if (runState === 'running') vm.watch.used(await processorNanoseconds(vm));
+    const noSpace = await standsStillWithoutSpace(vm.monitor, runState);
+    if (isOld()) return;
+    watch.saw(runState, noSpace);
+    if (runState !== 'running') return;
+    const used = await processorNanoseconds(vm);
+    if (!isOld()) watch.used(used);
   } catch (error) {
-    if (PandoError.from(error).code !== 'IncorrectInstanceState') vm.watch.saw(undefined);
+    if (PandoError.from(error).code !== 'IncorrectInstanceState' && !isOld()) watch.missed();
   }
 };
 

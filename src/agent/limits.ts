@@ -77,8 +77,9 @@ export const resumePauseMsMax = 60_000;
 export const healthEveryMs = 2_000;
 /** VMs that are looked at at the same time. */
 export const healthLooksAtOnceMax = 32;
-/** A VMM that does not answer this long is told of as one that does not. */
+/** How long a look waits for the VMM's answer; one that misses this many looks in a row is told of as one that does not answer. */
 export const healthAnswerMsMax = 2_000;
+export const looksMissedMax = 2;
 /** Resets by the guest itself are counted within this time; no more of them than this are remembered. */
 export const resetsWithinMs = 5 * 60_000;
 export const resetsRememberedMax = 16;

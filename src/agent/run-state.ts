@@ -8,6 +8,9 @@ import type { Vm } from './vm.ts';
 const blockInfo = z.array(z.looseObject({ 'io-status': z.string().optional() }));
 const cpuInfo = z.array(z.looseObject({ 'thread-id': z.number() }));
 
+/** What a look at a VM reads. */
+export type Looked = Pick<Vm, 'monitor' | 'watch'> & { readonly record: Pick<Vm['record'], 'process'> };
+
 /** QEMU's name for the state of its guest. */
 export const runStateOf = async (monitor: Pick<Qmp, 'execute'>, timeoutMs?: number): Promise<string> =>
   runInfo.parse(await monitor.execute('query-status', {}, timeoutMs)).status;
@@ -23,13 +26,13 @@ export const standsStillWithoutSpace = async (
 };
 
 /** CPU time that the guest's own processors have used. */
-export const processorNanoseconds = async (vm: Vm): Promise<number> => {
+export const processorNanoseconds = async (vm: Looked): Promise<number> => {
   const processors = await vm.monitor.query(cpuInfo, 'query-cpus-fast');
   const times = await Promise.all(processors.map((cpu) => threadNanoseconds(vm, cpu['thread-id'])));
   return times.reduce((sum, time) => sum + time, 0);
 };
 
-const threadNanoseconds = async (vm: Vm, thread: number): Promise<number> => {
+const threadNanoseconds = async (vm: Looked, thread: number): Promise<number> => {
   const text = await readFile(`/proc/${vm.record.process?.pid}/task/${thread}/schedstat`, 'utf8').catch(
     () => '0',
   );

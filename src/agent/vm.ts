@@ -338,7 +338,9 @@ export class Vm {
     const end = process === undefined ? ended : undefined;
     const generation = this.record.fence?.generation;
     const eniId = network?.port.eniId;
-    const health = process === undefined || this.isMoving ? undefined : this.watch.health();
+    // Of a guest that has not begun there is nothing to tell, and its cell may have its row as running before this report arrives.
+    const isBegun = process !== undefined && state !== 'preparing' && !this.isMoving;
+    const health = isBegun ? this.watch.health() : undefined;
     return { instanceId, state, requirement, eniId, ...usage, reason, ended: end, generation, health };
   }
 }

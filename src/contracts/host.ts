@@ -71,7 +71,7 @@ export type VmEnded = z.infer<typeof vmEnded>;
 
 /**
  * What a host knows of how a VM is, for those who judge it. Facts alone: a part that is not known is absent. Durations are milliseconds,
- * by the host's own clock. Of a VM on its way to or from another host nothing is told.
+ * by the host's own clock. Of a VM on its way to or from another host, or whose guest has not begun, nothing is told.
  */
 export const vmHealth = z.object({
   /** The VMM's run state in QEMU's words (`running`, `paused`, `io-error`, `guest-panicked` …). Absent: it does not answer. */

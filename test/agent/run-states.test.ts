@@ -1,8 +1,11 @@
 /** Reboot and stop in every state that a VMM can be brought into, on real QEMU. */
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { GuestWatch } from '#agent/guest-watch.ts';
-import { resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from '#agent/limits.ts';
+import { lookAt } from '#agent/health-watch.ts';
+import { looksMissedMax, resetFollowsMsMax, resetsRememberedMax, resetsWithinMs } from '#agent/limits.ts';
+import type { Looked } from '#agent/run-state.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { VmReport } from '#contracts/host.ts';
 import { key, Lab, type TestHost, until } from './lab.ts';
@@ -102,41 +105,43 @@ it('guests that reset themselves are counted, an order from outside is not, and 
 it('what the card has heard before a boot says nothing of the guest since; without a boot it does', () => {
   let now = 1_000;
   const watch = new GuestWatch(() => now);
-  assert.equal(watch.health().configured, undefined, 'nobody has listened');
+  watch.saw('running');
+  assert.equal(watch.health()?.configured, undefined, 'nobody has listened');
   watch.heard({ listenedMs: 500 });
-  assert.deepEqual([watch.health().configured, watch.health().listenedMs], [false, 0]);
+  assert.deepEqual([watch.health()?.configured, watch.health()?.listenedMs], [false, 0]);
   watch.heard({ listenedMs: 500, dhcpMs: 400 });
-  assert.equal(watch.health().configured, true, 'a new agent takes what was heard before it');
+  assert.equal(watch.health()?.configured, true, 'a new agent takes what was heard before it');
   now += 1_000;
   watch.booted();
   now += 100;
   watch.heard({ listenedMs: 1_600, dhcpMs: 1_500 });
-  assert.deepEqual([watch.health().configured, watch.health().listenedMs], [false, 100]);
+  assert.deepEqual([watch.health()?.configured, watch.health()?.listenedMs], [false, 100]);
   watch.heard({ listenedMs: 1_600, dhcpMs: 1_500, arpMs: 50 });
-  assert.equal(watch.health().configured, true);
+  assert.equal(watch.health()?.configured, true);
 });
 
 it('resets are remembered for a while, and no more than a bounded number', () => {
   let now = 0;
   const watch = new GuestWatch(() => now);
+  watch.saw('running');
   const reset = (guest: boolean) => watch.onEvent({ name: 'RESET', data: { guest } });
   for (let n = 0; n < 4; n++) reset(true);
   assert.equal(
-    watch.health().resets,
+    watch.health()?.resets,
     2,
     'one that the firmware adds is of the one before it, and no third is',
   );
   now += resetFollowsMsMax;
   reset(false);
   reset(true);
-  assert.equal(watch.health().resets, 2, 'also after an order from outside');
+  assert.equal(watch.health()?.resets, 2, 'also after an order from outside');
   for (let n = 0; n < 3 * resetsRememberedMax; n++) {
     now += resetFollowsMsMax;
     reset(true);
   }
-  assert.equal(watch.health().resets, resetsRememberedMax);
+  assert.equal(watch.health()?.resets, resetsRememberedMax);
   now += resetsWithinMs;
-  assert.equal(watch.health().resets, 0);
+  assert.equal(watch.health()?.resets, 0);
 });
 
 it('processors that stand still are told of, but not for the time in which they could not run', () => {
@@ -146,12 +151,57 @@ it('processors that stand still are told of, but not for the time in which they 
   watch.used(5);
   now += 1_000;
   watch.used(5);
-  assert.equal(watch.health().stalledMs, 1_000);
+  assert.equal(watch.health()?.stalledMs, 1_000);
   watch.used(6);
-  assert.equal(watch.health().stalledMs, 0);
+  assert.equal(watch.health()?.stalledMs, 0);
   watch.saw('paused');
   now += 60_000;
   watch.saw('running');
   watch.used(6);
-  assert.equal(watch.health().stalledMs, 0);
+  assert.equal(watch.health()?.stalledMs, 0);
+});
+
+/** A VMM that answers with this, once it has told what happened meanwhile. */
+const answering = (status: string | undefined, meanwhile: (watch: GuestWatch) => void): Looked => {
+  const watch = new GuestWatch();
+  const execute = async (): Promise<unknown> => {
+    await setImmediate();
+    meanwhile(watch);
+    if (status === undefined) throw new PandoError('DeadlineExceeded', 'It does not answer.');
+    return { status, running: status === 'running' };
+  };
+  const query = async (): Promise<unknown> => [];
+  return { watch, monitor: { execute, query }, record: {} } as unknown as Looked;
+};
+const resumed = (watch: GuestWatch): void => watch.onEvent({ name: 'RESUME', data: {} });
+
+it('an answer that is older than what the VMM has told since is not taken', async () => {
+  const begun = answering('prelaunch', resumed);
+  await lookAt(begun);
+  assert.equal(begun.watch.health()?.runState, 'running');
+  const taken = answering('inmigrate', (watch) => {
+    watch.found();
+    watch.saw('running');
+  });
+  await lookAt(taken);
+  assert.equal(taken.watch.health()?.runState, 'running', 'the guest of another host has come');
+  const still = answering('paused', () => undefined);
+  await lookAt(still);
+  assert.equal(still.watch.health()?.runState, 'paused', 'what nothing contradicts is taken');
+});
+
+it('a VMM of which nothing is known yet tells nothing; one that misses a look is not told of, one that misses more is', async () => {
+  const silent = answering(undefined, () => undefined);
+  assert.equal(silent.watch.health(), undefined);
+  silent.watch.saw('running');
+  for (let looks = 1; looks < looksMissedMax; looks++) {
+    await lookAt(silent);
+    assert.equal(silent.watch.health()?.runState, 'running');
+  }
+  await lookAt(silent);
+  assert.ok(silent.watch.health());
+  assert.equal(silent.watch.health()?.runState, undefined);
+  silent.watch.saw('running');
+  await lookAt(silent);
+  assert.equal(silent.watch.health()?.runState, 'running', 'an answer begins the count anew');
 });

@@ -11,7 +11,7 @@
  * A report that knows less than was known before (a new agent or card, the target of a migration) changes nothing for the worse: only what
  * was seen does.
  */
-import type { VmReport } from '#contracts/host.ts';
+import type { VmReport, VmState } from '#contracts/host.ts';
 import { guestConfiguresMsMax, processorsStalledMsMax, resetsMax } from '../limits.ts';
 
 export type CheckCause =
@@ -53,12 +53,22 @@ const impaired = (cause: CheckCause): Verdict => ({ status: 'impaired', cause })
 /** The host's doing, which its guest feels too. */
 const both = (cause: CheckCause): Verdicts => ({ instance: impaired(cause), system: impaired(cause) });
 
+/** What a host without the VM, or whose VMM has ended, calls it. */
+const ended: ReadonlySet<VmState> = new Set(['absent', 'stopped', 'failed']);
+
+/**
+ * Whether a report tells of an end that the instance has left behind: it was made before the change that began its present life, or the
+ * host has not heard of that yet. Who compares hosts with rows asks before anything is done; a check's alarm is not to be quicker.
+ */
+export const isOlderEnd = ({ state, generation = 0 }: VmReport, now: number): boolean =>
+  ended.has(state) && generation < now;
+
 /** What stands still by its guest's doing. */
 const guestStopped: ReadonlySet<string> = new Set(['guest-panicked', 'suspended', 'shutdown', 'watchdog']);
 
 /** Of a VM that should run and whose VMM says that it does not; undefined: it runs. */
 const standstill = ({ state, health }: VmReport): Verdicts | undefined => {
-  if (state === 'stopped' || state === 'failed' || state === 'absent') return both('vm-ended');
+  if (ended.has(state)) return both('vm-ended');
   if (health === undefined) return undefined;
   const { runState, noSpace } = health;
   if (noSpace) return both('disk-full');
@@ -99,6 +109,8 @@ export const judge = (
   report: VmReport,
   nowMs: number,
 ): InstanceHealth | undefined => {
+  // A report that was made before the launch ended may come after it, and agents of the last release tell of VMMs that have not begun.
+  if (report.state === 'preparing' || report.state === 'incoming') return undefined;
   const stopped = standstill(report);
   if (stopped === undefined && report.health === undefined) return undefined;
   const { instance, system } = stopped ?? { instance: guestVerdict(before?.instance, report), system: ok };

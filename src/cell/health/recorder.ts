@@ -4,11 +4,12 @@
  */
 import { metrics } from '#base/metrics.ts';
 import type { VmReport } from '#contracts/host.ts';
+import { generationOf } from '../generation.ts';
 import { noteUnexplained } from '../hosts/crashes.ts';
 import { judgedMax, reconcileEveryMs } from '../limits.ts';
 import type { CellServices } from '../services.ts';
 import { type JudgedAnew, type JudgedRow, judgedRows, writeHealth } from '../store/health.ts';
-import { type InstanceHealth, judge, sameHealth } from './judge.ts';
+import { type InstanceHealth, isOlderEnd, judge, sameHealth } from './judge.ts';
 
 interface Judged {
   readonly health: InstanceHealth;
@@ -76,6 +77,7 @@ export class HealthRecorder {
   }
 
   #judge(row: JudgedRow, vm: VmReport): readonly Told[] {
+    if (isOlderEnd(vm, generationOf(row.place_epoch))) return [];
     const next = judge(row.health, vm, this.#services.clock.now());
     if (next === undefined) return [];
     // Of one that nobody has heard of yet nothing is written: that is what a row without a judgement says.

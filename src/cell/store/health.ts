@@ -6,6 +6,7 @@ import type { Sql } from './sql.ts';
 export interface JudgedRow {
   readonly id: string;
   readonly health: InstanceHealth | null;
+  readonly place_epoch: number;
 }
 
 const judgement = `left join instance_health on instance_id = instances.id and launched_at = launch_time`;
@@ -13,7 +14,7 @@ const judgement = `left join instance_health on instance_id = instances.id and l
 /** Those of these instances that should run on this host. */
 export const judgedRows = (sql: Sql, hostId: string, ids: readonly string[]): Promise<JudgedRow[]> =>
   sql.query(
-    `select id, health from instances ${judgement} where id = any($1) and host_id = $2 and state = 'running'`,
+    `select id, health, place_epoch from instances ${judgement} where id = any($1) and host_id = $2 and state = 'running'`,
     [ids, hostId],
   );
 
@@ -23,7 +24,7 @@ export const healthOf = async (
   ids: readonly string[],
 ): Promise<ReadonlyMap<string, InstanceHealth>> => {
   if (ids.length === 0) return new Map();
-  const rows = await sql.query<JudgedRow>(
+  const rows = await sql.query<Omit<JudgedRow, 'place_epoch'>>(
     `select id, health from instances ${judgement} where id = any($1) and state = 'running' and health is not null`,
     [ids],
   );

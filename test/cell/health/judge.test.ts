@@ -1,7 +1,7 @@
 /** How a VM's reports become status checks: by evidence, and never for the worse by knowing less. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type InstanceHealth, judge, sameHealth } from '#cell/health/judge.ts';
+import { type InstanceHealth, isOlderEnd, judge, sameHealth } from '#cell/health/judge.ts';
 import { type HostNow, shownChecks } from '#cell/health/shown.ts';
 import {
   guestConfiguresMsMax,
@@ -65,6 +65,18 @@ test('after a migration, a new agent or a new card less is known: nothing become
     'not-configured',
     'one that nobody has ever heard of is not forgotten',
   );
+});
+
+test('a report of before the launch ended says nothing of the guest; nor does an end of before its present life', () => {
+  for (const state of ['preparing', 'incoming'] as const)
+    for (const health of [undefined, { noSpace: false }, { runState: 'prelaunch' }, booting])
+      assert.equal(judge(well, report(health, state), 1), undefined, state);
+  for (const state of ['stopped', 'failed', 'absent'] as const) {
+    const told = { ...report(undefined, state), generation: 4 };
+    assert.equal(isOlderEnd(told, 5), true, 'of before a start');
+    assert.equal(isOlderEnd(told, 4), false);
+  }
+  assert.equal(isOlderEnd({ ...report(booting), generation: 4 }, 5), false, 'one that runs was not undone');
 });
 
 test('a boot that was seen begins anew', () => {
