@@ -11,6 +11,8 @@ export const schemaStepTimeoutMs = 600_000;
 /** A schema step that does not get its table's lock within this time lets the traffic behind it pass, and tries again. */
 export const schemaLockTimeoutMs = 2_000;
 export const schemaLockAttemptsMax = 30;
+/** How often a step is tried whose connection is ended under it. */
+export const schemaAwayAttemptsMax = 5;
 export const idleInTransactionTimeoutMs = 10_000;
 export const connectTimeoutMs = 3_000;
 /** How long a caller waits for a connection. */

@@ -8,8 +8,13 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
-import { sqlStateOf } from './faults.ts';
-import { schemaLockAttemptsMax, schemaLockTimeoutMs, schemaStepTimeoutMs } from './limits.ts';
+import { sqlStateOf, storeFaultOf } from './faults.ts';
+import {
+  schemaAwayAttemptsMax,
+  schemaLockAttemptsMax,
+  schemaLockTimeoutMs,
+  schemaStepTimeoutMs,
+} from './limits.ts';
 import { patiently } from './patience.ts';
 import { transact } from './transaction.ts';
 
@@ -26,6 +31,8 @@ export interface SchemaStep {
 /** Of Kysely's own migrator, so that a process of an older release and one of this do not run steps at once. */
 const advisoryLock = '3853314791062309107';
 const lockNotAvailable = '55P03';
+/** Of one who makes a table "if not exists" while a process of an older release, which looks before it has the lock, makes it too. */
+const madeAtOnce: ReadonlySet<string> = new Set(['23505', '42P07']);
 const retryMs = 200;
 
 /** Brings the database up to the last step. Safe to call from several processes at once. */
@@ -33,11 +40,11 @@ export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly Schema
   const names = steps.map((step) => step.name);
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
     throw new Error(`migrations are out of order: ${names.join(', ')}`);
-  if (await areNoted(db, names)) return;
-  const isUpgrade = await hasSteps(db);
+  if (await repeated(() => areNoted(db, names))) return;
+  const isUpgrade = await repeated(() => hasSteps(db));
   for (const step of steps)
     try {
-      await withLockRetry(() =>
+      await repeated(() =>
         exclusively(db, async (tx) => {
           const ran = await runOnce(tx, step);
           if (ran && isUpgrade && altersTables.test(step.up)) await endFormerPlans(tx);
@@ -53,7 +60,8 @@ const altersTables = /\balter table\b/i;
 /**
  * Ends the other connections. A process of the last release may have prepared statements over a table that has more columns now: each
  * would fail from here on ("cached plan must not change result type"), and with it what a client was promised. A process that loses
- * its connection tries again on a new one, which waits for this transaction and plans anew. Other migrators wait for the lock, and stay.
+ * its connection tries again on a new one, which waits for this transaction and plans anew. Other migrators wait for the lock, and stay,
+ * or begin their step again.
  */
 const endFormerPlans = async <Schema>(tx: Transaction<Schema>): Promise<void> => {
   await sql`
@@ -132,13 +140,23 @@ const noteForOldReleases = async <Schema>(tx: Transaction<Schema>, name: string)
     on conflict do nothing`.execute(tx);
 };
 
-const withLockRetry = async (work: () => Promise<void>): Promise<void> => {
+/**
+ * How often what failed like this is tried in all. A table's lock may be had later. A connection may have been ended by another process
+ * that migrates, as one of former plans: also between two waits for the lock, or at its COMMIT. What was kept then is noted, and is not
+ * run twice.
+ */
+const attemptsMaxAfter = (error: unknown): number => {
+  if (sqlStateOf(error) === lockNotAvailable) return schemaLockAttemptsMax;
+  const isPassing = storeFaultOf(error) === 'away' || madeAtOnce.has(sqlStateOf(error) ?? '');
+  return isPassing ? schemaAwayAttemptsMax : 1;
+};
+
+const repeated = async <T>(work: () => Promise<T>): Promise<T> => {
   for (let attempt = 1; ; attempt++)
     try {
-      await work();
-      return;
+      return await work();
     } catch (error) {
-      if (sqlStateOf(error) !== lockNotAvailable || attempt >= schemaLockAttemptsMax) throw error;
+      if (attempt >= attemptsMaxAfter(error)) throw error;
       await delay(retryMs);
     }
 };

@@ -6,6 +6,7 @@ import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import { ensureDatabase } from '#base/postgres/create.ts';
 import { openDatabase } from '#base/postgres/database.ts';
+import { storeFaultOf } from '#base/postgres/faults.ts';
 import { migrate, type SchemaStep } from '#base/postgres/migrate.ts';
 import { cellSchema } from '#cell/store/schema.ts';
 import { regionMigrations } from '#region/migrations.ts';
@@ -121,13 +122,37 @@ test('a step that was merged late, before others that ran, is run', async () => 
 test('processes of both releases that start at once run each step once', async () => {
   const db = await fresh();
   const released = cellSchema.filter((step) => step.kysely);
+  // An upgrade ends the connections of former processes: whoever keeps them starts one again that could not begin.
+  const startedAgain = async (): Promise<unknown> => {
+    const error = await migrateAsBefore(db, released);
+    return storeFaultOf(error) === 'away' ? migrateAsBefore(db, released) : error;
+  };
   const outcomes = await Promise.all([
     migrate(db, cellSchema),
-    migrateAsBefore(db, released),
+    startedAgain(),
     migrate(db, cellSchema),
-    migrateAsBefore(db, released),
+    startedAgain(),
   ]);
   assert.deepEqual(outcomes, [undefined, undefined, undefined, undefined]);
+});
+
+test('a step whose connection is ended at its COMMIT, as by another process that upgrades, is run again and once', async () => {
+  const db = await fresh();
+  const ends = { name: '0002-rows', up: 'insert into rows values (1)' };
+  await migrate(db, [
+    {
+      name: '0001-a',
+      // A sequence counts also what is rolled back.
+      up: `create table rows (id int); create sequence commits;
+        create function ends_first() returns trigger language plpgsql as $$ begin
+          if nextval('commits') = 1 then perform pg_terminate_backend(pg_backend_pid()); end if; return null; end $$;
+        create constraint trigger ends_first after insert on rows deferrable initially deferred
+          for each row execute function ends_first()`,
+    },
+    ends,
+  ]);
+  const { rows } = await sql`select rows.id, last_value from rows, commits`.execute(db);
+  assert.deepEqual(rows, [{ id: 1, last_value: 2 }]);
 });
 
 test('a step that fails leaves nothing of itself, and those before it stay', async () => {

@@ -78,7 +78,8 @@ after(() => server.stop());
 test('of a real account: its own instances alone, after what it named', async () => {
   const cell = await TestCell.start({ url: server.url, stop: async () => undefined });
   try {
-    cell.addHost({ capacity: { vcpus: 2, memoryMib: 1_024, diskMib: 100_000 } });
+    // Room for all that waits here too: what is offered to a request is not there for a launch.
+    cell.addHost({ capacity: { vcpus: 8, memoryMib: 4_096, diskMib: 100_000 } });
     const processor = await cell.addProcessor();
     await running(processor, await launch(cell, processor, { count: 2, more: { InstanceType: 'p1.small' } }));
     const more = { instanceType: 'p1.nano', count: 4, suggestAlternatives: true };

@@ -9,7 +9,10 @@ export interface SchemaStep {
   readonly up: string;
 }
 
-/** Safe to call from several processes at once: the table's lock lets one go first. */
+/** Of all who migrate: also while there is no table yet that could be locked, and that two of them would make at once. */
+const advisoryLock = 'pando.payments.schema';
+
+/** Safe to call from several processes at once: a lock lets one go first; those of the last release take the table's alone. */
 export async function migrate(pool: Pool, steps: readonly SchemaStep[]): Promise<void> {
   const names = steps.map((step) => step.name);
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
@@ -17,6 +20,7 @@ export async function migrate(pool: Pool, steps: readonly SchemaStep[]): Promise
   await transaction(
     pool,
     async (client) => {
+      await client.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [advisoryLock]);
       await client.query('create table if not exists schema_step (name text primary key)');
       await client.query('lock table schema_step in exclusive mode');
       const { rows } = await client.query<{ name: string }>('select name from schema_step');
