@@ -208,41 +208,73 @@ const round = async (cells: number, count: number): Promise<Round> => {
   return { launched: cells * count, costs, latencyMs: median(latencies) };
 };
 
-/**
- * The same launch through the router and straight to a processor, by turns, one at a time; each way to all processors by turns. What a
- * client does before it sends is in neither.
- */
-const routerAdds = async (): Promise<{ through: number; direct: number; added: number; cpuMs: number }> => {
+interface Added {
+  /** Median milliseconds, as a client sees it. */
+  readonly through: number;
+  readonly direct: number;
+  /** CPU of the router, milliseconds a request. */
+  readonly cpuMs: number;
+}
+
+/** Straight to a processor of the first cell, each of them by turns; what it answers. */
+const sendDirect = async (turn: number, action: string, input: object): Promise<unknown> => {
+  const { accountId } = accountAt(0);
+  const link = cloud.direct[turn % cloud.direct.length] ?? raise();
+  const principal = `arn:aws:iam::${accountId}:root`;
+  const call = { requestId: randomUUID(), accountId, principal, action, input };
+  return (await link.call('ec2.call', call)).output;
+};
+
+/** Pairs of the same request, through the router and straight, one at a time. What a client does before it sends is in neither. */
+const inPairs = async (
+  action: string,
+  parameters: () => Record<string, string>,
+  input: () => object,
+  answered: (answer: string | undefined, output?: unknown) => void = () => undefined,
+): Promise<Added> => {
   const through: number[] = [];
   const direct: number[] = [];
-  const { accountId } = accountAt(0);
   const router = cloud.pids.router ?? [];
   let cpu = 0;
   for (let pair = 0; pair < routerPairs; pair++) {
     const cpuBefore = cpuSeconds(router);
-    const asked = signed(accountAt(0), 'RunInstances', launchParameters(0));
+    const asked = signed(accountAt(0), action, parameters());
     const began = performance.now();
-    const body = await sendSigned(asked);
+    const answer = await sendSigned(asked);
     through.push(performance.now() - began);
     cpu += cpuSeconds(router) - cpuBefore;
-    noteEnd(accountAt(0), /<instanceId>([^<]+)</.exec(body)?.[1]);
-    const token = randomUUID();
-    const input = {
-      ...{ ImageId: cloud.imageId, InstanceType: 'p1.nano', MinCount: 1, MaxCount: 1, ClientToken: token },
-      Placement: { AvailabilityZone: cloud.zones[0] },
-    };
-    const call = { requestId: token, accountId, principal: `arn:aws:iam::${accountId}:root` };
-    const link = cloud.direct[pair % cloud.direct.length] ?? raise();
+    answered(answer);
     const beganDirect = performance.now();
-    const { output } = await link.call('ec2.call', { ...call, action: 'RunInstances', input });
+    const output = await sendDirect(pair, action, input());
     direct.push(performance.now() - beganDirect);
-    const made = output as { Instances: { InstanceId: string }[] };
-    noteEnd(accountAt(0), made.Instances[0]?.InstanceId);
+    answered(undefined, output);
   }
+  return { through: median(through), direct: median(direct), cpuMs: (cpu / routerPairs) * 1000 };
+};
+
+/** What the router adds to a launch, and to a question for one of the launched instances. */
+const routerAdds = async (): Promise<Record<string, Added>> => {
+  const ids: string[] = [];
+  const input = (): object => ({
+    ...{ ImageId: cloud.imageId, InstanceType: 'p1.nano', MinCount: 1, MaxCount: 1 },
+    ...{ ClientToken: randomUUID(), Placement: { AvailabilityZone: cloud.zones[0] } },
+  });
+  const launched = (answer: string | undefined, output?: unknown): void => {
+    const made = output as { Instances: { InstanceId: string }[] } | undefined;
+    const id = made?.Instances[0]?.InstanceId ?? /<instanceId>([^<]+)</.exec(answer ?? '')?.[1];
+    noteEnd(accountAt(0), id);
+    ids.push(...(id === undefined ? [] : [id]));
+  };
+  const RunInstances = await inPairs('RunInstances', () => launchParameters(0), input, launched);
   await until('all run', async () => (await countIn(databases[0] ?? raise(), "state = 'pending'")) === 0);
+  const [id = raise()] = ids;
+  const DescribeInstances = await inPairs(
+    'DescribeInstances',
+    () => ({ 'InstanceId.1': id }),
+    () => ({ InstanceIds: [id] }),
+  );
   await clear();
-  const [a, b] = [median(through), median(direct)];
-  return { through: a, direct: b, added: a - b, cpuMs: (cpu / routerPairs) * 1000 };
+  return { RunInstances, DescribeInstances };
 };
 
 const raise = (): never => {
@@ -347,10 +379,10 @@ try {
     sizes.map((cells) => figures(cells, rounds.get(cells) ?? [], rest)),
     rest,
   );
-  const { through, direct, added, cpuMs } = await routerAdds();
-  console.log(
-    `\nthe router adds ${shown(added, 2)} ms at the median (${shown(through, 2)} through it, ${shown(direct, 2)} straight), ${shown(cpuMs, 2)} ms CPU a request`,
-  );
+  for (const [action, { through, direct, cpuMs }] of Object.entries(await routerAdds()))
+    console.log(
+      `${action}: the router adds ${shown(through - direct, 2)} ms at the median (${shown(through, 2)} through it, ${shown(direct, 2)} straight), ${shown(cpuMs, 2)} ms CPU a request`,
+    );
   const violations = await cloud.violations();
   if (violations.length > 0) throw new Error(`hosts saw ${JSON.stringify(violations.slice(0, 3))}`);
 } finally {

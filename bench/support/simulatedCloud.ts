@@ -3,10 +3,10 @@
  * put together by its `main.ts`, joined by mutual TLS. All of it is gone with the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { TlsMaterial } from '#base/identity.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import { loadTls } from '#base/tlsFromFiles.ts';
@@ -52,6 +52,7 @@ export interface SimulatedCloud {
 export const regionName = 'bench-1';
 const host = '127.0.0.1';
 const startMsMax = 180_000;
+const lookEveryMs = 20;
 const publicPool = { cidr: '198.18.0.0/16', first: '198.18.0.16', last: '198.18.255.250' };
 const restMs = 1_000;
 const storeSettings = { fsync: 'on', synchronous_commit: 'on', shared_buffers: '64MB' };
@@ -88,17 +89,29 @@ class Run {
 
   /** Starts a process of Pando's; resolves at the line of its log that says `message`. */
   process(kind: string, name: string, main: string, config: object, message: string): Promise<void> {
+    // A file, as whoever keeps processes gives them: what reads a pipe would compete with the clients that are measured.
+    const log = join(this.directory, `${name}.log`);
+    const output = openSync(log, 'a', 0o600);
     const child = spawn(process.execPath, [source(main), '--config', this.file(name, config)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', output, 'inherit'],
     });
+    closeSync(output);
     this.children.push(child);
     this.note(kind, child.pid);
-    return new Promise((resolve, reject) => {
+    const ended = new Promise<never>((_, reject) => {
       child.once('exit', (code) => reject(new Error(`${name} ended with ${code}`)));
-      createInterface({ input: child.stdout }).on('line', (line) => {
-        if (line.includes(`"${message}"`)) resolve();
-      });
     });
+    // Also once nobody waits for it any more.
+    ended.catch(() => undefined);
+    return Promise.race([ended, this.#says(log, message)]);
+  }
+
+  async #says(log: string, message: string): Promise<void> {
+    const end = performance.now() + startMsMax;
+    while (!readFileSync(log, 'utf8').includes(`"${message}"`)) {
+      if (performance.now() > end) throw new Error(`${log} does not say: ${message}`);
+      await pause(lookEveryMs);
+    }
   }
 
   hosts(name: string, config: SimulatedHostsConfig): Promise<ChildProcess> {
@@ -249,6 +262,6 @@ const untilLive = async (port: number, cells: number): Promise<void> => {
     const health = (await answer.json()) as { cells: { live: boolean }[] };
     if (health.cells.length === cells && health.cells.every(({ live }) => live)) return;
     if (performance.now() > end) throw new Error('the router does not see all cells');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(lookEveryMs);
   }
 };
