@@ -2,7 +2,7 @@
  * Launches through all of Pando's own processes over simulated hosts: client → router → cell's processor → region → hosts, mutual TLS
  * between them, a PostgreSQL of each store with fsync on. With 1, 2 and 4 cells at work, by turns in one run; and what the router adds.
  *
- *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12] [--warm 3]
+ *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12] [--warm 3] [--rate 10]
  *
  * `launches` and `clients` are of each cell that is at work. `warm`: rounds in all cells before the first that is measured: processes
  * compile what they run often while they run it, and each connection to a store plans each statement anew for its first few times. Cells that are not rest beside them; what all processes use at rest is
@@ -35,6 +35,7 @@ const { values } = parseArgs({
     accounts: { type: 'string', default: '20' },
     clients: { type: 'string', default: '12' },
     warm: { type: 'string', default: '3' },
+    rate: { type: 'string', default: '10' },
   },
 });
 const launches = Number(values.launches);
@@ -150,12 +151,22 @@ const noteEnd = (account: Account, id: string | undefined): void => {
   if (id !== undefined) ends.push({ account, id });
 };
 
-/** Launches `count` in each of the first `cells` cells, and waits until all of them run. */
-const launchIn = async (cells: number, count: number): Promise<number[]> => {
+/**
+ * Launches `count` in each of the first `cells` cells, and waits until all of them run: one after another by each client, or, where a
+ * rate is given, each at its time, so many a second in each cell.
+ */
+const launchIn = async (
+  cells: number,
+  count: number,
+  perSecond = Number.POSITIVE_INFINITY,
+): Promise<number[]> => {
   const latencies: number[] = [];
+  const start = performance.now();
   const client = async (cell: number, turns: { left: number }): Promise<void> => {
     while (turns.left-- > 0) {
       const account = accountAt(turns.left);
+      const due = start + ((count - turns.left) * 1000) / perSecond;
+      if (due > performance.now()) await pause(due - performance.now());
       const began = performance.now();
       const body = await act(account, 'RunInstances', launchParameters(cell));
       latencies.push(performance.now() - began);
@@ -200,9 +211,9 @@ interface Round {
   readonly latencyMs: number;
 }
 
-const round = async (cells: number, count: number): Promise<Round> => {
+const round = async (cells: number, count: number, perSecond?: number): Promise<Round> => {
   const before = costsNow(cloud);
-  const latencies = await launchIn(cells, count);
+  const latencies = await launchIn(cells, count, perSecond);
   const costs = between(before, costsNow(cloud));
   await clear();
   return { launched: cells * count, costs, latencyMs: median(latencies) };
@@ -357,6 +368,7 @@ try {
   }
   const rests: Costs[] = [];
   const rounds = new Map<number, Round[]>(sizes.map((cells) => [cells, []]));
+  const evenly = new Map<number, Round[]>(sizes.map((cells) => [cells, []]));
   for (let turn = 0; turn < times; turn++)
     for (const cells of sizes) {
       progress(`${cells} cells, ${turn + 1} of ${times}`);
@@ -365,6 +377,7 @@ try {
       rounds.get(cells)?.push(done);
       const { totalMs, perSecond } = figures(cells, [done], rests.at(-1) ?? done.costs);
       progress(`${shown(totalMs, 2)} ms CPU a launch, ${shown(perSecond)}/s`);
+      evenly.get(cells)?.push(await round(cells, launches, Number(values.rate)));
     }
   const rest: Costs = {
     ms: rests.reduce((sum, each) => sum + each.ms, 0),
@@ -375,10 +388,12 @@ try {
       ]),
     ),
   };
-  tell(
-    sizes.map((cells) => figures(cells, rounds.get(cells) ?? [], rest)),
-    rest,
-  );
+  const told = (of: ReadonlyMap<number, Round[]>): Figures[] =>
+    sizes.map((cells) => figures(cells, of.get(cells) ?? [], rest));
+  console.log('As fast as the machine goes, which one cell alone fills:\n');
+  tell(told(rounds), rest);
+  console.log(`\nAt ${values.rate} launches a second in each cell, which the machine has room for:\n`);
+  tell(told(evenly), rest);
   for (const [action, { through, direct, cpuMs }] of Object.entries(await routerAdds()))
     console.log(
       `${action}: the router adds ${shown(through - direct, 2)} ms at the median (${shown(through, 2)} through it, ${shown(direct, 2)} straight), ${shown(cpuMs, 2)} ms CPU a request`,
