@@ -2,11 +2,10 @@
  * The narrowest waist between production code and the machine: the modules of Node that tell time, wait, draw random numbers and open
  * sockets. While a simulation is installed they are the world's; no line of production code knows of it.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import type { Network } from './network.ts';
 import { SimServer, SimSocket } from './sockets.ts';
-import type { SimEvent, SimProcess, World } from './world.ts';
+import { frameOf, type SimEvent, type SimProcess, type World } from './world.ts';
 
 const require = createRequire(import.meta.url);
 /** Modules as objects whose members can be replaced. */
@@ -19,6 +18,8 @@ class SimTimer {
   readonly #ms: number;
   readonly #repeats: boolean;
   readonly #call: () => void;
+  /** The request's trace and the transaction's scope come along, as with a real timer. */
+  readonly #enter = frameOf();
   #event: SimEvent | undefined;
 
   constructor(world: World, call: () => void, ms: number, repeats: boolean) {
@@ -26,17 +27,16 @@ class SimTimer {
     this.#process = world.current;
     this.#ms = ms;
     this.#repeats = repeats;
-    // The request's trace and the transaction's scope come along, as with a real timer.
-    const inFrame = AsyncLocalStorage.snapshot();
-    this.#call = () => inFrame(call);
+    this.#call = call;
     this.#begin();
   }
 
   #begin(): void {
-    this.#event = this.#world.after(this.#process, this.#ms, () => {
+    const run = (): void => {
       if (this.#repeats) this.#begin();
       this.#call();
-    });
+    };
+    this.#event = this.#world.after(this.#process, this.#ms, run, this.#enter);
   }
 
   stop(): void {

@@ -19,9 +19,9 @@ const triesMax = 12;
 /** On a busy machine, whatever its time: each has an end in virtual time, hence a bounded number of events. */
 const seedsMin = 2;
 /** Of the processor's time, so that a machine that others use as well runs no fewer of them. */
-const boxCpuMs = 20_000;
+const boxCpuMs = 60_000;
 /** Of the clock's: nobody waits for ever where the processor has no time left. */
-const boxMs = 60_000;
+const boxMs = 100_000;
 
 let template: Template;
 let oneCell: Template;
@@ -59,7 +59,9 @@ test('seeds: I1, I3, I4, I5 and I9 hold after every event, and all comes to rest
       faults.set(kind, (faults.get(kind) ?? 0) + count);
     ran++;
   }
-  t.diagnostic(`${ran} seeds, faults: ${[...faults].map(([kind, count]) => `${kind} ${count}`).join(', ')}`);
+  t.diagnostic(
+    `${ran} of ${seedsMax} seeds, faults: ${[...faults].map(([kind, count]) => `${kind} ${count}`).join(', ')}`,
+  );
   assert.ok(ran >= seedsMin);
 });
 

@@ -2,7 +2,7 @@
  * Virtual time, and the processes that live in it. One event runs at a time; the next begins when nothing is left to do of the last, so
  * the order of everything is that of (moment, number of the event).
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { type Random, randomOf } from './random.ts';
 import { Trace } from './trace.ts';
 
@@ -19,15 +19,19 @@ export interface SimProcess {
   /** Its kernel closes what it has open. */
   readonly onEnd: Set<() => void>;
   /** Runs work as this process, and as no request of it. */
-  readonly enter: (work: () => void) => void;
+  readonly enter: Enter;
 }
 
 export interface SimEvent {
   dueMs: number;
   number: number;
   readonly process: SimProcess;
+  /** Runs work as what it was planned in. */
+  readonly enter: Enter;
   run: (() => void) | undefined;
 }
+
+export type Enter = (work: () => void) => void;
 
 const realImmediate = setImmediate;
 /** Of events that are begun by one turn of Node's loop: between two of its immediates it leaves nothing undone, and asks no kernel. */
@@ -77,11 +81,11 @@ export class World {
       onEnd: new Set(),
       // The frame is made with the first event: it holds the process itself.
       enter: (work) => {
-        enter ??= current.run(process, () => AsyncLocalStorage.snapshot());
+        enter ??= current.run(process, frameOf);
         enter(work);
       },
     };
-    let enter: ((work: () => void) => void) | undefined;
+    let enter: Enter | undefined;
     return process;
   }
 
@@ -107,12 +111,13 @@ export class World {
     this.trace.add(this.nowMs, line, hidden, more);
   }
 
-  /** Runs `run` in `process` after a while; never before now's work is done. */
-  after(process: SimProcess, delayMs: number, run: () => void): SimEvent {
+  /** Runs `run` in `process` after a while; never before now's work is done. `enter`: as a request of that process. */
+  after(process: SimProcess, delayMs: number, run: () => void, enter = process.enter): SimEvent {
     if (process.state === 'dead')
-      return { dueMs: Number.POSITIVE_INFINITY, number: -1, process, run: undefined };
+      return { dueMs: Number.POSITIVE_INFINITY, number: -1, process, enter, run: undefined };
     const late = delayMs > 0 ? this.#timing.next() * lateMsMax : 0;
-    const event = { dueMs: this.nowMs + Math.max(0, delayMs) + late, number: this.#numbers++, process, run };
+    const dueMs = this.nowMs + Math.max(0, delayMs) + late;
+    const event = { dueMs, number: this.#numbers++, process, enter, run };
     this.#push(event);
     return event;
   }
@@ -137,7 +142,8 @@ export class World {
     if (process.state !== 'frozen') return;
     process.state = 'running';
     this.tell(`thawed ${process.name}`);
-    for (const { run } of process.held.splice(0)) if (run !== undefined) this.after(process, 0, run);
+    for (const { run, enter } of process.held.splice(0))
+      if (run !== undefined) this.after(process, 0, run, enter);
   }
 
   /** Calls off an event that was to come. */
@@ -213,7 +219,7 @@ export class World {
   }
 
   #execute(event: SimEvent): boolean {
-    const { process, run } = event;
+    const { process, run, enter } = event;
     if (run === undefined || process.state === 'dead') return false;
     if (process.state === 'frozen') {
       process.held.push(event);
@@ -221,7 +227,7 @@ export class World {
     }
     event.run = undefined;
     try {
-      process.enter(run);
+      enter(run);
     } catch (error) {
       this.failed(process, error);
     }
@@ -264,6 +270,12 @@ export class World {
     queue[at] = last;
   }
 }
+
+/** What a snapshot is, without what is made for each so that it looks like a function. */
+export const frameOf = (): Enter => {
+  const frame = new AsyncResource('simulated', { requireManualDestroy: true });
+  return (work) => frame.runInAsyncScope(work);
+};
 
 const isBefore = (one: SimEvent, other: SimEvent): boolean =>
   one.dueMs < other.dueMs || (one.dueMs === other.dueMs && one.number < other.number);

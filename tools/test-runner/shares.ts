@@ -75,6 +75,7 @@ const known: Readonly<Record<string, Partial<Share>>> = {
   'region/rollouts/engine': { seconds: 60, cores: 0.5 },
   'region/rollouts/replicas': waits(35, 0.3),
   'router/realHostile': { seconds: 100, cores: 0.6 },
+  'simulation/seeds': { seconds: 65, cores: 0.8 },
 };
 
 /** `name`: the file's path below `test/`. Soaks have the machine for themselves. */

@@ -40,6 +40,9 @@ const nameOf = (text: string): string | undefined => {
   return name;
 };
 
+/** Without values a text may be several statements, or one that is never prepared. What is asked each second is not planned anew each time. */
+const isOneStatement = /^\s*(?:select|with|insert|update|delete)\b[^;]*$/i;
+
 /** `bigint` counters and sizes arrive as numbers: ours stay far below 2^53. */
 const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
@@ -205,7 +208,8 @@ export class StoreConnection implements PostgresPoolClient {
   #send(text: string, values: ReadonlyArray<unknown>, joined: Joined): Promise<Answer> {
     this.#cork();
     if (text === beginText || text === commitText) return this.#client.query({ name: text, text });
-    const name = values.length === 0 && !joined.begin && !joined.commit ? undefined : nameOf(text);
+    const mayPrepare = values.length > 0 || joined.begin || joined.commit || isOneStatement.test(text);
+    const name = mayPrepare ? nameOf(text) : undefined;
     const statement = { text, values: [...values] };
     if (name !== undefined) return queryPrepared(this.#client, { ...statement, name }, joined);
     if (!joined.begin && !joined.commit) return this.#client.query(statement);

@@ -8,7 +8,15 @@ import type { cellOperatorContract } from '#contracts/cell-operator.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { hostEventsContract } from '#contracts/host.ts';
 import type { CellServices } from '../services.ts';
-import { findHome, findReleased, lockHome, releaseHost, setLeaving, welcomeBack } from '../store/homes.ts';
+import {
+  findEntry,
+  findHome,
+  findReleased,
+  lockHome,
+  releaseHost,
+  setLeaving,
+  welcomeBack,
+} from '../store/homes.ts';
 import { whatLiesThere } from '../store/rebuilds.ts';
 
 type Contract = typeof cellOperatorContract;
@@ -21,9 +29,16 @@ type Services = Pick<CellServices, 'db' | 'identity' | 'log'>;
 
 const rehomeTimeoutMs = 10_000;
 
-/** Whether the host may join: by its pin, and by what this cell remembers of having given away. @throws Conflict */
-export const checkHome = async (services: Services, { hostId, pinnedTo }: Hello): Promise<void> => {
-  const { db, identity } = services;
+/**
+ * Whether the host may join: by its pin, and by what this cell remembers of having given away. Answers whether there is room for it.
+ *
+ * @throws Conflict
+ */
+export const checkHome = async (
+  services: Services & Pick<CellServices, 'limits'>,
+  { hostId, pinnedTo }: Hello,
+): Promise<boolean> => {
+  const { db, identity, limits } = services;
   const otherRegion =
     pinnedTo?.region !== undefined && identity.region !== '' && pinnedTo.region !== identity.region;
   // Before anything is written down of it: to this cell its VMs would be strangers.
@@ -32,11 +47,12 @@ export const checkHome = async (services: Services, { hostId, pinnedTo }: Hello)
     throw refuse(services, hostId, [pinnedTo.cellId, pinnedTo.region]);
   }
   const generation = pinnedTo?.generation ?? 1;
-  const released = await findReleased(db, hostId);
+  const { released, room } = await findEntry(db, hostId, limits.hosts);
   // A copy of its disk as it was, or a second host of that name: the true one is the other cell's.
   if (released !== undefined && generation <= released.generation)
     throw refuse(services, hostId, [released.to_cell]);
   if (released !== undefined) await welcomeBack(db, hostId, generation);
+  return room;
 };
 
 const refuse = (

@@ -7,7 +7,7 @@ import { HealthRecorder } from '../health/recorder.ts';
 import { reconcileEveryMs, reportEveryMs } from '../limits.ts';
 import { isNothing, setReserve } from '../store/claims.ts';
 import { setHomeGeneration } from '../store/homes.ts';
-import { type Heard, hasRoomFor, touchHosts, upsertHost } from '../store/hosts.ts';
+import { type Heard, touchHosts, upsertHost } from '../store/hosts.ts';
 import { listHostInstances } from '../store/instances.ts';
 import { checkHome } from './homes.ts';
 import { PressureWatch } from './pressure.ts';
@@ -50,13 +50,13 @@ export class HostReports {
   async hello(hello: Hello, caller: HostCaller): Promise<Result<typeof hostEventsContract, 'host.hello'>> {
     const { services } = this.#options;
     const { db, identity, limits, oversubscription, log } = services;
-    await checkHome(services, hello);
+    const hasRoom = await checkHome(services, hello);
     if (hello.zone !== identity.zone)
       throw new PandoError(
         'Conflict',
         `Host ${hello.hostId} is in ${hello.zone}, this cell in ${identity.zone}.`,
       );
-    if (!(await hasRoomFor(db, hello.hostId, limits.hosts)))
+    if (!hasRoom)
       throw new PandoError('Conflict', `Cell ${identity.cellId} is full: ${limits.hosts} hosts (S3.7).`);
     const joined = await upsertHost(db, hello, oversubscription);
     const generation = hello.pinnedTo?.generation ?? 1;

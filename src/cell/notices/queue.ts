@@ -33,6 +33,7 @@ import {
 import { claimIdOf, releaseClaim, setClaim } from '../store/claims.ts';
 import { lockHosts } from '../store/hosts.ts';
 import type { Sql } from '../store/sql.ts';
+import { isAtRest } from './at-rest.ts';
 import { CellTime } from './cell-time.ts';
 import { type Decision, decide, nothing, type Part, type QueueState, type Waiting } from './decide.ts';
 import { hostsOf, type PartClaim, partsOf, releaseParts } from './parts.ts';
@@ -127,6 +128,7 @@ export class CapacityQueue {
   }
 
   async #lookOnce(refused: ReadonlySet<string>): Promise<number> {
+    if (!this.#waits && (await isAtRest(this.#services, this.#owner, this.#time))) return 0;
     const { capacity, clock, faults } = this.#services;
     let counted = (): void => undefined;
     const did = await capacity.transaction(async (tx, placing) => {

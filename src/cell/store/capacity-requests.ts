@@ -76,6 +76,34 @@ export const addElapsed = async (tx: Sql, owner: string, addMs: number): Promise
   );
 };
 
+/** What there is to do, as it was read without the queue's lock. */
+export interface QueueGlance extends TimeRow {
+  /** A request waits, whatever it waits for. */
+  readonly waits: boolean;
+  /** When the first offer or request runs out, by the cell's own time; null: there is none. */
+  readonly due_ms: number | null;
+}
+
+export const glanceAtQueue = async (sql: Sql): Promise<QueueGlance | undefined> =>
+  (
+    await sql.query<QueueGlance>(
+      `select elapsed_ms, ticker, ticks, exists (select from capacity_requests where state = 'waiting') as waits,
+         least((select min(expires_ms) from capacity_offers where state in ('open', 'accumulating')),
+           (select min(expires_ms) from capacity_requests where state in ('waiting', 'offered'))) as due_ms
+       from capacity_queue where id = 1`,
+    )
+  )[0];
+
+/** Counts, unless somebody has counted since this row was read: two that count the same time make offers lapse early (I9). */
+export const countElapsed = async (sql: Sql, owner: string, row: TimeRow, addMs: number): Promise<boolean> =>
+  (
+    await sql.query(
+      `update capacity_queue set elapsed_ms = elapsed_ms + $2, ticker = $1, ticks = ticks + 1
+       where id = 1 and ticks = $3 returning ticks`,
+      [owner, addMs, row.ticks],
+    )
+  ).length > 0;
+
 export interface QueueDue {
   /** An offer's time is over, or a request's. */
   readonly lapses: boolean;

@@ -26,6 +26,31 @@ export const findReleased = async (sql: Sql, hostId: string): Promise<ReleasedHo
     )
   )[0];
 
+/** What says whether a host may come: by where it went, and whether there is room for it. */
+export interface Entry {
+  readonly released: ReleasedHost | undefined;
+  /** It is here already, or there are fewer hosts than may be. */
+  readonly room: boolean;
+}
+
+/** A cell that has all of its hosts again asks this of each: they are counted only for a new one. */
+export const findEntry = async (sql: Sql, hostId: string, hostsMax: number): Promise<Entry> => {
+  const [found] = await sql.query<{
+    readonly to_cell: string | null;
+    readonly generation: number | null;
+    readonly room: boolean;
+  }>(
+    `select r.to_cell, r.generation,
+       case when exists (select from hosts where id = $1) then true else (select count(*) from hosts) < $2 end as room
+     from (select) one left join released_hosts r on r.host_id = $1`,
+    [hostId, hostsMax],
+  );
+  const { to_cell = null, generation = null, room = false } = found ?? {};
+  const released =
+    to_cell === null || generation === null ? undefined : { host_id: hostId, to_cell, generation };
+  return { released, room };
+};
+
 const homeColumns = 'id, state, home_generation, leaving_to, leaving_generation, rebuild_id';
 
 export const findHome = async (sql: Sql, hostId: string): Promise<HostHome | undefined> =>

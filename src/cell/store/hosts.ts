@@ -142,15 +142,6 @@ export const listHeardHosts = async (sql: Sql, withinMs: number): Promise<string
     )
   ).map((row) => row.id);
 
-/** Whether the host is here already, or may come. A cell that has all of them again asks this of each: they are counted only for a new one. */
-export const hasRoomFor = async (sql: Sql, id: string, hostsMax: number): Promise<boolean> =>
-  (
-    await sql.query<{ room: boolean }>(
-      `select case when exists (select from hosts where id = $1) then true else (select count(*) from hosts) < $2 end as room`,
-      [id, hostsMax],
-    )
-  )[0]?.room === true;
-
 export interface Heard {
   readonly hostId: string;
   readonly card: string;

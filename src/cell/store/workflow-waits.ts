@@ -136,6 +136,16 @@ export interface Claim {
   readonly limit: number;
 }
 
+/** Whether `wakeDue` would take any. Most looks find none, and need no transaction for it. */
+export const isAnyDue = async (sql: Sql, { runnable, reached }: Claim): Promise<boolean> => {
+  const [found] = await sql.query<{ due: boolean }>(
+    `select exists (select from workflows where state = 'waiting' and wake_at <= now() and kind || '@' || version = any($1))
+       or exists (select from workflows where state = 'waiting' and waits_on = any($2) and kind || '@' || version = any($1)) as due`,
+    [runnable, reached],
+  );
+  return found?.due !== false;
+};
+
 /**
  * Takes waiting rows that are due, or whose hindrance this processor reaches, and delivers their signals into their results: one
  * transaction, so that a signal is in the results exactly once.

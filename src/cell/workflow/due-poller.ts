@@ -11,8 +11,8 @@ export interface DuePollerOptions {
   readonly log: Logger;
   readonly stop: AbortSignal;
   readonly everyMs: number;
-  /** Takes what is due. Returns whether there may be more now. */
-  turn(): Promise<boolean>;
+  /** Takes what is due; `hinted`: something is known to be. Returns whether there may be more now. */
+  turn(hinted: boolean): Promise<boolean>;
 }
 
 export class DuePoller {
@@ -21,6 +21,7 @@ export class DuePoller {
   /** By the monotonic clock: when the next look is due, at the latest. */
   #nextAtMs = 0;
   #looks = 0;
+  #hinted = false;
 
   constructor(options: DuePollerOptions) {
     this.#options = options;
@@ -36,6 +37,7 @@ export class DuePoller {
     const atMs = this.#options.clock.monotonicMs() + Math.max(0, ms);
     if (atMs >= this.#nextAtMs) return;
     this.#nextAtMs = atMs;
+    this.#hinted = true;
     this.#wake.abort();
   }
 
@@ -49,7 +51,9 @@ export class DuePoller {
       this.#nextAtMs = clock.monotonicMs() + pauseMs;
       try {
         this.#looks++;
-        if (await this.#options.turn()) this.hint();
+        const hinted = this.#hinted;
+        this.#hinted = false;
+        if (await this.#options.turn(hinted)) this.hint();
         failing = false;
       } catch (error) {
         if (!failing && !stop.aborted)

@@ -17,6 +17,7 @@ import {
 import type { Database } from '../store/sql.ts';
 import {
   insertSignal,
+  isAnyDue,
   type Signal,
   type SignalOutcome,
   takeOverdue,
@@ -86,7 +87,7 @@ export class WorkflowEngine<Services> {
     this.#timing = { ...engineTiming, ...options.timing };
     this.#poller = new DuePoller({
       ...{ clock, log, stop: this.#stop.signal, everyMs: this.#timing.duePollMs },
-      turn: () => this.#wake(),
+      turn: (hinted) => this.#wake(hinted),
     });
   }
 
@@ -229,15 +230,17 @@ export class WorkflowEngine<Services> {
     return !this.#stop.signal.aborted && this.#room() > 0 && (this.#options.mayAdopt?.() ?? true);
   }
 
-  async #wake(): Promise<boolean> {
+  async #wake(hinted: boolean): Promise<boolean> {
     if (!this.#mayTake()) return false;
     const limit = Math.min(dueBatchMax, this.#room());
     const { db, clock } = this.#options;
     const cameBack = new Map(this.#cameBack);
     const reached = [...(this.#options.reached?.() ?? []), ...cameBack.keys()];
     const claim = { owner: this.owner, runnable: this.#runnable, reached };
-    const rows = await this.#take(limit, (most) =>
-      db.transaction((tx) => wakeDue(tx, { ...claim, limit: most })),
+    const rows = await this.#take(limit, async (most) =>
+      hinted || (await isAnyDue(db, { ...claim, limit: most }))
+        ? db.transaction((tx) => wakeDue(tx, { ...claim, limit: most }))
+        : [],
     );
     const full = rows.length >= limit;
     // What is gone again wakes nobody for longer than this, however many wait for it.

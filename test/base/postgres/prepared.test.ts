@@ -184,3 +184,18 @@ it('transactions through the pool read the same rows with their statements known
     await db.destroy();
   }
 });
+
+it('a statement without values is planned once as well, and several in one text are run as they are', async () => {
+  const db = openDatabase<Record<never, never>>({ url: database.url, poolMax: 1 });
+  try {
+    const pool = poolOf(db);
+    const asked = 'select count(*)::int as n from pg_class where false';
+    for (let times = 0; times < 2; times++) assert.deepEqual(await pool.run(asked), [{ n: 0 }]);
+    await pool.run('select 1; select 2');
+    const texts = await pool.run<{ statement: string }>('select statement from pg_prepared_statements');
+    assert.ok(texts.some(({ statement }) => statement === asked));
+    assert.ok(!texts.some(({ statement }) => statement.includes('; select 2')));
+  } finally {
+    await db.destroy();
+  }
+});

@@ -1,6 +1,7 @@
 /** Requests for capacity in a cell: wait, are offered what becomes free, are claimed by a launch, run out (S10.1–S10.5, I9). */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { countElapsed } from '#cell/store/capacity-requests.ts';
 import { driftsOf, misfitsOf } from '#cell/store/claims-check.ts';
 import { startTestDatabase, type TestDatabase } from '../../base/postgres/test-database.ts';
 import { accountId, TestCell, type TestProcessor, until } from '../support/harness.ts';
@@ -276,6 +277,19 @@ test('two processors: one of them counts the time, and both wake whoever is told
   const before = await time(second);
   await until('the other one counts', async () => (await time(second)) > before);
   assert.ok(accountId);
+});
+
+test('time that two saw pass is counted once, also by those who count without the lock', async () => {
+  const { services } = (await start(1)).cell;
+  const count = async (ticks: number): Promise<number> => {
+    await services.db.query('update capacity_queue set ticks = $1', [ticks]);
+    const seen = { elapsed_ms: 0, ticker: '', ticks };
+    const both = ['one', 'other'].map((owner) => countElapsed(services.db, owner, seen, 10));
+    return (await Promise.all(both)).filter((was) => was).length;
+  };
+  // The processor's own count may come between.
+  const counts = [await count(1_000), await count(2_000), await count(3_000)];
+  assert.equal(Math.max(...counts), 1);
 });
 
 const time = async ({ cell: { services } }: TestProcessor): Promise<number> =>

@@ -1,6 +1,7 @@
 /** What is done about errors, by class: what is away is waited for, what is refused is not; what is poisoned ends stuck and is told. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { commitTriesMax } from '#cell/limits.ts';
 import { retryNow } from '#cell/store/workflow-waits.ts';
 import { requestCancel } from '#cell/store/workflows.ts';
 import { defineWorkflow, type WorkflowDefinition } from '#cell/workflow/definition.ts';
@@ -208,7 +209,8 @@ test('a commit that always fails is undone where it can be', async () => {
 });
 
 test('a store that is away is no poison: the transaction is tried until it is there', async () => {
-  let left = 40;
+  // More than a fault would be given, and few enough for pauses that double.
+  let left = commitTriesMax + 3;
   const away = (): Error | undefined => {
     if (left-- <= 0) return undefined;
     return left % 2 === 0
