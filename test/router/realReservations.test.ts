@@ -240,18 +240,22 @@ test('modify, expiry, tokens, dry runs, tags, filters and pages', async () => {
       ['team', 'capacity-reservation'],
     ],
   );
-  const soon = new Date(Date.now() + 1_500);
+  const endsInMs = 600_000;
   const CapacityReservationId = second?.CapacityReservationId ?? '';
   await alice.call('ModifyCapacityReservation', {
     CapacityReservationId,
-    EndDate: soon,
+    EndDate: new Date(Date.now() + endsInMs),
     EndDateType: 'limited',
   });
+  // However long it took to say so, the end comes when the clock is moved.
+  cloud.clock.aheadMs = endsInMs;
   await until('it has expired', async () => {
     const { CapacityReservations: [one] = [] } = await alice.call('DescribeCapacityReservations', {
       CapacityReservationIds: [CapacityReservationId],
     });
     return one?.State === 'expired' && one.AvailableInstanceCount === 0;
+  }).finally(() => {
+    cloud.clock.aheadMs = 0;
   });
   await refuses(
     alice.call('CancelCapacityReservation', { CapacityReservationId }),
