@@ -32,6 +32,7 @@ const waits = (seconds: number, cores = 0.4): Partial<Share> => ({ seconds, core
 const known: Readonly<Record<string, Partial<Share>>> = {
   'agent/disk-full': { cores: 0.4 },
   'agent/ended': { cores: 0.3 },
+  'agent/handover': alone,
   'agent/pressure/real': alone,
   'agent/vmm-fence': waits(36, 0.3),
   'base/postgres/faults': waits(18, 0.3),
