@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
-import { monotonicMs } from '../monotonic.ts';
 import { endingSpan, exportsSpans } from '../spans.ts';
 import { childOf, currentTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
@@ -70,7 +69,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   /** Whether frames are held back until the end of this turn. */
   #isCorked = false;
   #nextId = 1;
-  #heardAt = monotonicMs();
+  /** Beats of our own since the peer was heard: where we stand still ourselves, they do too. */
+  #beatsUnheard = 0;
   #closed: string | undefined;
 
   constructor(socket: TLSSocket, remote: Remote, options: StreamOptions<Own>) {
@@ -182,7 +182,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #beat(): void {
-    if (monotonicMs() - this.#heardAt > silenceMsMax)
+    this.#beatsUnheard += 1;
+    if (this.#beatsUnheard > silenceMsMax / keepAliveEveryMs)
       this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
     else this.#write(encodeFrame({ t: 'p' }));
   }
@@ -199,7 +200,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #onData(chunk: Buffer): void {
-    this.#heardAt = monotonicMs();
+    this.#beatsUnheard = 0;
     try {
       for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
     } catch (error) {
