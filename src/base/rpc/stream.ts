@@ -116,7 +116,21 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     } catch (error) {
       return Promise.reject(PandoError.from(error));
     }
-    const answer = new Promise<Result<Remote, M>>((resolve, reject) => {
+    const ask = (): Promise<Result<Remote, M>> => this.#ask(method, { id, timeoutMs, frame });
+    if (hop === undefined || !exportsSpans()) return ask();
+    const attributes = { peer: this.peer };
+    return endingSpan({ name: method, kind: 'client', trace: hop, parent: trace, attributes }, ask);
+  }
+
+  #ask<M extends Method<Remote>>(
+    method: M,
+    {
+      id,
+      timeoutMs,
+      frame,
+    }: { readonly id: number; readonly timeoutMs: number; readonly frame: EncodedFrame },
+  ): Promise<Result<Remote, M>> {
+    return new Promise<Result<Remote, M>>((resolve, reject) => {
       const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
       rpcLoad.awaiting++;
       this.#pending.set(id, {
@@ -131,9 +145,6 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       });
       this.#write(frame);
     });
-    if (hop === undefined || !exportsSpans()) return answer;
-    const attributes = { peer: this.peer };
-    return endingSpan({ name: method, kind: 'client', trace: hop, parent: trace, attributes }, answer);
   }
 
   /** Resolves once the peer has answered on this stream: that it is open does not prove that anybody is at its other end. */
