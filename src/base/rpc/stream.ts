@@ -131,7 +131,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     }: { readonly id: number; readonly timeoutMs: number; readonly frame: EncodedFrame },
   ): Promise<Result<Remote, M>> {
     return new Promise<Result<Remote, M>>((resolve, reject) => {
-      const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
+      // What came while this process stood still lies in its socket, and is read first: timers run before that.
+      const timer = setTimeout(() => setImmediate(() => this.#expire(id, timeoutMs)), timeoutMs);
       rpcLoad.awaiting++;
       this.#pending.set(id, {
         method,
