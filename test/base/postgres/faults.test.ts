@@ -77,6 +77,18 @@ test('a server that falls silent is left for the next address within the query t
   assert.equal(await has(1), true);
 });
 
+test('an answer that came in time and is read late, since this process stood still in between, is taken', async () => {
+  const db = open(database.url, quick);
+  await ask(db);
+  const asked = ask(db);
+  // By then it is with the server.
+  setImmediate(() => {
+    const end = performance.now() + 2 * (quick.queryTimeoutMs ?? 0);
+    while (performance.now() < end);
+  });
+  await asked;
+});
+
 test('every caller hears Unavailable in a bounded time while no address answers, and all is well when one does', async () => {
   const db = open(both(), quick);
   await ask(db);
