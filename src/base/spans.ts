@@ -47,11 +47,11 @@ export const beginSpan = ({ name, kind, trace, parent, attributes = {} }: SpanSt
     } satisfies EndedSpan);
 };
 
-/** Tells the end of `work` as that of a span. */
-export const endingSpan = async <T>(start: SpanStart, work: Promise<T>): Promise<T> => {
+/** Runs `work` as a span: it begins before whatever `work` does at once, spans of its own among that. */
+export const endingSpan = async <T>(start: SpanStart, work: () => Promise<T>): Promise<T> => {
   const end = beginSpan(start);
   try {
-    const value = await work;
+    const value = await work();
     end();
     return value;
   } catch (error) {
@@ -67,5 +67,5 @@ export const inSpan = <T>(
 ): Promise<T> => {
   if (parent === undefined) return withTrace(undefined, work);
   const trace = childOf(parent);
-  return withTrace(trace, () => (exportsSpans() ? endingSpan({ ...what, parent, trace }, work()) : work()));
+  return withTrace(trace, () => (exportsSpans() ? endingSpan({ ...what, parent, trace }, work) : work()));
 };

@@ -281,6 +281,9 @@ type Servers = Record<'cell' | 'region' | 'card', RpcServer>;
 type Network = Result<typeof hostContract, 'vm.prepareNetwork'>;
 type Launched = Result<typeof hostContract, 'vm.launch'>;
 
+/** Of a switch that is to succeed. Patience alone: what it really takes is measured where nothing else runs. */
+export const budgetMsMax = 60_000;
+
 let commands = 0;
 /** A command of a workflow of its own. */
 export const key = (workflowId = `wf-${commands++}`, step = 's', epoch = 1) => ({ workflowId, step, epoch });

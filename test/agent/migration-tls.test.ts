@@ -9,7 +9,7 @@ import type { TlsMaterial } from '#base/identity.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
 import type { MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
-import { key, Lab, type TestHost, until } from './lab.ts';
+import { budgetMsMax, key, Lab, type TestHost, until } from './lab.ts';
 
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
 
@@ -44,7 +44,7 @@ describe('what a migration goes through', () => {
       return phase === 'converged';
     });
     const round = await from.round(instanceId);
-    await from.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await from.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
     await to.call('migrate.commission', { command: key(), instanceId });
     await to.call('migrate.confirm', { command: key(), instanceId });
     await until('it counts on', async () => (await to.round(instanceId)) > round);

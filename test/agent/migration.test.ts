@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { newId } from '#contracts/ids.ts';
-import { key, Lab, type TestHost, until } from './lab.ts';
+import { budgetMsMax, key, Lab, type TestHost, until } from './lab.ts';
 
 describe('a VM that moves between two hosts', () => {
   let lab: Lab;
@@ -71,7 +71,7 @@ describe('a VM that moves between two hosts', () => {
     const { downtimeMs } = await source.call('migrate.switch', {
       command: key(),
       instanceId,
-      budgetMs: 5_000,
+      budgetMs: budgetMsMax,
     });
     assert.ok(downtimeMs >= 0);
     assert.equal(await running(source, instanceId), false);
@@ -125,7 +125,7 @@ describe('a VM that moves between two hosts', () => {
       ...(await open(source, instanceId)),
     });
     await converged(instanceId);
-    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
     await target.call('migrate.commission', { command: key(), instanceId });
     await destroy(instanceId);
   });
@@ -148,7 +148,7 @@ describe('a VM that moves between two hosts', () => {
       ...(await open(source, instanceId)),
     });
     await converged(instanceId);
-    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
     await target.call('migrate.commission', { command: key(), instanceId });
     await destroy(instanceId);
   });
@@ -203,7 +203,7 @@ describe('a VM that moves between two hosts', () => {
       await from.call('migrate.start', { command: key(), instanceId, ...next });
       await converged(instanceId, from);
       const round = await from.round(instanceId);
-      await from.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+      await from.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
       await to.call('migrate.commission', { command: key(), instanceId });
       await until('it goes on counting', async () => (await to.round(instanceId)) > round);
       await from.call('vm.destroy', { command: key(), instanceId });
@@ -217,7 +217,7 @@ describe('a VM that moves between two hosts', () => {
     source.stop();
     await source.start();
     await converged(instanceId);
-    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await source.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
     source.stop();
     await source.start();
     assert.equal((await source.call('vm.describe', { instanceId })).state, 'paused');

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { fenceTable, reachOf } from '#agent/vmm-fence.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
-import { key, Lab, type TestHost, until } from './lab.ts';
+import { budgetMsMax, key, Lab, type TestHost, until } from './lab.ts';
 
 const uid = 700_123;
 const [memoryUri, diskUri] = ['tcp:10.0.0.2:4444', 'nbd://10.0.0.2:5555/root'];
@@ -136,7 +136,7 @@ describe('a VMM that is broken out of', () => {
       assert.notEqual(phase, 'failed', reason);
       return phase === 'converged';
     });
-    await host.call('migrate.switch', { command: key(), instanceId, budgetMs: 5_000 });
+    await host.call('migrate.switch', { command: key(), instanceId, budgetMs: budgetMsMax });
     await target.call('migrate.commission', { command: key(), instanceId });
     await target.call('migrate.confirm', { command: key(), instanceId });
     for (const each of [host, target]) await each.call('vm.destroy', { command: key(), instanceId });

@@ -20,6 +20,7 @@ const contract = {
   'test.answer': { params: z.object({ chars: z.number() }), result: z.object({ text: z.string() }) },
   'test.complain': { params: z.object({ chars: z.number() }), result: z.object({}) },
   'test.hang': { params: z.object({}), result: z.object({}) },
+  'test.standStill': { params: z.object({ ms: z.number() }), result: z.object({}) },
 } as const;
 const back = {
   'test.back': { params: z.object({ n: z.number() }), result: z.object({ n: z.number() }) },
@@ -55,6 +56,14 @@ describe('rpc stream', () => {
             code: 'MessageTooLarge',
           });
           throw new PandoError('Conflict', 'x'.repeat(chars), { details: { long: 'x'.repeat(chars) } });
+        },
+        'test.standStill': ({ ms }) => {
+          // Once it has answered, this process, of both ends, does nothing for so long.
+          setImmediate(() => {
+            const end = performance.now() + ms;
+            while (performance.now() < end);
+          });
+          return {};
         },
         'test.hang': (_params, { signal }) =>
           new Promise((_resolve, reject) => {
@@ -109,6 +118,14 @@ describe('rpc stream', () => {
     // The cancel frame is on the wire before this call, so the answer proves that it has been read.
     await client.call('test.echo', { text: 'y' });
     assert.equal(aborted, 1);
+    client.close();
+  });
+
+  it('takes an answer that came in time and is read late, since this process stood still in between', async () => {
+    const client = dial(mine);
+    await client.ready(5000);
+    const timeoutMs = 500;
+    assert.deepEqual(await client.call('test.standStill', { ms: 2 * timeoutMs }, { timeoutMs }), {});
     client.close();
   });
 

@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { z } from 'zod';
 import { openAccess } from '#base/rpc/access.ts';
 import { encodeFrame, type Frame, FrameReader } from '#base/rpc/frames.ts';
+import { keepAliveEveryMs, silenceMsMax } from '#base/rpc/limits.ts';
 import { RpcStream } from '#base/rpc/stream.ts';
 
 const contract = {
@@ -81,4 +82,24 @@ it('what was told in the turn in which a stream closes is told', async () => {
   // Nothing is written to it, and nothing fails, afterwards.
   await turn();
   assert.equal(writes.length, 1);
+});
+
+it('a peer that says nothing is taken for dead by beats, not by a clock: who stood still himself has not listened', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const { stream, arrive } = setUp();
+  const beats = (count: number): void => {
+    for (let n = 0; n < count; n++) t.mock.timers.tick(keepAliveEveryMs);
+  };
+  const { hrtime } = process;
+  t.after(() => Object.assign(process, { hrtime }));
+  // The machine stood still for a minute; what came meanwhile is read after the beat that was due.
+  Object.assign(process, { hrtime: () => [hrtime()[0] + 60, 0] });
+  beats(1);
+  assert.equal(stream.closed, false);
+  arrive({ t: 'p' });
+  await turn();
+  beats(silenceMsMax / keepAliveEveryMs);
+  assert.equal(stream.closed, false);
+  beats(1);
+  assert.equal(stream.closed, true);
 });

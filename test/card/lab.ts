@@ -304,11 +304,14 @@ ${oneReceiver(netns, 'eth0')}
   }
 }
 
+/** On a machine that does other things too. */
+const patienceMs = 60_000;
+
 /** Tries until it holds; fails with what `probe` last answered. */
 export const eventually = async <T>(
   probe: () => Promise<T>,
   holds: (value: T) => boolean,
-  timeoutMs = 15_000,
+  timeoutMs = patienceMs,
 ): Promise<T> => {
   const until = Date.now() + timeoutMs;
   for (;;) {

@@ -8,15 +8,33 @@ import { launch, reaches } from './support/instances.ts';
 
 let setup: TestCell;
 let processor: TestProcessor;
-/** How long each host takes for a method. */
-const slow = new Map<string, number>();
+/** The method at which hosts stay, or the point at which the processor does, until they are let go: however long a test takes to get there. */
+let held: string | undefined;
+let gate = Promise.withResolvers<void>();
+const hold = (at: string): void => {
+  held = at;
+  gate = Promise.withResolvers();
+};
+const letGo = (): void => {
+  held = undefined;
+  gate.resolve();
+};
 
 before(async () => {
   setup = await TestCell.start();
-  for (let n = 0; n < 2; n++) setup.addHost({ copyMs: 0, latencyMs: (method) => slow.get(method) ?? 0 });
-  processor = await setup.addProcessor();
+  for (let n = 0; n < 2; n++)
+    setup.addHost({
+      ...{ copyMs: 0, latencyMs: (method) => (method === held ? 1 : 0) },
+      sleep: (ms) => (ms > 0 ? gate.promise : Promise.resolve()),
+    });
+  processor = await setup.addProcessor({
+    faults: { hit: (point) => (point === held ? gate.promise : undefined), repeats: () => false },
+  });
 });
-after(() => setup.stop());
+after(() => {
+  letGo();
+  return setup.stop();
+});
 
 const running = async (): Promise<string> => {
   const id = await launch(processor.cell, setup.region);
@@ -55,7 +73,7 @@ const terminate = async (id: string): Promise<void> => {
 
 test('while a migration copies, the guest is reset on its source, and the migration goes on', async () => {
   const id = await running();
-  slow.set('migrate.start', 600);
+  hold('migrate.converge.after');
   const { sourceHostId, targetHostId } = await processor.cell.operator['operator.migrate']({
     instanceId: id,
   });
@@ -63,7 +81,7 @@ test('while a migration copies, the guest is reset on its source, and the migrat
   await until('it is being copied', () => hostOf(targetHostId)?.vms.get(id)?.state === 'incoming');
   await reboot(id);
   await until('it was reset there', () => resets(source, id) === 1);
-  slow.clear();
+  letGo();
   await until('it has moved', () => setup.world.runningOn(id)[0] === targetHostId);
   await rebooted();
   assert.equal(resets(hostOf(targetHostId), id), 0, 'once is enough');
@@ -73,12 +91,12 @@ test('while a migration copies, the guest is reset on its source, and the migrat
 
 test('in the critical phase it is accepted, waits, and is done where the guest went', async () => {
   const id = await running();
-  slow.set('migrate.switch', 700);
+  hold('migrate.switch');
   const { targetHostId } = await processor.cell.operator['operator.migrate']({ instanceId: id });
   await lockedRow(id, true);
   await reboot(id);
+  letGo();
   await until('it has moved', () => setup.world.runningOn(id)[0] === targetHostId);
-  slow.clear();
   await until('it was reset there', () => resets(hostOf(targetHostId), id) === 1);
   await rebooted();
   await terminate(id);
@@ -94,13 +112,13 @@ test('in a critical phase that is taken back it is done on the source', async ()
 });
 
 const migrateAndFail = async (id: string) => {
-  slow.set('card.openQueue', 500);
+  hold('card.openQueue');
   for (const host of setup.hosts)
     host.faults.order('migrate.switch', { kind: 'fail', error: new PandoError('IncorrectState', 'ordered') });
   const moved = await processor.cell.operator['operator.migrate']({ instanceId: id });
   await lockedRow(id, true);
   await reboot(id);
-  slow.clear();
+  letGo();
   await lockedRow(id, false);
   for (const host of setup.hosts) host.faults.clear();
   return moved;
@@ -108,11 +126,11 @@ const migrateAndFail = async (id: string) => {
 
 test('of an instance that is stopped or terminated meanwhile nothing is left to do', async () => {
   const id = await running();
-  slow.set('vm.reboot', 400);
+  hold('vm.reboot');
   await reboot(id);
   await ec2(processor.cell, 'StopInstances', { InstanceIds: [id], Force: true });
+  letGo();
   await reaches(processor.cell, id, 'stopped');
-  slow.clear();
   await rebooted();
   await terminate(id);
   assert.ok((await states()).every((state) => state === 'done' || state === 'undone'));

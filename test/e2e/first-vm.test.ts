@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   AllocateAddressCommand,
   AssociateAddressCommand,
@@ -24,12 +23,12 @@ import { ensureKeyPair, ensureSecurityGroup, keyName, waitPage } from '#cli/firs
 import { findCommand } from '#cli/provision/machine.ts';
 import { codeDirectory } from '#node/directory.ts';
 import { type TestRegion, withRegion } from '../support/region.ts';
+import { until } from './support/until.ts';
 
 const clientTimeoutMs = 400_000;
 const waitSeconds = 240;
 /** A whole CPU: it boots twice. The AWS CLI's test takes the smallest of the names that clients know. */
 const wholeCpuType = 't3.small';
-const sshAttemptsMax = 30;
 
 let region: TestRegion;
 let groupId: string;
@@ -59,16 +58,8 @@ after(async () => {
 });
 
 /** The VM's shell answers; its SSH server may come up a little after its page. */
-async function shell(instanceId: string, command: string): Promise<string> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return (await region.cli('ssh', instanceId, command)).stdout.trim();
-    } catch (error) {
-      if (attempt >= sshAttemptsMax) throw error;
-      await delay(500);
-    }
-  }
-}
+const shell = (instanceId: string, command: string): Promise<string> =>
+  until(`a shell on ${instanceId}`, async () => (await region.cli('ssh', instanceId, command)).stdout.trim());
 
 const aws = async <T>(...args: string[]): Promise<T> => {
   const { stdout } = await region.cli('aws', ...args);

@@ -72,7 +72,7 @@ describe('VPC', { timeout: 14 * 60_000 }, () => {
     assert.equal(await b.guest.accepts(22), true, 'other ports stay open');
     await region.cloud.permit('Authorize', network.groupId, http);
     await until('port 80 to open', () => b.guest.accepts(80));
-    assert.notEqual(await fetches(a, b.vm.privateIp), undefined);
+    await until('the page across hosts', () => fetches(a, b.vm.privateIp));
   });
 
   it('keeps a VPC with the same range apart', async () => {

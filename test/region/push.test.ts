@@ -196,10 +196,12 @@ test('a large VPC that changes without end rests between rounds, and no other wa
     while (!stopped) await pusher.push('large');
   })();
   // Its rest of two seconds a round lets the first two or three pass at once.
+  const begunMs = performance.now();
   await until(() => compiled.large >= 2);
   for (let n = 0; n < 100; n += 1) await pusher.push('small');
   assert.ok(compiled.small >= 100);
-  assert.ok(compiled.large <= 4, `${compiled.large} rounds of the large one`);
+  const roundsMax = 4 + Math.ceil((performance.now() - begunMs) / 2_000);
+  assert.ok(compiled.large <= roundsMax, `${compiled.large} rounds of the large one, ${roundsMax} at most`);
   stopped = true;
   await churn;
 });

@@ -76,6 +76,8 @@ export interface CloudOptions {
 }
 
 const waitMsMax = 20_000;
+/** So long that no cell of a busy machine looks frozen. */
+const patient = { callTimeoutMs: 20_000, healthTimeoutMs: 60_000 };
 
 export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => {
   const authority = await createAuthority('Test authority');
@@ -95,7 +97,7 @@ export const startCloud = async (options: CloudOptions = {}): Promise<Cloud> => 
         listen: { port: follows?.port ?? 0 },
         region: { host: '127.0.0.1', port: region.port },
         ...(options.audit === undefined ? {} : { audit: { path: options.audit } }),
-        limits: { cellsEveryMs: 100, callTimeoutMs: 1_000, repeatsWithinMs: 0, ...options.limits, ...more },
+        limits: { ...patient, cellsEveryMs: 100, repeatsWithinMs: 0, ...options.limits, ...more },
       }),
       tls: await issueCertificate(authority, `spiffe://pando/router/r-${routers.length + 1}`),
       log: pino({ base: null }, { write: (line: string) => lines.push(line) }),

@@ -13,6 +13,7 @@ import {
   textsOf,
 } from './cloud.ts';
 import { keys } from './fakeRegion.ts';
+import { until } from './realCloud.ts';
 
 describe('hostile requests', () => {
   let cloud: Cloud;
@@ -180,8 +181,7 @@ describe('hostile requests', () => {
     const begin = async (key: SendOptions['key']) => {
       const begun = cloud.region.calls.length;
       waiting.push(cloud.act('DescribeVpcs', {}, { key }));
-      for (let i = 0; cloud.region.calls.length === begun && i < 10_000; i += 1)
-        await new Promise(setImmediate);
+      await until('the region is asked', () => cloud.region.calls.length > begun);
     };
     try {
       for (const key of [keys.first, keys.first, keys.second]) await begin(key);

@@ -60,6 +60,8 @@ describe('calls with ids', () => {
   });
 
   it('are not sent twice if they change something and the answer is missing', async () => {
+    await cloud.close();
+    cloud = await startCloud({ limits: { callTimeoutMs: 1_000 } });
     const [id = ''] = cell(0).seed(accountId, 1);
     cell(0).mode = 'mute';
     assert.equal(codeOf(await cloud.act('RebootInstances', list([id]))), 'Unavailable');

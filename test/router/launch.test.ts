@@ -5,17 +5,15 @@ import { type Cloud, codeOf, type Reply, startCloud, textsOf } from './cloud.ts'
 import type { FakeCell } from './fakeCell.ts';
 import { until } from './realCloud.ts';
 
-/** So long that no cell of a busy machine looks frozen. */
-const patient = { callTimeoutMs: 20_000, healthTimeoutMs: 60_000 };
 /** Where cells do not answer: they are waited for. */
 const impatient = { callTimeoutMs: 2_000, healthTimeoutMs: 1_000 };
 
 describe('RunInstances', () => {
   let cloud: Cloud;
-  const start = async (limits: Readonly<Record<string, number>>): Promise<void> => {
+  const start = async (limits: Readonly<Record<string, number>> = {}): Promise<void> => {
     cloud = await startCloud({ zones: ['lab-1a', 'lab-1a', 'lab-1a', 'lab-1b'], limits });
   };
-  beforeEach(() => start(patient));
+  beforeEach(() => start());
   afterEach(() => cloud.close());
 
   const run = (token: string | undefined, more: Readonly<Record<string, string>> = {}, attempt?: number) =>

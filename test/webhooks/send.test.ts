@@ -20,7 +20,9 @@ const receiver = async (handle: RequestListener): Promise<number> => {
 };
 
 const local: SendRules = { allowed: parseRanges(['127.0.0.0/8']) };
-const send = (url: string, rules: SendRules = local, timeoutMs = 2_000) =>
+/** Where there is an answer, it is waited for: patience alone. */
+const patienceMs = 60_000;
+const send = (url: string, rules: SendRules = local, timeoutMs = patienceMs) =>
   sendWebhook({ url, headers: { 'webhook-id': 'ev-1' }, body: '{}', timeoutMs }, rules);
 
 test('an answer of 2xx is received, and what was sent is what was asked for', async () => {
@@ -64,13 +66,14 @@ test('500, a redirect, silence, an endless answer and nobody there are failures;
       more();
     }
   });
-  const at = (path: string) => send(`http://127.0.0.1:${port}${path}`, local, 300);
+  const at = (path: string, timeoutMs = patienceMs) =>
+    send(`http://127.0.0.1:${port}${path}`, local, timeoutMs);
   assert.deepEqual(await at('/500'), { outcome: 'failed', reason: 'it answers 500', retryAfterSeconds: 7 });
   assert.equal((await at('/302')).outcome, 'failed');
   assert.deepEqual(redirected, [], 'no redirect is followed');
   assert.equal((await at('/410')).outcome, 'refused');
-  assert.deepEqual(await at('/silence'), { outcome: 'failed', reason: 'no answer in 300 ms' });
-  assert.deepEqual(await at('/drip'), { outcome: 'failed', reason: 'no answer in 300 ms' });
+  assert.deepEqual(await at('/silence', 300), { outcome: 'failed', reason: 'no answer in 300 ms' });
+  assert.deepEqual(await at('/drip', 300), { outcome: 'failed', reason: 'no answer in 300 ms' });
   assert.equal((await at('/flood')).outcome, 'delivered', 'a long answer is cut off, and its status counts');
   assert.equal((await send('http://127.0.0.1:1/')).outcome, 'failed');
   const never = { ...local, lookup: () => new Promise<string[]>(() => undefined) };
@@ -98,7 +101,7 @@ test('what is private, local or reserved is refused, however it is written', asy
   ];
   for (const host of written) {
     const outcome = await sendWebhook(
-      { url: `http://${host}/`, headers: {}, body: '', timeoutMs: 1_000 },
+      { url: `http://${host}/`, headers: {}, body: '', timeoutMs: patienceMs },
       { allowed: [], lookup: async (name) => [name] },
     );
     assert.equal(outcome.outcome, 'refused', `${host}: ${JSON.stringify(outcome)}`);

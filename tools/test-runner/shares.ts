@@ -22,7 +22,7 @@ const usual: Share = { cores: 0.7, seconds: 5, alone: false, real: false };
 const region: Partial<Share> = { cores: 1.3, seconds: 30 };
 /** Nothing fits beside it, on any machine. */
 const wholeMachine: Partial<Share> = { alone: true, cores: 1_000 };
-/** Each ping of a live migration counts there, each packet, or each millisecond. */
+/** Each ping of a live migration counts there, each packet, or each millisecond; what peers may wait at most (S7.4) is one of them. */
 const alone: Partial<Share> = { alone: true };
 
 /** It waits for leases to lapse, for time-outs, for retransmissions. One on namespaces alone may be beside any others on real parts. */
@@ -32,6 +32,7 @@ const waits = (seconds: number, cores = 0.4): Partial<Share> => ({ seconds, core
 const known: Readonly<Record<string, Partial<Share>>> = {
   'agent/disk-full': { cores: 0.4 },
   'agent/ended': { cores: 0.3 },
+  'agent/handover': alone,
   'agent/pressure/real': alone,
   'agent/vmm-fence': waits(36, 0.3),
   'base/postgres/faults': waits(18, 0.3),
@@ -43,6 +44,8 @@ const known: Readonly<Record<string, Partial<Share>>> = {
   'card/migration': alone,
   'card/program/rollout': { seconds: 90, cores: 0.5 },
   'card/tracking': waits(90, 0.2),
+  'cell/critical-alone': alone,
+  'cell/critical-real': alone,
   'cell/fault-matrix': { seconds: 160, cores: 1 },
   'cell/homes': { seconds: 55, cores: 0.4 },
   'cell/mending': waits(46, 0.3),

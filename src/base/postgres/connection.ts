@@ -245,18 +245,26 @@ export class StoreConnection implements PostgresPoolClient {
   /** Each statement passes here: no race of promises, and one timer. */
   #within<T>(ms: number, work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      let isOver = false;
+      const expire = (): void => {
+        if (isOver) return;
         const error = new ConnectionLost(`no answer in ${ms} ms`);
         this.#end(error);
         reject(error);
-      }, ms);
+      };
+      // What came while this process stood still lies in its socket, and is read first: timers run before that.
+      const timer = setTimeout(() => setImmediate(expire), ms);
+      const over = (): void => {
+        isOver = true;
+        clearTimeout(timer);
+      };
       work.then(
         (value) => {
-          clearTimeout(timer);
+          over();
           resolve(value);
         },
         (error: unknown) => {
-          clearTimeout(timer);
+          over();
           reject(error);
         },
       );

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Access } from '#contracts/access.ts';
 import { isErrorCode, PandoError } from '#contracts/errors.ts';
-import { monotonicMs } from '../monotonic.ts';
 import { endingSpan, exportsSpans } from '../spans.ts';
 import { childOf, currentTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
@@ -70,7 +69,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   /** Whether frames are held back until the end of this turn. */
   #isCorked = false;
   #nextId = 1;
-  #heardAt = monotonicMs();
+  /** Beats of our own since the peer was heard: where we stand still ourselves, they do too. */
+  #beatsUnheard = 0;
   #closed: string | undefined;
 
   constructor(socket: TLSSocket, remote: Remote, options: StreamOptions<Own>) {
@@ -116,8 +116,23 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
     } catch (error) {
       return Promise.reject(PandoError.from(error));
     }
-    const answer = new Promise<Result<Remote, M>>((resolve, reject) => {
-      const timer = setTimeout(() => this.#expire(id, timeoutMs), timeoutMs);
+    const ask = (): Promise<Result<Remote, M>> => this.#ask(method, { id, timeoutMs, frame });
+    if (hop === undefined || !exportsSpans()) return ask();
+    const attributes = { peer: this.peer };
+    return endingSpan({ name: method, kind: 'client', trace: hop, parent: trace, attributes }, ask);
+  }
+
+  #ask<M extends Method<Remote>>(
+    method: M,
+    {
+      id,
+      timeoutMs,
+      frame,
+    }: { readonly id: number; readonly timeoutMs: number; readonly frame: EncodedFrame },
+  ): Promise<Result<Remote, M>> {
+    return new Promise<Result<Remote, M>>((resolve, reject) => {
+      // What came while this process stood still lies in its socket, and is read first: timers run before that.
+      const timer = setTimeout(() => setImmediate(() => this.#expire(id, timeoutMs)), timeoutMs);
       rpcLoad.awaiting++;
       this.#pending.set(id, {
         method,
@@ -131,9 +146,6 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
       });
       this.#write(frame);
     });
-    if (hop === undefined || !exportsSpans()) return answer;
-    const attributes = { peer: this.peer };
-    return endingSpan({ name: method, kind: 'client', trace: hop, parent: trace, attributes }, answer);
   }
 
   /** Resolves once the peer has answered on this stream: that it is open does not prove that anybody is at its other end. */
@@ -182,7 +194,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #beat(): void {
-    if (monotonicMs() - this.#heardAt > silenceMsMax)
+    this.#beatsUnheard += 1;
+    if (this.#beatsUnheard > silenceMsMax / keepAliveEveryMs)
       this.close(`${this.peer} has been silent for ${silenceMsMax} ms`);
     else this.#write(encodeFrame({ t: 'p' }));
   }
@@ -199,7 +212,7 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   }
 
   #onData(chunk: Buffer): void {
-    this.#heardAt = monotonicMs();
+    this.#beatsUnheard = 0;
     try {
       for (const frame of this.#reader.push(chunk)) this.#onFrame(frame);
     } catch (error) {

@@ -27,6 +27,13 @@ interface OpenRow {
   readonly offered: boolean;
 }
 
+/** What one turn tells the region of, and asks about. */
+interface Asked {
+  readonly due: readonly EndedRow[];
+  readonly open: readonly OpenRow[];
+  readonly offers: readonly UntoldOffer[];
+}
+
 export interface CompanionsOptions {
   readonly services: Pick<CellServices, 'db' | 'region' | 'identity' | 'clock' | 'log' | 'faults'>;
   /** Ends a request of this cell, whoever's it is; one that has ended stays as it is. */
@@ -68,15 +75,21 @@ export class Companions {
   }
 
   async #once(): Promise<void> {
-    const { db, faults } = this.#options.services;
+    const { db } = this.#options.services;
     if (!(await hasLinked(db))) return;
     const due = await dueIn(db);
     const open = await openIn(db);
     const offers = await untoldOffers(db, companionsPerTurnMax);
     if (due.length === 0 && open.length === 0 && offers.length === 0) return;
-    const answer = await this.#ask(due, open, offers);
-    this.#heardMs = this.#options.services.clock.monotonicMs();
-    if (answer === undefined) return;
+    const answer = await this.#ask({ due, open, offers });
+    const heardMs = this.#options.services.clock.monotonicMs();
+    if (answer !== undefined) await this.#heedAll({ due, open, offers }, answer);
+    // Only now: the queue would offer here what the answer says is offered elsewhere, until that is heeded.
+    this.#heardMs = heardMs;
+  }
+
+  async #heedAll({ due, open, offers }: Asked, answer: Answer): Promise<void> {
+    const { db, faults } = this.#options.services;
     await faults.hit('companions.told');
     await db.query('update capacity_requests set ended_due = false where id = any($1)', [
       due.map(({ id }) => id),
@@ -87,11 +100,7 @@ export class Companions {
   }
 
   /** Undefined: a region of the last release knows of none; it is asked again when it is of this one. */
-  async #ask(
-    due: readonly EndedRow[],
-    open: readonly OpenRow[],
-    offers: readonly UntoldOffer[],
-  ): Promise<Answer | undefined> {
+  async #ask({ due, open, offers }: Asked): Promise<Answer | undefined> {
     const { region, identity } = this.#options.services;
     const ended = due.map(({ id: requestId, main, fulfilled }) => ({ requestId, main, fulfilled }));
     const mains = [...new Set(open.map(({ main }) => main))];

@@ -14,21 +14,24 @@ interface Schema {
   kept: { id: number };
 }
 
+const options: Partial<OpenDatabaseOptions> = {
+  acquireTimeoutMs: 3_000,
+  acquireTimeoutDownMs: 300,
+  reconnectMsMax: 200,
+};
+/** Where a server is silent. Elsewhere a machine that stands still is no fault of the server's: an answer counts however late it is. */
 const quick: Partial<OpenDatabaseOptions> = {
   queryTimeoutMs: 400,
   connectTimeoutMs: 400,
   checkTimeoutMs: 300,
-  acquireTimeoutMs: 3_000,
-  acquireTimeoutDownMs: 300,
-  reconnectMsMax: 200,
 };
 let database: TestDatabase;
 let one: StoreProxy;
 let two: StoreProxy;
 const opened: Kysely<Schema>[] = [];
 
-const open = (url: string, options: Partial<OpenDatabaseOptions> = {}): Kysely<Schema> => {
-  const db = openDatabase<Schema>({ ...quick, ...options, url });
+const open = (url: string, more: Partial<OpenDatabaseOptions> = {}): Kysely<Schema> => {
+  const db = openDatabase<Schema>({ ...options, ...more, url });
   opened.push(db);
   return db;
 };
@@ -62,7 +65,7 @@ after(async () => {
 });
 
 test('a server that falls silent is left for the next address within the query timeout, in use and idle alike', async () => {
-  const db = open(both());
+  const db = open(both(), quick);
   await Promise.all(Array.from({ length: 6 }, () => ask(db)));
   const before = two.accepted;
   one.mode = 'silent';
@@ -74,8 +77,20 @@ test('a server that falls silent is left for the next address within the query t
   assert.equal(await has(1), true);
 });
 
+test('an answer that came in time and is read late, since this process stood still in between, is taken', async () => {
+  const db = open(database.url, quick);
+  await ask(db);
+  const asked = ask(db);
+  // By then it is with the server.
+  setImmediate(() => {
+    const end = performance.now() + 2 * (quick.queryTimeoutMs ?? 0);
+    while (performance.now() < end);
+  });
+  await asked;
+});
+
 test('every caller hears Unavailable in a bounded time while no address answers, and all is well when one does', async () => {
-  const db = open(both());
+  const db = open(both(), quick);
   await ask(db);
   for (const proxy of [one, two]) proxy.mode = 'silent';
   const asked = await Promise.allSettled(Array.from({ length: 40 }, () => ask(db)));
@@ -90,9 +105,7 @@ test('every caller hears Unavailable in a bounded time while no address answers,
 });
 
 test('after an outage connections come back a few at a time, and the failed rounds grow apart', async () => {
-  // A busy machine is no fault of the server's: only what is refused counts.
-  const unhurried = { connectTimeoutMs: 20_000, queryTimeoutMs: 20_000, checkTimeoutMs: 20_000 };
-  const db = open(one.url(database.url), { poolMax: 10, ...unhurried });
+  const db = open(one.url(database.url), { poolMax: 10 });
   one.mode = 'refuse';
   const before = one.accepted;
   const waiting = Array.from({ length: 60 }, () => ask(db).catch(() => undefined));
@@ -229,7 +242,7 @@ test('an answer that cannot pass with time is told at once', async () => {
 });
 
 test('callers that wait for a connection are bounded in time, and a closed pool lets nobody wait', async () => {
-  const pool = new StorePool({ ...quick, url: database.url, poolMax: 1, acquireTimeoutMs: 100 });
+  const pool = new StorePool({ ...options, url: database.url, poolMax: 1, acquireTimeoutMs: 100 });
   const held = await pool.connect();
   await assert.rejects(pool.connect(), { code: 'Unavailable' });
   const ended = pool.end();

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { Faults } from '#cell/workflow/faults.ts';
 import type { RequestView } from '#contracts/capacity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { createRequest } from '#router/capacity/create.ts';
@@ -260,7 +261,12 @@ test('while the region is away the other zone offers nothing; what the first one
   there.cell.region.before = (method) => {
     if (method === 'region.endedRequests') throw new PandoError('HostUnreachable', 'The region is away.');
   };
-  there.processor = await there.cell.addProcessor();
+  const held = Promise.withResolvers<void>();
+  const faults: Faults = {
+    hit: (point) => (point === 'companions.told' ? held.promise : Promise.resolve()),
+    repeats: () => false,
+  };
+  there.processor = await there.cell.addProcessor({ faults });
   const main = await create(wanted);
   const companion = companionIn(main);
   const [offer] = (await reaches(here.processor, main.requestId, 'offered')).offers;
@@ -270,10 +276,20 @@ test('while the region is away the other zone offers nothing; what the first one
         'select ticks::int as ticks from capacity_queue',
       )
     )[0]?.ticks ?? 0;
-  const before = await ticks();
-  await until('the queue has been looked at', async () => (await ticks()) >= before + 2);
-  assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
-  there.cell.region.before = () => undefined;
+  const offersNothing = async (): Promise<void> => {
+    const before = await ticks();
+    await until('the queue has been looked at', async () => (await ticks()) >= before + 2);
+    assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
+  };
+  await offersNothing();
+  const answered = Promise.withResolvers<void>();
+  there.cell.region.before = (method) => {
+    if (method === 'region.endedRequests') answered.resolve();
+  };
+  await answered.promise;
+  // It has the region's answer, and has not heeded it yet.
+  await offersNothing();
+  held.resolve();
   await until('it has heard', async () => (await waitsFor(there, companion)) === offer?.offerId);
   assert.deepEqual((await showRequest(there.processor, companion)).offers, []);
   const claimed = await launch(here.cell, here.processor, {

@@ -76,6 +76,7 @@ const commitFails = {
 };
 const definitions = [
   model('undoable', { retry: { unreachableMs: 500 } }),
+  model('patient', { retry: { unreachableMs: 600_000 } }),
   model('forward', { onFailure: 'retry', noReturn: true }),
   model('bad-commit', commitFails),
   model('bad-commit-forward', { ...commitFails, onFailure: 'retry', noReturn: true }),
@@ -115,9 +116,11 @@ test('a fault is tried a few times', async () => {
 test('what is unreachable is waited for as a row, as long as its budget lasts', async () => {
   const one = await processor();
   arrange(fail('HostUnreachable'));
-  const id = await store.begin(one, { kind: 'undoable' });
-  await store.reaches(id, 'waiting');
-  assert.equal(one.engine.load, 0, 'it holds no slot');
+  const id = await store.begin(one, { kind: 'patient' });
+  await until(
+    'it waits, and holds no slot',
+    async () => (await store.row(id)).state === 'waiting' && one.engine.load === 0,
+  );
   arrange(() => undefined);
   assert.equal((await store.reaches(id, 'done')).error, null);
   arrange(fail('Unavailable'));

@@ -38,6 +38,8 @@ export class RolloutBench<F extends Fleet = SimFleet> implements AsyncDisposable
   readonly url: string;
   /** What policies may ask for. */
   measures: HealthMeter['measures'] = healthyMeter.measures;
+  /** Moves the engines' clock ahead: what bakes has baked when a test says so. */
+  aheadMs = 0;
   #engines: Running[] = [];
   readonly #stopDatabase: () => Promise<void>;
   #names = 0;
@@ -61,7 +63,7 @@ export class RolloutBench<F extends Fleet = SimFleet> implements AsyncDisposable
     const db = open(this.url);
     const engine = new RolloutEngine({
       ...{ db, fleet, meter, log: pino({ level: process.env.PANDO_LOG ?? 'silent' }) },
-      ...{ name: `test-${++this.#names}`, now: Date.now, tickMs: 20, leaseTtlMs: 600 },
+      ...{ name: `test-${++this.#names}`, now: () => Date.now() + this.aheadMs, tickMs: 20, leaseTtlMs: 600 },
       timing: { awayMsMin: 500, backoffMsMin: 20, backoffMsMax: 100 },
     });
     engine.start();

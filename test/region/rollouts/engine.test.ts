@@ -8,6 +8,8 @@ import { PandoError } from '#contracts/errors.ts';
 import { RolloutBench } from './bench.ts';
 import { SimFleet } from './sim-fleet.ts';
 
+/** Until a test moves the clock ahead, however long it takes to get there. */
+const bakeMs = 600_000;
 const waves = [{ percent: 20 }, { rest: true as const }];
 
 const eventually = async (what: string, check: () => boolean | Promise<boolean>): Promise<void> => {
@@ -122,14 +124,17 @@ test('S8.3 an engine that is killed in mid-rollback: another brings every touche
 test('S8.5 two engines at once: one acts; the one that was frozen is refused by store and devices', async () => {
   await using bench = await RolloutBench.create(new SimFleet(6));
   bench.start();
-  const id = await startMtu(bench, 1400, { waves: [{ rest: true }], bakeMs: 1_500 });
+  const id = await startMtu(bench, 1400, { waves: [{ rest: true }], bakeMs });
   await bench.until(id, 'baking');
   // Another process takes the lease as if the first had been silent for long, while the first goes on.
   bench.start();
   await sql`update rollout_engine set holder = null`.execute(bench.db);
+  await eventually('it changed hands', async () => {
+    const { rows } = await sql<{ epoch: number }>`select epoch::int from rollout_engine`.execute(bench.db);
+    return (rows[0]?.epoch ?? 0) >= 2;
+  });
+  bench.aheadMs += bakeMs;
   await bench.until(id, 'done');
-  const { rows } = await sql<{ epoch: number }>`select epoch::int from rollout_engine`.execute(bench.db);
-  assert.ok((rows[0]?.epoch ?? 0) >= 2, 'it changed hands');
   const stale = bench.fleet.at(0).transact({ objects: [], places: [], fence: { epoch: 0, number: 9 } });
   await assert.rejects(stale, (error: unknown) => error instanceof PandoError && error.code === 'StaleEpoch');
 });
@@ -203,12 +208,16 @@ test('S8.2 a device that answers nonsense is refused by name, and its rollout go
 test('S8.5 overlapping changes: the second waits for the first, device by device, and begins from its second state', async () => {
   await using bench = await RolloutBench.create(new SimFleet(4));
   bench.start();
-  const first = await startMtu(bench, 1400, { waves: [{ rest: true }], bakeMs: 800 });
+  const first = await startMtu(bench, 1400, { waves: [{ rest: true }], bakeMs });
   await bench.until(first, 'baking');
   const second = await bench.as('alice').start('p', { mtu: 1300 }, { from: 1 });
   assert.ok(second.rolloutId);
   const waiting = await bench.as('alice').show(second.rolloutId);
   assert.match(waiting.waitsFor ?? '', /an earlier rollout that has card/);
+  bench.aheadMs += bakeMs;
+  await bench.until(first, 'done');
+  await bench.until(second.rolloutId, 'baking');
+  bench.aheadMs += bakeMs;
   await bench.until(second.rolloutId, 'done');
   assert.deepEqual(bench.fleet.mtus(), Array(4).fill(1300));
 });
@@ -253,9 +262,10 @@ test('S8.5 paused, resumed, aborted', async () => {
   for (const device of bench.fleet.all.values()) device.latencyMs = 10;
   bench.start();
   await bench.until(await startMtu(bench, 1500), 'done');
-  const id = await startMtu(bench, 1400, { waves, bakeMs: 400 });
+  const id = await startMtu(bench, 1400, { waves, bakeMs });
   await bench.until(id, 'baking');
   await bench.as('alice').control(id, 'pause');
+  bench.aheadMs += bakeMs;
   await delay(800);
   assert.equal(bench.fleet.mtus().filter((mtu) => mtu === 1400).length, 2, 'nothing new begins');
   await refused(
