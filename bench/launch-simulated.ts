@@ -45,7 +45,7 @@ const restMs = 3_000;
 const settleMs = 1_000;
 const pollMs = 100;
 const doneMsMax = 120_000;
-const routerPairs = 150;
+const routerPairs = 500;
 const idsPerCall = 50;
 const version = '2016-11-15';
 
