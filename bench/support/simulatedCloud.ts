@@ -2,7 +2,7 @@
  * A region of Pando's own processes over simulated hosts: router, region, processors and a PostgreSQL of each store with fsync on, each
  * put together by its `main.ts`, joined by mutual TLS. All of it is gone with the process that started it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +42,8 @@ export interface SimulatedCloud {
   readonly stores: readonly string[];
   /** Process ids by kind: those that are Pando's, and `hosts`, which stand for machines. */
   readonly pids: Readonly<Record<string, readonly number[]>>;
+  /** The same through a process each that only passes bytes on. */
+  readonly relayed: readonly BackendLink[];
   /** A router's links to the processors of the first cell. */
   readonly direct: readonly BackendLink[];
   /** What simulated hosts saw that may never be: two VMs of one instance, a command out of order. */
@@ -114,6 +116,16 @@ class Run {
     }
   }
 
+  /** Starts a relay to a port; resolves with its own. */
+  relay(port: number): Promise<number> {
+    const child = fork(source('bench/support/relay.ts'), [String(port)]);
+    this.children.push(child);
+    return new Promise((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`a relay ended with ${code}`)));
+      child.once('message', (at) => resolve(Number(at)));
+    });
+  }
+
   hosts(name: string, config: SimulatedHostsConfig): Promise<ChildProcess> {
     const child = spawn(
       process.execPath,
@@ -162,15 +174,16 @@ const start = async (options: SimulatedCloudOptions, run: Run): Promise<Simulate
   const routerTls = await pki.issue('router', 'router');
   const router = { regionName, listen: { host, port }, region: { host, port: regionPort }, tls: routerTls };
   await run.process('router', 'router', 'src/router/main.ts', router, 'listening');
-  const direct = (cells[0]?.ports ?? []).map(
-    (port): BackendLink =>
-      new RpcClient({
-        ...{ tls: loadTls(routerTls), host, port, expect: 'spiffe://pando/cell/' },
-        ...{ remote: backendContract, contract: {}, handlers: {} },
-      }),
-  );
-  run.links.push(...direct);
-  await Promise.all(direct.map((link) => link.ready(startMsMax)));
+  const linkTo = (at: number): BackendLink =>
+    new RpcClient({
+      ...{ tls: loadTls(routerTls), host, port: at, expect: 'spiffe://pando/cell/' },
+      ...{ remote: backendContract, contract: {}, handlers: {} },
+    });
+  const ports = cells[0]?.ports ?? [];
+  const direct = ports.map(linkTo);
+  const relayed = (await Promise.all(ports.map((at) => run.relay(at)))).map(linkTo);
+  run.links.push(...direct, ...relayed);
+  await Promise.all([...direct, ...relayed].map((link) => link.ready(startMsMax)));
   await untilLive(port, options.cells);
   const violations = async (): Promise<unknown[]> => {
     const told = await Promise.all(
@@ -184,7 +197,7 @@ const start = async (options: SimulatedCloudOptions, run: Run): Promise<Simulate
   };
   const stores = cells.map(({ url }) => url);
   const { pids } = run;
-  return { port, imageId, accounts, zones, stores, pids, direct, violations, end: () => run.end() };
+  return { port, imageId, accounts, zones, stores, pids, direct, relayed, violations, end: () => run.end() };
 };
 
 const startRegion = async (run: Run, pki: PkiFiles, zones: readonly string[]): Promise<number> => {
