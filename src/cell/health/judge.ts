@@ -58,10 +58,10 @@ const ended: ReadonlySet<VmState> = new Set(['absent', 'stopped', 'failed']);
 
 /**
  * Whether a report tells of an end that the instance has left behind: it was made before the change that began its present life, or the
- * host has not heard of that yet. Who compares hosts with rows asks before anything is done; a check's alarm is not to be quicker.
+ * host has not heard of that yet (`present`: the generation of the row). Who compares hosts with rows asks before anything is done; a check's alarm is not to be quicker.
  */
-export const isOlderEnd = ({ state, generation = 0 }: VmReport, now: number): boolean =>
-  ended.has(state) && generation < now;
+export const isOlderEnd = ({ state, generation = 0 }: VmReport, present: number): boolean =>
+  ended.has(state) && generation < present;
 
 /** What stands still by its guest's doing. */
 const guestStopped: ReadonlySet<string> = new Set(['guest-panicked', 'suspended', 'shutdown', 'watchdog']);

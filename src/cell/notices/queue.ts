@@ -14,7 +14,7 @@ import type { CellServices } from '../services.ts';
 import { type CapacityRow, readCapacity } from '../store/capacity.ts';
 import type { NewEvent } from '../store/capacity-requests.ts';
 import {
-  addElapsed,
+  countElapsed,
   insertEvent,
   insertOffer,
   lapsedOffers,
@@ -135,7 +135,7 @@ export class CapacityQueue {
       const row = await lockQueue(tx);
       await faults.hit('queue.locked');
       const tick = this.#time.next(row, clock.monotonicMs());
-      if (tick !== undefined) await addElapsed(tx, this.#owner, tick.addMs);
+      if (tick !== undefined) await countElapsed(tx, this.#owner, row, tick.addMs);
       counted = tick?.counted ?? counted;
       const look = { tx, placing, nowMs: row.elapsed_ms + (tick?.addMs ?? 0) };
       const due = await whatIsDue(tx, look.nowMs);

@@ -69,13 +69,6 @@ export const lockQueue = async (tx: Sql): Promise<QueueRow> => {
   return row;
 };
 
-export const addElapsed = async (tx: Sql, owner: string, addMs: number): Promise<void> => {
-  await tx.query(
-    'update capacity_queue set elapsed_ms = elapsed_ms + $2, ticker = $1, ticks = ticks + 1 where id = 1',
-    [owner, addMs],
-  );
-};
-
 /** What there is to do, as it was read without the queue's lock. */
 export interface QueueGlance extends TimeRow {
   /** A request waits, whatever it waits for. */

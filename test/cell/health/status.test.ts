@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { InstanceStatus, VolumeStatusItem } from '@aws-sdk/client-ec2';
+import { generationOf } from '#cell/generation.ts';
+import { HealthRecorder } from '#cell/health/recorder.ts';
 import { guestConfiguresMsMax, resetsMax } from '#cell/limits.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { SimHost } from '#simhost/sim-host.ts';
@@ -172,6 +174,29 @@ test('what is known of a guest moves with it, and outlives the processor', async
   await processor.stop();
   processor = await setup.addProcessor();
   await instanceIs(id, 'ok');
+  await terminate(id);
+});
+
+test('an end that a host tells of before it has heard of the present life is no alarm', async () => {
+  const id = await running();
+  await instanceIs(id, 'ok');
+  const { services } = processor.cell;
+  const at = setup.hosts.find(({ vms }) => vms.get(id) === vmOf(id));
+  assert.ok(at);
+  const [row] = await services.db.query<{ place_epoch: number }>(
+    'select place_epoch from instances where id = $1',
+    [id],
+  );
+  const generation = generationOf(row?.place_epoch ?? 0);
+  const recorder = new HealthRecorder(services);
+  const told = { ...vmOf(id).report(), generation: generation - 1 };
+  await recorder.record(at.hostId, [told]);
+  const { health: _, ...ended } = told;
+  await recorder.record(at.hostId, [{ ...ended, state: 'stopped' }]);
+  assert.equal((await status(id)).SystemStatus?.Status, 'ok');
+  await recorder.record(at.hostId, [{ ...told, generation }]);
+  await recorder.record(at.hostId, [{ ...ended, state: 'stopped', generation }]);
+  assert.equal((await status(id)).SystemStatus?.Status, 'impaired', 'of its present life it is one');
   await terminate(id);
 });
 
