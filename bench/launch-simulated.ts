@@ -5,8 +5,9 @@
  *   node bench/launch-simulated.ts [--launches 150] [--cells 4] [--hosts 20] [--processors 2] [--accounts 20] [--clients 12] [--warm 3] [--rate 10]
  *
  * `launches` and `clients` are of each cell that is at work. `warm`: rounds in all cells before the first that is measured: processes
- * compile what they run often while they run it, and each connection to a store plans each statement anew for its first few times. Cells that are not rest beside them; what all processes use at rest is
- * measured in between and taken off (`rest`). Hosts stand for machines and clients for customers: their CPU is shown, and in no sum.
+ * compile what they run often while they run it, and each connection to a store plans each statement anew for its first few times. Cells
+ * that are not at work rest beside them; what all processes use at rest is measured in between and taken off. `rate`: launches a second in
+ * each cell, where the machine is not to be full. Hosts stand for machines and clients for customers: their CPU is shown, and in no sum.
  */
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
