@@ -8,8 +8,10 @@ import { spawn } from 'node:child_process';
 import { chmod, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import { exec } from '#base/exec.ts';
 import { monotonicMs } from '#base/monotonic.ts';
+import { sqlStateOf } from '#base/postgres/faults.ts';
 import { confined } from './confine.ts';
 import { give } from './ownership.ts';
 import { type PostgresPackage, postgresPackage } from './postgres-package.ts';
@@ -20,6 +22,7 @@ const recoveryTimeoutMs = 120_000;
 const stopTimeoutMs = 15_000;
 const killTimeoutMs = 5_000;
 const pollMs = 20;
+const tooManyConnections = '53300';
 const root: User = { uid: 0, gid: 0 };
 /** A Unix socket's path is at most 107 bytes; PostgreSQL adds `/.s.PGSQL.5432.lock`. */
 const socketDirBytesMax = 107 - '/.s.PGSQL.5432.lock'.length;
@@ -64,13 +67,13 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   const socketDir = await realpath(options.socketDir);
   const left = await findPostmaster(dataDir);
   const adoptable = left?.socketDir === socketDir && (await runsAs(left.pid, options.user));
-  if (left !== undefined && adoptable) {
+  if (left !== undefined && adoptable && (await staysUp(dataDir, socketDir, left.pid))) {
     options.log?.(`adopting the postmaster ${left.pid} that was left behind`);
-    await waitReady(dataDir, left.pid, recoveryTimeoutMs);
     return running(dataDir, socketDir, left.pid, true);
   }
   if (left !== undefined) {
-    options.log?.(`stopping the postmaster ${left.pid}, which listens in ${left.socketDir}`);
+    const why = adoptable ? 'which is shutting down' : `which listens in ${left.socketDir}`;
+    options.log?.(`stopping the postmaster ${left.pid}, ${why}`);
     await stopPostmaster(dataDir, left.pid);
   }
   await clearRemains(dataDir, socketDir);
@@ -84,8 +87,11 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
   return running(dataDir, socketDir, pid, false);
 };
 
+const urlAt = (socketDir: string): string =>
+  `postgresql://pando@localhost/postgres?host=${encodeURIComponent(socketDir)}`;
+
 const running = (dataDir: string, socketDir: string, pid: number, adopted: boolean): RunningPostgres => ({
-  url: `postgresql://pando@localhost/postgres?host=${encodeURIComponent(socketDir)}`,
+  url: urlAt(socketDir),
   pid,
   adopted,
   stop: () => stopPostmaster(dataDir, pid),
@@ -96,6 +102,33 @@ export const stopPostgresIn = async (dataDir: string): Promise<void> => {
   const directory = await realpath(dataDir).catch(() => undefined);
   const left = directory === undefined ? undefined : await findPostmaster(directory);
   if (directory !== undefined && left !== undefined) await stopPostmaster(directory, left.pid);
+};
+
+/**
+ * Whether a server that was left behind is there to stay. One that was told to end serves nobody, and is gone a moment later. Its pid file
+ * may say so late, but it heeds its signals before it accepts a connection: so an answer proves that none came before.
+ */
+const staysUp = async (dataDir: string, socketDir: string, pid: number): Promise<boolean> => {
+  const deadline = monotonicMs() + recoveryTimeoutMs;
+  while (await becomesReady(dataDir, pid, deadline - monotonicMs())) {
+    if (await answers(urlAt(socketDir))) return true;
+    await delay(pollMs);
+  }
+  return false;
+};
+
+/** Whether the server takes connections. One that has no room for another one does. */
+const answers = async (connectionString: string): Promise<boolean> => {
+  const client = new pg.Client({ connectionString, connectionTimeoutMillis: startTimeoutMs });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch (error) {
+    return sqlStateOf(error) === tooManyConnections;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 };
 
 /** Whether a server is this user's; no user wanted: any is. */
@@ -186,7 +219,8 @@ const launch = async (
 interface Postmaster {
   readonly pid: number;
   readonly socketDir: string;
-  readonly ready: boolean;
+  /** `starting`, `ready`, `stopping`: the last line of `postmaster.pid`. */
+  readonly status: string;
 }
 
 /**
@@ -198,7 +232,7 @@ const findPostmaster = async (dataDir: string): Promise<Postmaster | undefined> 
   const lines = text.split('\n');
   const pid = Number(lines[0]);
   if (!Number.isInteger(pid) || pid <= 0 || !(await isPostmaster(pid, dataDir))) return undefined;
-  return { pid, socketDir: lines[4] ?? '', ready: lines[7]?.trim() === 'ready' };
+  return { pid, socketDir: lines[4] ?? '', status: lines[7]?.trim() ?? '' };
 };
 
 const isPostmaster = async (pid: number, dataDir: string): Promise<boolean> => {
@@ -208,12 +242,17 @@ const isPostmaster = async (pid: number, dataDir: string): Promise<boolean> => {
 };
 
 const waitReady = async (dataDir: string, pid: number, timeoutMs: number): Promise<void> => {
+  if (!(await becomesReady(dataDir, pid, timeoutMs)))
+    throw new Error(`PostgreSQL in ${dataDir} ended while starting: ${await tail(dataDir)}`);
+};
+
+/** False: it ends, or has ended. Throws where it is neither ready nor gone in time. */
+const becomesReady = async (dataDir: string, pid: number, timeoutMs: number): Promise<boolean> => {
   const deadline = monotonicMs() + timeoutMs;
   while (monotonicMs() < deadline) {
     const found = await findPostmaster(dataDir);
-    if (found?.pid === pid && found.ready) return;
-    if (!signalIfAlive(pid, 0))
-      throw new Error(`PostgreSQL in ${dataDir} ended while starting: ${await tail(dataDir)}`);
+    if (found?.pid === pid && found.status === 'ready') return true;
+    if (found?.status === 'stopping' || !signalIfAlive(pid, 0)) return false;
     await delay(pollMs);
   }
   throw new Error(`PostgreSQL in ${dataDir} was not ready in ${timeoutMs} ms: ${await tail(dataDir)}`);

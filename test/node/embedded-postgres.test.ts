@@ -76,6 +76,23 @@ test('starts from nothing on a Unix socket alone, with checksums and the built-i
   await gone(postgres.pid);
 });
 
+test('a server that was told to end is not adopted: another one is started after it', async () => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const former = await startPostgres(options());
+    // A smart shutdown (SIGTERM) waits for this client, a fast one (SIGINT) sends it away.
+    const client = new pg.Client({ connectionString: former.url });
+    client.on('error', () => undefined);
+    await client.connect();
+    process.kill(former.pid, signal);
+    const next = await startPostgres(options());
+    assert.equal(next.adopted, false, signal);
+    assert.notEqual(next.pid, former.pid);
+    assert.deepEqual(await query(next.url, 'select 1 as one'), [{ one: 1 }]);
+    await client.end().catch(() => undefined);
+    await next.stop();
+  }
+});
+
 test('outlives a killed parent and is adopted; the same server answers', async () => {
   const pid = await startFromDoomedParent(false);
   const adopted = await startPostgres(options());
