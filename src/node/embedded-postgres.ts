@@ -141,11 +141,12 @@ const handOver = async (user: User, dataDir: string, socketDir: string): Promise
   await chmod(socketDir, 0o750);
 };
 
-/** PostgreSQL refuses to run as root. Where we are root, it gets a user namespace in which we are an ordinary user. */
+/**
+ * PostgreSQL refuses to run as root. Where we are root, it gets a user namespace in which we are another user. `initdb` looks that one up
+ * in /etc/passwd: user 1 is there on every distribution, an ordinary user only where somebody made one.
+ */
 const unprivileged = (command: readonly string[]): readonly string[] =>
-  process.getuid?.() === 0
-    ? ['unshare', '--user', '--map-user=1000', '--map-group=1000', ...command]
-    : command;
+  process.getuid?.() === 0 ? ['unshare', '--user', '--map-user=1', '--map-group=1', ...command] : command;
 
 const initialise = async (files: PostgresPackage, dataDir: string): Promise<void> => {
   if (await exists(path.join(dataDir, 'PG_VERSION'))) return;

@@ -122,9 +122,14 @@ function waitingFor(missing: readonly SupervisedStatus[]): string {
 }
 
 const withReason = ({ name, reason }: SupervisedStatus): string =>
-  reason === undefined ? name : `${name} (${reason})`;
+  reason === undefined ? name : `${name} (${endOf(reason)})`;
+
+/** What a command failed of stands at the end of its reason; the whole is in `pando status` and in the log. */
+const endOf = (reason: string): string =>
+  reason.length <= reasonCharsMax ? reason : `… ${reason.slice(-reasonCharsMax)}`;
 
 const shownMax = 3;
+const reasonCharsMax = 120;
 
 function notReady(directory: RunDirectory, missing: readonly SupervisedStatus[]): Error {
   const outputs = missing

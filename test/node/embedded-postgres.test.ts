@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
+import { exec } from '#base/exec.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { postgresPackage } from '#node/postgres-package.ts';
+
+const modulePath = new URL('../../src/node/embedded-postgres.ts', import.meta.url).href;
 
 let dir: string;
 const options = () => ({
@@ -47,7 +50,7 @@ const gone = (pid: number): Promise<void> =>
 /** Starts a PostgreSQL from another process, which is then killed. */
 const startFromDoomedParent = async (dieWithParent: boolean): Promise<number> => {
   const program = `
-    const { startPostgres } = await import(${JSON.stringify(new URL('../../src/node/embedded-postgres.ts', import.meta.url).href)});
+    const { startPostgres } = await import(${JSON.stringify(modulePath)});
     const { pid } = await startPostgres({ ...${JSON.stringify(options())}, dieWithParent: ${dieWithParent} });
     process.stdout.write(String(pid) + '\\n');
     setInterval(() => undefined, 1000);`;
@@ -91,6 +94,32 @@ test('a server that was told to end is not adopted: another one is started after
     await client.end().catch(() => undefined);
     await next.stop();
   }
+});
+
+test('comes up on a machine where nobody has made an ordinary user', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('as an ordinary user, PostgreSQL runs as that one');
+  const home = await mkdtemp(path.join(tmpdir(), 'pando-epg-users-'));
+  t.after(() => rm(home, { recursive: true, force: true }));
+  const users = path.join(home, 'passwd');
+  await writeFile(
+    users,
+    'root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n',
+  );
+  const where = { dataDir: path.join(home, 'data'), socketDir: path.join(home, 's') };
+  const program = `
+    const { startPostgres } = await import(${JSON.stringify(modulePath)});
+    const postgres = await startPostgres({ ...${JSON.stringify(where)}, dieWithParent: true });
+    await postgres.stop();`;
+  await exec('unshare', [
+    '--mount',
+    'sh',
+    '-c',
+    'mount --bind "$1" /etc/passwd && exec "$2" --input-type=module -e "$3"',
+    'sh',
+    users,
+    process.execPath,
+    program,
+  ]);
 });
 
 test('outlives a killed parent and is adopted; the same server answers', async () => {
