@@ -158,12 +158,17 @@ ip -n ${node.netns} route add default via 192.0.2.1
       `const s = require('node:dgram').createSocket('udp4'); s.bind(6000); s.on('message', (m, f) => s.send('${name}', f.port, f.address));
        require('node:net').createServer((c) => { c.on('error', () => {}); c.on('data', () => c.write('${name}')); }).listen(6001);`;
     for (const [name, vm] of Object.entries({ a, b })) vm.start(process.execPath, ['-e', sayer(name)]);
+    // Ends with the first answer.
+    const asker = `const [ip, port] = process.argv.slice(2), s = require('node:dgram').createSocket('udp4');
+       s.on('message', (m) => { process.stdout.write(m); process.exit(0); }); setTimeout(() => process.exit(1), 10_000);
+       s.bind(Number(port), () => s.send('q', 6000, ip));`;
     const ask = (ip: string, port: number): string =>
-      `echo q | socat -t 1 - UDP:${ip}:6000,sourceport=${port}`;
+      `${process.execPath} - ${ip} ${port} <<'END'\n${asker}\nEND`;
     const says = (run: () => Promise<{ out: string }>, text: string) =>
       eventually(run, ({ out }) => out.includes(text));
     await says(() => worldRun(ask(`${publicNet}.20`, 4000)), 'a');
     await says(() => c.run(ask(a.port.ip, 4000)), 'a');
+    await says(() => c.run(ask(b.port.ip, 4001)), 'b');
     const tcp = lab.spawnIn(world, process.execPath, [
       '-e',
       `const s = require('node:net').connect({ host: '${publicNet}.20', port: 6001, localPort: 4001 });
