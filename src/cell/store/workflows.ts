@@ -57,7 +57,7 @@ export interface WorkflowRow {
   readonly last_error: WorkflowError | null;
   readonly created_at: Date;
   readonly updated_at: Date;
-  /** Taken from an owner that may have come further than the row says; until the next durable step. */
+  /** Whoever had it before may have come further than the row says; until the next durable step. */
   readonly taken_over: boolean;
   /** Of a waiting or stuck row: the way that it goes on. Null in a stuck row of the last release, which goes on undoing. */
   readonly resume_state: Direction | null;
@@ -271,7 +271,7 @@ export const takeOver = async (
   },
 ): Promise<WokenRow[]> => {
   const rows = await sql.query<WokenRow>(
-    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = taken_over or owner <> $1,
+    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = true,
        state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w

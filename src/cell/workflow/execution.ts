@@ -23,7 +23,7 @@ import { type AttemptOptions, attempt, Lost, TakenBack, TryLater } from './attem
 import { contextOf, type ErasedContext, Patience } from './context.ts';
 import { type ErasedDefinition, retryDefault, undoRetryDefault } from './definition.ts';
 import type { Faults } from './faults.ts';
-import { CancelFirst, Mover } from './mover.ts';
+import { CancelFirst, Mover, Poisoned } from './mover.ts';
 import { askedTerms, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
 import { workflowErrorOf } from './retry.ts';
 import { type ErasedStep, StepTable } from './step-table.ts';
@@ -61,7 +61,7 @@ export class Execution<Services> {
   readonly #options: ExecutionOptions<Services>;
   readonly #table: StepTable<Services>;
   readonly #mover: Mover;
-  readonly #results: Record<string, unknown>;
+  #results: Record<string, unknown>;
   readonly #timings: StepTiming[];
   readonly #waiters = new Map<string, ((value: unknown) => void)[]>();
   readonly #memo = new Map<string, Promise<unknown>>();
@@ -276,7 +276,13 @@ export class Execution<Services> {
       this.#options.log.error({ err: cause, workflow: this.#mover.row.id, step }, 'step failed');
     // The failed group may have had its effect in part: it is undone too.
     const position = Math.max(this.#position + group.length, this.#reachedByOthers());
-    await this.#moveTo({ state: 'undoing', position, error: workflowErrorOf(cause, step) }, none);
+    const undoing = { state: 'undoing', position, error: workflowErrorOf(cause, step) } as const;
+    await this.#moveTo(undoing, none).catch((failure: unknown) => {
+      if (!(failure instanceof Poisoned)) throw failure;
+      // The store may refuse what a step answered: the undo does without it, as that of a survivor does.
+      this.#results = { ...this.#mover.row.results };
+      return this.#moveTo(undoing, none);
+    });
     this.#next(position);
   }
 
@@ -360,17 +366,8 @@ export class Execution<Services> {
     const { reaches, log, timing } = this.#options;
     // By the row: an undo that is repeated from its first step on still fails at the same one.
     const parks = row.step === step ? row.attempts : 0;
-    const failed = {
-      thrown,
-      step,
-      last: row.last_error,
-      parks,
-      awayMs,
-      patienceMs,
-      timing,
-      reaches,
-    };
-    const outcome = failedOutcome(failed);
+    const failed = { thrown, step, last: row.last_error, parks, awayMs, patienceMs };
+    const outcome = failedOutcome({ ...failed, timing, reaches });
     if (outcome.kind === 'stuck') return this.#stuck(resume, outcome.error, outcome.cause);
     log.info({ workflow: row.id, step, code: outcome.error.code }, 'workflow is parked for another try');
     return this.#park(step, resume, outcome.terms);
@@ -459,11 +456,11 @@ export class Execution<Services> {
       state,
       cursor: this.#table.cursorAt(position),
       step: this.#table.nameAt(position, way),
+      results: this.#table.kept(this.#results),
       ...{ error: error ?? null, last_error: null, attempts: 0, taken_over: false },
     };
     const advance = {
-      ...{ state, cursor: to.cursor, step: to.step },
-      ...{ results: this.#table.kept(this.#results), timings: this.#timings },
+      ...{ state, cursor: to.cursor, step: to.step, results: to.results, timings: this.#timings },
       alarmAfterMs: this.#alarmAfterMs(position),
       ...(error === undefined ? {} : { error }),
     };
