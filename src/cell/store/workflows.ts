@@ -20,6 +20,8 @@ export interface WorkflowError {
   readonly code: string;
   readonly message: string;
   readonly step: string;
+  /** Of a step that waits for what is busy: how long it had waited for what was unreachable before. */
+  readonly busyAfterMs?: number;
 }
 
 export interface StepTiming {

@@ -24,9 +24,10 @@ import { contextOf, type ErasedContext, Patience } from './context.ts';
 import { type ErasedDefinition, retryDefault, undoRetryDefault } from './definition.ts';
 import type { Faults } from './faults.ts';
 import { CancelFirst, Mover, Poisoned } from './mover.ts';
-import { askedTerms, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
+import { askedTerms, busyAfterMs, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
 import { workflowErrorOf } from './retry.ts';
 import { type ErasedStep, StepTable } from './step-table.ts';
+import { tellEnd } from './tell-end.ts';
 import type { EngineTiming } from './timing.ts';
 import { type NewChild, Wait } from './wait.ts';
 
@@ -350,9 +351,18 @@ export class Execution<Services> {
     const patienceMs = Math.max(
       ...group.map((step) => step.retry?.unreachableMs ?? retryDefault.unreachableMs),
     );
-    const boundMs = later?.failed === 'busy' ? this.#options.timing.busyWaitMs : patienceMs;
-    if (!forwardOnly && this.#patience.awayMs >= boundMs) return undefined;
-    return this.#parkFailed(group[0]?.name ?? '', 'running', thrown, boundMs);
+    const step = group[0]?.name ?? '';
+    const { awayMs } = this.#patience;
+    const busyFrom = later?.failed === 'busy' ? busyAfterMs(this.#lastErrorAt(step), awayMs) : undefined;
+    const boundMs = busyFrom === undefined ? patienceMs : busyFrom + this.#options.timing.busyWaitMs;
+    if (!forwardOnly && awayMs >= boundMs) return undefined;
+    return this.#parkFailed(step, 'running', thrown, boundMs, busyFrom);
+  }
+
+  /** Why the workflow was parked at this step before, if it was. */
+  #lastErrorAt(step: string): WorkflowError | null {
+    const { row } = this.#mover;
+    return row.step === step ? row.last_error : null;
   }
 
   async #parkFailed(
@@ -360,14 +370,17 @@ export class Execution<Services> {
     resume: Direction,
     thrown: unknown,
     patienceMs: number,
+    busyFrom?: number,
   ): Promise<readonly WorkflowRow[]> {
     const { row } = this.#mover;
     const { awayMs } = this.#patience;
     const { reaches, log, timing } = this.#options;
     // By the row: an undo that is repeated from its first step on still fails at the same one.
     const parks = row.step === step ? row.attempts : 0;
-    const failed = { thrown, step, last: row.last_error, parks, awayMs, patienceMs };
-    const outcome = failedOutcome({ ...failed, timing, reaches });
+    const last = this.#lastErrorAt(step);
+    const outcome = failedOutcome({
+      ...{ thrown, step, last, parks, awayMs, patienceMs, busyAfterMs: busyFrom, timing, reaches },
+    });
     if (outcome.kind === 'stuck') return this.#stuck(resume, outcome.error, outcome.cause);
     log.info({ workflow: row.id, step, code: outcome.error.code }, 'workflow is parked for another try');
     return this.#park(step, resume, outcome.terms);
@@ -472,22 +485,7 @@ export class Execution<Services> {
       write: (tx, known) => advanceWorkflow(tx, known, advance, cancellable),
       ...(ended && parentId !== null ? { after: (tx: Sql) => childEnded(tx, parentId) } : {}),
     });
-    if (ended) this.#tellEnd(state);
+    if (ended) tellEnd(this.#options.log, this.#mover.row, this.#timings);
     return begun;
-  }
-
-  #tellEnd(state: WorkflowState): void {
-    const { id, kind, subject, error } = this.#mover.row;
-    metrics.workflowsEnded.inc({ kind, state });
-    const steps = Object.fromEntries(this.#timings.map(({ step, ms }) => [step, ms]));
-    const facts = {
-      workflow: id,
-      kind,
-      subject,
-      state,
-      steps,
-      ...(error === null ? {} : { code: error.code }),
-    };
-    this.#options.log.info(facts, 'workflow ended');
   }
 }

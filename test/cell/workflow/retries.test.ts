@@ -9,6 +9,7 @@ import { retryClassOf, workflowErrorOf } from '#cell/workflow/retry.ts';
 import { type ErrorCode, errorCatalogue, PandoError } from '#contracts/errors.ts';
 import { until } from '../support/harness.ts';
 import {
+  fastTiming,
   leaveEffect,
   type ModelDefinition,
   type ModelProcessor,
@@ -158,6 +159,25 @@ test('what is unreachable is waited for as a row, as long as its budget lasts', 
   await one.stop();
 });
 
+test('what is busy when it is there again has its own patience, and no more than that', async () => {
+  const one = await processor();
+  const began = performance.now();
+  const awayMs = 2 * (fastTiming.busyWaitMs ?? 0);
+  let busyFor = 1;
+  let busy = 0;
+  arrange(() => {
+    if (performance.now() - began < awayMs) fail('Unavailable')();
+    if (busy++ < busyFor) fail('Conflict')();
+  });
+  const id = await store.begin(one, { kind: 'patient' });
+  assert.equal((await store.reaches(id, 'done', 'undone')).state, 'done');
+  assert.equal(busy, 2);
+  busyFor = Number.POSITIVE_INFINITY;
+  const row = await store.reaches(await store.begin(one, { kind: 'patient' }), 'undone');
+  assert.equal(row.error?.code, 'Conflict');
+  await one.stop();
+});
+
 test('a workflow whose host is away is woken by the processor that the host dials, at once', async () => {
   const slow = { timing: { parkMsMin: 60_000, parkMsMax: 60_000 } };
   const one = await processor(slow);
@@ -267,6 +287,19 @@ test('what an execution did before it ended without a word is undone too', async
   await store.reaches(lost, 'undone');
   assert.deepEqual(await store.effects(lost), all);
   await one.stop();
+});
+
+test('a point of no return stands behind a durable step: nobody who goes on with the row is before it by mistake', () => {
+  const table = (more: object) =>
+    defineWorkflow<unknown, Record<string, unknown>, ModelServices>({
+      kind: 'final',
+      steps: [
+        { ...undoes('one'), ...more },
+        { ...undoes('two'), noReturn: true },
+      ],
+    });
+  assert.throws(() => table({}), /durable/);
+  assert.ok(table({ commit: async () => undefined }));
 });
 
 test('an error is kept as the store can take it, however long it is', () => {
