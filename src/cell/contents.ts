@@ -2,7 +2,14 @@
 import { metrics } from '#base/metrics.ts';
 import { type CellContents, isNearlyFull } from '#contracts/region.ts';
 import type { CellServices } from './services.ts';
+import type { Sql } from './store/sql.ts';
+import { liveWorkflows } from './store/workflow-listing.ts';
 
+interface Asked {
+  readonly db: Sql;
+  readonly identity: Pick<CellServices['identity'], 'cellId'>;
+  readonly limits: Pick<CellServices['limits'], 'hosts' | 'vms'>;
+}
 type Services = Pick<CellServices, 'db' | 'identity' | 'limits' | 'log'>;
 
 interface Counts {
@@ -12,16 +19,12 @@ interface Counts {
   readonly workflows: number;
 }
 
-export const cellContents = async ({
-  db,
-  identity,
-  limits,
-}: Omit<Services, 'log'>): Promise<CellContents> => {
+export const cellContents = async ({ db, identity, limits }: Asked): Promise<CellContents> => {
   const [counts] = await db.query<Counts>(
     `select (select count(*)::int from hosts) as hosts,
        (select count(*)::int from instances where terminated_at is null) as vms,
        (select count(*)::int from quarantined_vms) as quarantined,
-       (select count(*)::int from workflows where state not in ('done', 'undone')) as workflows`,
+       (select count(*)::int from ${liveWorkflows('state')}) as workflows`,
   );
   const { hosts = 0, vms = 0, quarantined = 0, workflows = 0 } = counts ?? {};
   return {

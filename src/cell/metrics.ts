@@ -3,6 +3,7 @@ import { metrics, onCollect } from '#base/metrics.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import type { HostSessions } from './hosts/sessions.ts';
 import type { Sql } from './store/sql.ts';
+import { countByKind } from './store/workflow-listing.ts';
 
 export interface CellFigures {
   readonly db: Sql;
@@ -34,10 +35,7 @@ export const tellFigures = ({ db, hosts, slots, quarantined }: CellFigures): (()
 };
 
 const readWorkflows = async (db: Sql): Promise<void> => {
-  const rows = await db.query<{ kind: string; state: string; n: number }>(
-    `select kind, state, count(*)::int as n from workflows where state in ('running', 'undoing', 'waiting', 'stuck')
-     group by kind, state`,
-  );
+  const rows = await countByKind(db);
   // A state that has no rows any more must not go on telling its last number.
   metrics.workflows.reset();
   for (const { kind, state, n } of rows) metrics.workflows.set({ kind, state }, n);

@@ -8,7 +8,7 @@ import { countByState, listWorkflows } from './store/workflow-listing.ts';
 import { listChildren, retryNow } from './store/workflow-waits.ts';
 import { findWorkflow, requestCancel, type WorkflowRow, type WorkflowState } from './store/workflows.ts';
 import type { WorkflowEngine } from './workflow/engine.ts';
-import { StepTable } from './workflow/step-table.ts';
+import { StepTable, UnknownStep } from './workflow/step-table.ts';
 
 type Contract = typeof cellOperatorContract;
 type Names =
@@ -30,6 +30,7 @@ const ended: readonly WorkflowState[] = ['done', 'undone'];
 
 export const workflowOperations = ({ services, engine }: WorkflowOperationsOptions): WorkflowOperations => {
   const { db } = services;
+  const summary = (row: WorkflowRow): Summary => summaryOf(row, engine);
   const find = async (workflowId: string): Promise<WorkflowRow> => {
     const row = await findWorkflow(db, workflowId);
     if (row === undefined) throw new PandoError('NotFound', `${workflowId} is not known in this cell.`);
@@ -40,18 +41,18 @@ export const workflowOperations = ({ services, engine }: WorkflowOperationsOptio
       const row = await find(workflowId);
       const children = await listChildren(db, workflowId);
       return {
-        ...summaryOf(row),
+        ...summary(row),
         owner: row.owner,
         epoch: row.epoch,
         steps: stepsOf(row, engine),
-        ...(children.length === 0 ? {} : { children: children.slice(0, workflowsShownMax).map(summaryOf) }),
+        ...(children.length === 0 ? {} : { children: children.slice(0, workflowsShownMax).map(summary) }),
       };
     },
 
     'operator.workflows': async ({ states, kind, subject, ended: withEnded, limit = workflowsShownMax }) => {
       const wanted = states ?? (withEnded ? [...live, ...ended] : live);
       return {
-        workflows: (await listWorkflows(db, { states: wanted, kind, subject, limit })).map(summaryOf),
+        workflows: (await listWorkflows(db, { states: wanted, kind, subject, limit })).map(summary),
         counts: await countByState(db),
       };
     },
@@ -86,9 +87,18 @@ const assertCancellable = (row: WorkflowRow, engine: WorkflowEngine<CellServices
   if (definition === undefined)
     throw new PandoError('IncorrectState', `This processor does not have ${kind} version ${row.version}.`);
   const table = new StepTable(definition);
-  const position = table.positionOf(row, 'running');
+  const position = positionIn(table, row);
   if (position >= table.noReturnAt || table.steps[position]?.onFailure === 'retry')
     throw new PandoError('IncorrectState', `${id}: a ${kind} at this step can only be finished, not undone.`);
+};
+
+const positionIn = (table: StepTable<CellServices>, row: WorkflowRow): number => {
+  try {
+    return table.positionOf(row, 'running');
+  } catch (error) {
+    if (error instanceof UnknownStep) throw new PandoError('IncorrectState', `${row.id}: ${error.message}`);
+    throw error;
+  }
 };
 
 const directionOf = ({ state, resume_state }: WorkflowRow): 'running' | 'undoing' =>
@@ -96,7 +106,11 @@ const directionOf = ({ state, resume_state }: WorkflowRow): 'running' | 'undoing
     ? 'undoing'
     : (resume_state ?? (state === 'stuck' ? 'undoing' : 'running'));
 
-const waitsForOf = (row: WorkflowRow): string[] => {
+type Definitions = Pick<WorkflowEngine<CellServices>, 'definitionOf'>;
+type Summary = Result<Contract, 'operator.workflows'>['workflows'][number];
+
+const waitsForOf = (row: WorkflowRow, has: Definitions): string[] => {
+  if (has.definitionOf(row) === undefined) return [`a processor that has ${row.kind} version ${row.version}`];
   const found = [
     ...(row.waits_on === null ? [] : [row.waits_on]),
     ...(row.signal_names ?? []).map((name) => `signal ${name}`),
@@ -105,7 +119,7 @@ const waitsForOf = (row: WorkflowRow): string[] => {
   return found.length > 0 ? found : [row.last_error === null ? 'time' : 'another try'];
 };
 
-const summaryOf = (row: WorkflowRow): Result<Contract, 'operator.workflows'>['workflows'][number] => {
+const summaryOf = (row: WorkflowRow, has: Definitions): Summary => {
   const error = row.last_error ?? row.error;
   const parked = row.state === 'waiting' || row.state === 'stuck';
   return {
@@ -122,8 +136,10 @@ const summaryOf = (row: WorkflowRow): Result<Contract, 'operator.workflows'>['wo
     updatedAt: row.updated_at.toISOString(),
     ...(parked ? { resume: directionOf(row) } : {}),
     ...(row.step === null ? {} : { step: row.step }),
-    ...(row.state === 'waiting' ? { waitsFor: waitsForOf(row) } : {}),
-    ...(row.wake_at === null ? {} : { wakeAt: row.wake_at.toISOString() }),
+    ...(row.state === 'waiting' ? { waitsFor: waitsForOf(row, has) } : {}),
+    ...(row.wake_at === null || has.definitionOf(row) === undefined
+      ? {}
+      : { wakeAt: row.wake_at.toISOString() }),
     ...(error === null ? {} : { error }),
     ...(row.parent_id === null ? {} : { parentId: row.parent_id }),
   };

@@ -43,7 +43,10 @@ export const addWorkflowCommands = (
     .addOption(directoryOption())
     .option('--cell <n>', 'only this cell', wholeNumber(1, 8))
     .addOption(statesOption())
-    .option('--kind <kind>', 'only this kind: launch, start, stop, reboot, terminate, migrate')
+    .option(
+      '--kind <kind>',
+      'only this kind: launch, start, stop, reboot, terminate, recover, migrate, drain, rebuild',
+    )
     .option('--subject <id>', 'only of this instance (or other subject)')
     .option('--all', 'those too that have ended', false)
     .option('-n, --limit <n>', 'at most so many of each cell', wholeNumber(1, 1_000), 200)

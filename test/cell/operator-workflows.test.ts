@@ -122,3 +122,23 @@ test('a termination that fails for a fault ends stuck, comes first in the list, 
   assert.ok(shown.steps.every((step) => step.done && step.ms !== undefined));
   assert.equal(host.vms.size, 0);
 });
+
+test('a workflow that this release cannot go on with says so, and is not taken for one that broke', async () => {
+  const { db } = one.cell.services;
+  const insert = (id: string, version: number, step: string): Promise<unknown> =>
+    db.query(
+      `insert into workflows (id, kind, version, subject, input, state, resume_state, step, step_cursor, owner, wake_at)
+       values ($1, 'reboot', $2, 'i-00100000000000001', '{}', 'waiting', 'running', $3, 0, 'gone', now())`,
+      [id, version, step],
+    );
+  const [next, broken] = ['wf-00100000000000001', 'wf-00100000000000002'];
+  await insert(next, 2, 'askGuest');
+  await insert(broken, 1, 'askGuest');
+  await until('stuck', async () => (await show(broken)).state === 'stuck');
+  const shown = await show(next);
+  assert.deepEqual(shown.waitsFor, ['a processor that has reboot version 2']);
+  assert.equal(rowOf(shown)[6], 'a processor that has reboot version 2');
+  for (const workflowId of [next, broken])
+    assert.equal(await code(one.cell.operator['operator.cancelWorkflow']({ workflowId })), 'IncorrectState');
+  await db.query('delete from workflows where id = any($1)', [[next, broken]]);
+});

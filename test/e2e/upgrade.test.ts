@@ -95,10 +95,13 @@ describe('upgrade in place', {
     );
   }
 
+  /** PostgreSQL is of no tree: where both releases give it the same settings, it stays. */
+  const maySurvive: ReadonlySet<string> = new Set(['postgres']);
+
   async function allReplaced(formerPids: ReadonlySet<number>): Promise<void> {
     const now = await processesOf(region.directory);
     assert.deepEqual(
-      now.filter((each) => !each.ready || formerPids.has(each.pid)),
+      now.filter(({ kind, ready, pid }) => !ready || (formerPids.has(pid) && !maySurvive.has(kind))),
       [],
     );
   }

@@ -6,7 +6,7 @@ import { exec } from '#base/exec.ts';
 import { codeDirectory } from '#node/directory.ts';
 
 /** The release before this one, as it landed. */
-export const lastRelease = '779f294';
+export const lastRelease = '7f727cfb';
 
 /** Whether this clone has the commit. */
 export const isKnown = (commit: string): Promise<boolean> =>

@@ -107,7 +107,10 @@ export const parkWorkflow = async (
   return due?.ms ?? 0;
 };
 
-/** A row whose way has ended for now: an operator's retry or a user's cancellation goes on with it. Keeps what the row has. */
+/**
+ * A row whose way has ended for now: an operator's retry or a user's cancellation goes on with it. It keeps what the row has, and so may
+ * say less than was done.
+ */
 export const markStuck = async (
   sql: Sql,
   known: Known,
@@ -115,7 +118,8 @@ export const markStuck = async (
   error: WorkflowError,
 ): Promise<boolean> => {
   const rows = await sql.query<{ id: string }>(
-    `update workflows set state = 'stuck', resume_state = $4, wake_at = null, last_error = $5, alarmed_at = now(), updated_at = now()
+    `update workflows set state = 'stuck', resume_state = $4, wake_at = null, last_error = $5, alarmed_at = now(), updated_at = now(),
+       taken_over = true
      where id = $1 and owner = $2 and epoch = $3 and state in ('running', 'undoing') returning id`,
     [known.id, known.owner, known.epoch, resume, JSON.stringify(error)],
   );

@@ -20,6 +20,8 @@ export interface WorkflowError {
   readonly code: string;
   readonly message: string;
   readonly step: string;
+  /** Of a step that waits for what is busy: how long it had waited for what was unreachable before. */
+  readonly busyAfterMs?: number;
 }
 
 export interface StepTiming {
@@ -57,7 +59,7 @@ export interface WorkflowRow {
   readonly last_error: WorkflowError | null;
   readonly created_at: Date;
   readonly updated_at: Date;
-  /** Taken from an owner that may have come further than the row says; until the next durable step. */
+  /** Whoever had it before may have come further than the row says; until the next durable step. */
   readonly taken_over: boolean;
   /** Of a waiting or stuck row: the way that it goes on. Null in a stuck row of the last release, which goes on undoing. */
   readonly resume_state: Direction | null;
@@ -271,7 +273,7 @@ export const takeOver = async (
   },
 ): Promise<WokenRow[]> => {
   const rows = await sql.query<WokenRow>(
-    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = taken_over or owner <> $1,
+    `update workflows set owner = $1, epoch = epoch + 1, updated_at = now(), taken_over = true,
        state = case state when 'stuck' then 'undoing' else state end
      where id in (
        select id from workflows w

@@ -87,7 +87,7 @@ export interface Step<Name extends keyof Results, Input, Results, Services> {
   readonly alongside?: true;
   /** `undo` (default) gives up and undoes; `retry` is for steps beyond which there is only forward. */
   readonly onFailure?: 'undo' | 'retry';
-  /** From here on a cancellation is no longer honoured. */
+  /** From here on a cancellation is no longer honoured. The step before it has a `commit`. */
   readonly noReturn?: true;
   readonly retry?: Partial<RetryPolicy>;
   /** It is never parked when it fails: others wait for it in real time. */
@@ -136,5 +136,9 @@ export const defineWorkflow = <Input, Results, Services>(
     throw new Error(`workflow ${definition.kind}: steps need names of their own`);
   if (definition.steps[0]?.alongside)
     throw new Error(`workflow ${definition.kind}: the first step is alongside nothing`);
+  // Else a survivor, or who retries one that was stuck, might stand before it and undo what is beyond it.
+  const before = definition.steps.findIndex((step) => step.noReturn) - 1;
+  if (before >= 0 && definition.steps[before]?.commit === undefined)
+    throw new Error(`workflow ${definition.kind}: what comes before the point of no return must be durable`);
   return definition as unknown as ErasedDefinition<Services>;
 };

@@ -23,10 +23,11 @@ import { type AttemptOptions, attempt, Lost, TakenBack, TryLater } from './attem
 import { contextOf, type ErasedContext, Patience } from './context.ts';
 import { type ErasedDefinition, retryDefault, undoRetryDefault } from './definition.ts';
 import type { Faults } from './faults.ts';
-import { CancelFirst, Mover } from './mover.ts';
-import { askedTerms, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
+import { CancelFirst, Mover, Poisoned } from './mover.ts';
+import { askedTerms, busyAfterMs, causeOf, failedOutcome, type ParkTerms } from './parking.ts';
 import { workflowErrorOf } from './retry.ts';
 import { type ErasedStep, StepTable } from './step-table.ts';
+import { tellEnd } from './tell-end.ts';
 import type { EngineTiming } from './timing.ts';
 import { type NewChild, Wait } from './wait.ts';
 
@@ -61,7 +62,7 @@ export class Execution<Services> {
   readonly #options: ExecutionOptions<Services>;
   readonly #table: StepTable<Services>;
   readonly #mover: Mover;
-  readonly #results: Record<string, unknown>;
+  #results: Record<string, unknown>;
   readonly #timings: StepTiming[];
   readonly #waiters = new Map<string, ((value: unknown) => void)[]>();
   readonly #memo = new Map<string, Promise<unknown>>();
@@ -276,7 +277,13 @@ export class Execution<Services> {
       this.#options.log.error({ err: cause, workflow: this.#mover.row.id, step }, 'step failed');
     // The failed group may have had its effect in part: it is undone too.
     const position = Math.max(this.#position + group.length, this.#reachedByOthers());
-    await this.#moveTo({ state: 'undoing', position, error: workflowErrorOf(cause, step) }, none);
+    const undoing = { state: 'undoing', position, error: workflowErrorOf(cause, step) } as const;
+    await this.#moveTo(undoing, none).catch((failure: unknown) => {
+      if (!(failure instanceof Poisoned)) throw failure;
+      // The store may refuse what a step answered: the undo does without it, as that of a survivor does.
+      this.#results = { ...this.#mover.row.results };
+      return this.#moveTo(undoing, none);
+    });
     this.#next(position);
   }
 
@@ -344,9 +351,18 @@ export class Execution<Services> {
     const patienceMs = Math.max(
       ...group.map((step) => step.retry?.unreachableMs ?? retryDefault.unreachableMs),
     );
-    const boundMs = later?.failed === 'busy' ? this.#options.timing.busyWaitMs : patienceMs;
-    if (!forwardOnly && this.#patience.awayMs >= boundMs) return undefined;
-    return this.#parkFailed(group[0]?.name ?? '', 'running', thrown, boundMs);
+    const step = group[0]?.name ?? '';
+    const { awayMs } = this.#patience;
+    const busyFrom = later?.failed === 'busy' ? busyAfterMs(this.#lastErrorAt(step), awayMs) : undefined;
+    const boundMs = busyFrom === undefined ? patienceMs : busyFrom + this.#options.timing.busyWaitMs;
+    if (!forwardOnly && awayMs >= boundMs) return undefined;
+    return this.#parkFailed(step, 'running', thrown, boundMs, busyFrom);
+  }
+
+  /** Why the workflow was parked at this step before, if it was. */
+  #lastErrorAt(step: string): WorkflowError | null {
+    const { row } = this.#mover;
+    return row.step === step ? row.last_error : null;
   }
 
   async #parkFailed(
@@ -354,23 +370,17 @@ export class Execution<Services> {
     resume: Direction,
     thrown: unknown,
     patienceMs: number,
+    busyFrom?: number,
   ): Promise<readonly WorkflowRow[]> {
     const { row } = this.#mover;
     const { awayMs } = this.#patience;
     const { reaches, log, timing } = this.#options;
     // By the row: an undo that is repeated from its first step on still fails at the same one.
     const parks = row.step === step ? row.attempts : 0;
-    const failed = {
-      thrown,
-      step,
-      last: row.last_error,
-      parks,
-      awayMs,
-      patienceMs,
-      timing,
-      reaches,
-    };
-    const outcome = failedOutcome(failed);
+    const last = this.#lastErrorAt(step);
+    const outcome = failedOutcome({
+      ...{ thrown, step, last, parks, awayMs, patienceMs, busyAfterMs: busyFrom, timing, reaches },
+    });
     if (outcome.kind === 'stuck') return this.#stuck(resume, outcome.error, outcome.cause);
     log.info({ workflow: row.id, step, code: outcome.error.code }, 'workflow is parked for another try');
     return this.#park(step, resume, outcome.terms);
@@ -459,11 +469,11 @@ export class Execution<Services> {
       state,
       cursor: this.#table.cursorAt(position),
       step: this.#table.nameAt(position, way),
+      results: this.#table.kept(this.#results),
       ...{ error: error ?? null, last_error: null, attempts: 0, taken_over: false },
     };
     const advance = {
-      ...{ state, cursor: to.cursor, step: to.step },
-      ...{ results: this.#table.kept(this.#results), timings: this.#timings },
+      ...{ state, cursor: to.cursor, step: to.step, results: to.results, timings: this.#timings },
       alarmAfterMs: this.#alarmAfterMs(position),
       ...(error === undefined ? {} : { error }),
     };
@@ -475,22 +485,7 @@ export class Execution<Services> {
       write: (tx, known) => advanceWorkflow(tx, known, advance, cancellable),
       ...(ended && parentId !== null ? { after: (tx: Sql) => childEnded(tx, parentId) } : {}),
     });
-    if (ended) this.#tellEnd(state);
+    if (ended) tellEnd(this.#options.log, this.#mover.row, this.#timings);
     return begun;
-  }
-
-  #tellEnd(state: WorkflowState): void {
-    const { id, kind, subject, error } = this.#mover.row;
-    metrics.workflowsEnded.inc({ kind, state });
-    const steps = Object.fromEntries(this.#timings.map(({ step, ms }) => [step, ms]));
-    const facts = {
-      workflow: id,
-      kind,
-      subject,
-      state,
-      steps,
-      ...(error === null ? {} : { code: error.code }),
-    };
-    this.#options.log.info(facts, 'workflow ended');
   }
 }

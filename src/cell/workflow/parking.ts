@@ -29,6 +29,13 @@ export const askedTerms = (terms: WaitTerms, alarmAfterMs: number): ParkTerms =>
   };
 };
 
+/**
+ * How long the step had waited when what it waits for became busy. What was away is often busy when it is back, for all that waited for
+ * it come at once: that it was away so long is then no reason to give up.
+ */
+export const busyAfterMs = (last: WorkflowError | null, awayMs: number): number =>
+  last === null ? 0 : (last.busyAfterMs ?? awayMs);
+
 export interface Failed {
   readonly thrown: unknown;
   readonly step: string;
@@ -39,6 +46,7 @@ export interface Failed {
   readonly awayMs: number;
   /** How long it waits for what is away. */
   readonly patienceMs: number;
+  readonly busyAfterMs?: number | undefined;
   readonly timing: EngineTiming;
   reaches(resource: string): boolean;
 }
@@ -50,7 +58,8 @@ export type FailedOutcome =
 /** Parks a failed step for another try; stuck where a fault has outlived its tries. What is away is waited for however long. */
 export const failedOutcome = (of: Failed): FailedOutcome => {
   const cause = causeOf(of.thrown);
-  const error = workflowErrorOf(cause, of.step);
+  const busy = of.busyAfterMs === undefined ? {} : { busyAfterMs: of.busyAfterMs };
+  const error = { ...workflowErrorOf(cause, of.step), ...busy };
   const waits = isWait(retryClassOf(cause));
   // Faults count on their own: a host that was away for an hour is no reason to give the first fault after it less patience.
   const parks = of.last !== null && isWait(retryClassOfCode(of.last.code)) === waits ? of.parks : 0;

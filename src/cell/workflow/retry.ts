@@ -27,11 +27,11 @@ const messageCharsMax = 2_000;
 export const retryClassOfCode = (code: string): RetryClass =>
   isErrorCode(code) ? errorCatalogue[code].class : 'fault';
 
-/** An error as a row keeps it, for operators: in its own words. PostgreSQL's JSON has no NUL. */
+/** An error as a row keeps it, for operators: in its own words. PostgreSQL's JSON has no NUL and no half of a surrogate pair. */
 export const workflowErrorOf = (error: unknown, step: string): WorkflowError => {
   const code = error instanceof PandoError ? error.code : codeByClass[retryClassOf(error)];
   const message = error instanceof Error ? error.message : String(error);
-  return { code, message: message.replaceAll('\0', '').slice(0, messageCharsMax), step };
+  return { code, message: message.replaceAll('\0', '').slice(0, messageCharsMax).toWellFormed(), step };
 };
 
 const codeByClass = {

@@ -147,8 +147,9 @@ const stateOf = ({ state, resume, cancel, overdue }: Summary): string =>
 const waitOf = ({ state, waitsFor = [], wakeAt }: Summary, name: Name, nowMs: number): string => {
   if (state === 'stuck') return 'an operator';
   if (state !== 'waiting') return '';
-  const leftS = wakeAt === undefined ? 0 : Math.max(0, Math.ceil((Date.parse(wakeAt) - nowMs) / 1000));
-  return `${name(waitsFor.join(', '))} (${leftS} s at most)`;
+  const what = name(waitsFor.join(', '));
+  if (wakeAt === undefined) return what;
+  return `${what} (${Math.max(0, Math.ceil((Date.parse(wakeAt) - nowMs) / 1000))} s at most)`;
 };
 
 /** A workflow with its steps, for people. */

@@ -5,10 +5,11 @@ import { commitTriesMax } from '#cell/limits.ts';
 import { retryNow } from '#cell/store/workflow-waits.ts';
 import { requestCancel } from '#cell/store/workflows.ts';
 import { defineWorkflow, type WorkflowDefinition } from '#cell/workflow/definition.ts';
-import { retryClassOf } from '#cell/workflow/retry.ts';
+import { retryClassOf, workflowErrorOf } from '#cell/workflow/retry.ts';
 import { type ErrorCode, errorCatalogue, PandoError } from '#contracts/errors.ts';
 import { until } from '../support/harness.ts';
 import {
+  fastTiming,
   leaveEffect,
   type ModelDefinition,
   type ModelProcessor,
@@ -80,6 +81,7 @@ const definitions = [
   model('forward', { onFailure: 'retry', noReturn: true }),
   model('bad-commit', commitFails),
   model('bad-commit-forward', { ...commitFails, onFailure: 'retry', noReturn: true }),
+  model('bad-result-undoable', { do: async () => '\0' as unknown as null }),
   model('bad-result', { onFailure: 'retry', noReturn: true, do: async () => '\0' as unknown as null }),
   model(
     'bad-undo',
@@ -92,6 +94,31 @@ const definitions = [
     },
   ),
 ];
+
+/** What each `undo` leaves, for tables whose steps are not durable one by one. */
+const undoes = (name: string) => ({
+  name,
+  why: 'is done in memory, and can be undone',
+  do: async (): Promise<unknown> => null,
+  undo: async ({ services, workflowId }: { services: ModelServices; workflowId: string }): Promise<void> => {
+    await services.db.query('insert into effects (workflow_id, what) values ($1, $2)', [
+      workflowId,
+      `${name}.undo`,
+    ]);
+  },
+});
+/** Of its four steps the second and third leave no word in the row. */
+definitions.push(
+  defineWorkflow<unknown, Record<string, unknown>, ModelServices>({
+    kind: 'far',
+    steps: [
+      { ...undoes('one'), commit: async () => undefined },
+      undoes('two'),
+      undoes('three'),
+      { ...undoes('four'), onFailure: 'retry', do: async () => '\0' },
+    ],
+  }),
+);
 
 const processor = (more: Partial<Parameters<ModelStore['processor']>[0]> = {}): Promise<ModelProcessor> =>
   store.processor({ definitions, ...more });
@@ -129,6 +156,25 @@ test('what is unreachable is waited for as a row, as long as its budget lasts', 
   const row = await store.reaches(given, 'undone');
   assert.equal(row.error?.code, 'Unavailable');
   assert.ok(performance.now() - began >= 500, 'not before its budget');
+  await one.stop();
+});
+
+test('what is busy when it is there again has its own patience, and no more than that', async () => {
+  const one = await processor();
+  const began = performance.now();
+  const awayMs = 2 * (fastTiming.busyWaitMs ?? 0);
+  let busyFor = 1;
+  let busy = 0;
+  arrange(() => {
+    if (performance.now() - began < awayMs) fail('Unavailable')();
+    if (busy++ < busyFor) fail('Conflict')();
+  });
+  const id = await store.begin(one, { kind: 'patient' });
+  assert.equal((await store.reaches(id, 'done', 'undone')).state, 'done');
+  assert.equal(busy, 2);
+  busyFor = Number.POSITIVE_INFINITY;
+  const row = await store.reaches(await store.begin(one, { kind: 'patient' }), 'undone');
+  assert.equal(row.error?.code, 'Conflict');
   await one.stop();
 });
 
@@ -209,6 +255,56 @@ test('a commit that always fails is undone where it can be', async () => {
   assert.match(row.error?.message ?? '', /division by zero/);
   assert.deepEqual(await store.effects(row.id), ['first', 'first.undo']);
   await one.stop();
+});
+
+test('a result that the store refuses is undone without it, where the step can be undone', async () => {
+  const one = await processor();
+  const id = await store.begin(one, { kind: 'bad-result-undoable' });
+  const row = await store.reaches(id, 'undone');
+  assert.equal(row.epoch, 1, 'by the execution that met it, not by one take-over after the other');
+  assert.deepEqual(row.results, { first: null });
+  assert.match(row.error?.message ?? '', /\S/);
+  assert.deepEqual(await store.effects(row.id), ['first', 'first.undo']);
+  await one.stop();
+});
+
+test('what an execution did before it ended without a word is undone too', async () => {
+  const one = await processor();
+  const all = ['four.undo', 'three.undo', 'two.undo', 'one.undo'];
+  const stuck = await store.begin(one, { kind: 'far' });
+  await store.reaches(stuck, 'stuck');
+  await requestCancel(store.db, stuck);
+  one.engine.hint();
+  await store.reaches(stuck, 'undone');
+  assert.deepEqual(await store.effects(stuck), all);
+  // Nobody runs it here any more, and it was parked before: its place is known, and it may have come further.
+  const lost = await store.begin(one, { kind: 'far' });
+  await store.reaches(lost, 'stuck');
+  await store.db.query(
+    `update workflows set state = 'running', cancel = true, taken_over = false, updated_at = now() - interval '11 seconds' where id = $1`,
+    [lost],
+  );
+  await store.reaches(lost, 'undone');
+  assert.deepEqual(await store.effects(lost), all);
+  await one.stop();
+});
+
+test('a point of no return stands behind a durable step: nobody who goes on with the row is before it by mistake', () => {
+  const table = (more: object) =>
+    defineWorkflow<unknown, Record<string, unknown>, ModelServices>({
+      kind: 'final',
+      steps: [
+        { ...undoes('one'), ...more },
+        { ...undoes('two'), noReturn: true },
+      ],
+    });
+  assert.throws(() => table({}), /durable/);
+  assert.ok(table({ commit: async () => undefined }));
+});
+
+test('an error is kept as the store can take it, however long it is', () => {
+  const { message } = workflowErrorOf(new Error(`\0${'x'.repeat(1_999)}\u{1f525}`), 'step');
+  assert.ok(message.isWellFormed() && !message.includes('\0'));
 });
 
 test('a store that is away is no poison: the transaction is tried until it is there', async () => {

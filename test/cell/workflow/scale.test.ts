@@ -1,6 +1,8 @@
 /** One hundred thousand waiting workflows cost rows: no slot, no memory of a processor, and a look at them costs what it cost before. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { cellContents } from '#cell/contents.ts';
+import { countByKind, countByState, listWorkflows } from '#cell/store/workflow-listing.ts';
 import { takeOverdue, wakeDue } from '#cell/store/workflow-waits.ts';
 import { takeOver } from '#cell/store/workflows.ts';
 import { defineWorkflow } from '#cell/workflow/definition.ts';
@@ -9,6 +11,7 @@ import { until } from '../support/harness.ts';
 import { type ModelServices, ModelStore } from '../support/model-engine.ts';
 
 const waitingCount = 100_000;
+const endedCount = 20_000;
 let store: ModelStore;
 
 before(async () => {
@@ -38,21 +41,53 @@ const blocksOf = async (work: string, values: readonly unknown[]): Promise<numbe
   return (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0);
 };
 
-/** What each periodic look of a processor touches: due ones, dead processors' work, overdue ones. */
-const looks = async (): Promise<number> => {
-  let blocks = 0;
-  const counting = {
+/** A store that answers nothing, and counts what its statements touch. */
+const counter = () => {
+  const counted = {
+    blocks: 0,
     query: async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> => {
-      blocks += await blocksOf(text, values);
+      counted.blocks += await blocksOf(text, values);
       return [];
     },
   };
+  return counted;
+};
+
+/** What each periodic look of a processor touches: due ones, dead processors' work, overdue ones. */
+const looks = async (): Promise<number> => {
+  const counting = counter();
   const runnable = ['listening@1'];
   await wakeDue(counting, { owner: 'p', runnable, reached: ['host/h-1', 'host/h-2'], limit: 100 });
   await takeOver(counting, 'p', { runningHere: [], runnable, limit: 100, leaseTtlMs: 3_000 });
   await takeOverdue(counting, 60_000, 50);
-  return blocks;
+  return counting.blocks;
 };
+
+/** What is counted every few seconds, for the region and for metrics, and what an operator's list reads. */
+const counts = async (): Promise<number> => {
+  const counting = counter();
+  const limits = { hosts: 1, vms: 1 };
+  await cellContents({ db: counting, limits, identity: { cellId: 'cell-a' } });
+  await countByState(counting);
+  await countByKind(counting);
+  await listWorkflows(counting, { states: ['running', 'undoing', 'waiting', 'stuck'], limit: 200 });
+  return counting.blocks;
+};
+
+test(`${endedCount} ended workflows cost those nothing that count what is under way`, async () => {
+  await store.db.query('analyze workflows');
+  const few = await counts();
+  await store.db.query(
+    `insert into workflows (id, kind, subject, input, state, owner, results)
+     select 'wf-ended-' || n, 'listening', 's' || n, '{}', 'done', 'gone', jsonb_build_object('text', repeat('x', 500))
+     from generate_series(1, $1) n`,
+    [endedCount],
+  );
+  await store.db.query('vacuum analyze workflows');
+  const many = await counts();
+  await store.db.query("delete from workflows where state = 'done'");
+  assert.ok(many <= few + 40, `the counts touch ${many} blocks, ${few} when nothing had ended`);
+});
 
 test(`${waitingCount} waiting workflows cost nothing but rows`, async () => {
   const one = await store.processor({ definitions: [listening] });

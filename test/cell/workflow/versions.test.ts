@@ -144,19 +144,27 @@ test('a row whose step this release does not have ends stuck, not in a loop', as
   await one.stop();
 });
 
-/** Kinds that the first release does not have: it leaves them to processors that do. */
-const laterKinds: ReadonlySet<string> = new Set(['recover', 'drain', 'rebuild']);
+/** The steps of version 1 of kinds that the first release does not have, as they landed. Rows of the last release name them. */
+const landedSteps: Readonly<Record<string, readonly string[]>> = {
+  recover: ['findInterface', 'ensureImage', 'prepareNetwork', 'placeInterface', 'launchVm'],
+  drain: ['moveVms'],
+  rebuild: [
+    ...['moveVms', 'verifyEmpty', 'isolate', 'powerCycle', 'firmwareCheck', 'diagnostics', 'scrub'],
+    ...['hostImage', 'slotLayout', 'networkConfiguration', 'validationLaunch', 'returnToService'],
+  ],
+};
 
 test('the tables of this release: places go through names and the first release’s cursors and come back', () => {
   for (const definition of workflowDefinitions) {
-    const order = cursorOrders[definition.kind] ?? (laterKinds.has(definition.kind) ? [] : undefined);
-    assert.ok(order, `${definition.kind} has its frozen order, or needs none: then say so here`);
+    const landed = cursorOrders[definition.kind] ?? landedSteps[definition.kind];
+    assert.ok(landed, `${definition.kind} has its frozen order, or its steps are named here once they land`);
     const table = new StepTable(definition);
-    for (const name of order)
-      assert.ok(
-        definition.steps.some((step) => step.name === name),
-        `${definition.kind}.${name}: raise the version`,
-      );
+    if ((definition.version ?? 1) === 1)
+      for (const name of landed)
+        assert.ok(
+          definition.steps.some((step) => step.name === name),
+          `${definition.kind}.${name}: raise the version`,
+        );
     for (const way of ['running', 'undoing'] as const)
       for (let position = 0; position <= table.steps.length; position++) {
         const cursor = table.cursorAt(position);
