@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { constants, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
+import { exec } from '#base/exec.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { postgresPackage } from '#node/postgres-package.ts';
 
@@ -123,6 +125,21 @@ test('a postmaster.pid whose number belongs to another process is not trusted', 
   );
   const postgres = await startPostgres(options());
   assert.equal(postgres.adopted, false);
+  await postgres.stop();
+});
+
+test('FIFOs in the place of its files hold no start up', async () => {
+  const { dataDir, socketDir } = options();
+  const planted = [path.join(dataDir, 'postmaster.pid'), path.join(socketDir, '.s.PGSQL.5432.lock')];
+  for (const at of planted) await exec('mkfifo', [at]);
+  const held = setTimeout(() => {
+    // Whoever reads them is let go, so that this test ends.
+    for (const at of planted) writeFileSync(at, '', { flag: constants.O_RDWR | constants.O_NONBLOCK });
+  }, 20_000);
+  const beganMs = performance.now();
+  const postgres = await startPostgres(options());
+  clearTimeout(held);
+  assert.ok(performance.now() - beganMs < 15_000);
   await postgres.stop();
 });
 
