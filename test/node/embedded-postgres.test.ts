@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { constants, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -132,14 +132,13 @@ test('FIFOs in the place of its files hold no start up', async () => {
   const { dataDir, socketDir } = options();
   const planted = [path.join(dataDir, 'postmaster.pid'), path.join(socketDir, '.s.PGSQL.5432.lock')];
   for (const at of planted) await exec('mkfifo', [at]);
-  const held = setTimeout(() => {
-    // Whoever reads them is let go, so that this test ends.
-    for (const at of planted) writeFileSync(at, '', { flag: constants.O_RDWR | constants.O_NONBLOCK });
-  }, 20_000);
+  // Whoever waits for one is let go, so that this test ends.
+  const held = setInterval(() => {
+    for (const at of planted) closeSync(openSync(at, constants.O_RDWR | constants.O_NONBLOCK));
+  }, 5_000);
   const beganMs = performance.now();
-  const postgres = await startPostgres(options());
-  clearTimeout(held);
-  assert.ok(performance.now() - beganMs < 15_000);
+  const postgres = await startPostgres(options()).finally(() => clearInterval(held));
+  assert.ok(performance.now() - beganMs < 5_000);
   await postgres.stop();
 });
 
