@@ -26,6 +26,8 @@ export const keys = {
 
 export class FakeRegion {
   readonly calls: BackendParams[] = [];
+  /** What an answer about a key waits for. */
+  keysAnswered: Promise<unknown> | undefined;
   /** How often each key was asked for. */
   readonly lookups = new Map<string, number>();
   cells: () => readonly CellRecord[] = () => [];
@@ -63,7 +65,11 @@ export class FakeRegion {
       remote: {},
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
-        'region.accessKey': (params) => this.#key(params),
+        'region.accessKey': async (params) => {
+          const found = this.#key(params);
+          await this.keysAnswered;
+          return found;
+        },
         'region.cells': () => ({
           ...{ region: 'lab-1', cells: [...this.cells()] },
           ...(this.cellsPerAccount === undefined ? {} : { cellsPerAccount: this.cellsPerAccount }),
