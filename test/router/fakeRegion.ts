@@ -28,6 +28,7 @@ export class FakeRegion {
   readonly calls: BackendParams[] = [];
   /** What an answer about a key waits for. */
   keysAnswered: Promise<unknown> | undefined;
+  readonly revoked = new Set<string>();
   /** How often each key was asked for. */
   readonly lookups = new Map<string, number>();
   cells: () => readonly CellRecord[] = () => [];
@@ -96,7 +97,7 @@ export class FakeRegion {
   #key({ accessKeyId, signingKeys }: { accessKeyId: string; signingKeys?: true | undefined }) {
     this.lookups.set(accessKeyId, (this.lookups.get(accessKeyId) ?? 0) + 1);
     const key = Object.values(keys).find((candidate) => candidate.accessKeyId === accessKeyId);
-    if (key === undefined) return { found: false };
+    if (key === undefined || this.revoked.has(accessKeyId)) return { found: false };
     const arn = `arn:aws:iam::${key.accountId}:root`;
     const secret = key.secretAccessKey;
     const keyed = signingKeys === true && !this.lastRelease;
