@@ -19,7 +19,7 @@ import {
   guestServicesUnsentBytesMax,
 } from '../limits.ts';
 import type { GuestAsked, GuestFacts, Update } from './message.ts';
-import { type Said, Saying } from './said.ts';
+import { type Output, OutputReader } from './output.ts';
 
 const lineBytesMax = 256;
 const wordsKept = 2_000;
@@ -110,7 +110,7 @@ export class GuestServices {
     });
     this.#child = child;
     this.#acked = 0;
-    const saying = new Saying();
+    const reader = new OutputReader();
     let words = '';
     let line = '';
     child.stdin.on('error', () => undefined);
@@ -120,7 +120,7 @@ export class GuestServices {
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const lines = `${line}${text}`.split('\n');
       line = lines.pop() ?? '';
-      if (!lines.every((each) => this.#heard(saying.take(each))) || line.length > lineBytesMax)
+      if (!lines.every((each) => this.#heard(reader.take(each))) || line.length > lineBytesMax)
         child.kill('SIGKILL');
     });
     this.#gone = new Promise((resolve) => {
@@ -140,8 +140,8 @@ export class GuestServices {
   }
 
   /** Whether the process may say this. */
-  #heard(said: Said | undefined): boolean {
-    switch (said?.kind) {
+  #heard(output: Output | undefined): boolean {
+    switch (output?.kind) {
       case undefined:
         return false;
       case 'ready':
@@ -149,11 +149,11 @@ export class GuestServices {
         return true;
       case 'asked':
         // Of others than its own guests it can say nothing.
-        if (this.#facts?.guests.some(({ port }) => port.eniId === said.eniId))
-          this.#options.heard?.(said.what, said.eniId);
+        if (this.#facts?.guests.some(({ port }) => port.eniId === output.eniId))
+          this.#options.heard?.(output.what, output.eniId);
         return true;
       case 'ack':
-        this.#acked = said.seq;
+        this.#acked = output.seq;
         if (this.#acked === this.#seq) for (const done of [...this.#waiting]) done();
         return true;
     }

@@ -115,7 +115,7 @@ export class Streams {
 /** Whether who asked for a stream would still be answered, looked at so often. It never fails. */
 export interface StreamLeave {
   readonly everyMs: number;
-  holds(): Promise<boolean>;
+  isGood(): Promise<boolean>;
 }
 
 /**
@@ -130,7 +130,7 @@ export const streamEvents = async (
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   const end = setTimeout(() => gone.abort(), streamMsMax);
-  const look = (): void => void leave.holds().then((holds) => holds || gone.abort());
+  const look = (): void => void leave.isGood().then((good) => good || gone.abort());
   const looking = setInterval(look, leave.everyMs);
   const beat = setInterval(() => response.write(': keep-alive\n\n'), keepAliveMs);
   const cursor = new Map(asked.cursor);

@@ -134,7 +134,7 @@ const leaveOf = (
   { accessKeyId, key: { sessionToken, expiresAtMs } }: VerifiedSignature<AccessKey>,
 ): StreamLeave => ({
   everyMs: limits.keyTtlMs,
-  holds: async () => {
+  isGood: async () => {
     if (expiresAtMs !== undefined && now() >= expiresAtMs) return false;
     const found = keys.get(accessKeyId, sessionToken).then((key) => key !== undefined);
     return await found.catch(() => true);

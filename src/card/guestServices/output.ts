@@ -3,7 +3,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { guestServicesLinesPerSMax } from '../limits.ts';
 import type { GuestAsked } from './message.ts';
 
-export type Said =
+export type Output =
   | { readonly kind: 'ready' }
   | { readonly kind: 'ack'; readonly seq: number }
   | { readonly kind: 'asked'; readonly what: GuestAsked; readonly eniId: string };
@@ -11,7 +11,7 @@ export type Said =
 const second = 1_000;
 
 /** Of one life of the process. */
-export class Saying {
+export class OutputReader {
   readonly #now: () => number;
   #isReady = false;
   #lines = 0;
@@ -22,7 +22,7 @@ export class Saying {
   }
 
   /** undefined: it may not say this, or says too much. */
-  take(line: string): Said | undefined {
+  take(line: string): Output | undefined {
     if (!this.#isInTime()) return undefined;
     if (line === '{"ready":true}') return this.#becomeReady();
     const [, what, eniId] = /^\{"(dhcp|metadata)":"([a-z0-9-]{1,64})"\}$/.exec(line) ?? [];
@@ -43,7 +43,7 @@ export class Saying {
     return this.#lines <= guestServicesLinesPerSMax;
   }
 
-  #becomeReady(): Said | undefined {
+  #becomeReady(): Output | undefined {
     if (this.#isReady) return undefined;
     this.#isReady = true;
     return { kind: 'ready' };
