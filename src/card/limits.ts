@@ -82,6 +82,8 @@ export const guestServicesRestartMsMin = 50;
 export const guestServicesRestartMsMax = 5_000;
 /** A process that ran for so long is started again at once. */
 export const guestServicesSteadyMs = 10_000;
+/** A process that says more to its card is ended: each guest of its VPC is told of twice in a second, and after each change. */
+export const guestServicesLinesPerSMax = 5_000;
 export const guestServicesUnsentBytesMax = 8 * 1024 * 1024;
 export const leaseSeconds = 3600;
 /** How often the underlay's device is asked how fast it is. */

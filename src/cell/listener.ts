@@ -110,5 +110,13 @@ const capacityHandlers = ({ cell, log }: ListenerOptions): Handlers<Contract> =>
 
 const hostHandlers = ({ cell }: ListenerOptions, stream: Stream): Handlers<Contract> => ({
   'host.hello': (params) => cell.reports.hello(params, stream),
-  'host.report': (params) => cell.reports.report(params),
+  'host.report': (params) => {
+    // One that was refused at its hello, as of another cell or as a copy of who has moved, tells nothing of its VMs either.
+    if (!cell.services.hosts.isOn(params.hostId, stream))
+      throw new PandoError(
+        'Conflict',
+        `${params.hostId} has said no hello on this stream, or another since.`,
+      );
+    return cell.reports.report(params);
+  },
 });

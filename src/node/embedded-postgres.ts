@@ -5,7 +5,7 @@
  * behind. It adopts a postmaster that listens at the wanted socket, and stops any other.
  */
 import { spawn } from 'node:child_process';
-import { chmod, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
@@ -13,7 +13,7 @@ import { exec } from '#base/exec.ts';
 import { monotonicMs } from '#base/monotonic.ts';
 import { sqlStateOf } from '#base/postgres/faults.ts';
 import { confined } from './confine.ts';
-import { give } from './ownership.ts';
+import { give, readUnfollowed } from './ownership.ts';
 import { type PostgresPackage, postgresPackage } from './postgres-package.ts';
 import type { User } from './users.ts';
 
@@ -77,7 +77,8 @@ export const startPostgres = async (options: StartPostgresOptions): Promise<Runn
     await stopPostmaster(dataDir, left.pid);
   }
   await clearRemains(dataDir, socketDir);
-  const files = await postgresPackage(path.join(socketDir, 'lib'));
+  // Beside the cluster, not in a directory of the server's user: root's `initdb` loads these libraries too.
+  const files = await postgresPackage(`${dataDir}.lib`);
   await initialise(files, dataDir);
   if (options.user !== undefined) await handOver(options.user, dataDir, socketDir);
   // Files are root's after a way back to the first release, whose servers ran as root.
@@ -150,6 +151,8 @@ const unprivileged = (command: readonly string[]): readonly string[] =>
 
 const initialise = async (files: PostgresPackage, dataDir: string): Promise<void> => {
   if (await exists(path.join(dataDir, 'PG_VERSION'))) return;
+  // Nobody else puts anything into it while root writes there. It must be empty: initdb refuses any other.
+  if (process.getuid?.() === 0) await chown(dataDir, root.uid, root.gid);
   await chmod(dataDir, 0o700);
   const [command = '', ...args] = unprivileged([
     files.initdb,
@@ -229,7 +232,7 @@ interface Postmaster {
  * the process must be a postgres whose working directory is the cluster.
  */
 const findPostmaster = async (dataDir: string): Promise<Postmaster | undefined> => {
-  const text = await readFile(path.join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '');
+  const text = readUnfollowed(path.join(dataDir, 'postmaster.pid')) ?? '';
   const lines = text.split('\n');
   const pid = Number(lines[0]);
   if (!Number.isInteger(pid) || pid <= 0 || !(await isPostmaster(pid, dataDir))) return undefined;
@@ -299,7 +302,7 @@ const clearRemains = async (dataDir: string, socketDir: string): Promise<void> =
   await rm(path.join(dataDir, 'postmaster.pid'), { force: true });
   // The socket's lock names a pid too. PostgreSQL takes even an unreaped zombie for a rival. A live rival's lock stays.
   const lock = path.join(socketDir, '.s.PGSQL.5432.lock');
-  const holder = Number((await readFile(lock, 'utf8').catch(() => '')).split('\n')[0]);
+  const holder = Number(readUnfollowed(lock)?.split('\n')[0]);
   const exe = await readlink(`/proc/${holder}/exe`).catch(() => '');
   if (!path.basename(exe).startsWith('postgres')) await rm(lock, { force: true });
 };

@@ -7,10 +7,8 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
-  constants,
   existsSync,
   fchownSync,
-  fstatSync,
   fsyncSync,
   lchownSync,
   mkdirSync,
@@ -33,7 +31,7 @@ import { pairOf } from '#base/renewal.ts';
 import { belongTogether } from '#base/tlsFromFiles.ts';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { formerText, identityText, type Role } from '#contracts/identity.ts';
-import { passable } from './ownership.ts';
+import { passable, readUnfollowed } from './ownership.ts';
 import type { User } from './users.ts';
 
 const pairName = 'pair.pem';
@@ -124,7 +122,7 @@ export class PkiFiles {
 
   /** The last release kept all pairs in one directory. One that lies there was used last, also after a way back to that release. */
   #takeFormer(former: string, pair: string, user: User | undefined): void {
-    const text = readOwned(former);
+    const text = readUnfollowed(former);
     if (text === undefined) return;
     writeFor(user, pair, text);
     rmSync(former, { force: true });
@@ -133,7 +131,7 @@ export class PkiFiles {
   /** Whether the file is of this authority and identity, whole, and has more than a third of a life before it. */
   #lasts(pair: string, identity: string): boolean {
     try {
-      const text = readOwned(pair) ?? '';
+      const text = readUnfollowed(pair) ?? '';
       const certificate = new X509Certificate(text);
       const remainingMs = Date.parse(certificate.validTo) - Date.now();
       return (
@@ -158,7 +156,7 @@ export const authorityFiles = (
 /** The identity in a pair's file; undefined when there is none. */
 function identityOfFile(pair: string): string | undefined {
   try {
-    return identityIn(new X509Certificate(readOwned(pair) ?? ''));
+    return identityIn(new X509Certificate(readUnfollowed(pair) ?? ''));
   } catch {
     return undefined;
   }
@@ -168,21 +166,6 @@ function identityOfFile(pair: string): string | undefined {
 function identityIn({ subjectAltName = '' }: X509Certificate): string | undefined {
   const identity = subjectAltName.replace(/^URI:/, '');
   return parseIdentity(identity) === undefined ? undefined : identity;
-}
-
-/** The directory is another user's: what lies there is read only if it is a file, and never by way of a link. */
-function readOwned(path: string): string | undefined {
-  let file: number;
-  try {
-    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch {
-    return undefined;
-  }
-  try {
-    return fstatSync(file).isFile() ? readFileSync(file, 'utf8') : undefined;
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** Writes beside and renames; nothing that was put there is written into. */

@@ -86,7 +86,7 @@ export const setCell = async (
 /** @throws NotFound, HostUnreachable, IncorrectState */
 export const retireCell = async (region: Cells, cellId: string): Promise<void> => {
   const row = await find(region, cellId);
-  if (row.retired_at !== null) return;
+  if (row.retired_at !== null) return forgetCell(region, cellId);
   const { rows } = await sql<{ settled: boolean; interfaces: number }>`
     select coalesce(drained_at < now() - ${drainedMsMin} * interval '1 millisecond', false) as settled,
       (select count(*)::int from eni where instance_id like ${`i-${row.number.toString(16).padStart(3, '0')}%`}) as interfaces
@@ -113,8 +113,12 @@ export const retireCell = async (region: Cells, cellId: string): Promise<void> =
     .where('cell_id', '=', cellId)
     .where('drained_at', 'is not', null)
     .execute();
+  forgetCell(region, cellId);
   region.log.warn({ cell: cellId }, 'a cell was retired: it is empty by its own word');
 };
+
+/** Its certificates last some weeks longer. A cell that is not known here has no number, so no instance is its own (`#base/rpc/access.ts`). */
+const forgetCell = ({ cells }: Cells, cellId: string): void => void cells.delete(cellId);
 
 /** In words; empty: nothing. Hosts count: theirs is a pin to this cell, and perhaps a disk that nobody looked at. */
 const whatIsLeft = ({ vms, hosts, quarantined, workflows }: CellContents, interfaces: number): string[] => [

@@ -67,7 +67,7 @@ const access: Access<Served> = {
 };
 
 /** What the rules have to look up. */
-const factsOf = (region: Region): AccessFacts => ({
+export const factsOf = (region: Pick<Region, 'cells' | 'interfaceOwners' | 'db'>): AccessFacts => ({
   cellNumber: (cell) => region.cells.get(cell)?.number,
   instanceOf: (eniId) => region.interfaceOwners.of(eniId),
   isInVpc: async (cellNumber, vpcId) => {

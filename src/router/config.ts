@@ -21,6 +21,8 @@ export const routerLimits = z.object({
   unauthenticatedPerSecond: positive.default(10),
   /** Requests being answered, once their body has been read; one more gets `RequestLimitExceeded`, 503. */
   inFlightMax: positive.default(512),
+  /** Of these, requests that wait until the region has said whose key theirs is: the others are left to keys that are known here. */
+  unknownInFlightMax: positive.default(256),
   /** The same for each account. */
   accountInFlightMax: positive.default(128),
   /** Bodies of all requests together. */

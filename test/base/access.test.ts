@@ -3,61 +3,62 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type AccessFacts, boundsFor, checkBounds, endsOf } from '#base/rpc/access.ts';
 import type { Contract } from '#base/rpc/contract.ts';
+import * as tables from '#contracts/access.ts';
 import {
   type Access,
   type Bounds,
   backendAccess,
+  capacityAccess,
   cardAccess,
+  cardRebuildAccess,
   cellOperatorAccess,
   cellPushAccess,
+  handoverAccess,
   hostAccess,
   hostEventsAccess,
   operatorAccess,
   regionAccess,
+  rolloutAccess,
+  rolloutHttpAccess,
+  vpcChangesAccess,
 } from '#contracts/access.ts';
 import { backendContract } from '#contracts/backend.ts';
+import { capacityContract } from '#contracts/capacity.ts';
 import { cardContract } from '#contracts/card.ts';
+import { cardRebuildContract } from '#contracts/card-rebuild.ts';
 import { cellOperatorContract } from '#contracts/cell-operator.ts';
+import { handoverContract } from '#contracts/handover.ts';
 import { hostContract, hostEventsContract } from '#contracts/host.ts';
 import { identityText, isExpected, parseIdentity, type Role, roles } from '#contracts/identity.ts';
 import { newCellId, newId } from '#contracts/ids.ts';
 import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
+import { rolloutContract } from '#contracts/rollout.ts';
+import { rolloutHttpContract } from '#contracts/rollout-http.ts';
+import { vpcChangesContract } from '#contracts/vpc-changes.ts';
+
+const ends = {
+  region: 'spiffe://pando/region/-/region',
+  cell: 'spiffe://pando/cell/cell-a/cell-a-1',
+  agent: 'spiffe://pando/agent/cell-a/h-1',
+  card: 'spiffe://pando/card/cell-a/card-1',
+} as const;
 
 const contracts: readonly { name: string; contract: Contract; access: Access<Contract>; self: string }[] = [
-  {
-    name: 'backend',
-    contract: backendContract,
-    access: backendAccess,
-    self: 'spiffe://pando/cell/cell-a/cell-a-1',
-  },
-  { name: 'region', contract: regionContract, access: regionAccess, self: 'spiffe://pando/region/-/region' },
-  {
-    name: 'operator',
-    contract: operatorContract,
-    access: operatorAccess,
-    self: 'spiffe://pando/region/-/region',
-  },
-  {
-    name: 'cell operator',
-    contract: cellOperatorContract,
-    access: cellOperatorAccess,
-    self: 'spiffe://pando/cell/cell-a/cell-a-1',
-  },
-  {
-    name: 'host events',
-    contract: hostEventsContract,
-    access: hostEventsAccess,
-    self: 'spiffe://pando/cell/cell-a/cell-a-1',
-  },
-  { name: 'host', contract: hostContract, access: hostAccess, self: 'spiffe://pando/agent/cell-a/h-1' },
-  { name: 'card', contract: cardContract, access: cardAccess, self: 'spiffe://pando/card/cell-a/card-1' },
-  {
-    name: 'cell push',
-    contract: cellPushContract,
-    access: cellPushAccess,
-    self: 'spiffe://pando/cell/cell-a/cell-a-1',
-  },
+  { name: 'backend', contract: backendContract, access: backendAccess, self: ends.cell },
+  { name: 'capacity', contract: capacityContract, access: capacityAccess, self: ends.cell },
+  { name: 'region', contract: regionContract, access: regionAccess, self: ends.region },
+  { name: 'operator', contract: operatorContract, access: operatorAccess, self: ends.region },
+  { name: 'rollouts', contract: rolloutContract, access: rolloutAccess, self: ends.region },
+  { name: 'rollouts over HTTP', contract: rolloutHttpContract, access: rolloutHttpAccess, self: ends.region },
+  { name: 'VPC changes', contract: vpcChangesContract, access: vpcChangesAccess, self: ends.region },
+  { name: 'cell operator', contract: cellOperatorContract, access: cellOperatorAccess, self: ends.cell },
+  { name: 'host events', contract: hostEventsContract, access: hostEventsAccess, self: ends.cell },
+  { name: 'cell push', contract: cellPushContract, access: cellPushAccess, self: ends.cell },
+  { name: 'host', contract: hostContract, access: hostAccess, self: ends.agent },
+  { name: 'handover', contract: handoverContract, access: handoverAccess, self: ends.agent },
+  { name: 'card', contract: cardContract, access: cardAccess, self: ends.card },
+  { name: 'rebuilds of a card', contract: cardRebuildContract, access: cardRebuildAccess, self: ends.card },
 ];
 
 const [own, foreign] = [newCellId('instance', 1), newCellId('instance', 2)];
@@ -140,6 +141,14 @@ for (const each of contracts)
       });
   });
 
+it('every table of rules is among those that are tried', () => {
+  const tried = new Set<unknown>(contracts.map(({ access }) => access));
+  assert.deepEqual(
+    Object.entries(tables).flatMap(([name, table]) => (tried.has(table) ? [] : [name])),
+    [],
+  );
+});
+
 describe('identities', () => {
   it('of the last release say no more than they did', async () => {
     const region = contracts.find(({ name }) => name === 'region');
@@ -194,14 +203,14 @@ describe('identities', () => {
         call(region, 'region.allocateInterface', rightful('cell'), { ...owned, instanceId }),
         refused,
       );
-    const ends = endsOf(rightful('cell'), region.self);
+    const both = endsOf(rightful('cell'), region.self);
     for (const method of ['region.allocateInterface', 'region.placeInterface', 'region.vpcState']) {
-      const bounds = boundsFor(region.access, method, ends);
+      const bounds = boundsFor(region.access, method, both);
       assert.notEqual(bounds, 'any');
       if (bounds !== 'any')
-        await assert.rejects(checkBounds(method, bounds, ends, owned as never, {}), refused);
+        await assert.rejects(checkBounds(method, bounds, both, owned as never, {}), refused);
     }
-    assert.throws(() => boundsFor(undefined, 'region.cells', ends), refused);
-    assert.throws(() => boundsFor({}, 'region.cells', ends), refused);
+    assert.throws(() => boundsFor(undefined, 'region.cells', both), refused);
+    assert.throws(() => boundsFor({}, 'region.cells', both), refused);
   });
 });

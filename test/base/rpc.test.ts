@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { z } from 'zod';
 import type { TlsMaterial } from '#base/identity.ts';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
@@ -212,6 +214,31 @@ describe('rpc stream', () => {
       client.close();
       await relay.close();
     }
+  });
+
+  it('ends with a peer that calls under a number that is being served', async () => {
+    const { ca, cert, key } = mine;
+    const socket = connectTls({ ca, cert, key, port: server.port, checkServerIdentity: () => undefined });
+    await once(socket, 'secureConnect');
+    const call = (id: number): Buffer => {
+      const text = JSON.stringify({ t: 'c', id, m: 'test.hang', p: {}, ms: 60_000, rid: 'r' });
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(Buffer.byteLength(text));
+      return Buffer.concat([head, Buffer.from(text)]);
+    };
+    const before = aborted;
+    let closed = false;
+    socket
+      .on('error', () => undefined)
+      .once('close', () => {
+        closed = true;
+      });
+    socket.resume().write(Buffer.concat([call(1), call(2)]));
+    await delay(100);
+    assert.equal(closed, false);
+    socket.write(call(2));
+    await once(socket, 'close');
+    assert.equal(aborted - before, 2);
   });
 });
 

@@ -163,6 +163,9 @@ test('a PostgreSQL of the last release is handed over with its data, and only it
   assert.match((await query(user, 'select seven from kept')).stdout, /"seven":7/);
   await assert.rejects(query(stranger, 'select 1'), /EACCES/);
   await assert.rejects(query(userOf(97, { role: 'cell-store', cell: 1 }), 'select 1'), /EACCES/);
+  // What root loads at its next start of a server is in no hands but root's.
+  const libraries = /LD_LIBRARY_PATH=([^\0]+)/.exec(readFileSync(`/proc/${own.pid}/environ`, 'utf8'))?.[1];
+  for (const at of libraries?.split(':') ?? []) assert.equal(lstatSync(at).uid, 0, at);
   const again = await startPostgres({ dataDir, socketDir, user: store, settings });
   assert.equal(again.adopted, true);
 });

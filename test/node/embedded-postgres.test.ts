@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -169,6 +170,20 @@ test('a postmaster.pid whose number belongs to another process is not trusted', 
   );
   const postgres = await startPostgres(options());
   assert.equal(postgres.adopted, false);
+  await postgres.stop();
+});
+
+test('FIFOs in the place of its files hold no start up', async () => {
+  const { dataDir, socketDir } = options();
+  const planted = [path.join(dataDir, 'postmaster.pid'), path.join(socketDir, '.s.PGSQL.5432.lock')];
+  for (const at of planted) await exec('mkfifo', [at]);
+  // Whoever waits for one is let go, so that this test ends.
+  const held = setInterval(() => {
+    for (const at of planted) closeSync(openSync(at, constants.O_RDWR | constants.O_NONBLOCK));
+  }, 5_000);
+  const beganMs = performance.now();
+  const postgres = await startPostgres(options()).finally(() => clearInterval(held));
+  assert.ok(performance.now() - beganMs < 5_000);
   await postgres.stop();
 });
 

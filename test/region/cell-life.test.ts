@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { sql } from 'kysely';
+import { boundsFor, checkBounds, endsOf } from '#base/rpc/access.ts';
+import { regionAccess } from '#contracts/access.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { CellContents } from '#contracts/region.ts';
 import { describeCells, drainedMsMin, retireCell, setCell } from '#region/cell-life.ts';
 import { joinCell, listCells } from '#region/cells.ts';
 import { releaseInterface } from '#region/interfaces.ts';
+import { factsOf } from '#region/server.ts';
 import { noteLaunch } from './noteLaunch.ts';
 import { startTestRegion, type TestRegion } from './test-region.ts';
 
@@ -96,8 +99,20 @@ describe('a cell’s life', () => {
     const { instanceId } = await account.launch({ instanceId: newCellId('instance', number) });
     await assert.rejects(retire(), /1 network interfaces/);
     await releaseInterface(test.region, instanceId);
+    const mayAllocate = () => {
+      const [caller, self] = ['spiffe://pando/cell/cell-x/cell-x-1', 'spiffe://pando/region/-/region'];
+      const ends = endsOf(caller, self);
+      const bounds = boundsFor(regionAccess, 'region.allocateInterface', ends);
+      assert.notEqual(bounds, 'any');
+      const params = { instanceId: newCellId('instance', number) };
+      return bounds === 'any'
+        ? undefined
+        : checkBounds('region.allocateInterface', bounds, ends, params as never, factsOf(test.region));
+    };
+    await mayAllocate();
     await retire();
     await retire();
+    await assert.rejects(async () => mayAllocate(), { code: 'UnauthorizedOperation' });
     assert.equal((await shown()).state, 'retired');
     assert.equal(await codeOf(setCell(test.region, { cellId, drained: false })), 'IncorrectState');
     assert.equal(await codeOf(joinCell(test.region, record, stream)), 'Conflict');

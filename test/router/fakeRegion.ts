@@ -26,6 +26,9 @@ export const keys = {
 
 export class FakeRegion {
   readonly calls: BackendParams[] = [];
+  /** What an answer about a key waits for. */
+  keysAnswered: Promise<unknown> | undefined;
+  readonly revoked = new Set<string>();
   /** How often each key was asked for. */
   readonly lookups = new Map<string, number>();
   cells: () => readonly CellRecord[] = () => [];
@@ -63,7 +66,11 @@ export class FakeRegion {
       remote: {},
       authorize: (identity) => identity.startsWith('spiffe://pando/router/'),
       handlers: () => ({
-        'region.accessKey': (params) => this.#key(params),
+        'region.accessKey': async (params) => {
+          const found = this.#key(params);
+          await this.keysAnswered;
+          return found;
+        },
         'region.cells': () => ({
           ...{ region: 'lab-1', cells: [...this.cells()] },
           ...(this.cellsPerAccount === undefined ? {} : { cellsPerAccount: this.cellsPerAccount }),
@@ -90,7 +97,7 @@ export class FakeRegion {
   #key({ accessKeyId, signingKeys }: { accessKeyId: string; signingKeys?: true | undefined }) {
     this.lookups.set(accessKeyId, (this.lookups.get(accessKeyId) ?? 0) + 1);
     const key = Object.values(keys).find((candidate) => candidate.accessKeyId === accessKeyId);
-    if (key === undefined) return { found: false };
+    if (key === undefined || this.revoked.has(accessKeyId)) return { found: false };
     const arn = `arn:aws:iam::${key.accountId}:root`;
     const secret = key.secretAccessKey;
     const keyed = signingKeys === true && !this.lastRelease;

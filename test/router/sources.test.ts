@@ -84,6 +84,35 @@ describe('a flood from one source', () => {
   });
 });
 
+describe('a region that is slow to say whose keys they are', () => {
+  it('leaves places to keys that are known, however many invented ones wait', async () => {
+    const limits = { inFlightMax: 8, unknownInFlightMax: 5 };
+    const cloud = await startCloud({ zones: ['lab-1a'], limits });
+    try {
+      assert.equal((await cloud.act('DescribeRegions')).status, 200);
+      const answers = Promise.withResolvers<void>();
+      cloud.region.keysAnswered = answers.promise;
+      let answered = 0;
+      const waiting = Array.from({ length: 12 }, (_, n) => {
+        const key = { ...keys.first, accessKeyId: `PANDOINVENTED${String(n).padStart(7, '0')}` };
+        return cloud.act('DescribeRegions', {}, { key }).then((reply) => {
+          answered += 1;
+          return codeOf(reply);
+        });
+      });
+      await until(() => answered === 7);
+      assert.equal(cloud.region.lookups.size, 6);
+      assert.equal((await cloud.act('DescribeRegions')).status, 200);
+      answers.resolve();
+      const codes = await Promise.all(waiting);
+      assert.equal(codes.filter((code) => code === 'AuthFailure').length, 5);
+      assert.equal(codes.filter((code) => code === 'RequestLimitExceeded').length, 7);
+    } finally {
+      await cloud.close();
+    }
+  });
+});
+
 const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
   const end = Date.now() + 10_000;
   while (!(await condition())) {

@@ -5,7 +5,7 @@
  * signer is an agent of Pando's authority. So what carries them (the cell) cannot put itself between.
  */
 import { createPublicKey, sign, verify, X509Certificate } from 'node:crypto';
-import { identityIn, parseIdentity, type TlsMaterial } from '#base/identity.ts';
+import { currentTls, identityIn, parseIdentity, type TlsMaterial } from '#base/identity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential } from '#contracts/host.ts';
 
@@ -28,11 +28,13 @@ export const commonName = (instanceId: string): string => instanceId;
 const statement = (instanceId: string, side: Side, certificate: string): Buffer =>
   Buffer.from(`pando migration\n${instanceId}\n${side}\n${certificate}`);
 
+/** Signed by the agent's certificate as it is now: the one that it began with has ended after a month. */
 export const makeCredential = async (
-  agent: TlsMaterial,
+  material: TlsMaterial,
   instanceId: string,
   side: Side,
 ): Promise<OwnCredential> => {
+  const agent = currentTls(material);
   // Loaded by the first migration of a process: what makes certificates takes some MiB.
   const { createAuthority, issueCertificate } = await import('#base/pki.ts');
   const authority = await createAuthority(`${side} of ${instanceId}`, days);
@@ -63,29 +65,33 @@ const refusal = (
   instanceId: string,
   side: Side,
   { certificate, agent, signature }: MigrationCredential,
+  cell: string | undefined,
 ): string | undefined => {
   const signer = new X509Certificate(agent);
   if (!isIssuedBy(signer, authorities)) return 'its signer is not of this authority';
   if (!isValidNow(signer)) return "its signer's certificate is not valid now";
-  const identity = identityIn(signer.subjectAltName);
-  if (identity === undefined || parseIdentity(identity)?.role !== 'agent')
-    return 'its signer is not an agent';
+  const identity = parseIdentity(identityIn(signer.subjectAltName) ?? '');
+  if (identity?.role !== 'agent') return 'its signer is not an agent';
+  // VMs move within their cell. An identity of the last release names none.
+  if (cell !== undefined && identity.cell !== undefined && identity.cell !== cell)
+    return 'its signer is an agent of another cell';
   const words = statement(instanceId, side, certificate);
   if (!verify('sha256', words, createPublicKey(agent), Buffer.from(signature, 'base64')))
     return 'its signature is wrong';
   return undefined;
 };
 
-/** Throws `AccessDenied` unless an agent of this authority vouches for the other side. */
+/** Throws `AccessDenied` unless an agent of this authority, and of `cell`, vouches for the other side. */
 export const checkCredential = (
   authorities: string,
   instanceId: string,
   side: Side,
   credential: MigrationCredential,
+  cell?: string,
 ): void => {
   let reason: string | undefined;
   try {
-    reason = refusal(authorities, instanceId, side, credential);
+    reason = refusal(authorities, instanceId, side, credential, cell);
   } catch {
     reason = 'it cannot be read';
   }

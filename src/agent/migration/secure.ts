@@ -4,6 +4,7 @@
  */
 import { chown, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { currentTls, ownIdentity, parseIdentity } from '#base/identity.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { MigrationCredential } from '#contracts/host.ts';
 import { jailTlsDir } from '../qemu-command.ts';
@@ -63,7 +64,9 @@ export const secure = async (
   peer: MigrationCredential,
 ): Promise<Secured> => {
   const { record, context, monitor } = vm;
-  checkCredential(context.tls.ca, record.instanceId, other[side], peer);
+  const { ca } = currentTls(context.tls);
+  const cell = parseIdentity(ownIdentity(context.tls) ?? '')?.cell;
+  checkCredential(ca, record.instanceId, other[side], peer, cell);
   await unsecure(vm);
   const role = endpoint[side];
   await withFiles(

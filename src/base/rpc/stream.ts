@@ -223,6 +223,8 @@ export class RpcStream<Own extends Contract, Remote extends Contract> implements
   #onFrame(frame: Frame): void {
     switch (frame.t) {
       case 'c':
+        // Under one number any number of calls would be served at once, since they are counted by it.
+        if (this.#serving.has(frame.id)) throw new Error(`call ${frame.id} is being served already`);
         void this.#serve(frame);
         return;
       case 'r':

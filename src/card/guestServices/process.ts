@@ -19,6 +19,7 @@ import {
   guestServicesUnsentBytesMax,
 } from '../limits.ts';
 import type { GuestAsked, GuestFacts, Update } from './message.ts';
+import { type Output, OutputReader } from './output.ts';
 
 const lineBytesMax = 256;
 const wordsKept = 2_000;
@@ -109,6 +110,7 @@ export class GuestServices {
     });
     this.#child = child;
     this.#acked = 0;
+    const reader = new OutputReader();
     let words = '';
     let line = '';
     child.stdin.on('error', () => undefined);
@@ -118,7 +120,8 @@ export class GuestServices {
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const lines = `${line}${text}`.split('\n');
       line = lines.pop() ?? '';
-      if (!lines.every((each) => this.#heard(each)) || line.length > lineBytesMax) child.kill('SIGKILL');
+      if (!lines.every((each) => this.#heard(reader.take(each))) || line.length > lineBytesMax)
+        child.kill('SIGKILL');
     });
     this.#gone = new Promise((resolve) => {
       child.once('error', (error) => {
@@ -137,22 +140,23 @@ export class GuestServices {
   }
 
   /** Whether the process may say this. */
-  #heard(line: string): boolean {
-    if (line === '{"ready":true}') {
-      this.#tell();
-      return true;
+  #heard(output: Output | undefined): boolean {
+    switch (output?.kind) {
+      case undefined:
+        return false;
+      case 'ready':
+        this.#tell();
+        return true;
+      case 'asked':
+        // Of others than its own guests it can say nothing.
+        if (this.#facts?.guests.some(({ port }) => port.eniId === output.eniId))
+          this.#options.heard?.(output.what, output.eniId);
+        return true;
+      case 'ack':
+        this.#acked = output.seq;
+        if (this.#acked === this.#seq) for (const done of [...this.#waiting]) done();
+        return true;
     }
-    const [, what, eniId] = /^\{"(dhcp|metadata)":"([a-z0-9-]{1,64})"\}$/.exec(line) ?? [];
-    if ((what === 'dhcp' || what === 'metadata') && eniId !== undefined) {
-      // Of others than its own guests it can say nothing.
-      if (this.#facts?.guests.some(({ port }) => port.eniId === eniId)) this.#options.heard?.(what, eniId);
-      return true;
-    }
-    const ack = /^\{"ack":(\d{1,15})\}$/.exec(line)?.[1];
-    if (ack === undefined) return false;
-    this.#acked = Number(ack);
-    if (this.#acked === this.#seq) for (const done of [...this.#waiting]) done();
-    return true;
   }
 
   #tell(): void {

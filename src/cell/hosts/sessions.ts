@@ -59,6 +59,11 @@ export class HostSessions {
     return this.#callers.has(hostId);
   }
 
+  /** Whether this is the stream that the host's last hello was answered on. */
+  isOn(hostId: string, caller: HostCaller): boolean {
+    return this.#callers.get(hostId) === caller;
+  }
+
   /** Whether this host tells how its VMs are, by its last report. */
   tellsHealth(hostId: string, tells: boolean): void {
     if (tells || !this.has(hostId)) this.#silentOnHealth.delete(hostId);

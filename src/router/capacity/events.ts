@@ -112,15 +112,26 @@ export class Streams {
   }
 }
 
-/** Writes events as they come until the client goes, or an hour is over: it comes back with `Last-Event-ID`. */
+/** Whether who asked for a stream would still be answered, looked at so often. It never fails. */
+export interface StreamLeave {
+  readonly everyMs: number;
+  isGood(): Promise<boolean>;
+}
+
+/**
+ * Writes events as they come until the client goes, may not have them any more, or an hour is over: it comes back with `Last-Event-ID`.
+ */
 export const streamEvents = async (
   parts: Parts,
   asked: EventsAsked,
   response: ServerResponse,
+  leave: StreamLeave,
 ): Promise<void> => {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   const end = setTimeout(() => gone.abort(), streamMsMax);
+  const look = (): void => void leave.isGood().then((good) => good || gone.abort());
+  const looking = setInterval(look, leave.everyMs);
   const beat = setInterval(() => response.write(': keep-alive\n\n'), keepAliveMs);
   const cursor = new Map(asked.cursor);
   const followed = new Set<number>();
@@ -163,6 +174,7 @@ export const streamEvents = async (
     await followAll();
   } finally {
     clearTimeout(end);
+    clearInterval(looking);
     clearInterval(beat);
     response.end();
   }

@@ -5,6 +5,7 @@ import { monotonicMs } from '#base/monotonic.ts';
 import { traceOf, withTrace } from '#base/trace.ts';
 import { capacityLimits } from '#contracts/capacity.ts';
 import { PandoError } from '#contracts/errors.ts';
+import type { VerifiedSignature } from '#wire/sigv4/verify.ts';
 import { authenticate } from '../http/authenticate.ts';
 import { readBody } from '../http/readBody.ts';
 import { type Progress, splitTarget } from '../http/readRequest.ts';
@@ -12,9 +13,10 @@ import { shownError } from '../http/respond.ts';
 import { sendJson } from '../http/sendJson.ts';
 import type { EndpointOptions } from '../http/server.ts';
 import { shownMessage } from '../http/shownMessage.ts';
+import type { AccessKey } from '../regionLink.ts';
 import type { CapacityRequest } from './backend.ts';
 import { parseCursor } from './cursor.ts';
-import { type EventsAsked, readEvents, Streams, streamEvents } from './events.ts';
+import { type EventsAsked, readEvents, type StreamLeave, Streams, streamEvents } from './events.ts';
 import { openApiDocument } from './openapi.ts';
 import { dispatchCapacity, numberIn } from './operations.ts';
 
@@ -68,10 +70,11 @@ const answer = async (
   };
   try {
     using reserved = new DisposableStack();
-    asked = await read(options, request, requestId, progress, reserved);
+    const signed = await read(options, request, requestId, progress, reserved);
+    asked = signed.asked;
     if (asked.path === 'events' && asked.method === 'GET') {
       progress.action = 'events';
-      await sendEvents(options, request, response, asked, reserved);
+      await sendEvents(options, request, response, signed, reserved);
       log({ status: 200 });
       audited({});
       return;
@@ -92,31 +95,51 @@ const answer = async (
   }
 };
 
+interface SignedRequest {
+  readonly asked: CapacityRequest;
+  readonly signature: VerifiedSignature<AccessKey>;
+}
+
 const read = async (
   { read: options }: EndpointOptions,
   request: IncomingMessage,
   requestId: string,
   progress: Progress,
   reserved: DisposableStack,
-): Promise<CapacityRequest> => {
+): Promise<SignedRequest> => {
   const { path, query } = splitTarget(request.url ?? '/');
   // Read and parsed at once: no request of this API is so long that it would take slices.
   const bodyBytesMax = Math.min(options.bodyBytesMax, capacityBodyBytesMax);
   const body = await readBody(request, { ...options, bodyBytesMax }, reserved);
   reserved.defer(options.admission.enter());
-  const { key } = await authenticate(request, { path, query, body }, options, progress, reserved);
+  const signature = await authenticate(request, { path, query, body }, options, progress, reserved);
+  const { key } = signature;
   const method = request.method ?? '';
   if (key.policy === 'read-only' && method !== 'GET')
     throw new PandoError(
       'UnauthorizedOperation',
       `You are not authorized to perform this operation. User: ${key.arn} may only read.`,
     );
-  return {
+  const asked = {
     ...{ method, path: path.slice(capacityPath.length), query: new URLSearchParams(query) },
     body: parse(body.bytes),
     call: { requestId, accountId: key.accountId, principal: key.arn },
   };
+  return { asked, signature };
 };
+
+/** As long as a new request of the same key would be taken; a region that cannot be asked changes nothing. */
+const leaveOf = (
+  { read: { keys, now }, limits }: EndpointOptions,
+  { accessKeyId, key: { sessionToken, expiresAtMs } }: VerifiedSignature<AccessKey>,
+): StreamLeave => ({
+  everyMs: limits.keyTtlMs,
+  isGood: async () => {
+    if (expiresAtMs !== undefined && now() >= expiresAtMs) return false;
+    const found = keys.get(accessKeyId, sessionToken).then((key) => key !== undefined);
+    return await found.catch(() => true);
+  },
+});
 
 const parse = (body: Buffer): unknown => {
   if (body.length === 0) return undefined;
@@ -128,12 +151,13 @@ const parse = (body: Buffer): unknown => {
 };
 
 const sendEvents = async (
-  { parts }: EndpointOptions,
+  options: EndpointOptions,
   request: IncomingMessage,
   response: ServerResponse,
-  { call, query }: CapacityRequest,
+  { asked: { call, query }, signature }: SignedRequest,
   reserved: DisposableStack,
 ): Promise<void> => {
+  const { parts } = options;
   const lastEventId = request.headers['last-event-id'];
   const asked: EventsAsked = {
     call,
@@ -156,5 +180,5 @@ const sendEvents = async (
     'x-amzn-requestid': call.requestId,
     server: 'Pando',
   });
-  await streamEvents(parts, asked, response);
+  await streamEvents(parts, asked, response, leaveOf(options, signature));
 };

@@ -9,6 +9,7 @@ export class Admission {
   readonly #limits: RouterLimits;
   readonly #byAccount = new Map<string, number>();
   #inFlight = 0;
+  #unknown = 0;
   #bufferedBytes = 0;
 
   constructor(limits: RouterLimits) {
@@ -21,6 +22,15 @@ export class Admission {
     this.#inFlight += 1;
     return () => {
       this.#inFlight -= 1;
+    };
+  }
+
+  /** A place among those whose key has to be asked for: a region that is slow to answer must not let invented keys fill all places. */
+  enterUnknown(): Release {
+    if (this.#unknown >= this.#limits.unknownInFlightMax) throw exceeded();
+    this.#unknown += 1;
+    return () => {
+      this.#unknown -= 1;
     };
   }
 

@@ -43,7 +43,7 @@ export const authenticate = async (
 
 /** An access key id or a token of no such form is not worth a question to the region. */
 const lookUp = async (
-  { keys, sources }: ReadOptions,
+  { admission, keys, sources }: ReadOptions,
   accessKeyId: string,
   token: string | undefined,
   source: string | undefined,
@@ -53,8 +53,11 @@ const lookUp = async (
   if (temporary && (!token || token.length > sessionTokenCharsMax)) return undefined;
   // A permanent key is looked up without the token, which the check of the signature then refuses.
   const sessionToken = temporary ? token : undefined;
-  if (!keys.knows(accessKeyId, sessionToken)) sources.check(source);
-  return keys.get(accessKeyId, sessionToken);
+  if (keys.knows(accessKeyId, sessionToken)) return keys.get(accessKeyId, sessionToken);
+  sources.check(source);
+  using waiting = new DisposableStack();
+  waiting.defer(admission.enterUnknown());
+  return await keys.get(accessKeyId, sessionToken);
 };
 
 /** What says that the caller is not who it claims to be, as opposed to: that we could not find out. */
