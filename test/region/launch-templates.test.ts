@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { sql } from 'kysely';
+import { poolOf } from '#base/postgres/database.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
 const data = {
@@ -195,6 +197,56 @@ describe('launch templates', () => {
     await assert.rejects(numbers({ Versions: ['1'], MinVersion: '1' }), {
       code: 'InvalidParameterCombination',
     });
+  });
+
+  it('describe a page with few statements, and with the data of little more than that page', async () => {
+    const erin = await region.account();
+    const { db } = region.region;
+    const [many, deep] = [250, 400];
+    await sql`insert into launch_template (launch_template_id, account_id, name, created_by, last_version)
+      select 'lt-' || lpad(to_hex(n), 17, '0'), ${erin.accountId}, 'template-' || n, 'erin', case n when 1 then ${deep}::int else 1 end
+      from generate_series(1, ${many}::int) n`.execute(db);
+    const UserData = 'x'.repeat(16_000);
+    await sql`insert into launch_template_version (launch_template_id, version, created_by, data)
+      select launch_template_id, n, 'erin', jsonb_build_object('ImageId', 'ami-' || n, 'UserData', ${UserData}::text)
+      from launch_template t, generate_series(1, t.last_version) n where account_id = ${erin.accountId}`.execute(
+      db,
+    );
+    const pool = poolOf(db);
+    let statements = 0;
+    const connect = pool.connect.bind(pool);
+    pool.connect = () => {
+      statements += 1;
+      return connect();
+    };
+    const seen: (number | undefined)[] = [];
+    let NextToken: string | undefined;
+    do {
+      const before = statements;
+      const page = await erin.call('DescribeLaunchTemplateVersions', {
+        ...{ LaunchTemplateName: 'template-1', MaxResults: 150, NextToken },
+      });
+      assert.ok(statements - before <= 4, `${statements - before} statements for a page`);
+      seen.push(...(page.LaunchTemplateVersions ?? []).map(({ VersionNumber }) => VersionNumber));
+      NextToken = page.NextToken;
+    } while (NextToken !== undefined);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: deep }, (_, at) => deep - at),
+    );
+    const before = statements;
+    const all = await erin.call('DescribeLaunchTemplateVersions', { Versions: ['$Latest'] });
+    assert.equal(all.LaunchTemplateVersions?.length, 200);
+    assert.ok(statements - before <= 4, `${statements - before} statements for all templates`);
+    const rare = await erin.call('DescribeLaunchTemplateVersions', {
+      LaunchTemplateName: 'template-1',
+      Filters: [{ Name: 'image-id', Values: ['ami-3', 'ami-399'] }],
+    });
+    assert.deepEqual(
+      rare.LaunchTemplateVersions?.map(({ VersionNumber }) => VersionNumber),
+      [399, 3],
+    );
+    pool.connect = connect;
   });
 
   it('keep their default version: it moves by ModifyLaunchTemplate alone, and is not deleted', async () => {
