@@ -3,9 +3,9 @@
  * are not given again and that a version made from another replaces members as a whole is how the user guide describes them.
  */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import { sql } from 'kysely';
-import { poolOf } from '#base/postgres/database.ts';
+import { StoreConnection } from '#base/postgres/connection.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
 const data = {
@@ -199,7 +199,7 @@ describe('launch templates', () => {
     });
   });
 
-  it('describe a page with few statements, and with the data of little more than that page', async () => {
+  it('describe a page with few statements, and with the data of little more than that page', async (t) => {
     const erin = await region.account();
     const { db } = region.region;
     const [many, deep] = [250, 400];
@@ -212,21 +212,18 @@ describe('launch templates', () => {
       from launch_template t, generate_series(1, t.last_version) n where account_id = ${erin.accountId}`.execute(
       db,
     );
-    const pool = poolOf(db);
-    let statements = 0;
-    const connect = pool.connect.bind(pool);
-    pool.connect = () => {
-      statements += 1;
-      return connect();
-    };
+    const spy = mock.method(StoreConnection.prototype, 'query');
+    t.after(() => spy.mock.restore());
+    const statements = (): number =>
+      spy.mock.calls.filter(({ arguments: [text] }) => String(text).includes('launch_template')).length;
     const seen: (number | undefined)[] = [];
     let NextToken: string | undefined;
     do {
-      const before = statements;
+      const before = statements();
       const page = await erin.call('DescribeLaunchTemplateVersions', {
         ...{ LaunchTemplateName: 'template-1', MaxResults: 150, NextToken },
       });
-      assert.ok(statements - before <= 4, `${statements - before} statements for a page`);
+      assert.ok(statements() - before <= 4, `${statements() - before} statements for a page`);
       seen.push(...(page.LaunchTemplateVersions ?? []).map(({ VersionNumber }) => VersionNumber));
       NextToken = page.NextToken;
     } while (NextToken !== undefined);
@@ -234,10 +231,10 @@ describe('launch templates', () => {
       seen,
       Array.from({ length: deep }, (_, at) => deep - at),
     );
-    const before = statements;
+    const before = statements();
     const all = await erin.call('DescribeLaunchTemplateVersions', { Versions: ['$Latest'] });
     assert.equal(all.LaunchTemplateVersions?.length, 200);
-    assert.ok(statements - before <= 4, `${statements - before} statements for all templates`);
+    assert.ok(statements() - before <= 4, `${statements() - before} statements for all templates`);
     const rare = await erin.call('DescribeLaunchTemplateVersions', {
       LaunchTemplateName: 'template-1',
       Filters: [{ Name: 'image-id', Values: ['ami-3', 'ami-399'] }],
@@ -246,7 +243,6 @@ describe('launch templates', () => {
       rare.LaunchTemplateVersions?.map(({ VersionNumber }) => VersionNumber),
       [399, 3],
     );
-    pool.connect = connect;
   });
 
   it('keep their default version: it moves by ModifyLaunchTemplate alone, and is not deleted', async () => {

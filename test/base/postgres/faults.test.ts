@@ -187,7 +187,10 @@ test('a transaction whose failure nobody passed on is rolled back by the server,
   for (let turn = 0; turn < 3; turn++) {
     const swallowed = transact(db, async (tx) => {
       await tx.insertInto('kept').values({ id: 8 }).execute();
-      await sql.raw(twice).execute(tx).catch(() => undefined);
+      await sql
+        .raw(twice)
+        .execute(tx)
+        .catch(() => undefined);
     });
     await assert.rejects(swallowed, /rolled back/);
     const piped = transactPipelined(poolOf(db), async (tx) => {
