@@ -279,6 +279,20 @@ describe('launch templates', () => {
     });
   });
 
+  it('forget a token after a day, as EC2 does, and keep one of today', async () => {
+    const { db } = region.region;
+    for (const ClientToken of ['of-yesterday', 'of-today'])
+      await alice.call('CreateLaunchTemplate', {
+        ...{ LaunchTemplateName: ClientToken, LaunchTemplateData: {}, ClientToken },
+      });
+    await sql`update client_token set created_at = now() - interval '26 hours' where token = 'of-yesterday'`.execute(
+      db,
+    );
+    await region.region.sweeper.turn();
+    const left = await db.selectFrom('client_token').select('token').where('token', 'like', 'of-%').execute();
+    assert.deepEqual(left, [{ token: 'of-today' }]);
+  });
+
   it('are made once by one token, and each version too', async () => {
     const input = { LaunchTemplateName: 'once-only', LaunchTemplateData: {}, ClientToken: 'token' };
     const twice = await Promise.all([
