@@ -1,14 +1,27 @@
 /** Idempotent creates: a client token names the resource that it made, in the transaction that made it. */
 import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import type { ActionContext } from './context.ts';
-import type { RegionTransaction } from './schema.ts';
+import type { Database, RegionTransaction } from './schema.ts';
 
 const tokenCharsMax = 64;
 
 interface TokenInput {
   readonly ClientToken?: string | undefined;
 }
+
+/** For how long EC2 may be asked again, and an hour. */
+const keptHours = 25;
+const sweptPerPassMax = 20_000;
+
+/** Forgets tokens that nobody sends again: who makes and deletes things by tokens all day leaves no more than a day's. */
+export const sweepClientTokens = async (db: Database): Promise<void> => {
+  await sql`
+    delete from client_token where (account_id, action, token) in (
+      select account_id, action, token from client_token where created_at < now() - ${keptHours} * interval '1 hour'
+      order by account_id, action, token limit ${sweptPerPassMax} for update skip locked)`.execute(db);
+};
 
 /** The id of what an earlier call with the same token and parameters made; undefined: go on and make it under `newId`. */
 export const claimToken = async (

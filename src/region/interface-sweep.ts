@@ -8,6 +8,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { tombstoneKeptMs } from '#contracts/fences.ts';
 import { cellNumberOf } from '#contracts/ids.ts';
 import { fatesPerCallMax, type InstanceFate } from '#contracts/region.ts';
+import { sweepClientTokens } from './client-tokens.ts';
 import type { CellDevice } from './devices.ts';
 import { releaseInterface } from './interfaces.ts';
 import { sweepLaunchTokens } from './launch-tokens.ts';
@@ -48,6 +49,7 @@ const sweep = async (
   await sql`delete from released_instance where released_at < now() - ${tombstoneKeptMs} * interval '1 millisecond'`.execute(
     region.db,
   );
+  await sweepClientTokens(region.db);
   await sweepLaunchTokens(region.db);
   await sweepVpcChanges(region.db);
   const last = rows.length < interfacesPerSweepMax ? undefined : rows.at(-1);

@@ -1,5 +1,6 @@
 /** The pool of public addresses: one row each, so that two takers can never be given the same one (I6). */
 import { sql } from 'kysely';
+import { transact } from '#base/postgres/transaction.ts';
 import type { RegionConfig } from './config.ts';
 import { formatAddress, parseAddress, parseNetwork } from './ipv4.ts';
 import type { Database } from './schema.ts';
@@ -9,7 +10,7 @@ export const publicAddressesMax = 65_536;
 /** Makes the table's rows agree with the configuration. An address that left the pool stays with whoever has it. */
 export const fillPublicPool = async (db: Database, pool: RegionConfig['publicPool']): Promise<void> => {
   const addresses = poolAddresses(pool);
-  await db.transaction().execute(async (tx) => {
+  await transact(db, async (tx) => {
     await sql`lock table public_address in share row exclusive mode`.execute(tx);
     await sql`
       insert into public_address (ip, number)

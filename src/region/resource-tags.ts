@@ -38,15 +38,22 @@ export const deleteTagsOf = async (db: Database, ...resourceIds: string[]): Prom
   await db.deleteFrom('tag').where('resource_id', 'in', resourceIds).execute();
 };
 
-/** All tags of one resource type that the account has set, by resource id. */
-export const tagsOfType = async (context: ActionContext, type: string): Promise<Map<string, ValidTag[]>> => {
-  const rows = await context.region.db
+/** All tags of one resource type that the account has set, by resource id; `ids`: of these resources alone. */
+export const tagsOfType = async (
+  context: ActionContext,
+  type: string,
+  ids?: readonly string[],
+): Promise<Map<string, ValidTag[]>> => {
+  const all = context.region.db
     .selectFrom('tag')
     .select(['resource_id', 'key as Key', 'value as Value'])
     .where('account_id', '=', context.accountId)
     .where('resource_type', '=', type)
-    .orderBy('key')
-    .execute();
+    .orderBy('key');
+  const rows = await (ids === undefined
+    ? all
+    : all.where('resource_id', '=', (row) => row.fn.any(row.val([...ids])))
+  ).execute();
   const byId = new Map<string, ValidTag[]>();
   for (const { resource_id, Key, Value } of rows) {
     const list = byId.get(resource_id) ?? [];

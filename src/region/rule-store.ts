@@ -1,4 +1,5 @@
 /** The rules of security groups in the store: those that devices are told, and those that wait for IPv6 and prefix lists. */
+import { sql } from 'kysely';
 import { icmpv6, type Rule, type RuleRow } from './permissions.ts';
 import type { Database, RegionTransaction } from './schema.ts';
 
@@ -12,14 +13,35 @@ export const rulesOfGroup = (tx: RegionTransaction, groupId: string, egress: boo
     .orderBy('rule_id')
     .execute();
 
-export const rulesOfAccount = (db: Database, accountId: string): Promise<RuleRow[]> =>
+/** The rules of these groups. */
+export const rulesOfGroups = (db: Database, groupIds: readonly string[]): Promise<RuleRow[]> =>
   db
-    .selectFrom('any_security_group_rule as rule')
-    .innerJoin('security_group', 'security_group.group_id', 'rule.group_id')
-    .selectAll('rule')
-    .where('security_group.account_id', '=', accountId)
+    .selectFrom('any_security_group_rule')
+    .selectAll()
+    .where('group_id', '=', (row) => row.fn.any(row.val([...groupIds])))
     .orderBy('rule_id')
     .execute();
+
+export interface RulesAsked {
+  readonly accountId: string;
+  /** Only these rules, or rules of these groups. */
+  readonly ruleIds?: readonly string[] | undefined;
+  readonly groupIds?: readonly string[] | undefined;
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** An account's rules in the order of their ids, so many at a time. */
+export const rulesAfter = async (db: Database, asked: RulesAsked): Promise<RuleRow[]> => {
+  const { accountId, ruleIds, groupIds, after, limit } = asked;
+  const { rows } = await sql<RuleRow>`
+    select rule.* from any_security_group_rule rule join security_group using (group_id)
+    where account_id = ${accountId} and rule.rule_id > ${after}
+      ${ruleIds === undefined ? sql`` : sql`and rule.rule_id = any (${ruleIds}::text[])`}
+      ${groupIds === undefined ? sql`` : sql`and rule.group_id = any (${groupIds}::text[])`}
+    order by rule.rule_id limit ${limit}`.execute(db);
+  return rows;
+};
 
 /** Whether devices can do anything with a rule: a packet of IPv4 can match it. */
 const isTold = (rule: Rule): boolean =>

@@ -6,6 +6,7 @@ import type { AccessFacts } from '#base/rpc/access.ts';
 import type { CallContext, Handlers, ParsedParams } from '#base/rpc/contract.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import type { RpcStream } from '#base/rpc/stream.ts';
+import { Turns } from '#base/turns.ts';
 import {
   type Access,
   operatorAccess,
@@ -79,8 +80,14 @@ export const factsOf = (region: Pick<Region, 'cells' | 'interfaceOwners' | 'db'>
   },
 });
 
+/** Lists of one account that are made at a time: each may take some megabytes, and connections to the store that launches need. */
+const listsAtOnceMax = 4;
+const listsWaitingMax = 512;
+const isList = (action: string): boolean => action.startsWith('Describe');
+
 const ec2Call = async (
   region: Region,
+  lists: Turns,
   params: ParsedParams<typeof backendContract, 'ec2.call'>,
 ): Promise<{ output: unknown }> => {
   const { action, accountId, principal, requestId, accessKeyId } = params;
@@ -91,11 +98,12 @@ const ec2Call = async (
     );
   const context = { region, accountId, principal, requestId, accessKeyId, action };
   const input = await reviveInputInTurns(action, params.input);
-  return { output: await callHandler(regionTable, action, input, context) };
+  const answer = async () => ({ output: await callHandler(regionTable, action, input, context) });
+  return isList(action) ? lists.run(accountId, answer) : answer();
 };
 
-const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
-  'ec2.call': (params) => ec2Call(region, params),
+const handlersFor = (region: Region, stream: Stream, lists: Turns): Handlers<Served> => ({
+  'ec2.call': (params) => ec2Call(region, lists, params),
   'process.health': async () => {
     const ready = await region.storeHealth();
     return { name: 'region', ready, ...(ready ? {} : { detail: 'the store does not answer' }) };
@@ -194,8 +202,8 @@ const handlersFor = (region: Region, stream: Stream): Handlers<Served> => ({
 type Handler = (params: unknown, context: CallContext) => unknown;
 
 /** Logs what broke inside with its cause. */
-const logged = (region: Region, stream: Stream): Handlers<Served> => {
-  const entries = Object.entries(handlersFor(region, stream)).map(([method, handler]) => {
+const logged = (region: Region, stream: Stream, lists: Turns): Handlers<Served> => {
+  const entries = Object.entries(handlersFor(region, stream, lists)).map(([method, handler]) => {
     const inside: Handler = async (params, context) => {
       try {
         return await (handler as Handler)(params, context);
@@ -211,8 +219,9 @@ const logged = (region: Region, stream: Stream): Handlers<Served> => {
 };
 
 /** Serves the region until it is closed. */
-export const serveRegion = (region: Region): Promise<RpcServer> =>
-  serveRpc({
+export const serveRegion = (region: Region): Promise<RpcServer> => {
+  const lists = new Turns({ atOnceMax: listsAtOnceMax, waitingMax: listsWaitingMax });
+  return serveRpc({
     tls: loadTls(region.config.tls),
     host: region.config.listen.host,
     port: region.config.listen.port,
@@ -220,6 +229,7 @@ export const serveRegion = (region: Region): Promise<RpcServer> =>
     remote: pushed,
     access,
     facts: factsOf(region),
-    handlers: (stream: Stream) => logged(region, stream),
+    handlers: (stream: Stream) => logged(region, stream, lists),
     onClose: (stream) => leave(region, stream),
   });
+};

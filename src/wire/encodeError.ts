@@ -2,12 +2,18 @@ import { isInternalCode, PandoError } from '#contracts/errors.ts';
 import { type Service, schemaSource } from './schema.ts';
 import { textElement, xmlDeclaration } from './xml.ts';
 
+/** What clients send is bounded before: only an answer can be. */
+const tooLargeMessage =
+  'The answer to this request is too large to be given at once. Ask for less, by ids, filters or MaxResults.';
+
 /**
  * The error that a client may see: codes between Pando's own parts become `Unavailable`, if a repeated call
  * may succeed, or `InternalError`. Its `status` is the HTTP status to answer with.
  */
 export function publicError(error: PandoError): PandoError {
   if (!isInternalCode(error.code)) return error;
+  if (error.code === 'MessageTooLarge')
+    return new PandoError('InvalidParameterValue', tooLargeMessage, { cause: error });
   if (!error.retryable) return PandoError.from(new Error(error.code, { cause: error }));
   return new PandoError('Unavailable', 'The service is unavailable for a moment. Retry your request.', {
     cause: error,

@@ -19,6 +19,8 @@ export const wireLimits = {
   tagValueCharsMax: 256,
   pageItemsMin: 5,
   pageItemsMax: 1_000,
+  /** About so much: a quarter of what one message between processes may be. */
+  pageBytesMax: 4 * 1024 * 1024,
   nextTokenCharsMax: 2_048,
   authorizationCharsMax: 8_192,
   presignedSecondsMax: 604_800,

@@ -54,19 +54,32 @@ export function readPage(input: PagedInput & object, rules: PageRules): PageRequ
 
 /**
  * Cuts a page out of all matching items, which must be sorted by their cursors in code unit order; cursors
- * must be unique.
+ * must be unique. `bytesOf`: about how large an item is in the answer. A page ends early, with a token, where it would be too large
+ * for a message.
  */
 export function cutPage<T>(
   items: readonly T[],
   page: PageRequest,
   cursorOf: (item: T) => string,
+  bytesOf?: (item: T) => number,
 ): { readonly items: readonly T[]; readonly nextToken: string | undefined } {
   const { after } = page;
   const rest = after === undefined ? items : items.filter((item) => cursorOf(item) > after);
-  const shown = rest.slice(0, page.items);
+  const wanted = rest.slice(0, page.items);
+  const shown = bytesOf === undefined ? wanted : wanted.slice(0, countWithin(wanted, bytesOf));
   const last = shown.at(-1);
   const more = rest.length > shown.length && last !== undefined;
   return { items: shown, nextToken: more ? page.tokenAfter(cursorOf(last)) : undefined };
+}
+
+/** How many items go into one page: one at least. */
+function countWithin<T>(items: readonly T[], bytesOf: (item: T) => number): number {
+  let bytes = 0;
+  const end = items.findIndex((item) => {
+    bytes += bytesOf(item);
+    return bytes > wireLimits.pageBytesMax;
+  });
+  return end < 0 ? items.length : Math.max(1, end);
 }
 
 function checkMaxResults(asked: number, rules: PageRules, itemsMax: number): void {

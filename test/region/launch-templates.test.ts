@@ -3,7 +3,9 @@
  * are not given again and that a version made from another replaces members as a whole is how the user guide describes them.
  */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
+import { sql } from 'kysely';
+import { StoreConnection } from '#base/postgres/connection.ts';
 import { type Client, startTestRegion, type TestRegion } from './test-region.ts';
 
 const data = {
@@ -197,6 +199,52 @@ describe('launch templates', () => {
     });
   });
 
+  it('describe a page with few statements, and with the data of little more than that page', async (t) => {
+    const erin = await region.account();
+    const { db } = region.region;
+    const [many, deep] = [250, 400];
+    await sql`insert into launch_template (launch_template_id, account_id, name, created_by, last_version)
+      select 'lt-' || lpad(to_hex(n), 17, '0'), ${erin.accountId}, 'template-' || n, 'erin', case n when 1 then ${deep}::int else 1 end
+      from generate_series(1, ${many}::int) n`.execute(db);
+    const UserData = 'x'.repeat(16_000);
+    await sql`insert into launch_template_version (launch_template_id, version, created_by, data)
+      select launch_template_id, n, 'erin', jsonb_build_object('ImageId', 'ami-' || n, 'UserData', ${UserData}::text)
+      from launch_template t, generate_series(1, t.last_version) n where account_id = ${erin.accountId}`.execute(
+      db,
+    );
+    const spy = mock.method(StoreConnection.prototype, 'query');
+    t.after(() => spy.mock.restore());
+    const statements = (): number =>
+      spy.mock.calls.filter(({ arguments: [text] }) => String(text).includes('launch_template')).length;
+    const seen: (number | undefined)[] = [];
+    let NextToken: string | undefined;
+    do {
+      const before = statements();
+      const page = await erin.call('DescribeLaunchTemplateVersions', {
+        ...{ LaunchTemplateName: 'template-1', MaxResults: 150, NextToken },
+      });
+      assert.ok(statements() - before <= 4, `${statements() - before} statements for a page`);
+      seen.push(...(page.LaunchTemplateVersions ?? []).map(({ VersionNumber }) => VersionNumber));
+      NextToken = page.NextToken;
+    } while (NextToken !== undefined);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: deep }, (_, at) => deep - at),
+    );
+    const before = statements();
+    const all = await erin.call('DescribeLaunchTemplateVersions', { Versions: ['$Latest'] });
+    assert.equal(all.LaunchTemplateVersions?.length, 200);
+    assert.ok(statements() - before <= 4, `${statements() - before} statements for all templates`);
+    const rare = await erin.call('DescribeLaunchTemplateVersions', {
+      LaunchTemplateName: 'template-1',
+      Filters: [{ Name: 'image-id', Values: ['ami-3', 'ami-399'] }],
+    });
+    assert.deepEqual(
+      rare.LaunchTemplateVersions?.map(({ VersionNumber }) => VersionNumber),
+      [399, 3],
+    );
+  });
+
   it('keep their default version: it moves by ModifyLaunchTemplate alone, and is not deleted', async () => {
     const { id, name } = await make();
     await addVersion(id, {});
@@ -229,6 +277,20 @@ describe('launch templates', () => {
     await assert.rejects(alice.call('ModifyLaunchTemplate', { LaunchTemplateId: id }), {
       code: 'MissingParameter',
     });
+  });
+
+  it('forget a token after a day, as EC2 does, and keep one of today', async () => {
+    const { db } = region.region;
+    for (const ClientToken of ['of-yesterday', 'of-today'])
+      await alice.call('CreateLaunchTemplate', {
+        ...{ LaunchTemplateName: ClientToken, LaunchTemplateData: {}, ClientToken },
+      });
+    await sql`update client_token set created_at = now() - interval '26 hours' where token = 'of-yesterday'`.execute(
+      db,
+    );
+    await region.region.sweeper.turn();
+    const left = await db.selectFrom('client_token').select('token').where('token', 'like', 'of-%').execute();
+    assert.deepEqual(left, [{ token: 'of-today' }]);
   });
 
   it('are made once by one token, and each version too', async () => {

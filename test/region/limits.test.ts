@@ -1,7 +1,9 @@
 /** Limits on what a tenant puts into a VPC's network state, in EC2's words: by quota, and by the size of a message. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import fc from 'fast-check';
+import { sql } from 'kysely';
+import { StoreConnection } from '#base/postgres/connection.ts';
 import { frameBytesMax } from '#base/rpc/limits.ts';
 import { newId } from '#contracts/ids.ts';
 import { portsPerVpcMax, type VpcState, vpcState } from '#contracts/network.ts';
@@ -129,6 +131,90 @@ describe('quotas', () => {
     const revoked = await region.region.compile(vpcId);
     assert.ok((revoked?.version ?? 0) > (carried?.version ?? 0));
     assert.equal(revoked?.groups.find((group) => group.groupId === GroupId)?.ingress.length, 3);
+  });
+});
+
+describe('what an account within its quotas has', () => {
+  const [groups, rulesEach] = [400, 100];
+  let region: TestRegion;
+  let alice: Client;
+  before(async () => {
+    region = await startTestRegion();
+    alice = await region.account();
+    const { db } = region.region;
+    const vpcId = (await alice.call('CreateVpc', { CidrBlock: '10.0.0.0/16' })).Vpc?.VpcId ?? '';
+    await sql`insert into security_group (group_id, account_id, vpc_id, name, description)
+      select 'sg-' || lpad(to_hex(n), 17, '0'), ${alice.accountId}, ${vpcId}, 'g-' || n, 'd' from generate_series(1, ${groups}::int) n`.execute(
+      db,
+    );
+    await sql`insert into security_group_rule (rule_id, group_id, egress, protocol, from_port, to_port, cidr, description)
+      select 'sgr-' || substr(md5(group_id || n), 1, 17), group_id, false, '6', n, n, '10.0.0.0/8', repeat('x', 255)
+      from security_group, generate_series(1, ${rulesEach}::int) n where vpc_id = ${vpcId} and name like 'g-%'`.execute(
+      db,
+    );
+  });
+  after(() => region.stop());
+
+  /** Rows of groups, rules and tags that the store answers while `work` runs. */
+  const rowsOf = async (work: () => Promise<unknown>): Promise<number> => {
+    const spy = mock.method(StoreConnection.prototype, 'query');
+    await work();
+    const asked = spy.mock.calls.filter(({ arguments: [text] }) => /security_group|"tag"/.test(String(text)));
+    const answers: unknown[] = await Promise.all(asked.map(({ result }) => result));
+    spy.mock.restore();
+    return answers.reduce<number>(
+      (sum, answer) => sum + (Reflect.get(Object(answer), 'rows')?.length ?? 0),
+      0,
+    );
+  };
+
+  it('is told in pages that fit a message, all of it, and read as far as it is told', async () => {
+    const seen = new Set<string>();
+    let pages = 0;
+    let NextToken: string | undefined;
+    do {
+      const page = await alice.call('DescribeSecurityGroups', { NextToken });
+      assert.ok(JSON.stringify(page).length < frameBytesMax / 2, 'a page fits a message');
+      for (const { GroupId = '', IpPermissions = [] } of page.SecurityGroups ?? []) {
+        if (Number.parseInt(GroupId.slice(3), 16) <= groups) assert.equal(IpPermissions.length, rulesEach);
+        assert.ok(!seen.has(GroupId));
+        seen.add(GroupId);
+      }
+      NextToken = page.NextToken;
+      pages += 1;
+    } while (NextToken !== undefined);
+    assert.equal(seen.size, groups + 2);
+    assert.ok(pages > 2, `${pages} pages`);
+  });
+
+  it('is read a part at a time', async () => {
+    const one = await rowsOf(() =>
+      alice.call('DescribeSecurityGroups', { GroupIds: [`sg-${'1'.padStart(17, '0')}`] }),
+    );
+    assert.ok(one < groups + 2 * rulesEach, `${one} rows for one group`);
+    const few = await rowsOf(() => alice.call('DescribeSecurityGroups', { MaxResults: 5 }));
+    assert.ok(few < groups + 51 * rulesEach, `${few} rows for five groups`);
+    const rules = await rowsOf(() => alice.call('DescribeSecurityGroupRules', { MaxResults: 5 }));
+    assert.ok(rules < 20, `${rules} rows for five rules`);
+    const Filters = [{ Name: 'group-id', Values: [`sg-${'2'.padStart(17, '0')}`] }];
+    let found: number | undefined;
+    const own = await rowsOf(async () => {
+      found = (await alice.call('DescribeSecurityGroupRules', { Filters })).SecurityGroupRules?.length;
+    });
+    assert.equal(found, rulesEach);
+    assert.ok(own < 2 * rulesEach, `${own} rows for a group's rules`);
+  });
+
+  it('is paged in rules too, each once', async () => {
+    const seen: (string | undefined)[] = [];
+    let NextToken: string | undefined;
+    do {
+      const page = await alice.call('DescribeSecurityGroupRules', { MaxResults: 1_000, NextToken });
+      seen.push(...(page.SecurityGroupRules ?? []).map(({ SecurityGroupRuleId }) => SecurityGroupRuleId));
+      NextToken = page.NextToken;
+    } while (NextToken !== undefined);
+    assert.equal(new Set(seen).size, seen.length);
+    assert.ok(seen.length >= groups * rulesEach);
   });
 });
 

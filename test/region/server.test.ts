@@ -5,7 +5,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
 import { createAuthority, issueCertificate } from '#base/pki.ts';
+import { openDatabase } from '#base/postgres/database.ts';
 import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Contract, Handlers } from '#base/rpc/contract.ts';
@@ -271,6 +274,32 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   });
   await assert.rejects(ec2(router, account.accountId, 'Nonsense', {}), { code: 'InvalidAction' });
   for (const client of clients.splice(0)) client.close();
+});
+
+test('lists of one account are made a few at a time, and leave the store to others', async () => {
+  const operator = await connect('operator/lists', {}, {});
+  const router = await connect('router/r-lists', {}, {});
+  const [hog, other] = [
+    await operator.call('operator.createAccount', { name: 'hog' }),
+    await operator.call('operator.createAccount', { name: 'other' }),
+  ];
+  const db = openDatabase<Record<never, never>>({ url: database.url });
+  const waiting = async (): Promise<number> => {
+    const { rows } = await sql<{ n: number }>`select count(*)::int as n from pg_stat_activity
+      where wait_event_type = 'Lock' and query like '%from "key_pair"%'`.execute(db);
+    return rows[0]?.n ?? 0;
+  };
+  const asked: Promise<unknown>[] = [];
+  await db.transaction().execute(async (tx) => {
+    await sql`lock table key_pair in access exclusive mode`.execute(tx);
+    for (let n = 0; n < 20; n++) asked.push(ec2(router, hog.accountId, 'DescribeKeyPairs', {}));
+    while ((await waiting()) < 4) await delay(20);
+    assert.ok(await ec2(router, other.accountId, 'DescribeVpcs', {}));
+    assert.ok((await waiting()) <= 4);
+  });
+  // One that waited for the lock for too long is told so: how long that was is the machine's affair.
+  await Promise.allSettled(asked);
+  await db.destroy();
 });
 
 test('a cell that comes back, and a region that was killed, end with the newest state everywhere', async () => {

@@ -1,6 +1,6 @@
 /** The audit log: what is in a record, what is not, and that it holds up nothing. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
@@ -80,6 +80,16 @@ describe('a record', () => {
     const record = auditRecord(called({ output: undefined, error }));
     assert.equal(record.responseElements, null);
     assert.equal(record.errorCode, 'UnauthorizedOperation');
+  });
+
+  it('has no user data that is the value of an attribute by name, and has the values of others', () => {
+    const parametersOf = (input: object) => auditRecord(called({ input })).requestParameters;
+    assert.deepEqual(parametersOf({ InstanceId: 'i-1', Attribute: 'userData', Value: 'c2VjcmV0' }), {
+      ...{ instanceId: 'i-1', attribute: 'userData', value: removed },
+    });
+    assert.deepEqual(parametersOf({ Attribute: 'instanceType', Value: 'p1.nano' }), {
+      ...{ attribute: 'instanceType', value: 'p1.nano' },
+    });
   });
 
   it('property: says no secret, at whatever depth, and is of bounded size', () => {
@@ -167,6 +177,41 @@ describe('the file', () => {
       ['r-0', 'r-1', 'r-2', 'later'],
     );
     assert.deepEqual(lines[0]?.additionalEventData, { recordsLostBefore: 7 });
+  });
+});
+
+describe('the queue of a disk that is behind', () => {
+  it('holds records of bounded size, and no more than so many characters of them', async (t) => {
+    const path = join(await directory(t), 'audit.jsonl');
+    const log = new AuditLog({ path, fileBytesMax: 1 << 30, filesMax: 1, waitingMax: 10_000 }, quiet);
+    const text = 'x'.repeat(1_000);
+    const input = { Tags: Array.from({ length: 28 }, () => ({ Value: text })) };
+    for (let n = 0; n < 3_000; n += 1) log.add(called({ input }));
+    await log.drain();
+    log.add(called());
+    await log.drain();
+    const lines = await linesOf(path);
+    const lost = lines.map(({ additionalEventData: gap }) => Number(Object(gap).recordsLostBefore ?? 0));
+    assert.ok(lines.length > 1_000 && lines.length < 1_500, `${lines.length} records`);
+    assert.equal(lines.length - 1 + lost.reduce((sum, n) => sum + n, 0), 3_000);
+  });
+
+  it('forgets none that it has lost, and begins a line of its own, where a write failed', async (t) => {
+    const root = await directory(t);
+    const path = join(root, 'log', 'audit.jsonl');
+    await writeFile(join(root, 'log'), '');
+    const log = new AuditLog({ path, fileBytesMax: 100_000, filesMax: 1, waitingMax: 3 }, quiet);
+    for (let n = 0; n < 10; n += 1) log.add(called());
+    await log.drain();
+    await rm(join(root, 'log'));
+    await mkdir(join(root, 'log'));
+    await writeFile(path, '{"half":');
+    log.add(called({ requestId: 'later' }));
+    await log.drain();
+    const [half, line] = (await readFile(path, 'utf8')).split('\n');
+    assert.equal(half, '{"half":');
+    const { requestID, additionalEventData } = JSON.parse(line ?? '');
+    assert.deepEqual([requestID, additionalEventData], ['later', { recordsLostBefore: 10 }]);
   });
 });
 

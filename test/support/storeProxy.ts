@@ -60,6 +60,8 @@ const textAt = (bytes: Buffer, start: number): { text: string; end: number } => 
 export class StoreProxy {
   mode: ProxyMode = 'pass';
   error: OrderedError | undefined;
+  /** It falls silent at a statement like this. */
+  silentAt: RegExp | undefined;
   /** COMMITs that the server carries out and whose answer, and connection, the client loses. */
   commitAnswersToLose = 0;
   /** Connections that were made to it. */
@@ -143,6 +145,7 @@ export class StoreProxy {
       if (this.mode === 'silent') return;
       for (const { type, bytes } of messages.push(chunk)) {
         const text = textOf(type, bytes, prepared);
+        if (text !== undefined && this.silentAt?.test(text) === true) this.mode = 'silent';
         batch.push(bytes);
         refused ||= text !== undefined && this.error?.statements.test(text) === true;
         if (text === 'commit' && this.commitAnswersToLose > 0) {
@@ -150,6 +153,7 @@ export class StoreProxy {
           losing = true;
         }
         if (/[PBDEC]/.test(type)) continue;
+        if (this.mode === 'silent') return;
         if (refused) client.write(errorAnswer(this.error?.sqlState ?? 'XX000'));
         else server.write(Buffer.concat(batch));
         batch = [];

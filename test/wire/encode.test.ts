@@ -131,6 +131,9 @@ describe('an error', () => {
       cause: new PandoError('InvalidParameterValue', 'inner'),
     });
     assert.equal(publicError(stale).code, 'InternalError');
+    const large = publicError(new PandoError('MessageTooLarge', 'The answer is too large: 17000000 bytes'));
+    assert.deepEqual([large.code, large.status, large.retryable], ['InvalidParameterValue', 400, false]);
+    assert.match(large.message, /^The answer to this request is too large/);
     assert.ok(!/h-1|epoch|inner/.test(encodeError(lost, 'r') + encodeError(stale, 'r')));
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { wireLimits } from '#wire/limits.ts';
 import { cutPage, type PageRules, readPage } from '#wire/pagination.ts';
 
 const rules: PageRules = { secret: 'a secret', scope: 'acme/DescribeThings' };
@@ -54,6 +55,24 @@ describe('pages', () => {
     assert.equal(readPage({ MaxResults: 1 }, { ...rules, itemsMin: 1 }).items, 1);
     assert.equal(readPage({}, rules).items, 1_000);
     assert.equal(readPage({}, { ...rules, itemsDefault: 20 }).items, 20);
+  });
+
+  it('end early where items are large, and give every item once all the same', () => {
+    const limit = wireLimits.pageBytesMax;
+    const seen: string[] = [];
+    const sizes: number[] = [];
+    let NextToken: string | undefined;
+    do {
+      const request = readPage({ NextToken }, rules);
+      const page = cutPage(things(10), request, cursorOf, (item) =>
+        item === 't-0004' ? 2 * limit : limit / 2,
+      );
+      seen.push(...page.items);
+      sizes.push(page.items.length);
+      NextToken = page.nextToken;
+    } while (NextToken !== undefined);
+    assert.deepEqual(seen, things(10));
+    assert.deepEqual(sizes, [2, 2, 1, 2, 2, 1]);
   });
 
   it('do not go with ids', () => {

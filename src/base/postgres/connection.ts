@@ -52,6 +52,11 @@ const types: pg.CustomTypesConfig = {
 };
 
 const rollbackText = 'rollback';
+/** The server answers ROLLBACK, and no error, to a COMMIT of a transaction in which a statement failed whose error nobody passed on. */
+const assertCommitted = ({ command }: Pick<Answer, 'command'>): void => {
+  if (command === 'ROLLBACK')
+    throw new Error('the transaction was rolled back: a statement before its COMMIT has failed');
+};
 /** What a BEGIN, COMMIT or ROLLBACK answers that the server need not hear of. */
 const nothingDone = <R>(): PostgresQueryResult<R> => ({ command: 'ROLLBACK', rowCount: 0, rows: [] });
 
@@ -199,6 +204,7 @@ export class StoreConnection implements PostgresPoolClient {
       const result = await this.#within(patience().queryTimeoutMs ?? this.#options.queryTimeoutMs, sent);
       this.answeredAt = monotonicMs();
       if (text === beginText || text === commitText) this.#prepared.add(text);
+      if (text === commitText) assertCommitted(result);
       return result as unknown as PostgresQueryResult<R>;
     } catch (error) {
       throw this.#judge(error, commit || text === commitText);

@@ -2,12 +2,12 @@
  * What a store's error means for its caller: by SQLSTATE where the server answered, by the connection's end where it did not.
  *
  *   class       SQLSTATE                          connection   the transaction
- *   away        08xxx 57P01 57P02 57P03 57P05     thrown away  is run again (unless its COMMIT was sent)
+ *   away        08xxx 57P01 ... 57P05             thrown away  is run again (unless its COMMIT was sent)
  *               25P03 25P04, no answer
  *   read-only   25006                             thrown away  is run again, on the server that takes writes
  *   contended   40001 40P01                       kept         is run again, a few times
  *   full        53100 53200 58xxx                 kept         fails: clients hear Unavailable
- *   busy        53300 53400 55P03 57014           kept         fails: clients hear Unavailable
+ *   busy        other 53xxx, 55P03 57014          kept         fails: clients hear Unavailable
  *
  * A COMMIT without an answer is `UnknownOutcome`: it may have happened, so it must not be run again blindly.
  */
@@ -24,6 +24,7 @@ const exact: Readonly<Record<string, StoreFault>> = {
   '57P01': 'away', // admin_shutdown
   '57P02': 'away', // crash_shutdown
   '57P03': 'away', // cannot_connect_now
+  '57P04': 'away', // database_dropped
   '57P05': 'away', // idle_session_timeout
   '25P03': 'away', // idle_in_transaction_session_timeout
   '25P04': 'away', // transaction_timeout
@@ -32,14 +33,13 @@ const exact: Readonly<Record<string, StoreFault>> = {
   '40P01': 'contended', // deadlock_detected
   '53100': 'full', // disk_full
   '53200': 'full', // out_of_memory
-  '53300': 'busy', // too_many_connections
-  '53400': 'busy', // configuration_limit_exceeded
   '55P03': 'busy', // lock_not_available
   '57014': 'busy', // query_canceled: statement_timeout
 };
 
 const families: Readonly<Record<string, StoreFault>> = {
   '08': 'away', // connection_exception
+  '53': 'busy', // insufficient_resources: too_many_connections, configuration_limit_exceeded
   '58': 'full', // system_error, io_error
 };
 
@@ -88,6 +88,10 @@ export const isUnknownOutcome = (error: unknown): boolean =>
 
 export const unknownOutcome = (cause: unknown): PandoError =>
   new PandoError('UnknownOutcome', 'The database did not say whether it kept the change.', { cause });
+
+/** Of one whom the server does not let in, which is no matter of time: an operator is told by the log, whoever asks hears nothing of it. */
+export const refusedError = (cause: unknown): PandoError =>
+  new PandoError('Unavailable', `${words.away} ${retry}`, { cause });
 
 /** The error as callers get it: of the catalogue where it tells of the store's state, else as it was. */
 export const storeError = (error: unknown): unknown => {

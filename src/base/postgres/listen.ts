@@ -11,6 +11,8 @@ export interface ListenOptions {
   readonly url: string;
   readonly channel: string;
   readonly name?: string;
+  /** How long the server has for `LISTEN` itself. */
+  readonly queryTimeoutMs?: number;
   /** `payload`: of a notification; undefined after a connect. */
   heard(payload?: string): void;
   onConnectionError?(error: Error): void;
@@ -46,6 +48,7 @@ export const listenStore = (options: ListenOptions): (() => void) => {
       connectionString: addresses[state.turn % addresses.length]?.url ?? options.url,
       application_name: options.name ?? 'pando-listen',
       connectionTimeoutMillis: limits.connectTimeoutMs,
+      query_timeout: options.queryTimeoutMs ?? limits.queryTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: limits.keepAliveAfterMs,
     });

@@ -13,7 +13,7 @@ import { withTrace } from '../trace.ts';
 import { assertOutsideTransaction } from '../transactionScope.ts';
 import { parseStoreUrl, type StoreAddress, type StoreUrl } from './addresses.ts';
 import { type ConnectionOptions, StoreConnection } from './connection.ts';
-import { ConnectionLost, sqlStateOf, storeError, storeFaultOf } from './faults.ts';
+import { ConnectionLost, refusedError, sqlStateOf, storeError, storeFaultOf } from './faults.ts';
 import * as limits from './limits.ts';
 import { patience } from './patience.ts';
 
@@ -288,7 +288,7 @@ export class StorePool implements PostgresPool {
     this.#settings.onConnectionError?.(error instanceof Error ? error : new Error(String(error)));
     // A wrong password or database does not pass by waiting: all that wait are told at once.
     if (isRefusal(error))
-      for (const waiter of this.#waiters.splice(0)) this.#settle(waiter).reject(storeError(error));
+      for (const waiter of this.#waiters.splice(0)) this.#settle(waiter).reject(refusedError(error));
     this.#pump();
   }
 

@@ -24,6 +24,13 @@ const matcherOf = (context: CellContext, filters: readonly Filter[]) => {
   };
 };
 
+/** About what an instance takes in the answer, but for its tags; and what each character of a tag may take in JSON. */
+const instanceBytes = 2_048;
+const bytesPerChar = 3;
+
+const shownBytes = ({ tags }: InstanceRow): number =>
+  tags.reduce((sum, { Key, Value }) => sum + bytesPerChar * (Key.length + Value.length), instanceBytes);
+
 export const describeInstances = async (
   input: In<'DescribeInstances'>,
   context: CellContext,
@@ -46,7 +53,9 @@ export const describeInstances = async (
           select,
         });
   endDryRun(input);
-  const cut = cutPage(matching, page, cursorOf);
+  // Of those that are named all are told at once.
+  const cut =
+    named.length > 0 ? cutPage(matching, page, cursorOf) : cutPage(matching, page, cursorOf, shownBytes);
   const interfaces = await interfacesOf(context, cut.items);
   return {
     Reservations: renderReservations(context, cut.items, interfaces),

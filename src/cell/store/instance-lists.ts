@@ -106,7 +106,7 @@ export const listVolumesAfter = (
   where.among(`spec->>'volumeId'`, request.volumeIds);
   if (request.after !== undefined) where.add(`spec->>'volumeId' > ${where.bind(request.after)}`);
   return sql.query(
-    `select * from instances where ${where.text} order by spec->>'volumeId' limit ${where.bind(request.limit)}`,
+    `select ${listedColumns} from instances where ${where.text} order by spec->>'volumeId' limit ${where.bind(request.limit)}`,
     where.values,
   );
 };

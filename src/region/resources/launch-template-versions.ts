@@ -1,8 +1,9 @@
 /** Versions of launch templates: numbered in the order in which they are made, and never changed. */
+import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { endDryRun } from '#wire/dryRun.ts';
-import { applyFilters, type FilterSpec } from '#wire/filters.ts';
-import { cutPage, readPage } from '#wire/pagination.ts';
+import { compileFilters, type FilterSpec } from '#wire/filters.ts';
+import { cutPage, type PageRequest, readPage } from '#wire/pagination.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { change } from '../change.ts';
 import { claimToken } from '../client-tokens.ts';
@@ -70,12 +71,14 @@ const withData = (template: Template, row: Row<'launch_template_version'>): Vers
 
 const aliases = ['$Latest', '$Default'];
 
+/** Which versions are meant, without what is in them: an account may have more than this process has room for. */
+interface Place {
+  readonly template: Template;
+  readonly version: number;
+}
+
 /** Versions of one template, or the latest or default ones of all. */
-const versionsAsked = async (
-  db: Database,
-  accountId: string,
-  input: DescribeInput,
-): Promise<VersionRow[]> => {
+const placesAsked = async (db: Database, accountId: string, input: DescribeInput): Promise<Place[]> => {
   const { Versions: texts = [] } = input;
   if (input.LaunchTemplateId === undefined && input.LaunchTemplateName === undefined) {
     if (texts.length === 0 || texts.some((text) => !aliases.includes(text)))
@@ -84,10 +87,13 @@ const versionsAsked = async (
         'Without a LaunchTemplateId or a LaunchTemplateName, Versions must be $Latest, $Default or both.',
       );
     const templates = await templatesOf(db, accountId).execute();
-    return (await Promise.all(templates.map((one) => versionsOf(db, one, { texts })))).flat();
+    return templates.flatMap((template) => {
+      const versions = new Set(texts.map((text) => versionNumberOf(template, text)));
+      return [...versions].map((version) => ({ template, version }));
+    });
   }
   const template = await requireTemplate(db, accountId, input);
-  return versionsOf(db, template, { texts, min: input.MinVersion, max: input.MaxVersion });
+  return placesOf(db, template, { texts, min: input.MinVersion, max: input.MaxVersion });
 };
 
 interface Wanted {
@@ -96,11 +102,7 @@ interface Wanted {
   readonly max?: string | undefined;
 }
 
-const versionsOf = async (
-  db: Database,
-  template: Template,
-  { texts, min, max }: Wanted,
-): Promise<VersionRow[]> => {
+const placesOf = async (db: Database, template: Template, { texts, min, max }: Wanted): Promise<Place[]> => {
   if (texts.length > 0 && (min !== undefined || max !== undefined))
     throw new PandoError(
       'InvalidParameterCombination',
@@ -108,21 +110,59 @@ const versionsOf = async (
     );
   let query = db
     .selectFrom('launch_template_version')
-    .selectAll()
+    .select('version')
     .where('launch_template_id', '=', template.launch_template_id);
   if (min !== undefined) query = query.where('version', '>=', versionNumberOf(template, min));
   if (max !== undefined) query = query.where('version', '<=', versionNumberOf(template, max));
   const numbers = texts.map((text) => versionNumberOf(template, text));
   if (numbers.length > 0) query = query.where('version', 'in', numbers);
-  const rows = await query.execute();
-  const missing = texts.findIndex((_, at) => !rows.some((row) => row.version === numbers[at]));
+  const present = new Set((await query.execute()).map(({ version }) => version));
+  const missing = numbers.findIndex((version) => !present.has(version));
   if (missing >= 0) throw noSuchVersion(template.launch_template_id, texts[missing] ?? '');
-  return rows.map((row) => withData(template, row));
+  return [...present].map((version) => ({ template, version }));
 };
 
 /** The newest version of a template comes first, as at EC2. */
-const cursorOf = ({ template, row }: VersionRow): string =>
-  `${template.launch_template_id} ${String(2 ** 31 - row.version).padStart(10, '0')}`;
+const placeCursor = ({ template, version }: Place): string =>
+  `${template.launch_template_id} ${String(2 ** 31 - version).padStart(10, '0')}`;
+const cursorOf = ({ template, row }: VersionRow): string => placeCursor({ template, version: row.version });
+
+/** Versions whose data are read at a time: each may have 64 KiB. */
+const readAtOnceMax = 100;
+
+const rowsAt = async (db: Database, places: readonly Place[]): Promise<VersionRow[]> => {
+  const templates = new Map(places.map(({ template }) => [template.launch_template_id, template]));
+  const ids = places.map(({ template }) => template.launch_template_id);
+  const versions = places.map(({ version }) => version);
+  const { rows } = await sql<Row<'launch_template_version'>>`
+    select v.* from launch_template_version v
+    join unnest(${ids}::text[], ${versions}::int[]) asked (id, version)
+      on v.launch_template_id = asked.id and v.version = asked.version`.execute(db);
+  return rows.flatMap((row) => {
+    const template = templates.get(row.launch_template_id);
+    return template === undefined ? [] : [withData(template, row)];
+  });
+};
+
+/** The versions that match, from the page's place on, until the page is full and one more is found. */
+const nextVersions = async (
+  db: Database,
+  asked: readonly Place[],
+  page: PageRequest,
+  matches: (row: VersionRow) => boolean,
+): Promise<VersionRow[]> => {
+  const { after, items } = page;
+  const places = asked
+    .map((place) => ({ place, cursor: placeCursor(place) }))
+    .filter(({ cursor }) => after === undefined || cursor > after)
+    .sort((a, b) => (a.cursor < b.cursor ? -1 : 1));
+  const found: VersionRow[] = [];
+  for (let at = 0; at < places.length && found.length <= items; at += readAtOnceMax) {
+    const batch = places.slice(at, at + readAtOnceMax).map(({ place }) => place);
+    found.push(...(await rowsAt(db, batch)).filter(matches));
+  }
+  return found.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
+};
 
 export const launchTemplateVersionHandlers: Handlers<ActionContext> = {
   async CreateLaunchTemplateVersion(input, context) {
@@ -167,10 +207,11 @@ export const launchTemplateVersionHandlers: Handlers<ActionContext> = {
       ids: { parameter: 'versions', values: input.Versions?.filter((text) => !aliases.includes(text)) },
       ...templatePage,
     });
-    const all = await versionsAsked(context.region.db, context.accountId, input);
-    const matching = applyFilters(all, input.Filters, filters);
+    const matches = compileFilters(input.Filters, filters);
+    const { db } = context.region;
+    const asked = await placesAsked(db, context.accountId, input);
     endDryRun(input);
-    matching.sort((a, b) => (cursorOf(a) < cursorOf(b) ? -1 : 1));
+    const matching = await nextVersions(db, asked, page, matches);
     const cut = cutPage(matching, page, cursorOf);
     return { LaunchTemplateVersions: cut.items.map(show), NextToken: cut.nextToken };
   },

@@ -2,11 +2,12 @@
 import { sql } from 'kysely';
 import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
-import type { Filter, FilterSpec } from '#wire/filters.ts';
+import { compileFilters, type Filter, type FilterSpec } from '#wire/filters.ts';
+import { readPage } from '#wire/pagination.ts';
 import type { Handlers, In, Out } from '#wire/types.ts';
 import { changeVpc, type Matters } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, findAll, withTags } from '../describe.ts';
+import { describe, findAll } from '../describe.ts';
 import { notFound } from '../not-found.ts';
 import {
   descriptionMember,
@@ -21,8 +22,8 @@ import {
   sameRule,
 } from '../permissions.ts';
 import { quotaOf } from '../quotas.ts';
-import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
-import { deleteRules, insertRules, rulesOfAccount, rulesOfGroup } from '../rule-store.ts';
+import { deleteTagsOf, insertTags, type Tagged, tagsOfType, tagsOnCreate } from '../resource-tags.ts';
+import { deleteRules, insertRules, rulesAfter, rulesOfGroup } from '../rule-store.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 import { checkVpcBudget } from '../vpc-budget.ts';
 import { requireGroup } from './security-groups.ts';
@@ -247,6 +248,49 @@ const revoke = async (input: RevokeInput, context: ActionContext, egress: boolea
   };
 };
 
+const rulesAtOnceMax = 5_000;
+const isExact = (value: string): boolean => !/[*?\\]/.test(value);
+const tagsOf = (rule: Tagged): Tagged['tags'] => rule.tags;
+
+/** The rules that match, from the page's place on, until the page is full and one more is found; of those that are named, all. */
+const rulesFor = async (
+  input: In<'DescribeSecurityGroupRules'>,
+  context: ActionContext,
+): Promise<(RuleRow & Tagged)[]> => {
+  const { region, accountId } = context;
+  const ids = input.SecurityGroupRuleIds?.length ? input.SecurityGroupRuleIds : undefined;
+  const inGroups = input.Filters?.find(
+    ({ Name, Values }) => Name === 'group-id' && Values?.every(isExact) === true,
+  )?.Values;
+  const scope = `${accountId}/DescribeSecurityGroupRules`;
+  const named = { ids: { parameter: 'securityGroupRuleIds', values: ids } };
+  const page = readPage(input, { secret: region.pageSecret, scope, ...named });
+  const matches = compileFilters<RuleRow & Tagged>(input.Filters, filters, tagsOf);
+  const limit = ids === undefined ? Math.min(page.items + 1, rulesAtOnceMax) : ids.length;
+  const found: (RuleRow & Tagged)[] = [];
+  let after = ids === undefined ? (page.after ?? '') : '';
+  for (;;) {
+    const asked = {
+      accountId,
+      ruleIds: ids,
+      groupIds: ids === undefined ? inGroups : undefined,
+      after,
+      limit,
+    };
+    const rows = await rulesAfter(region.db, asked);
+    const tags = await tagsOfType(
+      context,
+      'security-group-rule',
+      rows.map((rule) => rule.rule_id),
+    );
+    const tagged = rows.map((rule) => ({ ...rule, tags: tags.get(rule.rule_id) ?? [] }));
+    found.push(...(ids === undefined ? tagged.filter(matches) : tagged));
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < limit || found.length > page.items) return found;
+    after = last.rule_id;
+  }
+};
+
 export const securityGroupRuleHandlers: Handlers<ActionContext> = {
   AuthorizeSecurityGroupIngress: (input, context) => authorize(input, context, false),
   AuthorizeSecurityGroupEgress: (input, context) => authorize(input, context, true),
@@ -255,9 +299,7 @@ export const securityGroupRuleHandlers: Handlers<ActionContext> = {
 
   async DescribeSecurityGroupRules(input, context) {
     checkGroupFilter(input.Filters);
-    const all = rulesOfAccount(context.region.db, context.accountId);
-    const rows = await withTags(context, 'security-group-rule', all, (rule) => rule.rule_id);
-    const page = describe(rows, input, context, {
+    const page = describe(await rulesFor(input, context), input, context, {
       action: 'DescribeSecurityGroupRules',
       idOf: (rule) => rule.rule_id,
       filters,

@@ -5,12 +5,12 @@ import type { FilterSpec, FilterValue } from '#wire/filters.ts';
 import type { Handlers, Out } from '#wire/types.ts';
 import { changeVpc } from '../change.ts';
 import type { ActionContext } from '../context.ts';
-import { describe, withTags } from '../describe.ts';
+import { describeInBatches } from '../describe.ts';
 import { notFound } from '../not-found.ts';
 import { permissionsOf, protocolName, type RuleRow } from '../permissions.ts';
 import { quotaOf } from '../quotas.ts';
-import { deleteTagsOf, insertTags, type Tagged, tagsOnCreate } from '../resource-tags.ts';
-import { deleteRules, rulesOfAccount, rulesOfGroup } from '../rule-store.ts';
+import { deleteTagsOf, insertTags, type Tagged, tagsOfType, tagsOnCreate } from '../resource-tags.ts';
+import { deleteRules, rulesOfGroup, rulesOfGroups } from '../rule-store.ts';
 import type { RegionTransaction, Row } from '../schema.ts';
 
 type SecurityGroup = NonNullable<Out<'DescribeSecurityGroups'>['SecurityGroups']>[number];
@@ -75,21 +75,26 @@ const filters: FilterSpec<GroupRow> = {
   ...ruleFilters('egress.ip-permission', true),
 };
 
-const rowsOf = async (context: ActionContext): Promise<readonly GroupRow[]> => {
-  const { db } = context.region;
-  const groups = db
-    .selectFrom('security_group')
-    .selectAll()
-    .where('account_id', '=', context.accountId)
-    .execute();
-  const [rows, rules] = await Promise.all([
-    withTags(context, 'security-group', groups, (row) => row.group_id),
-    rulesOfAccount(db, context.accountId),
+const groupsOf = ({ region, accountId }: ActionContext): Promise<Row<'security_group'>[]> =>
+  region.db.selectFrom('security_group').selectAll().where('account_id', '=', accountId).execute();
+
+/** These groups with their tags and rules. `names`: of all groups of the account. */
+const loadGroups = async (
+  context: ActionContext,
+  names: ReadonlyMap<string, string>,
+  groups: readonly Row<'security_group'>[],
+): Promise<readonly GroupRow[]> => {
+  const ids = groups.map((group) => group.group_id);
+  const [tags, rules] = await Promise.all([
+    tagsOfType(context, 'security-group', ids),
+    rulesOfGroups(context.region.db, ids),
   ]);
   const byGroup = Map.groupBy(rules, (rule) => rule.group_id);
-  const names = new Map(rows.map((row) => [row.group_id, row.name]));
   const peers = new Map(rules.map((rule) => [rule.rule_id, names.get(rule.referenced_group_id ?? '') ?? '']));
-  return rows.map((row) => ({ ...row, rules: byGroup.get(row.group_id) ?? [], peers }));
+  return groups.map((row) => ({
+    ...row,
+    ...{ tags: tags.get(row.group_id) ?? [], rules: byGroup.get(row.group_id) ?? [], peers },
+  }));
 };
 
 /** A group of the caller by id, or by name in the default VPC (EC2's old way). */
@@ -223,12 +228,14 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
   },
 
   async DescribeSecurityGroups(input, context) {
-    const all = await rowsOf(context);
+    const all = await groupsOf(context);
     const { GroupNames: names } = input;
     const named = names?.length ? selectNames(all, names) : all;
-    const page = describe(named, input, context, {
+    const nameOf = new Map(all.map((group) => [group.group_id, group.name]));
+    const page = await describeInBatches<Row<'security_group'>, GroupRow>(named, input, context, {
       action: 'DescribeSecurityGroups',
       idOf: (group) => group.group_id,
+      load: (groups) => loadGroups(context, nameOf, groups),
       filters,
       tagsOf: (group) => group.tags,
       ids: { kind: 'securityGroup', parameter: 'groupIds', values: input.GroupIds },
@@ -263,7 +270,10 @@ export const securityGroupHandlers: Handlers<ActionContext> = {
   },
 };
 
-const selectNames = (groups: readonly GroupRow[], names: readonly string[]): readonly GroupRow[] => {
+const selectNames = <T extends Row<'security_group'>>(
+  groups: readonly T[],
+  names: readonly string[],
+): readonly T[] => {
   const missing = names.filter((name) => !groups.some((group) => group.name === name));
   if (missing.length > 0) throw notFound('securityGroup', missing);
   return groups.filter((group) => names.includes(group.name));

@@ -19,13 +19,23 @@ export interface AuditOptions {
 }
 
 const batchRecordsMax = 500;
+/** Calls that wait as they are, with all that was sent; those behind them wait as their records, which are of bounded size. */
+const wholeCallsMax = 64;
+/** Of records that wait. */
+const waitingCharsMax = 32 * 1024 * 1024;
+
+/** A record is made behind the answer to its call; where the disk is behind, at once. */
+type Waiting = { readonly call: AuditedCall } | { readonly record: string };
 
 export class AuditLog {
   readonly #options: AuditOptions;
   readonly #log: Logger;
-  #waiting: AuditedCall[] = [];
+  #waiting: Waiting[] = [];
+  #waitingChars = 0;
   #lost = 0;
   #bytes: number | undefined;
+  /** The last write failed, and may have left a part of a line. */
+  #isTorn = false;
   readonly #writing = new Coalesced(() => this.#write());
 
   constructor(options: AuditOptions, log: Logger) {
@@ -35,11 +45,13 @@ export class AuditLog {
 
   /** Never throws and never waits. */
   add(call: AuditedCall): void {
-    if (this.#waiting.length >= this.#options.waitingMax) {
+    if (this.#waiting.length >= this.#options.waitingMax || this.#waitingChars >= waitingCharsMax) {
       this.#lost += 1;
       return;
     }
-    this.#waiting.push(call);
+    const one = this.#waiting.length < wholeCallsMax ? { call } : { record: recordOf(call) };
+    this.#waiting.push(one);
+    this.#waitingChars += charsOf(one);
     // It never fails: what could not be written is counted.
     void this.#writing.run();
   }
@@ -54,32 +66,30 @@ export class AuditLog {
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, batchRecordsMax);
+      for (const one of batch) this.#waitingChars -= charsOf(one);
+      const lostBefore = this.#lost;
+      this.#lost = 0;
       try {
-        await this.#append(batch.map((call) => this.#line(call)).join(''));
+        await this.#append(linesOf(batch, lostBefore));
       } catch (error) {
-        this.#lost += batch.length;
+        this.#lost += lostBefore + batch.length;
         this.#bytes = undefined;
+        this.#isTorn = true;
         this.#log.error({ err: error, lost: this.#lost }, 'calls could not be written to the audit log');
       }
     }
   }
 
-  #line(call: AuditedCall): string {
-    const lost = this.#lost;
-    this.#lost = 0;
-    const gap = lost === 0 ? {} : { additionalEventData: { recordsLostBefore: lost } };
-    return `${JSON.stringify({ ...auditRecord(call), ...gap })}\n`;
-  }
-
   async #append(text: string): Promise<void> {
     const { path, fileBytesMax } = this.#options;
-    const bytes = Buffer.byteLength(text);
+    const bytes = Buffer.byteLength(text) + 1;
     this.#bytes ??= await this.#open();
     if (this.#bytes > 0 && this.#bytes + bytes > fileBytesMax) {
       await this.#rotate();
       this.#bytes = 0;
     }
-    await appendFile(path, text, { mode: 0o600 });
+    await appendFile(path, this.#isTorn ? `\n${text}` : text, { mode: 0o600 });
+    this.#isTorn = false;
     this.#bytes += bytes;
   }
 
@@ -100,3 +110,17 @@ export class AuditLog {
     }
   }
 }
+
+const recordOf = (call: AuditedCall): string => JSON.stringify(auditRecord(call));
+
+const charsOf = (one: Waiting): number => ('record' in one ? one.record.length : 0);
+
+/** The first of them says how many were lost before it. */
+const linesOf = (batch: readonly Waiting[], lostBefore: number): string =>
+  batch
+    .map((one, at) => {
+      const record = 'record' in one ? one.record : recordOf(one.call);
+      const gap = `,"additionalEventData":{"recordsLostBefore":${lostBefore}}}`;
+      return `${at === 0 && lostBefore > 0 ? `${record.slice(0, -1)}${gap}` : record}\n`;
+    })
+    .join('');

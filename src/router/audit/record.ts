@@ -29,6 +29,10 @@ export const removed = '<sensitiveDataRemoved>';
 /** Members whose value is somebody's secret, or may contain one. */
 const sensitive = /^(?:userdata|keymaterial|publickeymaterial|authorization)$|secret|password|privatekey/i;
 
+/** Members that are named by another one: `Attribute=userData` and `Value=...`, the older form of ModifyInstanceAttribute. */
+const naming = 'Attribute';
+const named = 'Value';
+
 const textCharsMax = 1_024;
 const itemsMax = 100;
 const membersMax = 100;
@@ -89,9 +93,15 @@ const shown = (value: unknown, depth: number): unknown => {
       .slice(0, membersMax)
       .map(([name, member]) => [
         name.charAt(0).toLowerCase() + name.slice(1),
-        sensitive.test(name) ? removed : shown(member, depth - 1),
+        isSensitive(value, name) ? removed : shown(member, depth - 1),
       ]),
   );
+};
+
+const isSensitive = (structure: object, name: string): boolean => {
+  if (sensitive.test(name)) return true;
+  const attribute: unknown = name === named ? Reflect.get(structure, naming) : undefined;
+  return typeof attribute === 'string' && sensitive.test(attribute);
 };
 
 const bounded = (value: unknown): unknown => {

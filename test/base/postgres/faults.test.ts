@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { type Kysely, sql } from 'kysely';
-import { type OpenDatabaseOptions, openDatabase } from '#base/postgres/database.ts';
+import { type OpenDatabaseOptions, openDatabase, poolOf } from '#base/postgres/database.ts';
 import { faultOfState, storeFaultOf } from '#base/postgres/faults.ts';
+import { transactPipelined } from '#base/postgres/pipelined.ts';
 import { StorePool } from '#base/postgres/pool.ts';
 import { transact } from '#base/postgres/transaction.ts';
 import { PandoError } from '#contracts/errors.ts';
@@ -179,6 +180,28 @@ test('a COMMIT whose answer is lost is an unknown outcome, and is not run again'
   assert.equal(await has(4), true, 'the server did keep it');
 });
 
+test('a transaction whose failure nobody passed on is rolled back by the server, and says so', async () => {
+  const db = open(database.url);
+  await keep(db, 7);
+  const twice = 'insert into kept (id) values (7)';
+  for (let turn = 0; turn < 3; turn++) {
+    const swallowed = transact(db, async (tx) => {
+      await tx.insertInto('kept').values({ id: 8 }).execute();
+      await sql
+        .raw(twice)
+        .execute(tx)
+        .catch(() => undefined);
+    });
+    await assert.rejects(swallowed, /rolled back/);
+    const piped = transactPipelined(poolOf(db), async (tx) => {
+      await tx.query('insert into kept (id) values (8)');
+      await tx.query(twice).catch(() => undefined);
+    });
+    await assert.rejects(piped, /rolled back/);
+  }
+  assert.equal(await has(8), false);
+});
+
 test('a connection that breaks before COMMIT: the transaction is run again, and happens once', async () => {
   const db = open(one.url(database.url));
   let runs = 0;
@@ -197,6 +220,7 @@ test('every SQLSTATE of a store in trouble has its class, its code, and its way 
     ['57P01', 'away', 'Unavailable'],
     ['57P02', 'away', 'Unavailable'],
     ['57P03', 'away', 'Unavailable'],
+    ['57P04', 'away', 'Unavailable'],
     ['08006', 'away', 'Unavailable'],
     ['08P01', 'away', 'Unavailable'],
     ['25006', 'read-only', 'Unavailable'],
@@ -204,6 +228,7 @@ test('every SQLSTATE of a store in trouble has its class, its code, and its way 
     ['40P01', 'contended', 'Conflict'],
     ['53100', 'full', 'Unavailable'],
     ['58030', 'full', 'Unavailable'],
+    ['53000', 'busy', 'Unavailable'],
     ['53300', 'busy', 'Unavailable'],
     ['57014', 'busy', 'Unavailable'],
   ] as const;
@@ -237,7 +262,9 @@ test('every SQLSTATE of a store in trouble has its class, its code, and its way 
 
 test('an answer that cannot pass with time is told at once', async () => {
   const began = performance.now();
-  await assert.rejects(ask(open(`${one.url(database.url)}_absent`, { acquireTimeoutMs: 60_000 })));
+  await assert.rejects(ask(open(`${one.url(database.url)}_absent`, { acquireTimeoutMs: 60_000 })), {
+    ...{ code: 'Unavailable', status: 503 },
+  });
   assert.ok(performance.now() - began < 30_000);
 });
 

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { openDatabase } from '#base/postgres/database.ts';
 import { listenStore } from '#base/postgres/listen.ts';
+import { StoreProxy } from '../../support/storeProxy.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
 
 let server: TestDatabase;
@@ -49,4 +50,23 @@ test('what is notified is heard; a cut connection is made again, and says so; en
   assert.equal(heard, 4);
   assert.throws(() => listenStore({ url: server.url, channel: 'a; drop table x', heard: () => undefined }));
   await db.destroy();
+});
+
+test('a server that is silent from LISTEN on is left for the next', async (t) => {
+  const [silent, well] = [await StoreProxy.of(server.url), await StoreProxy.of(server.url)];
+  silent.silentAt = /^listen/;
+  let heard = 0;
+  const close = listenStore({
+    url: `postgresql://pando@${silent.address},${well.address}${new URL(server.url).pathname}`,
+    channel: 'some_channel',
+    queryTimeoutMs: 300,
+    heard: () => heard++,
+  });
+  t.after(async () => {
+    close();
+    await silent.close();
+    await well.close();
+  });
+  await until(() => heard === 1);
+  assert.equal(silent.accepted, 1);
 });

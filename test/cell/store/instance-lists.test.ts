@@ -147,6 +147,20 @@ test('a page of volumes or of tags is one indexed read', async () => {
   await assertIndexedRead('instances_volume', (on) => listTaggedVolumes(on, from));
 });
 
+test('no list reads user data, which none shows', async () => {
+  const lists = [
+    await listInstancesAfter(db, { accountId: account, endedSince: undefined, after: undefined, limit: 5 }),
+    await listVolumesAfter(db, { accountId: account, limit: 5 }),
+  ];
+  for (const rows of lists) {
+    assert.equal(rows.length, 5);
+    assert.deepEqual(
+      rows.filter(({ spec }) => spec.userData !== undefined),
+      [],
+    );
+  }
+});
+
 test('pages together show each instance once, and none that ended over an hour ago', async () => {
   const shown = await pages((after) => listInstancesAfter(db, request({ after })));
   assert.equal(shown.length, endedLately + live);
