@@ -1,5 +1,6 @@
 /** A switch that nobody follows up: the guest runs in one place all the same, and its packets go there. */
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, type TestHost, until } from './lab.ts';
@@ -145,5 +146,28 @@ describe('a migration whose cell is gone', () => {
     );
     await countsOn(source, instanceId);
     assert.equal(await running(target, instanceId).catch(() => false), false);
+  });
+
+  it('lets the packets go of a guest that a former agent let run, and asks nobody about it', async () => {
+    const instanceId = await converged();
+    const { record } = target.agent.host.get(instanceId).paths;
+    const before = await readFile(record, 'utf8');
+    await switchOf(instanceId);
+    await until('its packets are let go', () => settled(instanceId));
+    await until('it is written down', async () => (await readFile(record, 'utf8')) !== before);
+    // As an agent leaves it that dies between the two.
+    target.stop();
+    source.stop();
+    await writeFile(record, before);
+    lab.cardCalls.length = 0;
+    await target.start();
+    await until('its packets are let go again', () => settled(instanceId));
+    assert.ok(!lab.cardCalls.some(({ params }) => JSON.stringify(params).includes('"hold"')));
+    await until(
+      'it has arrived for good',
+      () => target.agent.host.get(instanceId).record.migration === undefined,
+    );
+    await target.call('vm.reboot', { command: key(), instanceId });
+    await countsOn(target, instanceId);
   });
 });
