@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, type TestHost, until } from './lab.ts';
 
@@ -169,5 +171,34 @@ describe('a migration whose cell is gone', () => {
     );
     await target.call('vm.reboot', { command: key(), instanceId });
     await countsOn(target, instanceId);
+  });
+
+  it('tries to give a switch up again where a try has failed: the guest does not stand still in both places', async (t) => {
+    const instanceId = await converged();
+    const { monitor } = source.agent.host.get(instanceId);
+    const execute = monitor.execute.bind(monitor);
+    let failures = 2;
+    t.mock.method(monitor, 'execute', (name: string, ...more: []) => {
+      if (name === 'migrate-continue' || (name === 'migrate_cancel' && failures-- > 0))
+        return Promise.reject(new PandoError('NotReady', 'It does not answer just now.'));
+      return execute(name, ...more);
+    });
+    await assert.rejects(switchOf(instanceId));
+    const cancel = { command: key(), instanceId };
+    await assert.rejects(source.call('migrate.cancel', cancel));
+    assert.equal(await running(source, instanceId), false);
+    await source.call('migrate.cancel', cancel);
+    await countsOn(source, instanceId);
+    assert.equal((await source.call('migrate.progress', { instanceId })).phase, 'none');
+    assert.equal(await running(target, instanceId).catch(() => false), false);
+  });
+
+  it('does not stop a guest late, when the switch has been given up already', async (t) => {
+    const instanceId = await converged();
+    const { cgroups } = source.agent.host.context;
+    t.mock.method(cgroups, 'setLowCpuShares', () => sleep(budgetMs + 1_000));
+    await assert.rejects(switchOf(instanceId));
+    await sleep(1_500);
+    await countsOn(source, instanceId);
   });
 });
