@@ -8,7 +8,7 @@
 import { sqlStateOf } from '#base/postgres/faults.ts';
 import { currentTrace, type Trace } from '#base/trace.ts';
 import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
-import { isSteady } from './processors.ts';
+import { hasLapsed, isSteady } from './processors.ts';
 import { type Sql, send } from './sql.ts';
 
 export const workflowStates = ['running', 'undoing', 'waiting', 'stuck', 'done', 'undone'] as const;
@@ -279,7 +279,7 @@ export const takeOver = async (
              (state in ('running', 'undoing') and owner <> $1 and (
                 not exists (select 1 from processors p where p.owner = w.owner)
                 or (${isSteady} and not exists (
-                  select 1 from processors p where p.owner = w.owner and p.lease_until > now()))))
+                  select 1 from processors p where p.owner = w.owner and not ${hasLapsed}))))
           -- Only a processor of the last release gives a stuck row a time of its own.
           or (state = 'stuck' and wake_at < now())
           or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds'))
