@@ -291,6 +291,18 @@ export const takeOver = async (
   return rows.sort((a, b) => a.created_at.getTime() - b.created_at.getTime());
 };
 
+/** Of these workflows, each under an epoch: those that `owner` does not have under it any more. */
+export const listLost = (
+  sql: Sql,
+  owner: string,
+  workflows: readonly Pick<WorkflowRow, 'id' | 'epoch'>[],
+): Promise<Pick<WorkflowRow, 'id' | 'epoch'>[]> =>
+  sql.query(
+    `select o.id, o.epoch from unnest($2::text[], $3::int[]) o (id, epoch)
+     where not exists (select from workflows w where w.id = o.id and w.owner = $1 and w.epoch = o.epoch)`,
+    [owner, workflows.map(({ id }) => id), workflows.map(({ epoch }) => epoch)],
+  );
+
 /** Ended workflows go, but for those whose parent still lives: it may look at how they ended. */
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {
   await sql.query(

@@ -90,6 +90,10 @@ export class Execution<Services> {
     this.#cancel.abort();
   }
 
+  get row(): Pick<WorkflowRow, 'id' | 'epoch'> {
+    return this.#mover.row;
+  }
+
   /** What a step returned, once it has. Undefined if the workflow ends or is parked without it. */
   result(step: string): Promise<unknown> {
     if (Object.hasOwn(this.#results, step)) return Promise.resolve(this.#results[step]);
@@ -360,16 +364,7 @@ export class Execution<Services> {
     const { reaches, log, timing } = this.#options;
     // By the row: an undo that is repeated from its first step on still fails at the same one.
     const parks = row.step === step ? row.attempts : 0;
-    const failed = {
-      thrown,
-      step,
-      last: row.last_error,
-      parks,
-      awayMs,
-      patienceMs,
-      timing,
-      reaches,
-    };
+    const failed = { thrown, step, last: row.last_error, parks, awayMs, patienceMs, timing, reaches };
     const outcome = failedOutcome(failed);
     if (outcome.kind === 'stuck') return this.#stuck(resume, outcome.error, outcome.cause);
     log.info({ workflow: row.id, step, code: outcome.error.code }, 'workflow is parked for another try');
