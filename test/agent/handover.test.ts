@@ -113,6 +113,19 @@ describe('a migration whose cell is gone', () => {
     await countsOn(target, instanceId);
   });
 
+  it('tells a card that does not answer once more to keep the redirection: else it would lapse', async () => {
+    const instanceId = await converged();
+    const way = { eniId: eniOf(instanceId), to: queue };
+    const keeps = () => redirections().filter((params) => JSON.stringify(params).includes('keep'));
+    lab.onRedirect = () => {
+      if (keeps().length === 1) throw new PandoError('Unavailable', 'The card begins anew.');
+    };
+    await switchOf(instanceId);
+    await until('it is told again', () => keeps().length === 2);
+    assert.deepEqual(keeps().at(-1), { ...way, keep: true });
+    await until('it runs on the target', () => running(target, instanceId));
+  });
+
   it('gives the switch up when the target says nothing: the guest and its packets stay', async () => {
     const instanceId = await converged();
     const pid = target.agent.host.get(instanceId).record.process?.pid;
