@@ -186,6 +186,30 @@ describe('a migration whose cell is gone', () => {
     await countsOn(target, instanceId);
   });
 
+  it('knows a guest that it has handed over though its record is lost: it runs here never again (I1)', async () => {
+    const instanceId = await converged();
+    const { record } = source.agent.host.get(instanceId).paths;
+    await switchOf(instanceId);
+    await until('it runs on the target', () => running(target, instanceId));
+    await until('it is written down', async () => (await readFile(record, 'utf8')).includes('migrated away'));
+    await until('the redirection is kept', () => redirections().length === 2);
+    source.stop();
+    await writeFile(record, '{');
+    await source.start();
+    // What it has written down of that is read by the next agent.
+    source.stop();
+    await source.start();
+    assert.equal((await source.call('migrate.progress', { instanceId })).phase, 'completed');
+    assert.equal(source.agent.host.get(instanceId).record.recovered, true);
+    const order = { command: key(), instanceId };
+    await assert.rejects(source.call('migrate.cancel', order), { code: 'IncorrectState' });
+    await assert.rejects(source.call('vm.reboot', order), { code: 'IncorrectInstanceState' });
+    assert.deepEqual(await Promise.all([running(source, instanceId), running(target, instanceId)]), [
+      false,
+      true,
+    ]);
+  });
+
   it('tries to give a switch up again where a try has failed: the guest does not stand still in both places', async (t) => {
     const instanceId = await converged();
     const { monitor } = source.agent.host.get(instanceId);
