@@ -181,7 +181,8 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/router/router.ts': 'signatures are dated (SigV4)',
   'src/region/instance-credentials.ts': 'credentials of instances expire',
   'src/region/accounts.ts': 'signing keys are of days (SigV4)',
-  'src/region/rollouts/open.ts': 'bake times, time windows and records of rollouts outlive a process',
+  'src/region/rollouts/open.ts':
+    'time windows of rollouts are people’s; bake times outlive a process: where its steady clock begins',
   'src/cli/ec2Client.ts': 'signatures are dated (SigV4)',
   'src/cli/capacityClient.ts': 'signatures are dated (SigV4)',
   'src/cell/clock.ts':
@@ -204,6 +205,30 @@ const wallClockPlaces: Readonly<Record<string, string>> = {
   'src/cli/commands/status.ts': 'how long ago, shown to people',
   'src/cli/commands/workflow.ts': 'how long ago and how long still, shown to people',
 };
+
+/** Where the cell's injected clock is asked for the wall time, and why. Whatever else its code measures goes by `clock.monotonicMs()`. */
+const cellWallTimes: Readonly<Record<string, readonly string[]>> = {
+  'times that people read, and kept as such': [
+    ...['actions/console', 'actions/lifecycle', 'actions/profile-associations', 'actions/run-instances'],
+    ...['health/recorder', 'hosts/adoption', 'lifecycle', 'notices/deliveries', 'notices/queue'],
+    ...['notices/requests', 'reconfiguration/validation', 'workflows/launch', 'workflows/terminate'],
+  ],
+  'how old a thing is by the times that people read of it': [
+    ...['actions/find', 'actions/status-checks', 'cell', 'notices/notices', 'reservations/upkeep'],
+  ],
+  'times that people chose': [
+    ...['actions/capacity-reservations', 'actions/event-start', 'chosen-starts', 'event-windows'],
+    'workflows/steps/empty-host',
+  ],
+  'credentials expire': ['hosts/metadata'],
+  'the last recovery, kept in the row; a clock that was stepped back keeps none waiting': ['hosts/reconcile'],
+};
+
+test('the cell asks its clock for the wall time in a few named places only', () => {
+  const named = Object.values(cellWallTimes).flatMap((files) => files.map((file) => `src/cell/${file}.ts`));
+  const readers = sources.filter((file) => file.startsWith('src/cell/') && /\bclock\.now\b/.test(read(file)));
+  assert.deepEqual(readers.toSorted(), named.toSorted(), 'use clock.monotonicMs(), or name the file and why');
+});
 
 test('time that measures is monotonic: the wall clock is read in a few named places only', () => {
   const clocks = /\bDate\.now\b|\bnew Date\(\)|\bDate\(\)|\bperformance\.(?:now|timeOrigin)\b|\bhrtime\b/;

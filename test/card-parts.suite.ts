@@ -253,6 +253,14 @@ export const cardPartsChecks = (check: Check): void => {
     assert.equal(await heldDigest(subject, subject.vpcId), b.digest);
     await transact(subject, { objects: [change(a, a, b.digest)], fence: { epoch: later, number: 3 } });
     assert.equal(await heldDigest(subject, subject.vpcId), a.digest);
+    // Nor does an engine that was replaced make stay what its successor tries.
+    const transactionId = `f-${subject.vpcId}`;
+    const trial = { transactionId, objects: [change(b, b, a.digest)], confirmWithinMs: 60_000 };
+    await transact(subject, { ...trial, fence: { epoch: later + 1, number: 1 } });
+    const late = subject.call('card.confirm', { transactionId, fence: { epoch: later, number: 9 } });
+    assert.equal(await codeOf(late), 'StaleEpoch');
+    await subject.call('card.confirm', { transactionId, fence: { epoch: later + 1, number: 2 } });
+    assert.equal(await codeOf(subject.call('card.confirm', { transactionId })), 'NotFound', 'it stays');
   });
 
   check(

@@ -18,6 +18,7 @@ import { UsageBook } from '#cell/hosts/usage.ts';
 import type { CellServices } from '#cell/services.ts';
 import { attempt } from '#cell/workflow/attempt.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { now, steadyNow } from '#region/rollouts/open.ts';
 import { KeyCache } from '#router/keyCache.ts';
 import { LaunchMemory } from '#router/launchMemory.ts';
 
@@ -97,6 +98,13 @@ for (const [direction, stepMs] of [
       assert.equal(await keys.get('AKIAUNKNOWN'), undefined);
       assert.equal(asked, 2);
       assert.deepEqual(launches.get('1', 'token'), { state: 'accepted' });
+    });
+
+    it('ends no bake of a rollout, and moves its time window with it', () => {
+      const [bakes, shows] = [steadyNow(), now()];
+      step();
+      assert.ok(Math.abs(steadyNow() - bakes) < hourMs / 2);
+      assert.equal(now() - shows, stepMs);
     });
 
     it('ends no attempt of a workflow’s step before its time', async () => {

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import type { VmState } from '#contracts/host.ts';
 import type { AgentContext } from './context.ts';
+import { migrateInfo } from './migration/facts.ts';
 import { identifyProcess, isAlive, type ProcessIdentity, processesOfUid } from './process.ts';
 import { recoveredReason } from './recover.ts';
 import { deleteTap, ourTaps } from './tap.ts';
@@ -35,10 +36,19 @@ export const adoptVm = async (vm: Vm): Promise<void> => {
   const now = await vm.takeOver(process);
   if (record.process === undefined) return; // It had shut itself down, and that is settled.
   if (record.recovered) vm.setState(stateOf(now), recoveredReason);
+  if (record.recovered) await recallHandover(vm, now);
   else if (now === 'running') vm.setState('running');
   else if (record.state === 'running') vm.setState('paused', `the VMM says ${now}`);
   await vm.adjustCpuQuota(); // A former agent may have died in the middle of a switch.
   await vm.save();
+};
+
+/** A guest that was handed over runs elsewhere, or will: its record is lost, but its VMM says so, and it never runs here again (I1). */
+const recallHandover = async ({ record, monitor }: Vm, runState: string): Promise<void> => {
+  // A guest that stood still when its migration failed is left in this state too.
+  if (runState !== 'postmigrate') return;
+  if ((await monitor.query(migrateInfo, 'query-migrate')).status !== 'completed') return;
+  record.migration = { role: 'source', memoryUri: '', diskUri: '', phase: 'completed', sending: true };
 };
 
 /** Its directory is gone, and its monitor's socket with it: it runs on, is told of, and can be destroyed, no more. */

@@ -27,6 +27,8 @@ const portOf = (uri: string): { host: string; port: number } => {
 /** What a VM's part in a migration asks for. Pure. */
 export const reachOf = (uid: number, migration: MigrationRecord | undefined): Reach => {
   if (migration === undefined) return nothing;
+  // It has given everything away; where to may not be known any more (adopt.ts).
+  if (migration.role === 'source' && migration.phase === 'completed') return nothing;
   const ends = [migration.memoryUri, migration.diskUri].map(portOf);
   return migration.role === 'source'
     ? { peers: ends.map(({ host, port }) => `${uid} . ${host} . ${port}`), listening: [] }

@@ -187,8 +187,9 @@ export class Device {
     return previewOf(found);
   }
 
-  /** The transaction stays. @throws NotFound */
-  async confirm(transactionId: string): Promise<void> {
+  /** The transaction stays. @throws NotFound, StaleEpoch */
+  async confirm(transactionId: string, fence?: DeviceTransaction['fence']): Promise<void> {
+    this.#fence = obey(this.#fence, fence);
     this.#unconfirmed.confirm(transactionId);
     this.role.programs?.settle(transactionId);
     await this.#saveFleet();

@@ -39,8 +39,8 @@ export const cardHandlers = (
   'card.objects': ({ vpcIds }) => card.device.objects(vpcIds),
   'card.transact': (transaction) => card.transact(transaction),
   'card.preview': (transaction) => card.device.preview(transaction),
-  'card.confirm': async ({ transactionId }) => {
-    await card.device.confirm(transactionId);
+  'card.confirm': async ({ transactionId, fence }) => {
+    await card.device.confirm(transactionId, fence);
     return {};
   },
   'card.probe': (request) => card.probe(request),

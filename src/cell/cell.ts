@@ -168,7 +168,8 @@ export const createCell = async (options: CellOptions): Promise<Cell> => {
   const stop = new AbortController();
   const renew = async (): Promise<void> => {
     const askedAt = lease.now();
-    await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
+    const awayMs = await urgently(() => renewLease(db, owner, identity.processorId, ttlMs));
+    await lease.settleDoubt(awayMs, () => engine.lost());
     lease.renewed(askedAt, ttlMs);
     health.at = clock.monotonicMs();
   };

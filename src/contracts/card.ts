@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { probeReport, probeRequest } from './card-probe.ts';
 import { kernelPreview } from './kernel-preview.ts';
 import { networkOperation, trackedFlow, vmMetadata, vpcPort, vpcState } from './network.ts';
-import { deviceObjects, deviceTransaction } from './network-objects.ts';
+import { deviceConfirmation, deviceObjects, deviceTransaction } from './network-objects.ts';
 
 const empty = z.object({});
 const endpoint = z.object({ ip: z.string(), port: z.number().int() });
@@ -52,8 +52,8 @@ export const cardContract = {
   'card.transact': { params: deviceTransaction, result: deviceObjects },
   /** What `card.transact` would change in the kernel; nothing is touched. Errors: as it would answer. */
   'card.preview': { params: deviceTransaction, result: kernelPreview },
-  /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none. */
-  'card.confirm': { params: z.object({ transactionId: z.string() }), result: empty },
+  /** The transaction stays. Errors: `NotFound` when it has lapsed, or there was none; `StaleEpoch` as of a transaction. */
+  'card.confirm': { params: deviceConfirmation, result: empty },
   /**
    * Measures from a guest of the card's own; see card-probe.ts. Errors: `InvalidParameterValue` when the members are not the card's (it is
    * not among them, or a target is not).

@@ -195,6 +195,11 @@ export type DeviceTransaction = z.infer<typeof deviceTransaction>;
 export const deviceObjects = z.object({ objects: z.array(objectOnDevice), places: z.array(placesOnDevice) });
 export type DeviceObjects = z.infer<typeof deviceObjects>;
 
+/** Which transaction stays, and whose word that is: absent from who is of the last release. */
+export const deviceConfirmation = deviceTransaction
+  .pick({ fence: true })
+  .extend({ transactionId: z.string() });
+
 /**
  * A device as who changes it sees it. Errors: `HostUnreachable`; `Conflict` with `details.has` (JSON of the `objectOnDevice` that differs)
  * when a first state is not what it has (drift), and nothing is touched; `InvalidParameterValue` for a body that is none, or whose digest is
@@ -208,8 +213,8 @@ export interface NetworkDevice {
   transact(transaction: DeviceTransaction): Promise<DeviceObjects>;
   /** What the transaction would change in its kernel. Absent: it does not say. */
   preview?(transaction: DeviceTransaction): Promise<KernelPreview>;
-  /** The transaction stays. Unknown (it has lapsed, or there was none): NotFound. */
-  confirm(transactionId: string): Promise<void>;
+  /** The transaction stays. Unknown (it has lapsed, or there was none): NotFound. Fenced as a transaction is. */
+  confirm(transactionId: string, fence?: DeviceTransaction['fence']): Promise<void>;
   /** Absent: it has no guests, so nothing can be measured from it. */
   probe?(request: ProbeRequest): Promise<ProbeReport>;
 }

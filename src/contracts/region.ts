@@ -6,7 +6,13 @@ import { instanceWindow, windowedInstance, windowedInstancesMax } from './event-
 import { kernelPreview } from './kernel-preview.ts';
 import { identityClaims, signedIdentity, temporaryCredentials } from './metadata.ts';
 import { vpcPort, vpcState } from './network.ts';
-import { deviceObjects, deviceTransaction, objectChange, placesDelta } from './network-objects.ts';
+import {
+  deviceConfirmation,
+  deviceObjects,
+  deviceTransaction,
+  objectChange,
+  placesDelta,
+} from './network-objects.ts';
 import { profilePolicy, profileRecord, profileReference } from './profiles.ts';
 
 const empty = z.object({});
@@ -428,7 +434,7 @@ export const cellPushContract = {
     params: z.object({ deviceId: z.string(), transaction: deviceTransaction }),
     result: kernelPreview,
   },
-  'cell.confirm': { params: z.object({ deviceId: z.string(), transactionId: z.string() }), result: empty },
+  'cell.confirm': { params: deviceConfirmation.extend({ deviceId: z.string() }), result: empty },
   /** As `card.probe`. */
   'cell.probe': { params: z.object({ deviceId: z.string(), probe: probeRequest }), result: probeReport },
   /** The cards of all of this cell's hosts. `connected`: this processor reaches the host, and the host its card. */

@@ -58,8 +58,8 @@ const handlers: Handlers<typeof cardContract> = {
   'card.objects': ({ vpcIds }) => gateway.device.objects(vpcIds),
   'card.transact': (transaction) => gateway.transact(transaction),
   'card.preview': (transaction) => gateway.device.preview(transaction),
-  'card.confirm': async ({ transactionId }) => {
-    await gateway.device.confirm(transactionId);
+  'card.confirm': async ({ transactionId, fence }) => {
+    await gateway.device.confirm(transactionId, fence);
     return {};
   },
   'card.removeVpc': async ({ vpcId }) => {

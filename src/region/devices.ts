@@ -136,8 +136,8 @@ export class CellDevice implements Device {
       objects: (vpcIds) => this.#ask('cell.deviceObjects', { deviceId, vpcIds: vpcIds && [...vpcIds] }),
       transact: (transaction) => this.#ask('cell.transact', { deviceId, transaction }),
       preview: (transaction) => this.#ask('cell.preview', { deviceId, transaction }),
-      confirm: async (transactionId) => {
-        await this.#ask('cell.confirm', { deviceId, transactionId });
+      confirm: async (transactionId, fence) => {
+        await this.#ask('cell.confirm', { deviceId, transactionId, fence });
       },
       probe: (probe) => this.#ask('cell.probe', { deviceId, probe }),
     };
@@ -312,8 +312,8 @@ export class GatewayDevice implements Device {
       objects: (vpcIds) => this.#ask('card.objects', { vpcIds: vpcIds && [...vpcIds] }),
       transact: (transaction) => this.#ask('card.transact', transaction),
       preview: (transaction) => this.#ask('card.preview', transaction),
-      confirm: async (transactionId) => {
-        await this.#ask('card.confirm', { transactionId });
+      confirm: async (transactionId, fence) => {
+        await this.#ask('card.confirm', { transactionId, fence });
       },
     };
   }

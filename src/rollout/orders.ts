@@ -14,7 +14,10 @@ export type Order =
 
 /** What a rollout cannot know by itself. */
 export interface World {
+  /** For what is measured: no step of a wall clock moves it. */
   readonly nowMs: number;
+  /** What people's clocks show, for time windows. */
+  readonly wallMs: number;
   reachable(deviceId: string): boolean;
   /** Whether it is still a device of the fleet. */
   exists(deviceId: string): boolean;

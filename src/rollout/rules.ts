@@ -40,14 +40,14 @@ export const failuresOf = (
 export const waitsFor = (
   record: RolloutRecord,
   devices: Pick<DeviceBook, 'wave'>,
-  world: Pick<World, 'nowMs' | 'turn'>,
+  world: Pick<World, 'wallMs' | 'turn'>,
 ): string | undefined => {
   const { phase, paused, wave, policy } = record;
   if (paused) return 'paused: pando rollout resume goes on';
   if (phase === 'halted') return 'an operator: resume accepts what failed, abort goes back';
   if (phase !== 'pending' && phase !== 'applying') return undefined;
   if (!isApproved(record, wave)) return `approval of wave ${wave + 1} by ${policy.approval?.by.join(' or ')}`;
-  if (!isOpen(policy.window, world.nowMs))
+  if (!isOpen(policy.window, world.wallMs))
     return `its time window, ${policy.window?.from} to ${policy.window?.to} UTC`;
   const waiting = devices.wave(wave).find(({ deviceId }) => world.turn(deviceId) === 'wait');
   return waiting && `an earlier rollout that has ${waiting.deviceId}`;

@@ -371,7 +371,7 @@ export class RolloutRun {
   }
 
   #mayCommand(world: World): boolean {
-    return isApproved(this.#record, this.#record.wave) && isOpen(this.#record.policy.window, world.nowMs);
+    return isApproved(this.#record, this.#record.wave) && isOpen(this.#record.policy.window, world.wallMs);
   }
 
   #checkErrors({ wave, deviceId, detail = '' }: DeviceRecord, nowMs: number): void {

@@ -222,7 +222,8 @@ export class SimCard {
         ...{ ports: this.ports.values(), parts: this.parts.values() },
       });
     },
-    'card.confirm': ({ transactionId }) => {
+    'card.confirm': ({ transactionId, fence }) => {
+      this.#fence = obey(this.#fence, fence);
       this.#unconfirmed.confirm(transactionId);
       return {};
     },

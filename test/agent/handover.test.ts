@@ -1,6 +1,9 @@
 /** A switch that nobody follows up: the guest runs in one place all the same, and its packets go there. */
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PandoError } from '#contracts/errors.ts';
 import { newId } from '#contracts/ids.ts';
 import { key, Lab, type TestHost, until } from './lab.ts';
 
@@ -110,6 +113,19 @@ describe('a migration whose cell is gone', () => {
     await countsOn(target, instanceId);
   });
 
+  it('tells a card that does not answer once more to keep the redirection: else it would lapse', async () => {
+    const instanceId = await converged();
+    const way = { eniId: eniOf(instanceId), to: queue };
+    const keeps = () => redirections().filter((params) => JSON.stringify(params).includes('keep'));
+    lab.onRedirect = () => {
+      if (keeps().length === 1) throw new PandoError('Unavailable', 'The card begins anew.');
+    };
+    await switchOf(instanceId);
+    await until('it is told again', () => keeps().length === 2);
+    assert.deepEqual(keeps().at(-1), { ...way, keep: true });
+    await until('it runs on the target', () => running(target, instanceId));
+  });
+
   it('gives the switch up when the target says nothing: the guest and its packets stay', async () => {
     const instanceId = await converged();
     const pid = target.agent.host.get(instanceId).record.process?.pid;
@@ -145,5 +161,81 @@ describe('a migration whose cell is gone', () => {
     );
     await countsOn(source, instanceId);
     assert.equal(await running(target, instanceId).catch(() => false), false);
+  });
+
+  it('lets the packets go of a guest that a former agent let run, and asks nobody about it', async () => {
+    const instanceId = await converged();
+    const { record } = target.agent.host.get(instanceId).paths;
+    const before = await readFile(record, 'utf8');
+    await switchOf(instanceId);
+    await until('its packets are let go', () => settled(instanceId));
+    await until('it is written down', async () => (await readFile(record, 'utf8')) !== before);
+    // As an agent leaves it that dies between the two.
+    target.stop();
+    source.stop();
+    await writeFile(record, before);
+    lab.cardCalls.length = 0;
+    await target.start();
+    await until('its packets are let go again', () => settled(instanceId));
+    assert.ok(!lab.cardCalls.some(({ params }) => JSON.stringify(params).includes('"hold"')));
+    await until(
+      'it has arrived for good',
+      () => target.agent.host.get(instanceId).record.migration === undefined,
+    );
+    await target.call('vm.reboot', { command: key(), instanceId });
+    await countsOn(target, instanceId);
+  });
+
+  it('knows a guest that it has handed over though its record is lost: it runs here never again (I1)', async () => {
+    const instanceId = await converged();
+    const { record } = source.agent.host.get(instanceId).paths;
+    await switchOf(instanceId);
+    await until('it runs on the target', () => running(target, instanceId));
+    await until('it is written down', async () => (await readFile(record, 'utf8')).includes('migrated away'));
+    await until('the redirection is kept', () => redirections().length === 2);
+    source.stop();
+    await writeFile(record, '{');
+    await source.start();
+    // What it has written down of that is read by the next agent.
+    source.stop();
+    await source.start();
+    assert.equal((await source.call('migrate.progress', { instanceId })).phase, 'completed');
+    assert.equal(source.agent.host.get(instanceId).record.recovered, true);
+    const order = { command: key(), instanceId };
+    await assert.rejects(source.call('migrate.cancel', order), { code: 'IncorrectState' });
+    await assert.rejects(source.call('vm.reboot', order), { code: 'IncorrectInstanceState' });
+    assert.deepEqual(await Promise.all([running(source, instanceId), running(target, instanceId)]), [
+      false,
+      true,
+    ]);
+  });
+
+  it('tries to give a switch up again where a try has failed: the guest does not stand still in both places', async (t) => {
+    const instanceId = await converged();
+    const { monitor } = source.agent.host.get(instanceId);
+    const execute = monitor.execute.bind(monitor);
+    let failures = 2;
+    t.mock.method(monitor, 'execute', (name: string, ...more: []) => {
+      if (name === 'migrate-continue' || (name === 'migrate_cancel' && failures-- > 0))
+        return Promise.reject(new PandoError('NotReady', 'It does not answer just now.'));
+      return execute(name, ...more);
+    });
+    await assert.rejects(switchOf(instanceId));
+    const cancel = { command: key(), instanceId };
+    await assert.rejects(source.call('migrate.cancel', cancel));
+    assert.equal(await running(source, instanceId), false);
+    await source.call('migrate.cancel', cancel);
+    await countsOn(source, instanceId);
+    assert.equal((await source.call('migrate.progress', { instanceId })).phase, 'none');
+    assert.equal(await running(target, instanceId).catch(() => false), false);
+  });
+
+  it('does not stop a guest late, when the switch has been given up already', async (t) => {
+    const instanceId = await converged();
+    const { cgroups } = source.agent.host.context;
+    t.mock.method(cgroups, 'setLowCpuShares', () => sleep(budgetMs + 1_000));
+    await assert.rejects(switchOf(instanceId));
+    await sleep(1_500);
+    await countsOn(source, instanceId);
   });
 });

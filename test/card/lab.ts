@@ -26,6 +26,8 @@ export interface LabCard {
   start(): Promise<void>;
   /** Ends the process by this signal and waits until it is gone. */
   stop(signal: NodeJS.Signals): Promise<void>;
+  /** Sends the process a signal after which it still lives. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void;
 }
 
 export interface LabVm {
@@ -231,6 +233,7 @@ ip -n ${netns} link set own up
         isWanted = false;
         return this.end(child, signal);
       },
+      signal: (signal) => void child?.kill(signal),
     };
     await card.start();
     return card;

@@ -250,5 +250,14 @@ describe('packet path of a migration', () => {
     await target.client.call('card.closeQueue', { eniId, idleMs: 10 });
     await arrives('direct');
     assert.ok(!old.lines().includes('settled'));
+
+    // The card stands still until after the time of its redirection: what was said to it meanwhile counts.
+    await source.client.call('card.redirectPort', { eniId, to: own, lapseMs: 500 });
+    source.signal('SIGSTOP');
+    const kept = source.client.call('card.redirectPort', { eniId, to: own, keep: true });
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    source.signal('SIGCONT');
+    await kept;
+    await arrives('stood still');
   });
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { monotonicMs } from '#base/monotonic.ts';
 import { PacketQueue } from '#card/queue.ts';
 
 const socketAt = async (): Promise<{ socket: Socket; at: { ip: string; port: number }; got: string[] }> => {
@@ -41,4 +42,24 @@ test('what nobody cares for goes where it was told for this case, and what comes
       ['4', '5'],
     ],
   );
+});
+
+test('a word that came while the process stood still counts: it is read before the queue lapses', async (t) => {
+  const [words, target, source] = await Promise.all([socketAt(), socketAt(), socketAt()]);
+  const lapse = { ms: 50, passTo: source.at };
+  const queue = await PacketQueue.open('127.0.0.1', { mode: 'buffer', passTo: target.at, lapse });
+  t.after(() => {
+    queue.destroy();
+    for (const { socket } of [words, target, source]) socket.close();
+  });
+  words.socket.on('message', () => queue.set({ mode: 'pass', settled: true }));
+  words.socket.send('1', queue.endpoint.port, queue.endpoint.ip);
+  while (queue.counters.held === 0) await new Promise((resolve) => setImmediate(resolve));
+  await new Promise<void>((resolve, reject) =>
+    words.socket.send('settled', words.at.port, words.at.ip, (error) => (error ? reject(error) : resolve())),
+  );
+  const until = monotonicMs() + 2 * lapse.ms;
+  while (monotonicMs() < until);
+  while (target.got.length + source.got.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([target.got, source.got], [['1'], []]);
 });

@@ -150,6 +150,78 @@ test('a processor that has long had no lease commands neither hosts nor the regi
   assert.deepEqual(await codes(), ['HostUnreachable', 'HostUnreachable', 'HostUnreachable', 'ok']);
 });
 
+test('a lease that is back counts once it is known what others took meanwhile, also where the machine was suspended', async () => {
+  let now = 0;
+  const lease = new CommandLease(() => now);
+  const taken = { workflowId: 'taken', epoch: 1 };
+  const own = { workflowId: 'own', epoch: 3 };
+  const renew = async (awayMs: number | undefined, lost: () => Promise<(typeof taken)[]>): Promise<void> => {
+    await lease.settleDoubt(awayMs, lost);
+    lease.renewed(now, 3_000);
+  };
+  const nobody = (): Promise<never> => Promise.reject(new Error('it is not asked'));
+  await renew(1_000, nobody);
+  // Its clock stood still as well: only the store's tells.
+  await assert.rejects(renew(7 * 3_600_000, () => Promise.reject(new Error('the store is away'))));
+  assert.deepEqual([lease.allows(taken), lease.allows(own)], [false, false]);
+  await renew(1_000, async () => [taken]);
+  assert.deepEqual([lease.allows(taken), lease.allows(own)], [false, true]);
+  assert.equal(lease.allows({ ...taken, epoch: 2 }), true, 'it has taken it again');
+  now = 2 * commandAfterLapseMsMax;
+  assert.equal(lease.allows(own), false);
+  await renew(1_000, async () => [own]);
+  assert.equal(lease.allows(own), false);
+  await renew(1_000, nobody);
+});
+
+test('what goes on in a processor that was suspended for hours sends nothing for what another has taken', async (t) => {
+  const gate = Promise.withResolvers<void>();
+  let isAt = false;
+  const hit = (point: string): Promise<void> | undefined => {
+    if (point !== 'launch.allocateInterface.after') return undefined;
+    isAt = true;
+    return gate.promise;
+  };
+  const zombie = await setup.addProcessor({ faults: { hit, repeats: () => false } });
+  const { owner, services } = zombie.cell;
+  const image = { ImageId: setup.region.imageId, InstanceType: 'p1.nano', MinCount: 1, MaxCount: 1 };
+  const asked = ec2(zombie.cell, 'RunInstances', image).catch(() => undefined);
+  await until('it is in the step', () => isAt);
+  // As after hours: another has taken its work, and hosts need not know any more whom they must refuse.
+  await services.db.transaction(async (tx) => {
+    await tx.query(
+      `update workflows set owner = 'another', epoch = epoch + 1, taken_over = true where owner = $1 and state = 'running'`,
+      [owner],
+    );
+    await tx.query(`update processors set renewed_at = renewed_at - interval '7 hours' where owner = $1`, [
+      owner,
+    ]);
+  });
+  const [host] = setup.hosts;
+  const id = await until('another has taken it', () => host?.vms.keys().next().value);
+  await settled(id, 'running');
+  const renewals = new Set<string>();
+  await until('it has renewed its lease, and gone on from there', async () => {
+    const [found] = await services.db.query<{ at: string }>(
+      `select renewed_at::text as at from processors where owner = $1 and renewed_at > now() - interval '1 hour'`,
+      [owner],
+    );
+    if (found !== undefined) renewals.add(found.at);
+    return renewals.size > 1;
+  });
+  const sent = zombie.callers.map((caller) => t.mock.method(caller, 'call').mock);
+  gate.resolve();
+  await zombie.cell.engine.idle();
+  const commands = sent.flatMap(({ calls }) =>
+    calls.filter(({ arguments: [, params] }) => 'command' in params),
+  );
+  assert.deepEqual(commands, []);
+  await asked;
+  await change('TerminateInstances', id);
+  await settled(id, 'terminated');
+  await zombie.stop();
+});
+
 test('generation and epoch are one number; inputs of the last release have none where they had no epoch', () => {
   for (let generation = 1; generation < 100; generation++) {
     const epoch = placeEpochOf(generation);

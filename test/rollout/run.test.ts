@@ -33,7 +33,7 @@ class Bench {
 
   get world(): World {
     const { away, nowMs } = this;
-    return { nowMs, reachable: (id) => !away.has(id), exists: () => true, turn: () => 'go' };
+    return { nowMs, wallMs: nowMs, reachable: (id) => !away.has(id), exists: () => true, turn: () => 'go' };
   }
 
   /** Orders of one look are answered before the next. */

@@ -124,6 +124,7 @@ export class Simulation {
     const key = 'fleet/fleet';
     return {
       nowMs: this.nowMs,
+      wallMs: this.nowMs,
       reachable: (id) => this.devices.get(id)?.reachable ?? false,
       exists: (id) => this.devices.has(id),
       turn: (id) =>

@@ -83,6 +83,7 @@ const waitHandedOver = async (vm: Vm | undefined, memoryUri: string, waitMs: num
 };
 
 type Target = Extract<MigrationRecord, { role: 'target' }>;
+type Source = RpcClient<Record<never, never>, typeof handoverContract>;
 
 const targetOf = ({ record, removed, context }: Vm): Target | undefined =>
   removed || context.closed || record.process === undefined || record.migration?.role !== 'target'
@@ -112,20 +113,36 @@ export const commissionWhenHandedOver = (vm: Vm): void => {
     });
 };
 
-const askOn = async (
-  vm: Vm,
-  source: RpcClient<Record<never, never>, typeof handoverContract>,
-): Promise<void> => {
-  const { instanceId } = vm.record;
+const askOn = async (vm: Vm, source: Source): Promise<void> => {
   for (let target = targetOf(vm); target !== undefined; target = targetOf(vm)) {
-    const question = { instanceId, memoryUri: target.memoryUri, waitMs: handoverWaitMs };
-    const answer = await source
-      .call('handover.ask', question, { timeoutMs: handoverWaitMs + answerMarginMs })
-      .catch(() => undefined);
-    if (answer?.handedOver) return vm.queue.run(() => commissionHere(vm));
-    // All is here, and whoever knows whether it may run does not answer: its packets wait for it, not for a deadline.
-    if (answer === undefined && (await hasArrived(vm))) await keepBuffering(vm);
+    const answer = await mayRun(vm, target, source);
+    if (answer === true && (await inTurn(vm, commissionHere))) return;
+    if (answer === undefined) await inTurn(vm, bufferOn);
     await sleep(handoverAskEveryMs);
+  }
+};
+
+/** Undefined: who knows does not answer. A guest that runs here was let run by a former agent, or by a try that failed after that. */
+const mayRun = async (vm: Vm, { memoryUri }: Target, source: Source): Promise<boolean | undefined> => {
+  if (vm.record.state === 'running') return true;
+  const question = { instanceId: vm.record.instanceId, memoryUri, waitMs: handoverWaitMs };
+  const answer = await source
+    .call('handover.ask', question, { timeoutMs: handoverWaitMs + answerMarginMs })
+    .catch(() => undefined);
+  return answer?.handedOver;
+};
+
+/** Behind the commands that came before. Whether it was done: what failed is tried again. */
+const inTurn = async (vm: Vm, work: (vm: Vm) => Promise<void>): Promise<boolean> => {
+  try {
+    await vm.queue.run(() => work(vm));
+    return true;
+  } catch (error) {
+    vm.context.log.warn(
+      { err: error, instanceId: vm.record.instanceId },
+      'a guest that arrives: tried again',
+    );
+    return false;
   }
 };
 
@@ -136,6 +153,13 @@ const commissionHere = async (vm: Vm): Promise<void> => {
   await commission(vm, eniId === undefined ? undefined : { eniId });
   await vm.save();
   vm.context.log.info({ instanceId: vm.record.instanceId }, 'commissioned: the source has handed over');
+};
+
+/** All is here, and whoever knows whether it may run does not answer: its packets wait for it, not for a deadline. */
+const bufferOn = async (vm: Vm): Promise<void> => {
+  // The cell may have let it run while the source was asked: then nobody would let its packets go again.
+  if (targetOf(vm) === undefined || vm.record.state !== 'incoming') return;
+  if (await hasArrived(vm)) await keepBuffering(vm);
 };
 
 /** After a restart of the agent: guests that were on their way here are waited for on. */

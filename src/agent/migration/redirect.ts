@@ -1,6 +1,7 @@
 /** The way of the guest's packets on the source's card, around a switch. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
+import { PandoError } from '#contracts/errors.ts';
 import type { packetWay } from '#contracts/host.ts';
 import type { Vm } from '../vm.ts';
 
@@ -13,6 +14,10 @@ export const redirectForNow = (vm: Vm, way: PacketWay, lapseMs: number): Promise
 /** Well before the redirection lapses. */
 const keepAfterMs = 200;
 
+/** A card that is started again, and has been told to redirect for now, does so for as long again. */
+const keepTriesMax = 10;
+const keepAgainMs = 500;
+
 /** The guest was handed over: its packets stay redirected. Not redirected by us: nothing. Failures are logged. */
 export const keepRedirect = async (vm: Vm): Promise<void> => {
   const { migration } = vm.record;
@@ -20,9 +25,17 @@ export const keepRedirect = async (vm: Vm): Promise<void> => {
   if (way === undefined) return;
   // The guest warms up on its new host, perhaps on this same machine's processors: what has time waits.
   await sleep(keepAfterMs);
-  await vm.context.card
-    .call('card.redirectPort', { ...way, keep: true })
-    .catch((error: unknown) => failed(vm, error, 'the card was not told to keep a redirection'));
+  for (let tries = 1; vm.record.migration === migration && !vm.context.closed; tries++) {
+    try {
+      await vm.context.card.call('card.redirectPort', { ...way, keep: true });
+      return;
+    } catch (error) {
+      const gone = PandoError.from(error).code === 'InvalidNetworkInterfaceID.NotFound';
+      if (gone || tries >= keepTriesMax)
+        return failed(vm, error, 'the card was not told to keep a redirection');
+    }
+    await sleep(keepAgainMs);
+  }
 };
 
 /** The guest runs here again. A card that cannot be told takes the redirection back by itself. */

@@ -304,11 +304,15 @@ export const cancelMigration = async (vm: Vm): Promise<{ state: VmState }> => {
   const source = sourceOf(vm);
   if (source === undefined) return { state: record.state };
   if (source.phase === 'completed' || (await hasHandedOver(vm))) throw onlyForward(vm);
+  // Whoever follows the copy lets go of it first.
   record.migration = undefined;
-  if ((await vm.alive()) && !(await abandon(vm, source))) {
+  try {
+    if ((await vm.alive()) && !(await abandon(vm, source))) throw onlyForward(vm);
+  } catch (error) {
+    // Not given up: the next try must not find nothing to do, while the guest may still stand.
     record.migration = source;
-    await settleHandedOver(vm, source);
-    throw onlyForward(vm);
+    if (await hasHandedOver(vm)) await settleHandedOver(vm, source);
+    throw error;
   }
   await vm.save();
   await vm.adjustCpuQuota();

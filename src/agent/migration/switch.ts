@@ -131,6 +131,8 @@ interface Stopped {
 const stopAll = async (vm: Vm, until: number): Promise<Stopped> => {
   const { monitor } = vm;
   await vm.context.cgroups.setLowCpuShares(vm.record.instanceId, false);
+  // Given up meanwhile: the guest runs on, and nobody would let a late stop pass.
+  if (monotonicMs() >= until) throw new PandoError('DeadlineExceeded', late(until).complaint);
   await Promise.all([
     openWide(vm),
     monitor.execute('stop'),

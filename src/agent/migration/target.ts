@@ -157,11 +157,12 @@ export const commission = async (
 ): Promise<{ parts: TimedParts }> => {
   const watch = new Stopwatch();
   await watch.time('resume', () => resume(vm));
-  vm.record.migration = undefined;
   vm.watch.found();
   vm.watch.saw('running');
   vm.setState('running');
   if (release !== undefined) await watch.time('release', () => releaseQueue(vm, release.eniId));
+  // Last: whoever finds it goes on here, so that no guest runs whose packets nobody lets go.
+  vm.record.migration = undefined;
   return { parts: watch.parts };
 };
 
@@ -208,6 +209,8 @@ export const keepBuffering = async ({ record: { network }, context: { card } }: 
 /** After the commissioning: sees that the guest makes progress ("completed" alone does not mean alive) and forgets the move's keys. */
 export const confirm = async (vm: Vm): Promise<void> => {
   await makesProgress(vm);
+  // Of an agent that died before it had written the commissioning down.
+  if (vm.record.migration?.role === 'target') vm.record.migration = undefined;
   await unsecure(vm);
   await vm.adjustCpuQuota();
 };

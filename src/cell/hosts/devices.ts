@@ -36,9 +36,9 @@ export const deviceHandlers = (
       const hostId = await hostOf(services(), deviceId);
       return services().hosts.call(hostId, 'card.preview', transaction, { timeoutMs: previewTimeoutMs });
     },
-    'cell.confirm': async ({ deviceId, transactionId }) => {
+    'cell.confirm': async ({ deviceId, ...confirmation }) => {
       const hostId = await hostOf(services(), deviceId);
-      return services().hosts.call(hostId, 'card.confirm', { transactionId }, options);
+      return services().hosts.call(hostId, 'card.confirm', confirmation, options);
     },
     'cell.probe': async ({ deviceId, probe }) => {
       const hostId = await hostOf(services(), deviceId);

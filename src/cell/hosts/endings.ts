@@ -20,8 +20,11 @@ export type Ending =
 const triesOf = ({ recovery }: Pick<InstanceRow, 'recovery'>, nowMs: number): number =>
   recovery && nowMs - Date.parse(recovery.lastAt) < recoveryWindowMs ? recovery.tries : 0;
 
-const dueAt = (recovery: Recovery): number =>
-  Date.parse(recovery.lastAt) + recoveryBackoffMs * 2 ** (recovery.tries - 1);
+/** A clock that was stepped back since the last try does not hold the next one up. */
+const isTooEarly = ({ tries, lastAt }: Recovery, nowMs: number): boolean => {
+  const sinceMs = nowMs - Date.parse(lastAt);
+  return sinceMs >= 0 && sinceMs < recoveryBackoffMs * 2 ** (tries - 1);
+};
 
 type Row = Pick<InstanceRow, 'recovery' | 'spec'>;
 
@@ -39,6 +42,6 @@ export const endingOf = (row: Row, vm: VmReport, nowMs: number): Ending => {
   const tries = triesOf(row, nowMs);
   if (!mayRecover(row, vm, tries)) return { kind: 'stop-lost' };
   if (tries >= recoveryTriesMax) return { kind: 'stop-unrecovered' };
-  if (row.recovery && tries > 0 && nowMs < dueAt(row.recovery)) return { kind: 'wait' };
+  if (row.recovery && tries > 0 && isTooEarly(row.recovery, nowMs)) return { kind: 'wait' };
   return { kind: 'recover', recovery: { tries: tries + 1, lastAt: new Date(nowMs).toISOString() } };
 };

@@ -92,8 +92,9 @@ export class Removals {
   /** Once a window and host. */
   #tell(hostId: string): void {
     const { clock, log } = this.#services;
-    if (clock.now() - (this.#told.get(hostId) ?? 0) < removalWindowMs) return;
-    this.#told.set(hostId, clock.now());
+    const now = clock.monotonicMs();
+    if (now - (this.#told.get(hostId) ?? Number.NEGATIVE_INFINITY) < removalWindowMs) return;
+    this.#told.set(hostId, now);
     log.error(
       { host: hostId, removalsPerHostMax, removalsPerCellMax, removalWindowMs },
       'ALARM: reconciliation would remove more VMs than its budget: it is held up. Is this the right store, and is it whole?',

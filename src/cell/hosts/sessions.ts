@@ -87,7 +87,7 @@ export class HostSessions {
   ): Promise<Result<typeof hostContract, M>> {
     const caller = this.#callers.get(hostId);
     // With no wait between this and the sending.
-    if ('command' in params && params.command !== undefined && this.#lease?.mayCommand === false)
+    if ('command' in params && params.command !== undefined && this.#lease?.allows(params.command) === false)
       throw this.#lease.refusal();
     if (caller === undefined)
       throw new PandoError('HostUnreachable', `Host ${hostId} is not connected to this processor.`, {

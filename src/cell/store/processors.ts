@@ -9,20 +9,30 @@ import type { Sql } from './sql.ts';
 /** A gap between two renewals of more than this part of the lease's time: the processor was away. */
 const gapPart = 0.5;
 
-/** Renews (or begins) the lease of one life of a processor. */
+/**
+ * Whether the lease of row `p` has lapsed, where leases last `$2` seconds (SQL, for a WHERE). One that was renewed later than it can be by
+ * now is of before the store's clock was stepped back: who lives has renewed since.
+ */
+export const hasLapsed = `(p.lease_until <= now() or p.renewed_at > now() + make_interval(secs => $2))`;
+
+/** Renews (or begins) the lease of one life of a processor. Answers how long ago it was renewed before; undefined: there was none. */
 export const renewLease = async (
   sql: Sql,
   owner: string,
   processorId: string,
   ttlMs: number,
-): Promise<void> => {
-  await sql.query(
-    `insert into processors as p (owner, processor_id, lease_until, renewed_at, steady_since)
+): Promise<number | undefined> => {
+  const [row] = await sql.query<{ away_ms: number | null }>(
+    `with former as (select renewed_at from processors where owner = $1)
+     insert into processors as p (owner, processor_id, lease_until, renewed_at, steady_since)
        values ($1, $2, now() + make_interval(secs => $3), now(), now())
      on conflict (owner) do update set lease_until = excluded.lease_until, renewed_at = now(),
-       steady_since = case when p.renewed_at < now() - make_interval(secs => $4) then now() else p.steady_since end`,
+       steady_since = case when p.renewed_at between now() - make_interval(secs => $4) and now() + make_interval(secs => $3)
+         then p.steady_since else now() end
+     returning (select (extract(epoch from now() - former.renewed_at) * 1000)::float8 from former) as away_ms`,
     [owner, processorId, ttlMs / 1000, (ttlMs * gapPart) / 1000],
   );
+  return row?.away_ms ?? undefined;
 };
 
 /** Gives up the lease: the other processors take over at once. */

@@ -8,7 +8,7 @@
 import { sqlStateOf } from '#base/postgres/faults.ts';
 import { currentTrace, type Trace } from '#base/trace.ts';
 import { purgeBatchMax, workflowAlarmAfterMs } from '../limits.ts';
-import { isSteady } from './processors.ts';
+import { hasLapsed, isSteady } from './processors.ts';
 import { type Sql, send } from './sql.ts';
 
 export const workflowStates = ['running', 'undoing', 'waiting', 'stuck', 'done', 'undone'] as const;
@@ -281,7 +281,7 @@ export const takeOver = async (
              (state in ('running', 'undoing') and owner <> $1 and (
                 not exists (select 1 from processors p where p.owner = w.owner)
                 or (${isSteady} and not exists (
-                  select 1 from processors p where p.owner = w.owner and p.lease_until > now()))))
+                  select 1 from processors p where p.owner = w.owner and not ${hasLapsed}))))
           -- Only a processor of the last release gives a stuck row a time of its own.
           or (state = 'stuck' and wake_at < now())
           or (state in ('running', 'undoing') and owner = $1 and updated_at < now() - interval '10 seconds'))
@@ -292,6 +292,18 @@ export const takeOver = async (
   // An UPDATE answers in no order of its own.
   return rows.sort((a, b) => a.created_at.getTime() - b.created_at.getTime());
 };
+
+/** Of these workflows, each under an epoch: those that `owner` does not have under it any more. */
+export const listLost = (
+  sql: Sql,
+  owner: string,
+  workflows: readonly Pick<WorkflowRow, 'id' | 'epoch'>[],
+): Promise<Pick<WorkflowRow, 'id' | 'epoch'>[]> =>
+  sql.query(
+    `select o.id, o.epoch from unnest($2::text[], $3::int[]) o (id, epoch)
+     where not exists (select from workflows w where w.id = o.id and w.owner = $1 and w.epoch = o.epoch)`,
+    [owner, workflows.map(({ id }) => id), workflows.map(({ epoch }) => epoch)],
+  );
 
 /** Ended workflows go, but for those whose parent still lives: it may look at how they ended. */
 export const purgeEnded = async (sql: Sql, before: Date): Promise<void> => {

@@ -25,6 +25,7 @@ import {
 } from '../store/workflow-waits.ts';
 import {
   type BegunRow,
+  listLost,
   runnableKey,
   takeOver,
   type WaitFacts,
@@ -194,6 +195,14 @@ export class WorkflowEngine<Services> {
       }),
     );
     return rows.length;
+  }
+
+  /** What runs or is queued here, and is another's by now. */
+  async lost(): Promise<readonly { readonly workflowId: string; readonly epoch: number }[]> {
+    if (this.load === 0) return [];
+    const here = [...[...this.#running.values()].map(({ row }) => row), ...this.#queue];
+    const rows = await listLost(this.#options.db, this.owner, here);
+    return rows.map(({ id, epoch }) => ({ workflowId: id, epoch }));
   }
 
   /** Tells operators, once each, of workflows that have stood at one step for longer than they should. */

@@ -91,6 +91,10 @@ export class Execution<Services> {
     this.#cancel.abort();
   }
 
+  get row(): Pick<WorkflowRow, 'id' | 'epoch'> {
+    return this.#mover.row;
+  }
+
   /** What a step returned, once it has. Undefined if the workflow ends or is parked without it. */
   result(step: string): Promise<unknown> {
     if (Object.hasOwn(this.#results, step)) return Promise.resolve(this.#results[step]);

@@ -69,16 +69,16 @@ export const carryOut = async (
       return readBack(await device.transact(forward(record, fence)), record, 'to', 'refused');
     if (order.kind === 'revert')
       return readBack(await device.transact(backward(record, fence)), record, 'from', 'refused');
-    return await confirm(device, record);
+    return await confirm(device, record, fence);
   } catch (error) {
     return outcomeOf(error);
   }
 };
 
 /** NotFound says either that it went back by itself, or that an earlier confirmation came through whose answer was lost. */
-const confirm = async (device: NetworkDevice, record: RolloutRecord): Promise<Outcome> => {
+const confirm = async (device: NetworkDevice, record: RolloutRecord, fence: Fence): Promise<Outcome> => {
   try {
-    await device.confirm(record.rolloutId);
+    await device.confirm(record.rolloutId, fence);
     return { kind: 'ok' };
   } catch (error) {
     if (!(error instanceof PandoError) || error.code !== 'NotFound') throw error;

@@ -42,8 +42,10 @@ export interface EngineOptions {
   readonly log: Logger;
   /** This life of this process. */
   readonly name: string;
-  /** Milliseconds since 1970: bake times and records outlive the process. */
+  /** Milliseconds since 1970: bake times and records outlive the process. No step of a wall clock moves it within one. */
   now(): number;
+  /** The wall clock, for time windows; default: the same. */
+  wallNow?(): number;
   readonly tickMs?: number;
   readonly leaseTtlMs?: number;
   readonly timing?: Partial<RunTiming>;
@@ -238,10 +240,11 @@ export class RolloutEngine {
   }
 
   #worldOf(run: RolloutRun): World {
-    const { fleet, now } = this.#options;
+    const { fleet, now, wallNow } = this.#options;
     const others = [...this.#runs.values()];
     return {
       nowMs: now(),
+      wallMs: (wallNow ?? now)(),
       reachable: (id) => fleet.reachable(id),
       exists: (id) => fleet.device(id) !== undefined,
       turn: (id) => turnOf(run, id, others, this.#desired),

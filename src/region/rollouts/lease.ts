@@ -63,11 +63,13 @@ export class EngineLease {
     return numAffectedRows === 1n;
   }
 
+  /** Renewed later than it can be by now: before the store's clock was stepped back. Who lives renews again, or loses it. */
   async #take(): Promise<number | undefined> {
+    const ttl = sql`make_interval(secs => ${this.#ttlMs / 1_000})`;
     const { rows } = await sql<{ epoch: number }>`
       update rollout_engine set holder = ${this.#holder}, epoch = epoch + 1, renewed_at = clock_timestamp()
       where engine = ${engine}
-        and (holder is null or renewed_at < clock_timestamp() - make_interval(secs => ${this.#ttlMs / 1_000}))
+        and (holder is null or renewed_at not between clock_timestamp() - ${ttl} and clock_timestamp() + ${ttl})
       returning epoch`.execute(this.#db);
     return rows[0]?.epoch;
   }

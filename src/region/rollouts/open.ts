@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Logger } from '#base/log.ts';
+import { monotonicMs } from '#base/monotonic.ts';
 import type { CellDevice, GatewayDevice } from '../devices.ts';
 import type { Database } from '../schema.ts';
 import { RolloutEngine } from './engine.ts';
@@ -18,8 +19,15 @@ const tenantAddresses = async (db: Database, vteps: readonly string[]): Promise<
   return new Map(rows.map(({ vtep, ip }) => [vtep, ip]));
 };
 
-/** Bake times, time windows and records of rollouts outlive a process. */
+/** Time windows and records of rollouts are people's. */
 export const now = (): number => Date.now();
+
+const beganMs = Date.now() - monotonicMs();
+/**
+ * For what engines measure (bake times, pauses, patience): milliseconds since 1970 as the wall clock had it when this process began, and by
+ * the monotonic clock since. So it goes on in the next process, and a clock that is stepped lets no wave go unbaked or unmeasured.
+ */
+export const steadyNow = (): number => Math.round(beganMs + monotonicMs());
 
 export interface Rollouts {
   readonly handlers: ReturnType<typeof rolloutHandlers>;
@@ -41,8 +49,8 @@ export const openRollouts = async (options: {
   await fleet.start();
   const name = `region-${process.pid}-${randomBytes(4).toString('hex')}`;
   const addresses = (vteps: readonly string[]) => tenantAddresses(db, vteps);
-  const meter = new ProbeMeter({ fleet, now, mtu: options.mtu, addresses });
-  const engine = new RolloutEngine({ db, fleet, log, name, now, meter });
+  const meter = new ProbeMeter({ fleet, now: steadyNow, mtu: options.mtu, addresses });
+  const engine = new RolloutEngine({ db, fleet, log, name, now: steadyNow, wallNow: now, meter });
   engine.start();
   return {
     handlers: rolloutHandlers({ db, fleet, engine, measures: meter.measures, now }),

@@ -116,12 +116,12 @@ const countsOf = async (db: Database, ids: readonly string[]): Promise<readonly 
   ).rows;
 
 /** @throws NotFound */
-export const showRollout = async (db: Database, rolloutId: string, nowMs: number): Promise<RolloutView> => {
+export const showRollout = async (db: Database, rolloutId: string, wallMs: number): Promise<RolloutView> => {
   const { rows } = await sql<Parameters<typeof recordOf>[0]>`select ${rolloutColumns} from rollout
     where rollout_id = ${rolloutId}`.execute(db);
   if (rows[0] === undefined) throw unknownRollout(rolloutId);
   const record = recordOf(rows[0]);
-  const waits = await waitOf(db, record, nowMs);
+  const waits = await waitOf(db, record, wallMs);
   const { rows: devices } = await sql<{
     device_id: string;
     wave: number;
@@ -161,7 +161,7 @@ export const watchRollout = async (
 };
 
 /** Worked out as the engine does, from the rows. */
-const waitOf = async (db: Database, record: RolloutRecord, nowMs: number): Promise<string | undefined> => {
+const waitOf = async (db: Database, record: RolloutRecord, wallMs: number): Promise<string | undefined> => {
   const books = new Map<string, DeviceBook>();
   const open = record.phase === 'pending' || record.phase === 'applying' ? await loadOpen(db, []) : [];
   // One that is alone waits for no other: its devices are not read.
@@ -175,7 +175,7 @@ const waitOf = async (db: Database, record: RolloutRecord, nowMs: number): Promi
   }));
   const desired = new DesiredBook(open.length > 1 ? await loadDesired(db) : []);
   const turn = (id: string) => turnOf({ record }, id, others, desired);
-  return waitsFor(record, books.get(record.rolloutId) ?? none, { nowMs, turn });
+  return waitsFor(record, books.get(record.rolloutId) ?? none, { wallMs, turn });
 };
 
 interface AuditRow {

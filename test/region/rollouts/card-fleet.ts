@@ -55,8 +55,8 @@ export class CardFleet implements Fleet, AsyncDisposable {
       objects: (vpcIds) => client.call('card.objects', { vpcIds: vpcIds && [...vpcIds] }, options),
       transact: (transaction) => client.call('card.transact', transaction, options),
       preview: (transaction) => client.call('card.preview', transaction, options),
-      confirm: async (transactionId) => {
-        await client.call('card.confirm', { transactionId }, options);
+      confirm: async (transactionId, fence) => {
+        await client.call('card.confirm', { transactionId, fence }, options);
       },
       probe: (probe) => client.call('card.probe', probe, { timeoutMs: 30_000 }),
     };

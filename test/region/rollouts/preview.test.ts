@@ -64,7 +64,7 @@ class CardsFleet implements Fleet {
       deviceId,
       objects: async () => card.handle('card.objects', {}) as never,
       transact: async (transaction) => card.transact(deviceTransaction.parse(transaction)),
-      confirm: async (transactionId) => void card.handle('card.confirm', { transactionId }),
+      confirm: async (transactionId, fence) => void card.handle('card.confirm', { transactionId, fence }),
     };
     if (this.silent.has(deviceId)) return device;
     return { ...device, preview: async (transaction) => card.handle('card.preview', transaction) as never };

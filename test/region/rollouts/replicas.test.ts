@@ -62,8 +62,8 @@ class TestCell {
       }),
       'cell.deviceObjects': ({ deviceId }) => this.#device(deviceId).objects(),
       'cell.transact': ({ deviceId, transaction }) => this.#device(deviceId).transact(transaction),
-      'cell.confirm': async ({ deviceId, transactionId }) => {
-        await this.#device(deviceId).confirm(transactionId);
+      'cell.confirm': async ({ deviceId, transactionId, fence }) => {
+        await this.#device(deviceId).confirm(transactionId, fence);
         return {};
       },
     };

@@ -75,8 +75,12 @@ export class SimDevice implements NetworkDevice {
     return this.#answer();
   }
 
-  async confirm(transactionId: string): Promise<void> {
+  async confirm(transactionId: string, fence?: Fence): Promise<void> {
     await this.#arrive();
+    // Only engines confirm.
+    if (fence === undefined)
+      throw new PandoError('InvalidParameterValue', 'It is not said whose word that is.');
+    this.#obey(fence);
     if (this.#pending?.id !== transactionId)
       throw new PandoError('NotFound', 'No such transaction waits here.');
     clearTimeout(this.#pending.timer);
