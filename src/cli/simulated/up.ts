@@ -2,12 +2,11 @@
 import { existsSync, mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import { type RunRecord, readRun, writeRun } from '#lab/runRecord.ts';
 import { hasState, type SimulatedRun, simulatedProcess } from '#lab/simulatedRun.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
-import { LockHeld, withLock } from '#node/lock.ts';
+import { withLock, withLockWaiting } from '#node/lock.ts';
 import { livingIn } from '#node/processIdentity.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { interruptible } from '../interrupt.ts';
@@ -40,7 +39,6 @@ const startsMax = 8;
 const memoryBytesMin = 512 * 1024 * 1024;
 const memoryParent = '/dev/shm';
 const lockWaitMsMax = 60_000;
-const lockPollMs = 50;
 
 export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
   const directory = runDirectory(resolve(options.dir ?? simulatedDirectory()));
@@ -59,17 +57,15 @@ export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
 }
 
 /** Two that start the same region at once: the second waits, and finds it up. */
-async function whenFree<T>(directory: RunDirectory, work: () => Promise<T>): Promise<T> {
-  const until = monotonicMs() + lockWaitMsMax;
-  for (let told = false; ; told = true)
-    try {
-      return await withLock(directory.lockFile, work);
-    } catch (error) {
-      if (!(error instanceof LockHeld) || monotonicMs() > until) throw error;
-      if (!told) progress(`Another pando (pid ${error.pid}) is at work on ${directory.root}: waiting for it`);
-      await delay(lockPollMs);
-    }
-}
+const whenFree = <T>(directory: RunDirectory, work: () => Promise<T>): Promise<T> =>
+  withLockWaiting(
+    directory.lockFile,
+    {
+      waitMsMax: lockWaitMsMax,
+      onWait: (pid) => progress(`Another pando (pid ${pid}) is at work on ${directory.root}: waiting for it`),
+    },
+    work,
+  );
 
 /** Whoever asked for no port gets the first that nobody takes between our look and our listening. */
 async function bringAtFreePort(
