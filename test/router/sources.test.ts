@@ -85,7 +85,7 @@ describe('a flood from one source', () => {
 });
 
 const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error('never');
     await new Promise((resolve) => setTimeout(resolve, 10));
