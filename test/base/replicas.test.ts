@@ -9,6 +9,7 @@ import { openAccess } from '#base/rpc/access.ts';
 import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { regionContract } from '#contracts/region.ts';
+import { freePort } from '../support/freePort.ts';
 
 const contract = { 'test.who': { params: z.object({}), result: z.object({ name: z.string() }) } } as const;
 const looksMax = 500;
@@ -24,7 +25,7 @@ const start = async (name: Name): Promise<void> => {
   const tls = certificates.get(name);
   assert.ok(tls);
   const server = await serveRpc({
-    ...{ tls, host: '127.0.0.1', port: ports.get(name) ?? 0, contract, remote: {} },
+    ...{ tls, host: '127.0.0.1', port: ports.get(name) ?? (await freePort()), contract, remote: {} },
     access: openAccess(contract),
     handlers: () => ({ 'test.who': () => ({ name }) }),
   });

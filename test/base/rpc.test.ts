@@ -10,6 +10,7 @@ import { RpcClient } from '#base/rpc/client.ts';
 import { errorTextCharsMax, frameBytesMax } from '#base/rpc/limits.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { freePort } from '../support/freePort.ts';
 
 const patienceMs = 30_000;
 const contract = {
@@ -182,7 +183,7 @@ describe('rpc stream', () => {
   });
 
   it('fails calls in flight when the stream is lost, and reconnects by itself', async () => {
-    const own = await start();
+    const own = await start(await freePort());
     const client = dial(mine, own.port);
     await client.ready(patienceMs);
     const hanging = assert.rejects(client.call('test.hang', {}), { code: 'HostUnreachable' });

@@ -1,7 +1,7 @@
 /**
  * A TCP port of the loopback that nobody has just now, outside the range from which the kernel gives ports to outgoing connections and to
  * whoever asks for any: those of other tests would take it before it is used, or while its process is started anew. For the same reason
- * each process takes them from a slice of its own, and gives each but once.
+ * each process takes them from a slice of its own, one after the other.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -33,9 +33,9 @@ export const freePort = async (): Promise<number> => {
   const slices = Math.floor((end() - first) / portsPerSlice);
   if (slices < 8) throw new Error('the kernel’s range of ports leaves too few for tests');
   const own = first + (process.pid % slices) * portsPerSlice;
-  while (given < portsPerSlice) {
-    const port = own + given++;
+  for (let tries = 0; tries < portsPerSlice; tries++) {
+    const port = own + (given++ % portsPerSlice);
     if (await isFree(port)) return port;
   }
-  throw new Error(`none of the ${portsPerSlice} ports of this process is left`);
+  throw new Error(`none of the ${portsPerSlice} ports of this process is free`);
 };
