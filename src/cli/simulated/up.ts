@@ -13,7 +13,7 @@ import { interruptible } from '../interrupt.ts';
 import { paint, print, progress, seconds, ticking, UserError } from '../output.ts';
 import { openRegion } from '../region.ts';
 import { simulatedCache, simulatedDirectory } from './directory.ts';
-import { endSimulated } from './end.ts';
+import { dropFromMemory, endSimulated, memoryParent, memoryPrefix } from './end.ts';
 import { PortTaken, portTaken, type StartedProcess, startProcess } from './process.ts';
 
 export interface SimulatedUpOptions {
@@ -37,7 +37,6 @@ const portsTried = 100;
 const startsMax = 8;
 /** What a store in memory may need: less, and it goes to the directory. */
 const memoryBytesMin = 512 * 1024 * 1024;
-const memoryParent = '/dev/shm';
 const lockWaitMsMax = 60_000;
 
 export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
@@ -80,6 +79,8 @@ async function bringAtFreePort(
       return await bring(directory, present, options, signal);
     } catch (error) {
       if (!(error instanceof PortTaken) || isChosen || tries >= startsMax) throw error;
+      // The next try makes a state of its own.
+      await dropFromMemory(readRun(directory)?.simulated?.state ?? '');
     }
 }
 
@@ -162,11 +163,13 @@ async function decide(
 ): Promise<RunRecord> {
   const persist = present?.simulated?.persist ?? options.persist ?? false;
   const kept = present?.simulated?.state;
+  const goesOn = kept !== undefined && hasState(kept);
+  if (kept !== undefined && !goesOn) await dropFromMemory(kept);
   const port = present?.port ?? options.port;
   if (port !== undefined && !(await isFree(port))) throw new UserError(portTaken(port));
   const simulated: SimulatedRun = {
     persist,
-    state: kept !== undefined && hasState(kept) ? kept : newState(directory, persist),
+    state: goesOn ? kept : newState(directory, persist),
     instant: present?.simulated?.instant ?? options.instant ?? false,
     anyRegion: present?.simulated?.anyRegion ?? options.anyRegion ?? false,
   };
@@ -188,7 +191,7 @@ function newState(directory: RunDirectory, persist: boolean): string {
     const { bavail, bsize } = statfsSync(memoryParent);
     if (bavail * bsize >= memoryBytesMin)
       try {
-        return mkdtempSync(join(memoryParent, 'pando-simulated-'));
+        return mkdtempSync(join(memoryParent, memoryPrefix));
       } catch {
         // Not writable for us, as in some containers.
       }
