@@ -2,10 +2,13 @@
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { exec } from '#base/exec.ts';
+import { dropFromMemory } from '#cli/simulated/end.ts';
 import { deleteLink } from '#lab/links.ts';
+import { readRun } from '#lab/runRecord.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
+import { runDirectory } from '#node/directory.ts';
 import { endProcess, identify } from '#node/processIdentity.ts';
 import { labOf } from './labName.ts';
 
@@ -52,7 +55,17 @@ export async function endChildren(): Promise<void> {
 /** Ends what runs with files below the directory, and removes it. */
 export async function removeScratch(directory: string): Promise<void> {
   await endThoseOf(directory);
+  for (const record of globSync('**/run.json', { cwd: directory })) await dropState(join(directory, record));
   await rm(directory, { recursive: true, force: true });
+}
+
+/** A simulated region's state lies in memory, outside of the run's directory. */
+async function dropState(record: string): Promise<void> {
+  try {
+    await dropFromMemory(readRun(runDirectory(dirname(record)))?.simulated?.state ?? '');
+  } catch {
+    // A record that was half written tells nothing.
+  }
 }
 
 /** Ends the processes whose arguments or environment name a file below the directory: a run's test files, and what they started. */

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { memoryParent, memoryPrefix } from '#cli/simulated/end.ts';
+import { writeRun } from '#lab/runRecord.ts';
+import { runDirectory } from '#node/directory.ts';
 import { identify, isAlive } from '#node/processIdentity.ts';
 import { removeScratch } from '../support/abandoned.ts';
 
@@ -36,4 +39,18 @@ test('a test file whose runner was killed ends with the run’s directory, anoth
   assert.deepEqual([left, others, namesake].map(lives), [false, true, true]);
   assert.deepEqual([mine, theirs].map(existsSync), [false, true]);
   await removeScratch(theirs);
+});
+
+test('what a simulated region of the run had in memory goes with the run’s directory', async (t) => {
+  const scratch = mkdtempSync(join(tmpdir(), 'pando-abandoned-'));
+  const state = mkdtempSync(join(memoryParent, memoryPrefix));
+  t.after(() => rmSync(state, { recursive: true, force: true }));
+  const directory = runDirectory(join(scratch, 'home', 'r1'));
+  mkdirSync(directory.root, { recursive: true });
+  writeRun(directory, {
+    ...{ format: 1, index: 0, cells: 1, hostsPerCell: 1, port: 4_566, regionName: 'pando-1' },
+    simulated: { state, persist: false, instant: true, anyRegion: false },
+  });
+  await removeScratch(scratch);
+  assert.deepEqual([scratch, state].map(existsSync), [false, false]);
 });
