@@ -26,6 +26,7 @@ import { capacityOf } from '#slots/report.ts';
 import { type HostFacts, SlotMap } from '#slots/slot-map.ts';
 import { seeded } from '../test/slots/support.ts';
 import { arrivals, bestFit, firstFit, pack, pandoSlots, staticSlots } from './support/packing.ts';
+import { useScratch } from './support/scratch.ts';
 
 const [arrivalCount = 60_000, claimCount = 5_000] = process.argv.slice(2, 4).map(Number);
 const part = process.argv[4] ?? 'all';
@@ -130,6 +131,7 @@ const decisionsPart = (): void => {
 
 /** Claims committed by a processor on a real PostgreSQL with fsync on, `atOnce` transactions at a time. */
 const claimsPart = async (): Promise<void> => {
+  useScratch();
   const dir = await mkdtemp(join(tmpdir(), 'pando-bench-'));
   const postgres = await startPostgres({
     ...{ dataDir: join(dir, 'data'), socketDir: join(dir, 's'), dieWithParent: true },

@@ -20,6 +20,7 @@ import { type Signed, sign } from '../test/router/cloud.ts';
 import { regionName, startRealCloud } from '../test/router/realCloud.ts';
 import { startRouterProcess } from '../test/router/routerProcess.ts';
 import { worstForms } from '../test/router/worstForms.ts';
+import { useScratch } from './support/scratch.ts';
 
 interface Target {
   readonly port: number;
@@ -49,6 +50,7 @@ if (process.argv[2] === 'client') client();
 else await measure();
 
 async function measure(): Promise<void> {
+  useScratch();
   const cloud = await startRealCloud({ checkedHosts: false });
   const dir = await mkdtemp(path.join(os.tmpdir(), 'pando-neighbour-'));
   const costFile = path.join(dir, 'cost.json');

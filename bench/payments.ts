@@ -24,6 +24,7 @@ import { transaction } from '#payments/store/transaction.ts';
 import { latencies, perSecond } from './support/latencies.ts';
 import { ledgerSoak, soakSettings } from './support/ledgerSoak.ts';
 import { paymentDecisions } from './support/paymentDecisions.ts';
+import { useScratch } from './support/scratch.ts';
 
 const quick = process.argv.includes('--quick');
 const onlyDecisions = process.argv.includes('--decisions');
@@ -133,6 +134,7 @@ function nearby(): readonly (readonly string[])[] {
   ];
 }
 
+useScratch();
 const dir = await mkdtemp(join(tmpdir(), 'pay-bench-'));
 const server = await startPostgres({
   dataDir: join(dir, 'd'),

@@ -14,6 +14,7 @@ import { type Mutation, mutations, runOf, simulatorWith } from '../test/simulati
 import { type SimulationOptions, type SimulationResult, simulate } from '../test/simulation/simulate.ts';
 import { engineCosts } from '../test/simulation/store.ts';
 import { makeTemplate } from '../test/simulation/template.ts';
+import { useScratch } from './support/scratch.ts';
 
 const { values } = parseArgs({
   options: {
@@ -62,6 +63,7 @@ const faults =
   values.faults === undefined
     ? undefined
     : faultKinds.filter((kind) => values.faults?.split(',').includes(kind));
+useScratch();
 const template = await makeTemplate(shape);
 const seeds =
   values.seed === undefined

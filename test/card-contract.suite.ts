@@ -191,7 +191,7 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     const first = await heard();
     assert.ok(first && first.listenedMs >= 0);
     assert.deepEqual([first.dhcpMs, first.metadataMs, first.arpMs], [undefined, undefined, undefined]);
-    const until = Date.now() + 15_000;
+    const until = Date.now() + 60_000;
     let answered = await heard([subject.eniId]);
     while (answered?.arpMs === undefined && Date.now() < until) {
       await setTimeout(50);

@@ -25,7 +25,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
   );
 
 const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 60_000;
   while (!(await isSo())) {
     assert.ok(Date.now() < deadline, what);
     await setTimeout(20);

@@ -16,7 +16,13 @@ import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { appNames, ensureAppModules } from '#cli/appModules.ts';
 import { removeAbandonedRuns } from '#lab/teardown.ts';
-import { endChildren, removeAbandonedLabs, removeScratch, scratchOf } from '../test/support/abandoned.ts';
+import {
+  endChildren,
+  removeAbandoned,
+  removeAbandonedLabs,
+  removeScratch,
+  scratchOf,
+} from '../test/support/abandoned.ts';
 import { makeTemplate } from '../test/support/cluster.ts';
 import { Output } from './test-runner/output.ts';
 import { type Job, runAll } from './test-runner/schedule.ts';
@@ -38,7 +44,9 @@ const slowestShown = 20;
 
 /** Ends the tests; what is left of them is removed all the same. */
 const interrupted = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => interrupted.abort());
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort());
+// Who reads the output may end before this process does: by the same Ctrl-C (`| tee`), or as soon as it has enough (`| head`).
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => interrupted.abort());
 // Every file that runs has listeners there.
 setMaxListeners(0, interrupted.signal, process);
 
@@ -93,6 +101,25 @@ async function runFiles(files: readonly string[], totals: Totals, usages: Usages
   await once(printed, 'end');
 }
 
+/** Runs the files in a scratch directory. Whatever comes of it, nothing of it is left. */
+async function runInScratch(files: readonly string[], whole: boolean, totals: Totals, usages: Usages) {
+  const formerTmpdir = process.env.TMPDIR;
+  await removeAbandoned(console.log);
+  try {
+    makeScratch();
+    // Once, before many files would make it at the same time.
+    if (whole) await makeTemplate(shared);
+    await runFiles(files, totals, usages);
+  } finally {
+    await endChildren();
+    await removeAbandonedRuns(console.log);
+    await removeScratch(scratch);
+    if (formerTmpdir === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = formerTmpdir;
+    await removeAbandonedLabs(console.log);
+  }
+}
+
 /** The directory of the run's files, and the variables by which the tests' processes find it. */
 function makeScratch(): void {
   const compiled = join(shared, 'compiled');
@@ -130,19 +157,9 @@ async function main(args: readonly string[]): Promise<boolean> {
 
   const totals = new Totals();
   const usages = new Usages(shared, home);
-  await removeAbandonedLabs(console.log);
-  makeScratch();
-  // Once, before many files would make it at the same time.
-  if (whole) await makeTemplate(shared);
-  await runFiles(files, totals, usages);
+  await runInScratch(files, whole, totals, usages);
   const times = args.includes('--times');
   const table = usages.table(times ? files.length : slowestShown);
-  await endChildren();
-  await removeAbandonedRuns(console.log);
-  await removeScratch(scratch);
-  delete process.env.TMPDIR;
-  await removeAbandonedLabs(console.log);
-
   if (files.length > 1 || times) console.log(`the slowest files:\n${table.join('\n')}`);
   if (interrupted.signal.aborted) console.log('✖ interrupted');
   const failed = totals.of('fail') + totals.of('cancelled') + (types ? 0 : 1) + (style ? 0 : 1);

@@ -48,8 +48,8 @@ export class FleetStore {
     if (text === undefined) return nothing;
     try {
       const { objects, unconfirmed, fence } = stored.parse(JSON.parse(text));
-      const held = objects.map((each) => ({ ...each, current: each.current, previous: each.previous }));
-      return { objects: new Map(held.map((each) => [keyOf(each), each])), unconfirmed, fence };
+      const read = objects.map((each) => ({ ...each, current: each.current, previous: each.previous }));
+      return { objects: new Map(read.map((each) => [keyOf(each), each])), unconfirmed, fence };
     } catch (error) {
       this.#log.error({ err: error, path: this.#path }, 'a record cannot be read: put aside');
       await rename(this.#path, `${this.#path}.unreadable`);

@@ -4,11 +4,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { codeDirectory } from '#node/directory.ts';
-import { withLock } from '#node/lock.ts';
-import { step, UserError } from './output.ts';
+import { withLockWaiting } from '#node/lock.ts';
+import { progress, step, UserError } from './output.ts';
 
 const installTimeoutMs = 5 * 60_000;
 const buildTimeoutMs = 2 * 60_000;
+/** Another process may install the packages of two folders and build the pages. */
+const lockWaitMsMax = 2 * installTimeoutMs + buildTimeoutMs;
 
 /** The applications of this repository. */
 export const appNames = ['payments'] as const;
@@ -20,6 +22,17 @@ export const appDirectory = (name: AppName): string => join(codeDirectory, 'apps
 const packageFolders = (name: AppName): string[] =>
   [appDirectory(name), join(appDirectory(name), 'web')].filter((home) =>
     existsSync(join(home, 'package-lock.json')),
+  );
+
+/** One process at a time is at work on the application's folders; another waits, and finds it done. */
+const alone = <T>(name: AppName, work: () => Promise<T>): Promise<T> =>
+  withLockWaiting(
+    join(codeDirectory, '.pando', `app-${name}.lock`),
+    {
+      waitMsMax: lockWaitMsMax,
+      onWait: (pid) => progress(`Another pando (pid ${pid}) is at work on apps/${name}: waiting for it`),
+    },
+    work,
   );
 
 /** Makes sure that the packages of the application's lock files are there. */
@@ -35,7 +48,7 @@ async function ensureModules(name: AppName, home: string): Promise<void> {
   const isInstalled = (): boolean => existsSync(stamp) && readFileSync(stamp, 'utf8').trim() === wanted;
   if (isInstalled()) return;
   const folder = relative(codeDirectory, home);
-  await withLock(join(codeDirectory, '.pando', `app-${name}.lock`), async () => {
+  await alone(name, async () => {
     if (isInstalled()) return;
     await step(`installing the npm packages of ${folder} (first use, or its lock changed)`, () =>
       exec('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'], {
@@ -56,7 +69,7 @@ async function ensureModules(name: AppName, home: string): Promise<void> {
 export async function ensureAppPages(name: AppName): Promise<void> {
   const builder = join(appDirectory(name), 'web', 'build.ts');
   if (!existsSync(builder)) return;
-  await withLock(join(codeDirectory, '.pando', `app-${name}.lock`), () =>
+  await alone(name, () =>
     step(`pages of apps/${name}`, async () => {
       await exec(process.execPath, ['--disable-warning=ExperimentalWarning', builder], {
         timeoutMs: buildTimeoutMs,

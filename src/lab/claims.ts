@@ -6,11 +6,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runtimeDirectory } from '#node/directory.ts';
+import { withLockWaiting } from '#node/lock.ts';
 import { isAlive, processIdentity } from '#node/processIdentity.ts';
 import { prefixOf, runIndexMax } from './plan.ts';
 import { namespacesOf } from './topology.ts';
 
 const claimsDirectory = join(runtimeDirectory, 'runs');
+const lockFile = join(runtimeDirectory, 'claims.lock');
+const lockWaitMsMax = 60_000;
 
 const claim = z.object({
   directory: z.string(),
@@ -42,8 +45,13 @@ const claimExclusively = (index: number, wanted: Claim): boolean => {
  * Claims an index for `wanted.directory`: the one that it has already, else `preferred`, else the lowest free one.
  * A claim whose directory is gone and whose names are all gone from the machine is free.
  */
-export async function claimIndex(wanted: Claim, preferred?: number): Promise<number> {
+export function claimIndex(wanted: Claim, preferred?: number): Promise<number> {
   mkdirSync(claimsDirectory, { recursive: true, mode: 0o755 });
+  // Of two that find the same claim of a run that is gone, the second would remove what the first has put in its place.
+  return withLockWaiting(lockFile, { waitMsMax: lockWaitMsMax }, () => claimAlone(wanted, preferred));
+}
+
+async function claimAlone(wanted: Claim, preferred?: number): Promise<number> {
   const all = Array.from({ length: runIndexMax + 1 }, (_, index) => index);
   const mine = all.find((index) => read(index)?.directory === wanted.directory);
   if (mine !== undefined) return mine;

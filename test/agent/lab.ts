@@ -21,6 +21,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { hostContract, hostEventsContract, type MigrationCredential } from '#contracts/host.ts';
 import { newId } from '#contracts/ids.ts';
 import { regionContract } from '#contracts/region.ts';
+import { freePort } from '../support/freePort.ts';
 import { labName } from '../support/labName.ts';
 import { makeImage, type TestImage } from './images.ts';
 import { RebuildingCard } from './rebuildingCard.ts';
@@ -139,7 +140,7 @@ export class Lab {
   }
 
   /** A card that keeps the rules of its contract for one namespace, without any VPC behind. */
-  async card(netns: string, port = 0): Promise<RpcServer> {
+  async card(netns: string, port: number): Promise<RpcServer> {
     const taps = new Map<string, string>();
     const operation = (kind: 'administrative' | 'vpc', eniId: string) =>
       ({ operationId: `${kind}-${eniId}`, kind, ranOn: 'card', at: new Date().toISOString() }) as const;
@@ -224,7 +225,11 @@ export class Lab {
     const netns = `${name}-card`;
     await exec('ip', ['netns', 'add', netns]);
     this.atEnd(() => exec('ip', ['netns', 'del', netns]).then(() => undefined));
-    const servers = { cell: await this.#cell(), region: await this.#region(), card: await this.card(netns) };
+    const servers = {
+      cell: await this.#cell(),
+      region: await this.#region(),
+      card: await this.card(netns, await freePort()),
+    };
     const hostId = `h-${name}`;
     const tls = await this.issue(`spiffe://pando/agent/${hostId}`);
     const dir = join(this.dir, name);

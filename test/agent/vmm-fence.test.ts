@@ -13,6 +13,9 @@ import { budgetMsMax, key, Lab, type TestHost, until } from './lab.ts';
 const uid = 700_123;
 const [memoryUri, diskUri] = ['tcp:10.0.0.2:4444', 'nbd://10.0.0.2:5555/root'];
 
+/** For what is to be reached: what is dropped is known to be so much sooner. */
+const patienceMs = 30_000;
+
 describe('what a migration asks for', () => {
   it('is the two ports of the one peer for a source, and its own two ports for a target', () => {
     assert.deepEqual(reachOf(uid, { role: 'source', memoryUri, diskUri, phase: 'copying' }), {
@@ -70,9 +73,9 @@ describe('a VMM that is broken out of', () => {
     });
 
   /** A process with the uid of a VM's VMM (what a broken-out VMM could be at most) tries to connect. */
-  const connectAs = async (who: number, address: string, port: number): Promise<boolean> => {
+  const connectAs = async (who: number, address: string, port: number, waitMs = 1_500): Promise<boolean> => {
     const program = `const s = require('node:net').connect(${port}, '${address}');
-      s.on('connect', () => process.exit(0)); s.on('error', () => process.exit(1)); setTimeout(() => process.exit(1), 1500);`;
+      s.on('connect', () => process.exit(0)); s.on('error', () => process.exit(1)); setTimeout(() => process.exit(1), ${waitMs});`;
     const ids = [
       '--reuid',
       String(who),
@@ -95,7 +98,11 @@ describe('a VMM that is broken out of', () => {
     for (const address of ['127.0.0.1', '::1', ...(own === undefined ? [] : [own])]) {
       const port = await listen(address).catch(() => undefined);
       if (port === undefined) continue; // No such family on this machine.
-      assert.equal(await connectAs(vmm + 5000, address, port), true, `${address}: another user may`);
+      assert.equal(
+        await connectAs(vmm + 5000, address, port, patienceMs),
+        true,
+        `${address}: another user may`,
+      );
       assert.equal(await connectAs(vmm, address, port), false, address);
       assert.equal(reached.get(address), 1, address);
     }

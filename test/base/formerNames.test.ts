@@ -44,13 +44,13 @@ test('a renamed method is served under both names, and called by the one that th
   ];
   const ofLastRelease = dial(now.port, old);
   for (const client of clients) {
-    await client.ready(5_000);
+    await client.ready(30_000);
     assert.deepEqual(
       await callByEitherName<typeof present, 'test.present'>(client, 'test.present', { n: 4 }, { former }),
       { n: 8 },
     );
   }
-  await ofLastRelease.ready(5_000);
+  await ofLastRelease.ready(30_000);
   assert.deepEqual(await ofLastRelease.call('test.former', { n: 3 }), { n: 6 });
   for (const client of [...clients, ofLastRelease]) client.close();
   await Promise.all([now.close(), before.close()]);

@@ -9,6 +9,7 @@ import { openAccess } from '#base/rpc/access.ts';
 import { ReplicaClient } from '#base/rpc/replicas.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { regionContract } from '#contracts/region.ts';
+import { freePort } from '../support/freePort.ts';
 
 const contract = { 'test.who': { params: z.object({}), result: z.object({ name: z.string() }) } } as const;
 const looksMax = 500;
@@ -24,7 +25,7 @@ const start = async (name: Name): Promise<void> => {
   const tls = certificates.get(name);
   assert.ok(tls);
   const server = await serveRpc({
-    ...{ tls, host: '127.0.0.1', port: ports.get(name) ?? 0, contract, remote: {} },
+    ...{ tls, host: '127.0.0.1', port: ports.get(name) ?? (await freePort()), contract, remote: {} },
     access: openAccess(contract),
     handlers: () => ({ 'test.who': () => ({ name }) }),
   });
@@ -69,7 +70,7 @@ test('all are dialled, the first that is there is asked, and the next one while 
     await assert.rejects(who(), { code: 'HostUnreachable' });
     await assert.rejects(client.ready(100), { code: 'HostUnreachable' });
     await start('region-2');
-    await client.ready(10_000);
+    await client.ready(30_000);
     assert.equal(await who(), 'region-2');
     await start('region');
     await until('the first is asked again', async () => (await answers()) === 'region');
@@ -89,7 +90,7 @@ test('one that proves another identity than its own is not asked', async () => {
     ],
   });
   try {
-    await client.ready(10_000);
+    await client.ready(30_000);
     assert.equal((await client.call('test.who', {})).name, 'region-2');
   } finally {
     client.close();

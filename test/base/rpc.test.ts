@@ -12,7 +12,9 @@ import { RpcClient } from '#base/rpc/client.ts';
 import { errorTextCharsMax, frameBytesMax } from '#base/rpc/limits.ts';
 import { type RpcServer, serveRpc } from '#base/rpc/server.ts';
 import { PandoError } from '#contracts/errors.ts';
+import { freePort } from '../support/freePort.ts';
 
+const patienceMs = 30_000;
 const contract = {
   'test.echo': {
     params: z.object({ text: z.string() }),
@@ -104,7 +106,7 @@ describe('rpc stream', () => {
 
   it('calls in both directions over one stream and knows the peer', async () => {
     const client = dial(mine);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     assert.deepEqual(await client.call('test.echo', { text: 'x' }), {
       text: 'x2',
       peer: 'spiffe://pando/agent/h-1',
@@ -114,7 +116,7 @@ describe('rpc stream', () => {
 
   it('carries error codes, and tells the other side when the deadline is past', async () => {
     const client = dial(mine);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     await assert.rejects(client.call('test.fail', {}), { code: 'Conflict' });
     await assert.rejects(client.call('test.hang', {}, { timeoutMs: 30 }), { code: 'DeadlineExceeded' });
     // The cancel frame is on the wire before this call, so the answer proves that it has been read.
@@ -125,7 +127,7 @@ describe('rpc stream', () => {
 
   it('takes an answer that came in time and is read late, since this process stood still in between', async () => {
     const client = dial(mine);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     const timeoutMs = 500;
     assert.deepEqual(await client.call('test.standStill', { ms: 2 * timeoutMs }, { timeoutMs }), {});
     client.close();
@@ -133,7 +135,7 @@ describe('rpc stream', () => {
 
   it('refuses a contract violation without losing the stream', async () => {
     const client = dial(mine);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     await assert.rejects(client.call('test.echo', { text: 3 } as never), { code: 'InvalidParameterValue' });
     await assert.rejects(client.call('constructor' as never, {} as never), { code: 'UnsupportedOperation' });
     assert.equal((await client.call('test.echo', { text: 'z' })).text, 'z2');
@@ -143,7 +145,7 @@ describe('rpc stream', () => {
   it('refuses a message that is too large to its caller, and closes nothing', async () => {
     const lost: string[] = [];
     const client = dial(mine, server.port, 'spiffe://pando/cell/a', (reason) => lost.push(reason));
-    await client.ready(5000);
+    await client.ready(patienceMs);
     const hanging = client.call('test.hang', {}, { timeoutMs: 10_000 });
     hanging.catch(() => undefined);
     const tooLong = frameBytesMax + 1;
@@ -183,14 +185,14 @@ describe('rpc stream', () => {
   });
 
   it('fails calls in flight when the stream is lost, and reconnects by itself', async () => {
-    const own = await start();
+    const own = await start(await freePort());
     const client = dial(mine, own.port);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     const hanging = assert.rejects(client.call('test.hang', {}), { code: 'HostUnreachable' });
     await own.close();
     await hanging;
     const again = await start(own.port);
-    await client.ready(5000);
+    await client.ready(patienceMs);
     assert.equal((await client.call('test.echo', { text: 'a' })).text, 'a2');
     client.close();
     await again.close();
@@ -200,13 +202,13 @@ describe('rpc stream', () => {
     const relay = await Relay.open(server.port);
     const client = dial(mine, relay.port);
     try {
-      await client.ready(5000);
+      await client.ready(patienceMs);
       relay.freeze();
       assert.ok(client.connected, 'nobody has told this side yet');
       await assert.rejects(client.ready(300), { code: 'HostUnreachable' });
       assert.ok(client.connected);
       // As when a process is killed and another takes its place: the question is on its way when the stream ends.
-      const ready = client.ready(5000);
+      const ready = client.ready(patienceMs);
       await relay.cut();
       await ready;
       assert.equal((await client.call('test.echo', { text: 'b' })).text, 'b2');

@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { loadTls, type TlsPaths } from '#base/config.ts';
 import type { TlsMaterial } from '#base/identity.ts';
@@ -17,6 +16,9 @@ import { writeAtomicallySync } from '#base/writeAtomically.ts';
 const contract = { 'test.ping': { params: z.object({}), result: z.object({}) } } as const;
 const serverIdentity = 'spiffe://pando/cell/a';
 const clientIdentity = 'spiffe://pando/agent/h-1';
+const patienceMs = 30_000;
+const validMs = 10 * 60_000;
+const endedMs = -60_000;
 
 function directory(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'pando-tls-'));
@@ -83,7 +85,7 @@ test('a certificate may be named like its authority: their whole names differ, a
   t.after(() => server.close());
   const client = dial(await issueCertificate(authority, clientIdentity), server.port);
   t.after(() => client.close());
-  await client.ready(5_000);
+  await client.ready(patienceMs);
 });
 
 test('an authority whose whole name is that of the certificate is refused, by a message that says so', async () => {
@@ -96,20 +98,20 @@ test('who listens and who dials go on with renewed files, without being started 
   const authority = await createAuthority('test');
   const renew = async (name: string, identity: string, lifetimeMs: number): Promise<TlsPaths> =>
     save(pathsOf(root, name), await issueCertificate(authority, identity, lifetimeMs));
-  // Certificates tell whole seconds: this leaves at least two of them to connect.
-  const shortMs = 3_000;
   const [mine, theirs] = [
-    await renew('agent', clientIdentity, shortMs),
-    await renew('cell', serverIdentity, shortMs),
+    await renew('agent', clientIdentity, validMs),
+    await renew('cell', serverIdentity, validMs),
   ];
   const server = await serve(loadTls(theirs));
   t.after(() => server.close());
   const tls = loadTls(mine);
   const early = dial(tls, server.port);
   t.after(() => early.close());
-  await early.ready(5_000);
+  await early.ready(patienceMs);
 
-  while (Date.parse(new X509Certificate(tls.cert).validTo) >= Date.now()) await delay(20);
+  // As they are once their time is over. Waiting for it would leave a slow machine too little time before.
+  await renew('agent', clientIdentity, endedMs);
+  await renew('cell', serverIdentity, endedMs);
   const late = dial(tls, server.port);
   t.after(() => late.close());
   await assert.rejects(
@@ -117,9 +119,9 @@ test('who listens and who dials go on with renewed files, without being started 
     { code: 'HostUnreachable' },
   );
   await early.call('test.ping', {});
-  await renew('agent', clientIdentity, 60_000);
-  await renew('cell', serverIdentity, 60_000);
-  await late.ready(5_000);
+  await renew('agent', clientIdentity, validMs);
+  await renew('cell', serverIdentity, validMs);
+  await late.ready(patienceMs);
   await late.call('test.ping', {});
 });
 
@@ -155,5 +157,5 @@ test('certificate and key may lie in one file', async (t) => {
   t.after(() => server.close());
   const client = dial(await one('agent', clientIdentity), server.port);
   t.after(() => client.close());
-  await client.ready(5_000);
+  await client.ready(patienceMs);
 });

@@ -159,7 +159,7 @@ describe('frames', () => {
       ...{ remote: contract, contract: back, access: openAccess(back) },
       handlers: { 'test.back': (_params, context) => seenNow(context) },
     });
-    await client.ready(5_000);
+    await client.ready(30_000);
   });
   after(async () => {
     client.close();

@@ -39,7 +39,7 @@ export interface LabVm {
   start(command: string, args: readonly string[]): ChildProcess;
 }
 
-const readyTimeoutMs = 20_000;
+const readyTimeoutMs = 60_000;
 const netTriesMax = 50;
 /** As the supervisor's first back-off. */
 const restartPauseMs = 100;

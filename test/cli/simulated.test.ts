@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as sdk from '@aws-sdk/client-ec2';
 import { signedHeaders } from '#cli/sign.ts';
+import { memoryParent, memoryPrefix } from '#cli/simulated/end.ts';
 import { readRun } from '#lab/runRecord.ts';
 import { codeDirectory, runDirectory } from '#node/directory.ts';
 import { livingIn } from '#node/processIdentity.ts';
@@ -124,6 +125,15 @@ const processesOf = (path: string): string[] =>
         return false;
       }
     });
+
+/** States in memory of the user that this test's regions have. */
+const statesInMemory = (): string[] =>
+  readdirSync(memoryParent)
+    .filter((name) => name.startsWith(memoryPrefix))
+    .map((name) => join(memoryParent, name))
+    .filter(
+      (path) => statSync(path, { throwIfNoEntry: false })?.uid === (drops ? nobody : process.getuid?.()),
+    );
 
 const assertNothingLeft = (directory: string, state: string): void => {
   assert.ok(!existsSync(directory), 'its directory is gone');
@@ -351,6 +361,7 @@ describe('a simulated region under any name, whose VMs change at once', () => {
 
 test('two that start at once: one region; another directory: a region of its own, on a port of its own', async () => {
   const [one, other] = [newDirectory(), newDirectory()];
+  const before = new Set(statesInMemory());
   const small = ['--cells', '1', '--hosts-per-cell', '1'];
   const [first, again] = await Promise.all([
     pando('up', '--simulated', '--dir', one, ...small),
@@ -368,6 +379,10 @@ test('two that start at once: one region; another directory: a region of its own
   await Promise.all([one, other].map((directory) => pando('down', '--dir', directory)));
   assertNothingLeft(one, states[0] ?? '');
   assertNothingLeft(other, states[1] ?? '');
+  // Each start that lost its port had made one. Those of other tests that run beside this one have processes.
+  await until('only states in use are left', () =>
+    statesInMemory().every((state) => before.has(state) || processesOf(state).length > 0),
+  );
 });
 
 test('a state in the directory: killed with all that runs, it goes on where it was', async () => {

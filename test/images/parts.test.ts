@@ -54,7 +54,7 @@ test('the memory witness counts rounds, and counts a word that changed behind it
         : { round: Number.parseInt(round, 16), errors: Number.parseInt(errors, 16) };
     };
     const until = async (done: (now: { round: number; errors: number }) => boolean): Promise<void> => {
-      for (let tries = 0; tries < 500; tries++) {
+      for (let tries = 0; tries < 6_000; tries++) {
         const now = await read();
         if (now !== undefined && done(now)) return;
         await new Promise((resolve) => setTimeout(resolve, 10));

@@ -22,7 +22,8 @@ interface Run {
 
 const silent = (): void => undefined;
 
-async function ownRun(t: TestContext, owner?: ProcessIdentity): Promise<Run> {
+/** Of this process, unless it is of another: what is left of one that was killed, the next run of the tests removes. */
+async function ownRun(t: TestContext, owner = identify(process.pid)): Promise<Run> {
   const directory = runDirectory(mkdtempSync(join(tmpdir(), 'pando-down-')));
   const index = await claimIndex({ directory: directory.root, owner });
   writeRun(directory, {

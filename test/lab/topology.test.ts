@@ -9,11 +9,15 @@ import { exec } from '#base/exec.ts';
 import { claimIndex, claims, releaseIndex } from '#lab/claims.ts';
 import { hostCardLink, type LabPlan, planLab } from '#lab/plan.ts';
 import { ensureTopology, linksOf, namespacesOf, removeTopology, topologyLeft } from '#lab/topology.ts';
+import { identify } from '#node/processIdentity.ts';
+
+/** What a process leaves that is killed, the next run of the tests removes. */
+const owner = identify(process.pid);
 
 /** A plan of this test's own, removed after it. */
 async function ownPlan(t: TestContext): Promise<LabPlan> {
   const directory = mkdtempSync(join(tmpdir(), 'pando-topology-'));
-  const index = await claimIndex({ directory });
+  const index = await claimIndex({ directory, owner });
   const plan = planLab({ index, cells: 1, hostsPerCell: 2 });
   t.after(async () => {
     await removeTopology(plan.prefix);
@@ -139,16 +143,34 @@ test('an index belongs to one directory until it is released', async () => {
     mkdtempSync(join(tmpdir(), 'pando-claim-')),
   ];
   try {
-    const first = await claimIndex({ directory: one });
-    const second = await claimIndex({ directory: two });
+    const first = await claimIndex({ directory: one, owner });
+    const second = await claimIndex({ directory: two, owner });
     assert.notEqual(first, second);
     assert.notEqual(first, 0, 'the well-known index is given only to who asks for it');
-    assert.equal(await claimIndex({ directory: one }), first);
+    assert.equal(await claimIndex({ directory: one, owner }), first);
     releaseIndex(first, two);
     assert.equal(claims().get(first)?.directory, one, 'only its owner releases it');
     releaseIndex(first, one);
     releaseIndex(second, two);
   } finally {
     for (const path of [one, two]) rmSync(path, { recursive: true, force: true });
+  }
+});
+
+test('an index whose run is gone is given to one of two that want it at one time', async () => {
+  const directories = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), 'pando-claim-')));
+  const [gone = '', ...both] = directories;
+  try {
+    const free = await claimIndex({ directory: gone, owner });
+    rmSync(gone, { recursive: true });
+    const taken = await Promise.all(both.map((directory) => claimIndex({ directory, owner }, free)));
+    const [one, other] = taken;
+    assert.notEqual(one, other);
+    for (const [at, index] of taken.entries()) {
+      assert.equal(claims().get(index)?.directory, both[at]);
+      releaseIndex(index, both[at] ?? '');
+    }
+  } finally {
+    for (const path of directories) rmSync(path, { recursive: true, force: true });
   }
 });

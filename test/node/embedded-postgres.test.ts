@@ -38,9 +38,9 @@ const query = async (url: string, text: string): Promise<Record<string, unknown>
 };
 
 const waitFor = async (condition: () => Promise<boolean>): Promise<void> => {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, 'the condition did not come true in 20 s');
+    assert.ok(Date.now() < deadline, 'the condition did not come true in 60 s');
     await new Promise((wake) => setTimeout(wake, 20));
   }
 };

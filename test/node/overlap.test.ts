@@ -51,7 +51,7 @@ class Asker {
       await new Promise<void>((settled) => {
         const failed = (error: Error & { code?: string }): void => {
           const name = error.code ?? error.message;
-          this.errors.set(name, (this.errors.get(name) ?? 0) + 1);
+          if (name !== 'ECONNRESET' || migrates()) this.errors.set(name, (this.errors.get(name) ?? 0) + 1);
           settled();
         };
         get({ host: '127.0.0.1', port, agent: false }, (response) => {
@@ -77,8 +77,11 @@ class Asker {
   }
 }
 
-/** Whether the kernel hands on connections that wait to be accepted: a region sets it, this machine's owner may not have. */
-const migrates = readFileSync('/proc/sys/net/ipv4/tcp_migrate_req', 'utf8').trim() === '1';
+/**
+ * Whether the kernel hands on connections that wait to be accepted: a region sets it, this machine's owner may not have. Regions of other
+ * tests come and go meanwhile.
+ */
+const migrates = (): boolean => readFileSync('/proc/sys/net/ipv4/tcp_migrate_req', 'utf8').trim() === '1';
 
 const bench = async (t: TestContext) => {
   const root = mkdtempSync(join(tmpdir(), 'pando-overlap-'));
@@ -128,7 +131,6 @@ const isGone = (pid: number): boolean => {
 };
 
 const assertUnrefused = ({ errors }: Asker): void => {
-  if (!migrates) errors.delete('ECONNRESET');
   assert.deepEqual([...errors], []);
 };
 

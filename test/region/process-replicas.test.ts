@@ -16,6 +16,7 @@ import { operatorContract } from '#contracts/operator.ts';
 import { cellPushContract, regionContract } from '#contracts/region.ts';
 import { startTestDatabase, type TestDatabase } from '../base/postgres/test-database.ts';
 import { until } from '../cell/support/harness.ts';
+import { freePort } from '../support/freePort.ts';
 import { type RegionProcess, startRegionProcess } from './regionProcess.ts';
 
 const remote = { ...regionContract, ...operatorContract } as const;
@@ -32,8 +33,8 @@ const regions: RegionProcess[] = [];
 const open: { close(): void }[] = [];
 type Region = ReplicaClient<Contract, typeof remote>;
 
-const start = (name: string, port?: number): Promise<RegionProcess> =>
-  startRegionProcess({ authority, dir, databaseUrl: database.url }, name, port);
+const start = async (name: string, port?: number): Promise<RegionProcess> =>
+  startRegionProcess({ authority, dir, databaseUrl: database.url }, name, port ?? (await freePort()));
 
 before(async () => {
   database = await startTestDatabase();

@@ -58,7 +58,7 @@ const setUp = (waitMsMax = 5_000) => {
 };
 
 const until = async (condition: () => boolean): Promise<void> => {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   while (!condition()) {
     assert.ok(Date.now() < deadline, 'the condition did not come true');
     await new Promise((wake) => setImmediate(wake));

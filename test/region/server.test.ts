@@ -113,7 +113,7 @@ const connect = async <Own extends Contract>(
 };
 
 const until = async (condition: () => boolean): Promise<void> => {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 30_000;
   while (!condition()) {
     assert.ok(Date.now() < deadline, 'the condition did not come true');
     await new Promise((wake) => setTimeout(wake, 10));

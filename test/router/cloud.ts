@@ -75,7 +75,7 @@ export interface CloudOptions {
   readonly audit?: string;
 }
 
-const waitMsMax = 20_000;
+const waitMsMax = 60_000;
 /** So long that no cell of a busy machine looks frozen. */
 const patient = { callTimeoutMs: 20_000, healthTimeoutMs: 60_000 };
 

@@ -9,6 +9,7 @@ import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { CellRecord } from '#contracts/region.ts';
 import { cutPage, readPage } from '#wire/pagination.ts';
+import { freePort } from '../support/freePort.ts';
 
 export type BackendParams = ParsedParams<typeof backendContract, 'ec2.call'>;
 type Input = Readonly<Record<string, unknown>>;
@@ -68,7 +69,7 @@ export class FakeCell {
 
   async start(processors = 2): Promise<void> {
     const ports: number[] = [];
-    for (let i = 0; i < processors; i += 1) ports.push(await this.#listen(0));
+    for (let i = 0; i < processors; i += 1) ports.push(await this.#listen(await freePort()));
     this.#ports = ports;
   }
 

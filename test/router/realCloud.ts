@@ -87,7 +87,7 @@ export interface RealCloudOptions {
   readonly logTo?: DestinationStream;
 }
 
-const waitMsMax = 20_000;
+const waitMsMax = 60_000;
 const imageMemoryMib = 64;
 
 export const until = async <T>(what: string, condition: () => Promise<T | false> | T | false): Promise<T> => {

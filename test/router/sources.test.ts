@@ -114,7 +114,7 @@ describe('a region that is slow to say whose keys they are', () => {
 });
 
 const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error('never');
     await new Promise((resolve) => setTimeout(resolve, 10));

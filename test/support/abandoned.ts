@@ -2,9 +2,13 @@
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { exec } from '#base/exec.ts';
+import { dropFromMemory } from '#cli/simulated/end.ts';
 import { deleteLink } from '#lab/links.ts';
+import { readRun } from '#lab/runRecord.ts';
+import { removeAbandonedRuns } from '#lab/teardown.ts';
+import { runDirectory } from '#node/directory.ts';
 import { endProcess, identify } from '#node/processIdentity.ts';
 import { labOf } from './labName.ts';
 
@@ -16,7 +20,18 @@ const isGone = (pid: number): boolean => identify(pid) === undefined;
 /** The directory for all temporary files of the test run of this process. */
 export const scratchOf = (pid: number): string => join(tmpdir(), `${scratchPrefix}${pid}`);
 
-/** Everything of test processes that are gone. */
+/** Everything of runs and test files that are gone. A runner that was killed leaves its test files running: these end first. */
+export async function removeAbandoned(log: (line: string) => void): Promise<void> {
+  const left = readdirSync(tmpdir())
+    .filter((name) => name.startsWith(scratchPrefix) && isGone(Number(name.slice(scratchPrefix.length))))
+    .map((name) => join(tmpdir(), name));
+  for (const directory of left) await endThoseOf(directory);
+  await removeAbandonedRuns(log);
+  await removeAbandonedLabs(log);
+  for (const directory of left) await removeScratch(directory);
+}
+
+/** Namespaces, devices and control groups of test files that are gone. */
 export async function removeAbandonedLabs(log: (line: string) => void): Promise<void> {
   const names = await namespaces();
   const labs = new Set(
@@ -29,8 +44,6 @@ export async function removeAbandonedLabs(log: (line: string) => void): Promise<
     log(`removing what an ended test left: ${lab}`);
     await removeLab(lab, names);
   }
-  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(scratchPrefix)))
-    if (isGone(Number(name.slice(scratchPrefix.length)))) await removeScratch(join(tmpdir(), name));
 }
 
 /** Ends this process's children: the test files of an interrupted run. What they leave is abandoned only once they are gone. */
@@ -41,15 +54,34 @@ export async function endChildren(): Promise<void> {
 
 /** Ends what runs with files below the directory, and removes it. */
 export async function removeScratch(directory: string): Promise<void> {
-  const pids = readdirSync('/proc').filter((name) => {
+  await endThoseOf(directory);
+  for (const record of globSync('**/run.json', { cwd: directory })) await dropState(join(directory, record));
+  await rm(directory, { recursive: true, force: true });
+}
+
+/** A simulated region's state lies in memory, outside of the run's directory. */
+async function dropState(record: string): Promise<void> {
+  try {
+    await dropFromMemory(readRun(runDirectory(dirname(record)))?.simulated?.state ?? '');
+  } catch {
+    // A record that was half written tells nothing.
+  }
+}
+
+/** Ends the processes whose arguments or environment name a file below the directory: a run's test files, and what they started. */
+async function endThoseOf(directory: string): Promise<void> {
+  const names = (pid: number, file: string): boolean => {
     try {
-      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`${directory}/`);
+      return readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(`${directory}/`);
     } catch {
       return false;
     }
-  });
-  await end(pids.map(Number).filter((pid) => pid !== process.pid));
-  await rm(directory, { recursive: true, force: true });
+  };
+  const pids = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => pid !== process.pid && (names(pid, 'cmdline') || names(pid, 'environ')));
+  await end(pids);
 }
 
 async function removeLab(lab: string, names: readonly string[]): Promise<void> {

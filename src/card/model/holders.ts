@@ -54,9 +54,9 @@ export const movedFlows = (before: Holders, after: Holders): FlowsOf[] =>
     });
 
 /** Two at once (the old one is not detached yet) are a holder of their own: it changes when either leaves. */
-const collect = (held: readonly [FlowsOf, string][]): Holders => {
+const collect = (owned: readonly [FlowsOf, string][]): Holders => {
   const holders = new Map<string, string>();
-  for (const [{ ip, reach }, holder] of held) {
+  for (const [{ ip, reach }, holder] of owned) {
     const key = `${ip} ${reach}`;
     const other = holders.get(key);
     holders.set(key, other === undefined ? holder : [other, holder].sort().join(' + '));

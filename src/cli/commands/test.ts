@@ -19,7 +19,7 @@ export async function test(
   ];
   const child = spawn(process.execPath, args, { cwd: codeDirectory, stdio: 'inherit' });
   const forward = (name: NodeJS.Signals): boolean => child.kill(name);
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, forward);
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, forward);
   process.exitCode = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));

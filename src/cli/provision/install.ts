@@ -1,6 +1,6 @@
 /** Installs what is missing, with the machine's own package manager and sources. */
 import { writeFile } from 'node:fs/promises';
-import { exec } from '#base/exec.ts';
+import { apt } from './apt.ts';
 import { backportsSource, parseAptSources } from './aptSources.ts';
 import { aptSourceFiles, distribution, findCommand, isPresent, qemuVersion } from './machine.ts';
 import { qemuMajorMin, qemuPackages, runPackages, testPackages } from './packages.ts';
@@ -9,7 +9,6 @@ import { qemuMajorMin, qemuPackages, runPackages, testPackages } from './package
 export const backportsFile = '/etc/apt/sources.list.d/pando-backports.sources';
 const updateTimeoutMs = 5 * 60_000;
 const installTimeoutMs = 30 * 60_000;
-const aptOptions = ['-o', 'DPkg::Lock::Timeout=180', '-o', 'Acquire::Retries=3', '-q'];
 
 export interface Missing {
   /** Names of packages to install from the distribution's own suites. */
@@ -28,12 +27,6 @@ export async function findMissing(options: { readonly tests: boolean }): Promise
       version === undefined || version.major < qemuMajorMin || qemuPackages.some((each) => !isPresent(each)),
   };
 }
-
-const apt = (args: readonly string[], timeoutMs: number): Promise<{ stdout: string }> =>
-  exec('apt-get', [...aptOptions, ...args], {
-    timeoutMs,
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
-  });
 
 /**
  * Installs everything missing; nothing missing: changes nothing and asks nobody. Progress goes to `log`.
@@ -55,7 +48,7 @@ export async function installMissing(
 
   const suite = missing.qemu ? await enableBackports(log) : undefined;
   log('reading the package lists');
-  await apt(['update'], updateTimeoutMs).catch((error: unknown) => {
+  await apt(['update'], { timeoutMs: updateTimeoutMs, log }).catch((error: unknown) => {
     log(
       `the package lists could not all be read (${error instanceof Error ? error.message.slice(0, 200) : error}); going on with those at hand`,
     );
@@ -79,7 +72,10 @@ async function installPackages(
   log: (line: string) => void,
 ): Promise<void> {
   log(`installing ${names.join(' ')}${target.length > 0 ? ` from ${target[1]}` : ''}`);
-  await apt(['install', '-y', '--no-install-recommends', ...target, ...names], installTimeoutMs);
+  await apt(['install', '-y', '--no-install-recommends', ...target, ...names], {
+    timeoutMs: installTimeoutMs,
+    log,
+  });
 }
 
 /** Adds the backports suite where the release's own QEMU is too old, and answers the suite to install QEMU from. */

@@ -9,10 +9,23 @@ import { endProcess, livingIn } from '#node/processIdentity.ts';
 
 const graceMs = 15_000;
 
+/** Where states lie that are in memory, and how their names begin. */
+export const memoryParent = '/dev/shm';
+export const memoryPrefix = 'pando-simulated-';
+
+const isInMemory = (state: string): boolean =>
+  dirname(state) === memoryParent && basename(state).startsWith(memoryPrefix);
+
 /** Only what `up` made there: a record that somebody wrote must not make us remove his files. */
 const isOurState = (directory: RunDirectory, state: string): boolean =>
-  state === directory.state(simulatedProcess) ||
-  (dirname(state) === '/dev/shm' && basename(state).startsWith('pando-simulated-'));
+  state === directory.state(simulatedProcess) || isInMemory(state);
+
+/** Gives back the memory of a state that nobody goes on from. One in a directory stays: it may be somebody's. */
+export async function dropFromMemory(state: string): Promise<void> {
+  if (!isInMemory(state)) return;
+  await stopPostgresIn(clusterOf(state).dataDir);
+  rmSync(state, { recursive: true, force: true });
+}
 
 /**
  * Ends the process and its PostgreSQL, also one that outlived the process. What the region is made of goes too, unless its state is to

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { writeAtomicallySync } from '#base/writeAtomically.ts';
 import { simulatedProcess } from '#lab/simulatedRun.ts';
 import { codeDirectory, type RunDirectory } from '#node/directory.ts';
-import { identify } from '#node/processIdentity.ts';
+import { endProcess, identify } from '#node/processIdentity.ts';
 import { UserError } from '../output.ts';
 
 const message = z.union([
@@ -29,6 +29,7 @@ export const portTaken = (port: number): string =>
   `Port ${port} of 127.0.0.1 is taken by another program (ss -ltnp shows which). Another one: --port N, or none for the first that is free.`;
 
 const readyMsMax = 60_000;
+const endGraceMs = 15_000;
 const logCharsShown = 1_500;
 
 /** Another program listens on its port, since it was found free. */
@@ -71,6 +72,8 @@ export const startProcess = async (
     return { child, ready: await readiness(child, directory, config.port, signal, say) };
   } catch (error) {
     child.kill('SIGTERM');
+    // Whoever tries again removes what it has made.
+    if (error instanceof PortTaken && identity !== undefined) await endProcess(identity, endGraceMs);
     rmSync(directory.pidFile(simulatedProcess), { force: true });
     throw error;
   }

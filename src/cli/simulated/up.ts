@@ -2,19 +2,18 @@
 import { existsSync, mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '#base/monotonic.ts';
 import { type RunRecord, readRun, writeRun } from '#lab/runRecord.ts';
 import { hasState, type SimulatedRun, simulatedProcess } from '#lab/simulatedRun.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
-import { LockHeld, withLock } from '#node/lock.ts';
+import { withLock, withLockWaiting } from '#node/lock.ts';
 import { livingIn } from '#node/processIdentity.ts';
 import { writeAwsFiles } from '../awsFiles.ts';
 import { interruptible } from '../interrupt.ts';
 import { paint, print, progress, seconds, ticking, UserError } from '../output.ts';
 import { openRegion } from '../region.ts';
 import { simulatedCache, simulatedDirectory } from './directory.ts';
-import { endSimulated } from './end.ts';
+import { dropFromMemory, endSimulated, memoryParent, memoryPrefix } from './end.ts';
 import { PortTaken, portTaken, type StartedProcess, startProcess } from './process.ts';
 
 export interface SimulatedUpOptions {
@@ -38,9 +37,7 @@ const portsTried = 100;
 const startsMax = 8;
 /** What a store in memory may need: less, and it goes to the directory. */
 const memoryBytesMin = 512 * 1024 * 1024;
-const memoryParent = '/dev/shm';
 const lockWaitMsMax = 60_000;
-const lockPollMs = 50;
 
 export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
   const directory = runDirectory(resolve(options.dir ?? simulatedDirectory()));
@@ -59,17 +56,15 @@ export async function upSimulated(options: SimulatedUpOptions): Promise<void> {
 }
 
 /** Two that start the same region at once: the second waits, and finds it up. */
-async function whenFree<T>(directory: RunDirectory, work: () => Promise<T>): Promise<T> {
-  const until = monotonicMs() + lockWaitMsMax;
-  for (let told = false; ; told = true)
-    try {
-      return await withLock(directory.lockFile, work);
-    } catch (error) {
-      if (!(error instanceof LockHeld) || monotonicMs() > until) throw error;
-      if (!told) progress(`Another pando (pid ${error.pid}) is at work on ${directory.root}: waiting for it`);
-      await delay(lockPollMs);
-    }
-}
+const whenFree = <T>(directory: RunDirectory, work: () => Promise<T>): Promise<T> =>
+  withLockWaiting(
+    directory.lockFile,
+    {
+      waitMsMax: lockWaitMsMax,
+      onWait: (pid) => progress(`Another pando (pid ${pid}) is at work on ${directory.root}: waiting for it`),
+    },
+    work,
+  );
 
 /** Whoever asked for no port gets the first that nobody takes between our look and our listening. */
 async function bringAtFreePort(
@@ -84,6 +79,8 @@ async function bringAtFreePort(
       return await bring(directory, present, options, signal);
     } catch (error) {
       if (!(error instanceof PortTaken) || isChosen || tries >= startsMax) throw error;
+      // The next try makes a state of its own.
+      await dropFromMemory(readRun(directory)?.simulated?.state ?? '');
     }
 }
 
@@ -166,11 +163,13 @@ async function decide(
 ): Promise<RunRecord> {
   const persist = present?.simulated?.persist ?? options.persist ?? false;
   const kept = present?.simulated?.state;
+  const goesOn = kept !== undefined && hasState(kept);
+  if (kept !== undefined && !goesOn) await dropFromMemory(kept);
   const port = present?.port ?? options.port;
   if (port !== undefined && !(await isFree(port))) throw new UserError(portTaken(port));
   const simulated: SimulatedRun = {
     persist,
-    state: kept !== undefined && hasState(kept) ? kept : newState(directory, persist),
+    state: goesOn ? kept : newState(directory, persist),
     instant: present?.simulated?.instant ?? options.instant ?? false,
     anyRegion: present?.simulated?.anyRegion ?? options.anyRegion ?? false,
   };
@@ -192,7 +191,7 @@ function newState(directory: RunDirectory, persist: boolean): string {
     const { bavail, bsize } = statfsSync(memoryParent);
     if (bavail * bsize >= memoryBytesMin)
       try {
-        return mkdtempSync(join(memoryParent, 'pando-simulated-'));
+        return mkdtempSync(join(memoryParent, memoryPrefix));
       } catch {
         // Not writable for us, as in some containers.
       }

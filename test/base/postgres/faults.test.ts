@@ -156,9 +156,9 @@ const readOnly = async (db: Kysely<Schema>): Promise<string | undefined> =>
     .rows[0]?.is;
 
 const until = async (condition: () => Promise<boolean>): Promise<void> => {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error('not within 10 s');
+    if (Date.now() > end) throw new Error('not within 30 s');
     await new Promise((wake) => setTimeout(wake, 20));
   }
 };

@@ -16,7 +16,7 @@ after(() => server.stop());
 
 const until = async (condition: () => boolean): Promise<void> => {
   for (let tries = 0; !condition(); tries++) {
-    assert.ok(tries < 1_000, 'it never came');
+    assert.ok(tries < 3_000, 'it never came');
     await delay(10);
   }
 };

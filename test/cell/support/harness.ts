@@ -243,11 +243,14 @@ const connect = async (
   host.joined(await cell.reports.hello(host.hello(), caller));
 };
 
+/** On a machine that does other things too. */
+const patienceMs = 30_000;
+
 /** Waits until `condition` holds; fails with what it was after `timeoutMs`. */
 export const until = async <T>(
   what: string,
   condition: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 15_000,
+  timeoutMs = patienceMs,
 ): Promise<T> => {
   const end = Date.now() + timeoutMs;
   for (;;) {

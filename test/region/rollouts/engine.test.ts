@@ -13,7 +13,7 @@ const bakeMs = 600_000;
 const waves = [{ percent: 20 }, { rest: true as const }];
 
 const eventually = async (what: string, check: () => boolean | Promise<boolean>): Promise<void> => {
-  const deadline = monotonicMs() + 20_000;
+  const deadline = monotonicMs() + 60_000;
   while (!(await check())) {
     if (monotonicMs() > deadline) assert.fail(what);
     await delay(10);

@@ -78,10 +78,10 @@ const moveSome = async <I, R>(
   const windows =
     ignoreWindows || room <= 0 ? new Map() : await movesAllowed(services, workflowId, idsOf(ready));
   const outside = [...windows.values()].filter(({ open }: Windowed) => !open);
-  const held = new Set(outside.map(({ instanceId }) => instanceId));
+  const waiting = new Set(outside.map(({ instanceId }) => instanceId));
   let without: string | undefined;
   let begun = 0;
-  for (const { id } of ready.filter((each) => !held.has(each.id))) {
+  for (const { id } of ready.filter((each) => !waiting.has(each.id))) {
     if (room <= 0) break;
     try {
       services.starts.start([await beginMoveOf(services, id)]);
