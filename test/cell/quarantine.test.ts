@@ -4,7 +4,7 @@ import { after, afterEach, before, test } from 'node:test';
 import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { removalsPerHostMax } from '#cell/limits.ts';
 import { claimIdOf, migrationHostOf, releaseClaim, reservedOf, setClaim } from '#cell/store/claims.ts';
-import { findInstance, insertInstance } from '#cell/store/instances.ts';
+import { findInstance, insertInstance, purgeTerminated } from '#cell/store/instances.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import { SimCaller } from '#simhost/caller.ts';
@@ -333,6 +333,24 @@ test('removals by reconciliation have a budget: a store that calls everything te
   // As if the window had passed.
   await db().query('delete from removals');
   await until('the rest goes, terminated as it is', () => first.vms.size === 0);
+});
+
+test('an ended row stays while a host that is away may have a copy: without it the copy would be a stranger', async () => {
+  const { id, host } = await running();
+  const amount = await reservedOf(db(), id);
+  assert.ok(amount);
+  await terminate(id);
+  const undone = new Error('undone');
+  const work = db().transaction(async (tx) => {
+    assert.ok(await setClaim(tx, host.hostId, { purpose: 'migration', holder: id, amount }));
+    await purgeTerminated(tx, new Date(Date.now() + 60_000));
+    assert.ok(await findInstance(tx, id));
+    await releaseClaim(tx, claimIdOf('migration', id));
+    await purgeTerminated(tx, new Date(Date.now() + 60_000));
+    assert.equal(await findInstance(tx, id), undefined);
+    throw undone;
+  });
+  await assert.rejects(work, (error) => error === undone);
 });
 
 test('a host that is pinned to another cell is refused before anything is written of it', async () => {
