@@ -19,7 +19,7 @@ import { Discards } from './discards.ts';
 import { Fences } from './fences.ts';
 import { HostDisk } from './host-disk.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
-import { ImagePins } from './image-pins.ts';
+import { ImagePins, imagesInUse } from './image-pins.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
@@ -84,7 +84,12 @@ export class Host {
       bytesMax: config.imageCacheBytesMax,
       read: readImage,
       owner: config.hostId,
-      inUse: () => this.#imagesInUse(),
+      inUse: () =>
+        imagesInUse(
+          config,
+          this.vms.map(({ record }) => record),
+          this.#imagePins,
+        ),
       discard: (path) => store.discard(path),
     });
     const isClosed = (): boolean => this.#closed;
@@ -369,11 +374,6 @@ export class Host {
     // Before it is fetched, so that nobody evicts it between here and the launch.
     this.#imagePins.pin(instanceId, digest);
     return { fetched: await fullIsNoCapacity(() => this.#context.images.ensure(digest)) };
-  }
-
-  #imagesInUse(): ReadonlySet<string> {
-    const used = this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest]));
-    return new Set([...used, ...this.#imagePins.digests()]);
   }
 
   /** Memory and disk are measured first: from the check to the claim nothing may come between. */
