@@ -126,7 +126,12 @@ export class Host {
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
-      fences: await Fences.open(config.stateDir, write),
+      fences: await Fences.open(config.stateDir, write, (path, err) =>
+        log.error(
+          { err, path, alarm: 'state-unreadable' },
+          'a record of the agent cannot be read: it is put aside, and commands without a generation are no longer refused by it',
+        ),
+      ),
       tombstones: await Tombstones.open(config.stateDir, undefined, write),
       ...{ disk, discards },
     };

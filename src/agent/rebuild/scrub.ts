@@ -81,7 +81,7 @@ const strangers = async ({ config }: ScrubParts['context']): Promise<string[]> =
     (name) =>
       !own.has(name) &&
       name !== images &&
-      !own.has(name.replace(/\.new$/, '')) &&
+      !own.has(name.replace(/\.(new|unreadable)$/, '')) &&
       (lost || name !== lostAndFound),
   );
   return [...unknown, ...vms.map((name) => join('vms', name))].slice(0, 8);
