@@ -2,7 +2,15 @@
  * Which run has which index on this machine: one file per index below /run, made exclusively, naming the run's directory.
  * A reboot forgets them, together with the namespaces that they stand for.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runtimeDirectory } from '#node/directory.ts';

@@ -44,10 +44,7 @@ describe('the image cache (S1.6)', () => {
     images.set(image.digest, image);
     return image.digest;
   };
-  const cache = (
-    bytesMax = 100 * mib,
-    changes: Partial<Pick<ImageCacheOptions, 'inUse' | 'discard'>> = {},
-  ) =>
+  const cache = (bytesMax = 100 * mib, changes: Partial<Pick<ImageCacheOptions, 'inUse' | 'discard'>> = {}) =>
     new ImageCache({
       dir,
       bytesMax,
@@ -141,7 +138,10 @@ describe('the image cache (S1.6)', () => {
     pins.pin('i-1', 'c');
     const own = { stateDir: '/s', imageCacheDir: '/s/images' };
     const of = (digest: string) => ({ image: { imageId: 'ami-1', digest } });
-    assert.deepEqual(imagesInUse(own, [of('a'), {}, { recovered: true, ...of('b') }], pins), new Set(['a', 'b', 'c']));
+    assert.deepEqual(
+      imagesInUse(own, [of('a'), {}, { recovered: true, ...of('b') }], pins),
+      new Set(['a', 'b', 'c']),
+    );
     assert.equal(imagesInUse(own, [of('a'), { recovered: true }], pins), undefined);
     assert.equal(imagesInUse({ ...own, imageCacheDir: '/images' }, [of('a')], pins), undefined);
   });

@@ -262,12 +262,20 @@ test('what cannot be removed now keeps no other VM of its host from being told o
   const row = await findInstance(db(), id);
   assert.ok(row);
   await terminate(id);
-  const [ended, stranger] = [1, 1].map((cell) => new SimVm(newCellId('instance', cell), first.hostId, setup.world));
+  const [ended, stranger] = [1, 1].map(
+    (cell) => new SimVm(newCellId('instance', cell), first.hostId, setup.world),
+  );
   assert.ok(ended && stranger);
   for (const vm of [ended, stranger]) vm.become('stopped');
   await insertInstance(db(), {
     ...row,
-    ...{ id: ended.instanceId, state: 'terminated', host_id: null, workflow_id: null, terminated_at: new Date() },
+    ...{
+      id: ended.instanceId,
+      state: 'terminated',
+      host_id: null,
+      workflow_id: null,
+      terminated_at: new Date(),
+    },
   });
   first.faults.order('vm.destroy', { kind: 'fail' }, 1_000);
   for (const vm of [ended, stranger]) first.vms.set(vm.instanceId, vm);
