@@ -129,12 +129,17 @@ it('a launch that fails tells so', async () => {
   const { instanceId } = await host.launch();
   await host.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
   assert.equal((await describeVm(instanceId)).ended?.cause, 'requested');
-  await writeFile(join(host.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2'), 'no disk at all');
+  const disk = join(host.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2');
+  await writeFile(disk, 'no disk at all');
   const network = await host.prepare(instanceId);
   const launch = { command: key(), instanceId, requirement, image: host.imageRef, network, incoming: false };
   await assert.rejects(host.call('vm.launch', launch));
   const { state, ended } = await describeVm(instanceId);
   assert.deepEqual([state, ended?.cause], ['failed', 'failed-to-start']);
+  // It is the disk that its guest ran on all the same: no copy that comes in takes its place.
+  const again = { ...launch, command: key(), network: await host.prepare(instanceId), incoming: true };
+  await assert.rejects(host.call('vm.launch', again), { code: 'IncorrectState' });
+  assert.equal(await readFile(disk, 'utf8'), 'no disk at all');
   await destroy(instanceId);
 });
 
