@@ -24,7 +24,7 @@ import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
 import { readBootId } from './process.ts';
-import { rebuildRecord, runningWithoutDirectory } from './recover.ts';
+import { rebuildRecord, runningWithoutDirectory, strangeUids } from './recover.ts';
 import { fullIsNoCapacity } from './room.ts';
 import type { Write } from './spare-room.ts';
 import { tapName } from './tap.ts';
@@ -60,6 +60,8 @@ export class Host {
   readonly disk: HostDisk;
   readonly discards: Discards;
   #underlay: Underlay | undefined;
+  /** Of processes that were found and belong to no VM: given to none. */
+  #strangeUids: ReadonlySet<number> = new Set();
   #closed = false;
 
   private constructor(
@@ -181,6 +183,13 @@ export class Host {
       }),
     );
     await removeOrphans(this.#context, this.vms);
+    const { config } = this.#context;
+    this.#strangeUids = await strangeUids(config, new Set(this.vms.map(({ record }) => record.uid)));
+    if (this.#strangeUids.size > 0)
+      this.#parts.log.error(
+        { uids: [...this.#strangeUids], alarm: 'strange-processes' },
+        'processes with uids of VMs belong to no VM of this host: they are left alone, and their uids given to no other',
+      );
   }
 
   find(instanceId: string): Vm | undefined {
@@ -222,9 +231,10 @@ export class Host {
   }
 
   #freeIndex(): number {
-    const taken = new Set(this.vms.map(({ record }) => record.uid - this.#parts.config.uidBase));
+    const { uidBase } = this.#parts.config;
+    const taken = new Set(this.vms.map(({ record }) => record.uid));
     let index = 0;
-    while (taken.has(index)) index += 1;
+    while (taken.has(uidBase + index) || this.#strangeUids.has(uidBase + index)) index += 1;
     return index;
   }
 
