@@ -236,13 +236,25 @@ export class Card {
     this.#lapses.delete(eniId);
     if (lapseMs === undefined) return;
     const lapse = (): void => {
+      if (this.#lapses.get(eniId) !== timer) return;
       this.#lapses.delete(eniId);
-      this.#log.warn({ eniId }, 'a redirection that nobody confirmed is taken back');
-      this.redirectPort(eniId, undefined).catch((error: unknown) =>
+      this.#takeBack(eniId).catch((error: unknown) =>
         this.#log.error({ err: error, eniId }, 'a redirection was not taken back'),
       );
     };
-    this.#lapses.set(eniId, setTimeout(lapse, lapseMs).unref());
+    // Where this process stood still meanwhile, the word that keeps it may be there to be read.
+    const timer = setTimeout(() => setImmediate(lapse), lapseMs).unref();
+    this.#lapses.set(eniId, timer);
+  }
+
+  /** A redirection that is still for now; what was said of it while others were in the VPC's queue counts. */
+  async #takeBack(eniId: string): Promise<void> {
+    await this.#changePort(eniId, (local) => {
+      if (local.redirectLapseMs === undefined) return local;
+      this.#log.warn({ eniId }, 'a redirection that nobody confirmed is taken back');
+      return { ...local, preparedRedirect: undefined, redirect: undefined, redirectLapseMs: undefined };
+    });
+    await this.#plugs.release(eniId);
   }
 
   async exportFlows(eniId: string): Promise<TrackedFlow[]> {

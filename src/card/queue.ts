@@ -122,11 +122,14 @@ export class PacketQueue {
   #startDeadMan(): void {
     if (this.#lapse === undefined || this.#deadMan !== undefined) return;
     const lapse = (): void => {
+      if (this.#deadMan !== timer) return;
       this.#lapsed = true;
       this.#mode = 'pass';
       this.#pump();
     };
-    this.#deadMan = setTimeout(lapse, this.#lapse.ms).unref();
+    // Where this process stood still meanwhile, a word about the queue may be there to be read.
+    const timer = setTimeout(() => setImmediate(lapse), this.#lapse.ms).unref();
+    this.#deadMan = timer;
   }
 
   /**

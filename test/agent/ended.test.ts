@@ -1,6 +1,6 @@
 /** Why a VM ended, on real QEMU: what the agent saw, and what it did not see because it was dead. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { endOf } from '#agent/end-cause.ts';
@@ -141,6 +141,21 @@ it('a launch that fails tells so', async () => {
   await assert.rejects(host.call('vm.launch', again), { code: 'IncorrectState' });
   assert.equal(await readFile(disk, 'utf8'), 'no disk at all');
   await destroy(instanceId);
+});
+
+it('a destruction that fails is no destruction: asked again it takes the disk away', async () => {
+  const { instanceId } = await host.launch();
+  const { stateDir } = host.config;
+  const discarded = join(stateDir, 'discarded');
+  await rm(discarded, { recursive: true });
+  await writeFile(discarded, 'no directory');
+  await assert.rejects(destroy(instanceId));
+  assert.ok((await readdir(join(stateDir, 'vms'))).includes(instanceId));
+  assert.notEqual((await describeVm(instanceId)).state, 'absent');
+  await rm(discarded);
+  await destroy(instanceId);
+  assert.ok(!(await readdir(join(stateDir, 'vms'))).includes(instanceId));
+  assert.equal((await describeVm(instanceId)).state, 'absent');
 });
 
 it('no evidence short of the VMM’s own word makes an end the guest’s', () => {
