@@ -70,7 +70,10 @@ const uidOfProcess = async (
 export const strangeUids = async (
   { uidBase }: Pick<AgentContext['config'], 'uidBase'>,
   known: ReadonlySet<number>,
-): Promise<ReadonlySet<number>> => (await uidsWithProcesses(uidBase, vmsPerHostMax)).difference(known);
+): Promise<ReadonlySet<number>> => {
+  const found = await uidsWithProcesses(uidBase, vmsPerHostMax);
+  return new Set([...found].filter((uid) => !known.has(uid)));
+};
 
 /** A record in place of the unreadable one, which is put aside for people to look at. `taken`: uids of other VMs. */
 export const rebuildRecord = async (

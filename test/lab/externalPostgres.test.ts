@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { onServer } from '#base/postgres/create.ts';
 import { databaseUrlOf, dropDatabases, ensureDatabases, newExternal } from '#lab/externalPostgres.ts';
+import type { RunRecord } from '#lab/runRecord.ts';
 import { startPostgres } from '#node/embedded-postgres.ts';
 import { newCluster } from '../support/cluster.ts';
 
@@ -34,10 +35,11 @@ const namesAt = (url: string): Promise<string[]> =>
 test('databases that another run still uses stay when a copy of its directory is taken down', async (t) => {
   const url = await serverFor(t);
   const postgres = newExternal(url);
-  const run = {
-    ...{ format: 1, index: 1, cells: 1, hostsPerCell: 1, port: 1, regionName: 'pando-1' },
+  const run: RunRecord = {
+    format: 1,
+    ...{ index: 1, cells: 1, hostsPerCell: 1, port: 1, regionName: 'pando-1' },
     postgres,
-  } as const;
+  };
   await ensureDatabases(run);
   const made = await namesAt(url);
   assert.equal(made.length, 2);
