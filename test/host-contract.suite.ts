@@ -100,6 +100,21 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     assert.equal((await subject.launch(network, 'launch-again')).state, 'running');
   });
 
+  check('no copy comes in over a disk that its guest ran on', async (subject) => {
+    const { caller } = host();
+    await subject.image();
+    await subject.launch(await subject.network());
+    const { instanceId } = subject;
+    const stop = { command: subject.command('stop'), instanceId, force: true, graceMs: 0 };
+    await caller.call('vm.stop', stop, { timeoutMs });
+    const network = await subject.network('network-again');
+    const requirement = { vcpus: 0.25, memoryMib: host().memoryMib, rootDiskMib: 256 };
+    const copy = { command: subject.command('copy'), instanceId, requirement, image: host().image, network };
+    const refused = caller.call('vm.launch', { ...copy, incoming: true }, { timeoutMs });
+    assert.equal(await codeOf(refused), 'IncorrectState');
+    assert.equal((await subject.launch(network, 'launch-again', 1, true)).state, 'running');
+  });
+
   check('a VMM that is killed has not shut itself down, and keeps its disk', async (subject) => {
     await subject.run();
     await host().killVmm(subject.instanceId);

@@ -5,6 +5,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { parseIdentity } from '#contracts/identity.ts';
@@ -41,10 +42,7 @@ export class CellPin {
   static async open(stateDir: string): Promise<CellPin> {
     await mkdir(stateDir, { recursive: true, mode: 0o711 });
     const path = join(stateDir, 'cell.json');
-    const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
+    const text = await readFile(path, 'utf8').catch(noneIfAbsent(undefined));
     if (text === undefined) return new CellPin(path, undefined);
     try {
       return new CellPin(path, pinShape.parse(JSON.parse(text)));

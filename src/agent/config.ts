@@ -1,4 +1,5 @@
 /** The agent's configuration file. */
+import { relative } from 'node:path';
 import { z } from 'zod';
 import { tlsFiles } from '#base/config.ts';
 import { metricsEndpoint } from '#base/metricsListener.ts';
@@ -64,3 +65,12 @@ export const agentConfig = z.object({
 });
 
 export type AgentConfig = z.infer<typeof agentConfig>;
+
+/** Whether other hosts of this machine may keep their images in the same directory: it is not this host's alone. */
+export const sharesImages = ({
+  stateDir,
+  imageCacheDir,
+}: Pick<AgentConfig, 'stateDir' | 'imageCacheDir'>): boolean => {
+  const inside = relative(stateDir, imageCacheDir);
+  return inside === '' || inside.startsWith('..');
+};

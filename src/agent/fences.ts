@@ -3,9 +3,10 @@
  * by a former owner of the workflow and delivered late would bring the VM back. What is heard with a generation is kept for each
  * instance: the rule is in contracts/fences.ts, what is kept of it in the VM's record and in tombstones.ts.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { fencesMax } from './limits.ts';
 import { type Write, writeOnce } from './spare-room.ts';
@@ -27,10 +28,24 @@ export class Fences {
     this.#epochs = epochs;
   }
 
-  static async open(stateDir: string, put: Write = writeOnce): Promise<Fences> {
+  /**
+   * What cannot be understood is put aside and told to `damaged`: VMs are not left without an agent for it. What cannot be read at all
+   * throws: it may be there, and would be written over.
+   */
+  static async open(
+    stateDir: string,
+    put: Write = writeOnce,
+    damaged: (path: string, error: unknown) => void = () => undefined,
+  ): Promise<Fences> {
     const path = join(stateDir, 'fences.json');
-    const text = await readFile(path, 'utf8').catch(() => '[]');
-    return new Fences(path, new Map(shape.parse(JSON.parse(text))), put);
+    const text = await readFile(path, 'utf8').catch(noneIfAbsent('[]'));
+    try {
+      return new Fences(path, new Map(shape.parse(JSON.parse(text))), put);
+    } catch (error) {
+      await rename(path, `${path}.unreadable`);
+      damaged(path, error);
+      return new Fences(path, new Map(), put);
+    }
   }
 
   epochOf(workflowId: string): number | undefined {

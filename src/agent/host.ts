@@ -19,12 +19,12 @@ import { Discards } from './discards.ts';
 import { Fences } from './fences.ts';
 import { HostDisk } from './host-disk.ts';
 import { ImageCache, type ReadChunk } from './image-cache.ts';
-import { ImagePins } from './image-pins.ts';
+import { ImagePins, imagesInUse } from './image-pins.ts';
 import { vmsPerHostMax } from './limits.ts';
 import { memoryAvailableMib } from './memory.ts';
 import { offerCredential } from './migration/secure.ts';
 import { readBootId } from './process.ts';
-import { rebuildRecord, runningWithoutDirectory } from './recover.ts';
+import { rebuildRecord, runningWithoutDirectory, strangeUids } from './recover.ts';
 import { fullIsNoCapacity } from './room.ts';
 import type { Write } from './spare-room.ts';
 import { tapName } from './tap.ts';
@@ -60,6 +60,8 @@ export class Host {
   readonly disk: HostDisk;
   readonly discards: Discards;
   #underlay: Underlay | undefined;
+  /** Of processes that were found and belong to no VM: given to none. */
+  #strangeUids: ReadonlySet<number> = new Set();
   #closed = false;
 
   private constructor(
@@ -84,7 +86,12 @@ export class Host {
       bytesMax: config.imageCacheBytesMax,
       read: readImage,
       owner: config.hostId,
-      inUse: () => this.#imagesInUse(),
+      inUse: () =>
+        imagesInUse(
+          config,
+          this.vms.map(({ record }) => record),
+          this.#imagePins,
+        ),
       discard: (path) => store.discard(path),
     });
     const isClosed = (): boolean => this.#closed;
@@ -121,7 +128,12 @@ export class Host {
     if (cgroups.missing.length > 0)
       log.warn({ missing: cgroups.missing }, 'degraded: not all limits can be set here');
     const heard = {
-      fences: await Fences.open(config.stateDir, write),
+      fences: await Fences.open(config.stateDir, write, (path, err) =>
+        log.error(
+          { err, path, alarm: 'state-unreadable' },
+          'a record of the agent cannot be read: it is put aside, and commands without a generation are no longer refused by it',
+        ),
+      ),
       tombstones: await Tombstones.open(config.stateDir, undefined, write),
       ...{ disk, discards },
     };
@@ -171,6 +183,13 @@ export class Host {
       }),
     );
     await removeOrphans(this.#context, this.vms);
+    const { config } = this.#context;
+    this.#strangeUids = await strangeUids(config, new Set(this.vms.map(({ record }) => record.uid)));
+    if (this.#strangeUids.size > 0)
+      this.#parts.log.error(
+        { uids: [...this.#strangeUids], alarm: 'strange-processes' },
+        'processes with uids of VMs belong to no VM of this host: they are left alone, and their uids given to no other',
+      );
   }
 
   find(instanceId: string): Vm | undefined {
@@ -212,9 +231,10 @@ export class Host {
   }
 
   #freeIndex(): number {
-    const taken = new Set(this.vms.map(({ record }) => record.uid - this.#parts.config.uidBase));
+    const { uidBase } = this.#parts.config;
+    const taken = new Set(this.vms.map(({ record }) => record.uid));
     let index = 0;
-    while (taken.has(index)) index += 1;
+    while (taken.has(uidBase + index) || this.#strangeUids.has(uidBase + index)) index += 1;
     return index;
   }
 
@@ -369,11 +389,6 @@ export class Host {
     // Before it is fetched, so that nobody evicts it between here and the launch.
     this.#imagePins.pin(instanceId, digest);
     return { fetched: await fullIsNoCapacity(() => this.#context.images.ensure(digest)) };
-  }
-
-  #imagesInUse(): ReadonlySet<string> {
-    const used = this.vms.flatMap(({ record }) => (record.image === undefined ? [] : [record.image.digest]));
-    return new Set([...used, ...this.#imagePins.digests()]);
   }
 
   /** Memory and disk are measured first: from the check to the claim nothing may come between. */

@@ -23,8 +23,8 @@ export interface ImageCacheOptions {
   readonly read: ReadChunk;
   /** Marks our own unfinished fetches among those of others that share the directory. */
   readonly owner: string;
-  /** Digests that VMs of this host stand on. */
-  inUse(): ReadonlySet<string>;
+  /** Digests that VMs stand on; undefined: not all of them are known, so none may go. */
+  inUse(): ReadonlySet<string> | undefined;
   /** Where an image goes that is not kept: it may be a tenant's own. Default: removed. */
   discard?(path: string): Promise<void>;
 }
@@ -35,6 +35,8 @@ const scratchPrefix = '.fetch-';
 export class ImageCache {
   readonly #options: ImageCacheOptions;
   readonly #fetching = new Map<string, Promise<void>>();
+  /** On their way out of the directory. */
+  readonly #leaving = new Map<string, Promise<void>>();
 
   constructor(options: ImageCacheOptions) {
     this.#options = options;
@@ -51,6 +53,8 @@ export class ImageCache {
 
   /** Makes the image present. True when it had to be fetched; concurrent callers share one fetch. */
   async ensure(digest: string): Promise<boolean> {
+    // What leaves just now is not taken for present.
+    await this.#leaving.get(digest)?.catch(() => undefined);
     const present = await this.get(digest);
     if (present !== undefined) {
       await utimes(present.dir, new Date(), new Date());
@@ -119,14 +123,14 @@ export class ImageCache {
 
   /** Removes the images used longest ago, but none that a VM stands on, until `bytes` more fit. */
   async #makeRoom(bytes: number): Promise<void> {
-    const { dir, bytesMax, inUse, discard = removed } = this.#options;
+    const { dir, bytesMax, inUse } = this.#options;
     const images = await Promise.all((await readdir(dir)).filter(isDigest).map((name) => sizeOf(dir, name)));
     let total = images.reduce((sum, image) => sum + image.bytes, 0);
-    const used = inUse();
     for (const image of images.sort((a, b) => a.usedAt - b.usedAt)) {
       if (total + bytes <= bytesMax) return;
-      if (used.has(image.name) || this.#fetching.has(image.name)) continue;
-      await discard(join(dir, image.name));
+      // Asked anew for each: a launch may have taken this one while another was removed.
+      if (inUse()?.has(image.name) !== false || this.#fetching.has(image.name)) continue;
+      await this.#evict(image.name);
       total -= image.bytes;
     }
     if (total + bytes > bytesMax)
@@ -134,6 +138,13 @@ export class ImageCache {
         'InsufficientInstanceCapacity',
         "The host's image cache is full of images in use.",
       );
+  }
+
+  async #evict(name: string): Promise<void> {
+    const { dir, discard = removed } = this.#options;
+    const gone = discard(join(dir, name)).finally(() => this.#leaving.delete(name));
+    this.#leaving.set(name, gone);
+    await gone;
   }
 
   /** Removes what an interrupted fetch left behind. */

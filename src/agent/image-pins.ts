@@ -3,7 +3,9 @@
  * In memory alone: after a restart such an image is still the one used last, which is evicted last.
  */
 import { monotonicMs } from '#base/monotonic.ts';
+import { type AgentConfig, sharesImages } from './config.ts';
 import { imagePinMsMax, vmsPerHostMax } from './limits.ts';
+import type { VmRecord } from './vm-record.ts';
 
 interface Pin {
   readonly digest: string;
@@ -38,3 +40,18 @@ export class ImagePins {
     return [...this.#pins.values()].map(({ digest }) => digest);
   }
 }
+
+/**
+ * Digests that VMs stand on, or will; undefined: not all are known. A record may have been lost with the image that its disk stands on, and
+ * in a directory that hosts share others' VMs stand on images too.
+ */
+export const imagesInUse = (
+  config: Pick<AgentConfig, 'stateDir' | 'imageCacheDir'>,
+  records: readonly Pick<VmRecord, 'image' | 'recovered'>[],
+  pins: ImagePins,
+): ReadonlySet<string> | undefined => {
+  const isLost = records.some(({ recovered, image }) => recovered === true && image === undefined);
+  if (isLost || sharesImages(config)) return undefined;
+  const used = records.flatMap(({ image }) => (image === undefined ? [] : [image.digest]));
+  return new Set([...used, ...pins.digests()]);
+};

@@ -55,10 +55,11 @@ const whyItEnded = ({ ended }: VmRecord): string =>
 
 /** What a tenant kept on a disk is not replaced without a word: neither by an empty one, nor by a copy that comes in. */
 const checkDisk = async ({ record, paths }: Vm, { diskRequired, incoming }: LaunchParams): Promise<void> => {
-  const { instanceId, state } = record;
+  const { instanceId, state, hasRun } = record;
   if (diskRequired && !incoming && !(await hasDisk(paths)))
     throw new PandoError('IncorrectState', `The disk of ${instanceId} is not on this host any more.`);
-  if (incoming && state === 'stopped' && (await hasDisk(paths)))
+  // A start that failed, or was broken off, leaves the disk and another state.
+  if (incoming && (state === 'stopped' || hasRun) && (await hasDisk(paths)))
     throw new PandoError(
       'IncorrectState',
       `${instanceId} has a disk here that it ran on: destroy that first.`,

@@ -86,6 +86,16 @@ export const processesOfUid = async (uid: number): Promise<ProcessIdentity[]> =>
   return found;
 };
 
+/** Uids from `from` up, `count` of them, that some process has. */
+export const uidsWithProcesses = async (from: number, count: number): Promise<ReadonlySet<number>> => {
+  const found = new Set<number>();
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const uid = await uidOfPid(pid);
+    if (uid !== undefined && uid >= from && uid < from + count) found.add(uid);
+  }
+  return found;
+};
+
 /** Resolves true once the process is gone, false when it is still there after `timeoutMs`. */
 export const processGone = async (process: ProcessIdentity, timeoutMs: number): Promise<boolean> => {
   const until = monotonicMs() + timeoutMs;

@@ -8,7 +8,7 @@ import type { VmRequirement } from '#contracts/host.ts';
 import { isId } from '#contracts/ids.ts';
 import type { AgentContext } from './context.ts';
 import { vmsPerHostMax } from './limits.ts';
-import { processesOfUid, uidOfPid } from './process.ts';
+import { processesOfUid, uidOfPid, uidsWithProcesses } from './process.ts';
 import { tapName } from './tap.ts';
 import type { VmRecord } from './vm-record.ts';
 
@@ -63,6 +63,18 @@ const uidOfProcess = async (
   return ours ? uid : undefined;
 };
 
+/**
+ * Uids of this host's range with processes that no VM accounts for: where there are no control groups, a VMM whose directory is gone is
+ * found by nothing else. Nobody else is given such a uid, since whoever ends a VM ends all processes of its uid.
+ */
+export const strangeUids = async (
+  { uidBase }: Pick<AgentContext['config'], 'uidBase'>,
+  known: ReadonlySet<number>,
+): Promise<ReadonlySet<number>> => {
+  const found = await uidsWithProcesses(uidBase, vmsPerHostMax);
+  return new Set([...found].filter((uid) => !known.has(uid)));
+};
+
 /** A record in place of the unreadable one, which is put aside for people to look at. `taken`: uids of other VMs. */
 export const rebuildRecord = async (
   context: AgentContext,
@@ -73,7 +85,8 @@ export const rebuildRecord = async (
   const shown = (await uidOf(context, paths.run, taken)) ?? (await uidOfProcess(context, instanceId));
   const { uidBase, runPrefix } = context.config;
   let uid = shown ?? uidBase;
-  while (shown === undefined && taken.has(uid)) uid += 1;
+  const strange = await strangeUids(context.config, taken);
+  while (shown === undefined && (taken.has(uid) || strange.has(uid))) uid += 1;
   await rename(paths.record, `${paths.record}.unreadable`).catch(() => undefined);
   return {
     instanceId,

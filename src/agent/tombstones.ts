@@ -5,6 +5,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { type InstanceFence, instanceFence, tombstoneKeptMs } from '#contracts/fences.ts';
@@ -42,7 +43,7 @@ export class Tombstones {
     put: Write = writeOnce,
   ): Promise<Tombstones> {
     const path = join(stateDir, 'tombstones.jsonl');
-    const text = await readFile(path, 'utf8').catch(() => '');
+    const text = await readFile(path, 'utf8').catch(noneIfAbsent(''));
     const kept = new Map<string, Tombstone>();
     for (const each of text.split('\n')) {
       const parsed = line.safeParse(parseJson(each));

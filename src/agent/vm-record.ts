@@ -79,6 +79,8 @@ export const vmRecord = z.object({
   bootId: z.string().optional(),
   /** We asked this guest, or its VMM, to end: an end from here on is ours. */
   endAsked: z.boolean().optional(),
+  /** Its guest ran on the disk that is here. Absent in records of the last release too. */
+  hasRun: z.boolean().optional(),
   /** Why its last VMM ended; written before that VMM is let go where the guest shut itself down. */
   ended: vmEnded.optional(),
   migration: migrationRecord.optional(),

@@ -93,6 +93,7 @@ export class Vm {
     const isLaunch = state === 'preparing' || (record.state === 'preparing' && state === 'running');
     record.state = state;
     record.reason = reason;
+    if (state === 'running') record.hasRun = true;
     if (!isLaunch) this.context.changed();
   }
 

@@ -24,6 +24,7 @@ import { FleetStore } from './fleetStore.ts';
 import { destroyNamespace, guestDevices, listNamespaces } from './kernel/namespace.ts';
 import type { Switch } from './program/programs.ts';
 import { VpcStore } from './store.ts';
+import { withoutChanges, withoutLapsed } from './takeBack.ts';
 import { Vpc, type VpcRole } from './vpc.ts';
 
 export class Device {
@@ -66,7 +67,7 @@ export class Device {
       .catch((err: unknown) => this.#log.error({ err }, 'the underlay was not made what the settings say'));
     for (const record of await this.#store.load()) {
       const vpc = this.#make(record.vpcId);
-      vpc.restore({ ...record, parts: withoutChanges(record.parts, undo) });
+      vpc.restore({ ...record, parts: withoutLapsed(record, undo, this.#log) });
       await vpc
         .serialize(() => vpc.adopt())
         .catch((error: unknown) => {
@@ -386,9 +387,3 @@ const isFleetwide = ({ objects }: DeviceTransaction): boolean =>
   objects.some(({ vpcId }) => vpcId === undefined);
 
 const takenBack = 'what nobody confirmed in time is taken back';
-
-/** The same parts where there is nothing to take back. */
-const withoutChanges = (parts: VpcParts, undo: readonly Undo[]): VpcParts => {
-  const own = undo.filter(({ vpcId }) => vpcId === parts.vpcId);
-  return own.length === 0 ? parts : { ...parts, objects: takeBack(parts.objects, own) };
-};

@@ -6,6 +6,7 @@ import type { Logger } from '#base/log.ts';
 import type { Fence } from '#base/network/fence.ts';
 import { keyOf, type Objects } from '#base/network/objects.ts';
 import { type Undo, undoRecord } from '#base/network/transaction.ts';
+import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeWhole } from '#base/writeAtomically.ts';
 import { networkObject, objectKind } from '#contracts/network-objects.ts';
 
@@ -44,7 +45,7 @@ export class FleetStore {
 
   /** Nothing was written yet: nothing. A file that cannot be read is put aside: who rolls out tells it again. */
   async load(): Promise<FleetRecord> {
-    const text = await readFile(this.#path, 'utf8').catch(() => undefined);
+    const text = await readFile(this.#path, 'utf8').catch(noneIfAbsent(undefined));
     if (text === undefined) return nothing;
     try {
       const { objects, unconfirmed, fence } = stored.parse(JSON.parse(text));

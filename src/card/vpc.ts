@@ -258,7 +258,8 @@ export class Vpc {
     const after = this.#role.desired(this, this.state, this.#role.fleet());
     try {
       if (after !== undefined) await this.#change(after);
-      else if (!(await this.#servesStrangers())) await this.#close();
+      // Ports without a declaration: what is in the kernel carries the packets of VMs, and stays until one comes.
+      else if (this.ports.size === 0 && !(await this.#servesStrangers())) await this.#close();
       await this.#forgetMoved();
       this.#role.changed?.(this);
     } catch (error) {

@@ -2,7 +2,15 @@
  * Which run has which index on this machine: one file per index below /run, made exclusively, naming the run's directory.
  * A reboot forgets them, together with the namespaces that they stand for.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runtimeDirectory } from '#node/directory.ts';
@@ -77,6 +85,18 @@ export const releaseIndex = (index: number, directory: string): boolean => {
   if (read(index)?.directory === directory) rmSync(pathOf(index), { force: true });
   return claims().size === 0;
 };
+
+/**
+ * The directory of another run that has this index; undefined: none. A copy of a run's directory, or a backup that was restored beside it,
+ * names the index of the run that it was taken from: that one's processes and names are not the copy's.
+ */
+export function otherHolder(index: number, directory: string): string | undefined {
+  const holder = read(index)?.directory;
+  // A run whose directory was moved is where the directory is now.
+  if (holder === undefined || !existsSync(holder)) return undefined;
+  const isSame = existsSync(directory) && realpathSync(holder) === realpathSync(directory);
+  return isSame || holder === directory ? undefined : holder;
+}
 
 /** Every claim on this machine, by index. */
 export function claims(): Map<number, Claim> {

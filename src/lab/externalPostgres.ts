@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { parseStoreUrl, shownUrl, withDatabase } from '#base/postgres/addresses.ts';
+import type { StoreConnection } from '#base/postgres/connection.ts';
 import { ensureDatabase, onServer } from '#base/postgres/create.ts';
 import { sqlStateOf } from '#base/postgres/transaction.ts';
 import { confined } from '#node/confine.ts';
@@ -13,6 +14,9 @@ import type { RunRecord } from './runRecord.ts';
 
 const versionMin = 15;
 const insufficientPrivilege = '42501';
+const objectInUse = '55006';
+/** Each takes the server's own five seconds. */
+const dropTriesMax = 2;
 const probe = join(codeDirectory, 'src', 'lab', 'storeProbe.ts');
 const probeTimeoutMs = 60_000;
 /** The probe's own word that it was not let in; any other exit is a failure of the probe. */
@@ -110,17 +114,41 @@ export async function ensureDatabases(run: RunRecord): Promise<void> {
   for (const { external, name } of databasesOf(run)) await ensureDatabase(external.url, name, 'C');
 }
 
-/** Removes the databases, whoever is still connected. A server that is away keeps them, and the caller is told their names. */
+/**
+ * Removes the databases, but for those that somebody is still connected to: this run's processes have ended by now, so that one is another
+ * run, whose directory this one's was copied from. A server that is away keeps them too; the caller is told their names.
+ */
 export async function dropDatabases(run: RunRecord, log: (line: string) => void): Promise<void> {
   for (const [url, databases] of Map.groupBy(databasesOf(run), ({ external }) => external.url)) {
     const names = databases.map(({ name }) => name);
+    const stay = (why: string, which: readonly string[]): void =>
+      log(`These databases stay on ${shown(url)} (${why}): ${which.join(' ')}`);
     try {
-      await onServer(url, async (server) => {
-        for (const name of names) await server.query(`drop database if exists ${name} with (force)`, []);
-      });
+      const used = await onServer(url, (server) => dropUnused(server, names));
+      if (used.length > 0) stay('somebody else is connected to them', used);
     } catch (error) {
-      const why = sqlStateOf(error) === insufficientPrivilege ? 'not allowed' : String(error);
-      log(`These databases stay on ${shown(url)} (${why}): ${names.join(' ')}`);
+      stay(sqlStateOf(error) === insufficientPrivilege ? 'not allowed' : String(error), names);
     }
   }
 }
+
+/** Answers those that are in use. One that is in use keeps all: they are one run's. */
+const dropUnused = async (
+  server: Pick<StoreConnection, 'query'>,
+  names: readonly string[],
+): Promise<readonly string[]> => {
+  for (const [at, name] of names.entries()) if (!(await dropOne(server, name))) return names.slice(at);
+  return [];
+};
+
+/** The server itself waits some seconds for sessions to end; those of a process that was killed end with what they are at. */
+const dropOne = async (server: Pick<StoreConnection, 'query'>, name: string): Promise<boolean> => {
+  for (let tries = 1; ; tries++)
+    try {
+      await server.query(`drop database if exists ${name}`, []);
+      return true;
+    } catch (error) {
+      if (sqlStateOf(error) !== objectInUse) throw error;
+      if (tries >= dropTriesMax) return false;
+    }
+};

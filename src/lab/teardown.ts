@@ -11,7 +11,7 @@ import { askSupervisor } from '#node/control.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
 import { restoreMachineSettings } from '#node/machineSettings.ts';
 import { endProcess, identify, livingIn, type ProcessIdentity } from '#node/processIdentity.ts';
-import { abandoned, releaseIndex } from './claims.ts';
+import { abandoned, otherHolder, releaseIndex } from './claims.ts';
 import { dropDatabases } from './externalPostgres.ts';
 import { prefixOf } from './plan.ts';
 import { readRun } from './runRecord.ts';
@@ -25,8 +25,22 @@ const cgroupDepthMax = 4;
 
 type Log = (line: string) => void;
 
-/** Ends the run of `directory` with this index, and removes its directory. Repeatable. */
+/** The index, and with it all that is found by its names, is another run's. */
+export class IndexOfAnother extends Error {
+  constructor(directory: RunDirectory, holder: string) {
+    super(
+      `${directory.runFile} speaks of the region in ${holder}, whose directory this is a copy of: nothing is touched. To end that region: pando down --dir ${holder}`,
+    );
+  }
+}
+
+/**
+ * Ends the run of `directory` with this index, and removes its directory. Repeatable.
+ * @throws IndexOfAnother
+ */
 export async function takeDown(directory: RunDirectory, index: number, log: Log): Promise<void> {
+  const holder = otherHolder(index, directory.root);
+  if (holder !== undefined) throw new IndexOfAnother(directory, holder);
   const prefix = prefixOf(index);
   await stopBySupervisor(directory, log);
   const left = [...recorded(directory), ...ofConfiguration(directory), ...(await ofNamespaces(prefix))];

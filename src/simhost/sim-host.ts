@@ -281,7 +281,7 @@ export class SimHost {
     if (vm.state === 'running') return { state: vm.state };
     if (diskRequired === true && !incoming && !vm.hasDisk)
       throw new PandoError('IncorrectState', `The disk of ${instanceId} is not on ${this.hostId} any more.`);
-    if (incoming && vm.hasDisk && vm.state === 'stopped')
+    if (incoming && vm.hasDisk && (vm.state === 'stopped' || vm.hasRun))
       throw new PandoError('IncorrectState', `${instanceId} has a disk on ${this.hostId} that it ran on.`);
     this.#admit(vm, params);
     vm.requirement = requirement;

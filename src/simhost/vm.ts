@@ -35,6 +35,8 @@ export class SimVm {
   metadata: VmMetadata | undefined;
   metadataRevision = 0;
   hasDisk = false;
+  /** Its guest ran on that disk. */
+  hasRun = false;
   /** Incoming: the whole guest has arrived. */
   received = false;
   /** Incoming: told when the source has handed the guest over. */
@@ -67,6 +69,7 @@ export class SimVm {
   become(state: VmState, reason?: string): void {
     this.#state = state;
     this.reason = reason;
+    if (state === 'running') this.hasRun = true;
     if (state === 'running' || state === 'incoming') this.ended = undefined;
     this.#world.setRunning(this.instanceId, this.hostId, state === 'running');
     if (state === 'running') this.consoleText += `[sim] ${this.instanceId} runs on ${this.hostId}\n`;

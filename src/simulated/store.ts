@@ -70,7 +70,7 @@ const beginWithCopy = async (options: SimulatedStoreOptions, dataDir: string): P
     const prepared = await preparedStore(options);
     if (prepared === undefined) return;
     await exec('cp', ['-a', '--', prepared, fresh], { timeoutMs: copyTimeoutMs });
-    await rm(dataDir, { recursive: true, force: true });
+    // Only over an empty one: a cluster that lacks a file is somebody's books all the same.
     await rename(fresh, dataDir);
   } catch (error) {
     await rm(fresh, { recursive: true, force: true });

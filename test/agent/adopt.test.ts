@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { identifyProcess } from '#agent/process.ts';
+import { identifyProcess, isAlive, killProcess, processesOfUid } from '#agent/process.ts';
 import { exec } from '#base/exec.ts';
 import { newId } from '#contracts/ids.ts';
 import { agentCapabilities } from '#node/capabilities.ts';
@@ -158,6 +158,27 @@ describe('an agent that is killed', () => {
     assert.equal(await identifyProcess(pid), undefined);
     assert.equal((await host.call('vm.describe', { instanceId })).state, 'absent');
     await kill(second);
+  });
+
+  it('gives nobody the uid of a VMM that it cannot place, without control groups either, and so ends it with no other', async () => {
+    const bare = await (await lab.host({ cgroupRoot: '/nonexistent' })).start();
+    const { instanceId } = await bare.launch();
+    const uid = bare.agent.host.get(instanceId).record.uid;
+    const [vmm] = await processesOfUid(uid);
+    assert.ok(vmm);
+    bare.stop();
+    await rm(join(bare.config.stateDir, 'vms', instanceId), { recursive: true });
+    lab.forget(bare.config.hostId);
+    await bare.start();
+    try {
+      assert.equal((await bare.call('vm.describe', { instanceId })).state, 'absent');
+      const { instanceId: other } = await bare.launch();
+      assert.notEqual(bare.agent.host.get(other).record.uid, uid);
+      await bare.call('vm.destroy', { command: key(), instanceId: other });
+      assert.ok(await isAlive(vmm), 'it is another VM’s');
+    } finally {
+      await killProcess(vmm);
+    }
   });
 
   it('removes a tap that belongs to no VM', async () => {

@@ -1,6 +1,6 @@
 /** Why a VM ended, on real QEMU: what the agent saw, and what it did not see because it was dead. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
 import { endOf } from '#agent/end-cause.ts';
@@ -129,13 +129,33 @@ it('a launch that fails tells so', async () => {
   const { instanceId } = await host.launch();
   await host.call('vm.stop', { command: key(), instanceId, force: true, graceMs: 0 });
   assert.equal((await describeVm(instanceId)).ended?.cause, 'requested');
-  await writeFile(join(host.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2'), 'no disk at all');
+  const disk = join(host.config.stateDir, 'vms', instanceId, 'run', 'root.qcow2');
+  await writeFile(disk, 'no disk at all');
   const network = await host.prepare(instanceId);
   const launch = { command: key(), instanceId, requirement, image: host.imageRef, network, incoming: false };
   await assert.rejects(host.call('vm.launch', launch));
   const { state, ended } = await describeVm(instanceId);
   assert.deepEqual([state, ended?.cause], ['failed', 'failed-to-start']);
+  // It is the disk that its guest ran on all the same: no copy that comes in takes its place.
+  const again = { ...launch, command: key(), network: await host.prepare(instanceId), incoming: true };
+  await assert.rejects(host.call('vm.launch', again), { code: 'IncorrectState' });
+  assert.equal(await readFile(disk, 'utf8'), 'no disk at all');
   await destroy(instanceId);
+});
+
+it('a destruction that fails is no destruction: asked again it takes the disk away', async () => {
+  const { instanceId } = await host.launch();
+  const { stateDir } = host.config;
+  const discarded = join(stateDir, 'discarded');
+  await rm(discarded, { recursive: true });
+  await writeFile(discarded, 'no directory');
+  await assert.rejects(destroy(instanceId));
+  assert.ok((await readdir(join(stateDir, 'vms'))).includes(instanceId));
+  assert.notEqual((await describeVm(instanceId)).state, 'absent');
+  await rm(discarded);
+  await destroy(instanceId);
+  assert.ok(!(await readdir(join(stateDir, 'vms'))).includes(instanceId));
+  assert.equal((await describeVm(instanceId)).state, 'absent');
 });
 
 it('no evidence short of the VMM’s own word makes an end the guest’s', () => {

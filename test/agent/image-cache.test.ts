@@ -4,7 +4,8 @@ import { mkdtemp, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { ImageCache } from '#agent/image-cache.ts';
+import { ImageCache, type ImageCacheOptions } from '#agent/image-cache.ts';
+import { ImagePins, imagesInUse } from '#agent/image-pins.ts';
 import { imageChunkBytes } from '#agent/limits.ts';
 import { manifestDigest } from '#contracts/image-manifest.ts';
 
@@ -43,7 +44,7 @@ describe('the image cache (S1.6)', () => {
     images.set(image.digest, image);
     return image.digest;
   };
-  const cache = (bytesMax = 100 * mib) =>
+  const cache = (bytesMax = 100 * mib, changes: Partial<Pick<ImageCacheOptions, 'inUse' | 'discard'>> = {}) =>
     new ImageCache({
       dir,
       bytesMax,
@@ -55,6 +56,7 @@ describe('the image cache (S1.6)', () => {
         const data = file === 'manifest' ? image?.manifest : image?.disk;
         return data?.subarray(offset, offset + length) ?? Buffer.alloc(0);
       },
+      ...changes,
     });
 
   it('fetches once for all who ask at the same time, keeps holes, and nothing the second time', async () => {
@@ -95,5 +97,52 @@ describe('the image cache (S1.6)', () => {
     assert.deepEqual((await readdir(dir)).sort(), [first, third].sort());
     used.add(third);
     await assert.rejects(images.ensure(second), /full/);
+  });
+
+  it('makes no room where it is not known which images are in use', async () => {
+    const [first, second] = [add(randomBytes(mib)), add(randomBytes(mib))];
+    const images = cache(1.5 * mib, { inUse: () => undefined });
+    await images.ensure(first);
+    await assert.rejects(images.ensure(second), /full/);
+    assert.deepEqual(await readdir(dir), [first]);
+  });
+
+  it('looks at each image anew: one that a launch takes while another is removed stays; one that leaves is fetched again', async () => {
+    const [first, second] = [add(randomBytes(mib)), add(randomBytes(mib))];
+    const [leaves, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const images = cache(3.5 * mib, {
+      discard: async (path) => {
+        leaves.resolve();
+        await gone.promise;
+        await rm(path, { recursive: true });
+      },
+    });
+    for (const [at, digest] of [first, second].entries()) {
+      await images.ensure(digest);
+      await utimes(join(dir, digest), at, at);
+    }
+    const big = add(randomBytes(3 * mib));
+    const fetched = images.ensure(big);
+    await leaves.promise;
+    // A launch pins its image and makes sure of it.
+    used.add(second);
+    assert.equal(await images.ensure(second), false);
+    const again = images.ensure(first);
+    gone.resolve();
+    await assert.rejects(fetched, /full/);
+    assert.deepEqual([await again, (await readdir(dir)).sort()], [true, [first, second].sort()]);
+  });
+
+  it('knows what is in use by the records of all VMs, and not where one was lost or the directory is shared', () => {
+    const pins = new ImagePins();
+    pins.pin('i-1', 'c');
+    const own = { stateDir: '/s', imageCacheDir: '/s/images' };
+    const of = (digest: string) => ({ image: { imageId: 'ami-1', digest } });
+    assert.deepEqual(
+      imagesInUse(own, [of('a'), {}, { recovered: true, ...of('b') }], pins),
+      new Set(['a', 'b', 'c']),
+    );
+    assert.equal(imagesInUse(own, [of('a'), { recovered: true }], pins), undefined);
+    assert.equal(imagesInUse({ ...own, imageCacheDir: '/images' }, [of('a')], pins), undefined);
   });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -13,6 +13,7 @@ import { Standstill, StoodStill } from '#agent/migration/standstill.ts';
 import { requirementOfCommand } from '#agent/recover.ts';
 import { SerialQueue } from '#agent/serial-queue.ts';
 import { tapName } from '#agent/tap.ts';
+import { Tombstones } from '#agent/tombstones.ts';
 import type { WorkflowRecord } from '#agent/vm-record.ts';
 
 const code = (wanted: string) => (error: unknown) => (error as { code?: string }).code === wanted;
@@ -64,6 +65,29 @@ describe('commands', () => {
       assert.equal(again.epochOf('w'), 3);
       await again.keep([{ workflowId: 'w', epoch: 2 }]);
       assert.equal(again.epochOf('w'), 3);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  it('that cannot be understood are put aside, and those that cannot be read now are not taken for none', async () => {
+    const dir = await mkdtemp(join(os.tmpdir(), 'pa-'));
+    const path = join(dir, 'fences.json');
+    const damaged: string[] = [];
+    try {
+      await writeFile(path, '[["w",');
+      const fences = await Fences.open(dir, undefined, (each) => damaged.push(each));
+      assert.deepEqual([damaged, fences.epochOf('w')], [[path], undefined]);
+      assert.equal(await readFile(`${path}.unreadable`, 'utf8'), '[["w",');
+      await fences.keep([{ workflowId: 'w', epoch: 4 }]);
+      assert.equal((await Fences.open(dir)).epochOf('w'), 4);
+      // A directory in its place: it is there, and cannot be read.
+      for (const name of ['fences.json', 'tombstones.jsonl']) {
+        await rm(join(dir, name), { force: true });
+        await mkdir(join(dir, name));
+      }
+      await assert.rejects(Fences.open(dir), /EISDIR/);
+      await assert.rejects(Tombstones.open(dir), /EISDIR/);
     } finally {
       await rm(dir, { recursive: true });
     }

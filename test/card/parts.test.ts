@@ -171,6 +171,28 @@ describe('network state in parts', () => {
     assert.equal(objects.find(({ kind }) => kind === 'fleet')?.current, undefined);
   });
 
+  it('a VPC whose declaration nobody confirmed stays where a VM is wired into it, also over the end of the process', async () => {
+    const [c, d] = [
+      await lab.vm('c', one, portOf(20, one.vtep)),
+      await lab.vm('d', one, portOf(21, one.vtep)),
+    ];
+    const parts = partsOf(vpcOf('vpc-9', 419, 1, [c.port, d.port]));
+    const own = groupsCarried(parts, ({ vtep }) => vtep === one.vtep);
+    const told = difference(nothingKnown, parts, objectsFor(parts, own));
+    assert.ok(told !== undefined);
+    const unconfirmed = { transactionId: 't4', confirmWithinMs: 600_000 };
+    await one.client.call('card.transact', { ...unconfirmed, objects: [...told.objects], places: [] });
+    await one.client.call('card.transact', { objects: [], places: [told.places] });
+    for (const vm of [c, d]) await attach(one, 'vpc-9', vm);
+    await comesToPass(c, '10.0.0.21');
+    await one.stop('SIGKILL');
+    await one.start();
+    assert.equal(await passes(c, '10.0.0.21'), true, 'the taps are not taken from running VMs');
+    await assert.rejects(one.client.call('card.removeVpc', { vpcId: 'vpc-9' }), { code: 'Conflict' });
+    for (const { port } of [c, d]) await one.client.call('card.detachPort', { eniId: port.eniId });
+    await one.client.call('card.removeVpc', { vpcId: 'vpc-9' });
+  });
+
   it('what was confirmed, versions and first states outlive the process', async () => {
     const kind = fleet({ mtu: 1_280 }, 4);
     const transaction = { objects: [change(kind, null)], places: [] };

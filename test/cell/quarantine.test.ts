@@ -4,7 +4,7 @@ import { after, afterEach, before, test } from 'node:test';
 import { HostReconciler } from '#cell/hosts/reconcile.ts';
 import { removalsPerHostMax } from '#cell/limits.ts';
 import { claimIdOf, migrationHostOf, releaseClaim, reservedOf, setClaim } from '#cell/store/claims.ts';
-import { findInstance, insertInstance } from '#cell/store/instances.ts';
+import { findInstance, insertInstance, purgeTerminated } from '#cell/store/instances.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import { SimCaller } from '#simhost/caller.ts';
@@ -257,6 +257,57 @@ test('a copy that moved away goes once the instance’s own host shows the guest
   await terminate(id);
 });
 
+test('what cannot be removed now keeps no other VM of its host from being told of', async () => {
+  const { id } = await running();
+  const row = await findInstance(db(), id);
+  assert.ok(row);
+  await terminate(id);
+  const [ended, stranger] = [1, 1].map(
+    (cell) => new SimVm(newCellId('instance', cell), first.hostId, setup.world),
+  );
+  assert.ok(ended && stranger);
+  for (const vm of [ended, stranger]) vm.become('stopped');
+  await insertInstance(db(), {
+    ...row,
+    ...{
+      id: ended.instanceId,
+      state: 'terminated',
+      host_id: null,
+      workflow_id: null,
+      terminated_at: new Date(),
+    },
+  });
+  first.faults.order('vm.destroy', { kind: 'fail' }, 1_000);
+  for (const vm of [ended, stranger]) first.vms.set(vm.instanceId, vm);
+  assert.equal(await until('it is told of', () => quarantined(stranger.instanceId)), 'no-row');
+  assert.ok(first.vms.has(ended.instanceId));
+  first.faults.clear();
+  await until('the other goes then', () => !first.vms.has(ended.instanceId));
+  first.vms.delete(stranger.instanceId);
+  await until('it is forgotten', async () => (await quarantined(stranger.instanceId)) === undefined);
+});
+
+test('a copy is asked what it is by now: a report that is older than its commissioning removes no guest that runs', async () => {
+  const { id, host } = await running();
+  const other = host === first ? second : first;
+  const copy = new SimVm(id, other.hostId, setup.world);
+  copy.requirement = { vcpus: 0.25, memoryMib: 64, rootDiskMib: 256 };
+  copy.become('stopped');
+  await ec2(processor.cell, 'StopInstances', { InstanceIds: [id] });
+  await reaches(processor.cell, id, 'stopped');
+  // Not in its reports: what it is comes from the one below alone.
+  const late = { instanceId: id, state: 'incoming', requirement: copy.requirement } as const;
+  const { services } = processor.cell;
+  const reconciler = new HostReconciler({ services, owner: 'test', begun: () => undefined });
+  other.vms.set(id, copy);
+  await reconciler.reconcile(other.hostId, [late]);
+  assert.equal(other.vms.get(id), copy, 'it is stopped by now, so it had a guest');
+  other.vms.delete(id);
+  await reported(other, 1);
+  assert.equal(await quarantined(id), undefined);
+  await terminate(id);
+});
+
 test('removals by reconciliation have a budget: a store that calls everything terminated is held up', async () => {
   const { id } = await running();
   const row = await findInstance(db(), id);
@@ -290,6 +341,24 @@ test('removals by reconciliation have a budget: a store that calls everything te
   // As if the window had passed.
   await db().query('delete from removals');
   await until('the rest goes, terminated as it is', () => first.vms.size === 0);
+});
+
+test('an ended row stays while a host that is away may have a copy: without it the copy would be a stranger', async () => {
+  const { id, host } = await running();
+  const amount = await reservedOf(db(), id);
+  assert.ok(amount);
+  await terminate(id);
+  const undone = new Error('undone');
+  const work = db().transaction(async (tx) => {
+    assert.ok(await setClaim(tx, host.hostId, { purpose: 'migration', holder: id, amount }));
+    await purgeTerminated(tx, new Date(Date.now() + 60_000));
+    assert.ok(await findInstance(tx, id));
+    await releaseClaim(tx, claimIdOf('migration', id));
+    await purgeTerminated(tx, new Date(Date.now() + 60_000));
+    assert.equal(await findInstance(tx, id), undefined);
+    throw undone;
+  });
+  await assert.rejects(work, (error) => error === undone);
 });
 
 test('a host that is pinned to another cell is refused before anything is written of it', async () => {

@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { claimIndex, claims } from '#lab/claims.ts';
+import { claimIndex, claims, otherHolder } from '#lab/claims.ts';
 import { planLab } from '#lab/plan.ts';
 import { writeRun } from '#lab/runRecord.ts';
 import { removeAbandonedRuns, takeDown } from '#lab/teardown.ts';
@@ -122,6 +132,28 @@ test('a process inside the run’s namespaces ends with it', async (t) => {
   while (!readFileSync(`/proc/${inside.pid}/cmdline`, 'utf8').startsWith('sleep')) await delay(10);
   await takeDown(run.directory, run.index, silent);
   assert.equal(isAlive(inside), false);
+});
+
+test('a copy of a run’s directory ends nothing: the index that it names is the other run’s', async (t) => {
+  const run = await ownRun(t);
+  const plan = planLab({ index: run.index, cells: 1, hostsPerCell: 1 });
+  await ensureTopology(plan, silent);
+  const copy = runDirectory(mkdtempSync(join(tmpdir(), 'pando-copy-')));
+  t.after(() => rmSync(copy.root, { recursive: true, force: true }));
+  cpSync(run.directory.root, copy.root, { recursive: true });
+  const before = await topologyLeft(plan.prefix);
+  await assert.rejects(takeDown(copy, run.index, silent), /is a copy/);
+  assert.deepEqual(await topologyLeft(plan.prefix), before);
+  assert.ok(existsSync(copy.runFile));
+  // By another name it is the same directory, and a directory that was moved has taken its run along.
+  const link = `${run.directory.root}.link`;
+  symlinkSync(run.directory.root, link);
+  t.after(() => rmSync(link, { force: true }));
+  assert.equal(otherHolder(run.index, link), undefined);
+  const moved = `${run.directory.root}.moved`;
+  renameSync(run.directory.root, moved);
+  assert.equal(otherHolder(run.index, moved), undefined);
+  renameSync(moved, run.directory.root);
 });
 
 test('a directory that is not a run’s is not removed', async (t) => {

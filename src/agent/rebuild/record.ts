@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { instanceFence } from '#contracts/fences.ts';
 
@@ -31,10 +32,7 @@ export class RebuildRecord {
   /** One that cannot be read closes the host: whether it was being rebuilt is not known then, and a rebuild opens it again. */
   static async open(stateDir: string): Promise<RebuildRecord> {
     const path = join(stateDir, 'rebuild.json');
-    const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return '{}';
-      throw error;
-    });
+    const text = await readFile(path, 'utf8').catch(noneIfAbsent('{}'));
     return new RebuildRecord(path, shape.parse(parseJson(text)));
   }
 

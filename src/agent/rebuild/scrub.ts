@@ -6,6 +6,7 @@
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { wipe } from '#base/wipe.ts';
+import { sharesImages } from '../config.ts';
 import type { AgentContext } from '../context.ts';
 import type { Discards } from '../discards.ts';
 import { isNoSpace } from '../room.ts';
@@ -63,9 +64,8 @@ export const fillFree = async (directory: string): Promise<number> => {
 
 /** Images may be a tenant's own. A cache that other agents share is theirs too: it is left. */
 const scrubImages = async ({ config }: ScrubParts['context']): Promise<Scrubbed> => {
-  const { imageCacheDir, stateDir } = config;
-  const inside = relative(stateDir, imageCacheDir);
-  if (inside === '' || inside.startsWith('..'))
+  const { imageCacheDir } = config;
+  if (sharesImages(config))
     return { changed: false, faults: [], words: [`${imageCacheDir} is shared, and was left`] };
   const { files } = await wipe(imageCacheDir);
   await mkdir(imageCacheDir, { recursive: true, mode: 0o700 });
@@ -81,7 +81,7 @@ const strangers = async ({ config }: ScrubParts['context']): Promise<string[]> =
     (name) =>
       !own.has(name) &&
       name !== images &&
-      !own.has(name.replace(/\.new$/, '')) &&
+      !own.has(name.replace(/\.(new|unreadable)$/, '')) &&
       (lost || name !== lostAndFound),
   );
   return [...unknown, ...vms.map((name) => join('vms', name))].slice(0, 8);

@@ -55,15 +55,14 @@ export class Quarantine {
   async settle(hostId: string, unknown: readonly VmReport[]): Promise<boolean> {
     const kept: string[] = [];
     let settled = true;
-    for (const vm of unknown) {
-      const verdict = await this.#judge(hostId, vm);
-      if (typeof verdict === 'string') {
-        kept.push(vm.instanceId);
-        // The report may be older than a row that an operator's adoption has written meanwhile: the next one is compared too.
-        if (await this.#keep(hostId, vm, verdict)) settled = false;
-      } else if (verdict.kind === 'later') settled = false;
-      else settled = (await this.#remove(hostId, verdict)) && settled;
-    }
+    for (const vm of unknown)
+      try {
+        settled = (await this.#settleOne(hostId, vm, kept)) && settled;
+      } catch (err) {
+        // One that cannot be judged or removed now does not keep the others from being told of.
+        settled = false;
+        this.#services.log.warn({ host: hostId, instance: vm.instanceId, err }, 'a stranger was not settled');
+      }
     // A busy host is compared with each report: where nothing was and nothing is, the store is not asked.
     if (kept.length > 0 || this.#counts.get(hostId) !== 0) {
       const stay = await this.#releaseUnshown(hostId, kept);
@@ -71,6 +70,17 @@ export class Quarantine {
       if (stay > 0) settled = false;
     }
     return settled;
+  }
+
+  /** What goes into quarantine is added to `kept`. */
+  async #settleOne(hostId: string, vm: VmReport, kept: string[]): Promise<boolean> {
+    const verdict = await this.#judge(hostId, vm);
+    if (typeof verdict === 'string') {
+      kept.push(vm.instanceId);
+      // The report may be older than a row that an operator's adoption has written meanwhile: the next one is compared too.
+      return !(await this.#keep(hostId, vm, verdict));
+    }
+    return verdict.kind === 'gone' && this.#remove(hostId, verdict);
   }
 
   /** Ends the quarantine of what the report does not show as a stranger. Returns how many stay in it. */
@@ -123,7 +133,10 @@ export class Quarantine {
     // Changed since the rows of this host were read: the next report is compared with what it is now.
     if (row.workflow_id !== null || row.host_id === hostId || row.migration_host === hostId)
       return { kind: 'later' };
-    return row.state === 'terminated' ? this.#judgeEnded(hostId, row, vm) : this.judgeCopy(hostId, vm, row);
+    if (row.state === 'terminated') return this.#judgeEnded(hostId, row, vm);
+    // The report may be older than what the copy has become: a target that has received everything runs by itself.
+    const here = await this.#services.hosts.call(hostId, 'vm.describe', { instanceId: vm.instanceId });
+    return here.state === 'absent' ? { kind: 'later' } : this.judgeCopy(hostId, here, row);
   }
 
   /** The end of a VM that has lived on since, by what its host has heard, is the word of a store that has lost commits. */
@@ -145,8 +158,9 @@ export class Quarantine {
     if (row.host_id === null || row.host_id === hostId || here.state === 'running') return 'elsewhere';
     try {
       const there = await hosts.call(row.host_id, 'vm.describe', { instanceId: row.id });
-      const hasGuest =
-        there.state === 'running' || (there.state === 'stopped' && neverHadGuest.has(here.state));
+      // A launch that failed may have been a start: one that knows of a later change than the store may have the newer disk.
+      const hadNone = neverHadGuest.has(here.state) && !isAhead(row, here.generation);
+      const hasGuest = there.state === 'running' || (there.state === 'stopped' && hadNone);
       const left = there.state === 'stopped' && row.migration_host === hostId;
       return hasGuest || left
         ? { kind: 'gone', row, proof: `${there.state} on ${row.host_id}` }

@@ -349,10 +349,12 @@ export const countInstances = async (sql: Sql): Promise<number> =>
   (await sql.query<{ n: number }>('select count(*)::int as n from instances where terminated_at is null'))[0]
     ?.n ?? 0;
 
+/** Its row proves that a VM may go: it stays while a host that is away may still have a copy, or room that is taken for one. */
 export const purgeTerminated = async (sql: Sql, before: Date): Promise<void> => {
   await sql.query(
     `delete from instances where id in (
-       select id from instances where terminated_at < $1 and host_id is null
+       select id from instances i where terminated_at < $1 and host_id is null
+         and not exists (select 1 from claims c where c.id = 'migration/' || i.id)
        order by id limit $2 for update skip locked)`,
     [before, purgeBatchMax],
   );

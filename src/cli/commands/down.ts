@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { claims } from '#lab/claims.ts';
 import { readRun } from '#lab/runRecord.ts';
-import { takeDown } from '#lab/teardown.ts';
+import { IndexOfAnother, takeDown } from '#lab/teardown.ts';
 import { cacheDirectory, type RunDirectory, runDirectory } from '#node/directory.ts';
 import { withLock } from '#node/lock.ts';
 import { print, progress, step, UserError } from '../output.ts';
@@ -18,7 +18,9 @@ export async function down(options: { dir: string; purge: boolean }): Promise<vo
   if (index !== undefined || options.purge) needRoot();
   if (index !== undefined)
     await step(`ending the region in ${directory.root}`, (say) =>
-      withLock(directory.lockFile, () => takeDown(directory, index, say)),
+      withLock(directory.lockFile, () => takeDown(directory, index, say)).catch((error: unknown) => {
+        throw error instanceof IndexOfAnother ? new UserError(error.message) : error;
+      }),
     );
   else if (existsSync(directory.root) && readdirSync(directory.root).length > 0)
     throw new UserError(`${directory.root} holds no region of Pando: nothing is touched there.`);
