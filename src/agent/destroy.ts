@@ -11,8 +11,15 @@ export const destroyVm = async (vm: Vm): Promise<void> => {
   await context.cgroups.remove(record.instanceId);
   await context.fence.set(record.uid, undefined);
   await releaseNetwork(vm);
+  // No record is written behind the removal.
   vm.removed = true;
-  await context.store.remove(record.instanceId);
+  try {
+    await context.store.remove(record.instanceId);
+  } catch (error) {
+    // It is still there: who asks again must not be told that it is gone.
+    vm.removed = false;
+    throw error;
+  }
 };
 
 /** A VMM that was started but not written down before a crash is found by its group or by its uid. */
