@@ -12,7 +12,8 @@ import { systemClock } from '#cell/clock.ts';
 import { HostSessions } from '#cell/hosts/sessions.ts';
 import { claimIdOf, releaseClaim } from '#cell/store/claims.ts';
 import { driftsOf } from '#cell/store/claims-check.ts';
-import { type HostRow, listHosts, upsertHost } from '#cell/store/hosts.ts';
+import { ailingHosts } from '#cell/store/health.ts';
+import { type HostRow, listHeardHosts, listHosts, upsertHost } from '#cell/store/hosts.ts';
 import { cellSchema } from '#cell/store/schema.ts';
 import { type CellSchema, type Database, databaseOver } from '#cell/store/sql.ts';
 import type { Amount } from '#slots/amount.ts';
@@ -232,6 +233,11 @@ test('a host that is silent, draining or of another zone gets nothing', async ()
   await sql`insert into processors (owner, processor_id, lease_until, steady_since)
     values ('p/1', 'p', now() + interval '1 minute', now() - interval '1 minute')`.execute(handle);
   assert.equal(await attempt(), undefined);
+  // Heard in an hour that is yet to come: before the store's clock was stepped back, and not since.
+  await sql`update hosts set heard_at = now() + interval '1 hour'`.execute(handle);
+  assert.equal(await attempt(), undefined);
+  assert.deepEqual(await listHeardHosts(db, 60_000), []);
+  assert.deepEqual([...(await ailingHosts(db, 30_000)).values()].map((host) => host.silent_ms), [Infinity]);
   await sql`update hosts set heard_at = now(), state = 'draining'`.execute(handle);
   assert.equal(await attempt(), undefined);
 });

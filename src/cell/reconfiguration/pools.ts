@@ -10,7 +10,7 @@ import { sizeOf } from '../instance-types.ts';
 import type { Begun } from '../lifecycle.ts';
 import { hostSilenceMsMax, poolDemandMs, rebuildsAtOnceMax } from '../limits.ts';
 import type { CellServices } from '../services.ts';
-import type { HostRow } from '../store/hosts.ts';
+import { type HostRow, heardWithin } from '../store/hosts.ts';
 import { listPools } from '../store/pools.ts';
 import type { Sql } from '../store/sql.ts';
 import { beginRebuild, outlookToBegin } from './begin.ts';
@@ -87,7 +87,7 @@ const readLeaving = (sql: Sql): Promise<LeavingRow[]> =>
 
 const readHosts = (sql: Sql): Promise<Omit<HostPicture, 'leaving'>[]> =>
   sql.query<Omit<HostPicture, 'leaving'>>(
-    `select h.*, h.heard_at > now() - make_interval(secs => $1) as heard,
+    `select h.*, ${heardWithin('$1', 'h')} as heard,
        case when h.phase = 'rebuilding' then coalesce(w.input->'pool'->>'name', h.pool, '') end as changing_to,
        greatest(0, coalesce(extract(epoch from h.rests_until - now()), 0) * 1000)::float8 as rests_ms,
        (select count(*)::int from claims c where c.host_id = h.id and c.purpose in ('instance', 'migration') and c.memory_mib > 0) as vms,

@@ -1,6 +1,7 @@
 /** What placement reads of hosts: small, since it is read every second. */
 import { hostSilenceMsMax } from '../limits.ts';
 import type { HostCounters } from './claims.ts';
+import { heardWithin } from './hosts.ts';
 import type { Sql } from './sql.ts';
 
 export interface CapacityRow extends HostCounters {
@@ -27,7 +28,7 @@ export const readCapacity = (sql: Sql): Promise<CapacityRow[]> =>
   sql.query(
     `select id, vtep, epoch, zone, accelerator, state, card, slot_types, capacity_vcpus_milli, capacity_memory_mib, capacity_disk_mib,
        limit_vcpus_milli, limit_memory_mib, limit_network_mbps, used_vcpus_milli, used_memory_mib, used_disk_mib,
-       used_network_mbps, rack, capabilities, dedicated_to, state = 'active' and heard_at > now() - make_interval(secs => $1) as open
+       used_network_mbps, rack, capabilities, dedicated_to, state = 'active' and ${heardWithin('$1')} as open
      from hosts`,
     [hostSilenceMsMax / 1000],
   );

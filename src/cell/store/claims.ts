@@ -8,7 +8,7 @@
 
 import type { Amount } from '#slots/amount.ts';
 import { hostSilenceMsMax } from '../limits.ts';
-import { type AmountColumns, amountOf, lockHosts } from './hosts.ts';
+import { type AmountColumns, amountOf, heardWithin, lockHosts } from './hosts.ts';
 import type { Sql } from './sql.ts';
 
 /**
@@ -106,7 +106,7 @@ const asked = 'select $1::bigint as vcpus, $2::bigint as memory, $3::bigint as d
  * Whether a host will do beside having room. Of columns of its own alone: these are looked at again once its lock is had, what a
  * subquery has read is not.
  */
-const willDo = `state = 'active' and zone = $6 and heard_at > now() - make_interval(secs => $7)
+const willDo = `state = 'active' and zone = $6 and ${heardWithin('$7')}
   and (dedicated_to is null or dedicated_to = $13) and capabilities @> $17::text[]`;
 
 /** Nobody else's claim is on it, but for its own reserve. */

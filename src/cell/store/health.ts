@@ -1,6 +1,7 @@
 /** What is kept of how instances' VMs and their hosts are. */
 import type { InstanceHealth } from '../health/judge.ts';
 import { purgeBatchMax } from '../limits.ts';
+import { heardWithin } from './hosts.ts';
 import type { Sql } from './sql.ts';
 
 export interface JudgedRow {
@@ -90,12 +91,13 @@ export interface HostFacts {
  */
 export const ailingHosts = async (sql: Sql, patienceMs: number): Promise<ReadonlyMap<string, HostFacts>> => {
   const rows = await sql.query<HostFacts>(
-    `select id, card, card_changed_at, heard_at,
+    `select id, card, card_changed_at, least(heard_at, now()) as heard_at,
        (extract(epoch from now() - card_changed_at) * 1000)::float8 as card_ms,
        case when exists (select 1 from processors where lease_until > now()
            and steady_since <= now() - make_interval(secs => $1))
-         then (extract(epoch from now() - heard_at) * 1000)::float8 end as silent_ms
-     from hosts where card <> 'ok' or heard_at < now() - make_interval(secs => $1)`,
+         then case when heard_at > now() + make_interval(secs => $1) then 'infinity'
+           else (extract(epoch from now() - heard_at) * 1000)::float8 end end as silent_ms
+     from hosts where card <> 'ok' or not ${heardWithin('$1')}`,
     [patienceMs / 1000],
   );
   return new Map(rows.map((row) => [row.id, row]));

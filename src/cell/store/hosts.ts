@@ -133,13 +133,19 @@ export const hostAt = async (sql: Sql, vtep: string): Promise<string | undefined
 
 export const listHosts = (sql: Sql): Promise<HostRow[]> => sql.query('select * from hosts order by id');
 
+/**
+ * Whether a host, of the table `of`, was heard within so many seconds (SQL). A time that is yet to come is of before the store's clock was
+ * stepped back: who lives has told again since.
+ */
+export const heardWithin = (seconds: string, of = 'hosts'): string =>
+  `(${of}.heard_at between now() - make_interval(secs => ${seconds}) and now() + make_interval(secs => ${seconds}))`;
+
 /** The hosts that were heard within this time. */
 export const listHeardHosts = async (sql: Sql, withinMs: number): Promise<string[]> =>
   (
-    await sql.query<{ id: string }>(
-      'select id from hosts where heard_at > now() - make_interval(secs => $1) order by id',
-      [withinMs / 1000],
-    )
+    await sql.query<{ id: string }>(`select id from hosts where ${heardWithin('$1')} order by id`, [
+      withinMs / 1000,
+    ])
   ).map((row) => row.id);
 
 export interface Heard {

@@ -2,7 +2,7 @@
 import type { Amount } from '#slots/amount.ts';
 import type { ValidTag } from '#wire/tags.ts';
 import { type ClaimRow, claimIdOf, nameReservation, releaseClaim, setClaim } from './claims.ts';
-import { amountOf } from './hosts.ts';
+import { amountOf, heardWithin } from './hosts.ts';
 import type { Sql } from './sql.ts';
 
 export interface ReservationRow {
@@ -236,7 +236,7 @@ export const listUnsettled = (sql: Sql, silenceSeconds: number, limit: number): 
     `select r.id from capacity_reservations r left join claims c on c.reservation_id = r.id left join hosts h on h.id = c.host_id
      where r.state = 'active' group by r.id
      having count(c.id) <> r.total or bool_or(c.purpose = 'reservation'
-       and (h.state <> 'active' or h.heard_at < now() - make_interval(secs => $1)))
+       and (h.state <> 'active' or not ${heardWithin('$1', 'h')}))
      order by r.id limit $2`,
     [silenceSeconds, limit],
   );
@@ -246,7 +246,7 @@ export const slotsAstray = (sql: Sql, id: string, silenceSeconds: number): Promi
   sql.query(
     `select c.* from claims c join hosts h on h.id = c.host_id
      where c.reservation_id = $1 and c.purpose = 'reservation'
-       and (h.state <> 'active' or h.heard_at < now() - make_interval(secs => $2)) order by c.host_id, c.id`,
+       and (h.state <> 'active' or not ${heardWithin('$2', 'h')}) order by c.host_id, c.id`,
     [id, silenceSeconds],
   );
 
