@@ -385,7 +385,6 @@ export class SimHost {
     if (vm?.eniId === undefined) return;
     if (vm.state === 'running') throw new PandoError('IncorrectInstanceState', `${instanceId} runs.`);
     this.card.detachPort(vm.eniId);
-    if (!vm.hasDisk) this.#destroy(instanceId);
   }
 
   #updateMetadata({ instanceId, metadata, revision }: In<'vm.updateMetadata'>): void {
