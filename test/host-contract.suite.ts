@@ -100,15 +100,22 @@ export const hostContractSuite = (name: string, host: () => HostUnderTest): void
     assert.equal((await subject.launch(network, 'launch-again')).state, 'running');
   });
 
-  check('one that has lost its network before it had a disk is known until it is destroyed', async (subject) => {
-    const { caller } = host();
-    await subject.network();
-    const { instanceId } = subject;
-    await caller.call('vm.detachNetwork', { command: subject.command('detach'), instanceId }, { timeoutMs });
-    assert.equal(await subject.state(), 'preparing');
-    await caller.call('vm.destroy', { command: subject.command('destroy'), instanceId }, { timeoutMs });
-    assert.equal(await subject.state(), 'absent');
-  });
+  check(
+    'one that has lost its network before it had a disk is known until it is destroyed',
+    async (subject) => {
+      const { caller } = host();
+      await subject.network();
+      const { instanceId } = subject;
+      await caller.call(
+        'vm.detachNetwork',
+        { command: subject.command('detach'), instanceId },
+        { timeoutMs },
+      );
+      assert.equal(await subject.state(), 'preparing');
+      await caller.call('vm.destroy', { command: subject.command('destroy'), instanceId }, { timeoutMs });
+      assert.equal(await subject.state(), 'absent');
+    },
+  );
 
   check('no copy comes in over a disk that its guest ran on', async (subject) => {
     const { caller } = host();

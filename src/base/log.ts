@@ -20,6 +20,9 @@ const redacted = [
   '*.userData',
   '*.token',
   '*.publicKey',
+  // PostgreSQL's, of a row that a constraint refuses: the row's own columns, user data and keys among them.
+  'err.detail',
+  'err.where',
 ];
 
 /** What each line says of the request that it was written for. */

@@ -70,9 +70,12 @@ export const viewScript = (stage: string, hidden: readonly string[], paths: read
   ].join('\n');
 };
 
+/** What a process has in its memory (signing keys, tenants' user data) is left on no disk when it crashes. */
+const noCore = ['prlimit', '--core=0', '--'];
+
 /** `command` so confined. The process id stays the same: every step of the way execs. */
 export function confined(confinement: Confinement, command: readonly string[]): string[] {
-  const inner = [...privileges(confinement), ...command];
+  const inner = [...noCore, ...privileges(confinement), ...command];
   if (confinement.user === undefined) return inner;
   const wanted = [codeDirectory, dirname(process.execPath), cacheDirectory, ...(confinement.reaches ?? [])];
   const present = [...new Set(wanted)].filter((path) => existsSync(path));

@@ -237,7 +237,10 @@ test('a host that is silent, draining or of another zone gets nothing', async ()
   await sql`update hosts set heard_at = now() + interval '1 hour'`.execute(handle);
   assert.equal(await attempt(), undefined);
   assert.deepEqual(await listHeardHosts(db, 60_000), []);
-  assert.deepEqual([...(await ailingHosts(db, 30_000)).values()].map((host) => host.silent_ms), [Infinity]);
+  assert.deepEqual(
+    [...(await ailingHosts(db, 30_000)).values()].map((host) => host.silent_ms),
+    [Infinity],
+  );
   await sql`update hosts set heard_at = now(), state = 'draining'`.execute(handle);
   assert.equal(await attempt(), undefined);
 });

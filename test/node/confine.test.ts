@@ -51,6 +51,13 @@ test('a process has its own user, no group besides, no capability, and gains non
     assert.equal(Number(`0x${field(set)}`), 0, set);
 });
 
+test('it leaves no core', async () => {
+  for (const confinement of [{ user }, {}]) {
+    const { stdout } = await run(confinement, 'cat', '/proc/self/limits');
+    assert.match(stdout, /^Max core file size +0 +0 /m);
+  }
+});
+
 test('the one capability that it is given is the one that it has', async () => {
   const field = await statusOf({ user, capabilities: ['net_bind_service'] });
   for (const set of ['CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])

@@ -15,7 +15,7 @@ import { checkKey } from '../ledger/idempotency.ts';
 import { type KnownDevice, type SignerRow, signerOf } from '../people/devices.ts';
 import type { RelyingParty } from '../people/passkeys.ts';
 import { beginSession, endSession, operatorSessionMs, sessionMs } from '../people/sessions.ts';
-import { isConnectionLoss } from '../store/transaction.ts';
+import { isConnectionLoss, isOverloaded } from '../store/transaction.ts';
 import { inUnit, onceInUnit } from '../unit.ts';
 import { Admission, type Admitted, type Remembered } from './admission.ts';
 import { type Call, handlers, isSigned, type SignedIn } from './handlers.ts';
@@ -247,6 +247,11 @@ function asPaymentsError(error: unknown): PaymentsError {
   if (error instanceof PaymentsError) return error;
   if (isConnectionLoss(error))
     return new PaymentsError('busy', 'The store is away for a moment. Try again with the same key.', {
+      cause: error,
+      retryAfterS: 1,
+    });
+  if (isOverloaded(error))
+    return new PaymentsError('busy', 'The store has no room just now. Try again with the same key.', {
       cause: error,
       retryAfterS: 1,
     });

@@ -37,6 +37,9 @@ export function isConnectionLoss(error: unknown): boolean {
   );
 }
 
+/** The server has no room (connections, disk, memory), its disk fails, or it has cut a statement off: nothing was done, and it passes. */
+export const isOverloaded = (error: unknown): boolean => /^(53...|58...|57014)$/.test(sqlStateOf(error));
+
 export interface TransactionOptions {
   /**
    * Run it again after the connection was lost. Only where a repeated run finds what the first one committed: under an

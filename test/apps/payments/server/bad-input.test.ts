@@ -53,6 +53,24 @@ test('forged, altered and foreign signatures', async () => {
   assert.equal(codeOf(await ana.send('pay', ask)), 'invalid_request');
 });
 
+test('a store that has no room just now says so, and the same again succeeds', async () => {
+  const { pool } = on.app;
+  for (const [state, name] of [
+    ['53100', 'disk_full'],
+    ['53300', 'connections'],
+    ['57014', 'cut_off'],
+  ] as const) {
+    await pool.query(`create function ${name}() returns trigger language plpgsql as $$
+      begin raise exception 'refused' using errcode = '${state}'; end $$`);
+    await pool.query(
+      `create trigger ${name} before insert on session for each statement execute function ${name}()`,
+    );
+    await assert.rejects(on.phone('@ben'), { code: 'busy' }, state);
+    await pool.query(`drop function ${name}() cascade`);
+    await on.phone('@ben');
+  }
+});
+
 test('a removed device signs no more, and its key cannot be registered again, by anybody', async () => {
   const lost = await ana.second();
   await ana.call('removeDevice', undefined, { params: { deviceId: lost.deviceId } });
