@@ -2,14 +2,14 @@
  * The cell that this host belongs to, kept on its own disk (`cell.json`). The first cell that it joins pins it; from then on no other
  * cell is served, whatever the configuration, a name server or a restored store says: to another cell this host's VMs are strangers.
  */
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { noneIfAbsent } from '#base/noneIfAbsent.ts';
 import { writeAtomically } from '#base/writeAtomically.ts';
 import { PandoError } from '#contracts/errors.ts';
 import { parseIdentity } from '#contracts/identity.ts';
-import { cellNumberOf } from '#contracts/ids.ts';
+import { cellNumberOf, isId } from '#contracts/ids.ts';
 
 const pinShape = z.object({
   cellId: z.string(),
@@ -124,11 +124,25 @@ export class CellPin {
         'Conflict',
         `This host belongs to ${name(before)}, not to ${name(answer)}. To move it: pando host rehome.`,
       );
+    if (before === undefined) await this.#assertNoStrangers(answer);
     const pin: Pin = { ...before, ...definedOf(answer) };
     if (JSON.stringify(pin) === JSON.stringify(before)) return;
     // On disk before the first command of that cell is served.
     await writeAtomically(this.#path, JSON.stringify(pin));
     this.#pin = pin;
+  }
+
+  /** A pin that was lost, and not the VMs: their ids still name the cell whose host this is (S3.4). */
+  async #assertNoStrangers(answer: Pin): Promise<void> {
+    const { cellNumber } = answer;
+    if (cellNumber === undefined) return;
+    const names = await readdir(join(dirname(this.#path), 'vms')).catch(noneIfAbsent([]));
+    const stranger = names.find((id) => isId('instance', id) && cellNumberOf(id) !== cellNumber);
+    if (stranger !== undefined)
+      throw new PandoError(
+        'Conflict',
+        `${this.#path} is lost, and this host has ${stranger} of cell number ${cellNumberOf(stranger)}: it does not belong to ${name(answer)}.`,
+      );
   }
 }
 

@@ -1,6 +1,6 @@
 /** A host is pinned to its cell on its own disk, and serves no other one. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -26,6 +26,17 @@ describe('the pin', () => {
     for (const other of [{ cellId: 'b' }, { cellId: 'a', region: 'two' }, { cellId: 'a', cellNumber: 2 }])
       await assert.rejects(again.accept(peer, other), { code: 'Conflict' });
     assert.deepEqual((await CellPin.open(dir)).current, { cellId: 'a', region: 'one', cellNumber: 1 });
+  });
+
+  it('that was lost beside VMs is taken from their own cell alone', async () => {
+    const own = await mkdtemp(join(dir, 'lost-'));
+    await mkdir(join(own, 'vms', newCellId('instance', 2)), { recursive: true });
+    await mkdir(join(own, 'vms', '.unfinished'));
+    const pin = await CellPin.open(own);
+    await assert.rejects(pin.accept(peer, { cellId: 'a', cellNumber: 1 }), { code: 'Conflict' });
+    assert.equal((await CellPin.open(own)).current, undefined);
+    await pin.accept(peer, { cellId: 'b', cellNumber: 2 });
+    assert.equal(pin.current?.cellId, 'b');
   });
 
   it('has one winner among cells that answer at the same time', async () => {
