@@ -53,18 +53,23 @@ export const issueCertificate = async (
   authority: Authority,
   identity: string,
   lifetimeMs = certificateLifetimeMsDefault,
+  dnsNames: readonly string[] = [],
 ): Promise<TlsMaterial> => {
   const keys = await newKeys();
-  const cert = await certify(authority, identity, keys.publicKey, lifetimeMs);
+  const cert = await certify(authority, identity, keys.publicKey, lifetimeMs, dnsNames);
   return { ca: authority.cert, cert, key: await pem(keys.privateKey) };
 };
 
-/** The certificate (PEM) of `identity` for a key whose private part is somebody else's. Throws as {@link issueCertificate}. */
+/**
+ * The certificate (PEM) of `identity` for a key whose private part is somebody else's. `dnsNames`: for peers that look for a host's name
+ * (QEMU). Throws as {@link issueCertificate}.
+ */
 export const certify = async (
   authority: Authority,
   identity: string,
   publicKey: x509.PublicKeyType,
   lifetimeMs = certificateLifetimeMsDefault,
+  dnsNames: readonly string[] = [],
 ): Promise<string> => {
   const issuer = new x509.X509Certificate(authority.cert);
   const subject = new x509.Name([{ CN: [identity.slice(identity.lastIndexOf('/') + 1)] }]).toString();
@@ -93,7 +98,10 @@ export const certify = async (
         x509.ExtendedKeyUsage.clientAuth,
         x509.ExtendedKeyUsage.serverAuth,
       ]),
-      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: identity }]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'url', value: identity },
+        ...dnsNames.map((value) => ({ type: 'dns', value }) as const),
+      ]),
     ],
   });
   return cert.toString('pem');

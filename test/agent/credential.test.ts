@@ -1,5 +1,6 @@
 /** What an agent vouches for its VMM with, without a VMM. */
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { checkCredential, makeCredential } from '#agent/migration/credential.ts';
 import type { TlsMaterial } from '#base/identity.ts';
@@ -34,4 +35,11 @@ test('an agent of another cell vouches for nobody, and one of the last release, 
   await check('spiffe://pando/agent/h-1', 'cell-a');
   await check(host, undefined);
   await assert.rejects(check('spiffe://pando/agent/cell-b/h-1', 'cell-a'), { code: 'AccessDenied' });
+});
+
+test('a VMM is known by an alternative name of its certificate: a common name beside one counts for nothing', async () => {
+  const authority = await createAuthority('test');
+  const instanceId = newId('instance');
+  const { cert } = await makeCredential(await issueCertificate(authority, host), instanceId, 'target');
+  assert.equal(new X509Certificate(cert).checkHost(instanceId, { subject: 'never' }), instanceId);
 });
