@@ -17,12 +17,12 @@ echo "a bare root in $root" >&2
 mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,procps bookworm "$root" >&2
 
 # What leads to this machine's mirrors and registry.
-take() { [[ ! -e $1 ]] || cp --archive --parents "$1" "$root"; }
+take() { [[ ! -e /$1 ]] || (cd / && cp --archive --parents "$1" "$root"); }
 rm -f "$root/etc/apt/sources.list"
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources /etc/npmrc /usr/etc/npmrc /root/.npmrc /etc/ssl/certs/ca-certificates.crt; do
+for file in etc/apt/sources.list etc/apt/sources.list.d/debian.sources etc/npmrc usr/etc/npmrc root/.npmrc etc/ssl/certs/ca-certificates.crt; do
   take "$file"
 done
-grep --files-with-matches --no-messages 'Acquire' /etc/apt/apt.conf.d/* | while read -r file; do take "$file"; done
+grep --files-with-matches --no-messages 'Acquire' /etc/apt/apt.conf.d/* | while read -r file; do take "${file#/}"; done
 cp --dereference /etc/resolv.conf /etc/hosts "$root/etc/"
 
 modules=$(npm root --global)
