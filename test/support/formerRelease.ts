@@ -1,5 +1,5 @@
 /** The code of a former commit, to be run beside this one's. */
-import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
@@ -25,5 +25,17 @@ export async function checkOut(commit: string): Promise<string> {
   await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);
   rmSync(archive);
   symlinkSync(join(codeDirectory, 'node_modules'), join(tree, 'node_modules'));
+  if (commit === lastRelease) giveUser(tree);
   return tree;
+}
+
+/** The last release came up only where somebody has made an ordinary user, with this number: elsewhere it takes user 1, as this one does. */
+function giveUser(tree: string): void {
+  if (/^[^:]*:[^:]*:1000:/m.test(readFileSync('/etc/passwd', 'utf8'))) return;
+  const file = join(tree, 'src', 'node', 'embedded-postgres.ts');
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(
+    file,
+    text.replace("'--map-user=1000', '--map-group=1000'", "'--map-user=1', '--map-group=1'"),
+  );
 }
