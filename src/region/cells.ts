@@ -53,12 +53,12 @@ export const joinCell = async (
   region.reconciler.wake();
 };
 
-type Registry = Pick<Region, 'cells' | 'vpcParts' | 'pusher' | 'relay'>;
+type Registry = Pick<Region, 'cells' | 'vpcParts' | 'vpcVersions' | 'pusher' | 'relay'>;
 
 const cellDevice = (region: Registry, cellId: string, number: number): CellDevice => {
   const known = region.cells.get(cellId);
   if (known !== undefined) return known;
-  const device = new CellDevice(cellId, number, region.vpcParts, region.relay);
+  const device = new CellDevice(cellId, number, region.vpcParts, region.relay, region.vpcVersions);
   region.cells.set(cellId, device);
   region.pusher.add(device);
   return device;

@@ -12,7 +12,7 @@ import type { VpcState } from '#contracts/network.ts';
 import type { NetworkDevice } from '#contracts/network-objects.ts';
 import { cellPushContract } from '#contracts/region.ts';
 import type { DeviceRelay } from './device-relay.ts';
-import { Peers } from './peers.ts';
+import { hasLost, type LostHistory, Peers } from './peers.ts';
 import type { Device } from './push.ts';
 import type { Replicas } from './replicas.ts';
 import { objectsForCell, VpcPartsCache } from './vpc-parts.ts';
@@ -70,10 +70,16 @@ export class CellDevice implements Device {
   readonly #parts: VpcPartsCache;
   readonly #relay: Relay | undefined;
 
-  constructor(cellId: string, number: number, parts = new VpcPartsCache(), relay?: Relay) {
+  constructor(
+    cellId: string,
+    number: number,
+    parts = new VpcPartsCache(),
+    relay?: Relay,
+    versions?: LostHistory,
+  ) {
     this.#relay = relay;
     this.#parts = parts;
-    this.#peers = new Peers(parts.recent);
+    this.#peers = new Peers(parts.recent, versions);
     this.name = `cell ${cellId}`;
     this.cellId = cellId;
     this.number = number;
@@ -227,12 +233,14 @@ export class GatewayDevice implements Device {
   readonly #peers: Peers<PushStream<typeof cardContract>>;
   readonly #parts: VpcPartsCache;
   readonly #relay: Relay | undefined;
+  readonly #versions: LostHistory | undefined;
 
-  constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache(), relay?: Relay) {
+  constructor(keptMs = emptyVpcKeptMs, parts = new VpcPartsCache(), relay?: Relay, versions?: LostHistory) {
     this.#keptMs = keptMs;
     this.#relay = relay;
     this.#parts = parts;
-    this.#peers = new Peers(parts.recent);
+    this.#versions = versions;
+    this.#peers = new Peers(parts.recent, versions);
   }
 
   get connected(): boolean {
@@ -295,9 +303,22 @@ export class GatewayDevice implements Device {
         };
       },
     });
-    if (told === undefined)
-      await stream.call('card.applyVpc', { state: { ...state, groups: [] } }, { timeoutMs: applyTimeoutMs });
+    if (told === undefined) await this.#tellWhole(stream, { ...state, groups: [] });
     return [];
+  }
+
+  /** @throws Conflict where it has a later one that the store has lost */
+  async #tellWhole(stream: PushStream<typeof cardContract>, state: VpcState): Promise<void> {
+    const { vpcId } = state;
+    try {
+      await stream.call('card.applyVpc', { state }, { timeoutMs: applyTimeoutMs });
+    } catch (error) {
+      newerIsFine(error);
+      const { vpcs } = await stream.call('card.status', {}, { timeoutMs: contentsTimeoutMs });
+      const version = vpcs.find((each) => each.vpcId === vpcId)?.version ?? 0;
+      const isLater = version > state.version;
+      if (isLater && (await this.#versions?.isLost(vpcId, version, 'further'))) throw hasLost(vpcId, version);
+    }
   }
 
   /** Whether it can be asked: from here, or over another process of the region. */

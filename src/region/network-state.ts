@@ -1,4 +1,5 @@
 /** Compiles the declared network state of a VPC out of the tables: one statement, so one snapshot (but for rules, see group-rules.ts). */
+import { hash } from 'node:crypto';
 import { encodeOnce } from '#base/rpc/json.ts';
 import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { type DhcpEntry, dhcpOf } from './dhcp-configuration.ts';
@@ -72,16 +73,24 @@ const read = statement<CompiledVpc>(`
         from internet_gateway g cross join gateway_device d where g.vpc_id = v.vpc_id) as gateway
     from vpc v where v.vpc_id = $1`);
 
+export interface CompiledState {
+  readonly state: VpcState;
+  /** A hash of the revisions of its groups: of the same snapshot as the version. */
+  readonly revisions: string;
+  /** The version that what devices are to have was written down of; 0: none. */
+  readonly recorded: number;
+}
+
 /**
  * The state of a VPC as devices are told it; undefined: there is no such VPC. Of security groups it has those that an interface
- * carries: the others say nothing about any packet. `recorded`: the version that what devices are to have was written down of; 0: none.
+ * carries: the others say nothing about any packet.
  */
 export const compileVpcState = async (
   db: Database,
   vpcId: string,
   settings: NetworkSettings,
   groupRules: GroupRules,
-): Promise<{ readonly state: VpcState; readonly recorded: number } | undefined> => {
+): Promise<CompiledState | undefined> => {
   const [compiled] = await read(db, vpcId);
   if (compiled === undefined) return undefined;
   const routes = Map.groupBy(compiled.routes, (route) => route.subnetId);
@@ -113,7 +122,8 @@ export const compileVpcState = async (
       : {}),
     mtu: settings.mtu,
   });
-  return { state, recorded: compiled.recorded ?? 0 };
+  const revisions = hash('sha1', compiled.groups.map(({ revision }) => revision).join(' '));
+  return { state, revisions, recorded: compiled.recorded ?? 0 };
 };
 
 const targetOf = ({

@@ -104,6 +104,14 @@ export class Pusher {
     for (const told of this.#devices.get(device)?.values() ?? []) told.version = 0;
   }
 
+  /** Forgets what devices were told of a VPC: it was of a history that the store has lost. */
+  forgetVpc(vpcId: string): void {
+    for (const vpcs of this.#devices.values()) {
+      const told = vpcs.get(vpcId);
+      if (told !== undefined) told.version = 0;
+    }
+  }
+
   /** A device says that it has these VPCs, in some version: what it should not have will be removed. */
   assume(device: Device, vpcIds: readonly string[]): void {
     const vpcs = this.#devices.get(device);

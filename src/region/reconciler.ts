@@ -67,8 +67,8 @@ export class Reconciler {
     const different = new Set<string>();
     for (const { device, want } of connected) {
       const has = this.#options.pusher.confirmed(device);
-      for (const vpc of wanted)
-        if (want(vpc) && (has.get(vpc.vpcId) ?? 0) < vpc.version) different.add(vpc.vpcId);
+      // A later one was confirmed just now, or the store has gone back: the push tells which.
+      for (const vpc of wanted) if (want(vpc) && has.get(vpc.vpcId) !== vpc.version) different.add(vpc.vpcId);
       const keep = new Set(wanted.filter(want).map((vpc) => vpc.vpcId));
       for (const vpcId of has.keys()) if (!keep.has(vpcId)) different.add(vpcId);
     }

@@ -32,6 +32,7 @@ import { loadSealer, type Sealer } from './secrets.ts';
 import { type StoreHealth, watchStore } from './store-health.ts';
 import { Enforced } from './vpc-changes/enforced.ts';
 import { VpcPartsCache } from './vpc-parts.ts';
+import { VpcVersions } from './vpc-versions.ts';
 
 export interface Region {
   readonly config: RegionConfig;
@@ -55,6 +56,7 @@ export interface Region {
   readonly cells: Map<string, CellDevice>;
   readonly gateway: GatewayDevice;
   readonly vpcParts: VpcPartsCache;
+  readonly vpcVersions: VpcVersions;
   readonly interfaceOwners: InterfaceOwners;
   readonly replicas: Replicas;
   /** The region's other processes, for devices that are connected to them. */
@@ -105,7 +107,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   const pusher = new Pusher({
     // Written down before anybody is told.
     compile: async (vpcId) => {
-      const compiled = await compileRecorded(vpcId);
+      const compiled = await versions.read(vpcId, () => compileRecorded(vpcId));
       if (compiled === undefined) return undefined;
       await recorder.record(parts.of(compiled.state), compiled.recorded);
       return compiled.state;
@@ -114,10 +116,17 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     onError: (err, what) => log.warn({ err }, what),
     onEnforced: (vpcId, version) => enforced.has(vpcId, version, now()),
   });
+  const versions: VpcVersions = new VpcVersions({
+    ...{ db, log, parts },
+    forgetTold: (vpcId) => pusher.forgetVpc(vpcId),
+    wake: (vpcId) =>
+      void pusher.push(vpcId).catch((err: unknown) => log.warn({ err, vpcId }, 'devices were not told anew')),
+  });
   const enforced = new Enforced({ db, log, pusher });
   enforced.start();
   const cells = new Map<string, CellDevice>();
-  const know = (): Promise<void> => knowCells(db, { cells, vpcParts: parts, pusher, relay });
+  const know = (): Promise<void> =>
+    knowCells(db, { cells, vpcParts: parts, pusher, relay, vpcVersions: versions });
   const replicas: Replicas = new Replicas({
     log,
     waitMsMax: config.pushWaitMsMax,
@@ -139,7 +148,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
   };
   const calls = new DeviceRelay({ db, log, replicas, serve });
   const relay: Relay = { tell: (device, vpcId, version) => replicas.tell(device, vpcId, version), calls };
-  const gateway = new GatewayDevice(undefined, parts, relay);
+  const gateway = new GatewayDevice(undefined, parts, relay, versions);
   pusher.add(gateway);
   await know();
   const reconciler = new Reconciler({
@@ -198,6 +207,7 @@ export const openRegion = async (config: RegionConfig, log: Logger): Promise<Reg
     gateway,
     images,
     vpcParts: parts,
+    vpcVersions: versions,
     interfaceOwners: new InterfaceOwners(db),
     replicas,
     relay,

@@ -33,6 +33,28 @@ export class VpcPartsCache {
     return parts;
   }
 
+  /** Its parts are made from nothing the next time: an object that says what it said gets the version of then. */
+  forget(vpcId: string): void {
+    this.#drop(vpcId);
+    this.recent.forget(vpcId);
+  }
+
+  /**
+   * Whether the same version is known here with another content. Rules of groups do not count: they may be newer than the version that they
+   * were read with.
+   */
+  isOther(state: VpcState): boolean {
+    const known = this.#kept.get(state.vpcId);
+    if (known?.places.version !== state.version) return false;
+    const { objects } = partsOf(state, known);
+    if (objects.size !== known.objects.size || !known.places.isOf(state)) return true;
+    for (const [key, { kind, current }] of objects) {
+      const before = known.objects.get(key)?.current;
+      if (before === undefined || (kind !== 'security-group' && before !== current)) return true;
+    }
+    return false;
+  }
+
   #drop(vpcId: string): void {
     this.#ports -= this.#kept.get(vpcId)?.places.entries.size ?? 0;
     this.#kept.delete(vpcId);

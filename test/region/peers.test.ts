@@ -74,3 +74,19 @@ test('one replica alone asks once, however often groups come and go', async () =
   }
   assert.equal(peer.asked(), 1);
 });
+
+test('a replica that knows an object of earlier tells it as of now, where the device has one of a lost history', async () => {
+  const peer = newPeer();
+  const [first, second] = [new Peers<object>(new RecentPlaces()), new Peers<object>(new RecentPlaces())];
+  const stream = {};
+  const tell = async (by: Peers<object>, parts: VpcParts) =>
+    by.tell(stream, parts, objectsFor(parts, new Set(groupIds)), peer.calls);
+  const known = partsOf(stateOf(5, 0));
+  await tell(first, known);
+  // What the store has lost was told by another replica.
+  await tell(second, partsOf(stateOf(7, 1)));
+  const now = partsOf(stateOf(9, 0), known);
+  await tell(first, now);
+  for (const { kind, id, digest } of objectsFor(now, new Set(groupIds)))
+    assert.equal(peer.has().objects.get(`${kind}/${id}`)?.current?.digest, digest);
+});

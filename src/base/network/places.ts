@@ -3,7 +3,7 @@
  * for each interface the greater epoch wins, then the greater version of the VPC. Never changed in place, so that whoever compares two
  * of them compares references.
  */
-import type { VpcPort } from '#contracts/network.ts';
+import type { VpcPort, VpcState } from '#contracts/network.ts';
 import { PlacesDigest } from '#contracts/network-digest.ts';
 import type { GatewayEntry, PlacesDelta } from '#contracts/network-objects.ts';
 import { encodeOnce } from '../rpc/json.ts';
@@ -47,6 +47,19 @@ export class Places {
   get digest(): string {
     this.#digest ??= digestOfAll(this);
     return this.#digest.value;
+  }
+
+  /** Whether these are the places that a whole document tells. */
+  isOf({ ports, internetGateway }: Pick<VpcState, 'ports' | 'internetGateway'>): boolean {
+    const { entries, gateway } = this;
+    if (ports.length !== entries.size) return false;
+    if (gateway === undefined || internetGateway === undefined) {
+      if (gateway !== internetGateway) return false;
+    } else if (!sameGateway(gateway, internetGateway)) return false;
+    return ports.every((port) => {
+      const known = entries.get(port.eniId);
+      return known !== undefined && samePort(known.port, port);
+    });
   }
 
   /** These places after a delta; the same object if it says nothing new. */
