@@ -1,5 +1,4 @@
 /** What each connected peer (a processor of a cell, the gateway) has of each VPC in parts, and how it is told the rest. */
-
 import { difference, type Known, knownAfter, knownOf } from '#base/network/needs.ts';
 import { keyOf } from '#base/network/objects.ts';
 import type { VpcParts } from '#base/network/parts.ts';
