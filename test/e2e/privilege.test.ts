@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exec } from '#base/exec.ts';
 import { agentCapabilities, cardCapabilities } from '#node/capabilities.ts';
+import { confined } from '#node/confine.ts';
 import { codeDirectory } from '#node/directory.ts';
 import { type NodeSpec, type ProcessSpec, processList } from '#node/processSpec.ts';
 import type { User } from '#node/users.ts';
@@ -150,7 +151,6 @@ describe('least privilege', () => {
     const as = (name: string, pair: string) => {
       const found = specs().find((each) => each.name === name)?.user;
       assert.ok(found !== undefined);
-      const ids = ['--reuid', String(found.uid), '--regid', String(found.gid), '--clear-groups'];
       const node = [
         process.execPath,
         '--disable-warning=ExperimentalWarning',
@@ -158,9 +158,10 @@ describe('least privilege', () => {
         '-e',
         program,
       ];
-      return exec('setpriv', [...ids, ...node, pair, join(region.directory.pki, 'ca.crt')], {
-        cwd: codeDirectory,
-      });
+      // As the process itself is run: the code may lie in a home that is closed to others.
+      const all = [...node, pair, join(region.directory.pki, 'ca.crt')];
+      const [command = '', ...args] = confined({ user: found, reaches: [region.directory.root] }, all);
+      return exec(command, args, { cwd: codeDirectory });
     };
     const pairOf = (directory: string): string => join(region.directory.pki, directory, 'pair.pem');
     const { stdout } = await as('router', pairOf('router-router'));
