@@ -24,9 +24,21 @@ export async function checkOut(commit: string): Promise<string> {
   await exec('git', ['-C', codeDirectory, 'archive', '--output', archive, commit]);
   await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);
   rmSync(archive);
-  symlinkSync(join(codeDirectory, 'node_modules'), join(tree, 'node_modules'));
+  await givePackages(tree);
   if (commit === lastRelease) giveUser(tree);
   return tree;
+}
+
+/** By links to the files, so that the tree's processes reach them also where this clone lies in a home that is closed to others. */
+async function givePackages(tree: string): Promise<void> {
+  const [from, to] = [join(codeDirectory, 'node_modules'), join(tree, 'node_modules')];
+  try {
+    await exec('cp', ['--archive', '--link', from, to]);
+  } catch {
+    // On another file system.
+    rmSync(to, { recursive: true, force: true });
+    symlinkSync(from, to);
+  }
 }
 
 /** The last release came up only where somebody has made an ordinary user, with this number: elsewhere it takes user 1, as this one does. */
