@@ -161,7 +161,7 @@ test('an index whose run is gone is given to one of two that want it at one time
   const directories = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), 'pando-claim-')));
   const [gone = '', ...both] = directories;
   try {
-    const free = await claimIndex({ directory: gone, owner });
+    const free = await claimIndex({ directory: gone });
     rmSync(gone, { recursive: true });
     const taken = await Promise.all(both.map((directory) => claimIndex({ directory, owner }, free)));
     const [one, other] = taken;
