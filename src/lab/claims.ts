@@ -49,7 +49,7 @@ const read = (index: number): Claim | undefined => {
 
 const claimExclusively = (index: number, wanted: Claim): boolean => {
   try {
-    const written: Claim = { ...wanted, pidNamespace: ownPidNamespace() };
+    const written: Claim = { pidNamespace: ownPidNamespace(), ...wanted };
     writeFileSync(pathOf(index), JSON.stringify(written), { flag: 'wx', mode: 0o600 });
     return true;
   } catch {
