@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   rmSync,
   writeFileSync,
@@ -27,8 +28,14 @@ const claim = z.object({
   directory: z.string(),
   /** Set for a run that must not outlive a process, as a test's. */
   owner: processIdentity.optional(),
+  /** Where the owner's number counts; absent: written by the last release. */
+  pidNamespace: z.string().optional(),
 });
 export type Claim = z.infer<typeof claim>;
+
+const ownPidNamespace = (): string => readlinkSync('/proc/self/ns/pid');
+
+const isOwned = ({ owner }: Claim): boolean => owner !== undefined && isAlive(owner);
 
 const pathOf = (index: number): string => join(claimsDirectory, String(index));
 
@@ -42,7 +49,8 @@ const read = (index: number): Claim | undefined => {
 
 const claimExclusively = (index: number, wanted: Claim): boolean => {
   try {
-    writeFileSync(pathOf(index), JSON.stringify(wanted), { flag: 'wx', mode: 0o600 });
+    const written: Claim = { pidNamespace: ownPidNamespace(), ...wanted };
+    writeFileSync(pathOf(index), JSON.stringify(written), { flag: 'wx', mode: 0o600 });
     return true;
   } catch {
     return false;
@@ -51,7 +59,7 @@ const claimExclusively = (index: number, wanted: Claim): boolean => {
 
 /**
  * Claims an index for `wanted.directory`: the one that it has already, else `preferred`, else the lowest free one.
- * A claim whose directory is gone and whose names are all gone from the machine is free.
+ * A claim whose owner and directory are gone and whose names are all gone from the machine is free.
  */
 export function claimIndex(wanted: Claim, preferred?: number): Promise<number> {
   mkdirSync(claimsDirectory, { recursive: true, mode: 0o755 });
@@ -70,7 +78,8 @@ async function claimAlone(wanted: Claim, preferred?: number): Promise<number> {
       : [preferred, ...all.slice(1).filter((index) => index !== preferred)];
   for (const index of order) {
     const present = read(index);
-    if (present !== undefined && existsSync(present.directory)) continue;
+    // Where only /run is shared, another's directory is not seen here.
+    if (present !== undefined && (existsSync(present.directory) || isOwned(present))) continue;
     if ((await namespacesOf(prefixOf(index))).length > 0) continue;
     if (present !== undefined) rmSync(pathOf(index), { force: true });
     if (claimExclusively(index, wanted)) return index;
@@ -80,9 +89,12 @@ async function claimAlone(wanted: Claim, preferred?: number): Promise<number> {
   );
 }
 
+/** Whether the run of this directory has this index. */
+export const isClaimed = (index: number, directory: string): boolean => read(index)?.directory === directory;
+
 /** Gives the index back. Answers whether that was the last claim of this machine. */
 export const releaseIndex = (index: number, directory: string): boolean => {
-  if (read(index)?.directory === directory) rmSync(pathOf(index), { force: true });
+  if (isClaimed(index, directory)) rmSync(pathOf(index), { force: true });
   return claims().size === 0;
 };
 
@@ -109,6 +121,11 @@ export function claims(): Map<number, Claim> {
   return found;
 }
 
-/** The runs whose owner has died. */
+/** The runs whose owner has died. One whose number counts elsewhere, in a container that shares /run, may live. */
 export const abandoned = (): [number, Claim][] =>
-  [...claims()].filter(([, { owner }]) => owner !== undefined && !isAlive(owner));
+  [...claims()].filter(
+    ([, each]) =>
+      each.owner !== undefined &&
+      !isOwned(each) &&
+      (each.pidNamespace ?? ownPidNamespace()) === ownPidNamespace(),
+  );

@@ -11,7 +11,7 @@ import { askSupervisor } from '#node/control.ts';
 import { type RunDirectory, runDirectory } from '#node/directory.ts';
 import { restoreMachineSettings } from '#node/machineSettings.ts';
 import { endProcess, identify, livingIn, type ProcessIdentity } from '#node/processIdentity.ts';
-import { abandoned, otherHolder, releaseIndex } from './claims.ts';
+import { abandoned, isClaimed, otherHolder, releaseIndex } from './claims.ts';
 import { dropDatabases } from './externalPostgres.ts';
 import { prefixOf } from './plan.ts';
 import { readRun } from './runRecord.ts';
@@ -39,6 +39,8 @@ export class IndexOfAnother extends Error {
  * @throws IndexOfAnother
  */
 export async function takeDown(directory: RunDirectory, index: number, log: Log): Promise<void> {
+  // Done already: from then on the index may be given to another run at any time.
+  if (!existsSync(directory.root) && !isClaimed(index, directory.root)) return;
   const holder = otherHolder(index, directory.root);
   if (holder !== undefined) throw new IndexOfAnother(directory, holder);
   const prefix = prefixOf(index);
@@ -54,9 +56,10 @@ export async function takeDown(directory: RunDirectory, index: number, log: Log)
   await removeCgroups(prefix);
   await unmountBelow(directory.root);
   if (existsSync(directory.runFile)) await rm(directory.root, { recursive: true, force: true });
-  if (releaseIndex(index, directory.root)) restoreMachineSettings();
+  // Before the index is given back: afterwards they may be the next run's.
   const remains = await topologyLeft(prefix);
   if (remains.length > 0) throw new Error(`These could not be removed: ${remains.join(' ')}`);
+  if (releaseIndex(index, directory.root)) restoreMachineSettings();
 }
 
 /** Of a run whose record tells where they are. */
@@ -73,7 +76,10 @@ async function removeDatabases(directory: RunDirectory, log: Log): Promise<void>
 export async function removeAbandonedRuns(log: Log): Promise<void> {
   for (const [index, claim] of abandoned()) {
     log(`removing what the ended process ${claim.owner?.pid} left in ${claim.directory}`);
-    await takeDown(runDirectory(claim.directory), index, log);
+    await takeDown(runDirectory(claim.directory), index, log).catch((error: unknown) => {
+      // Another process has removed it meanwhile, and a third one has the index.
+      if (!(error instanceof IndexOfAnother)) throw error;
+    });
   }
 }
 

@@ -35,6 +35,7 @@ describe('rpc stream', () => {
   let server: RpcServer;
   let mine: TlsMaterial;
   let theirs: TlsMaterial;
+  let hanging = 0;
   let aborted = 0;
   const start = async (port = 0) =>
     serveRpc({
@@ -71,6 +72,7 @@ describe('rpc stream', () => {
         },
         'test.hang': (_params, { signal }) =>
           new Promise((_resolve, reject) => {
+            hanging += 1;
             signal.addEventListener('abort', () => {
               aborted += 1;
               reject(signal.reason);
@@ -228,7 +230,7 @@ describe('rpc stream', () => {
       head.writeUInt32BE(Buffer.byteLength(text));
       return Buffer.concat([head, Buffer.from(text)]);
     };
-    const before = aborted;
+    const before = { hanging, aborted };
     let closed = false;
     socket
       .on('error', () => undefined)
@@ -236,11 +238,11 @@ describe('rpc stream', () => {
         closed = true;
       });
     socket.resume().write(Buffer.concat([call(1), call(2)]));
-    await delay(100);
+    while (hanging < before.hanging + 2 && !closed) await delay(5);
     assert.equal(closed, false);
     socket.write(call(2));
     await once(socket, 'close');
-    assert.equal(aborted - before, 2);
+    assert.equal(aborted - before.aborted, 2);
   });
 });
 

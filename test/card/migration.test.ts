@@ -252,10 +252,11 @@ describe('packet path of a migration', () => {
     assert.ok(!old.lines().includes('settled'));
 
     // The card stands still until after the time of its redirection: what was said to it meanwhile counts.
-    await source.client.call('card.redirectPort', { eniId, to: own, lapseMs: 500 });
+    const lapseMs = 2_500;
+    await source.client.call('card.redirectPort', { eniId, to: own, lapseMs });
     source.signal('SIGSTOP');
     const kept = source.client.call('card.redirectPort', { eniId, to: own, keep: true });
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await new Promise((resolve) => setTimeout(resolve, lapseMs + 500));
     source.signal('SIGCONT');
     await kept;
     await arrives('stood still');

@@ -9,7 +9,7 @@ import { hostEventsContract } from '#contracts/host.ts';
 import { SimHost } from '#simhost/sim-host.ts';
 import { TestCell, zone } from './support/harness.ts';
 
-const readyMsMax = 10_000;
+const readyMsMax = 30_000;
 
 test('a host’s reports count on the stream of its last hello alone', async (t) => {
   const cell = await TestCell.start();

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { exec } from '#base/exec.ts';
-import { claimIndex, claims, releaseIndex } from '#lab/claims.ts';
+import { abandoned, claimIndex, claims, releaseIndex } from '#lab/claims.ts';
 import { hostCardLink, type LabPlan, planLab } from '#lab/plan.ts';
 import { ensureTopology, linksOf, namespacesOf, removeTopology, topologyLeft } from '#lab/topology.ts';
 import { identify } from '#node/processIdentity.ts';
@@ -161,7 +161,7 @@ test('an index whose run is gone is given to one of two that want it at one time
   const directories = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), 'pando-claim-')));
   const [gone = '', ...both] = directories;
   try {
-    const free = await claimIndex({ directory: gone, owner });
+    const free = await claimIndex({ directory: gone });
     rmSync(gone, { recursive: true });
     const taken = await Promise.all(both.map((directory) => claimIndex({ directory, owner }, free)));
     const [one, other] = taken;
@@ -173,4 +173,21 @@ test('an index whose run is gone is given to one of two that want it at one time
   } finally {
     for (const path of directories) rmSync(path, { recursive: true, force: true });
   }
+});
+
+test('of a run in a container that shares /run the index stays, though its directory, or its owner, is not seen here', async () => {
+  const [unseen, elsewhere, mine] = ['a', 'b', 'c'].map((name) => `/nowhere/${process.pid}/${name}`) as [
+    string,
+    string,
+    string,
+  ];
+  const taken = await claimIndex({ directory: unseen, owner });
+  const other = await claimIndex({ directory: mine, owner }, taken);
+  assert.notEqual(other, taken);
+  const gone = { pid: process.pid, startTime: '1', bootId: 'another' };
+  const away = await claimIndex({ directory: elsewhere, owner: gone, pidNamespace: 'pid:[1]' });
+  assert.ok(!abandoned().some(([index]) => index === away));
+  releaseIndex(taken, unseen);
+  releaseIndex(other, mine);
+  releaseIndex(away, elsewhere);
 });

@@ -292,13 +292,14 @@ test('lists of one account are made a few at a time, and leave the store to othe
   const asked: Promise<unknown>[] = [];
   await db.transaction().execute(async (tx) => {
     await sql`lock table key_pair in access exclusive mode`.execute(tx);
-    for (let n = 0; n < 20; n++) asked.push(ec2(router, hog.accountId, 'DescribeKeyPairs', {}));
+    // One that waits for the lock for too long is told so: how long that is is the machine's affair.
+    for (let n = 0; n < 20; n++)
+      asked.push(ec2(router, hog.accountId, 'DescribeKeyPairs', {}).catch(() => undefined));
     while ((await waiting()) < 4) await delay(20);
     assert.ok(await ec2(router, other.accountId, 'DescribeVpcs', {}));
     assert.ok((await waiting()) <= 4);
   });
-  // One that waited for the lock for too long is told so: how long that was is the machine's affair.
-  await Promise.allSettled(asked);
+  await Promise.all(asked);
   await db.destroy();
 });
 

@@ -17,13 +17,19 @@ const scratchPrefix = 'pando-test-';
 
 const isGone = (pid: number): boolean => identify(pid) === undefined;
 
+/** A name that goes on otherwise than with a number is somebody else's. */
+const isOfGone = (name: string): boolean => {
+  const pid = /^\d+$/.exec(name.slice(scratchPrefix.length))?.[0];
+  return name.startsWith(scratchPrefix) && pid !== undefined && isGone(Number(pid));
+};
+
 /** The directory for all temporary files of the test run of this process. */
 export const scratchOf = (pid: number): string => join(tmpdir(), `${scratchPrefix}${pid}`);
 
 /** Everything of runs and test files that are gone. A runner that was killed leaves its test files running: these end first. */
 export async function removeAbandoned(log: (line: string) => void): Promise<void> {
   const left = readdirSync(tmpdir())
-    .filter((name) => name.startsWith(scratchPrefix) && isGone(Number(name.slice(scratchPrefix.length))))
+    .filter((name) => isOfGone(name))
     .map((name) => join(tmpdir(), name));
   for (const directory of left) await endThoseOf(directory);
   await removeAbandonedRuns(log);

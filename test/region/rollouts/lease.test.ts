@@ -6,7 +6,8 @@ import { EngineLease } from '#region/rollouts/lease.ts';
 import { RolloutBench } from './bench.ts';
 import { SimFleet } from './sim-fleet.ts';
 
-const ttlMs = 1_000;
+/** Much less than the step, and long enough for a machine that stands still between two looks. */
+const ttlMs = 60_000;
 
 test('a lease that was renewed in an hour that has not come yet is of before the step, and is taken', async () => {
   await using bench = await RolloutBench.create(new SimFleet(1));
