@@ -11,11 +11,11 @@ import type { KnownAction } from '#wire/types.ts';
 import { type Random, randomFrom, randomValue } from '../wire/random.ts';
 import { type Belongings, furnish, kindOf, valueFor } from './belongings.ts';
 import { codeOf, type Reply } from './cloud.ts';
+import { declared } from './declaredErrors.ts';
 import { writeForm } from './forms.ts';
 import { type RealClient, type RealCloud, startRealCloud } from './realCloud.ts';
 
 /** The only ones that a client may get with a status of 500 and more. */
-const declared: ReadonlySet<string> = new Set(['InsufficientInstanceCapacity', 'RequestLimitExceeded']);
 const routed = routedActions.filter((name) => name !== 'GetCallerIdentity') as KnownAction[];
 /** Collections that are empty are asked everything by a test of their own. */
 const lively = routed.filter((name) => !Object.hasOwn(absentHandlers, name));
