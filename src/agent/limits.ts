@@ -7,7 +7,8 @@ export const stepsRecordedPerWorkflowMax = 32;
 export const fencesMax = 2048;
 /** Instances of the last hours that this host remembers though it has them no more. */
 export const tombstonesMax = 16_384;
-export const vmsPerHostMax = 1024;
+/** As many as a lab leaves uids between its hosts, which share one machine's processes. */
+export const vmsPerHostMax = 1_000;
 
 /** How often a VPC that was removed from the card in the middle of a launch is declared again. */
 export const declarationTriesMax = 3;
