@@ -4,10 +4,8 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { openPath } from '#base/openPath.ts';
 import { PandoError } from '#contracts/errors.ts';
-
-/** Of Linux, and missing in Node's constants: a descriptor that only names a file. */
-const openPath = 0o10000000;
 
 /** The regular file at `path`; anything else, or nothing, is undefined. `flags` as of open(2). */
 export const openRegular = async (path: string, flags: number): Promise<FileHandle | undefined> => {

@@ -11,13 +11,11 @@ import {
   readdirSync,
   readFileSync,
 } from 'node:fs';
+import { openPath } from '#base/openPath.ts';
 import type { User } from './users.ts';
 
 /** What the owner alone may enter. */
 const directoryMode = 0o700;
-
-/** Of Linux, and missing in Node's constants: a descriptor that only names a file. */
-const openPath = 0o10000000;
 
 /**
  * Gives a file, or a directory with all in it, to a user. A missing directory is made. A directory of the user's may contain files of
