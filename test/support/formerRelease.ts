@@ -1,12 +1,12 @@
 /** The code of a former commit, to be run beside this one's. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exec } from '#base/exec.ts';
 import { codeDirectory } from '#node/directory.ts';
 
 /** The release before this one, as it landed. */
-export const lastRelease = '7f727cfb';
+export const lastRelease = '31b7b1ad';
 
 /** Whether this clone has the commit. */
 export const isKnown = (commit: string): Promise<boolean> =>
@@ -25,7 +25,6 @@ export async function checkOut(commit: string): Promise<string> {
   await exec('tar', ['--extract', '--no-same-owner', '--file', archive, '--directory', tree]);
   rmSync(archive);
   await givePackages(tree);
-  if (commit === lastRelease) giveUser(tree);
   return tree;
 }
 
@@ -39,15 +38,4 @@ async function givePackages(tree: string): Promise<void> {
     rmSync(to, { recursive: true, force: true });
     symlinkSync(from, to);
   }
-}
-
-/** The last release came up only where somebody has made an ordinary user, with this number: elsewhere it takes user 1, as this one does. */
-function giveUser(tree: string): void {
-  if (/^[^:]*:[^:]*:1000:/m.test(readFileSync('/etc/passwd', 'utf8'))) return;
-  const file = join(tree, 'src', 'node', 'embedded-postgres.ts');
-  const text = readFileSync(file, 'utf8');
-  writeFileSync(
-    file,
-    text.replace("'--map-user=1000', '--map-group=1000'", "'--map-user=1', '--map-group=1'"),
-  );
 }
