@@ -46,7 +46,7 @@ function codeOf(directory: RunDirectory): string | undefined {
 export async function ensureSupervisor(directory: RunDirectory): Promise<boolean> {
   const present = livingIn(directory.pidFile('supervisor'));
   if (present !== undefined && codeOf(directory) !== supervisorDigest()) {
-    // A supervisor of another release. The processes that it started run on, and are adopted.
+    // A supervisor of another release, or of another directory. The processes that it started run on, and are adopted.
     await endProcess(present, 2_000);
   } else if (present !== undefined) {
     const answered = await askSupervisor(directory.controlSocket, { op: 'load' }).then(
