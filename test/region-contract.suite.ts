@@ -61,6 +61,13 @@ export const regionContractSuite = (name: string, region: () => RegionUnderTest)
     assert.equal(await codeOf(caller.call('region.vpcParts', unknown)), 'InvalidVpcID.NotFound');
   });
 
+  check('who does not have a VPC yet: nobody; of one that is gone too', async (subject) => {
+    const { caller, vpcId } = subject.region;
+    await subject.allocate();
+    assert.deepEqual(await caller.call('region.pushVpc', { vpcId }), { unreachable: [] });
+    assert.deepEqual(await caller.call('region.pushVpc', { vpcId: newId('vpc') }), { unreachable: [] });
+  });
+
   check(
     'the same instance gets the same interface again, at once and whatever else it asks for',
     async (subject) => {

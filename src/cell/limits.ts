@@ -164,6 +164,14 @@ export const drainsPerCellMax = 8;
 export const drainLookAgainMs = 500;
 export const drainPatienceMs = 60 * 60_000;
 /**
+ * How long a host that was emptied is kept from being cut off while other devices still send to it what is for VMs that have left: three
+ * rounds of the region's reconciler. A device that cannot be told for longer does not hold the host for ever. How often it is looked, and
+ * at how many VPCs at a time.
+ */
+export const mappingsPatienceMs = 15_000;
+export const mappingsLookAgainMs = 250;
+export const mappingsAtOnceMax = 8;
+/**
  * How long a drain waits for VMs that may be moved in their accounts' event windows alone: in eight days every window has been open once.
  * Then it is given up, and an operator is told; of a pool that finds no donor for such windows as well.
  */

@@ -75,6 +75,7 @@ export const regionAccess: Access<typeof regionContract> = {
   'region.releaseInterface': { cell: { instances: ({ instanceId }) => [instanceId] } },
   'region.vpcParts': { cell: { cell: ({ cellId }) => cellId, vpc: ({ vpcId }) => vpcId } },
   'region.vpcState': { cell: { vpc: ({ vpcId }) => vpcId }, ...operator },
+  'region.pushVpc': { cell: { vpc: ({ vpcId }) => vpcId } },
   'region.interfaces': { cell: { instances: ({ instanceIds }) => instanceIds }, router: 'any' },
   'region.validationImage': { cell: 'any' },
   'region.imageChunk': { agent: 'any', cell: 'any' },

@@ -352,6 +352,14 @@ export const regionContract = {
     result: z.object({ objects: z.array(objectChange), places: placesDelta }),
   },
   'region.vpcState': { params: z.object({ vpcId: z.string() }), result: z.object({ state: vpcState }) },
+  /**
+   * Tells devices what they do not have of a VPC yet, before the answer (bounded wait); answers with those, or parts of them, that still do
+   * not have it. Of a VPC that is gone: none.
+   */
+  'region.pushVpc': {
+    params: z.object({ vpcId: z.string() }),
+    result: z.object({ unreachable: z.array(z.string()) }),
+  },
   /** Interfaces as EC2 shows them inside an instance. Keyed by instance id. */
   'region.interfaces': {
     params: z.object({ accountId: z.string(), instanceIds: z.array(z.string()) }),

@@ -31,12 +31,15 @@ const packagesOf = (tree: string): string => {
   throw new Error(`${tree} needs other packages than this machine has: npm ci there first.`);
 };
 
+/** The directory that a kept version has its packages from may be gone. */
+const hasPackages = (kept: string): boolean => existsSync(join(kept, 'node_modules'));
+
 /** Keeps the code in `tree` as a version; one that is kept already stays as it is. Its packages stay where they are. */
 export const keepProgram = (programsDir: string, tree: string): { version: string; isNew: boolean } => {
   const packages = packagesOf(tree);
   const version = codeDigestOf('card', tree);
   const kept = join(programsDir, version);
-  if (existsSync(kept) && codeDigestOf('card', kept) === version) return { version, isNew: false };
+  if (hasPackages(kept) && codeDigestOf('card', kept) === version) return { version, isNew: false };
   const coming = `${kept}.new`;
   for (const path of [coming, kept]) rmSync(path, { recursive: true, force: true });
   mkdirSync(coming, { recursive: true, mode: 0o700 });
@@ -47,10 +50,10 @@ export const keepProgram = (programsDir: string, tree: string): { version: strin
   return { version, isNew: true };
 };
 
-/** Versions that are kept here and are what they are called. */
+/** Versions that are kept here and can run. */
 export const keptPrograms = (programsDir: string): string[] =>
   existsSync(programsDir)
     ? readdirSync(programsDir)
-        .filter((name) => /^[0-9a-f]{16}$/.test(name))
+        .filter((name) => /^[0-9a-f]{16}$/.test(name) && hasPackages(join(programsDir, name)))
         .sort()
     : [];

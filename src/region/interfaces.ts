@@ -317,6 +317,11 @@ export const placeInterface = async (region: Region, request: PlaceRequest): Pro
   };
 };
 
+/** Tells devices what they do not have of a VPC yet; those that still do not have it. */
+export const devicesBehind = async ({ pusher }: Pick<Region, 'pusher'>, vpcId: string): Promise<string[]> => [
+  ...((await pusher.push(vpcId))?.unreachable ?? []),
+];
+
 /** Deletes the interface of an instance; its addresses rest before they are given out again. */
 export const releaseInterface = async (
   region: Pick<Region, 'config' | 'db' | 'pusher'>,

@@ -37,6 +37,7 @@ import { createProfile, deleteProfile, listProfiles, resolveProfile } from './in
 import { changeInterface } from './interface-changes.ts';
 import {
   allocateInterface,
+  devicesBehind,
   interfacesOf,
   placeInterface,
   releaseInterface,
@@ -157,6 +158,7 @@ const handlersFor = (region: Region, stream: Stream, lists: Turns): Handlers<Ser
   },
   'region.vpcState': async ({ vpcId }) => ({ state: await vpcStateOf(region, vpcId) }),
   'region.vpcParts': (params) => vpcPartsFor(region, params),
+  'region.pushVpc': async ({ vpcId }) => ({ unreachable: await devicesBehind(region, vpcId) }),
   'region.interfaces': async ({ accountId, instanceIds }) => ({
     interfaces: await interfacesOf(region, accountId, instanceIds),
   }),

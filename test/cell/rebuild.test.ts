@@ -133,6 +133,33 @@ test('a drain empties a host and keeps it out of placement until it is taken bac
   await terminate(ids);
 });
 
+test('a host that was emptied is not cut off while a device still sends to it what is for its VMs (S6.6)', async () => {
+  const ids = await launch(2);
+  const host = setup.hosts.find(({ hostId }) => setup.world.runningOn(ids[0] ?? '').includes(hostId));
+  assert.ok(host);
+  host.rebuild.steps.length = 0;
+  let asked = 0;
+  setup.region.unreachable = ['gateway'];
+  setup.region.before = (method) => {
+    if (method === 'region.pushVpc') asked += 1;
+  };
+  try {
+    await operator()['operator.rebuildHost']({ hostId: host.hostId });
+    await until('the gateway is told again and again', () => asked > 4);
+    assert.equal(host.rebuild.steps.length, 0, 'nothing of it was begun with');
+    assert.ok(
+      ids.every((id) => !setup.world.runningOn(id).includes(host.hostId)),
+      'it is empty',
+    );
+  } finally {
+    Object.assign(setup.region, { unreachable: [], before: undefined });
+  }
+  const row = await free(host.hostId);
+  assert.equal(row?.state, 'active');
+  assert.ok(host.rebuild.steps.includes('isolate'));
+  await terminate(ids);
+});
+
 test('a reduced pass that fails is followed by a full one, and what its steps found is kept as outcomes', async () => {
   const host = sim(1);
   await rebuild(host.hostId, { full: true });

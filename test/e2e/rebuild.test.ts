@@ -127,6 +127,34 @@ describe('rebuilds of real hosts', { timeout: 20 * 60_000 }, () => {
     assert.ok(risk(strategy.steps) < risk(skipped), `${risk(strategy.steps)} after ${risk(skipped)}`);
   });
 
+  it('a gateway that cannot be told where the VM went: its host is not cut off before it knows (S6.6)', async (t) => {
+    const source = region.plan.hosts.find((each) => each.hostNetns === vmmOf(instanceId).host);
+    const gateway = (await processesOf(region.directory)).find(({ kind }) => kind === 'gateway');
+    assert.ok(source && gateway);
+    await using ping = new Ping(address, 20);
+    await until('pings to be answered', () => ping.answers > 50);
+    // Its kernel goes on sending to where the VM was.
+    process.kill(gateway.pid, 'SIGSTOP');
+    try {
+      await region.pando('host', 'rebuild', source.name, '--no-wait');
+      await until('one copy elsewhere', () => {
+        const [only, ...more] = vmmsOf(instanceId);
+        return only !== undefined && more.length === 0 && only.host !== source.hostNetns;
+      });
+      const answered = ping.answers;
+      await until('pings to go on by way of its host', () => ping.answers > answered + 150);
+    } finally {
+      process.kill(gateway.pid, 'SIGCONT');
+    }
+    await until('it is rebuilt', async () => {
+      const { state, phase } = JSON.parse(await region.pando('host', 'show', source.name, '--json'));
+      return state === 'active' && phase === undefined;
+    });
+    const { sent, lost, longestGapMs } = await ping.stop();
+    t.diagnostic(`${sent} pings, ${lost.length} lost, longest gap ${longestGapMs.toFixed(0)} ms`);
+    assert.deepEqual(lost, []);
+  });
+
   it('processors and agent are killed in its middle: it goes on at its step', async (t) => {
     await region.pando('host', 'rebuild', host, '--full', '--no-wait');
     const { workflowId = '' } = await shown();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -27,9 +27,16 @@ test('a version is kept by the digest of its code; what is kept and was changed 
   assert.deepEqual(keptPrograms(programs), [first.version, second.version].sort());
   assert.equal(treeOf(first.version, programs), join(programs, first.version));
 
+  // The directory that it has its packages from is gone.
+  rmSync(join(programs, first.version, 'node_modules'));
+  symlinkSync(join(dir, 'gone'), join(programs, first.version, 'node_modules'));
+  assert.deepEqual(keptPrograms(programs), [second.version]);
+  writeFileSync(join(tree, 'src/card/main.ts'), '1');
+  assert.deepEqual(keepProgram(programs, tree), first, 'kept anew');
+  assert.deepEqual(keptPrograms(programs), [first.version, second.version].sort());
+
   appendFileSync(join(programs, first.version, 'src/card/main.ts'), '// by hand');
   assert.throws(() => treeOf(first.version, programs), /What is kept here as program/);
-  writeFileSync(join(tree, 'src/card/main.ts'), '1');
   assert.equal(keepProgram(programs, tree).isNew, true, 'kept anew');
   assert.equal(treeOf(first.version, programs), join(programs, first.version));
 });

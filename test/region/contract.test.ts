@@ -12,6 +12,7 @@ import { windowsOf } from '#region/event-windows/targets.ts';
 import { changeInterface } from '#region/interface-changes.ts';
 import {
   allocateInterface,
+  devicesBehind,
   interfacesOf,
   placeInterface,
   releaseInterface,
@@ -60,6 +61,9 @@ const callerOf = (region: Region): Caller<Contract> => {
       await releaseLaunchToken(region.db, claim);
       return {};
     },
+    'region.pushVpc': async ({ vpcId }: { vpcId: string }) => ({
+      unreachable: await devicesBehind(region, vpcId),
+    }),
     'region.vpcState': async ({ vpcId }: { vpcId: string }) => ({ state: await vpcStateOf(region, vpcId) }),
     'region.vpcParts': (params: Parameters<typeof vpcPartsFor>[1]) => vpcPartsFor(region, params),
     'region.interfaces': async (params: { accountId: string; instanceIds: string[] }) => ({

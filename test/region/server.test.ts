@@ -13,6 +13,7 @@ import { openAccess } from '#base/rpc/access.ts';
 import { RpcClient } from '#base/rpc/client.ts';
 import type { Contract, Handlers } from '#base/rpc/contract.ts';
 import { cardContract } from '#contracts/card.ts';
+import { PandoError } from '#contracts/errors.ts';
 import { newCellId } from '#contracts/ids.ts';
 import type { VpcState } from '#contracts/network.ts';
 import { operatorContract } from '#contracts/operator.ts';
@@ -167,6 +168,7 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   const router = await connect('router/r-1', {}, {});
   const cellStates: VpcState[] = [];
   const gatewayStates: VpcState[] = [];
+  let gatewayTakes = true;
   const cell = await joinedCell(cellStates);
   await connect(
     'gateway/g-1',
@@ -174,6 +176,7 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
     {
       'card.status': () => ({ vtep: '198.18.1.2', netns: 'n', startedAt: '', vpcs: [], ports: [] }),
       'card.applyVpc': ({ state }) => {
+        if (!gatewayTakes) throw new PandoError('InternalError', 'The kernel does not take it.');
         gatewayStates.push(state);
         return { version: state.version };
       },
@@ -242,11 +245,21 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   );
   assert.deepEqual(gatewayStates.at(-1)?.groups, [], 'groups are the cards’ matter');
 
+  gatewayTakes = false;
+  const moved = await cell.call('region.placeInterface', { eniId: eni.eniId, vtep: '198.18.1.13', epoch: 2 });
+  assert.deepEqual(moved.unreachable, ['gateway']);
+  assert.deepEqual(await cell.call('region.pushVpc', { vpcId }), { unreachable: ['gateway'] });
+  gatewayTakes = true;
+  // One that is being told by the reconciler just now is behind until it has answered.
+  for (;;) if ((await cell.call('region.pushVpc', { vpcId })).unreachable.length === 0) break;
+  assert.equal(gatewayStates.at(-1)?.ports[0]?.vtep, '198.18.1.13');
+
   const other = await joinedCell([], 8);
   const foreign = [
-    ['region.placeInterface', { eniId: eni.eniId, vtep: '198.18.1.12', epoch: 2 }],
+    ['region.placeInterface', { eniId: eni.eniId, vtep: '198.18.1.12', epoch: 3 }],
     ['region.releaseInterface', { instanceId }],
     ['region.vpcState', { vpcId }],
+    ['region.pushVpc', { vpcId }],
     ['region.interfaces', { accountId: account.accountId, instanceIds: [instanceId] }],
     [
       'region.joinCell',

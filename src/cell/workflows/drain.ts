@@ -2,7 +2,9 @@
 import type { CellServices } from '../services.ts';
 import { letGoOfHost } from '../store/rebuilds.ts';
 import { defineWorkflow } from '../workflow/definition.ts';
+import { Wait } from '../workflow/wait.ts';
 import { type Emptied, emptyHost } from './steps/empty-host.ts';
+import { untilMappingsConverge } from './steps/mappings.ts';
 
 export interface DrainInput {
   readonly hostId: string;
@@ -16,7 +18,14 @@ export const drainWorkflow = defineWorkflow<DrainInput, { moveVms: Emptied }, Ce
     {
       name: 'moveVms',
       why: 'what runs there goes on elsewhere; what cannot be moved is told',
-      do: (context) => emptyHost(context, context.input.hostId, context.input),
+      do: async (context) => {
+        const { input, services } = context;
+        const emptied = await emptyHost(context, input.hostId, input);
+        // Who hears that it is empty may turn it off. One that is away forwards nothing as far as anybody knows.
+        if (!(emptied instanceof Wait) && services.hosts.has(input.hostId))
+          await untilMappingsConverge(context, input.hostId);
+        return emptied;
+      },
       undo: { none: 'what has moved stays where it is' },
     },
   ],

@@ -34,6 +34,7 @@ import { retryClassOf } from '../workflow/retry.ts';
 import type { Wait } from '../workflow/wait.ts';
 import { cycledFromOutside } from './steps/cycle-power.ts';
 import { type Emptied, emptyHost } from './steps/empty-host.ts';
+import { untilMappingsConverge } from './steps/mappings.ts';
 import type { Carried, StepResult } from './steps/rebuild-results.ts';
 
 export interface RebuildInput {
@@ -87,6 +88,7 @@ const verifyEmpty = async (context: Context): Promise<StepResult> => {
   const left = results.moveVms?.left ?? [];
   const there = [...left, ...(await whatLiesThere(services.db, input.hostId))];
   if (there.length > 0) throw new TakenBack(`${input.hostId} is not empty: ${there.join('; ')}`);
+  await untilMappingsConverge(context, input.hostId);
   return onHost(context, 'verifyEmpty', {});
 };
 

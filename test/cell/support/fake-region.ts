@@ -118,6 +118,8 @@ export class FakeRegion implements Caller<Contract> {
     return this.state();
   }
 
+  /** Devices that cannot be told where interfaces are. */
+  unreachable: readonly string[] = [];
   /** A region of the last release does not show an interface with its allocation. */
   showsAllocated = false;
   /** How often it was asked for what is shown of interfaces. */
@@ -254,12 +256,12 @@ export class FakeRegion implements Caller<Contract> {
     const same = port.epoch === epoch && port.vtep === vtep;
     if (!same && port.epoch >= epoch)
       throw new PandoError('StaleEpoch', `${eniId} is at epoch ${port.epoch}.`);
-    if (same) return { state: this.state(), unreachable: [], publicIp: port.publicIp };
+    if (same) return { state: this.state(), unreachable: [...this.unreachable], publicIp: port.publicIp };
     const publicIp = this.#publicIpOnceAt(instanceId, port, vtep, releaseAutomatic);
     this.interfaces.set(instanceId, { ...port, vtep, epoch, publicIp });
     const state = this.#changed();
     await this.push?.(state);
-    return { state, unreachable: [], publicIp };
+    return { state, unreachable: [...this.unreachable], publicIp };
   }
 
   /** This region has no elastic addresses: what an interface has is automatic. */
@@ -397,6 +399,10 @@ export class FakeRegion implements Caller<Contract> {
       if (vpcId !== this.vpcId)
         throw new PandoError('InvalidVpcID.NotFound', `The vpc ID '${vpcId}' does not exist`);
       return { state: this.state() };
+    },
+    'region.pushVpc': async ({ vpcId }: Params<Contract, 'region.pushVpc'>) => {
+      if (vpcId === this.vpcId) await this.push?.(this.state());
+      return { unreachable: vpcId === this.vpcId ? [...this.unreachable] : [] };
     },
     'region.vpcParts': ({ vpcId, has }: Params<Contract, 'region.vpcParts'>) => {
       if (vpcId !== this.vpcId)

@@ -169,6 +169,7 @@ export class CellProcesses {
       'region.placeInterface': (params) => region.call('region.placeInterface', params),
       'region.releaseInterface': (params) => region.call('region.releaseInterface', params),
       'region.vpcState': (params) => region.call('region.vpcState', params),
+      'region.pushVpc': (params) => region.call('region.pushVpc', params),
       'region.vpcParts': (params) => region.call('region.vpcParts', params),
       'region.interfaces': (params) => region.call('region.interfaces', params),
     };
