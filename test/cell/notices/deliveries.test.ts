@@ -166,7 +166,7 @@ test('kill -9 of the sender and of the processor, before and after sending: told
     const processor = await start();
     const hook = await receiver();
     let doomed: TestProcessor | undefined;
-    const killed = Promise.withResolvers<void>();
+    const [made, killed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     if (point === 'sender') {
       hook.answer = () => sender?.kill('SIGKILL');
     } else {
@@ -174,6 +174,8 @@ test('kill -9 of the sender and of the processor, before and after sending: told
       doomed = await addProcessor({
         hit: async (at) => {
           if (at !== point) return;
+          // Else it might never answer who made the request.
+          await made.promise;
           doomed?.kill();
           killed.resolve();
           await new Promise(() => undefined);
@@ -182,6 +184,7 @@ test('kill -9 of the sender and of the processor, before and after sending: told
       });
     }
     const request = await createRequest(doomed ?? processor, { callback: { url: hook.url } });
+    made.resolve();
     if (doomed !== undefined) await killed.promise;
     else {
       await until('it was asked', () => hook.got.length === 1);

@@ -132,7 +132,7 @@ describe('what ends', () => {
       await reaches(doomed, lazy.requestId, 'offered');
       const next = await createRequest(doomed);
       deadly.arm(point, doomed);
-      await elapse(doomed, 11_000);
+      unheard(elapse(doomed, 11_000));
       await deadly.reached.promise;
       const survivor = await cell.addProcessor();
       await reaches(survivor, next.requestId, 'offered');
