@@ -132,7 +132,9 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
         await work(subject);
       } finally {
         await subject.detach();
-        await subject.remove();
+        // One that forwards stays, under an id that no other check has.
+        assert.ok(['ok', 'Conflict'].includes(await codeOf(subject.remove())));
+        assert.deepEqual((await subject.has()).epochs, []);
       }
     });
   };
@@ -232,6 +234,14 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     assert.equal((await subject.has()).version, undefined);
     await subject.remove();
     assert.deepEqual(await subject.apply(1), { version: 1 }, 'forgotten, it begins anew');
+  });
+
+  check('a VPC whose last port has moved away is not removed while others may still send for it', async (subject) => {
+    await subject.apply(1);
+    await subject.attach();
+    await subject.detach('198.18.1.77');
+    for (let n = 0; n < 2; n++) assert.equal(await codeOf(subject.remove()), 'Conflict');
+    assert.deepEqual(await subject.has(), { version: 1, epochs: [] });
   });
 
   check('of a removal and an attachment at once, one is refused whole', async (subject) => {

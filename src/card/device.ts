@@ -331,7 +331,7 @@ export class Device {
     return this.#fleetStore.save({ objects: this.#fleet.objects, unconfirmed, fence: this.#fence });
   }
 
-  /** Forgets a VPC that has no ports here; unknown: nothing. @throws Conflict while it has ports: a caller's list may be older than they are. */
+  /** Forgets a VPC that has no ports here; unknown: nothing. @throws Conflict while it has ports (a caller's list may be older than they are), or forwards */
   async removeVpc(vpcId: string): Promise<void> {
     const vpc = this.vpcs.get(vpcId);
     if (vpc === undefined) return;
@@ -339,6 +339,8 @@ export class Device {
       // Inside the VPC's own queue: a launch that attaches its port meanwhile comes either before this, or after the removal.
       if (vpc.ports.size > 0 || vpc.hasStrangeTaps)
         throw new PandoError('Conflict', `${vpcId} has ports here: it is not removed.`);
+      if (this.role.forwards?.(vpc) === true)
+        throw new PandoError('Conflict', `${vpcId} is kept here for what still comes for a port that has moved away.`);
       await vpc.remove();
     });
     this.#forget(vpc);

@@ -3,7 +3,8 @@
  * and for the next port, which then needs no namespace to be made and no process to be started.
  */
 import { monotonicMs } from '#base/monotonic.ts';
-import { emptyVpcsKeptMax, lingerMs } from './limits.ts';
+import { forwardsMsMin } from '#contracts/card.ts';
+import { emptyVpcsKeptMax } from './limits.ts';
 
 interface Kept {
   readonly sinceMs: number;
@@ -28,9 +29,14 @@ export class EmptyVpcs {
     return this.#kept.has(vpcId);
   }
 
+  /** Whether forwarding is promised still. */
+  forwards(vpcId: string): boolean {
+    return this.#leastLeftMs(vpcId) > 0;
+  }
+
   /** Its time begins now, also if it had begun before. `forwards`: it lasts at least as long as forwarding is promised. */
   keep(vpcId: string, { forwards }: { readonly forwards: boolean }): void {
-    const leastMs = Math.max(forwards ? lingerMs : 0, this.#leastLeftMs(vpcId));
+    const leastMs = Math.max(forwards ? forwardsMsMin : 0, this.#leastLeftMs(vpcId));
     this.forget(vpcId);
     this.#set(vpcId, { sinceMs: monotonicMs(), leastMs }, this.#keptMs);
     const surplus = [...this.#kept].slice(0, Math.max(0, this.#kept.size - emptyVpcsKeptMax));

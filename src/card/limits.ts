@@ -25,8 +25,6 @@ export const keptNamespacesMax = 64;
 export const shellIdleMsMax = 60_000;
 /** Shells in a device's own namespace: so many VPCs are made or removed at the same time. */
 export const ownShellsMax = 4;
-/** How long a namespace without local ports goes on forwarding after a port has moved away (S6.6). */
-export const lingerMs = 10_000;
 /**
  * How long an open namespace stays when its last port has left, for the next one: to make it and its process of guest services costs a
  * fifth of a second of CPU. Above so many at a time, those that have been without ports longest go.

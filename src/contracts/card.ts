@@ -21,6 +21,9 @@ const queueMode = z.enum(['pass', 'buffer', 'hold']);
 export const presentQueueMode = (mode: z.infer<typeof queueMode>): 'pass' | 'buffer' =>
   mode === 'hold' ? 'buffer' : mode;
 
+/** How long a card goes on forwarding, at least, after a port has moved away (S6.6). */
+export const forwardsMsMin = 10_000;
+
 export const cardContract = {
   /** Who and where this device is, and what it has: the versions per VPC and the ports that are attached here. */
   'card.status': {
@@ -59,7 +62,10 @@ export const cardContract = {
    * not among them, or a target is not).
    */
   'card.probe': { params: probeRequest, result: probeReport },
-  /** Unknown: nothing. Errors: `Conflict` while a port is attached (who asks has not heard of it), and nothing is touched. */
+  /**
+   * Unknown: nothing. Errors: `Conflict`, and nothing is touched, while a port is attached (who asks has not heard of it), and for
+   * `forwardsMsMin` after the last one has moved away: others may still send for it (S6.6).
+   */
   'card.removeVpc': { params: z.object({ vpcId: z.string() }), result: empty },
   /** Administrative operation: metadata service (and DHCP lease) of one VM. */
   'card.prepareAdministrative': {

@@ -16,7 +16,7 @@ import {
 } from '#base/network/transaction.ts';
 import { Unconfirmed } from '#base/network/unconfirmed.ts';
 import type { Params, Result } from '#base/rpc/contract.ts';
-import { cardContract, presentQueueMode } from '#contracts/card.ts';
+import { cardContract, forwardsMsMin, presentQueueMode } from '#contracts/card.ts';
 import type { ProbeReport, ProbeRequest } from '#contracts/card-probe.ts';
 import { PandoError } from '#contracts/errors.ts';
 import type { NetworkOperation, VpcPort, VpcState } from '#contracts/network.ts';
@@ -63,6 +63,8 @@ export class SimCard {
   readonly administrative = new Set<string>();
   /** Interfaces that moved away, and the underlay address that their packets are forwarded to. */
   readonly forwarding = new Map<string, string>();
+  /** By VPC: until when its last port's packets are forwarded, as is promised. */
+  readonly #forwardsUntilMs = new Map<string, number>();
   /** What guests have been heard in; by interface. */
   readonly heard = new Map<string, { readonly sinceMs: number; readonly at: Map<HeardIn, number> }>();
 
@@ -174,8 +176,11 @@ export class SimCard {
   }
 
   detachPort(eniId: string, forwardTo?: string): void {
-    clearTimeout(this.ports.get(eniId)?.redirectLapse);
+    const port = this.ports.get(eniId);
+    clearTimeout(port?.redirectLapse);
     this.ports.delete(eniId);
+    if (port !== undefined && forwardTo !== undefined && !this.#hasPorts(port.vpcId))
+      this.#forwardsUntilMs.set(port.vpcId, monotonicMs() + forwardsMsMin);
     this.heard.delete(eniId);
     this.#closeQueue(eniId);
     this.administrative.delete(eniId);
@@ -230,6 +235,9 @@ export class SimCard {
     'card.probe': (request) => simulatedProbe(this.vtep, request),
     'card.removeVpc': ({ vpcId }) => {
       if (this.#hasPorts(vpcId)) throw new PandoError('Conflict', `${vpcId} has ports here.`);
+      if ((this.#forwardsUntilMs.get(vpcId) ?? 0) > monotonicMs())
+        throw new PandoError('Conflict', `${vpcId} forwards.`);
+      this.#forwardsUntilMs.delete(vpcId);
       this.parts.delete(vpcId);
       return {};
     },

@@ -262,7 +262,7 @@ export class VpcStates {
       if (PandoError.from(error).code !== 'Conflict') throw error;
       log.warn(
         { host: hostId, vpc: vpcId },
-        'the card keeps a VPC that no instance of this host is in: it has ports',
+        'the card keeps a VPC that no instance of this host is in: it has ports, or forwards for one that has just moved away',
       );
     }
   }
