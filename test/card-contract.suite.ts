@@ -236,13 +236,16 @@ export const cardContractSuite = (name: string, card: () => CardUnderTest): void
     assert.deepEqual(await subject.apply(1), { version: 1 }, 'forgotten, it begins anew');
   });
 
-  check('a VPC whose last port has moved away is not removed while others may still send for it', async (subject) => {
-    await subject.apply(1);
-    await subject.attach();
-    await subject.detach('198.18.1.77');
-    for (let n = 0; n < 2; n++) assert.equal(await codeOf(subject.remove()), 'Conflict');
-    assert.deepEqual(await subject.has(), { version: 1, epochs: [] });
-  });
+  check(
+    'a VPC whose last port has moved away is not removed while others may still send for it',
+    async (subject) => {
+      await subject.apply(1);
+      await subject.attach();
+      await subject.detach('198.18.1.77');
+      for (let n = 0; n < 2; n++) assert.equal(await codeOf(subject.remove()), 'Conflict');
+      assert.deepEqual(await subject.has(), { version: 1, epochs: [] });
+    },
+  );
 
   check('of a removal and an attachment at once, one is refused whole', async (subject) => {
     for (let round = 0; round < 6; round++) {

@@ -340,7 +340,10 @@ export class Device {
       if (vpc.ports.size > 0 || vpc.hasStrangeTaps)
         throw new PandoError('Conflict', `${vpcId} has ports here: it is not removed.`);
       if (this.role.forwards?.(vpc) === true)
-        throw new PandoError('Conflict', `${vpcId} is kept here for what still comes for a port that has moved away.`);
+        throw new PandoError(
+          'Conflict',
+          `${vpcId} is kept here for what still comes for a port that has moved away.`,
+        );
       await vpc.remove();
     });
     this.#forget(vpc);
