@@ -81,8 +81,6 @@ export class Card {
         opened: async (vpc) => services.start(vpc),
         changed: (vpc) => services.update(vpc),
         closing: (vpc) => services.stop(vpc),
-        // When its ports left is not known any more.
-        foundEmpty: ({ vpcId }) => this.#empty.keep(vpcId, { forwards: true }),
         forwards: ({ vpcId }) => this.#empty.forwards(vpcId),
         underlay: options.underlay,
         programs: options.programs,

@@ -44,8 +44,6 @@ export interface VpcRole {
   holders(vpc: Vpc, state: VpcState): Holders;
   /** After a namespace was made or found again: sockets, cables. Idempotent. */
   opened(vpc: Vpc): Promise<void>;
-  /** A namespace without ports was found that an earlier process had left. */
-  foundEmpty?(vpc: Vpc): void;
   /** Whether packets may still come for a port that has moved away: then the namespace stays. */
   forwards?(vpc: Vpc): boolean;
   /** After the kernel was made what it should be: whoever tells guests about it is told. */
@@ -148,7 +146,6 @@ export class Vpc {
     if (exists) await removePlugs(this.namespace);
     this.#seeTaps(exists ? (await readKernel(this.namespace)).devices : []);
     if (!exists) this.forwards.clear();
-    else if (this.ports.size === 0) this.#role.foundEmpty?.(this);
     await this.converge();
   }
 
