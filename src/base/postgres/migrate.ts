@@ -41,18 +41,47 @@ export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly Schema
   if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? '')))
     throw new Error(`migrations are out of order: ${names.join(', ')}`);
   if (await repeated(() => areNoted(db, names))) return;
-  const isUpgrade = await repeated(() => hasSteps(db));
+  if (await begin(db, steps)) return;
   for (const step of steps)
-    try {
-      await repeated(() =>
-        exclusively(db, async (tx) => {
-          const ran = await runOnce(tx, step);
-          if (ran && isUpgrade && altersTables.test(step.up)) await endFormerPlans(tx);
-        }),
-      );
-    } catch (cause) {
-      throw new Error(`migration ${step.name} failed`, { cause });
+    await told(
+      () => step.name,
+      () => repeated(() => exclusively(db, (tx) => upgrade(tx, step))),
+    );
+};
+
+/**
+ * Runs all steps in one transaction where none has ever run. So whoever begins at the same time waits, and finds all of it: of two that took
+ * turns the one that came later would take the other for a process of the last release, and end its connections. Answers whether it was so.
+ */
+const begin = async <Schema>(db: Kysely<Schema>, steps: readonly SchemaStep[]): Promise<boolean> => {
+  let name = '';
+  const work = async (tx: Transaction<Schema>): Promise<boolean> => {
+    if (await hasSteps(tx)) return false;
+    for (const step of steps) {
+      ({ name } = step);
+      await runOnce(tx, step);
     }
+    return true;
+  };
+  if (await repeated(() => hasSteps(db))) return false;
+  return told(
+    () => name,
+    () => repeated(() => exclusively(db, work)),
+  );
+};
+
+const upgrade = async <Schema>(tx: Transaction<Schema>, step: SchemaStep): Promise<void> => {
+  const ran = await runOnce(tx, step);
+  if (ran && altersTables.test(step.up)) await endFormerPlans(tx);
+};
+
+/** @throws Error that says which step it was */
+const told = async <T>(name: () => string, work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new Error(`migration ${name()} failed`, { cause });
+  }
 };
 
 const altersTables = /\balter table\b/i;
@@ -91,17 +120,17 @@ const areNoted = async <Schema>(db: Kysely<Schema>, names: readonly string[]): P
 };
 
 /** One transaction under the lock of all migrators, with time for statements that rewrite a table. */
-const exclusively = <Schema>(
+const exclusively = <Schema, T>(
   db: Kysely<Schema>,
-  work: (tx: Transaction<Schema>) => Promise<void>,
-): Promise<void> =>
+  work: (tx: Transaction<Schema>) => Promise<T>,
+): Promise<T> =>
   patiently(schemaStepTimeoutMs, () =>
     transact(db, async (tx) => {
       await sql`select set_config('statement_timeout', ${String(schemaStepTimeoutMs)}, true)`.execute(tx);
       await sql`select pg_advisory_xact_lock(${advisoryLock}::bigint)`.execute(tx);
       // From here on: a step that waits for a table's lock blocks every query behind it.
       await sql`select set_config('lock_timeout', ${String(schemaLockTimeoutMs)}, true)`.execute(tx);
-      await work(tx);
+      return work(tx);
     }),
   );
 

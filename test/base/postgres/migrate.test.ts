@@ -139,7 +139,7 @@ test('processes of both releases that start at once run each step once', async (
 test('a step whose connection is ended at its COMMIT, as by another process that upgrades, is run again and once', async () => {
   const db = await fresh();
   const ends = { name: '0002-rows', up: 'insert into rows values (1)' };
-  await migrate(db, [
+  const first: readonly SchemaStep[] = [
     {
       name: '0001-a',
       // A sequence counts also what is rolled back.
@@ -149,16 +149,66 @@ test('a step whose connection is ended at its COMMIT, as by another process that
         create constraint trigger ends_first after insert on rows deferrable initially deferred
           for each row execute function ends_first()`,
     },
-    ends,
-  ]);
+  ];
+  await migrate(db, first);
+  await migrate(db, [...first, ends]);
   const { rows } = await sql`select rows.id, last_value from rows, commits`.execute(db);
   assert.deepEqual(rows, [{ id: 1, last_value: 2 }]);
+});
+
+/** Whether another process sees that steps have run. */
+const noted = async (db: Kysely<Schema>): Promise<string | null | undefined> =>
+  (await sql<{ noted: string | null }>`select to_regclass('schema_steps')::text as noted`.execute(db)).rows[0]
+    ?.noted;
+
+test('of two that begin with an empty database one does all of it at once, and the other keeps its connections', async () => {
+  const url = await ensureDatabase(database.url, `m_two_${process.pid}`);
+  const broken: string[] = [];
+  const open = (): Kysely<Schema> => {
+    const db = openDatabase<Schema>({ url, onConnectionError: ({ message }) => broken.push(message) });
+    opened.push(db);
+    return db;
+  };
+  const [one, two, onlooker] = [open(), open(), open()];
+  const steps: SchemaStep[] = Array.from({ length: 20 }, (_, at) => ({
+    name: `00${10 + at}-step`,
+    up: at === 0 ? 'create table begun (id int)' : `alter table begun add column more${at} int`,
+  }));
+  const waits = { name: '0100-waits', up: 'select pg_advisory_xact_lock(1)' };
+  const [locked, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const holds = onlooker.transaction().execute(async (tx) => {
+    await sql`select pg_advisory_xact_lock(1)`.execute(tx);
+    locked.resolve();
+    await free.promise;
+  });
+  await locked.promise;
+  const waiting = async (count: number): Promise<void> => {
+    for (;;) {
+      const { rows } = await sql<{ n: number }>`
+        select count(*)::int as n from pg_locks where locktype = 'advisory' and not granted
+          and database = (select oid from pg_database where datname = current_database())`.execute(onlooker);
+      if (rows[0]?.n === count) return;
+    }
+  };
+  const first = migrate(one, [...steps, waits]);
+  await waiting(1);
+  assert.equal(await noted(onlooker), null, 'nobody sees a part of it');
+  const second = migrate(two, [...steps, waits]);
+  await waiting(2);
+  free.resolve();
+  await Promise.all([holds, first, second]);
+  assert.equal((await appliedSteps(onlooker)).length, 21);
+  assert.deepEqual(broken, []);
 });
 
 test('a step that fails leaves nothing of itself, and those before it stay', async () => {
   const db = await fresh();
   const bad: SchemaStep = { name: '0002-bad', up: 'create table half (); create tabel x ()' };
-  await assert.rejects(migrate(db, [{ name: '0001-a', up: 'create table a ()' }, bad]), /0002-bad failed/);
+  const first: SchemaStep = { name: '0001-a', up: 'create table a ()' };
+  await assert.rejects(migrate(db, [first, bad]), /0002-bad failed/);
+  assert.equal(await noted(db), null, 'a database that was empty is so again');
+  await migrate(db, [first]);
+  await assert.rejects(migrate(db, [first, bad]), /0002-bad failed/);
   assert.deepEqual(await appliedSteps(db), ['0001-a']);
   const { rows } = await sql<{ half: string | null }>`select to_regclass('half')::text as half`.execute(db);
   assert.equal(rows[0]?.half, null);
