@@ -113,9 +113,9 @@ const connect = async <Own extends Contract>(
   return client;
 };
 
-const until = async (condition: () => boolean): Promise<void> => {
+const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
   const deadline = Date.now() + 30_000;
-  while (!condition()) {
+  while (!(await condition())) {
     assert.ok(Date.now() < deadline, 'the condition did not come true');
     await new Promise((wake) => setTimeout(wake, 10));
   }
@@ -251,7 +251,7 @@ test('a launch: state reaches cells and gateway before the call returns; a stran
   assert.deepEqual(await cell.call('region.pushVpc', { vpcId }), { unreachable: ['gateway'] });
   gatewayTakes = true;
   // One that is being told by the reconciler just now is behind until it has answered.
-  for (;;) if ((await cell.call('region.pushVpc', { vpcId })).unreachable.length === 0) break;
+  await until(async () => (await cell.call('region.pushVpc', { vpcId })).unreachable.length === 0);
   assert.equal(gatewayStates.at(-1)?.ports[0]?.vtep, '198.18.1.13');
 
   const other = await joinedCell([], 8);

@@ -15,7 +15,6 @@ import { declared } from './declaredErrors.ts';
 import { writeForm } from './forms.ts';
 import { type RealClient, type RealCloud, startRealCloud } from './realCloud.ts';
 
-/** The only ones that a client may get with a status of 500 and more. */
 const routed = routedActions.filter((name) => name !== 'GetCallerIdentity') as KnownAction[];
 /** Collections that are empty are asked everything by a test of their own. */
 const lively = routed.filter((name) => !Object.hasOwn(absentHandlers, name));

@@ -43,7 +43,7 @@ export const migrate = async <Schema>(db: Kysely<Schema>, steps: readonly Schema
   if (await repeated(() => areNoted(db, names))) return;
   if (await begin(db, steps)) return;
   for (const step of steps)
-    await told(
+    await namingStep(
       () => step.name,
       () => repeated(() => exclusively(db, (tx) => upgrade(tx, step))),
     );
@@ -64,7 +64,7 @@ const begin = async <Schema>(db: Kysely<Schema>, steps: readonly SchemaStep[]): 
     return true;
   };
   if (await repeated(() => hasSteps(db))) return false;
-  return told(
+  return namingStep(
     () => name,
     () => repeated(() => exclusively(db, work)),
   );
@@ -76,7 +76,7 @@ const upgrade = async <Schema>(tx: Transaction<Schema>, step: SchemaStep): Promi
 };
 
 /** @throws Error that says which step it was */
-const told = async <T>(name: () => string, work: () => Promise<T>): Promise<T> => {
+const namingStep = async <T>(name: () => string, work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (cause) {

@@ -1,6 +1,7 @@
 /** Schema steps while processes of two releases live beside each other: upgraded, rolled back, several at once. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
@@ -13,6 +14,8 @@ import { regionMigrations } from '#region/migrations.ts';
 import { startTestDatabase, type TestDatabase } from './test-database.ts';
 
 type Schema = Record<never, never>;
+
+const waitMsMax = 30_000;
 
 let database: TestDatabase;
 const opened: Kysely<Schema>[] = [];
@@ -183,7 +186,8 @@ test('of two that begin with an empty database one does all of it at once, and t
   });
   await locked.promise;
   const waiting = async (count: number): Promise<void> => {
-    for (;;) {
+    for (const end = performance.now() + waitMsMax; ; await delay(5)) {
+      assert.ok(performance.now() < end, `waited too long for ${count} to wait`);
       const { rows } = await sql<{ n: number }>`
         select count(*)::int as n from pg_locks where locktype = 'advisory' and not granted
           and database = (select oid from pg_database where datname = current_database())`.execute(onlooker);
